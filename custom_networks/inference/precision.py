@@ -1,0 +1,83 @@
+"""Number format and memory layout, chosen by a short self-test of the machine at hand.
+
+Machines differ: with AVX-512 bf16 instructions bfloat16 is more than twice as fast as float32, without them it is
+emulated and seven times slower. The margins are wide, so that noise does not change the choice from run to run.
+"""
+
+import functools
+import logging
+import time
+from weakref import WeakSet
+
+import torch
+from torch import nn
+
+from custom_networks.networks import to_channels_last
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+WORTHWHILE = 1.2  # how many times faster an option must be before it replaces the plain one
+logger = logging.getLogger(__name__)
+
+
+def _seconds(layers: nn.Module, image: torch.Tensor, dtype: torch.dtype | None, repeats: int = 4) -> float:
+    """Best of a few timed runs of `layers` in s, after one that warms up."""
+    times = []
+    for _ in range(repeats + 1):
+        if image.is_cuda:
+            torch.cuda.synchronize(image.device)
+        start = time.perf_counter()
+        with torch.inference_mode(), torch.autocast(image.device.type, dtype=dtype, enabled=dtype is not None):
+            layers(image)
+        if image.is_cuda:
+            torch.cuda.synchronize(image.device)
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
+
+
+def _sample(device: torch.device) -> tuple[nn.Module, torch.Tensor]:
+    """A depthwise and a pointwise convolution as the network has them, and an input for them."""
+    layers = nn.Sequential(nn.Conv2d(48, 48, 3, padding=1, groups=48), nn.Conv2d(48, 96, 1))
+    return layers.to(device).eval(), torch.randn(8, 48, 80, 80, device=device)
+
+
+@functools.lru_cache(maxsize=None)
+def channels_last_pays(device: torch.device) -> bool:
+    """Whether separable convolutions on this device run faster with channels last; measured once a process."""
+    layers, image = _sample(device)
+    plain = _seconds(layers, image, None)
+    last = _seconds(to_channels_last(layers), image.contiguous(memory_format=torch.channels_last), None)
+    logger.info("Memory format on %s: channels last %.1f ms, contiguous %.1f ms", device, 1e3 * last, 1e3 * plain)
+    return last < WORTHWHILE * plain
+
+
+@functools.lru_cache(maxsize=None)
+def bfloat16_pays(device: torch.device) -> bool:
+    """Whether bfloat16 autocast is clearly faster than float32 on this device; measured once a process."""
+    layers, image = _sample(device)
+    layers, image = to_channels_last(layers), image.contiguous(memory_format=torch.channels_last)
+    full, half = _seconds(layers, image, None), _seconds(layers, image, torch.bfloat16)
+    logger.info("Precision on %s: bfloat16 %.1f ms, float32 %.1f ms", device, 1e3 * half, 1e3 * full)
+    return half * WORTHWHILE < full
+
+
+def autocast_dtype(device: torch.device, precision: str) -> torch.dtype | None:
+    """The dtype to autocast to on `device`, or None for plain float32.
+
+    Raises:
+        ValueError: if `precision` is none of `PRECISIONS`.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
+    wanted = precision == "bfloat16" or (precision == "auto" and bfloat16_pays(device))
+    return torch.bfloat16 if wanted else None
+
+
+_laid_out: "WeakSet[nn.Module]" = WeakSet()
+
+
+def lay_out(network: nn.Module, device: torch.device) -> None:
+    """Give the weights of `network` the memory format that is faster on `device`, once for each network."""
+    if network not in _laid_out:
+        if channels_last_pays(device):
+            to_channels_last(network)
+        _laid_out.add(network)

@@ -1,0 +1,144 @@
+"""Segments a volume of any depth slab by slab, each with its real neighbours as halo."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.data.utils import compute_importance_map, dense_patch_slices
+from monai.inferers import Inferer
+from monai.utils import convert_to_dst_type
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from .precision import autocast_dtype, lay_out
+from .spacing import slice_step
+
+FULL = 255  # a probability of one in compact form
+
+
+class SliceStackInferer(Inferer):
+    """Runs a 2.5D network over a volume `(B, C, H, W, D)`, slices last, in slabs of consecutive slices.
+
+    A volume with thin slices is taken apart into `k` interleaved sub-volumes (every k-th slice, all of them answered),
+    so that a stack spans the anatomy it was trained on. Every slice is encoded once, but for the halo of a slab. Memory
+    beyond input and answer is that of one slab.
+
+    The network says by `slab`, `halo` and `stride` how it wants to be run (see `ContextNet25D`); one without them is
+    called as a whole and taken to look at no neighbours.
+
+    Args:
+        roi_size: greatest in-plane size that is run at once, in pixels; larger slices are tiled and blended.
+        slab: slices answered at once.
+        overlap: overlap of neighbouring tiles, as a part of `roi_size`.
+        context_spacing: distance in mm that the slices of a stack should have.
+        precision: "float32", "bfloat16", or "auto" for what a self-test of the machine finds faster.
+        compact: give class probabilities x 255 as uint8 `(B, K, H, W, D)`; otherwise float32 logits.
+        sw_device: where slabs are run; by default where the input is.
+        device: where the answer is put together; by default where the input is.
+        progress: show a progress bar.
+    """
+
+    def __init__(
+        self,
+        roi_size: Sequence[int] = (512, 512),
+        slab: int = 16,
+        overlap: float = 0.25,
+        context_spacing: float = 3.0,
+        precision: str = "auto",
+        compact: bool = True,
+        sw_device: torch.device | str | None = None,
+        device: torch.device | str | None = None,
+        progress: bool = False,
+    ) -> None:
+        if slab < 1:
+            raise ValueError(f"slab must be at least one slice, got {slab}")
+        if not 0 <= overlap < 1:
+            raise ValueError(f"overlap must be at least 0 and below 1, got {overlap}")
+        self.roi_size = tuple(roi_size)
+        self.slab = slab
+        self.overlap = overlap
+        self.context_spacing = context_spacing
+        self.precision = precision
+        self.compact = compact
+        self.sw_device = sw_device
+        self.device = device
+        self.progress = progress
+
+    @torch.no_grad()
+    def __call__(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+        """Class probabilities (or logits) of `inputs` on its own grid, a MetaTensor if `inputs` is one.
+
+        The slice spacing (mm) is taken from a MetaTensor's affine; a plain tensor is run with consecutive slices.
+        """
+        network = getattr(network, "module", network)
+        volume = torch.as_tensor(inputs).as_subclass(torch.Tensor)
+        step = slice_step(_slice_spacing(inputs), self.context_spacing) if isinstance(inputs, MetaTensor) else 1
+        slabs = list(_slabs(volume.shape[-1], step, self.slab))
+        answer: Tensor | None = None
+        for slices in tqdm(slabs, desc="slabs", disable=not self.progress):
+            logits = self._slab_logits(volume, network, slices, step)
+            part = _compact(logits) if self.compact else logits
+            if answer is None:
+                shape = (*part.shape[:-1], volume.shape[-1])
+                answer = torch.empty(shape, dtype=part.dtype, device=self.device or volume.device)
+            answer[..., slices] = part.to(answer.device)
+        if answer is None:
+            raise ValueError(f"volume has no slices: shape {tuple(volume.shape)}")
+        result: Tensor = convert_to_dst_type(answer, inputs, dtype=answer.dtype, device=answer.device)[0]
+        return result
+
+    def _slab_logits(self, volume: Tensor, network: nn.Module, slices: range, step: int) -> Tensor:
+        """Float32 logits `(B, K, H, W, N)` of the given slices of `volume`."""
+        halo = int(getattr(network, "halo", 0))
+        wanted = range(slices[0] - halo * step, slices[-1] + halo * step + 1, step)
+        first, last = slices[0] % step, slices[0] + (volume.shape[-1] - 1 - slices[0]) // step * step
+        stack = volume[..., [min(max(i, first), last) for i in wanted]]
+        return self._tiled(stack.to(self.sw_device or volume.device), network)
+
+    def _tiled(self, stack: Tensor, network: nn.Module) -> Tensor:
+        """Run a stack whole, or in overlapping tiles blended with Gaussian weights where it exceeds `roi_size`."""
+        height, width = stack.shape[2:4]
+        stride = int(getattr(network, "stride", 1))
+        stack = F.pad(stack, [0, 0, 0, -width % stride, 0, -height % stride])
+        size = [min(n, max(stride, roi // stride * stride)) for n, roi in zip(stack.shape[2:4], self.roi_size)]
+        if size == list(stack.shape[2:4]):
+            return self._run(stack, network)[:, :, :height, :width]
+        interval = [max(stride, int(n * (1 - self.overlap)) // stride * stride) for n in size]
+        weight = compute_importance_map(size, mode="gaussian", device=stack.device)[..., None]
+        total = torch.zeros(())
+        norm = torch.zeros((*stack.shape[2:4], 1), device=stack.device)
+        for tile in dense_patch_slices(stack.shape[2:4], size, interval):
+            logits = self._run(stack[(..., *tile, slice(None))], network)
+            if total.dim() == 0:
+                total = logits.new_zeros((*logits.shape[:2], *stack.shape[2:4], logits.shape[-1]))
+            total[(..., *tile, slice(None))] += weight * logits
+            norm[tile] += weight
+        return (total / norm)[:, :, :height, :width]
+
+    def _run(self, stack: Tensor, network: nn.Module) -> Tensor:
+        lay_out(network, stack.device)
+        dtype = autocast_dtype(stack.device, self.precision)
+        with torch.autocast(stack.device.type, dtype=dtype, enabled=dtype is not None):
+            logits: Tensor = getattr(network, "slab", network)(stack)
+        return logits.float()
+
+
+def _slice_spacing(volume: MetaTensor) -> float:
+    """Distance of neighbouring slices in mm, from the affine of one volume or of a batch that shares it."""
+    affine = volume.affine.reshape(-1, 4, 4)[0]
+    return float(torch.linalg.vector_norm(affine[:3, 2]))
+
+
+def _slabs(depth: int, step: int, slab: int) -> Iterator[range]:
+    """Slices of each slab: every `step`-th slice, `slab` of them, until all sub-volumes are answered."""
+    for offset in range(min(step, depth)):
+        own = range(offset, depth, step)
+        for start in range(0, len(own), slab):
+            yield own[start : start + slab]
+
+
+def _compact(logits: Tensor) -> Tensor:
+    """Class probabilities x 255, rounded, as uint8."""
+    return (logits.softmax(dim=1) * FULL).round_().to(torch.uint8)

@@ -1,0 +1,68 @@
+"""Which cases train and which validate, from a data list in MSD form; splits are by patient."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from custom_networks.errors import InputError
+
+Case = dict[str, Any]
+
+
+def _read(datalist: str) -> dict[str, Any]:
+    path = Path(datalist)
+    if not path.is_file():
+        raise InputError(f"No data list at {path}: give --dataset_dir a folder in MSD layout, or --datalist a JSON file")
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _case(item: Case, root: Path) -> Case:
+    """What the transforms need of a data list's item: its files, and whether its tumors are labelled."""
+    return {
+        "image": str(root / item["image"]),
+        "label": str(root / item["label"]),
+        "tumor_labelled": bool(item.get("tumor_labelled", True)),
+    }
+
+
+def _folds(items: list[Case], folds: int) -> list[list[Case]]:
+    """Deal patients, the largest group first, to the fold that holds the fewest cases so far."""
+    patients: dict[str, list[Case]] = {}
+    for item in items:
+        patients.setdefault(str(item.get("group", item["image"])), []).append(item)
+    dealt: list[list[Case]] = [[] for _ in range(folds)]
+    for _, cases in sorted(patients.items(), key=lambda entry: (-len(entry[1]), entry[0])):
+        min(dealt, key=len).extend(cases)
+    return dealt
+
+
+def _split(datalist: str, fold: int | None, folds: int) -> tuple[list[Case], list[Case]]:
+    listed = _read(datalist)
+    items = listed["training"]
+    if fold is None:
+        return items, listed.get("dev", listed.get("validation", []))
+    if not 0 <= fold < folds:
+        raise InputError(f"fold must be from 0 to {folds - 1} or null, got {fold}")
+    dealt = _folds(items, folds)
+    return [item for i, part in enumerate(dealt) if i != fold for item in part], dealt[fold]
+
+
+def training_cases(datalist: str, dataset_dir: str, fold: int | None = 0, folds: int = 5) -> list[Case]:
+    """Cases to train on: all but those of `fold`; with no fold, all of the list's "training".
+
+    Args:
+        datalist: JSON file in MSD form: "training" (and perhaps "dev" or "validation") lists items with "image" and
+            "label", relative to `dataset_dir`, and optionally "group" (patient) and "tumor_labelled".
+        dataset_dir: folder the paths are relative to.
+        fold: index of the fold held out, or None.
+        folds: number of folds that the patients are dealt to.
+
+    Raises:
+        InputError: if the list is missing or the fold is none of them.
+    """
+    return [_case(item, Path(dataset_dir)) for item in _split(datalist, fold, folds)[0]]
+
+
+def validation_cases(datalist: str, dataset_dir: str, fold: int | None = 0, folds: int = 5) -> list[Case]:
+    """Cases held out: those of `fold`; with no fold, the list's "dev" or "validation". See `training_cases`."""
+    return [_case(item, Path(dataset_dir)) for item in _split(datalist, fold, folds)[1]]

@@ -1,0 +1,55 @@
+"""Exponential moving average of the weights, with batch statistics of its own."""
+
+from collections import deque
+
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import EMAHandler
+from monai.engines.utils import IterationEvents
+from torch import nn
+
+BatchNorm = nn.modules.batchnorm._BatchNorm
+
+
+class AveragedWeights(EMAHandler):
+    """Follows a network by the moving average of its weights (Polyak averaging), for validation and the final model.
+
+    Averaged weights do not fit averaged batch statistics: at the end of each epoch the statistics of every BatchNorm
+    are estimated again from the latest training inputs.
+
+    Args:
+        model: the network in training.
+        momentum: weight of the newest value in the average.
+        batches: training inputs kept for the statistics.
+    """
+
+    def __init__(self, model: nn.Module, momentum: float = 0.005, batches: int = 16) -> None:
+        super().__init__(model, momentum=momentum, handle_buffers="update")
+        self._inputs: deque[torch.Tensor] = deque(maxlen=batches)
+
+    def attach(self, engine: Engine, *args: object, **kwargs: object) -> None:
+        """Follow `engine`, a MONAI trainer; weights that another handler loads at its start are taken over."""
+        engine.add_event_handler(Events.STARTED, self._take_over)
+        super().attach(engine, name="ema_momentum")
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._remember)  # before the batch is taken apart
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._estimate_statistics)
+
+    def _take_over(self) -> None:
+        self.ema_model.load_state_dict(self.model.state_dict())
+
+    def _remember(self, engine: Engine) -> None:
+        self._inputs.append(engine.state.output["image"].detach())
+
+    def _estimate_statistics(self, engine: Engine) -> None:
+        norms = [module for module in self.ema_model.modules() if isinstance(module, BatchNorm)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # cumulative: the plain mean over the batches
+            norm.train()
+        with torch.no_grad():
+            for inputs in self._inputs:
+                engine.inferer(inputs, self.ema_model)  # type: ignore[attr-defined]
+        for norm, momentum in zip(norms, momenta):
+            norm.momentum = momentum
+            norm.eval()

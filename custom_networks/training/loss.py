@@ -1,0 +1,59 @@
+"""The patent's loss: weighted categorical cross-entropy and Dice, over nested structures and with partial labels."""
+
+from collections.abc import Sequence
+
+import torch
+from monai.losses import DiceLoss
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .partial_labels import ORGAN
+
+
+class OrganTumorLoss(nn.Module):
+    """Weighted cross-entropy over background, liver and tumor + weighted Dice over organ (liver or tumor) and tumor.
+
+    Dice is taken over the batch, so that stacks without a tumor do not each weigh as much as those with one. A voxel
+    labelled 3 (liver or tumor, unknown which) asks only for `p_liver + p_tumor` and is left out of the tumor's Dice.
+
+    Args:
+        class_weights: of background, liver and tumor in the cross-entropy.
+        dice_weights: of organ and tumor in the Dice part.
+        ce_weight, dice_weight: of the two parts.
+    """
+
+    def __init__(
+        self,
+        class_weights: Sequence[float] = (1.0, 1.0, 3.0),
+        dice_weights: Sequence[float] = (1.0, 1.0),
+        ce_weight: float = 1.0,
+        dice_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False)
+        self.dice = DiceLoss(batch=True, weight=list(dice_weights), smooth_nr=1.0, smooth_dr=1.0)
+        self.ce_weight = ce_weight
+        self.dice_weight = dice_weight
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Loss of `logits` `(B, 3, H, W, N)` against `target` `(B, 1, H, W, N)` with values 0 to 3."""
+        target = target[:, 0].long()
+        log_probabilities = F.log_softmax(logits.float(), dim=1)
+        return self.ce_weight * self._cross_entropy(log_probabilities, target) + self.dice_weight * self._dice(
+            log_probabilities.exp(), target
+        )
+
+    def _cross_entropy(self, log_probabilities: Tensor, target: Tensor) -> Tensor:
+        """Mean of -log p(target) weighted by class, as `torch.nn.CrossEntropyLoss`; label 3 asks for the organ."""
+        weights = self.get_buffer("class_weights").to(log_probabilities.device)
+        organ = torch.logaddexp(log_probabilities[:, 1], log_probabilities[:, 2])
+        scores = torch.cat([log_probabilities, organ[:, None]], dim=1)
+        weight = torch.cat([weights, weights[1:2]])
+        return F.nll_loss(scores, target, weight)
+
+    def _dice(self, probabilities: Tensor, target: Tensor) -> Tensor:
+        known = (target != ORGAN).float()
+        organ = probabilities[:, 1] + probabilities[:, 2]
+        found = torch.stack([organ, probabilities[:, 2] * known], dim=1)
+        wanted = torch.stack([(target > 0).float(), (target == 2).float()], dim=1)
+        return self.dice(found, wanted)

@@ -1,0 +1,96 @@
+"""Draws class-balanced stacks of slices from whole volumes."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Randomizable
+from torch.nn import functional as F
+
+from custom_networks.inference.spacing import slice_step
+
+
+class RandSliceStacksd(Randomizable, MapTransform):
+    """Crop `num_samples` stacks of `slices + halo` consecutive slices around voxels drawn by class.
+
+    The class of a centre is drawn by `ratios` among the classes that the case has, then one of its voxels. The stack
+    takes every `k`-th slice, as inference does, or another `k` that keeps the slice distance within `distances`; ends
+    are repeated as the network's forward does. In-plane the crop lies anywhere around the centre, zero padded.
+
+    Args:
+        keys: tensors `(C, H, W, D)` of one shape; MetaTensors, the first of which gives the slice spacing.
+        indices_key: list with one array of flat voxel indices a class, from MONAI's `ClassesToIndicesd`.
+        ratios: one weight a class of `indices_key`.
+        size: in-plane size of the crop, in pixels.
+        slices: slices to be segmented.
+        halo: slices of context on each side (`ContextNet25D.halo`).
+        num_samples: crops taken from a volume at once.
+        distances: least and greatest distance in mm between the slices of a stack.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        indices_key: str,
+        ratios: Sequence[float],
+        size: Sequence[int],
+        slices: int,
+        halo: int,
+        num_samples: int = 1,
+        distances: Sequence[float] = (2.0, 6.0),
+    ) -> None:
+        MapTransform.__init__(self, keys)
+        self.indices_key = indices_key
+        self.ratios = np.asarray(ratios, dtype=float)
+        self.size = tuple(size)
+        self.depth = slices + 2 * halo
+        self.slices = slices
+        self.num_samples = num_samples
+        self.distances = tuple(distances)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> list[dict[Hashable, Any]]:
+        return [self._stack(data) for _ in range(self.num_samples)]
+
+    def _stack(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        volume = data[self.first_key(dict(data))]
+        centre = self._centre(data[self.indices_key], volume.shape[1:])
+        spacing = float(volume.pixdim[-1]) if isinstance(volume, MetaTensor) else 3.0
+        slices = self._slices(centre[2], spacing, volume.shape[3])
+        corner = [self._corner(centre[axis], self.size[axis]) for axis in (0, 1)]
+        d = {key: value for key, value in data.items() if key != self.indices_key}
+        for key in self.key_iterator(d):
+            d[key] = self._crop(torch.as_tensor(data[key]).as_subclass(torch.Tensor), corner, slices)
+        return d
+
+    def _centre(self, indices: Sequence[np.ndarray], shape: Sequence[int]) -> tuple[int, ...]:
+        weights = self.ratios * np.array([len(of_class) > 0 for of_class in indices])
+        if weights.sum() == 0:
+            return tuple(int(self.R.randint(n)) for n in shape)
+        of_class = indices[self.R.choice(len(weights), p=weights / weights.sum())]
+        return tuple(int(i) for i in np.unravel_index(int(of_class[self.R.randint(len(of_class))]), tuple(shape)))
+
+    def _slices(self, centre: int, spacing: float, depth: int) -> list[int]:
+        """Slice numbers of a stack in which `centre` is one of those to be segmented; ends repeat."""
+        low, high = self.distances
+        steps = {k for k in range(1, 1 + int(high / spacing)) if k * spacing >= low} | {slice_step(spacing)}
+        step = sorted(steps)[self.R.randint(len(steps))]
+        first = centre - step * (self.depth // 2 - self.slices // 2 + int(self.R.randint(self.slices)))
+        last = (depth - 1 - centre) // step * step + centre
+        return [min(max(first + step * i, centre % step), last) for i in range(self.depth)]
+
+    def _corner(self, centre: int, size: int) -> int:
+        """Corner of a window that holds `centre` in its middle half."""
+        return centre - size // 2 + int(self.R.randint(-size // 4, size // 4 + 1))
+
+    def _crop(self, volume: torch.Tensor, corner: Sequence[int], slices: Sequence[int]) -> torch.Tensor:
+        stack = volume[..., slices]
+        for axis in (0, 1):
+            start, stop = corner[axis], corner[axis] + self.size[axis]
+            extent = stack.shape[axis + 1]
+            stack = stack.narrow(axis + 1, max(start, 0), min(stop, extent) - max(start, 0))
+            pad = [max(-start, 0), max(stop - extent, 0)]
+            stack = F.pad(stack, [0, 0] * (2 - axis) + pad)
+        return stack.clone()

@@ -7,14 +7,15 @@ from monai.losses import DiceLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .partial_labels import ORGAN
+from .partial_labels import IGNORED, ORGAN
 
 
 class OrganTumorLoss(nn.Module):
     """Weighted cross-entropy over background, liver and tumor + weighted Dice over organ (liver or tumor) and tumor.
 
     Dice is taken over the batch, so that stacks without a tumor do not each weigh as much as those with one. A voxel
-    labelled 3 (liver or tumor, unknown which) asks only for `p_liver + p_tumor` and is left out of the tumor's Dice.
+    labelled 3 (liver or tumor, unknown which) asks only for `p_liver + p_tumor` and is left out of the tumor's Dice; one
+    labelled 4 is left out altogether.
 
     Args:
         class_weights: of background, liver and tumor in the cross-entropy.
@@ -36,7 +37,7 @@ class OrganTumorLoss(nn.Module):
         self.dice_weight = dice_weight
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Loss of `logits` `(B, 3, H, W, N)` against `target` `(B, 1, H, W, N)` with values 0 to 3."""
+        """Loss of `logits` `(B, 3, H, W, N)` against `target` `(B, 1, H, W, N)` with values 0 to 4."""
         target = target[:, 0].long()
         log_probabilities = F.log_softmax(logits.float(), dim=1)
         return self.ce_weight * self._cross_entropy(log_probabilities, target) + self.dice_weight * self._dice(
@@ -49,11 +50,12 @@ class OrganTumorLoss(nn.Module):
         organ = torch.logaddexp(log_probabilities[:, 1], log_probabilities[:, 2])
         scores = torch.cat([log_probabilities, organ[:, None]], dim=1)
         weight = torch.cat([weights, weights[1:2]])
-        return F.nll_loss(scores, target, weight)
+        return F.nll_loss(scores, target, weight, ignore_index=IGNORED)
 
     def _dice(self, probabilities: Tensor, target: Tensor) -> Tensor:
-        known = (target != ORGAN).float()
-        organ = probabilities[:, 1] + probabilities[:, 2]
-        found = torch.stack([organ, probabilities[:, 2] * known], dim=1)
-        wanted = torch.stack([(target > 0).float(), (target == 2).float()], dim=1)
+        labelled = (target != IGNORED).float()
+        tumor_labelled = labelled * (target != ORGAN)
+        organ, tumor = probabilities[:, 1] + probabilities[:, 2], probabilities[:, 2]
+        found = torch.stack([organ * labelled, tumor * tumor_labelled], dim=1)
+        wanted = torch.stack([(target > 0) * labelled, (target == 2).float()], dim=1)
         return self.dice(found, wanted)

@@ -8,12 +8,14 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 ORGAN = 3  # liver or tumor, not known which
+IGNORED = 4  # not known at all
 
 
 class MarkPartialLabelsd(MapTransform):
-    """Turn labels 1 and 2 into 3 (liver or tumor, unknown which) where the case says `tumor_labelled` false.
+    """Where the case says `tumor_labelled` false, turn liver into 3 (liver or tumor, unknown which), tumor into 4.
 
-    A case without that key counts as labelled.
+    4 is left out of the loss: a tumor label that cannot be trusted says nothing. A case without the flag counts as
+    labelled.
     """
 
     def __init__(self, keys: KeysCollection, flag_key: str = "tumor_labelled", allow_missing_keys: bool = False):
@@ -24,5 +26,7 @@ class MarkPartialLabelsd(MapTransform):
         d = dict(data)
         if not bool(d.get(self.flag_key, True)):
             for key in self.key_iterator(d):
-                d[key] = torch.where(d[key] > 0, torch.full_like(d[key], ORGAN), d[key])
+                label = d[key]
+                organ, ignored = torch.full_like(label, ORGAN), torch.full_like(label, IGNORED)
+                d[key] = torch.where(label == 1, organ, torch.where(label == 2, ignored, label))
         return d

@@ -1,0 +1,72 @@
+"""Lesion by lesion: which true tumors were found, and which predicted ones are false.
+
+A lesion is a 26-connected component of a tumor mask; specks of one voxel count like any other, in truth and prediction.
+
+- A true lesion is *found* at an overlap t when ``|T & P| / (|T| + outside) >= t``, where P is the predicted tumor and
+  *outside* the part, in no true lesion, of all predicted lesions that touch T. That is the IoU of T and the predicted
+  lesions touching it, except that what these cover of other true lesions is not held against T: a lesion broken into
+  several predictions and two lesions merged into one prediction are judged by what is really missing or too much.
+- A predicted lesion is *false* at t when less than t of its own volume lies in true tumor, whichever lesion that is.
+
+This is close to, but not the same as, the matching of the LiTS challenge (Bilic et al., Medical Image Analysis 2023),
+which merges components greedily into pairs and asks for an IoU above 0.5: compare numbers at 0.5, with that in mind.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from custom_networks.errors import UsageError
+
+CONNECTED_26 = np.ones((3, 3, 3), dtype=bool)
+
+
+class LesionCounts(NamedTuple):
+    """Numbers of lesions in one case, at one overlap: in the truth, in the prediction, found ones, false ones."""
+
+    truth: int
+    predicted: int
+    found: int
+    false: int
+
+
+def shared_voxels(prediction: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Count the voxels of each pair of true and predicted lesion.
+
+    Args:
+        prediction: predicted tumor (H, W, D).
+        truth: true tumor (H, W, D).
+
+    Returns:
+        Table (true lesions + 1, predicted lesions + 1) of voxel counts; row 0 and column 0 are the background, and the
+        background they share is left out (0).
+    """
+    true_lesions, n_truth = ndimage.label(truth, CONNECTED_26)
+    predicted_lesions, n_predicted = ndimage.label(prediction, CONNECTED_26)
+    either = prediction | truth
+    pairs = true_lesions[either].astype(np.int64) * (n_predicted + 1) + predicted_lesions[either]
+    counts = np.bincount(pairs, minlength=(n_truth + 1) * (n_predicted + 1))
+    return counts.reshape(n_truth + 1, n_predicted + 1)
+
+
+def count_lesions(shared: npt.NDArray[np.int64], overlap: float) -> LesionCounts:
+    """Judge every lesion by the rules at the top of this module.
+
+    Args:
+        shared: the table of `shared_voxels`.
+        overlap: the fraction t, above 0 and at most 1.
+
+    Raises:
+        UsageError: `overlap` is out of range.
+    """
+    if not 0 < overlap <= 1:
+        raise UsageError(
+            f"The overlap that finds a lesion must be above 0 and at most 1, got {overlap}: give 0.1 or 0.5."
+        )
+    covered = shared[1:, 1:].sum(axis=1)
+    outside = (shared[1:, 1:] > 0) @ shared[0, 1:]
+    found = covered / (shared[1:].sum(axis=1) + outside) >= overlap
+    false = shared[1:, 1:].sum(axis=0) / shared[:, 1:].sum(axis=0) < overlap
+    return LesionCounts(len(found), len(false), int(found.sum()), int(false.sum()))

@@ -14,17 +14,19 @@ BatchNorm = nn.modules.batchnorm._BatchNorm
 class AveragedWeights(EMAHandler):
     """Follows a network by the moving average of its weights (Polyak averaging), for validation and the final model.
 
-    Averaged weights do not fit averaged batch statistics: at the end of each epoch the statistics of every BatchNorm
-    are estimated again from the latest training inputs.
+    Averaged weights do not fit averaged batch statistics: before the averaged network is used, the statistics of every
+    BatchNorm are estimated again from the latest training inputs.
 
     Args:
         model: the network in training.
         momentum: weight of the newest value in the average.
         batches: training inputs kept for the statistics.
+        interval: epochs between two estimates; the interval of validation and checkpoints. The last epoch has one, too.
     """
 
-    def __init__(self, model: nn.Module, momentum: float = 0.005, batches: int = 16) -> None:
+    def __init__(self, model: nn.Module, momentum: float = 0.005, batches: int = 16, interval: int = 1) -> None:
         super().__init__(model, momentum=momentum, handle_buffers="update")
+        self.interval = interval
         self._inputs: deque[torch.Tensor] = deque(maxlen=batches)
 
     def attach(self, engine: Engine, *args: object, **kwargs: object) -> None:
@@ -41,6 +43,8 @@ class AveragedWeights(EMAHandler):
         self._inputs.append(engine.state.output["image"].detach())
 
     def _estimate_statistics(self, engine: Engine) -> None:
+        if engine.state.epoch % self.interval and engine.state.epoch != engine.state.max_epochs:
+            return
         norms = [module for module in self.ema_model.modules() if isinstance(module, BatchNorm)]
         momenta = [norm.momentum for norm in norms]
         for norm in norms:

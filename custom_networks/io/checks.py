@@ -1,0 +1,114 @@
+"""What every volume must be, whatever file it came from; each refusal is one sentence of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from custom_networks.errors import InputError
+from custom_networks.io.volume import slice_axis_of, spacing_of
+
+MIN_SLICES = 5
+# Padding outside the scanner's field of view is written as -2000, -3024 or less; air is -1000 HU.
+LOWEST_HU = -1024
+# Each CT of a body holds fat (about -100 HU) and air (-1000 HU); 0..255, 0..1 and offset scales do not.
+FAT_HU = -100
+SHEAR_DEGREES = 0.5
+
+NO_AFFINE = "has no usable affine"
+
+
+def one_line(text: object, limit: int = 160) -> str:
+    """`text` on one line, cut at `limit` characters: libraries report over many lines."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def spatial_shape(shape: tuple[int, ...], source: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+    """The three spatial sizes of an array of any shape, and a note where single trailing axes were dropped.
+
+    Raises:
+        InputError: it is not one 3D volume.
+    """
+    sizes = tuple(int(size) for size in shape)
+    text = " x ".join(map(str, sizes))
+    if len(sizes) < 3:
+        raise InputError(f"{source} is {len(sizes)}D ({text}), a 3D volume is needed: give the whole CT series.")
+    if any(size != 1 for size in sizes[3:]):
+        raise InputError(
+            f"{source} is {len(sizes)}D ({text}), one 3D volume is needed: save one time point or channel."
+        )
+    note = f"Trailing axes of size 1 were dropped from {text}."
+    return (sizes[0], sizes[1], sizes[2]), (note,) if len(sizes) > 3 else ()
+
+
+def check_geometry(shape: tuple[int, int, int], affine: np.ndarray, source: Path) -> tuple[str, ...]:
+    """Hold an array shape and its (4, 4) RAS affine against what the pipeline needs; give notes back.
+
+    Raises:
+        InputError: the affine is not finite or not invertible, or fewer than 5 slices along the patient's z.
+    """
+    _check_affine(affine, source)
+    slices = shape[slice_axis_of(affine)]
+    if slices < MIN_SLICES:
+        raise InputError(
+            f"{source} holds {slices} slice{'s' * (slices != 1)}, at least {MIN_SLICES} are needed: "
+            "give the whole series."
+        )
+    shear = shear_degrees(affine)
+    if shear <= SHEAR_DEGREES:
+        return ()
+    return (f"The voxel axes are {shear:.1f} degrees off a right angle (gantry tilt): lengths in mm are approximate.",)
+
+
+def _check_affine(affine: np.ndarray, source: Path) -> None:
+    """Refuse an affine that does not place every voxel at a point of its own."""
+    if not np.isfinite(affine).all():
+        raise InputError(f"{source} {NO_AFFINE} (entries that are not finite numbers): export the image again.")
+    spacing = spacing_of(affine)
+    text = " x ".join(f"{step:g}" for step in spacing)
+    if min(spacing) <= 0:
+        raise InputError(f"{source} {NO_AFFINE} (spacing {text} mm, positive ones needed): export the image again.")
+    if abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-3:
+        raise InputError(f"{source} {NO_AFFINE} (two voxel axes run the same way): export the image again.")
+
+
+def shear_degrees(affine: np.ndarray) -> float:
+    """The largest departure, in degrees, of two voxel axes of a (4, 4) affine from a right angle."""
+    directions = affine[:3, :3] / spacing_of(affine)
+    cosines = np.abs(directions.T @ directions)[np.triu_indices(3, 1)]
+    return float(np.degrees(np.arcsin(min(1.0, cosines.max()))))
+
+
+def check_ct_values(array: np.ndarray, source: Path) -> None:
+    """Hold the intensities of a CT volume (finite, already clipped from below) against Hounsfield units.
+
+    Raises:
+        InputError: all voxels are equal, or nothing is as dark as fat.
+    """
+    low, high = array.min(), array.max()  # reductions: no temporary of the volume's size
+    if low == high:
+        raise InputError(f"{source} is constant: every voxel is {low:g}; export the original CT.")
+    if low > FAT_HU:
+        raise InputError(
+            f"{source}: intensities are not Hounsfield units: lowest value {low:g}, air or fat below {FAT_HU} HU "
+            "expected; export the original CT without windowing or normalisation."
+        )
+
+
+def label_map(array: np.ndarray, source: Path) -> np.ndarray:
+    """The same labels as uint8, where 0 is background, 1 liver and 2 tumor.
+
+    Raises:
+        InputError: a value is no whole number or outside 0..2.
+    """
+    labels = array.astype(np.uint8) if 0 <= array.min() and array.max() <= 2 else None
+    if labels is None or not np.array_equal(labels, array):
+        others = np.setdiff1d(array, (0, 1, 2))
+        named = ", ".join(f"{value:g}" for value in others[:5]) + ", ..." * (len(others) > 5)
+        raise InputError(
+            f"{source} holds the label{'s' * (len(others) != 1)} {named}, only 0 (background), 1 (liver) and 2 (tumor) "
+            "are known: map the others first."
+        )
+    return labels

@@ -1,0 +1,114 @@
+"""Where the slices of a series lie: their order, what is irregular about them, and the affine.
+
+Everything is in mm and in DICOM's LPS until `series_affine` gives RAS. `axes` is (2, 3): the unit vectors of
+ImageOrientationPatient, first along a row (column index ascending), then along a column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from custom_networks.io.checks import SHEAR_DEGREES
+
+AXIAL_DEGREES = 25.0
+# Real series hold two acquisitions 0.005 mm apart at their seam.
+SAME_POSITION_MM = 0.01
+AGAIN = "Export the whole series again."
+
+
+def normal_of(axes: np.ndarray) -> np.ndarray:
+    """The unit normal of a slice (3,), along which the slices are sorted."""
+    normal: np.ndarray = np.cross(axes[0], axes[1])
+    return normal / np.linalg.norm(normal)
+
+
+def orientation_reasons(all_axes: Sequence[np.ndarray]) -> list[str]:
+    """Why the orientations of the slices, each (2, 3), do not make an axial series."""
+    axes = np.array(all_axes)
+    if np.ptp(axes, axis=0).max() > 1e-3:
+        return ["Its slices differ in orientation (ImageOrientationPatient): export one reconstruction."]
+    degrees = np.degrees(np.arccos(min(1.0, abs(normal_of(axes[0])[2]))))
+    if degrees > AXIAL_DEGREES:
+        return [f"Its slices are not axial (normal {degrees:.0f} degrees off the patient's z): give the axial series."]
+    return []
+
+
+def stack_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:
+    """Why slices at `positions` (n, 3), sorted along the normal of `axes`, are no regular stack; positions named by z.
+
+    Regular: each step within 2 % or 0.05 mm of the median step, and no slice further from the even grid than that.
+    """
+    steps = np.diff(positions @ normal_of(axes))
+    distinct = steps[steps >= SAME_POSITION_MM]
+    if not distinct.size:
+        same = f"All {len(positions)} slices lie at one position (z = {positions[0, 2]:g} mm)"
+        return [f"{same}: a time series is not a volume."] if len(positions) > 1 else []
+    step = float(np.median(distinct))
+    tolerance = max(0.02 * step, 0.05)
+    reasons = _duplicate_reasons(positions, steps) + _step_reasons(positions, steps, step, tolerance)
+    reasons += _tilt_reasons(positions, axes)
+    return reasons or _drift_reasons(positions, tolerance)
+
+
+def _duplicate_reasons(positions: np.ndarray, steps: np.ndarray) -> list[str]:
+    """Two slices at one place."""
+    after = np.flatnonzero(steps < SAME_POSITION_MM)
+    if not after.size:
+        return []
+    k = after[0]
+    more = f" and {after.size - 1} more" * (after.size > 1)
+    z = " and ".join(f"{value:.3f}" for value in positions[k : k + 2, 2])
+    return [f"Slices {k + 1} and {k + 2}{more} lie at the same position (z = {z} mm): export one acquisition alone."]
+
+
+def _step_reasons(positions: np.ndarray, steps: np.ndarray, step: float, tolerance: float) -> list[str]:
+    """Missing slices (a wide step), or slices that lie too close."""
+    wide = np.flatnonzero(steps > step + tolerance)
+    close = np.flatnonzero((steps < step - tolerance) & (steps >= SAME_POSITION_MM))
+    reasons = []
+    if wide.size:
+        k = wide[0]
+        places = f" (and {wide.size - 1} more)" * (wide.size > 1)
+        jump = f"jump from {positions[k, 2]:.2f} to {positions[k + 1, 2]:.2f} mm after slice {k + 1}{places}"
+        reasons.append(f"Slice positions {jump}, {steps[k]:.2f} mm instead of {step:.2f}: slices are missing. {AGAIN}")
+    if close.size:
+        reasons.append(
+            f"Slice distance varies from {steps[close].min():.2f} to {steps.max():.2f} mm (closest after slice "
+            f"{close[np.argmin(steps[close])] + 1}): one even distance is needed."
+        )
+    return reasons
+
+
+def _tilt_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:
+    """Gantry tilt: the stack runs off the slice normal. No tag tells it reliably, positions do."""
+    run = positions[-1] - positions[0]
+    along = float(run @ normal_of(axes))
+    aside = float(np.linalg.norm(run - along * normal_of(axes)))
+    degrees = np.degrees(np.arctan2(aside, along))
+    if degrees <= SHEAR_DEGREES:
+        return []
+    return [
+        f"Its slices are sheared by a gantry tilt of {degrees:.1f} degrees: export a series resampled without tilt."
+    ]
+
+
+def _drift_reasons(positions: np.ndarray, tolerance: float) -> list[str]:
+    """Slices that lie off the even grid from the first to the last, sideways or by steps that slowly change."""
+    grid = np.linspace(positions[0], positions[-1], len(positions))
+    distances = np.linalg.norm(positions - grid, axis=1)
+    k = int(np.argmax(distances))
+    if distances[k] <= tolerance:
+        return []
+    return [f"Slice {k + 1} lies {distances[k]:.2f} mm off the even grid of the others: export one reconstruction."]
+
+
+def series_affine(positions: np.ndarray, axes: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """The (4, 4) affine from (column, row, slice) index to RAS mm; `spacing`: PixelSpacing (between rows, columns)."""
+    affine = np.eye(4)
+    affine[:3, 0] = axes[0] * spacing[1]
+    affine[:3, 1] = axes[1] * spacing[0]
+    affine[:3, 2] = (positions[-1] - positions[0]) / (len(positions) - 1)
+    affine[:3, 3] = positions[0]
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine

@@ -1,0 +1,69 @@
+"""Which files hold volumes, and what a case is called: by the names that the user gave, never by DICOM attributes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from custom_networks.errors import UsageError
+
+MEDICAL_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+# Room for "_seg.nii.gz" and a temporary ending within the 255 bytes of a file name.
+LONGEST_STEM = 128
+
+
+def medical_suffix(path: Path) -> str:
+    """The medical ending of a file name in lower case, or "" where it has none."""
+    name = path.name.lower()
+    return next((suffix for suffix in MEDICAL_SUFFIXES if name.endswith(suffix)), "")
+
+
+def case_stem(path: str | Path) -> str:
+    """A case's name: the file's or folder's name without its medical ending, safe as a name on any system.
+
+    Characters outside [A-Za-z0-9._-] become "_", as do leading dots; it is never empty and at most 128 long. Two inputs
+    can share one stem: who writes must keep them apart.
+    """
+    path = Path(path)
+    name = (path if path.name not in ("", "..") else path.resolve()).name
+    stem = name[: len(name) - len(medical_suffix(Path(name)))]
+    stem = re.sub(r"[^A-Za-z0-9._-]", "_", stem)[:LONGEST_STEM]
+    return re.sub(r"^\.+", "_", stem) or "case"
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file starts with the DICOM preamble (128 bytes, then "DICM")."""
+    with path.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
+
+
+def dicom_files(folder: Path) -> list[Path]:
+    """The DICOM files that lie directly in a folder, sorted by name; a DICOMDIR is an index, not an image."""
+    return [path for path in visible_files(folder) if path.name.upper() != "DICOMDIR" and is_dicom(path)]
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """The files directly in a folder, sorted by name, without hidden ones (macOS leaves "._" copies of every file)."""
+    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+
+
+def find_volumes(folder: str | Path) -> list[Path]:
+    """The volumes of a folder, sorted: its files with a medical ending, or the folder itself if it holds DICOM files.
+
+    Raises:
+        UsageError: no such folder, or nothing in it could be an image.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError(f"No such folder: {folder}; give a folder of CT volumes.")
+    files = visible_files(folder)
+    if dicom_files(folder):
+        return [folder]
+    volumes = [path for path in files if medical_suffix(path)]
+    if not volumes:
+        looked = f"{len(files)} file{'s' * (len(files) != 1)} looked at"
+        raise UsageError(
+            f"no image found in {folder} ({looked}): give a folder that holds {', '.join(MEDICAL_SUFFIXES)} files "
+            "or the DICOM files of one series."
+        )
+    return volumes

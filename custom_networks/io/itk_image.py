@@ -1,0 +1,112 @@
+"""NRRD and MetaImage through ITK, turned from ITK's (k, j, i) and LPS to (i, j, k) and RAS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from custom_networks.errors import InputError
+from custom_networks.io.checks import NO_AFFINE, check_geometry, one_line, spatial_shape
+from custom_networks.io.slabs import SLAB_SLICES, collect_slabs
+from custom_networks.io.volume import Volume
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+# What ITK fills with spacing 1 and an identity direction, without a word, when the header lacks it.
+REQUIRED_FIELDS = {
+    ".nrrd": ((b"space directions",), (b"space",)),
+    ".nhdr": ((b"space directions",), (b"space",)),
+    ".mha": ((b"ElementSpacing", b"ElementSize"), (b"TransformMatrix", b"Orientation", b"Rotation")),
+    ".mhd": ((b"ElementSpacing", b"ElementSize"), (b"TransformMatrix", b"Orientation", b"Rotation")),
+}
+
+
+def read_itk(path: Path, lowest: float | None) -> Volume:
+    """Read a .nrrd, .nhdr, .mha or .mhd file; values under `lowest` are set to it.
+
+    Raises:
+        InputError: unreadable, damaged or cut off, not 3D, several channels, no geometry in the header, or values that
+            are no finite numbers.
+    """
+    image, whole = _itk_image(path)
+    stored = _stored_array(image)
+    affine = _ras_affine(image)
+    notes = check_geometry(stored.shape, affine, path)
+    slabs = _slabs(stored)
+    array = collect_slabs(slabs, stored.shape, whole_numbers=whole, lowest=lowest, source=path)
+    return Volume(array, affine, notes, source=path)
+
+
+def _itk_image(path: Path) -> tuple[Any, bool]:
+    """ITK's image, and whether its voxels are integers."""
+    import itk  # here, for it takes a second
+
+    header = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
+    if header is None:
+        raise InputError(f"{path} is not a readable {path.suffix[1:].upper()} file: export the image again.")
+    try:
+        header.SetFileName(str(path))
+        header.ReadImageInformation()
+        _check_header(header, path)
+        component = header.GetComponentTypeAsString(header.GetComponentType())
+        # ITK's wheels hold no images of int8 or 64-bit integers; float64 keeps these whole.
+        wrapped = component in ("unsigned_char", "short", "unsigned_short", "int", "unsigned_int", "float", "double")
+        image = itk.imread(str(path)) if wrapped else itk.imread(str(path), itk.D)
+    except RuntimeError as error:
+        raise InputError(f"{path} is damaged or incomplete ({_itk_reason(error)}): copy it again.") from error
+    return image, component not in ("float", "double")
+
+
+def _check_header(header: Any, path: Path) -> None:
+    """Refuse what is not one 3D volume of single values, or has no geometry of its own."""
+    dimensions = header.GetNumberOfDimensions()
+    spatial_shape(tuple(header.GetDimensions(axis) for axis in range(dimensions)), path)
+    channels = header.GetNumberOfComponents()
+    if dimensions > 3 or channels != 1:
+        raise InputError(
+            f"{path} holds {channels} values per voxel in {dimensions}D, 1 in 3D is needed: save one of them."
+        )
+    text = _header_text(path)
+    for names in REQUIRED_FIELDS[path.suffix.lower()]:
+        if not any(text.startswith(name) or b"\n" + name in text for name in names):
+            raise InputError(
+                f"{path} {NO_AFFINE} (its header has no {names[0].decode()!r}): export the image again with its geometry."
+            )
+
+
+def _header_text(path: Path) -> bytes:
+    """The text part of the file; a header line ends it, or an empty line does (NRRD)."""
+    with path.open("rb") as stream:
+        return stream.read(1 << 16).split(b"\n\n")[0].split(b"ElementDataFile")[0]
+
+
+def _itk_reason(error: RuntimeError) -> str:
+    """The last clause of ITK's report, which runs over many lines and starts with a place in its sources."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return one_line(lines[-1].removeprefix("ITK ERROR:").split("): ")[-1]) if lines else "ITK gave no reason"
+
+
+def _stored_array(image: Any) -> np.ndarray:
+    """A view (i, j, k) on the voxels, valid as long as `image` lives."""
+    import itk
+
+    array: np.ndarray = itk.array_view_from_image(image).view(np.ndarray)
+    return array.transpose(2, 1, 0)
+
+
+def _ras_affine(image: Any) -> np.ndarray:
+    """The (4, 4) voxel to RAS affine in mm."""
+    import itk
+
+    affine = np.eye(4)
+    affine[:3, :3] = itk.array_from_matrix(image.GetDirection()) * np.array(list(image.GetSpacing()))
+    affine[:3, 3] = list(image.GetOrigin())
+    return LPS_TO_RAS @ affine
+
+
+def _slabs(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield a few slices along the last axis at a time."""
+    for start in range(0, array.shape[2], SLAB_SLICES):
+        yield array[..., start : start + SLAB_SLICES]

@@ -1,0 +1,59 @@
+"""Voxels collected slab by slab into the narrowest type that holds them: no float copy of a volume ever exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from custom_networks.errors import InputError
+
+SLAB_SLICES = 16
+
+
+def collect_slabs(
+    slabs: Iterable[np.ndarray], shape: tuple[int, int, int], *, whole_numbers: bool, lowest: float | None, source: Path
+) -> np.ndarray:
+    """Join slabs of slices to one array of the given shape.
+
+    Args:
+        slabs: arrays (i, j, n) that follow each other along the last axis.
+        shape: (i, j, k) of the result.
+        whole_numbers: the values are integers by type and scaling: int16 where they fit, else int32; else float32.
+        lowest: values below are set to it; None leaves all as they are.
+        source: named in the error.
+
+    Raises:
+        InputError: a value is NaN, infinite or beyond float32.
+    """
+    array = np.empty(shape, np.int16 if whole_numbers else np.float32)
+    start = 0
+    for slab in slabs:
+        _check_finite(slab, source)
+        if lowest is not None and slab.min() < lowest:
+            slab = np.maximum(slab, lowest)
+        array = _wide_enough(array, slab)
+        array[..., start : start + slab.shape[-1]] = slab
+        start += slab.shape[-1]
+    return array
+
+
+def _check_finite(slab: np.ndarray, source: Path) -> None:
+    """Refuse NaN, infinities and numbers that float32 cannot hold (min and max pass NaN on)."""
+    limit = np.finfo(np.float32).max
+    if not (-limit <= slab.min() and slab.max() <= limit):
+        raise InputError(
+            f"{source} holds values that are not finite numbers (NaN or infinity): export the image again."
+        )
+
+
+def _wide_enough(array: np.ndarray, slab: np.ndarray) -> np.ndarray:
+    """`array` itself, or a wider copy when an integer array cannot hold the values of `slab`."""
+    if array.dtype.kind == "f":
+        return array
+    low, high = slab.min(), slab.max()
+    for dtype in (np.int16, np.int32):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return array.astype(np.promote_types(array.dtype, dtype), copy=False)
+    return array.astype(np.float32)

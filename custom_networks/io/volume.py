@@ -1,0 +1,46 @@
+"""A volume and the one thing that places it in the patient: its affine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Voxels of one image or label map with their geometry.
+
+    Args:
+        array: shape (i, j, k), the first index along the first voxel axis; HU for an image, 0..2 for a label map.
+        affine: (4, 4) float64, voxel index to patient coordinates in mm, RAS+ (nibabel's convention).
+        notes: what a reader did or saw that the user should know, one sentence each.
+        source: the file or folder that was read.
+    """
+
+    array: np.ndarray
+    affine: np.ndarray
+    notes: tuple[str, ...] = ()
+    source: Path = field(kw_only=True)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance in mm between neighbouring voxels along each array axis."""
+        return spacing_of(self.affine)
+
+    @property
+    def slice_axis(self) -> int:
+        """The array axis whose direction is nearest to the patient's z (feet to head)."""
+        return slice_axis_of(self.affine)
+
+
+def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
+    """Distances in mm between neighbouring voxels along the three axes of a (4, 4) affine."""
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
+    return float(x), float(y), float(z)
+
+
+def slice_axis_of(affine: np.ndarray) -> int:
+    """The voxel axis (0, 1 or 2) of a (4, 4) RAS affine that runs nearest to the patient's z."""
+    return int(np.argmax(np.abs(affine[2, :3]) / spacing_of(affine)))

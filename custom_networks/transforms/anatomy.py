@@ -1,0 +1,203 @@
+"""What a liver can look like, applied to a label map: one organ, without holes, lesions in it and of some size.
+
+Arrays: label maps (H, W, D) uint8 with 0 background, 1 liver, 2 tumor, slices last; probabilities (2, H, W, D) uint8
+of liver and tumor, x 255; spacing in mm along the three axes. The organ is liver and tumor together. Inputs are never
+changed, empty label maps pass, and work is done in the box around what is looked at, so that the volume's size hardly
+matters.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+LIVER, TUMOR = 1, 2
+
+Labels = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+Box = tuple[slice, slice, slice]
+
+_NEIGHBOURS_26 = np.ones((3, 3, 3), bool)
+_NEIGHBOURS_6 = ndimage.generate_binary_structure(3, 1)
+# Connects pixels of one slice only: all slices are labelled in one call, each on its own.
+_NEIGHBOURS_4_IN_SLICE = _NEIGHBOURS_6 & np.array([False, True, False])
+
+
+def box_around(mask: Labels | Mask) -> Box | None:
+    """Smallest box of a 3D array that holds all its non-zero voxels; None where there are none."""
+    plane = np.any(mask, axis=2)
+    if not np.any(plane):
+        return None
+    rows, columns = (np.flatnonzero(np.any(plane, axis=axis)) for axis in (1, 0))
+    box = (slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
+    slices = np.flatnonzero(np.any(mask[box], axis=(0, 1)))
+    return *box, slice(int(slices[0]), int(slices[-1]) + 1)
+
+
+def grown_box(box: Box, margin_mm: float, spacing: Sequence[float], shape: Sequence[int]) -> Box:
+    """The box with at least `margin_mm` more on every side, cut at the array's borders."""
+    margins = [int(np.ceil(margin_mm / mm)) for mm in spacing]
+    x, y, z = (
+        slice(max(0, part.start - margin), min(size, part.stop + margin))
+        for part, margin, size in zip(box, margins, shape, strict=True)
+    )
+    return x, y, z
+
+
+def is_within(part: Mask, target: Mask, distance_mm: float, spacing: Sequence[float]) -> bool:
+    """Whether any voxel of `part` is at most `distance_mm` from one of `target`, measured between voxel centres."""
+    if not target.any():
+        return False
+    if (ndimage.binary_dilation(part, _NEIGHBOURS_6) & target).any() and distance_mm >= max(spacing):
+        return True
+    distances = ndimage.distance_transform_edt(~target, sampling=spacing)
+    return bool((distances[part] <= distance_mm).any())
+
+
+def keep_organ(labels: Labels, spacing: Sequence[float], min_part_ml: float = 20.0, gap_mm: float = 10.0) -> Labels:
+    """Keep the largest part of the organ, and large parts that it nearly touches; the rest becomes background.
+
+    Parts are components of liver or tumor by 26-neighbourhood, so a tumor that cuts the liver in two keeps both
+    halves. Thick slices can cut off a left lobe: parts of `min_part_ml` or more stay where a voxel of theirs is
+    within `gap_mm` of one of the largest part.
+
+    Args:
+        labels: (H, W, D) label map.
+        spacing: voxel size, mm.
+        min_part_ml: smallest volume of a further part, ml.
+        gap_mm: largest distance of a further part from the largest, mm, between voxel centres.
+
+    Returns:
+        (H, W, D) label map, a new array.
+    """
+    box = box_around(labels)
+    if box is None:
+        return labels.copy()
+    components, _ = ndimage.label(labels[box] > 0, _NEIGHBOURS_26)
+    sizes = np.bincount(components[components > 0])
+    largest = int(sizes.argmax())
+    parts = ndimage.find_objects(components)
+    keep = np.zeros(sizes.size, bool)
+    keep[largest] = True
+    for part in np.flatnonzero(sizes * np.prod(spacing) / 1000 >= min_part_ml):
+        near = components[grown_box(parts[part - 1], gap_mm, spacing, components.shape)]
+        keep[part] = part == largest or is_within(near == part, near == largest, gap_mm, spacing)
+    kept = np.zeros_like(labels)
+    kept[box] = labels[box] * keep[components]
+    return kept
+
+
+def enclosed(mask: Mask, structure: Mask) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Holes of a mask: components of its background, by `structure`, that do not reach the array's border.
+
+    Returns:
+        An array of the mask's shape with 0 outside holes and else the hole's number, and the voxels by number.
+    """
+    padded = np.pad(mask, 1)
+    components, count = ndimage.label(~padded, structure)
+    open_ones = np.zeros(count + 1, bool)
+    edges = [components[0], components[-1], components[:, 0], components[:, -1]]
+    if structure[1, 1, 0]:
+        edges += [components[..., 0], components[..., -1]]
+    for edge in edges:
+        open_ones[edge.ravel()] = True
+    # Padding slices are background as a whole, hence open, also where slices are not connected.
+    holes = np.where(open_ones[components], 0, components)[1:-1, 1:-1, 1:-1]
+    return holes, np.bincount(holes[holes > 0], minlength=count + 1)
+
+
+def organ_holes(organ: Mask, spacing: Sequence[float], max_hole_mm2: float) -> Mask:
+    """Holes of the organ: in slices up to `max_hole_mm2`, then all that are enclosed in 3D; see `fill_organ`."""
+    holes, sizes = enclosed(organ, _NEIGHBOURS_4_IN_SLICE)
+    small = sizes * spacing[0] * spacing[1] <= max_hole_mm2
+    small[0] = False
+    in_slices = small[holes]
+    return in_slices | (enclosed(organ | in_slices, _NEIGHBOURS_6)[0] > 0)
+
+
+def fill_organ(
+    labels: Labels,
+    probabilities: npt.NDArray[np.uint8],
+    spacing: Sequence[float],
+    max_hole_mm2: float = 100.0,
+) -> Labels:
+    """Fill the organ's holes; a filled voxel is tumor where tumor is more probable than liver, else liver.
+
+    So a necrotic core belongs to its tumor, and a vessel to the liver. Holes that are enclosed in 3D are filled
+    whatever their size; experts leave next to none (at most 0.2 ml in 29 livers of LiTS and 3D-IRCADb). Holes of
+    single slices are filled up to `max_hole_mm2`: the vena cava and the gallbladder are true holes of a slice. Of the
+    633 slice holes in those masks the 120 above 100 mm2 have 89 % of the area.
+
+    Args:
+        labels: (H, W, D) label map, slices last.
+        probabilities: (2, H, W, D) of liver and tumor.
+        spacing: voxel size, mm.
+        max_hole_mm2: largest hole of a slice that is filled, mm2.
+
+    Returns:
+        (H, W, D) label map, a new array.
+    """
+    filled = labels.copy()
+    box = box_around(labels)
+    if box is None:
+        return filled
+    holes = organ_holes(labels[box] > 0, spacing, max_hole_mm2)
+    liver, tumor = (probability[box][holes] for probability in probabilities)
+    filled[box][holes] = np.where(tumor > liver, TUMOR, LIVER)
+    return filled
+
+
+def drop_stray_lesions(
+    labels: Labels,
+    probabilities: npt.NDArray[np.uint8],
+    spacing: Sequence[float],
+    capsule_mm: float = 10.0,
+    min_lesion_mm3: float = 30.0,
+    min_lesion_confidence: float = 0.3,
+) -> Labels:
+    """Remove lesions that lie outside the liver, that are too small, or that the network hardly believed.
+
+    Lesions are components of tumor by 26-neighbourhood, and each is judged as a whole. One farther than `capsule_mm`
+    from every liver voxel lies outside and becomes background. One that touches the liver stays in full however far
+    it grows out of it: cutting tumor voxel by voxel at 10 mm from the liver would take 31 % of the tumor of LiTS 4
+    and 12 % of 3D-IRCADb 9, while no lesion of 29 experts' masks begins farther than 3.5 mm from the liver. Of the
+    lesions left, those under `min_lesion_mm3` or under `min_lesion_confidence` become liver. Without any liver voxel
+    every lesion is outside.
+
+    Args:
+        labels: (H, W, D) label map.
+        probabilities: (2, H, W, D) of liver and tumor.
+        spacing: voxel size, mm.
+        capsule_mm: largest distance of a lesion from the liver, mm, between voxel centres.
+        min_lesion_mm3: smallest volume of a lesion, mm3; 0 keeps all.
+        min_lesion_confidence: smallest mean tumor probability over a lesion's voxels, 0 to 1; 0 keeps all.
+
+    Returns:
+        (H, W, D) label map, a new array.
+    """
+    cleaned = labels.copy()
+    box = box_around(labels == TUMOR)
+    if box is None:
+        return cleaned
+    box = grown_box(box, capsule_mm, spacing, labels.shape)
+    components, count = ndimage.label(labels[box] == TUMOR, _NEIGHBOURS_26)
+    is_tumor = components > 0
+    lesions = components[is_tumor]
+    voxels = np.bincount(lesions, minlength=count + 1)
+    confidence = np.bincount(lesions, probabilities[1][box][is_tumor] / 255) / np.maximum(voxels, 1)
+    doubtful = (voxels * np.prod(spacing) < min_lesion_mm3) | (confidence < min_lesion_confidence)
+    label_of = np.where(doubtful, LIVER, TUMOR).astype(np.uint8)
+    label_of[_stray(components, labels[box] == LIVER, spacing, capsule_mm)] = 0
+    cleaned[box][is_tumor] = label_of[lesions]
+    return cleaned
+
+
+def _stray(components: npt.NDArray[np.int32], liver: Mask, spacing: Sequence[float], capsule_mm: float) -> list[int]:
+    """Numbers of the components that are farther than `capsule_mm` from the liver."""
+    stray = []
+    for number, part in enumerate(ndimage.find_objects(components), start=1):
+        around = grown_box(part, capsule_mm, spacing, components.shape)
+        if not is_within(components[around] == number, liver[around], capsule_mm, spacing):
+            stray.append(number)
+    return stray

@@ -1,0 +1,150 @@
+"""The rules of `anatomy` as MONAI dictionary transforms, for the bundle's post-processing."""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.config.type_definitions import KeysCollection
+from monai.data.meta_tensor import MetaTensor
+from monai.data.utils import affine_to_spacing
+from monai.transforms.transform import MapTransform
+
+from custom_networks.errors import BundleError
+from custom_networks.transforms.anatomy import Labels, drop_stray_lesions, fill_organ, keep_organ
+
+
+class _LabelMapTransform(MapTransform, ABC):
+    """Applies a rule to label maps (1, H, W, D) with an affine; metadata and recorded operations stay as they are."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Data with a new uint8 label map under every key; the inputs are not changed."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            label_map = d[key]
+            if not isinstance(label_map, MetaTensor) or label_map.ndim != 4 or label_map.shape[0] != 1:
+                raise BundleError(
+                    f"{type(self).__name__} needs {key!r} as a MetaTensor (1, H, W, D), got {type(label_map).__name__}"
+                    f" of shape {tuple(getattr(label_map, 'shape', ()))}: put it after DecideOnInputGridd."
+                )
+            labels = label_map[0].cpu().numpy().astype(np.uint8, copy=False)
+            spacing = tuple(affine_to_spacing(label_map.affine, dtype=float).tolist())
+            out = MetaTensor(torch.from_numpy(self.corrected(labels, spacing, d))[None])
+            out.meta = copy.deepcopy(label_map.meta)
+            out.applied_operations = copy.deepcopy(label_map.applied_operations)
+            d[key] = out
+        return d
+
+    @abstractmethod
+    def corrected(self, labels: Labels, spacing: tuple[float, ...], data: Mapping[Hashable, Any]) -> Labels:
+        """The label map (H, W, D) by the transform's rule, a new array; `spacing` in mm."""
+
+
+def _probabilities(data: Mapping[Hashable, Any], key: str, labels: Labels) -> npt.NDArray[np.uint8]:
+    """Liver and tumor probabilities x 255, (2, H, W, D), on the label map's grid."""
+    probabilities = data.get(key)
+    if probabilities is None or tuple(probabilities.shape) != (2, *labels.shape):
+        raise BundleError(
+            f"The anatomy rules need {key!r} as liver and tumor probabilities of shape {(2, *labels.shape)}, got "
+            f"{tuple(getattr(probabilities, 'shape', ())) or probabilities}: set DecideOnInputGridd's probability_key."
+        )
+    return np.asarray(probabilities.cpu() if isinstance(probabilities, torch.Tensor) else probabilities)
+
+
+class KeepOrgand(_LabelMapTransform):
+    """Dictionary transform of `anatomy.keep_organ`: the largest organ part and large ones that it nearly touches.
+
+    Args:
+        keys: label maps, MetaTensor (1, H, W, D).
+        min_part_ml: smallest volume of a further part, ml.
+        gap_mm: largest distance of a further part from the largest, mm.
+        allow_missing_keys: skip keys that are not there instead of raising.
+
+    Raises:
+        BundleError: a label map is not a MetaTensor (1, H, W, D) when the transform is called.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "pred",
+        min_part_ml: float = 20.0,
+        gap_mm: float = 10.0,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.min_part_ml = min_part_ml
+        self.gap_mm = gap_mm
+
+    def corrected(self, labels: Labels, spacing: tuple[float, ...], data: Mapping[Hashable, Any]) -> Labels:
+        """See `anatomy.keep_organ`."""
+        return keep_organ(labels, spacing, self.min_part_ml, self.gap_mm)
+
+
+class FillOrgand(_LabelMapTransform):
+    """Dictionary transform of `anatomy.fill_organ`: holes become tumor where tumor is likelier than liver, else liver.
+
+    Args:
+        keys: label maps, MetaTensor (1, H, W, D).
+        probability_key: liver and tumor probabilities x 255, (2, H, W, D) on the label map's grid.
+        max_hole_mm2: largest hole of a slice that is filled, mm2; holes enclosed in 3D are filled at any size.
+        allow_missing_keys: skip keys that are not there instead of raising.
+
+    Raises:
+        BundleError: a label map is not a MetaTensor (1, H, W, D), or the probabilities do not fit it.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "pred",
+        probability_key: str = "probabilities",
+        max_hole_mm2: float = 100.0,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.probability_key = probability_key
+        self.max_hole_mm2 = max_hole_mm2
+
+    def corrected(self, labels: Labels, spacing: tuple[float, ...], data: Mapping[Hashable, Any]) -> Labels:
+        """See `anatomy.fill_organ`."""
+        return fill_organ(labels, _probabilities(data, self.probability_key, labels), spacing, self.max_hole_mm2)
+
+
+class DropStrayLesionsd(_LabelMapTransform):
+    """Dictionary transform of `anatomy.drop_stray_lesions`: lesions outside the liver, specks and doubtful ones go.
+
+    Args:
+        keys: label maps, MetaTensor (1, H, W, D).
+        probability_key: liver and tumor probabilities x 255, (2, H, W, D) on the label map's grid.
+        capsule_mm: largest distance of a lesion from the liver, mm; others become background.
+        min_lesion_mm3: smallest volume of a lesion, mm3; others become liver.
+        min_lesion_confidence: smallest mean tumor probability over a lesion, 0 to 1; others become liver.
+        allow_missing_keys: skip keys that are not there instead of raising.
+
+    Raises:
+        BundleError: a label map is not a MetaTensor (1, H, W, D), or the probabilities do not fit it.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "pred",
+        probability_key: str = "probabilities",
+        capsule_mm: float = 10.0,
+        min_lesion_mm3: float = 30.0,
+        min_lesion_confidence: float = 0.3,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.probability_key = probability_key
+        self.capsule_mm = capsule_mm
+        self.min_lesion_mm3 = min_lesion_mm3
+        self.min_lesion_confidence = min_lesion_confidence
+
+    def corrected(self, labels: Labels, spacing: tuple[float, ...], data: Mapping[Hashable, Any]) -> Labels:
+        """See `anatomy.drop_stray_lesions`."""
+        probabilities = _probabilities(data, self.probability_key, labels)
+        return drop_stray_lesions(
+            labels, probabilities, spacing, self.capsule_mm, self.min_lesion_mm3, self.min_lesion_confidence
+        )

@@ -1,0 +1,245 @@
+"""In-plane resampling of CT volumes and label maps: anti-aliased, in chunks of slices, invertible.
+
+MONAI's `Spacingd` samples without anti-aliasing and builds a sampling grid of three floats for every voxel of the
+volume; this transform needs a few slices at a time and leaves the slices themselves, and their distance, untouched.
+"""
+
+import copy
+import math
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.config.type_definitions import KeysCollection
+from monai.data.meta_tensor import MetaTensor
+from monai.data.utils import affine_to_spacing
+from monai.transforms.inverse import InvertibleTransform
+from monai.transforms.transform import MapTransform
+from monai.utils.enums import MetaKeys, TraceKeys
+from monai.utils.misc import ensure_tuple_rep
+from torch.nn.functional import interpolate
+
+from custom_networks.errors import BundleError, InputError, UsageError
+
+
+def slice_chunks(depth: int, chunk: int) -> Iterator[slice]:
+    """Ranges of at most `chunk` slices that together cover `depth` slices, in order."""
+    return (slice(start, min(start + chunk, depth)) for start in range(0, depth, chunk))
+
+
+def resampled_size(size: int, spacing: float, target: float) -> int:
+    """Number of pixels nearest to `target` mm that cover the extent of `size` pixels of `spacing` mm; at least 1."""
+    # Rounded to a thousandth of a pixel first: the affines of an image and of its mask differ by rounding only.
+    return max(1, math.floor(round(size * spacing / target, 3) + 0.5))
+
+
+def in_plane_scaling(shape: Sequence[int], size: Sequence[int]) -> torch.Tensor:
+    """Affine (4, 4), float64, from voxel indices of a grid of `size` pixels to those of one of `shape`, same extent."""
+    scaling = torch.eye(4, dtype=torch.float64)
+    for axis in (0, 1):
+        scale = shape[axis] / size[axis]
+        scaling[axis, axis] = scale
+        scaling[axis, 3] = (scale - 1) / 2
+    return scaling
+
+
+def resize_slices(stack: torch.Tensor, size: Sequence[int], antialias: bool = True) -> torch.Tensor:
+    """Bilinear resampling of every slice over the same extent.
+
+    Args:
+        stack: (C, H, W, D), any number type.
+        size: rows and columns wanted.
+        antialias: widen the kernel where pixels get larger, so that nothing above the new Nyquist rate folds back.
+
+    Returns:
+        (C, rows, columns, D), float32.
+    """
+    if tuple(stack.shape[1:3]) == tuple(size):
+        return stack.float()
+    if size[1] == 1 and size[0] > 1:
+        # PyTorch 2.13 gives every pixel of a one-pixel-wide result the first one's value; one pixel high is right.
+        return resize_slices(stack.transpose(1, 2), (size[1], size[0]), antialias).transpose(1, 2)
+    # Slices become channels, which needs no copy: PyTorch reads this layout as channels_last and is fastest there.
+    planes = stack.permute(0, 3, 1, 2).float()
+    planes = interpolate(planes, size=tuple(size), mode="bilinear", antialias=antialias, align_corners=False)
+    return planes.permute(0, 2, 3, 1)
+
+
+def resize_labels(stack: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Resampling of label maps by class probability: each class's mask is resampled, the largest share wins.
+
+    Args:
+        stack: (C, H, W, D) of whole numbers 0 to 255; each channel is a label map of its own.
+        size: rows and columns wanted.
+
+    Returns:
+        (C, rows, columns, D), uint8; of equal shares the lower label wins.
+
+    Raises:
+        InputError: a value is not a whole number from 0 to 255.
+    """
+    whole = stack.to(torch.uint8)
+    if not torch.equal(whole.to(stack.dtype), stack):
+        raise InputError(
+            f"A label map must hold whole numbers from 0 to 255, got values from {stack.min()} to {stack.max()}: "
+            "resample it as an image, or save it as labels."
+        )
+    classes = torch.bincount(whole.flatten()).nonzero().flatten().tolist()
+    new_shape = (stack.shape[0], *size, stack.shape[3])
+    labels = torch.full(new_shape, classes[0], dtype=torch.uint8, device=stack.device)
+    if len(classes) == 1:
+        return labels
+    share = resize_slices(whole == classes[0], size)
+    for value in classes[1:]:
+        other = resize_slices(whole == value, size)
+        # The margin keeps exact ties from being decided by rounding.
+        wins = other > share + 1e-5
+        labels[wins] = value
+        share = torch.maximum(share, other)
+    return labels
+
+
+def _nearest_slices(stack: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Nearest value for every pixel of the new size, in the stack's own number type."""
+    planes = stack.permute(0, 3, 1, 2).double()
+    return interpolate(planes, size=tuple(size), mode="nearest-exact").permute(0, 2, 3, 1).to(stack.dtype)
+
+
+def resize_volume(
+    volume: torch.Tensor, size: Sequence[int], mode: str, dtype: torch.dtype, chunk: int = 16
+) -> torch.Tensor:
+    """In-plane resampling of a volume, `chunk` slices at a time.
+
+    Args:
+        volume: (C, H, W, D).
+        size: rows and columns wanted; a volume that has them already is only cast.
+        mode: "bilinear" (anti-aliased), "label" (by class probability) or "nearest".
+        dtype: type of the result; values are rounded before they become integers.
+        chunk: slices worked on at once.
+
+    Returns:
+        (C, rows, columns, D) of `dtype`, on the volume's device.
+    """
+    if tuple(volume.shape[1:3]) == tuple(size):
+        return volume.to(dtype)
+    resize = {"bilinear": resize_slices, "label": resize_labels, "nearest": _nearest_slices}[mode]
+    resized = torch.empty((volume.shape[0], *size, volume.shape[3]), dtype=dtype, device=volume.device)
+    for part in slice_chunks(volume.shape[3], chunk):
+        values = resize(volume[..., part], size)
+        resized[..., part] = values if dtype.is_floating_point else values.round()
+    return resized
+
+
+class ResampleInPlaned(MapTransform, InvertibleTransform):
+    """Resample slices to one in-plane pixel size; the third axis stays as it is.
+
+    Each item is a MetaTensor (1, H, W, D), slices last, whose affine (mm) says how large its voxels are. An axis of
+    n pixels of s mm becomes `max(1, round(n * s / spacing))` pixels over exactly the same extent, so the new pixels
+    measure almost, not exactly, `spacing`; the new affine is exact. Images are resampled bilinearly with
+    anti-aliasing where pixels grow, label maps by class probability. Nothing larger than the output is allocated
+    beyond `chunk` slices.
+
+    The step is recorded in `applied_operations`, so stock `Invertd` undoes it. The inverse restores the recorded
+    affine exactly and resizes to the recorded shape; **a tensor that already has that shape keeps its values**: that
+    is how a label map which `DecideOnInputGridd` decided on the input's grid passes through. Integer tensors are
+    inverted as label maps, floating ones bilinearly (or by nearest value where `Invertd(nearest_interp=True)` asks
+    for it); any number of channels is allowed there, and the number type is kept.
+
+    Example:
+        `{"_target_": "custom_networks.transforms.ResampleInPlaned", "keys": ["image", "label"], "spacing": 1.25,
+        "mode": ["image", "label"]}`
+
+    Args:
+        keys: items to resample.
+        spacing: wanted pixel size of both in-plane axes, mm.
+        mode: "image" or "label", one for all keys or one per key.
+        dtype: number type of resampled images ("float32", "float16", ... or a torch.dtype); label maps become uint8.
+        chunk: slices worked on at once.
+        allow_missing_keys: skip keys that are not there instead of raising.
+
+    Raises:
+        UsageError: `spacing` or `chunk` is not positive, or `mode` is neither "image" nor "label".
+        BundleError: an item is not a MetaTensor (C, H, W, D) when the transform is called.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        spacing: float = 1.25,
+        mode: str | Sequence[str] = "image",
+        dtype: str | torch.dtype = torch.float32,
+        chunk: int = 16,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.mode = ensure_tuple_rep(mode, len(self.keys))
+        if not spacing > 0 or chunk < 1:
+            raise UsageError(
+                f"ResampleInPlaned needs a spacing above 0 mm and chunks of at least 1 slice, got {spacing} and "
+                f"{chunk}: correct the configuration."
+            )
+        if not set(self.mode) <= {"image", "label"}:
+            raise UsageError(f"ResampleInPlaned's mode must be 'image' or 'label', got {mode!r}: correct it.")
+        self.spacing = spacing
+        self.dtype: torch.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+        self.chunk = chunk
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Data with every key's volume resampled and the step recorded; the input tensors are not changed."""
+        d = dict(data)
+        for key, mode in self.key_iterator(d, self.mode):
+            d[key] = self._resampled(key, d[key], mode)
+        return d
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Data with every key's volume back on the grid it had before; see the class for how."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self._restored(d[key])
+        return d
+
+    def _resampled(self, key: Hashable, volume: Any, mode: str) -> MetaTensor:
+        if not isinstance(volume, MetaTensor) or volume.ndim != 4:
+            raise BundleError(
+                f"ResampleInPlaned needs {key!r} as a MetaTensor (C, H, W, D), got {type(volume).__name__} of shape "
+                f"{tuple(getattr(volume, 'shape', ()))}: load it with its affine and put the channel first."
+            )
+        shape = tuple(volume.shape[1:])
+        spacings = affine_to_spacing(volume.affine, dtype=float).tolist()
+        size = [resampled_size(n, mm, self.spacing) for n, mm in zip(shape[:2], spacings, strict=False)]
+        method, dtype = ("bilinear", self.dtype) if mode == "image" else ("label", torch.uint8)
+        values = resize_volume(volume.as_tensor(), size, method, dtype, self.chunk)
+        out = _with_meta_of(volume, values)
+        # The names and values of "mode" are MONAI's, so that Invertd(nearest_interp=True) finds and changes them.
+        record = {
+            "mode": "bilinear" if mode == "image" else "nearest",
+            "original_affine": volume.affine.clone(),
+            "resampled_shape": (*size, shape[2]),
+        }
+        return self.push_transform(out, affine=in_plane_scaling(shape, size), orig_size=shape, extra_info=record)
+
+    def _restored(self, volume: MetaTensor) -> MetaTensor:
+        out = _with_meta_of(volume, volume.as_tensor())
+        record = self.pop_transform(out)
+        size = [int(n) for n in record[TraceKeys.ORIG_SIZE][:2]]
+        floating = "nearest" if record[TraceKeys.EXTRA_INFO]["mode"] == "nearest" else "bilinear"
+        mode = floating if volume.is_floating_point() else "label"
+        values = resize_volume(volume.as_tensor(), size, mode, volume.dtype, self.chunk)
+        out = _with_meta_of(out, values)
+        set_affine(out, record[TraceKeys.EXTRA_INFO]["original_affine"])
+        return out
+
+
+def set_affine(volume: MetaTensor, affine: torch.Tensor) -> None:
+    """Give `volume` the affine (4, 4), exactly, and with it the voxel size (mm) that NIfTI headers repeat."""
+    volume.affine = affine.clone()
+    if MetaKeys.PIXDIM in volume.meta:
+        volume.meta[MetaKeys.PIXDIM][1:4] = affine_to_spacing(affine)
+
+
+def _with_meta_of(source: MetaTensor, values: torch.Tensor) -> MetaTensor:
+    """Values with a copy of the source's metadata that shares nothing with it (MONAI's own copy shares arrays)."""
+    out = MetaTensor(values)
+    out.meta = copy.deepcopy(source.meta)
+    out.applied_operations = copy.deepcopy(source.applied_operations)
+    return out

@@ -1,0 +1,232 @@
+"""Anatomy rules on toy label maps with answers worked by hand; voxels of 1 mm (1 mm3) unless said."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from custom_networks.transforms.anatomy import (
+    box_around,
+    drop_stray_lesions,
+    fill_organ,
+    grown_box,
+    is_within,
+    keep_organ,
+)
+
+MM = (1.0, 1.0, 1.0)
+Array = npt.NDArray[np.uint8]
+
+
+def liver_block() -> tuple[Array, Array]:
+    """40 x 40 x 20 voxels with a liver of 20 x 20 x 10 (4 ml); probabilities of liver and tumor 200 and 20 of 255."""
+    labels = np.zeros((40, 40, 20), np.uint8)
+    labels[10:30, 10:30, 5:15] = 1
+    probabilities = np.zeros((2, *labels.shape), np.uint8)
+    probabilities[0], probabilities[1] = 200, 20
+    return labels, probabilities
+
+
+def add_lesion(labels: Array, probabilities: Array, where: tuple[slice, slice, slice], confidence: int = 220) -> None:
+    labels[where] = 2
+    probabilities[0][where], probabilities[1][where] = 255 - confidence, confidence
+
+
+# --- boxes and distances
+
+
+def test_box_holds_all_voxels_and_grows_by_millimetres_within_the_array() -> None:
+    mask = np.zeros((10, 10, 10), bool)
+    mask[2, 3, 4] = mask[5, 3, 8] = True
+    box = box_around(mask)
+    assert box == (slice(2, 6), slice(3, 4), slice(4, 9))
+    assert box_around(np.zeros((3, 3, 3), bool)) is None
+    assert grown_box(box, 2.0, (1.0, 2.0, 4.0), mask.shape) == (slice(0, 8), slice(2, 5), slice(3, 10))
+
+
+@pytest.mark.parametrize(("distance", "expected"), [(9.9, False), (10.0, True)])
+def test_distance_is_measured_between_voxel_centres_in_mm(distance: float, expected: bool) -> None:
+    part, target = np.zeros((2, 4, 4, 4), bool)
+    part[1, 1, 0] = target[1, 1, 2] = True
+    assert is_within(part, target, distance, (1.0, 1.0, 5.0)) is expected
+
+
+def test_a_neighbour_farther_than_the_distance_is_not_within_it() -> None:
+    part, target = np.zeros((2, 3, 3, 3), bool)
+    part[1, 1, 0] = target[1, 1, 1] = True
+    assert not is_within(part, target, 4.0, (1.0, 1.0, 5.0))
+    assert is_within(part, target, 5.0, (1.0, 1.0, 5.0))
+
+
+# --- organ
+
+
+def test_largest_part_stays_and_a_far_blob_goes() -> None:
+    labels, _ = liver_block()
+    labels[0:4, 0:4, 0:3] = 1
+    kept = keep_organ(labels, MM, min_part_ml=0.0, gap_mm=5.0)
+    assert kept.sum() == 20 * 20 * 10 and kept[:4].sum() == 0
+
+
+def test_second_left_lobe_part_is_kept_when_large_and_near() -> None:
+    labels, _ = liver_block()
+    labels[32:38, 10:30, 5:15] = 1  # 1.2 ml, its first voxels 3 mm from the liver's last
+    assert keep_organ(labels, MM, min_part_ml=1.2, gap_mm=3.0).sum() == labels.sum()
+    assert keep_organ(labels, MM, min_part_ml=1.3, gap_mm=3.0).sum() == 4000
+    assert keep_organ(labels, MM, min_part_ml=1.2, gap_mm=2.9).sum() == 4000
+
+
+def test_left_lobe_cut_off_by_one_thick_slice_is_kept() -> None:
+    labels = np.zeros((10, 10, 9), np.uint8)
+    labels[:, :, :5] = 1
+    labels[:, :, 6:] = 1  # slices of 5 mm: centres 10 mm apart; 300 voxels of 5 mm3 are 1.5 ml
+    assert keep_organ(labels, (1.0, 1.0, 5.0), min_part_ml=1.5, gap_mm=10.0).sum() == labels.sum()
+
+
+def test_a_tumor_across_the_liver_holds_both_halves_together() -> None:
+    labels, _ = liver_block()
+    labels[18:22, 10:30, 5:15] = 2
+    assert np.array_equal(keep_organ(labels, MM), labels)
+
+
+def test_parts_that_touch_by_a_corner_are_one() -> None:
+    labels = np.zeros((6, 6, 6), np.uint8)
+    labels[:3, :3, :3] = 1
+    labels[3, 3, 3] = 2
+    assert np.array_equal(keep_organ(labels, MM), labels)
+
+
+# --- holes
+
+
+def test_necrotic_core_becomes_tumor_and_vessel_becomes_liver() -> None:
+    labels, probabilities = liver_block()
+    labels[13:16, 13:16, 8:12] = 0  # a core: tumor likelier than liver, though background was likeliest
+    probabilities[:, 13:16, 13:16, 8:12] = np.array([30, 90])[:, None, None, None]
+    labels[20:23, 20:23, 8:12] = 0  # a vessel: liver likelier than tumor
+    probabilities[:, 20:23, 20:23, 8:12] = np.array([90, 30])[:, None, None, None]
+    filled = fill_organ(labels, probabilities, MM)
+    assert (filled[13:16, 13:16, 8:12] == 2).all() and (filled == 2).sum() == 36
+    assert (filled[20:23, 20:23, 8:12] == 1).all() and (filled > 0).sum() == 4000
+
+
+def test_a_tumor_in_the_liver_survives_filling() -> None:
+    labels, probabilities = liver_block()
+    add_lesion(labels, probabilities, (slice(13, 18), slice(13, 18), slice(8, 12)))
+    assert np.array_equal(fill_organ(labels, probabilities, MM), labels)
+
+
+def test_a_tunnel_through_all_slices_is_filled_up_to_the_given_area() -> None:
+    labels, probabilities = liver_block()
+    labels[12:15, 12:15] = 0  # 9 mm2 in every slice, a vessel that runs through
+    labels[18:28, 18:28] = 0  # 100 mm2, as the vena cava
+    filled = fill_organ(labels, probabilities, MM, max_hole_mm2=99.0)
+    assert (filled[12:15, 12:15, 5:15] == 1).all()
+    assert filled[18:28, 18:28].sum() == 0
+    assert (fill_organ(labels, probabilities, MM, max_hole_mm2=100.0) > 0).sum() == 4000
+
+
+def test_area_of_a_hole_is_in_mm2() -> None:
+    labels, probabilities = liver_block()
+    labels[12:15, 12:15] = 0
+    assert fill_organ(labels, probabilities, (2.0, 3.0, 1.0), max_hole_mm2=53.9)[12:15, 12:15].sum() == 0
+    assert fill_organ(labels, probabilities, (2.0, 3.0, 1.0), max_hole_mm2=54.0)[12:15, 12:15].sum() == 90
+
+
+def test_a_hole_enclosed_in_3d_is_filled_at_any_size() -> None:
+    labels, probabilities = liver_block()
+    labels[12:28, 12:28, 7:13] = 0
+    assert (fill_organ(labels, probabilities, MM, max_hole_mm2=10.0) > 0).sum() == 4000
+
+
+def test_a_notch_in_the_border_is_no_hole() -> None:
+    labels, probabilities = liver_block()
+    labels[10:15, 15:20, :] = 0
+    assert np.array_equal(fill_organ(labels, probabilities, MM), labels)
+
+
+def test_a_cavity_open_at_the_last_slice_of_the_scan_is_no_hole_in_3d() -> None:
+    labels, probabilities = liver_block()
+    labels, probabilities = labels[..., :12], probabilities[..., :12]
+    labels[12:28, 12:28, 8:] = 0
+    assert np.array_equal(fill_organ(labels, probabilities, MM, max_hole_mm2=10.0), labels)
+
+
+# --- lesions
+
+CORE = (slice(15, 20), slice(15, 20), slice(8, 12))  # 100 mm3
+
+
+def test_size_limit_turns_tiny_lesions_into_liver() -> None:
+    labels, probabilities = liver_block()
+    add_lesion(labels, probabilities, CORE)
+    add_lesion(labels, probabilities, (slice(25, 27), slice(25, 27), slice(8, 10)))  # 8 mm3
+    cleaned = drop_stray_lesions(labels, probabilities, MM, min_lesion_mm3=30.0)
+    assert (cleaned[CORE] == 2).all() and (cleaned == 2).sum() == 100 and (cleaned > 0).sum() == 4000
+    assert (drop_stray_lesions(labels, probabilities, MM, min_lesion_mm3=8.0) == 2).sum() == 108
+    assert (drop_stray_lesions(labels, probabilities, (1.0, 1.0, 5.0), min_lesion_mm3=40.0) == 2).sum() == 108
+
+
+def test_low_mean_confidence_turns_a_lesion_into_liver() -> None:
+    labels, probabilities = liver_block()
+    add_lesion(labels, probabilities, CORE, confidence=102)  # 0.4
+    probabilities[1, 15, 15:20, 8:12] = 204  # a fifth of it at 0.8: 0.48 in the mean
+    assert (drop_stray_lesions(labels, probabilities, MM, min_lesion_confidence=0.47)[CORE] == 2).all()
+    assert (drop_stray_lesions(labels, probabilities, MM, min_lesion_confidence=0.49)[CORE] == 1).all()
+
+
+def test_lesions_outside_the_liver_become_background() -> None:
+    labels, probabilities = liver_block()
+    add_lesion(labels, probabilities, (slice(35, 39), slice(15, 20), slice(8, 12)))  # 6 mm from the liver
+    assert (drop_stray_lesions(labels, probabilities, MM, capsule_mm=5.9)[35:39] == 0).all()
+    assert (drop_stray_lesions(labels, probabilities, MM, capsule_mm=6.0) == 2).sum() == 80
+
+
+def test_an_exophytic_tumor_is_kept_in_full() -> None:
+    labels, probabilities = liver_block()
+    add_lesion(labels, probabilities, (slice(28, 40), slice(15, 25), slice(6, 14)))  # 10 of its 12 mm are outside
+    assert np.array_equal(drop_stray_lesions(labels, probabilities, MM, capsule_mm=2.0), labels)
+
+
+def test_a_border_that_is_all_tumor_is_kept() -> None:
+    labels, probabilities = liver_block()
+    add_lesion(labels, probabilities, (slice(10, 25), slice(10, 30), slice(5, 15)))  # three quarters of the organ
+    assert np.array_equal(drop_stray_lesions(labels, probabilities, MM, capsule_mm=2.0), labels)
+
+
+def test_a_large_lesion_inside_the_liver_is_kept_to_its_core() -> None:
+    labels, probabilities = liver_block()
+    add_lesion(labels, probabilities, (slice(11, 29), slice(11, 29), slice(6, 14)))
+    assert np.array_equal(drop_stray_lesions(labels, probabilities, MM, capsule_mm=1.0), labels)
+
+
+def test_without_any_liver_every_lesion_is_outside() -> None:
+    labels, probabilities = liver_block()
+    assert drop_stray_lesions(labels * np.uint8(2), probabilities, MM).sum() == 0
+
+
+# --- for all rules
+
+
+def test_empty_label_maps_stay_empty_and_liver_alone_stays_as_it_is() -> None:
+    labels, probabilities = liver_block()
+    for known in (np.zeros_like(labels), labels):
+        assert np.array_equal(keep_organ(known, MM), known)
+        assert np.array_equal(fill_organ(known, probabilities, MM), known)
+        assert np.array_equal(drop_stray_lesions(known, probabilities, MM), known)
+
+
+def test_inputs_are_never_changed_nor_shared() -> None:
+    labels, probabilities = liver_block()
+    add_lesion(labels, probabilities, (slice(25, 27), slice(25, 27), slice(8, 10)))
+    labels[0:2, 0:2, 0:2] = 2
+    labels[12:15, 12:15, 8:10] = 0
+    known = labels.copy(), probabilities.copy()
+    results = [
+        keep_organ(labels, MM),
+        fill_organ(labels, probabilities, MM),
+        drop_stray_lesions(labels, probabilities, MM),
+    ]
+    for result in results:
+        assert not np.array_equal(result, labels) and result.dtype == np.uint8
+        assert not np.shares_memory(result, labels)
+    assert np.array_equal(labels, known[0]) and np.array_equal(probabilities, known[1])

@@ -1,0 +1,157 @@
+"""Liver lesions: where they lie, their deformed shapes of exact volume, and how each kind looks."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from custom_networks.phantom.canvas import Grid, Window, window_around
+from custom_networks.phantom.fields import Array, Axes, SmoothField, Triple, coverage, norm, smooth_field
+from custom_networks.phantom.tissue import WATER, Enhancement
+
+KINDS = ("metastasis", "rim", "hypervascular", "confluent", "calcified")
+CYST = "cyst"
+SMALLEST, LARGEST = 4.0, 60.0
+LATTICE = np.linspace(-2.4, 2.4, 49)  # in radii, fine enough for a volume exact to about 2 percent
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One lesion: its kind, its centre (RAS mm), and the diameter (mm) of the ball that has its volume."""
+
+    kind: str
+    centre_mm: Triple
+    diameter_mm: float
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Outline in radii of the lesion: balls, moved by noise, cut at the level that holds a unit ball's volume."""
+
+    balls: npt.NDArray[np.float64]
+    noise: SmoothField
+    bumps: float
+    level: float = 0.0
+
+    def field(self, axes: Axes) -> Array:
+        """Field in radii on the grid that three axes (in radii, from the centre) span."""
+        x, y, z = np.meshgrid(*(np.asarray(axis, np.float32) for axis in axes), indexing="ij", sparse=True)
+        distances = [norm(x - cx, y - cy, z - cz) - r for cx, cy, cz, r in self.balls.astype(np.float32)]
+        return np.minimum.reduce(distances) + np.float32(self.bumps) * self.noise(axes) - np.float32(self.level)
+
+
+def draw_shape(rng: np.random.Generator, kind: str) -> Shape:
+    """A shape for a kind: a cyst is nearly a ball, a confluent mass is made of several."""
+    balls = np.array([[0.0, 0.0, 0.0, 1.0]])
+    if kind == "confluent":
+        more = np.column_stack([rng.normal(0, 0.5, (5, 3)), rng.uniform(0.35, 0.7, 5)])
+        balls = np.vstack([balls * 0.75, more])
+    bumps = {CYST: 0.02, "confluent": 0.12}.get(kind, 0.08)
+    noise = smooth_field(rng, [LATTICE] * 3, 0.6)
+    values = Shape(balls, noise, bumps).field([LATTICE] * 3).ravel()
+    voxels = round(4 / 3 * np.pi / (LATTICE[1] - LATTICE[0]) ** 3)
+    return Shape(balls, noise, bumps, float(np.partition(values, voxels)[voxels]))
+
+
+@dataclass(frozen=True)
+class Site:
+    """Voxel centres inside the liver (n, 3; RAS mm) and how deep each lies under the surface (mm)."""
+
+    points: npt.NDArray[np.float64]
+    depth: npt.NDArray[np.float64]
+
+
+def find_sites(grid: Grid, window: Window, liver: npt.NDArray[np.bool_]) -> Site:
+    """Places for lesions, from the liver's mask in an index box; every second voxel in-plane where voxels are fine."""
+    stride = 2 if grid.spacing[0] < 2.5 else 1
+    mask = np.pad(liver[::stride, ::stride], 1)
+    sampling = (grid.spacing[0] * stride, grid.spacing[1] * stride, grid.spacing[2])
+    depth = ndimage.distance_transform_edt(mask, sampling=sampling)[1:-1, 1:-1, 1:-1]
+    indices = np.argwhere(depth > 0)
+    corner = np.array([part.start for part in window])
+    voxels = corner + indices * [stride, stride, 1]
+    return Site(voxels @ grid.affine[:3, :3].T + grid.affine[:3, 3], depth[tuple(indices.T)])
+
+
+def place(rng: np.random.Generator, site: Site, kind: str, diameter: float, others: list[Lesion]) -> Lesion:
+    """Put a lesion where the liver has room beside the others; where it has too little, the lesion becomes smaller.
+
+    One in four lies at the surface, where the organ's outline cuts off about a tenth of its volume.
+    """
+    superficial = rng.random() < 0.25
+    room = site.depth / (0.65 if superficial else 0.95)
+    for other in others:
+        distance = np.linalg.norm(site.points - other.centre_mm, axis=1)
+        room = np.minimum(room, (distance - other.diameter_mm / 2) / 1.25)
+    diameter = max(SMALLEST, min(diameter, 1.9 * float(room.max())))
+    candidates = np.flatnonzero(room >= min(diameter / 2, float(room.max())))
+    if superficial:
+        depth = site.depth[candidates]
+        candidates = candidates[depth <= max(0.45 * diameter, float(depth.min()))]
+    x, y, z = site.points[rng.choice(candidates)]
+    return Lesion(kind, (float(x), float(y), float(z)), float(diameter))
+
+
+def draw_lesions(rng: np.random.Generator, site: Site, count: int) -> tuple[list[Lesion], list[Lesion]]:
+    """Draw `count` tumors, largest first, and sometimes one or two benign cysts beside them."""
+    kinds = [str(kind) for kind in rng.choice(KINDS, count, p=(0.4, 0.2, 0.2, 0.1, 0.1))]
+    low = np.array([20.0 if kind == "confluent" else SMALLEST for kind in kinds])
+    diameters = np.exp(rng.uniform(np.log(low), np.log(LARGEST))) if count else low
+    tumors: list[Lesion] = []
+    for index in np.argsort(-diameters, kind="stable"):
+        tumors.append(place(rng, site, kinds[index], float(diameters[index]), tumors))
+    cysts: list[Lesion] = []
+    for _ in range(int(rng.choice(3, p=(0.65, 0.25, 0.1)))):
+        cysts.append(place(rng, site, CYST, float(rng.uniform(5, 25)), tumors + cysts))
+    return tumors, cysts
+
+
+def _contrast(rng: np.random.Generator, kind: str, tissue: Enhancement) -> tuple[float, float, float]:
+    """HU relative to the liver of a lesion's core and of its rim, and the rim's width (mm, 0 for none)."""
+    if kind == CYST:
+        return WATER + rng.uniform(-3, 8) - tissue.liver, 0.0, 0.0
+    if kind == "rim":
+        enhancing = 0.35 if tissue.phase == "native" else 1.0
+        return -rng.uniform(45, 75), enhancing * rng.uniform(18, 40), rng.uniform(2.0, 4.0)
+    if kind == "hypervascular":
+        return (rng.uniform(35, 60), 0.0, 0.0) if tissue.phase == "arterial" else (-rng.uniform(20, 32), 12.0, 1.2)
+    return -rng.uniform(26, 60), 0.0, 0.0
+
+
+def lesion_hu(rng: np.random.Generator, kind: str, outline: Array, texture: Array, tissue: Enhancement) -> Array:
+    """HU inside a lesion, from the field of its outline (mm) and a unit texture on the same grid."""
+    core, rim, width = _contrast(rng, kind, tissue)
+    hu = np.full_like(outline, tissue.liver + core)
+    if kind == CYST:
+        return hu
+    hu += np.float32(6 if kind != "confluent" else 10) * texture
+    if width:
+        hu += coverage(-outline - np.float32(width), softness=1.0) * np.float32(rim - core)
+    if kind == "calcified":
+        hu += np.float32(rng.uniform(200, 500)) * np.clip(texture - np.float32(0.9), 0, 1)
+    return hu
+
+
+def lesion_window(grid: Grid, lesion: Lesion) -> Window:
+    """Index box that holds the lesion's whole shape."""
+    reach = lesion.diameter_mm / 2 * LATTICE[-1]
+    return window_around(grid.axes, lesion.centre_mm, (reach, reach, reach))
+
+
+def paint_lesion(
+    rng: np.random.Generator, hu: Array, organ: Array, grid: Grid, lesion: Lesion, tissue: Enhancement
+) -> tuple[Window, npt.NDArray[np.bool_]]:
+    """Paint one lesion into HU, within the organ (a field on the whole grid); returns its index box and mask."""
+    window = lesion_window(grid, lesion)
+    relative = [axis[part] - c for axis, part, c in zip(grid.axes, window, lesion.centre_mm)]
+    radius = np.float32(lesion.diameter_mm / 2)
+    outline = radius * draw_shape(rng, lesion.kind).field([axis / radius for axis in relative])
+    texture = smooth_field(rng, relative, 3.0)(relative)
+    inner = np.maximum(outline, organ[window])
+    softness = 0.0 if lesion.kind == CYST else min(rng.uniform(0.5, 3.0), 0.2 * lesion.diameter_mm)
+    share = np.minimum(coverage(outline, softness=softness), coverage(organ[window]))
+    region: Any = hu[window]
+    region += share * (lesion_hu(rng, lesion.kind, outline, texture, tissue) - region)
+    return window, inner < 0

@@ -1,0 +1,172 @@
+"""The organs around the liver: spleen, kidneys, stomach, bowel, pancreas, gallbladder and great vessels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from custom_networks.phantom.canvas import Canvas
+from custom_networks.phantom.fields import Array, Ellipsoid, Points, Triple, capsule, coverage
+from custom_networks.phantom.tissue import AIR, BILE, FAT, FLUID, Enhancement
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The organs that press on the liver or lie beside it, as ellipsoids in the standard body (mm)."""
+
+    right_kidney: Ellipsoid
+    left_kidney: Ellipsoid
+    spleen: Ellipsoid
+    stomach: Ellipsoid
+    gallbladder: Ellipsoid
+    aorta: Ellipsoid
+    cava: Ellipsoid
+
+
+def _vary(rng: np.random.Generator, centre: Triple, radii: Triple, yaw: float = 0.0) -> Ellipsoid:
+    """An ellipsoid moved by up to 5 mm and scaled by up to a tenth."""
+    x, y, z = np.asarray(centre) + rng.uniform(-5, 5, 3)
+    a, b, c = np.asarray(radii) * rng.uniform(0.9, 1.1)
+    return Ellipsoid((x, y, z), (a, b, c), yaw + rng.uniform(-8, 8))
+
+
+def draw_neighbours(rng: np.random.Generator) -> Neighbours:
+    """Place the organs of one patient."""
+    return Neighbours(
+        right_kidney=_vary(rng, (64, -48, -62), (25, 30, 50), 35),
+        left_kidney=_vary(rng, (-66, -48, -48), (25, 30, 52), -35),
+        spleen=_vary(rng, (-96, -36, 30), (34, 52, 54), -22),
+        stomach=_vary(rng, (-60, 22, 26), (46, 42, 52), 20),
+        gallbladder=_vary(rng, (58, 40, -28), (13, 17, 25)),
+        aorta=Ellipsoid((-11, -24, 0), (10.5, 10.5, 1e4)),
+        cava=Ellipsoid((21, -21, 0), (13, 10.5, 1e4), 15),
+    )
+
+
+def paint_kidney(rng: np.random.Generator, canvas: Canvas, kidney: Ellipsoid, tissue: Enhancement) -> None:
+    """Paint cortex, medullary pyramids, and the sinus with its fat and pelvis, open to the middle."""
+    window = canvas.window(kidney.centre, kidney.reach)
+    points = canvas.at(window)
+    towards_middle = -np.sign(kidney.centre[0])
+    cx, cy, cz = kidney.centre
+    sinus = Ellipsoid((cx + towards_middle * 14, cy + 7, cz), (17, 10, 24), kidney.yaw).field(points)
+    field = np.maximum(kidney.field(points), -sinus)
+    pyramids = np.clip(canvas.texture(rng, 7.0, window) + np.float32(0.6), 0, 1)
+    inner = coverage(np.maximum(kidney.field(points) + 6, 4 - sinus), softness=2.0)
+    canvas.blend(window, coverage(field), tissue.cortex + inner * pyramids * (tissue.medulla - tissue.cortex))
+    pelvis = Ellipsoid((cx + towards_middle * 9, cy + 4, cz), (10, 5, 12), kidney.yaw)
+    canvas.ellipsoid(pelvis, 330.0 if tissue.phase == "delayed" else 12.0)
+
+
+def paint_spleen(canvas: Canvas, spleen: Ellipsoid, cavity: Array, under: Array, hu: float) -> None:
+    """Paint the spleen: within the wall and the diaphragm, hollow on the side of the stomach."""
+    window = canvas.window(spleen.centre, spleen.reach)
+    points = canvas.at(window)
+    hollow = Ellipsoid((-56, 2, spleen.centre[2] - 8), (34, 50, 90)).field(points)
+    parts = [spleen.field(points), cavity[window] + 3, under[window] + 4, -hollow]
+    canvas.blend(window, coverage(np.maximum.reduce(parts)), hu)
+
+
+def paint_stomach(rng: np.random.Generator, canvas: Canvas, stomach: Ellipsoid, room: Array, hu: float) -> None:
+    """Paint the stomach's wall, its content, and the gas that floats to the front above a level."""
+    window = canvas.window(stomach.centre, stomach.reach)
+    points = canvas.at(window)
+    folds = np.float32(2.2) * canvas.texture(rng, 9.0, window)
+    field = np.maximum(stomach.field(points) + folds, room[window] + 3)
+    level = stomach.centre[1] + np.float32(rng.uniform(-4, 22))
+    content = rng.choice([FLUID, 180.0], p=[0.75, 0.25]) + 8 * folds
+    canvas.blend(window, coverage(field), hu)
+    canvas.blend(window, coverage(field + 4), content)
+    canvas.blend(window, coverage(np.maximum(field + 4, level - points[1])), AIR + 30)
+
+
+def _loop(rng: np.random.Generator, waypoints: npt.ArrayLike, step: float, jitter: float) -> npt.NDArray[np.float64]:
+    """Points every `step` mm along a line through the waypoints, scattered by `jitter` mm."""
+    corners = np.asarray(waypoints, float)
+    lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(corners, axis=0), axis=1))])
+    at = np.arange(0, lengths[-1], step)
+    points = np.stack([np.interp(at, lengths, corners[:, axis]) for axis in range(3)], axis=1)
+    return points + rng.normal(0, jitter, points.shape)
+
+
+def paint_gut(
+    rng: np.random.Generator, canvas: Canvas, path: npt.NDArray[np.float64], radius: float, room: Array, wall_hu: float
+) -> None:
+    """Paint a gut as a chain of pouches: the wall first, then content, with gas at the front of some pouches."""
+    radii = radius * rng.uniform(0.75, 1.15, len(path))
+    fill = rng.choice([-1.0, -0.1, 0.5, 2.0], len(path), p=[0.2, 0.25, 0.25, 0.3])
+    for inset in (0.0, 2.5):
+        for centre, size, level in zip(path, radii, fill):
+            window = canvas.window(centre, (size, size, size))
+            points = canvas.at(window)
+            pouch = capsule(points, centre, centre, size - inset)
+            share = coverage(np.maximum(pouch, room[window] + 3 + inset))
+            gas = coverage(np.float32(centre[1] + level * size) - points[1])
+            canvas.blend(window, share, wall_hu if inset == 0 else FLUID + gas * (AIR + 40 - FLUID))
+
+
+def paint_bowel(rng: np.random.Generator, canvas: Canvas, room: Array, tissue: Enhancement) -> None:
+    """Paint loops of small bowel, the colon from flexure to flexure, the duodenum, and the pancreas."""
+    for _ in range(4):
+        turns = np.array([-15, 12, -85]) + rng.uniform(-1, 1, (7, 3)) * [75, 42, 25]
+        paint_gut(rng, canvas, _loop(rng, turns, 9, 3), 11, room, tissue.gut)
+    colon = [
+        (98, -5, -110),
+        (102, 8, -84),
+        (80, 40, -72),
+        (20, 62, -80),
+        (-50, 58, -62),
+        (-98, 18, -20),
+        (-106, 0, -110),
+    ]
+    paint_gut(rng, canvas, _loop(rng, colon, 15, 3), 20, room, 55.0)
+    duodenum = [(36, 20, -12), (46, 2, -28), (44, -6, -60), (0, -6, -68)]
+    paint_gut(rng, canvas, _loop(rng, duodenum, 8, 1), 11, room, tissue.gut)
+    for centre in _loop(rng, [(30, 10, -42), (22, 14, -26), (-10, 16, -14), (-45, 2, 0), (-78, -18, 12)], 6, 2.5):
+        canvas.ellipsoid(Ellipsoid((centre[0], centre[1], centre[2]), (9, 7, 8)), tissue.gut + 12)
+
+
+def paint_great_vessels(canvas: Canvas, organs: Neighbours, under: Array, tissue: Enhancement) -> None:
+    """Paint aorta, inferior vena cava up to the heart, and the veins that lead to the liver's hilum."""
+    canvas.ellipsoid(organs.aorta, tissue.aorta)
+    window = canvas.window(organs.cava.centre, organs.cava.reach)
+    below_heart = np.maximum(organs.cava.field(canvas.at(window)), under[window] - 8)
+    canvas.blend(window, coverage(below_heart), tissue.veins)
+    hilum = np.array([30, 4, 4])
+    confluence = np.array([12, 4, -20])
+    trunks = [
+        (confluence, hilum, 6.5),
+        (np.array([-75, -16, 10]), confluence, 4.5),
+        (np.array([8, 12, -110]), confluence, 5),
+    ]
+    trunks += [
+        (np.array([-10, -18, -22]), np.array([-12, 10, -26]), 3.5),
+        (np.array([-10, -18, 4]), np.array([-10, 4, 8]), 3.5),
+    ]
+    for number, (start, end, radius) in enumerate(trunks):
+        window = canvas.window((start + end) / 2, np.abs(end - start) / 2 + radius)
+        field = capsule(canvas.at(window), start, end, radius)
+        canvas.blend(window, coverage(field), tissue.portal if number < 3 else tissue.aorta)
+
+
+def paint_organs(
+    rng: np.random.Generator, canvas: Canvas, organs: Neighbours, cavity: Array, under: Array, tissue: Enhancement
+) -> None:
+    """Paint all that lies under the diaphragm but the liver, from back to front of what covers what."""
+    room = np.maximum(cavity, under)
+    paint_bowel(rng, canvas, room, tissue)
+    paint_stomach(rng, canvas, organs.stomach, room, tissue.gut)
+    paint_spleen(canvas, organs.spleen, cavity, under, tissue.spleen)
+    for kidney in (organs.right_kidney, organs.left_kidney):
+        canvas.ellipsoid(Ellipsoid(kidney.centre, (kidney.radii[0] + 9, kidney.radii[1] + 9, 60), kidney.yaw), FAT)
+        paint_kidney(rng, canvas, kidney, tissue)
+    paint_great_vessels(canvas, organs, under, tissue)
+    canvas.ellipsoid(organs.gallbladder, 60.0)
+    a, b, c = organs.gallbladder.radii
+    canvas.ellipsoid(Ellipsoid(organs.gallbladder.centre, (a - 2, b - 2, c - 2)), BILE)
+
+
+def impressions(points: Points, organs: Neighbours) -> Array:
+    """Field of the room that the neighbours leave to the liver: positive inside them and 2 mm around."""
+    shapes = (organs.right_kidney, organs.gallbladder, organs.cava, organs.aorta)
+    return np.maximum.reduce([2 - shape.field(points) for shape in shapes])

@@ -1,0 +1,138 @@
+"""From a seed to a phantom: a synthetic abdominal CT with its exact truth."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from custom_networks.errors import UsageError
+from custom_networks.phantom.body import (
+    HALF_DEPTH,
+    HALF_HEIGHT,
+    HALF_WIDTH,
+    paint_chest,
+    paint_ribs,
+    paint_spine,
+    paint_table,
+    paint_trunk,
+)
+from custom_networks.phantom.canvas import Canvas, Grid, blank_canvas
+from custom_networks.phantom.fields import Array, Triple
+from custom_networks.phantom.lesions import Lesion, draw_lesions, find_sites, paint_lesion
+from custom_networks.phantom.liver import liver_field, liver_window, paint_liver
+from custom_networks.phantom.organs import draw_neighbours, paint_organs
+from custom_networks.phantom.scan import acquire
+from custom_networks.phantom.tissue import Enhancement, draw_enhancement
+
+MOST_LESIONS = 8
+SMALLEST_SHAPE = (32, 32, 8)
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """A synthetic CT and its truth on one grid.
+
+    `image` is int16 HU and `label` uint8 (0 background, 1 liver, 2 tumor), both (i, j, k) with i to the patient's
+    left, j to the back and k to the head; `affine` maps indices to RAS mm, `spacing` is in mm. `lesions` are the
+    tumors. `cysts` are benign: they are drawn, but labelled liver, so that a model is asked to tell them apart.
+    """
+
+    image: npt.NDArray[np.int16]
+    label: npt.NDArray[np.uint8]
+    affine: npt.NDArray[np.float64]
+    spacing: Triple
+    lesions: tuple[Lesion, ...]
+    cysts: tuple[Lesion, ...]
+
+
+def _check(seed: int, shape: tuple[int, ...] | None, spacing: tuple[float, ...] | None, lesions: int | None) -> None:
+    """Refuse arguments that no phantom can have."""
+    if seed < 0:
+        raise UsageError(f"A phantom's seed must be 0 or more, got {seed}; give another seed.")
+    if shape is not None and (len(shape) != 3 or any(n < low for n, low in zip(shape, SMALLEST_SHAPE))):
+        raise UsageError(
+            f"A phantom's shape must be three sizes of at least {SMALLEST_SHAPE}, got {shape}; enlarge it."
+        )
+    if spacing is not None and (len(spacing) != 3 or not all(0.1 <= s <= 20 for s in spacing)):
+        raise UsageError(f"A phantom's spacing must be three sizes from 0.1 to 20 mm, got {spacing}; change it.")
+    if lesions is not None and not 0 <= lesions <= MOST_LESIONS:
+        raise UsageError(f"A phantom has 0 to {MOST_LESIONS} lesions, got {lesions}; ask for a number in that range.")
+
+
+def _draw_grid(
+    rng: np.random.Generator, shape: tuple[int, int, int] | None, spacing: tuple[float, float, float] | None
+) -> Grid:
+    """Grid of a scan; what is not given varies as it does in the clinic (thick slices get the finer pixels)."""
+    field_of_view, height = rng.uniform(330, 410), rng.uniform(190, 235)
+    thickness = float(rng.choice([2.0, 2.5, 3.0, 4.0, 5.0]))
+    pixels = int(rng.choice([256, 288] if thickness < 3 else [256, 288, 320]))
+    if shape is None and spacing is not None:
+        shape = (round(field_of_view / spacing[0]), round(field_of_view / spacing[1]), round(height / spacing[2]))
+        shape = (max(shape[0], 32), max(shape[1], 32), max(shape[2], 8))
+    elif shape is None:
+        shape = (pixels, pixels, round(height / thickness))
+    sides = (field_of_view / shape[0], field_of_view / shape[1], height / shape[2])
+    # Rounded to what the decimal strings of DICOM and float32 headers both hold.
+    dx, dy, dz = (round(float(side), 4) for side in (spacing or sides))
+    corner = (dx * (shape[0] - 1) / 2, dy * (shape[1] - 1) / 2, -dz * (shape[2] - 1) / 2)
+    x, y, z = (round(float(c + shift), 3) for c, shift in zip(corner, rng.uniform((-9, -9, -900), (9, 9, -100))))
+    return Grid((int(shape[0]), int(shape[1]), int(shape[2])), (dx, dy, dz), (x, y, z))
+
+
+def _draw_body(rng: np.random.Generator, grid: Grid) -> tuple[Triple, Triple]:
+    """Centre (RAS mm) and scale of a body that fills the field of view."""
+    width, depth, height = (n * s for n, s in zip(grid.shape, grid.spacing))
+    half_width = min(0.45 * width, 190.0) * rng.uniform(0.95, 1.03)
+    half_depth = min(half_width * rng.uniform(0.66, 0.78), 0.42 * depth)
+    middle = [(axis[0] + axis[-1]) / 2 for axis in grid.axes]
+    x, y, z = (m + shift for m, shift in zip(middle, rng.uniform(-1, 1, 3) * (0.01 * width, 0.01 * depth, 0)))
+    scale = (half_width / HALF_WIDTH, half_depth / HALF_DEPTH, min(height / 2, 125.0) / HALF_HEIGHT)
+    return (x, y + 0.03 * depth, z), scale
+
+
+def _paint_patient(rng: np.random.Generator, canvas: Canvas, tissue: Enhancement) -> Array:
+    """Paint the whole patient but the lesions; returns the liver's field on the whole grid (mm, negative inside)."""
+    cavity, wall = paint_trunk(rng, canvas, tissue)
+    paint_table(canvas)
+    under = paint_chest(rng, canvas, cavity, tissue)
+    paint_spine(rng, canvas, tissue)
+    paint_ribs(rng, canvas, wall)
+    organs = draw_neighbours(rng)
+    paint_organs(rng, canvas, organs, cavity, under, tissue)
+    field = liver_field(rng, canvas, organs, cavity, under)
+    paint_liver(rng, canvas, field, tissue)
+    everywhere = np.full(canvas.hu.shape, 1e3, np.float32)
+    everywhere[liver_window(canvas)] = field
+    return everywhere
+
+
+def make_phantom(
+    seed: int,
+    *,
+    shape: tuple[int, int, int] | None = None,
+    spacing: tuple[float, float, float] | None = None,
+    lesions: int | None = None,
+) -> Phantom:
+    """Synthetic CT of the upper abdomen with exact truth; one seed gives one phantom, to the bit on one machine.
+
+    `shape` in voxels and `spacing` in mm vary with the seed where they are not given; the anatomy fills the field of
+    view, so a small shape with large voxels still holds the whole upper abdomen. `lesions` (0 to 8) sets the number
+    of tumors. A voxel's truth is what lies at its centre. Raises UsageError for a value out of range.
+    """
+    _check(seed, shape, spacing, lesions)
+    rng = np.random.default_rng(seed)
+    grid = _draw_grid(rng, shape, spacing)
+    canvas = blank_canvas(rng, grid, *_draw_body(rng, grid))
+    tissue = draw_enhancement(rng)
+    organ = _paint_patient(rng, canvas, tissue)
+    label = (organ < 0).astype(np.uint8)
+    window = liver_window(canvas)
+    number = int(rng.integers(0, MOST_LESIONS + 1))
+    tumors, cysts = draw_lesions(
+        rng, find_sites(grid, window, organ[window] < 0), number if lesions is None else lesions
+    )
+    for lesion in cysts + tumors:
+        box, mask = paint_lesion(rng, canvas.hu, organ, grid, lesion, tissue)
+        if lesion in tumors:
+            label[box][mask] = 2
+    return Phantom(acquire(rng, canvas.hu, grid.spacing), label, grid.affine, grid.spacing, tuple(tumors), tuple(cysts))

@@ -1,0 +1,50 @@
+"""Hounsfield units of the tissues, by phase of the contrast medium."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+AIR, LUNG, FAT, SKIN, BILE, FLUID, WATER = -1000.0, -850.0, -100.0, 20.0, 6.0, 22.0, 5.0
+SPONGY_BONE, CORTICAL_BONE, CARTILAGE, DISC, CANAL = 190.0, 520.0, 110.0, 85.0, 28.0
+
+
+@dataclass(frozen=True)
+class Enhancement:
+    """Mean HU of the tissues that take up contrast medium, in one phase."""
+
+    phase: str
+    liver: float
+    spleen: float
+    cortex: float
+    medulla: float
+    aorta: float
+    portal: float
+    veins: float
+    gut: float
+    muscle: float
+
+
+# Typical means of abdominal CT at 120 kVp, rounded; single patients scatter around them (see draw_enhancement).
+PHASES = (
+    Enhancement("native", 58, 48, 34, 30, 42, 42, 42, 40, 55),
+    Enhancement("arterial", 70, 115, 185, 75, 300, 95, 65, 75, 60),
+    Enhancement("portal", 108, 122, 195, 160, 165, 175, 160, 85, 64),
+    Enhancement("delayed", 95, 102, 165, 175, 125, 128, 125, 75, 66),
+)
+
+
+def draw_enhancement(rng: np.random.Generator) -> Enhancement:
+    """A phase (mostly portal venous), with the patient's own circulation; one liver in five is fatty."""
+    mean = PHASES[rng.choice(len(PHASES), p=(0.1, 0.2, 0.6, 0.1))]
+    strength = rng.uniform(0.88, 1.12)
+    fat = rng.uniform(10, 45) if rng.random() < 0.2 else 0.0
+    return replace(
+        mean,
+        liver=mean.liver * strength - fat,
+        spleen=mean.spleen * strength,
+        cortex=mean.cortex * strength,
+        medulla=mean.medulla * strength,
+        aorta=mean.aorta * strength,
+        portal=mean.portal * strength,
+        veins=mean.veins * strength,
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 from custom_networks.errors import UsageError
@@ -67,3 +69,29 @@ def find_volumes(folder: str | Path) -> list[Path]:
             "or the DICOM files of one series."
         )
     return volumes
+
+
+def name_cases(paths: Sequence[str | Path]) -> list[dict[str, str]]:
+    """The items of a MONAI data list: each path as "image", and a "case" name that no other of them has."""
+    items: list[dict[str, str]] = []
+    taken: set[str] = set()
+    for path in paths:
+        stem = case_stem(path)
+        numbered = (f"{stem}_{number}" for number in count(2))
+        name = stem if stem.lower() not in taken else next(n for n in numbered if n.lower() not in taken)
+        taken.add(name.lower())  # lower case: some file systems do not tell "CT" from "ct"
+        items.append({"image": str(path), "case": name})
+    return items
+
+
+def list_cases(dataset_dir: str | Path, datalist: Sequence[str] | None = None) -> list[dict[str, str]]:
+    """The cases to segment: the volumes of a folder, or those listed, which are relative to it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if datalist is None:
+        return name_cases(find_volumes(dataset_dir))
+    if not datalist:
+        raise UsageError("datalist is empty: name at least one volume, or leave it out to take all of dataset_dir.")
+    return name_cases([Path(dataset_dir) / path for path in datalist])

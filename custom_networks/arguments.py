@@ -1,0 +1,79 @@
+"""Checks a command line before Fire sees it, since Fire complains only after the work is done.
+
+Fire alone would run a command and then mention a misspelt flag, let a switch swallow the input that follows it, and
+turn a folder named 2024 into a number.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from typing import Any, get_type_hints
+
+from custom_networks.errors import UsageError
+
+HELP = ("--help", "-h", "help")
+
+
+def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> list[str]:
+    """The arguments of `function` in the form in which Fire takes each as what it is.
+
+    Flags are `--name VALUE` or `--name=VALUE`; a switch (annotated bool) is `--name`, `--name=true` or `--name=false`.
+
+    Raises:
+        UsageError: for an unknown flag, a flag without its value, or a switch that would swallow what follows it.
+    """
+    hints = get_type_hints(function)
+    known = inspect.signature(function).parameters
+    ready: list[str] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("-") or argument == "-":
+            ready.append(repr(argument))
+            continue
+        name, assigned, value = argument.lstrip("-").partition("=")
+        name = name.replace("-", "_")
+        _check_known(argument, name, [flag for flag, p in known.items() if p.kind is not p.VAR_POSITIONAL])
+        if hints[name] is bool:
+            ready.append(f"--{name}={_switch(name, assigned, value, rest)}")
+        else:
+            ready.append(f"--{name}={_literal(_value(name, assigned, value, rest), hints[name])}")
+    return ready
+
+
+def _check_known(argument: str, name: str, flags: Sequence[str]) -> None:
+    if name in flags:
+        return
+    close = get_close_matches(name, flags, n=1)
+    hint = f"did you mean --{close[0]}?" if close else "see --help."
+    raise UsageError(f"Unknown flag {argument}: {hint}")
+
+
+def _switch(name: str, assigned: str, value: str, rest: Sequence[str]) -> bool:
+    if assigned:
+        if value.lower() not in ("true", "false"):
+            raise UsageError(f"--{name} is true or false, got {value!r}.")
+        return value.lower() == "true"
+    if rest and not rest[0].startswith("-"):
+        raise UsageError(f"--{name} takes no value, but {rest[0]!r} follows it: put inputs before flags.")
+    return True
+
+
+def _value(name: str, assigned: str, value: str, rest: list[str]) -> str:
+    if not assigned:
+        if not rest or rest[0].startswith("--"):
+            raise UsageError(f"--{name} needs a value.")
+        value = rest.pop(0)
+    if not value:
+        raise UsageError(f"--{name} needs a value.")
+    return value
+
+
+def _literal(value: str, kind: Any) -> str:
+    """A Python literal that Fire reads back as `value`, a number only where a number is asked for."""
+    if kind is not int:
+        return repr(value)
+    try:
+        return str(int(value))
+    except ValueError:
+        raise UsageError(f"A whole number is needed, got {value!r}.") from None

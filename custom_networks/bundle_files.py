@@ -1,0 +1,25 @@
+"""Where the bundle lies: in a checkout, beside the installed package, or around a packed one."""
+
+from pathlib import Path
+
+from custom_networks.errors import BundleError
+
+INSTALLED_NAME = "liver_tumor_ct_25d"
+
+
+def bundle_root(given: str | None = None) -> Path:
+    """The bundle's folder: the `given` one, or the one that belongs to this package.
+
+    Raises:
+        BundleError: if no folder with configs/inference.json is found there.
+    """
+    package = Path(__file__).resolve().parent
+    usual = [package.parent / "bundle", package.parent / INSTALLED_NAME, package.parent]
+    places = [Path(given).expanduser().resolve()] if given else usual
+    for place in places:
+        if (place / "configs" / "inference.json").is_file():
+            return place
+    raise BundleError(
+        f"No bundle with configs/inference.json in {' or '.join(map(str, places))}: install the package again, "
+        "or name the bundle's folder by --bundle."
+    )

@@ -1,0 +1,199 @@
+"""liverseg: segment liver and tumors in CT from the command line."""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fire
+
+from custom_networks import __version__
+from custom_networks.arguments import HELP, fire_arguments
+from custom_networks.errors import InputError, LiversegError, UsageError
+
+if TYPE_CHECKING:
+    from custom_networks.pipeline import CaseResult, Pipeline
+
+BANNER = "Research use only: this is not a medical device."
+OK, SOME_FAILED, NOTHING_STARTED = 0, 1, 2
+
+
+def segment(
+    *inputs: str,
+    output: str,
+    device: str | None = None,
+    overlay: bool = True,
+    progress: bool = True,
+    bundle: str | None = None,
+    checkpoint: str | None = None,
+    debug: bool = False,
+) -> int:
+    """Segment liver and tumors in CT volumes.
+
+    Each input gets a folder of its own: OUTPUT/<case>/<case>_seg.nii.gz, a label map on the input's grid (0 background,
+    1 liver, 2 tumor), and overlay.png to look at. Exit code 0: all inputs were segmented; 1: at least one was refused
+    or failed; 2: nothing could start.
+
+    Args:
+        inputs: NIfTI, NRRD or MetaImage files, a folder of such files, or a folder with the DICOM files of one series.
+        output: folder for the results.
+        device: cpu, cuda, cuda:1, ...; by default a GPU where there is one.
+        overlay: draw overlay.png.
+        progress: show a progress bar.
+        bundle: folder of another bundle.
+        checkpoint: other weights, a state dict.
+        debug: show the traceback of a failure.
+    """
+    items, failures = _find(inputs)
+    for message in failures:
+        _complain(message)
+    if not items:
+        raise UsageError("Nothing to segment: give CT volumes, or a folder of them.")
+    print(BANNER, file=sys.stderr)
+    overrides = {"progress": progress}
+    if device:
+        overrides["device"] = _device(device)
+    if checkpoint:
+        overrides["checkpoint"] = checkpoint
+    pipeline = _pipeline(output, bundle, overrides)
+    failed = sum(not _segment_one(pipeline, item, overlay, debug) for item in items)
+    return SOME_FAILED if failed or failures else OK
+
+
+def phantom(output: str, *, cases: int = 1, seed: int = 0, format: str = "nifti") -> int:
+    """Write synthetic abdominal CT with exact truth, in the layout of the Medical Segmentation Decathlon.
+
+    Args:
+        output: folder to write to.
+        cases: how many.
+        seed: the same seed gives the same cases.
+        format: nifti or dicom.
+    """
+    from custom_networks.phantom import write_phantoms
+
+    for path in write_phantoms(output, cases, seed, format):  # type: ignore[arg-type]
+        print(path)
+    return OK
+
+
+COMMANDS: dict[str, Callable[..., int]] = {"segment": segment, "phantom": phantom}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `liverseg`; the exit code is returned, or raised as SystemExit by Fire for a usage error of its own."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    if arguments == ["--version"]:
+        print(f"liverseg {__version__}")
+        return OK
+    try:
+        return _run(arguments)
+    except LiversegError as error:
+        _complain(str(error))
+        return NOTHING_STARTED
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or any(flag in arguments for flag in HELP):
+        shown = [a for a in arguments[:1] if a in COMMANDS] + ["--help"]
+        os.environ.setdefault("PAGER", "cat")
+        fire.Fire(COMMANDS, command=shown, name="liverseg")
+        return OK
+    command, *rest = arguments
+    if command not in COMMANDS:
+        raise UsageError(f"Unknown command {command!r}: liverseg has {', '.join(COMMANDS)}.")
+    ready = fire_arguments(COMMANDS[command], rest)
+    _check_complete(command, ready)
+    return int(fire.Fire(COMMANDS, command=[command, *ready], name="liverseg", serialize=lambda code: None))
+
+
+def _check_complete(command: str, ready: Sequence[str]) -> None:
+    """Say in one line what Fire would say in a page."""
+    positional = [argument for argument in ready if not argument.startswith("--")]
+    if command == "segment" and not positional:
+        raise UsageError("liverseg segment needs at least one input.")
+    if command == "segment" and not any(argument.startswith("--output=") for argument in ready):
+        raise UsageError("liverseg segment needs --output DIR, a folder for the results.")
+    if command == "phantom" and len(positional) != 1 and not any(a.startswith("--output=") for a in ready):
+        raise UsageError("liverseg phantom needs one folder to write to.")
+
+
+def _find(inputs: Sequence[str]) -> tuple[list[dict[str, str]], list[str]]:
+    """The cases that the inputs hold, and a message for each input that holds none."""
+    from custom_networks.io import find_volumes, name_cases
+    from custom_networks.io.files import medical_suffix
+
+    volumes: list[Path] = []
+    failures: list[str] = []
+    for given in inputs:
+        path = Path(given).expanduser()
+        try:
+            if path.is_dir():
+                volumes += find_volumes(path)
+            elif not path.exists():
+                raise InputError(f"No such file or folder: {path}; check the spelling.")
+            elif not medical_suffix(path):
+                raise InputError(f"{path} is no CT volume: give NIfTI, NRRD or MetaImage, or a folder of DICOM files.")
+            else:
+                volumes.append(path)
+        except LiversegError as error:
+            failures.append(str(error))
+    return name_cases(list(dict.fromkeys(volumes))), failures
+
+
+def _device(name: str) -> str:
+    """The override of a device's name, checked before anything is loaded."""
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"Unknown device {name!r}: give cpu, cuda or cuda:1.") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"No GPU is available for --device {name}: leave it out, or give cpu.")
+    return f"$torch.device({str(device)!r})"
+
+
+def _pipeline(output: str, bundle: str | None, overrides: dict[str, Any]) -> "Pipeline":
+    from custom_networks.pipeline import Pipeline
+
+    return Pipeline(output, bundle, overrides)
+
+
+def _segment_one(pipeline: "Pipeline", item: dict[str, str], overlay: bool, debug: bool) -> bool:
+    """Segment one case and report it; a failure is reported too, and leaves the others alone."""
+    try:
+        result = pipeline.segment(item)
+        _report(result)
+        if overlay:
+            from custom_networks.study.overlay import draw_overlay
+
+            print(f"  overlay {draw_overlay(item['image'], result.mask, result.mask.with_name('overlay.png'))}")
+        return True
+    except LiversegError as error:
+        _complain(str(error))
+    except Exception as error:  # the other cases must still be segmented, whatever is wrong with this one
+        if debug:
+            traceback.print_exc()
+        kind = type(error).__name__
+        _complain(f"{item['image']}: failed unexpectedly, {kind}: {_one_line(error)} (--debug shows where).")
+    return False
+
+
+def _report(result: "CaseResult") -> None:
+    for note in result.notes:
+        print(f"  note: {note}", file=sys.stderr)
+    found = f"liver {result.liver_ml:.1f} ml, tumor {result.tumor_ml:.1f} ml"
+    print(f"{result.case}: {found if result.liver_ml else 'no liver found'} ({result.seconds:.1f} s)")
+    print(f"  mask    {result.mask}", flush=True)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _complain(message: str) -> None:
+    print(f"liverseg: {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,117 @@
+"""Runs the bundle's own inference.json for one case after another, for every caller."""
+
+import logging
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from custom_networks.bundle_files import bundle_root
+from custom_networks.errors import BundleError, LiversegError
+from custom_networks.transforms.anatomy import TUMOR
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What was found in one case.
+
+    Attributes:
+        case: its name.
+        mask: file of the label map on the input's grid: 0 background, 1 liver, 2 tumor.
+        liver_ml: volume of the liver with its tumors, ml.
+        tumor_ml: volume of the tumors, ml.
+        seconds: time it took, reading and writing included.
+        notes: what the reader had to say about the input.
+    """
+
+    case: str
+    mask: Path
+    liver_ml: float
+    tumor_ml: float
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+
+class Pipeline:
+    """The evaluator that `configs/inference.json` declares, fed with one case at a time.
+
+    Args:
+        output_dir: folder for the results, one folder a case in it.
+        bundle: the bundle's folder; by default the one that belongs to this package.
+        overrides: further ids of inference.json, such as `{"device": "$torch.device('cpu')"}`.
+
+    Raises:
+        BundleError: if the bundle is not found, or its weights are missing.
+    """
+
+    def __init__(
+        self, output_dir: str | Path, bundle: str | None = None, overrides: Mapping[str, Any] | None = None
+    ) -> None:
+        root = bundle_root(bundle)
+        config = {"bundle_root": str(root), "output_dir": str(output_dir), **(overrides or {})}
+        # A stand-in, so that the evaluator is built for one case a run; `segment` puts the case in its place.
+        self._workflow = _workflow(root, {**config, "dataset#data": [{"image": "", "case": ""}]})
+        self._output_dir = Path(self._workflow.parser.get_parsed_content("output_dir"))
+        checkpoint = Path(str(self._workflow.parser.get_parsed_content("checkpoint")))
+        if not checkpoint.is_file():
+            raise BundleError(f"No weights at {checkpoint}: fetch or train them, or name others by --checkpoint.")
+
+    def segment(self, item: Mapping[str, str]) -> CaseResult:
+        """Segment one item of `custom_networks.io.name_cases` and write its label map.
+
+        Raises:
+            LiversegError: if the input cannot be segmented.
+        """
+        started = time.perf_counter()
+        evaluator = self._workflow.evaluator
+        self._workflow.dataset.data = [dict(item)]
+        try:
+            evaluator.run()
+        except Exception as error:
+            raise _own_cause(error) or error from None
+        finally:
+            output, evaluator.state.output, evaluator.state.batch = evaluator.state.output, None, None
+        pred = output[0]["pred"]
+        case = item["case"]
+        voxel_ml = abs(float(np.linalg.det(np.asarray(pred.affine, dtype=float)[:3, :3]))) / 1000
+        return CaseResult(
+            case=case,
+            mask=self._output_dir / case / f"{case}_seg.nii.gz",
+            liver_ml=int((pred > 0).sum()) * voxel_ml,
+            tumor_ml=int((pred == TUMOR).sum()) * voxel_ml,
+            seconds=time.perf_counter() - started,
+            notes=tuple(filter(None, str(pred.meta.get("notes", "")).split("\n"))),
+        )
+
+
+def _workflow(root: Path, overrides: Mapping[str, Any]) -> Any:
+    """The initialized workflow of the bundle's inference.json."""
+    with warnings.catch_warnings():
+        # MONAI 1.6 warns at each start that a bundle's config is code; this one came with the package.
+        warnings.simplefilter("ignore")
+        from monai.bundle import ConfigWorkflow
+
+        workflow = ConfigWorkflow(
+            workflow_type="infer",
+            config_file=str(root / "configs" / "inference.json"),
+            meta_file=str(root / "configs" / "metadata.json"),
+            logging_file=False,
+            **overrides,
+        )
+        workflow.initialize()
+    # ignite reports an exception that it also raises; the caller has a better sentence for it.
+    logging.getLogger("ignite").setLevel(logging.CRITICAL + 1)
+    return workflow
+
+
+def _own_cause(error: BaseException | None) -> LiversegError | None:
+    """The project's own error beneath those that MONAI's Compose, PyTorch's loader and ignite wrap around it."""
+    while error is not None and not isinstance(error, LiversegError):
+        error = error.__cause__ or error.__context__
+    return error

@@ -114,10 +114,11 @@ def _contrast(rng: np.random.Generator, kind: str, tissue: Enhancement) -> tuple
         return WATER + rng.uniform(-3, 8) - tissue.liver, 0.0, 0.0
     if kind == "rim":
         enhancing = 0.35 if tissue.phase == "native" else 1.0
-        return -rng.uniform(45, 75), enhancing * rng.uniform(18, 40), rng.uniform(2.0, 4.0)
+        return -max(30.0, rng.uniform(0.45, 0.7) * tissue.liver), enhancing * rng.uniform(18, 40), rng.uniform(2.0, 4.0)
     if kind == "hypervascular":
         return (rng.uniform(35, 60), 0.0, 0.0) if tissue.phase == "arterial" else (-rng.uniform(20, 32), 12.0, 1.2)
-    return -rng.uniform(26, 60), 0.0, 0.0
+    # In proportion, so that a lesion in a fatty liver is not darker than water.
+    return -max(24.0, rng.uniform(0.3, 0.55) * tissue.liver), 0.0, 0.0
 
 
 def lesion_hu(rng: np.random.Generator, kind: str, outline: Array, texture: Array, tissue: Enhancement) -> Array:

@@ -37,7 +37,7 @@ def draw_enhancement(rng: np.random.Generator) -> Enhancement:
     """A phase (mostly portal venous), with the patient's own circulation; one liver in five is fatty."""
     mean = PHASES[rng.choice(len(PHASES), p=(0.1, 0.2, 0.6, 0.1))]
     strength = rng.uniform(0.88, 1.12)
-    fat = rng.uniform(10, 45) if rng.random() < 0.2 else 0.0
+    fat = rng.uniform(10, 30) if rng.random() < 0.2 else 0.0
     return replace(
         mean,
         liver=mean.liver * strength - fat,

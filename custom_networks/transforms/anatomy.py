@@ -95,11 +95,13 @@ def keep_organ(labels: Labels, spacing: Sequence[float], min_part_ml: float = 20
     box = box_around(labels)
     if box is None:
         return kept
-    components, sizes, place = _large_components(labels[box] > 0, min_part_ml * 1000 / float(np.prod(spacing)))
+    # Rounded, so that a part of exactly the volume asked for counts; one voxel at least, for 0 is the background.
+    min_voxels = max(1.0, round(min_part_ml * 1000 / float(np.prod(spacing)), 6))
+    components, sizes, place = _large_components(labels[box] > 0, min_voxels)
     largest = int(sizes.argmax())
     parts = ndimage.find_objects(components)
     keep = np.zeros(sizes.size, bool)
-    for part in {largest, *np.flatnonzero(sizes * np.prod(spacing) / 1000 >= min_part_ml)}:
+    for part in {largest, *np.flatnonzero(sizes >= min_voxels)}:
         near = components[grown_box(parts[part - 1], gap_mm, spacing, components.shape)]
         keep[part] = part == largest or is_within(near == part, near == largest, gap_mm, spacing)
     kept[box][place] = labels[box][place] * keep[components]

@@ -116,10 +116,14 @@ class DecideOnInputGridd(MapTransform):
         return d
 
     def _decided(self, scores: torch.Tensor, shape: list[int]) -> tuple[torch.Tensor, torch.Tensor | None]:
-        labels = torch.empty((1, *shape), dtype=torch.uint8)
-        kept = None if self.probability_key is None else torch.empty((2, *shape), dtype=torch.uint8)
+        labels = torch.zeros((1, *shape), dtype=torch.uint8)
+        kept = None if self.probability_key is None else torch.zeros((2, *shape), dtype=torch.uint8)
         for part in slice_chunks(shape[2], self.chunk):
-            probabilities = resize_slices(class_probabilities(scores[..., part]), shape[:2], antialias=False)
+            probabilities = class_probabilities(scores[..., part])
+            # Half a unit of 255 rounds to nothing and outvotes no background: most slices of a scan hold no liver.
+            if probabilities[1:].max() < 0.5:
+                continue
+            probabilities = resize_slices(probabilities, shape[:2], antialias=False)
             labels[0, ..., part] = decide(probabilities, self.tumor_threshold).cpu()
             if kept is not None:
                 kept[..., part] = probabilities[1:].round().clamp(0, 255).to(torch.uint8).cpu()

@@ -3,9 +3,13 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
 
 from custom_networks.transforms.anatomy import (
     box_around,
+    box_of_large_parts,
     drop_stray_lesions,
     fill_organ,
     grown_box,
@@ -57,6 +61,15 @@ def test_a_neighbour_farther_than_the_distance_is_not_within_it() -> None:
     assert is_within(part, target, 5.0, (1.0, 1.0, 5.0))
 
 
+def test_box_of_large_parts_leaves_specks_out() -> None:
+    labels, _ = liver_block()
+    labels[0, 0, 0] = labels[39, 39, 19] = 1
+    assert box_of_large_parts(labels > 0, 10) == (slice(8, 32), slice(8, 32), slice(4, 16))  # whole blocks of 4
+    assert box_of_large_parts(labels > 0, 1) == (slice(0, 40), slice(0, 40), slice(0, 20))
+    with pytest.raises(ValueError, match="empty"):
+        box_of_large_parts(labels > 1, 1)
+
+
 # --- organ
 
 
@@ -93,6 +106,22 @@ def test_parts_that_touch_by_a_corner_are_one() -> None:
     labels[:3, :3, :3] = 1
     labels[3, 3, 3] = 2
     assert np.array_equal(keep_organ(labels, MM), labels)
+
+
+@given(seed=st.integers(0, 10**6), density=st.sampled_from([0.002, 0.01, 0.03, 0.08]), part=st.integers(1, 12))
+@settings(max_examples=60, deadline=None)
+def test_parts_kept_are_those_of_the_definition(seed: int, density: float, part: int) -> None:
+    labels = (np.random.default_rng(seed).random((23, 30, 17)) < density).astype(np.uint8)
+    components, count = ndimage.label(labels, np.ones((3, 3, 3)))
+    expected = np.zeros_like(labels)
+    if count:
+        sizes = np.bincount(components.ravel())
+        sizes[0] = 0
+        distance = ndimage.distance_transform_edt(components != sizes.argmax(), sampling=(1.0, 2.0, 3.0))
+        near = [n for n in range(1, count + 1) if sizes[n] >= part and distance[components == n].min() <= 6.0]
+        expected = np.isin(components, [sizes.argmax(), *near]).astype(np.uint8)
+    kept = keep_organ(labels, (1.0, 2.0, 3.0), min_part_ml=part * 6 / 1000, gap_mm=6.0)
+    assert np.array_equal(kept, expected)
 
 
 # --- holes

@@ -73,6 +73,16 @@ def test_decision_equals_the_direct_formula(kind: str, chunk: int) -> None:
     assert (out["probabilities"].as_tensor().float() - whole[1:]).abs().max() <= 0.5 + 1e-3
 
 
+@pytest.mark.parametrize("chunk", [1, 2, 6])
+def test_slices_without_liver_do_not_disturb_their_neighbours(chunk: int) -> None:
+    image = resampled(volume_with_spacing(torch.rand(1, 10, 10, 6), (0.8, 0.8, 3.0)))
+    scores = torch.zeros(3, *image.shape[1:], dtype=torch.uint8)
+    scores[0], scores[0, ..., 2:4], scores[2, ..., 2:4] = 255, 100, 155
+    out = DecideOnInputGridd(chunk=chunk)({"image": image, "pred": scores})
+    assert out["pred"][0, 5, 5].tolist() == [0, 0, 2, 2, 0, 0]
+    assert out["probabilities"][1, 5, 5].tolist() == [0, 0, 155, 155, 0, 0]
+
+
 def test_output_lies_on_the_recorded_grid() -> None:
     volume = volume_with_spacing(torch.rand(1, 14, 11, 5), (0.8, 0.9, 3.0))
     image = resampled(volume)

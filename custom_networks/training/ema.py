@@ -2,7 +2,9 @@
 
 from collections import deque
 
+import ignite.distributed as idist
 import torch
+import torch.distributed as dist
 from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler
 from monai.engines.utils import IterationEvents
@@ -57,3 +59,6 @@ class AveragedWeights(EMAHandler):
         for norm, momentum in zip(norms, momenta):
             norm.momentum = momentum
             norm.eval()
+        if idist.get_world_size() > 1:  # each process saw other inputs: all take the first one's statistics
+            for buffer in self.ema_model.buffers():
+                dist.broadcast(buffer, 0)

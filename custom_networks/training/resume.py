@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
@@ -45,7 +46,9 @@ class ResumableState:
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self.save)
 
     def save(self, engine: Engine) -> None:
-        """Write the state of all objects and how far `engine` is."""
+        """Write the state of all objects and how far `engine` is; of several processes, the first one does."""
+        if idist.get_rank() > 0:
+            return
         state: dict[str, Any] = {name: item.state_dict() for name, item in self.objects.items()}
         state["progress"] = {"epoch": engine.state.epoch, "iteration": engine.state.iteration}
         self.path.parent.mkdir(parents=True, exist_ok=True)

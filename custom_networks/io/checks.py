@@ -29,10 +29,12 @@ def spatial_shape(shape: tuple[int, ...], source: Path) -> tuple[tuple[int, int,
     """The three spatial sizes of an array of any shape, and a note where single trailing axes were dropped.
 
     Raises:
-        InputError: it is not one 3D volume.
+        InputError: it is not one 3D volume, or a size is below 1.
     """
     sizes = tuple(int(size) for size in shape)
     text = " x ".join(map(str, sizes))
+    if any(size < 1 for size in sizes):
+        raise InputError(f"{source} has an impossible size ({text}): its header is damaged, export the image again.")
     if len(sizes) < 3:
         raise InputError(f"{source} is {len(sizes)}D ({text}), a 3D volume is needed: give the whole CT series.")
     if any(size != 1 for size in sizes[3:]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from custom_networks.errors import InputError
 from custom_networks.io.checks import LOWEST_HU, MIN_SLICES, check_geometry
 from custom_networks.io.dicom_geometry import normal_of, orientation_reasons, series_affine, stack_reasons
 from custom_networks.io.dicom_header import SliceHeader, object_reasons, read_headers, without_copies
-from custom_networks.io.slabs import collect_slabs
+from custom_networks.io.slabs import SLAB_SLICES, collect_slabs
 from custom_networks.io.volume import Volume
 
 PIXEL_TAGS = [
@@ -62,8 +62,7 @@ def _read_regular_series(folder: Path, slices: Sequence[SliceHeader], notes: tup
     shape = (slices[0].columns, slices[0].rows, len(slices))
     notes += check_geometry(shape, affine, folder)
     whole = all(s.slope.is_integer() and s.intercept.is_integer() for s in slices)
-    slabs = map(_hounsfield_slab, slices)
-    array = collect_slabs(slabs, shape, whole_numbers=whole, lowest=LOWEST_HU, source=folder)
+    array = collect_slabs(_hounsfield_slabs(slices), shape, whole_numbers=whole, lowest=LOWEST_HU, source=folder)
     return Volume(array, affine, notes, source=folder)
 
 
@@ -141,15 +140,21 @@ def _series_notes(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
     )
 
 
-def _hounsfield_slab(header: SliceHeader) -> np.ndarray:
-    """The pixels of one file in HU by its own slope and intercept, as (columns, rows, 1)."""
+def _hounsfield_slabs(slices: Sequence[SliceHeader]) -> Iterator[np.ndarray]:
+    """Yield a few slices at a time in HU, (columns, rows, n)."""
+    for start in range(0, len(slices), SLAB_SLICES):
+        slab = np.stack([_hounsfield_slice(header) for header in slices[start : start + SLAB_SLICES]])
+        yield slab.transpose(2, 1, 0)
+
+
+def _hounsfield_slice(header: SliceHeader) -> np.ndarray:
+    """The pixels of one file in HU by its own slope and intercept, (rows, columns)."""
     stored = _stored_pixels(header)
     if stored.shape != (header.rows, header.columns):
         raise InputError(
             f"{header.path} holds pixels of shape {stored.shape}, one grey slice is needed: export it again."
         )
-    hounsfield = stored.astype(np.float64) * header.slope + header.intercept  # exact for the integers of a slice
-    return hounsfield.T[..., np.newaxis]
+    return stored.astype(np.float64) * header.slope + header.intercept  # float64: exact for whole numbers
 
 
 def _stored_pixels(header: SliceHeader) -> np.ndarray:

@@ -130,11 +130,11 @@ def _slice_header(path: Path, dataset: pydicom.Dataset) -> SliceHeader:
     acquisition = dataset.get("AcquisitionNumber")
     return SliceHeader(
         path=path,
-        modality=re.sub(r"[^A-Z0-9_]", "", str(dataset.get("Modality") or ""))[:16],
+        modality=_modality(str(dataset.get("Modality") or "").strip()),
         instance_uid=_uid(dataset.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID")),
         series_uid=_uid(dataset.get("SeriesInstanceUID")),
         frame_uid=_uid(dataset.get("FrameOfReferenceUID")),
-        transfer_syntax=UID(meta.get("TransferSyntaxUID") or ImplicitVRLittleEndian),
+        transfer_syntax=UID(_uid(meta.get("TransferSyntaxUID")) or ImplicitVRLittleEndian),
         image_type=tuple(str(value).upper() for value in _values(dataset.get("ImageType"))),
         acquisition=int(acquisition) if acquisition not in (None, "") else None,
         frames=int(dataset.get("NumberOfFrames") or 1),
@@ -150,6 +150,11 @@ def _slice_header(path: Path, dataset: pydicom.Dataset) -> SliceHeader:
         rescale_type=str(dataset.get("RescaleType") or "").upper(),
         lossy=str(dataset.get("LossyImageCompression") or "") == "01",
     )
+
+
+def _modality(text: str) -> str:
+    """A modality as the standard writes it; in a damaged header the text can run on into the patient's name."""
+    return text if re.fullmatch("|[A-Z]{2,10}", text) else "unknown"
 
 
 def _uid(value: object) -> str:

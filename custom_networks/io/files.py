@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
-from custom_networks.errors import UsageError
+from custom_networks.errors import InputError, UsageError
 
 MEDICAL_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 # Room for "_seg.nii.gz" and a temporary ending within the 255 bytes of a file name.
@@ -34,9 +34,16 @@ def case_stem(path: str | Path) -> str:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file starts with the DICOM preamble (128 bytes, then "DICM")."""
-    with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+    """Whether a file starts with the DICOM preamble (128 bytes, then "DICM").
+
+    Raises:
+        InputError: the file cannot be opened; passed over, it could be a slice that nobody misses.
+    """
+    try:
+        with path.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error
 
 
 def dicom_files(folder: Path) -> list[Path]:
@@ -45,8 +52,15 @@ def dicom_files(folder: Path) -> list[Path]:
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """The files directly in a folder, sorted by name, without hidden ones (macOS leaves "._" copies of every file)."""
-    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    """The files directly in a folder, sorted by name, without hidden ones (macOS leaves "._" copies of every file).
+
+    Raises:
+        InputError: the folder cannot be listed.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"{folder} cannot be listed ({error.strerror}): check its permissions.") from error
 
 
 def find_volumes(folder: str | Path) -> list[Path]:

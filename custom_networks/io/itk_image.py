@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,18 @@ from custom_networks.io.slabs import SLAB_SLICES, collect_slabs
 from custom_networks.io.volume import Volume
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-# What ITK fills with spacing 1 and an identity direction, without a word, when the header lacks it.
-REQUIRED_FIELDS = {
-    ".nrrd": ((b"space directions",), (b"space",)),
-    ".nhdr": ((b"space directions",), (b"space",)),
-    ".mha": ((b"ElementSpacing", b"ElementSize"), (b"TransformMatrix", b"Orientation", b"Rotation")),
-    ".mhd": ((b"ElementSpacing", b"ElementSize"), (b"TransformMatrix", b"Orientation", b"Rotation")),
+# What ITK fills with spacing 1, an identity direction or LPS, without a word, when the header lacks it.
+SPACE = rb"^space:\s*(right-anterior-superior|RAS|left-anterior-superior|LAS|left-posterior-superior|LPS)\s*$"
+NRRD_FIELDS = {"space": SPACE, "space directions": rb"^space directions:"}
+METAIMAGE_FIELDS = {
+    "ElementSpacing": rb"^Element(Spacing|Size)\b",
+    "TransformMatrix": rb"^(TransformMatrix|Orientation|Rotation)\b",
+}
+GEOMETRY_FIELDS = {
+    ".nrrd": NRRD_FIELDS,
+    ".nhdr": NRRD_FIELDS,
+    ".mha": METAIMAGE_FIELDS,
+    ".mhd": METAIMAGE_FIELDS,
 }
 
 
@@ -32,10 +39,10 @@ def read_itk(path: Path, lowest: float | None) -> Volume:
     """
     image, whole = _itk_image(path)
     stored = _stored_array(image)
+    shape, notes = spatial_shape(stored.shape, path)
     affine = _ras_affine(image)
-    notes = check_geometry(stored.shape, affine, path)
-    slabs = _slabs(stored)
-    array = collect_slabs(slabs, stored.shape, whole_numbers=whole, lowest=lowest, source=path)
+    notes += check_geometry(shape, affine, path)
+    array = collect_slabs(_slabs(stored.reshape(shape)), shape, whole_numbers=whole, lowest=lowest, source=path)
     return Volume(array, affine, notes, source=path)
 
 
@@ -61,18 +68,15 @@ def _itk_image(path: Path) -> tuple[Any, bool]:
 
 def _check_header(header: Any, path: Path) -> None:
     """Refuse what is not one 3D volume of single values, or has no geometry of its own."""
-    dimensions = header.GetNumberOfDimensions()
-    spatial_shape(tuple(header.GetDimensions(axis) for axis in range(dimensions)), path)
+    spatial_shape(tuple(header.GetDimensions(axis) for axis in range(header.GetNumberOfDimensions())), path)
     channels = header.GetNumberOfComponents()
-    if dimensions > 3 or channels != 1:
-        raise InputError(
-            f"{path} holds {channels} values per voxel in {dimensions}D, 1 in 3D is needed: save one of them."
-        )
+    if channels != 1:
+        raise InputError(f"{path} holds {channels} values per voxel, one is needed: save one channel.")
     text = _header_text(path)
-    for names in REQUIRED_FIELDS[path.suffix.lower()]:
-        if not any(text.startswith(name) or b"\n" + name in text for name in names):
+    for field, pattern in GEOMETRY_FIELDS[path.suffix.lower()].items():
+        if not re.search(pattern, text, re.IGNORECASE | re.MULTILINE):
             raise InputError(
-                f"{path} {NO_AFFINE} (its header has no {names[0].decode()!r}): export the image again with its geometry."
+                f"{path} {NO_AFFINE} (its header has no valid {field!r}): export the image again with its geometry."
             )
 
 
@@ -84,16 +88,16 @@ def _header_text(path: Path) -> bytes:
 
 def _itk_reason(error: RuntimeError) -> str:
     """The last clause of ITK's report, which runs over many lines and starts with a place in its sources."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return one_line(lines[-1].removeprefix("ITK ERROR:").split("): ")[-1]) if lines else "ITK gave no reason"
+    lines = [line for line in str(error).splitlines() if re.search("[a-z]", line) and not line.startswith("Reason:")]
+    return one_line(lines[-1].split("): ")[-1]) if lines else "ITK gives no reason"
 
 
 def _stored_array(image: Any) -> np.ndarray:
-    """A view (i, j, k) on the voxels, valid as long as `image` lives."""
+    """A view (i, j, k, ...) on the voxels, valid as long as `image` lives."""
     import itk
 
     array: np.ndarray = itk.array_view_from_image(image).view(np.ndarray)
-    return array.transpose(2, 1, 0)
+    return array.T
 
 
 def _ras_affine(image: Any) -> np.ndarray:
@@ -101,8 +105,8 @@ def _ras_affine(image: Any) -> np.ndarray:
     import itk
 
     affine = np.eye(4)
-    affine[:3, :3] = itk.array_from_matrix(image.GetDirection()) * np.array(list(image.GetSpacing()))
-    affine[:3, 3] = list(image.GetOrigin())
+    affine[:3, :3] = itk.array_from_matrix(image.GetDirection())[:3, :3] * list(image.GetSpacing())[:3]
+    affine[:3, 3] = list(image.GetOrigin())[:3]
     return LPS_TO_RAS @ affine
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from custom_networks.errors import InputError
-from custom_networks.io.checks import LOWEST_HU, check_ct_values, label_map
+from custom_networks.io.checks import LOWEST_HU, check_ct_values, label_map, one_line
 from custom_networks.io.dicom import read_dicom_series
 from custom_networks.io.files import MEDICAL_SUFFIXES, is_dicom, medical_suffix
 from custom_networks.io.itk_image import read_itk
@@ -48,8 +48,10 @@ def read_label_map(path: str | Path) -> Volume:
 def _existing(path: str | Path) -> Path:
     """`path` as a Path to something that is there."""
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"No such file or folder: {path}; check the path.")
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise InputError(f"No such file or folder: {one_line(path)}; check the path.") from error
     return path
 
 

@@ -1,0 +1,267 @@
+"""One regular axial CT series is read right whatever its files are called; every irregularity has its own sentence."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import JPEG2000, UID, EnhancedCTImageStorage, JPEGLosslessSV1, generate_uid
+
+from custom_networks.errors import InputError, LiversegError
+from custom_networks.io import read_label_map, read_volume
+
+Change = Callable[[int, Dataset], object]
+Write = Callable[..., Path]
+
+
+def refusal(folder: Path) -> str:
+    """The sentence with which a folder is refused: one line, without anything that names a patient."""
+    with pytest.raises(InputError) as caught:
+        read_volume(folder)
+    assert "\n" not in str(caught.value) and "Secret" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_slices_are_ordered_by_position_alone(write_series: Write, hounsfield: np.ndarray, affine: np.ndarray) -> None:
+    folder = write_series()
+    (folder / "readme.txt").write_text("not DICOM")
+    (folder / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    affine[:2, 3] = [50, 40]
+    volume = read_volume(folder)
+    assert volume.array.dtype == np.int16 and np.array_equal(volume.array, hounsfield)
+    np.testing.assert_allclose(volume.affine, affine, atol=1e-9)
+    assert volume.notes == () and volume.source == folder
+
+
+def test_flipped_orientation_places_every_voxel_where_its_position_says(write_series: Write) -> None:
+    def flip(k: int, dataset: Dataset) -> None:
+        dataset.ImageOrientationPatient = [-1, 0, 0, 0, -1, 0]
+        dataset.ImagePositionPatient = [62, 37, -100 + 3 * k]
+
+    flipped, straight = read_volume(write_series(flip, "flipped")), read_volume(write_series(name="straight"))
+    for index in ((0, 0, 0), (15, 11, 7), (3, 9, 2)):
+        expected = np.array([62 - 0.8 * index[0], 37 - 0.7 * index[1], -100 + 3 * index[2]]) * [-1, -1, 1]
+        np.testing.assert_allclose((flipped.affine @ [*index, 1])[:3], expected, atol=1e-9)
+    assert np.array_equal(flipped.array, straight.array)
+
+
+def test_slices_with_a_normal_towards_the_feet_are_sorted_that_way(write_series: Write, hounsfield: np.ndarray) -> None:
+    def prone(k: int, dataset: Dataset) -> None:
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, -1, 0]
+
+    volume = read_volume(write_series(prone))
+    assert np.array_equal(volume.array, hounsfield[..., ::-1])
+    np.testing.assert_allclose(volume.affine[:3, 2], [0, 0, -3], atol=1e-9)
+    np.testing.assert_allclose(volume.affine[:3, 3], [50, 40, -79], atol=1e-9)
+
+
+def test_rescale_is_taken_from_each_slice(write_series: Write, hounsfield: np.ndarray) -> None:
+    def change(k: int, dataset: Dataset) -> None:
+        if k % 2:  # stored v with slope 2, intercept -1024 instead of 1
+            dataset.RescaleSlope = 2
+
+    array = read_volume(write_series(change)).array
+    stored = hounsfield.astype(int) + 1024
+    expected = np.where(np.arange(8) % 2, 2 * stored - 1024, hounsfield)
+    assert array.dtype == np.int16 and np.array_equal(array, expected)
+
+
+def test_fractional_slope_gives_float32(write_series: Write) -> None:
+    array = read_volume(write_series(lambda k, d: setattr(d, "RescaleSlope", 0.5))).array
+    assert array.dtype == np.float32 and array[0, 0, 1] == -1024 + 0.5
+
+
+def test_padding_below_air_is_clipped(write_series: Write) -> None:
+    array = read_volume(write_series(lambda k, d: setattr(d, "RescaleIntercept", -2000))).array
+    assert (array.min(), array.max()) == (-1024, 1535 - 2000)
+
+
+def test_copies_are_dropped_with_a_note_also_by_the_uid_of_the_file_meta(write_series: Write) -> None:
+    def empty(k: int, dataset: Dataset) -> None:
+        dataset.SOPInstanceUID = ""
+
+    for change, name in ((lambda k, d: None, "full"), (empty, "empty")):
+        folder = write_series(change, name)
+        (folder / "copy.dcm").write_bytes((folder / "0.dcm").read_bytes())
+        (note,) = read_volume(folder).notes
+        assert note == "1 file repeats another slice and was left out (same SOPInstanceUID)."
+
+
+def test_oddities_that_harm_nothing_are_noted(write_series: Write) -> None:
+    def change(k: int, dataset: Dataset) -> None:
+        dataset.SeriesInstanceUID = ""
+        dataset.FrameOfReferenceUID = generate_uid()
+        dataset.LossyImageCompression = "01"
+
+    notes = read_volume(write_series(change)).notes
+    assert [note.split()[0] for note in notes] == ["The", "FrameOfReferenceUID", "The"]
+    assert "no SeriesInstanceUID" in notes[0] and "(8)" in notes[1] and "with loss" in notes[2]
+
+
+def set_to(**values: object) -> Change:
+    """Set or, with None, delete elements in every slice."""
+
+    def change(k: int, dataset: Dataset) -> None:
+        for keyword, value in values.items():
+            if value is None:
+                delattr(dataset, keyword)
+            else:
+                setattr(dataset, keyword, value)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        (set_to(Modality="MR"), "8 of 8 files are not CT but MR"),
+        (set_to(Modality=None), "8 of 8 files are damaged or incomplete, they name no modality"),
+        (set_to(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), "8 of 8 files are localizers"),
+        (set_to(SOPClassUID=EnhancedCTImageStorage, NumberOfFrames=4), "are enhanced multi-frame CT"),
+        (set_to(Rows=None), "8 of 8 files have no pixel data"),
+        (set_to(ImagePositionPatient=None), "8 of 8 files have no position or orientation"),
+        (set_to(ImageOrientationPatient=None), "8 of 8 files have no position or orientation"),
+        (set_to(PixelSpacing=[0, 0.8]), "8 of 8 files have no position or orientation"),
+        (set_to(ImageOrientationPatient=[1, 0, 0, 1, 0, 0]), "8 of 8 files have no position or orientation"),
+        (set_to(BitsStored=8), "8 of 8 files hold 8-bit or colour pixels"),
+        (set_to(RescaleSlope=None), "8 of 8 files have no rescale to Hounsfield units"),
+        (set_to(RescaleType="Z_EFF"), "8 of 8 files have no rescale to Hounsfield units"),
+        (set_to(ImageOrientationPatient=[1, 0, 0, 0, 0, -1]), r"not axial \(normal 90 degrees off"),
+    ],
+)
+def test_objects_that_are_no_axial_ct_slices_are_refused(write_series: Write, change: Change, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        read_volume(write_series(change))
+
+
+def one(k: int, **values: object) -> Change:
+    """Set elements in slice k alone."""
+    return lambda index, dataset: set_to(**values)(index, dataset) if index == k else None
+
+
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        (one(3, SeriesInstanceUID="1.2.9"), r"It holds 2 series \(CT: 7, CT: 1\): give each a folder"),
+        (one(3, PixelSpacing=[0.7, 0.9]), r"pixel spacing differs between slices \(0.7 to 0.9 mm\)"),
+        (one(3, Rows=6), r"slices differ in size: 16 x 12 \(7\), 16 x 6 \(1\)"),
+        (one(3, ImageOrientationPatient=[0.8, 0.6, 0, -0.6, 0.8, 0]), "slices differ in orientation"),
+        (
+            one(3, ImagePositionPatient=[-50, -40, -93.995]),
+            r"Slices 3 and 4 lie at the same position \(z = -94.000 and",
+        ),
+        (one(3, ImagePositionPatient=[-50, -40, -92]), "Slice distance varies from 2.00 to 4.00 mm"),
+        (one(3, ImagePositionPatient=[-49, -40, -91]), "Slice 4 lies 1.00 mm off the even grid"),
+    ],
+)
+def test_one_slice_of_another_kind_is_refused(write_series: Write, change: Change, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        read_volume(write_series(change))
+
+
+def test_missing_slice_names_the_positions(write_series: Write) -> None:
+    sentence = refusal(write_series(lambda k, d: k != 4))
+    jump = "Slice positions jump from -91.00 to -85.00 mm after slice 4, 6.00 mm instead of 3.00: slices are missing."
+    assert sentence.endswith(jump + " Export the whole series again.")
+
+
+def test_gantry_tilt_is_named_in_degrees(write_series: Write) -> None:
+    def tilt(k: int, dataset: Dataset) -> None:
+        dataset.ImagePositionPatient = [-50, -40 + 3 * k * np.tan(np.radians(14)), -100 + 3 * k]
+
+    assert "gantry tilt of 14.0 degrees" in refusal(write_series(tilt))
+
+
+def test_every_reason_is_named_at_once(write_series: Write) -> None:
+    sentence = refusal(write_series(lambda k, d: k in (0, 1, 3)))
+    assert "It holds 3 slices, at least 5 are needed" in sentence and "slices are missing" in sentence
+
+    def bolus(k: int, dataset: Dataset) -> None:
+        dataset.ImagePositionPatient = [-50, -40, 0]
+        dataset.AcquisitionNumber = k // 4 + 1
+
+    sentence = refusal(write_series(bolus, "bolus"))
+    assert "All 8 slices lie at one position (z = 0 mm): a time series is not a volume." in sentence
+    assert "2 acquisitions (AcquisitionNumber 1, 2) share one series" in sentence
+
+
+def test_one_uid_for_different_slices_is_no_copy(write_series: Write) -> None:
+    assert "SOPInstanceUID 1.2.3 names slices at different" in refusal(write_series(set_to(SOPInstanceUID="1.2.3")))
+
+
+def declare(syntax: UID) -> Change:
+    """Declare a compressed transfer syntax and encapsulate four bytes of nonsense."""
+
+    def change(k: int, dataset: Dataset) -> None:
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.PixelData = pydicom.encaps.encapsulate([b"junk"])
+        dataset["PixelData"].is_undefined_length = True
+
+    return change
+
+
+def test_transfer_syntaxes_that_cannot_be_decoded_are_named(
+    write_series: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from custom_networks.io import dicom
+
+    class Absent:
+        is_available = False
+
+    assert "JPEG Spectral Selection, Non-Hierarchical (1.2.840.10008.1.2.4.53) is not supported" in refusal(
+        write_series(declare(UID("1.2.840.10008.1.2.4.53")), "retired")
+    )
+    assert "0.dcm: the pixel data cannot be decoded as JPEG 2000" in refusal(write_series(declare(JPEG2000), "junk"))
+    monkeypatch.setattr(dicom, "get_decoder", lambda syntax: Absent())
+    assert "(1.2.840.10008.1.2.4.70) needs python-gdcm" in refusal(write_series(declare(JPEGLosslessSV1), "lossless"))
+
+
+def test_damaged_files_are_named(write_series: Write) -> None:
+    folder = write_series()
+    path = folder / "5.dcm"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    assert "5.dcm: the pixel data cannot be decoded" in refusal(folder)
+    path.write_bytes(whole[:132])
+    assert "1 of 8 files are damaged or incomplete" in refusal(folder)
+    path.write_bytes(whole[:132] + bytes(range(256)) * 3)
+    assert "5.dcm" in refusal(folder)
+
+
+def test_a_slice_without_pixel_data_is_named(write_series: Write) -> None:
+    assert "0.dcm has no pixel data" in refusal(write_series(one(0, PixelData=None)))
+
+
+def test_a_folder_without_dicom_files_is_refused_with_their_number(tmp_path: Path) -> None:
+    (tmp_path / "empty.dcm").touch()
+    (tmp_path / "text.dcm").write_text("DICM")
+    assert f"{tmp_path} holds no DICOM image (2 files looked at" in refusal(tmp_path)
+
+
+def test_a_label_map_is_never_a_folder(write_series: Write) -> None:
+    with pytest.raises(InputError, match="is a folder, a label map is one file"):
+        read_label_map(write_series())
+
+
+def test_real_series_equals_its_nifti(shared_data: Path) -> None:
+    series = read_volume(shared_data / "dicom" / "liver_ge_c3l00189_5mm")
+    nifti = read_volume(shared_data / "ct" / "full" / "cptac_c3l00189.nii.gz")
+    assert series.array.dtype == nifti.array.dtype == np.int16
+    np.testing.assert_allclose(series.affine, nifti.affine, atol=1e-4)
+    assert np.array_equal(series.array, nifti.array) and series.array.min() == -1024
+
+
+ACCEPTED = ["liver_ge_c3l00189_5mm", "liver_ge_lidc0001_for_per_slice", "liver_siemens_2mm_j2k_empty_uids"]
+
+
+def test_every_real_folder_is_a_volume_or_one_sentence(shared_data: Path) -> None:
+    accepted = []
+    for folder in sorted(path for path in (shared_data / "dicom").iterdir() if path.is_dir()):
+        try:
+            accepted.append(read_volume(folder).source.name)
+        except LiversegError as error:
+            assert str(error) and "\n" not in str(error) and "Traceback" not in str(error)
+    with_gdcm = "liver_chest_midrc4196_jpeglossless"
+    assert [name for name in accepted if name != with_gdcm] == ACCEPTED

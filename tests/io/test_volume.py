@@ -1,0 +1,20 @@
+"""Volume geometry."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from custom_networks.io import Volume
+
+
+def test_spacing_is_the_length_of_each_affine_column() -> None:
+    affine = np.array([[0, 3.0, 0, 0], [4.0, 0, 0, 0], [3.0, 4.0, 2.0, 0], [0, 0, 0, 1]])
+    assert Volume(np.zeros((2, 2, 2)), affine, source=Path("x")).spacing == (5.0, 5.0, 2.0)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slice_axis_is_the_one_along_the_patients_z_whatever_its_spacing(axis: int) -> None:
+    affine = np.eye(4)
+    affine[:3, :3] = np.roll(np.diag([9.0, 9.0, 0.5]), axis - 2, axis=1)
+    assert Volume(np.zeros((2, 2, 2)), affine, source=Path("x")).slice_axis == axis

@@ -133,12 +133,9 @@ def enclosed(mask: Mask, structure: Mask) -> tuple[npt.NDArray[np.int32], npt.ND
     padded = np.pad(mask, 1)
     components, count = ndimage.label(~padded, structure)
     open_ones = np.zeros(count + 1, bool)
-    edges = [components[0], components[-1], components[:, 0], components[:, -1]]
-    if structure[1, 1, 0]:
-        edges += [components[..., 0], components[..., -1]]
-    for edge in edges:
-        open_ones[edge.ravel()] = True
-    # Padding slices are background as a whole, hence open, also where slices are not connected.
+    # The padding around each slice is background, so these four sides touch all that is open, above and below too.
+    for side in (components[0], components[-1], components[:, 0], components[:, -1]):
+        open_ones[side.ravel()] = True
     holes = np.where(open_ones[components], 0, components)[1:-1, 1:-1, 1:-1]
     return holes, np.bincount(holes[holes > 0], minlength=count + 1)
 

@@ -4,6 +4,9 @@
 class LiversegError(Exception):
     """Base of every error that a user can cause or cure; its text is one line, fit for stderr."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))  # a file's name may hold a line break
+
 
 class UsageError(LiversegError):
     """Nothing could start: bad arguments, or no given path holds an image (exit code 2)."""

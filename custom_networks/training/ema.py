@@ -13,6 +13,11 @@ from torch import nn
 BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
+def _counter_of_its_own(norm: BatchNorm) -> torch.Tensor | None:
+    """Copy of the batch counter: ignite cannot average integers and lets both networks share the one of `model`."""
+    return None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone()
+
+
 class AveragedWeights(EMAHandler):
     """Follows a network by the moving average of its weights (Polyak averaging), for validation and the final model.
 
@@ -50,6 +55,7 @@ class AveragedWeights(EMAHandler):
         norms = [module for module in self.ema_model.modules() if isinstance(module, BatchNorm)]
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
+            norm.num_batches_tracked = _counter_of_its_own(norm)
             norm.reset_running_stats()
             norm.momentum = None  # cumulative: the plain mean over the batches
             norm.train()

@@ -83,7 +83,7 @@ class RandSliceStacksd(Randomizable, MapTransform):
 
     def _corner(self, centre: int, size: int) -> int:
         """Corner of a window that holds `centre` in its middle half."""
-        return centre - size // 2 + int(self.R.randint(-size // 4, size // 4 + 1))
+        return centre - size // 2 + int(self.R.randint(-(size // 4), size // 4 + 1))
 
     def _crop(self, volume: torch.Tensor, corner: Sequence[int], slices: Sequence[int]) -> torch.Tensor:
         stack = volume[..., slices]

@@ -1,0 +1,137 @@
+"""Which cases train and which validate: by patient, each validated once, the same at every start."""
+
+import json
+import random
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from custom_networks.errors import InputError
+from custom_networks.training import training_cases, validation_cases
+
+Item = dict[str, Any]
+
+
+def item(name: str, group: str | None = None, **more: Any) -> Item:
+    paths = {"image": f"./ct/{name}.nii.gz", "label": f"./labels/{name}.nii.gz"}
+    return paths | ({} if group is None else {"group": group}) | more
+
+
+def items_of(groups: dict[str, int]) -> list[Item]:
+    """One patient a name, with as many cases: {"a": 2} is a0 and a1."""
+    return [item(f"{group}{i}", group) for group, cases in groups.items() for i in range(cases)]
+
+
+def write(folder: Path, **lists: list[Item]) -> str:
+    path = folder / "dataset.json"
+    path.write_text(json.dumps(lists), encoding="utf-8")
+    return str(path)
+
+
+def names(cases: list[Item]) -> list[str]:
+    return sorted(Path(case["image"]).name.removesuffix(".nii.gz") for case in cases)
+
+
+def test_paths_are_joined_to_the_dataset_dir(tmp_path: Path) -> None:
+    datalist = write(tmp_path, training=[item("a")])
+    assert training_cases(datalist, "/data/Task03", fold=None) == [
+        {"image": "/data/Task03/ct/a.nii.gz", "label": "/data/Task03/labels/a.nii.gz", "tumor_labelled": True}
+    ]
+
+
+def test_tumors_count_as_labelled_unless_the_list_says_otherwise(tmp_path: Path) -> None:
+    listed = [item("a"), item("b", tumor_labelled=False), item("c", tumor_labelled=True)]
+    cases = training_cases(write(tmp_path, training=listed), "/data", fold=None)
+    assert [case["tumor_labelled"] for case in cases] == [True, False, True]
+
+
+def test_patients_are_dealt_largest_first_to_the_smallest_fold(tmp_path: Path) -> None:
+    # a (3) to fold 0, b (2) to fold 1, c to fold 1 (3 each), d to fold 0, e to fold 1
+    datalist = write(tmp_path, training=items_of({"e": 1, "b": 2, "a": 3, "c": 1, "d": 1}))
+    assert names(validation_cases(datalist, "/data", fold=0, folds=2)) == ["a0", "a1", "a2", "d0"]
+    assert names(validation_cases(datalist, "/data", fold=1, folds=2)) == ["b0", "b1", "c0", "e0"]
+    assert names(training_cases(datalist, "/data", fold=0, folds=2)) == ["b0", "b1", "c0", "e0"]
+
+
+@settings(max_examples=15, deadline=None)
+@given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=9), folds=st.integers(1, 5), seed=st.integers(0, 99))
+def test_each_case_is_validated_once_and_no_patient_is_on_both_sides(sizes: list[int], folds: int, seed: int) -> None:
+    items = items_of({chr(ord("a") + i): size for i, size in enumerate(sizes)})
+    random.Random(seed).shuffle(items)
+    with tempfile.TemporaryDirectory() as folder:
+        datalist = write(Path(folder), training=items)
+        validated = []
+        for fold in range(folds):
+            train = names(training_cases(datalist, "/data", fold, folds))
+            held_out = names(validation_cases(datalist, "/data", fold, folds))
+            assert not {name[0] for name in train} & {name[0] for name in held_out}
+            assert sorted(train + held_out) == names(items)
+            validated += held_out
+        assert sorted(validated) == names(items)
+
+
+def test_folds_do_not_depend_on_the_order_of_the_list(tmp_path: Path) -> None:
+    items = items_of({"a": 2, "b": 1, "c": 1, "d": 2, "e": 1})
+    one = names(validation_cases(write(tmp_path, training=items), "/data", 1, 3))
+    other = names(validation_cases(write(tmp_path, training=items[::-1]), "/data", 1, 3))
+    assert one == other
+
+
+def test_cases_without_group_are_patients_of_their_own(tmp_path: Path) -> None:
+    datalist = write(tmp_path, training=[item(name) for name in "abcdef"])
+    assert [len(validation_cases(datalist, "/data", fold, 3)) for fold in range(3)] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("key", ["dev", "validation"])
+def test_without_fold_all_of_training_trains_and_the_lists_own_dev_validates(tmp_path: Path, key: str) -> None:
+    datalist = write(tmp_path, training=items_of({"a": 2, "b": 1}), **{key: [item("x")]})
+    assert names(training_cases(datalist, "/data", fold=None)) == ["a0", "a1", "b0"]
+    assert names(validation_cases(datalist, "/data", fold=None)) == ["x"]
+
+
+def test_a_fold_never_touches_dev(tmp_path: Path) -> None:
+    datalist = write(tmp_path, training=[item("a"), item("b")], dev=[item("x")])
+    assert names(training_cases(datalist, "/data", 0, 2) + validation_cases(datalist, "/data", 0, 2)) == ["a", "b"]
+
+
+def test_without_fold_and_without_dev_nothing_validates(tmp_path: Path) -> None:
+    assert validation_cases(write(tmp_path, training=[item("a")]), "/data", fold=None) == []
+
+
+@pytest.mark.parametrize("cases", [training_cases, validation_cases])
+def test_missing_list_is_an_input_error_of_one_line_that_names_the_file(tmp_path: Path, cases: Any) -> None:
+    missing = str(tmp_path / "nowhere" / "dataset.json")
+    with pytest.raises(InputError) as error:
+        cases(missing, str(tmp_path))
+    assert missing in str(error.value) and "--datalist" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("fold", [-1, 5, 99])
+def test_fold_out_of_range_is_an_input_error(tmp_path: Path, fold: int) -> None:
+    datalist = write(tmp_path, training=items_of({"a": 1}))
+    for cases in (training_cases, validation_cases):
+        with pytest.raises(InputError, match=f"fold must be from 0 to 4 or null, got {fold}"):
+            cases(datalist, "/data", fold)
+
+
+def test_real_list_has_29_training_and_4_dev_cases_whose_files_exist(shared_data: Path) -> None:
+    folder = shared_data / "ct"
+    train = training_cases(str(folder / "dataset.json"), str(folder), fold=None)
+    dev = validation_cases(str(folder / "dataset.json"), str(folder), fold=None)
+    assert len(train) == 29
+    assert names(dev) == ["ircad10_ct", "ircad17_ct", "ircad20_ct", "lits050_ct"]
+    assert all(Path(case[key]).is_file() for case in train + dev for key in ("image", "label"))
+
+
+def test_real_list_keeps_the_lits_patients_of_several_scans_together(shared_data: Path) -> None:
+    datalist = str(shared_data / "ct" / "dataset.json")
+    folds = [names(validation_cases(datalist, "ct", fold)) for fold in range(5)]
+    for patient in (("lits000", "lits001"), ("lits006", "lits007", "lits008", "lits009", "lits010")):
+        assert sum(any(name.startswith(patient) for name in fold) for fold in folds) == 1
+    assert sum(len(fold) for fold in folds) == 29
+    assert max(map(len, folds)) - min(map(len, folds)) <= 1

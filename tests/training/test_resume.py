@@ -1,0 +1,143 @@
+"""A run that was cut off and resumed ends with the very weights of a run that was not."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from monai.engines import SupervisedTrainer
+from monai.handlers import LrScheduleHandler
+from monai.optimizers import WarmupCosineSchedule
+from torch import nn
+
+from custom_networks.training import AveragedWeights, ResumableState
+
+STEPS = 3  # an epoch
+
+
+class Run:
+    """All that a training process builds, by the recipe of train.json, around a network of 33 weights."""
+
+    def __init__(self, folder: Path, epochs: int, seed: int = 0, **state: Any) -> None:
+        torch.manual_seed(seed)
+        self.network = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 1))
+        self.ema = AveragedWeights(self.network, momentum=0.25, batches=STEPS)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=0.02)
+        self.schedule = WarmupCosineSchedule(self.optimizer, warmup_steps=2, t_total=4 * STEPS, warmup_multiplier=0.1)
+        self.path = folder / "models" / "last.pt"
+        self.objects: dict[str, Any] = {
+            "network": self.network,
+            "ema": self.ema.ema_model,
+            "optimizer": self.optimizer,
+            "lr_scheduler": self.schedule,
+        }
+        generator = torch.Generator().manual_seed(1)
+        batches = [torch.randn(5, 2, generator=generator) for _ in range(STEPS)]
+        self.trainer = SupervisedTrainer(
+            device=torch.device("cpu"),
+            max_epochs=epochs,
+            train_data_loader=[{"image": x, "label": x.sum(1, keepdim=True)} for x in batches],
+            network=self.network,
+            optimizer=self.optimizer,
+            loss_function=nn.MSELoss(),
+            train_handlers=[
+                self.ema,
+                ResumableState(str(self.path), self.objects, map_location="cpu", **state),
+                LrScheduleHandler(self.schedule, print_lr=False, epoch_level=False),
+            ],
+        )
+        self.epochs_run: list[int] = []
+        self.trainer.add_event_handler(Events.EPOCH_STARTED, lambda: self.epochs_run.append(self.trainer.state.epoch))
+
+    def go(self) -> "Run":
+        self.trainer.run()
+        return self
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        state = {f"network.{name}": value.clone() for name, value in self.network.state_dict().items()}
+        return state | {f"ema.{name}": value.clone() for name, value in self.ema.ema_model.state_dict().items()}
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+def test_one_epoch_and_a_resumed_second_equal_two_epochs_bit_for_bit(tmp_path: Path) -> None:
+    straight = Run(tmp_path / "straight", epochs=2).go()
+    Run(tmp_path / "cut", epochs=1).go()
+    resumed = Run(tmp_path / "cut", epochs=2, seed=7, resume=True).go()  # seed 7: weights of its own, to be replaced
+    assert resumed.epochs_run == [2]
+    assert resumed.trainer.state.iteration == straight.trainer.state.iteration == 2 * STEPS
+    assert resumed.schedule.get_last_lr() == straight.schedule.get_last_lr()
+    assert_same(resumed.weights(), straight.weights())
+    assert_same(torch.load(resumed.path)["network"], torch.load(straight.path)["network"])
+
+
+def test_run_killed_inside_an_epoch_repeats_that_epoch(tmp_path: Path) -> None:
+    straight = Run(tmp_path / "straight", epochs=2).go()
+    killed = Run(tmp_path / "cut", epochs=2)
+
+    @killed.trainer.on(Events.ITERATION_COMPLETED(once=STEPS + 1))
+    def kill() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        killed.go()
+    assert_same(Run(tmp_path / "cut", epochs=2, seed=7, resume=True).go().weights(), straight.weights())
+
+
+def test_finished_run_resumed_trains_no_more_and_has_the_final_weights(tmp_path: Path) -> None:
+    finished = Run(tmp_path, epochs=1).go()
+    again = Run(tmp_path, epochs=1, seed=7, resume=True).go()
+    assert again.epochs_run == []
+    assert_same(again.weights(), finished.weights())
+
+
+def test_resume_without_a_file_starts_anew(tmp_path: Path) -> None:
+    plain = Run(tmp_path / "plain", epochs=1).go()
+    resuming = Run(tmp_path / "empty", epochs=1, resume=True).go()
+    assert resuming.epochs_run == [1]
+    assert_same(resuming.weights(), plain.weights())
+
+
+def test_file_is_ignored_unless_resuming_is_asked_for(tmp_path: Path) -> None:
+    Run(tmp_path, epochs=2, seed=7).go()
+    fresh = Run(tmp_path, epochs=1).go()
+    assert fresh.epochs_run == [1]
+    assert_same(fresh.weights(), Run(tmp_path / "elsewhere", epochs=1).go().weights())
+
+
+def test_file_alone_lies_in_its_new_folder_and_loads_as_weights_only(tmp_path: Path) -> None:
+    run = Run(tmp_path, epochs=2).go()
+    assert [path.name for path in run.path.parent.iterdir()] == ["last.pt"]
+    state = torch.load(run.path, weights_only=True)
+    assert set(state) == {"network", "ema", "optimizer", "lr_scheduler", "progress"}
+    assert state["progress"] == {"epoch": 2, "iteration": 2 * STEPS}
+
+
+def test_save_that_breaks_off_leaves_the_earlier_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(tmp_path, epochs=1).go()
+
+    def disk_full(state: Any, path: Path) -> None:
+        Path(path).write_bytes(b"half a file")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        Run(tmp_path, epochs=2, resume=True).go()
+    assert torch.load(run.path, weights_only=True)["progress"]["epoch"] == 1
+
+
+def test_state_is_saved_every_interval_epochs(tmp_path: Path) -> None:
+    run = Run(tmp_path, epochs=3, interval=2)
+    saved: list[int | None] = []
+
+    @run.trainer.on(Events.EPOCH_COMPLETED)
+    def look(engine: Engine) -> None:
+        saved.append(torch.load(run.path)["progress"]["epoch"] if run.path.is_file() else None)
+
+    run.go()
+    assert saved == [None, 2, 2]

@@ -36,13 +36,13 @@ test-slow: $(VENV)/.installed  ## all tests, those that take minutes included
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.installed  ## black, isort, flake8, mypy
-	$(BIN)/black --check --quiet custom_networks tests
+	$(BIN)/black --line-length 120 --check --quiet custom_networks tests
 	$(BIN)/isort --check --quiet custom_networks tests
 	$(BIN)/flake8 custom_networks tests
 	$(BIN)/mypy custom_networks
 
 format: $(VENV)/.installed  ## let black and isort format the code
-	$(BIN)/black --quiet custom_networks tests
+	$(BIN)/black --line-length 120 --quiet custom_networks tests
 	$(BIN)/isort --quiet custom_networks tests
 
 train: $(VENV)/.installed  ## train on DATASET=... (MSD layout) with the bundle's train.json; more ids in ARGS=

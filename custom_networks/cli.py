@@ -53,7 +53,7 @@ def segment(
     if not items:
         raise UsageError("Nothing to segment: give CT volumes, or a folder of them.")
     print(BANNER, file=sys.stderr)
-    overrides = {"progress": progress}
+    overrides: dict[str, Any] = {"progress": progress}
     if device:
         overrides["device"] = _device(device)
     if checkpoint:

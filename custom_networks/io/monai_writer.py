@@ -59,8 +59,8 @@ class SaveLabelMapd(SaveImaged):
             label_map = d[key]
             if not isinstance(label_map, MetaTensor) or label_map.ndim != 4 or label_map.shape[0] != 1:
                 raise BundleError(
-                    f"SaveLabelMapd needs {key!r} as a MetaTensor (1, i, j, k), got {type(label_map).__name__} of shape "
-                    f"{tuple(getattr(label_map, 'shape', ()))}: put it last in postprocessing."
+                    f"SaveLabelMapd needs {key!r} as a MetaTensor (1, i, j, k), got {type(label_map).__name__} of "
+                    f"shape {tuple(getattr(label_map, 'shape', ()))}: put it last in postprocessing."
                 )
             case = str(d.get(self.case_key) or case_stem(str(label_map.meta.get("filename_or_obj", "case"))))
             write_label_map(

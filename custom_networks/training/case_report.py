@@ -18,6 +18,7 @@ from monai.data.utils import affine_to_spacing
 from monai.utils.dist import string_list_all_gather
 
 from custom_networks.errors import InputError
+
 from .evaluation import LabelMap, case_scores
 from .structures import tumor_is_labelled
 from .summary import WITH_TUMOR, Scores, column_statistics, pooled_scores, write_report

@@ -12,8 +12,14 @@ Case = dict[str, Any]
 def _read(datalist: str) -> dict[str, Any]:
     path = Path(datalist)
     if not path.is_file():
-        raise InputError(f"No data list at {path}: give --dataset_dir a folder in MSD layout, or --datalist a JSON file")
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+        raise InputError(f"No data list at {path}: give --dataset_dir a folder in MSD layout, or --datalist a JSON.")
+    try:
+        listed = dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON object ({error}): give a data list in MSD form.") from None
+    if "training" not in listed:
+        raise InputError(f'{path} has no "training" list, only {sorted(listed)}: give a data list in MSD form.')
+    return listed
 
 
 def _case(item: Case, root: Path) -> Case:

@@ -1,6 +1,7 @@
 """Exponential moving average of the weights, with batch statistics of its own."""
 
 from collections import deque
+from typing import Any
 
 import ignite.distributed as idist
 import torch
@@ -47,7 +48,8 @@ class AveragedWeights(EMAHandler):
         self.ema_model.load_state_dict(self.model.state_dict())
 
     def _remember(self, engine: Engine) -> None:
-        self._inputs.append(engine.state.output["image"].detach())
+        output: Any = engine.state.output
+        self._inputs.append(output["image"].detach())
 
     def _estimate_statistics(self, engine: Engine) -> None:
         if engine.state.epoch % self.interval and engine.state.epoch != engine.state.max_epochs:

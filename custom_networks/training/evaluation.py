@@ -14,6 +14,7 @@ import torch
 from monai.metrics.utils import get_edge_surface_distance
 
 from custom_networks.errors import InputError
+
 from .lesions import count_lesions, shared_voxels
 from .structures import LIVER, TUMOR
 

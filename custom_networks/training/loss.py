@@ -14,8 +14,8 @@ class OrganTumorLoss(nn.Module):
     """Weighted cross-entropy over background, liver and tumor + weighted Dice over organ (liver or tumor) and tumor.
 
     Dice is taken over the batch, so that stacks without a tumor do not each weigh as much as those with one. A voxel
-    labelled 3 (liver or tumor, unknown which) asks only for `p_liver + p_tumor` and is left out of the tumor's Dice; one
-    labelled 4 is left out altogether.
+    labelled 3 (liver or tumor, unknown which) asks only for `p_liver + p_tumor` and is left out of the tumor's Dice;
+    one labelled 4 is left out altogether.
 
     Args:
         class_weights: of background, liver and tumor in the cross-entropy.

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 class ResumableState:
     """Keeps the state of a training run in one file, and takes it up again when asked to.
 
-    (MONAI's CheckpointSaver cannot hold the trainer among the trainer's own handlers of a bundle: a circular reference.)
+    (MONAI's CheckpointSaver cannot hold the trainer among a bundle's trainer's own handlers: a circular reference.)
 
     Args:
         path: file that holds the state; written to a temporary name and renamed.

@@ -12,11 +12,12 @@ from custom_networks.io import read_label_map, read_volume
 from custom_networks.transforms.anatomy import TUMOR, box_around
 
 WINDOW_HU = (-160.0, 240.0)
+BODY_HU = -200.0
 COLOURS = {"liver": "#4fd1c5", "tumor": "#f6465d"}
 
 
 def draw_overlay(image: str | Path, mask: str | Path, path: Path) -> Path:
-    """Draw liver and tumor outlines over the CT: three axial slices, one coronal, one sagittal.
+    """Draw liver and tumor outlines over the CT: three axial slices, one coronal, one sagittal, and the volumes.
 
     Seen as radiologists see it: the patient's right on the left of an axial or coronal picture, head up.
 
@@ -29,14 +30,17 @@ def draw_overlay(image: str | Path, mask: str | Path, path: Path) -> Path:
 
     volume, labels = read_volume(Path(image)), read_label_map(Path(mask))
     hu, label_map = (_ras(v.array, v.affine) for v in (volume, labels))
-    spacing = nib.affines.voxel_sizes(volume.affine)[np.argsort(io_orientation(volume.affine)[:, 0])]
-    views = _views(label_map)
-    figure = Figure(figsize=(15, 7.2), facecolor="black", layout="constrained")
-    axes = figure.subplot_mosaic("ABCD;ABCE", width_ratios=[1, 1, 1, 1])
-    for axis, (name, plane, index) in zip(axes.values(), views):
-        _draw(axis, hu, label_map, spacing, plane, index, name)
-    figure.suptitle(f"{Path(mask).name}   research use only", color="white", fontsize=11)
-    figure.savefig(path, dpi=100)
+    axes_of = np.argsort(io_orientation(volume.affine)[:, 0])
+    spacing = np.asarray(volume.spacing)[axes_of]
+    body = box_around(hu > BODY_HU) or tuple(slice(0, n) for n in hu.shape)
+    extent = [(part.stop - part.start) * mm for part, mm in zip(body, spacing)]
+    across, heights = 3 * extent[0], (extent[1], extent[2])
+    figure = Figure(figsize=(15, 15 * sum(heights) / across + 0.8), facecolor="black", layout="constrained")
+    grid = figure.add_gridspec(2, 3, height_ratios=heights)
+    for place, (name, plane, index) in enumerate(_views(label_map)):
+        _draw(figure.add_subplot(grid[place]), hu, label_map, spacing, body, plane, index, name)
+    _write(figure.add_subplot(grid[5]), label_map, float(np.prod(spacing)) / 1000, Path(mask).name)
+    figure.savefig(path, dpi=80)
     return path
 
 
@@ -65,19 +69,35 @@ def _draw(
     hu: npt.NDArray[Any],
     label_map: npt.NDArray[Any],
     spacing: npt.NDArray[np.float64],
+    body: tuple[slice, ...],
     plane: int,
     index: int,
     name: str,
 ) -> None:
-    """One slice and the outlines of its labels."""
-    across, up = (a for a in range(3) if a != plane)
+    """One slice and the outlines of its labels, in millimetres, as far as the body reaches."""
+    right, up = (a for a in range(3) if a != plane)
     picture, labels = (np.take(v, index, axis=plane).T for v in (hu, label_map))
-    axis.imshow(picture, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], origin="lower", aspect="auto")
-    axis.set_aspect(float(spacing[up] / spacing[across]))
+    extent = (0, picture.shape[1] * spacing[right], 0, picture.shape[0] * spacing[up])
+    axis.imshow(picture, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], origin="lower", extent=extent)
     for mask, colour in ((labels > 0, COLOURS["liver"]), (labels == TUMOR, COLOURS["tumor"])):
         if mask.any():
-            axis.contour(mask, levels=[0.5], colors=[colour], linewidths=1.1)
-    if plane != 0:
-        axis.invert_xaxis()
-    axis.set_title(name, color="white", fontsize=10)
+            axis.contour(mask, levels=[0.5], colors=[colour], linewidths=1.3, origin="lower", extent=extent)
+    limits = [(body[a].start * spacing[a], body[a].stop * spacing[a]) for a in (right, up)]
+    axis.set_xlim(limits[0][:: -1 if plane != 0 else 1])
+    axis.set_ylim(limits[1])
+    axis.set_title(name, color="white", fontsize=11)
+    axis.axis("off")
+
+
+def _write(axis: Any, label_map: npt.NDArray[Any], voxel_ml: float, title: str) -> None:
+    """The volumes, in the colours of their outlines."""
+    liver, tumor = (float(mask.sum()) * voxel_ml for mask in (label_map > 0, label_map == TUMOR))
+    lines = [
+        (title, "white"),
+        (f"liver with tumors  {liver:.0f} ml" if liver else "no liver found", COLOURS["liver"]),
+        (f"tumors  {tumor:.1f} ml" if tumor else "no tumor found", COLOURS["tumor"]),
+        ("research use only, not a medical device", "grey"),
+    ]
+    for row, (text, colour) in enumerate(lines):
+        axis.text(0.05, 0.8 - 0.18 * row, text, color=colour, fontsize=13, transform=axis.transAxes)
     axis.axis("off")

@@ -67,7 +67,7 @@ class SeparableConv(nn.Module):
             channels, channels, 3, stride, padding=dilation, dilation=dilation, groups=channels, bias=False
         )
         # After the in-plane part, because that one may shrink the image: fewer pixels to mix along depth.
-        self.depth = DepthConv(channels, depth) if depth > 1 else None
+        self.depth = DepthConv(channels, depth) if depth != 1 else None
         self.point = ConvNorm(channels, out_channels)
 
     def forward(self, x: Tensor, stacks: int) -> Tensor:

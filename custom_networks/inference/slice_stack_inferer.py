@@ -38,6 +38,9 @@ class SliceStackInferer(Inferer):
         sw_device: where slabs are run; by default where the input is.
         device: where the answer is put together; by default where the input is.
         progress: show a progress bar.
+
+    Raises:
+        ValueError: for arguments that cannot be met.
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class SliceStackInferer(Inferer):
         device: torch.device | str | None = None,
         progress: bool = False,
     ) -> None:
+        if len(roi_size) != 2 or min(roi_size) < 1:
+            raise ValueError(f"roi_size must be a height and a width in pixels, got {list(roi_size)}")
         if slab < 1:
             raise ValueError(f"slab must be at least one slice, got {slab}")
         if not 0 <= overlap < 1:
@@ -71,10 +76,13 @@ class SliceStackInferer(Inferer):
         """Class probabilities (or logits) of `inputs` on its own grid, a MetaTensor if `inputs` is one.
 
         The slice spacing (mm) is taken from a MetaTensor's affine; a plain tensor is run with consecutive slices.
+
+        Raises:
+            ValueError: for a volume without slices, or a batch whose volumes need different `k`.
         """
         network = getattr(network, "module", network)
         volume = torch.as_tensor(inputs).as_subclass(torch.Tensor)
-        step = slice_step(_slice_spacing(inputs), self.context_spacing) if isinstance(inputs, MetaTensor) else 1
+        step = _shared_step(inputs, self.context_spacing) if isinstance(inputs, MetaTensor) else 1
         slabs = list(_slabs(volume.shape[-1], step, self.slab))
         answer: Tensor | None = None
         for slices in tqdm(slabs, desc="slabs", disable=not self.progress):
@@ -125,10 +133,15 @@ class SliceStackInferer(Inferer):
         return logits.float()
 
 
-def _slice_spacing(volume: MetaTensor) -> float:
-    """Distance of neighbouring slices in mm, from the affine of one volume or of a batch that shares it."""
-    affine = volume.affine.reshape(-1, 4, 4)[0]
-    return float(torch.linalg.vector_norm(affine[:3, 2]))
+def _shared_step(volumes: MetaTensor, target: float) -> int:
+    """The `slice_step` of a batch, from the affine that its volumes share or from those that they bring."""
+    spacings = torch.linalg.vector_norm(volumes.affine.reshape(-1, 4, 4)[:, :3, 2], dim=1).tolist()
+    steps = {slice_step(spacing, target) for spacing in spacings}
+    if len(steps) != 1:
+        raise ValueError(
+            f"slices of a batch must lie about as far apart, got {spacings} mm: run the volumes one by one"
+        )
+    return steps.pop()
 
 
 def _slabs(depth: int, step: int, slab: int) -> Iterator[range]:

@@ -9,10 +9,10 @@ def slice_step(spacing: float, target: float = 3.0) -> int:
     The spacing (mm) is rounded to 0.05 mm first and ties go up, so that 1.999, 2.0 and 2.001 mm give the same step.
 
     Raises:
-        ValueError: if `spacing` or `target` is not positive.
+        ValueError: if `spacing` or `target` is not positive and finite.
     """
-    if not (spacing > 0 and target > 0):
-        raise ValueError(f"slice spacing and target must be positive, got {spacing} and {target} mm")
+    if not (0 < spacing < math.inf and 0 < target < math.inf):
+        raise ValueError(f"slice spacing and target must be positive and finite, got {spacing} and {target} mm")
     twentieths = max(1, round(spacing * 20))
     below = max(1, math.floor(20 * target / twentieths))
     return min((below + 1, below), key=lambda step: round(abs(step * twentieths - 20 * target), 6))

@@ -52,7 +52,7 @@ class DepthConv(nn.Module):
 
 
 class SeparableConv(nn.Module):
-    """Depthwise separable 3D convolution: in-plane `3 x 3` and along the slices per channel, then `1 x 1` over channels.
+    """Depthwise separable 3D convolution: in-plane `3 x 3` and along the slices per channel, `1 x 1` over channels.
 
     Args:
         channels, out_channels: channels in and out.
@@ -67,7 +67,7 @@ class SeparableConv(nn.Module):
             channels, channels, 3, stride, padding=dilation, dilation=dilation, groups=channels, bias=False
         )
         # After the in-plane part, because that one may shrink the image: fewer pixels to mix along depth.
-        self.depth = DepthConv(channels, depth) if depth > 1 else None
+        self.depth = DepthConv(channels, depth) if depth != 1 else None
         self.point = ConvNorm(channels, out_channels)
 
     def forward(self, x: Tensor, stacks: int) -> Tensor:
@@ -86,7 +86,7 @@ def keep_central(x: Tensor, stacks: int, slices: int) -> Tensor:
 
 
 class EncoderLevel(nn.Module):
-    """One resolution of the encoder: a separable 3D convolution (stride 2 unless it is the first), then a 2D residual."""
+    """One resolution of the encoder: a separable 3D convolution (stride 2 but in the first), then a 2D residual."""
 
     def __init__(self, channels: int, out_channels: int, depth: int, stride: int) -> None:
         super().__init__()

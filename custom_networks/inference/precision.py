@@ -7,6 +7,8 @@ emulated and seven times slower. The margins are wide, so that noise does not ch
 import functools
 import logging
 import time
+from collections.abc import Callable
+from typing import Any
 from weakref import WeakSet
 
 import torch
@@ -78,9 +80,9 @@ def autocast_dtype(device: torch.device, precision: str) -> torch.dtype | None:
 _laid_out: "WeakSet[nn.Module]" = WeakSet()
 
 
-def lay_out(network: nn.Module, device: torch.device) -> None:
+def lay_out(network: Callable[..., Any], device: torch.device) -> None:
     """Give the weights of `network` the memory format that is faster on `device`, once for each network."""
-    if network not in _laid_out:
+    if isinstance(network, nn.Module) and network not in _laid_out:
         if channels_last_pays(device):
             to_channels_last(network)
         _laid_out.add(network)

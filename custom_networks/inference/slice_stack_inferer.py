@@ -1,6 +1,6 @@
 """Segments a volume of any depth slab by slab, each with its real neighbours as halo."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from monai.data import MetaTensor
 from monai.data.utils import compute_importance_map, dense_patch_slices
 from monai.inferers import Inferer
 from monai.utils import convert_to_dst_type
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -72,7 +72,7 @@ class SliceStackInferer(Inferer):
         self.progress = progress
 
     @torch.no_grad()
-    def __call__(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+    def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
         """Class probabilities (or logits) of `inputs` on its own grid, a MetaTensor if `inputs` is one.
 
         The slice spacing (mm) is taken from a MetaTensor's affine; a plain tensor is run with consecutive slices.
@@ -97,7 +97,7 @@ class SliceStackInferer(Inferer):
         result: Tensor = convert_to_dst_type(answer, inputs, dtype=answer.dtype, device=answer.device)[0]
         return result
 
-    def _slab_logits(self, volume: Tensor, network: nn.Module, slices: range, step: int) -> Tensor:
+    def _slab_logits(self, volume: Tensor, network: Callable[..., Any], slices: range, step: int) -> Tensor:
         """Float32 logits `(B, K, H, W, N)` of the given slices of `volume`."""
         halo = int(getattr(network, "halo", 0))
         wanted = range(slices[0] - halo * step, slices[-1] + halo * step + 1, step)
@@ -105,7 +105,7 @@ class SliceStackInferer(Inferer):
         stack = volume[..., [min(max(i, first), last) for i in wanted]]
         return self._tiled(stack.to(self.sw_device or volume.device), network)
 
-    def _tiled(self, stack: Tensor, network: nn.Module) -> Tensor:
+    def _tiled(self, stack: Tensor, network: Callable[..., Any]) -> Tensor:
         """Run a stack whole, or in overlapping tiles blended with Gaussian weights where it exceeds `roi_size`."""
         height, width = stack.shape[2:4]
         stride = int(getattr(network, "stride", 1))
@@ -114,18 +114,18 @@ class SliceStackInferer(Inferer):
         if size == list(stack.shape[2:4]):
             return self._run(stack, network)[:, :, :height, :width]
         interval = [max(stride, int(n * (1 - self.overlap)) // stride * stride) for n in size]
-        weight = compute_importance_map(size, mode="gaussian", device=stack.device)[..., None]
+        weight = compute_importance_map(tuple(size), mode="gaussian", device=stack.device)[..., None]
         total = torch.zeros(())
         norm = torch.zeros((*stack.shape[2:4], 1), device=stack.device)
-        for tile in dense_patch_slices(stack.shape[2:4], size, interval):
-            logits = self._run(stack[(..., *tile, slice(None))], network)
+        for rows, columns in dense_patch_slices(stack.shape[2:4], size, interval):
+            logits = self._run(stack[:, :, rows, columns], network)
             if total.dim() == 0:
                 total = logits.new_zeros((*logits.shape[:2], *stack.shape[2:4], logits.shape[-1]))
-            total[(..., *tile, slice(None))] += weight * logits
-            norm[tile] += weight
+            total[:, :, rows, columns] += weight * logits
+            norm[rows, columns] += weight
         return (total / norm)[:, :, :height, :width]
 
-    def _run(self, stack: Tensor, network: nn.Module) -> Tensor:
+    def _run(self, stack: Tensor, network: Callable[..., Any]) -> Tensor:
         lay_out(network, stack.device)
         dtype = autocast_dtype(stack.device, self.precision)
         with torch.autocast(stack.device.type, dtype=dtype, enabled=dtype is not None):

@@ -1,10 +1,10 @@
 """Runs the network on stacks that bring their own halo, as training does."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from monai.inferers import Inferer
-from torch import nn
 
 from .precision import autocast_dtype, lay_out
 
@@ -19,10 +19,10 @@ class StackInferer(Inferer):
     def __init__(self, precision: str = "auto") -> None:
         self.precision = precision
 
-    def __call__(self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         lay_out(network, inputs.device)
         dtype = autocast_dtype(inputs.device, self.precision)
         # Through forward, not slab: DistributedDataParallel hooks into forward alone.
         with torch.autocast(inputs.device.type, dtype=dtype, enabled=dtype is not None):
-            logits = network(torch.as_tensor(inputs).as_subclass(torch.Tensor), with_halo=True)
+            logits: torch.Tensor = network(torch.as_tensor(inputs).as_subclass(torch.Tensor), with_halo=True)
         return logits.float()

@@ -93,14 +93,16 @@ def logits(network: nn.Module, x: Tensor) -> Tensor:
 
 
 def contestants() -> list[Contestant]:
-    network, ordinary = ContextNet25D(), ContextNet25D()
+    network, ordinary, flat = ContextNet25D(), ContextNet25D(), ContextNet25D(depth_kernels=[1] * 5)
     with_ordinary_convolutions(ordinary)
     slab = (1, 1, SIDE, SIDE, SLAB + network.stack - 1)
     stack = (1, 1, SIDE, SIDE, network.stack)
+    slices = (1, 1, SIDE, SIDE, SLAB)
     square, cube, timed = SIDE**2, (1, 1, *[PATCH] * 3), (1, 1, *[TIMED_PATCH] * 3)
     return [
         Contestant(f"ContextNet25D, slabs of {SLAB}", network, slab, SLAB * square),
         Contestant(f"ContextNet25D, stack by stack (S = {network.stack})", network, stack, square),
+        Contestant(f"the same without context: 2D, {SLAB} slices", flat, slices, SLAB * square),
         Contestant(f"the same with ordinary convolutions, slabs of {SLAB}", ordinary, slab, SLAB * square),
         Contestant(f"nnU-Net 3D (DynUNet), patch {PATCH}^3", nnunet_3d(), cube, PATCH**3, timed, TIMED_PATCH**3),
     ]

@@ -57,6 +57,8 @@ class Pipeline:
         config = {"bundle_root": str(root), "output_dir": str(output_dir), **(overrides or {})}
         # A stand-in, so that the evaluator is built for one case a run; `segment` puts the case in its place.
         self._workflow = _workflow(root, {**config, "dataset#data": [{"image": "", "case": ""}]})
+        # Else ignite takes up the run that a refused case broke off, instead of starting the next one.
+        self._workflow.evaluator.interrupt_resume_enabled = False
         self._output_dir = Path(self._workflow.parser.get_parsed_content("output_dir"))
         checkpoint = Path(str(self._workflow.parser.get_parsed_content("checkpoint")))
         if not checkpoint.is_file():

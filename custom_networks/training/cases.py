@@ -7,6 +7,7 @@ from typing import Any
 from custom_networks.errors import InputError
 
 Case = dict[str, Any]
+ALL = "all"
 
 
 def _read(datalist: str) -> dict[str, Any]:
@@ -42,25 +43,26 @@ def _folds(items: list[Case], folds: int) -> list[list[Case]]:
     return dealt
 
 
-def _split(datalist: str, fold: int | None, folds: int) -> tuple[list[Case], list[Case]]:
+def _split(datalist: str, fold: int | str | None, folds: int) -> tuple[list[Case], list[Case]]:
     listed = _read(datalist)
     items = listed["training"]
-    if fold is None:
+    if fold in (None, ALL):
         return items, listed.get("dev", listed.get("validation", []))
-    if not 0 <= fold < folds:
-        raise InputError(f"fold must be from 0 to {folds - 1} or null, got {fold}")
+    if not isinstance(fold, int) or not 0 <= fold < folds:
+        raise InputError(f"fold must be from 0 to {folds - 1} or {ALL!r}, got {fold!r}")
     dealt = _folds(items, folds)
     return [item for i, part in enumerate(dealt) if i != fold for item in part], dealt[fold]
 
 
-def training_cases(datalist: str, dataset_dir: str, fold: int | None = 0, folds: int = 5) -> list[Case]:
+def training_cases(datalist: str, dataset_dir: str, fold: int | str | None = 0, folds: int = 5) -> list[Case]:
     """Cases to train on: all but those of `fold`; with no fold, all of the list's "training".
 
     Args:
         datalist: JSON file in MSD form: "training" (and perhaps "dev" or "validation") lists items with "image" and
             "label", relative to `dataset_dir`, and optionally "group" (patient) and "tumor_labelled".
         dataset_dir: folder the paths are relative to.
-        fold: index of the fold held out, or None.
+        fold: index of the fold held out; "all" (or null) trains on all and validates on the list's "dev" or
+            "validation". (`monai.bundle run` drops an override of None, hence the word.)
         folds: number of folds that the patients are dealt to.
 
     Raises:
@@ -69,6 +71,6 @@ def training_cases(datalist: str, dataset_dir: str, fold: int | None = 0, folds:
     return [_case(item, Path(dataset_dir)) for item in _split(datalist, fold, folds)[0]]
 
 
-def validation_cases(datalist: str, dataset_dir: str, fold: int | None = 0, folds: int = 5) -> list[Case]:
+def validation_cases(datalist: str, dataset_dir: str, fold: int | str | None = 0, folds: int = 5) -> list[Case]:
     """Cases held out: those of `fold`; with no fold, the list's "dev" or "validation". See `training_cases`."""
     return [_case(item, Path(dataset_dir)) for item in _split(datalist, fold, folds)[1]]

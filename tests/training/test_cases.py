@@ -111,11 +111,18 @@ def test_missing_list_is_an_input_error_of_one_line_that_names_the_file(tmp_path
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("fold", [None, "all"])
+def test_no_fold_trains_on_all_and_validates_on_the_lists_own_cases(tmp_path: Path, fold: str | None) -> None:
+    datalist = write(tmp_path, training=items_of({"a": 2}), dev=items_of({"b": 1}))
+    assert len(training_cases(datalist, "root", fold)) == 2
+    assert len(validation_cases(datalist, "root", fold)) == 1
+
+
 @pytest.mark.parametrize("fold", [-1, 5, 99])
 def test_fold_out_of_range_is_an_input_error(tmp_path: Path, fold: int) -> None:
     datalist = write(tmp_path, training=items_of({"a": 1}))
     for cases in (training_cases, validation_cases):
-        with pytest.raises(InputError, match=f"fold must be from 0 to 4 or null, got {fold}"):
+        with pytest.raises(InputError, match=f"fold must be from 0 to 4 or 'all', got {fold}"):
             cases(datalist, "/data", fold)
 
 

@@ -53,7 +53,7 @@ def segment(
     for message in failures:
         _complain(message)
     if not items:
-        raise UsageError("Nothing to segment: give CT volumes, or a folder of them.")
+        return NOTHING_STARTED
     print(BANNER, file=sys.stderr)
     overrides: dict[str, Any] = {"progress": progress}
     if device:

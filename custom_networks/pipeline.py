@@ -110,6 +110,8 @@ def _workflow(root: Path, overrides: Mapping[str, Any]) -> Any:
         warnings.simplefilter("ignore")
         from monai.bundle import ConfigWorkflow
 
+        # It warns that no logging_file is given, on stdout.
+        logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
         workflow = ConfigWorkflow(
             workflow_type="infer",
             config_file=str(root / "configs" / "inference.json"),

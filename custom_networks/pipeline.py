@@ -83,6 +83,7 @@ class Pipeline:
         """
         started = time.perf_counter()
         evaluator = self._workflow.evaluator
+        evaluator.interrupt_resume_enabled = False  # a run after one that failed is a new one, not the rest of that
         self._workflow.dataset.data = [dict(item)]
         try:
             evaluator.run()

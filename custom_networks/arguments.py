@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 from custom_networks.errors import UsageError
 
-HELP = ("--help", "-h", "help")
+HELP = ("--help", "-h")
 
 
 def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> list[str]:

@@ -7,6 +7,15 @@ from custom_networks.errors import BundleError
 INSTALLED_NAME = "liver_tumor_ct_25d"
 
 
+def config_text(text: str) -> str:
+    """The string of a bundle's config that is read back as `text`, whatever it holds.
+
+    (MONAI turns "#" into "::" in every string, "$" at its start into Python, and "@" into a reference.)
+    """
+    plain = ascii(text)
+    return "$" + plain.replace("#", r"\x23").replace("@", r"\x40")
+
+
 def bundle_root(given: str | None = None) -> Path:
     """The bundle's folder: the `given` one, or the one that belongs to this package.
 

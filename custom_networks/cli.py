@@ -1,5 +1,6 @@
 """liverseg: segment liver and tumors in CT from the command line."""
 
+import io
 import logging
 import os
 import sys
@@ -12,13 +13,14 @@ import fire
 
 from custom_networks import __version__
 from custom_networks.arguments import HELP, fire_arguments
+from custom_networks.bundle_files import config_text
 from custom_networks.errors import InputError, LiversegError, UsageError
 
 if TYPE_CHECKING:
     from custom_networks.pipeline import CaseResult, Pipeline
 
 BANNER = "Research use only: this is not a medical device."
-OK, SOME_FAILED, NOTHING_STARTED = 0, 1, 2
+OK, SOME_FAILED, NOTHING_STARTED, INTERRUPTED = 0, 1, 2, 130
 
 
 def segment(
@@ -57,8 +59,8 @@ def segment(
     if device:
         overrides["device"] = _device(device)
     if checkpoint:
-        overrides["checkpoint"] = checkpoint
-    pipeline = _pipeline(output, bundle, overrides)
+        overrides["checkpoint"] = config_text(str(Path(checkpoint).expanduser()))
+    pipeline = _pipeline(Path(output).expanduser(), bundle, overrides)
     failed = sum(not _segment_one(pipeline, item, overlay, debug) for item in items)
     return SOME_FAILED if failed or failures else OK
 
@@ -85,6 +87,8 @@ COMMANDS: dict[str, Callable[..., int]] = {"segment": segment, "phantom": phanto
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `liverseg`; the exit code is returned, or raised as SystemExit by Fire for a usage error of its own."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a folder's name need not fit the terminal's encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     if arguments == ["--version"]:
         print(f"liverseg {__version__}")
@@ -94,10 +98,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LiversegError as error:
         _complain(str(error))
         return NOTHING_STARTED
+    except KeyboardInterrupt:
+        _complain("interrupted; what was reported is written.")
+        return INTERRUPTED
 
 
 def _run(arguments: list[str]) -> int:
-    if not arguments or any(flag in arguments for flag in HELP):
+    if not arguments or arguments[0] == "help" or any(flag in arguments for flag in HELP):
         shown = [a for a in arguments[:1] if a in COMMANDS] + ["--help"]
         os.environ.setdefault("PAGER", "cat")
         fire.Fire(COMMANDS, command=shown, name="liverseg")
@@ -117,7 +124,7 @@ def _check_complete(command: str, ready: Sequence[str]) -> None:
         raise UsageError("liverseg segment needs at least one input.")
     if command == "segment" and not any(argument.startswith("--output=") for argument in ready):
         raise UsageError("liverseg segment needs --output DIR, a folder for the results.")
-    if command == "phantom" and len(positional) != 1 and not any(a.startswith("--output=") for a in ready):
+    if command == "phantom" and len(positional) + sum(a.startswith("--output=") for a in ready) != 1:
         raise UsageError("liverseg phantom needs one folder to write to.")
 
 
@@ -129,8 +136,9 @@ def _find(inputs: Sequence[str]) -> tuple[list[dict[str, str]], list[str]]:
     volumes: list[Path] = []
     failures: list[str] = []
     for given in inputs:
-        path = Path(given).expanduser()
+        path = Path(given)
         try:
+            path = path.expanduser()
             if path.is_dir():
                 volumes += find_volumes(path)
             elif not path.exists():
@@ -141,7 +149,12 @@ def _find(inputs: Sequence[str]) -> tuple[list[dict[str, str]], list[str]]:
                 volumes.append(path)
         except LiversegError as error:
             failures.append(str(error))
-    return name_cases(list(dict.fromkeys(volumes))), failures
+        except (OSError, RuntimeError, ValueError) as error:  # a name too long, ~nobody, a null character
+            failures.append(f"{_one_line(given)} cannot be looked at ({_one_line(error)}): check the path.")
+    once: dict[str, Path] = {}
+    for path in volumes:
+        once.setdefault(os.path.abspath(path), path)
+    return name_cases(list(once.values())), failures
 
 
 def _device(name: str) -> str:
@@ -157,7 +170,7 @@ def _device(name: str) -> str:
     return f"$torch.device({str(device)!r})"
 
 
-def _pipeline(output: str, bundle: str | None, overrides: dict[str, Any]) -> "Pipeline":
+def _pipeline(output: Path, bundle: str | None, overrides: dict[str, Any]) -> "Pipeline":
     from custom_networks.pipeline import Pipeline
 
     return Pipeline(output, bundle, overrides)
@@ -191,8 +204,8 @@ def _report(result: "CaseResult") -> None:
     print(f"  mask    {result.mask}", flush=True)
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+def _one_line(said: object) -> str:
+    return " ".join(str(said).split())[:300]
 
 
 def _complain(message: str) -> None:

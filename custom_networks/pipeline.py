@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from custom_networks.bundle_files import bundle_root
-from custom_networks.errors import BundleError, LiversegError
+from custom_networks.bundle_files import bundle_root, config_text
+from custom_networks.errors import BundleError, LiversegError, UsageError
 from custom_networks.transforms.anatomy import TUMOR
 
 logger = logging.getLogger(__name__)
@@ -48,21 +48,32 @@ class Pipeline:
 
     Raises:
         BundleError: if the bundle is not found, or its weights are missing.
+        UsageError: if `output_dir` cannot be made.
     """
 
     def __init__(
         self, output_dir: str | Path, bundle: str | None = None, overrides: Mapping[str, Any] | None = None
     ) -> None:
         root = bundle_root(bundle)
-        config = {"bundle_root": str(root), "output_dir": str(output_dir), **(overrides or {})}
+        config = {
+            "bundle_root": config_text(str(root)),
+            "output_dir": config_text(str(output_dir)),
+            **(overrides or {}),
+        }
         # A stand-in, so that the evaluator is built for one case a run; `segment` puts the case in its place.
-        self._workflow = _workflow(root, {**config, "dataset#data": [{"image": "", "case": ""}]})
-        # Else ignite takes up the run that a refused case broke off, instead of starting the next one.
-        self._workflow.evaluator.interrupt_resume_enabled = False
+        try:
+            self._workflow = _workflow(root, {**config, "dataset#data": [{"image": "", "case": ""}]})
+        except Exception as error:  # JSON, MONAI and Python each have their own for a config that cannot be read
+            raise BundleError(f"{root} holds no bundle that can be run ({error!r}): install it again.") from error
         self._output_dir = Path(self._workflow.parser.get_parsed_content("output_dir"))
         checkpoint = Path(str(self._workflow.parser.get_parsed_content("checkpoint")))
         if not checkpoint.is_file():
             raise BundleError(f"No weights at {checkpoint}: fetch or train them, or name others by --checkpoint.")
+        try:
+            self._output_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or error
+            raise UsageError(f"{output_dir} cannot be a folder for results ({reason}): name another.") from error
 
     def segment(self, item: Mapping[str, str]) -> CaseResult:
         """Segment one item of `custom_networks.io.name_cases` and write its label map.
@@ -72,6 +83,7 @@ class Pipeline:
         """
         started = time.perf_counter()
         evaluator = self._workflow.evaluator
+        evaluator.interrupt_resume_enabled = False  # a run after one that failed is a new one, not the rest of that
         self._workflow.dataset.data = [dict(item)]
         try:
             evaluator.run()

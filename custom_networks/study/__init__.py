@@ -1,0 +1,1 @@
+"""What a reader of a case sees besides its label map."""

@@ -1,0 +1,184 @@
+"""What `liverseg segment` writes, says and returns, with weights whose answer is known."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCAN_ML = 64 * 64 * 24 * 1.25 * 1.25 * 3 / 1000  # 460.8
+Liverseg = Callable[..., Any]
+SaveScan = Callable[..., Path]
+
+
+def results(folder: Path) -> list[str]:
+    """Files below a folder; a temporary file left behind would be among them."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_mask_has_the_scans_grid_and_the_volumes_are_stated(
+    segment: Liverseg, save_scan: SaveScan, tmp_path: Path
+) -> None:
+    scan = nib.load(save_scan("ct.nii.gz"))
+    answer = segment("ct.nii.gz")
+    assert answer.code == 0
+    assert re.fullmatch(
+        rf"ct: liver {SCAN_ML:.1f} ml, tumor 0\.0 ml \(\d+\.\d s\)\n  mask    out/ct/ct_seg\.nii\.gz\n", answer.out
+    )
+    assert answer.err == "Research use only: this is not a medical device.\n"
+    mask = nib.load(tmp_path / "out" / "ct" / "ct_seg.nii.gz")
+    assert mask.shape == scan.shape and mask.get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(mask.affine, scan.affine)
+    assert (np.asarray(mask.dataobj) == 1).all()
+    assert results(tmp_path / "out") == ["ct/ct_seg.nii.gz"]
+
+
+def test_an_empty_mask_is_an_answer(segment: Liverseg, save_scan: SaveScan, no_liver: Path, tmp_path: Path) -> None:
+    answer = segment(save_scan(), weights=no_liver)
+    assert answer.code == 0
+    assert answer.out.startswith("ct: no liver found (")
+    assert not np.asarray(nib.load(tmp_path / "out" / "ct" / "ct_seg.nii.gz").dataobj).any()
+
+
+def test_a_folder_named_by_a_number_is_a_folder(segment: Liverseg, save_scan: SaveScan, tmp_path: Path) -> None:
+    save_scan("2024/one.nii.gz")
+    save_scan("2024/two.nii")
+    assert segment("2024").code == 0
+    assert results(tmp_path / "out") == ["one/one_seg.nii.gz", "two/two_seg.nii.gz"]
+
+
+def test_two_inputs_of_one_name_get_folders_of_their_own(
+    segment: Liverseg, save_scan: SaveScan, tmp_path: Path
+) -> None:
+    save_scan("before/ct.nii.gz")
+    save_scan("after/CT.nii.gz")
+    answer = segment("before/ct.nii.gz", "after/CT.nii.gz")
+    assert answer.code == 0
+    assert results(tmp_path / "out") == ["CT_2/CT_2_seg.nii.gz", "ct/ct_seg.nii.gz"]
+    assert "out/ct/ct_seg.nii.gz" in answer.out and "out/CT_2/CT_2_seg.nii.gz" in answer.out
+
+
+def test_an_input_given_twice_is_segmented_once(segment: Liverseg, save_scan: SaveScan, tmp_path: Path) -> None:
+    path = save_scan("scans/ct.nii.gz")
+    answer = segment("scans/ct.nii.gz", "scans", path, "scans/../scans/ct.nii.gz")
+    assert answer.code == 0
+    assert answer.out.count("mask") == 1
+    assert results(tmp_path / "out") == ["ct/ct_seg.nii.gz"]
+
+
+@pytest.mark.parametrize("progress", ["true", "false"])
+def test_one_bad_input_among_good_ones_costs_only_itself(
+    liverseg: Liverseg, save_scan: SaveScan, all_liver: Path, tmp_path: Path, progress: str
+) -> None:
+    save_scan("first.nii.gz")
+    (tmp_path / "bad.nii.gz").write_text("not an image")
+    save_scan("last.nii.gz")
+    inputs = ["first.nii.gz", "absent.nii.gz", "bad.nii.gz", "notes.txt", "last.nii.gz"]
+    (tmp_path / "notes.txt").write_text("notes")
+    flags = [f"--checkpoint={all_liver}", "--overlay=false", f"--progress={progress}", "--device", "cpu"]
+    answer = liverseg("segment", *inputs, "--output", "out", *flags)
+    assert answer.code == 1
+    complaints = [line for line in answer.err.splitlines() if line.startswith("liverseg: ")]
+    assert len(complaints) == 3 and "Traceback" not in answer.err
+    assert "No such file or folder: absent.nii.gz" in complaints[0]
+    assert "notes.txt is no CT volume" in complaints[1]
+    assert "bad.nii.gz" in complaints[2]
+    assert [line.partition(":")[0] for line in answer.out.splitlines()[::2]] == ["first", "last"]
+    assert results(tmp_path / "out") == ["first/first_seg.nii.gz", "last/last_seg.nii.gz"]
+
+
+def test_a_text_file_under_a_medical_name_is_one_line_and_exit_code_1(segment: Liverseg, tmp_path: Path) -> None:
+    (tmp_path / "ct.nii.gz").write_text("not an image")
+    answer = segment("ct.nii.gz")
+    assert (answer.code, answer.out) == (1, "")
+    assert re.fullmatch(r"Research use only[^\n]*\nliverseg: ct\.nii\.gz [^\n]+\n", answer.err)
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_failure_nobody_foresaw_is_one_line_and_a_traceback_on_request(
+    segment: Liverseg, save_scan: SaveScan, tmp_path: Path, debug: bool
+) -> None:
+    (tmp_path / "weights.pt").write_text("not weights")
+    answer = segment(save_scan(), *["--debug"] * debug, weights=Path("weights.pt"))
+    assert answer.code == 1
+    assert "ct.nii.gz: failed unexpectedly, " in answer.err.splitlines()[-1]
+    assert ("Traceback" in answer.err) == debug
+
+
+@pytest.mark.parametrize("name", ["Müller, Jan.nii.gz", "肝 CT.nii.gz", "#1 @home $x %y.nii.gz", "it's.nii.gz"])
+def test_any_name_of_file_and_folder_will_do(
+    liverseg: Liverseg, save_scan: SaveScan, all_liver: Path, tmp_path: Path, name: str
+) -> None:
+    folder = name.removesuffix(".nii.gz")
+    path = save_scan(f"{folder}/{name}")
+    weights = tmp_path / folder / "weights.pt"
+    weights.symlink_to(all_liver)
+    flags = [f"--checkpoint={weights}", "--overlay=false", "--progress=false", "--device=cpu"]
+    answer = liverseg("segment", path, "--output", f"results/{folder}", *flags)
+    assert answer.code == 0
+    written = results(tmp_path / "results")
+    assert len(written) == 1 and written[0].startswith(f"{folder}/")
+    assert re.fullmatch(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+_seg\.nii\.gz", written[0].removeprefix(f"{folder}/"))
+    assert f"mask    results/{written[0]}" in answer.out
+
+
+def test_a_dicom_series_is_segmented_by_its_folders_name(
+    segment: Liverseg, tmp_path: Path, scan: nib.Nifti1Image
+) -> None:
+    from custom_networks.phantom import make_phantom
+    from custom_networks.phantom.dicom import write_series
+
+    write_series(make_phantom(5, shape=(64, 64, 24), spacing=(1.25, 1.25, 3.0), lesions=1), tmp_path / "series 7", "0")
+    answer = segment("series 7")
+    assert answer.code == 0, answer.err
+    assert results(tmp_path / "out") == ["series_7/series_7_seg.nii.gz"]
+    mask = nib.load(tmp_path / "out" / "series_7" / "series_7_seg.nii.gz")
+    assert sorted(mask.shape) == [24, 64, 64]
+    assert f"liver {SCAN_ML:.1f} ml" in answer.out
+
+
+def test_the_picture_lies_beside_the_mask_and_is_named(
+    liverseg: Liverseg, save_scan: SaveScan, random_weights: Path, tmp_path: Path
+) -> None:
+    flags = [f"--checkpoint={random_weights}", "--progress=false", "--device=cpu"]
+    answer = liverseg("segment", save_scan(), "--output", "out", *flags)
+    assert answer.code == 0
+    assert answer.out.splitlines()[-1] == "  overlay out/ct/overlay.png"
+    assert results(tmp_path / "out") == ["ct/ct_seg.nii.gz", "ct/overlay.png"]
+
+
+def test_a_second_run_into_the_same_folder_replaces_the_masks(
+    segment: Liverseg, save_scan: SaveScan, no_liver: Path, tmp_path: Path
+) -> None:
+    save_scan()
+    assert segment("ct.nii.gz").code == 0
+    assert segment("ct.nii.gz", weights=no_liver).code == 0
+    assert not np.asarray(nib.load(tmp_path / "out" / "ct" / "ct_seg.nii.gz").dataobj).any()
+    assert results(tmp_path / "out") == ["ct/ct_seg.nii.gz"]
+
+
+def test_a_terminal_that_cannot_spell_the_folder_loses_no_result(
+    save_scan: SaveScan, all_liver: Path, tmp_path: Path
+) -> None:
+    save_scan()
+    command = [sys.executable, "-m", "custom_networks", "segment", "ct.nii.gz", "--output", "肝", "--overlay=false"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    run = subprocess.run(
+        [*command, f"--checkpoint={all_liver}", "--device=cpu"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    found = rf"ct: liver {SCAN_ML:.1f} ml, tumor 0\.0 ml \(\d+\.\d s\)\n"
+    assert re.fullmatch(found + r"  mask    \\u809d/ct/ct_seg\.nii\.gz\n", run.stdout)
+    assert "slabs" in run.stderr and "Warning" not in run.stderr
+    assert results(tmp_path / "肝") == ["ct/ct_seg.nii.gz"]

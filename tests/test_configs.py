@@ -1,0 +1,290 @@
+"""The bundle's JSON: well formed, one truth for training and inference, the ids that zoo and MONAI Label need."""
+
+import inspect
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterator
+from configparser import ConfigParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from monai.bundle import ConfigWorkflow
+from monai.bundle.config_item import ComponentLocator
+from monai.utils import optional_import, set_determinism
+from packaging.requirements import Requirement
+
+from custom_networks import __version__
+from custom_networks.transforms import DecideOnInputGridd
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / "bundle" / "configs"
+JSON_FILES = sorted(CONFIGS.glob("*.json"))
+
+
+def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    twice = [key for key, number in Counter(key for key, _ in pairs).items() if number > 1]
+    if twice:
+        raise ValueError(f"keys given twice: {twice}")
+    return dict(pairs)
+
+
+def config(name: str) -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads((CONFIGS / f"{name}.json").read_text(encoding="utf-8"))
+    return parsed
+
+
+def items(node: Any, place: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Place, last key and value of everything in a config, at every depth."""
+    inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in inner:
+        yield f"{place}/{key}", str(key), value
+        yield from items(value, f"{place}/{key}")
+
+
+def workflow(*names: str, kind: str, **overrides: Any) -> ConfigWorkflow:
+    files = [str(CONFIGS / f"{name}.json") for name in names]
+    return ConfigWorkflow(
+        workflow_type=kind,
+        config_file=files,
+        meta_file=str(CONFIGS / "metadata.json"),
+        logging_file=False,
+        **{"bundle_root": str(ROOT / "bundle"), **overrides},
+    )
+
+
+def test_the_files_are_those_of_a_zoo_bundle() -> None:
+    names = {path.stem for path in JSON_FILES}
+    assert {"metadata", "inference", "train", "evaluate", "multi_gpu_train", "multi_gpu_evaluate"} <= names
+    assert (ROOT / "bundle" / "LICENSE").is_file() and (CONFIGS / "logging.conf").is_file()
+
+
+@pytest.mark.parametrize("path", JSON_FILES, ids=lambda path: path.stem)
+def test_json_has_no_key_twice_and_the_zoos_format(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    parsed = json.loads(text, object_pairs_hook=without_duplicates)
+    assert text == json.dumps(parsed, indent=4, ensure_ascii=False) + "\n"
+
+
+@pytest.mark.parametrize("path", JSON_FILES, ids=lambda path: path.stem)
+def test_every_target_can_be_imported_and_takes_its_arguments(path: Path) -> None:
+    locator = ComponentLocator()
+    for place, key, node in items(config(path.stem)):
+        if not (isinstance(node, dict) and "_target_" in node):
+            continue
+        name = node["_target_"]
+        full = name if "." in name else f"{locator.get_component_module_name(name)}.{name}"
+        module, _, attribute = full.rpartition(".")
+        target, found = optional_import(module, name=attribute)
+        assert found, f"{place}: {name}"
+        accepted = {} if full == "types.SimpleNamespace" else inspect.signature(target).parameters
+        if accepted and not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
+            given = {key for key in node if not key.startswith("_")}
+            assert given <= set(accepted), f"{place}: {name} takes no {given - set(accepted)}"
+
+
+@pytest.mark.parametrize("path", JSON_FILES, ids=lambda path: path.stem)
+def test_no_string_is_changed_by_monai_or_names_somebodys_machine(path: Path) -> None:
+    for place, _, value in items(config(path.stem)):
+        if isinstance(value, str):
+            without_references = re.sub(r"@\w+(#\w+)+", "", value)
+            assert "#" not in without_references, f"{place}: MONAI writes :: for it"
+            assert not re.search(r"(^|['\"])(/(home|root|tmp|work|Users|mnt|data)/|[A-Za-z]:\\|~)", value), place
+
+
+@pytest.mark.parametrize(
+    "names, kind",
+    [
+        (["inference"], "infer"),
+        (["train"], "train"),
+        (["train", "evaluate"], "train"),
+        (["train", "multi_gpu_train"], "train"),
+        (["train", "evaluate", "multi_gpu_evaluate"], "train"),
+    ],
+)
+def test_monai_finds_the_ids_of_its_properties(names: list[str], kind: str) -> None:
+    parsed = workflow(*names, kind=kind)
+    asked = {name: spec["id"] for name, spec in parsed.properties.items() if spec["required"]}
+    assert {name: id for name, id in asked.items() if id not in parsed.parser} == {}
+    parsed.parser.parse()
+    optional = {name: spec for name, spec in parsed.properties.items() if not spec["required"]}
+    assert [name for name, spec in optional.items() if not parsed._check_optional_id(name, spec)] == []
+
+
+def test_the_inference_workflow_is_built_and_complete(tmp_path: Path) -> None:
+    (tmp_path / "ct.nii.gz").touch()
+    ready = workflow("inference", kind="infer", dataset_dir=str(tmp_path))
+    ready.initialize()
+    assert ready.check_properties() == []
+    assert ready.network_def.stack == 9 and len(ready.dataset) == 1
+
+
+@pytest.mark.parametrize("names", [["train"], ["train", "evaluate"]], ids=" ".join)
+def test_the_training_workflows_are_built_and_complete(tmp_path: Path, names: list[str]) -> None:
+    cases = [{"image": f"{name}.nii.gz", "label": f"{name}_label.nii.gz"} for name in "abcde"]
+    (tmp_path / "dataset.json").write_text(json.dumps({"training": cases}))
+    folders = {"dataset_dir": str(tmp_path), "output_dir": str(tmp_path / "log"), "ckpt_dir": str(tmp_path / "models")}
+    ready = workflow(*names, kind="train", cache_rate=0.0, **folders)
+    try:
+        ready.initialize()
+        assert ready.check_properties() == []
+        assert (len(ready.train_dataset), len(ready.val_dataset), ready.max_epochs) == (4, 1, 400)
+    finally:
+        set_determinism(None)
+
+
+@pytest.mark.parametrize(
+    "name, ids",
+    [
+        ("inference", "bundle_root device network_def inferer output_dir preprocessing postprocessing evaluator run"),
+        ("train", "bundle_root device dataset_dir output_dir network network_def epochs val_interval ckpt_dir run"),
+        ("train", "train#trainer#max_epochs train#dataset#data train#handlers train#inferer train#preprocessing"),
+        ("train", "validate#evaluator validate#handlers validate#dataset#data validate#preprocessing"),
+        ("train", "validate#postprocessing validate#inferer validate#key_metric"),
+        ("evaluate", "validate#handlers validate#postprocessing run"),
+    ],
+)
+def test_the_ids_that_the_zoo_and_monai_label_look_for_are_there(name: str, ids: str) -> None:
+    parsed = config(name)
+    for wanted in ids.split():
+        node: Any = parsed
+        if wanted in parsed:
+            continue
+        for key in wanted.split("#"):
+            assert key in node, f"{name}.json has no {wanted}"
+            node = node[key]
+
+
+def test_monai_label_can_take_inference_apart() -> None:
+    inference = config("inference")
+    assert all(inference[name]["_target_"] == "Compose" for name in ("preprocessing", "postprocessing"))
+    assert {step["keys"] for step in inference["volume_transforms"]} == {"image"}
+    assert {step["keys"] for step in inference["anatomy"]} == {"pred"}
+    assert [step["_target_"] for step in inference["output"] if step["keys"] == "pred"] == [
+        "Invertd",
+        "custom_networks.io.SaveLabelMapd",
+    ]
+    strings = [value for _, _, value in items(inference) if isinstance(value, str)]
+    assert not [text for text in strings if "_meta_" in text], "MONAI Label reads no metadata into the config"
+    assert not [text for text in strings if "@device." in text], "MONAI Label sets the device as a string"
+    assert "dropout" in inference["network_def"], "MONAI Label sets it to score uncertainty"
+    keys = {key for _, _, node in items(inference) if isinstance(node, dict) for key in node}
+    assert not [key for key in keys if re.match(r"(image|label)_", key)], "stock Spacingd of MONAI 1.6 fails on them"
+
+
+def test_monai_label_can_add_its_handler_to_those_of_training() -> None:
+    handlers = config("train")["train"]["handlers"]
+    assert isinstance(handlers, list) and all("_target_" in handler for handler in handlers)
+    assert all(isinstance(handler, dict) for handler in handlers)
+
+
+@pytest.mark.parametrize("name", ["network_def", "volume_transforms", "spacing", "intensity_range", "context_spacing"])
+def test_training_sees_what_inference_sees(name: str) -> None:
+    assert config("train")[name] == config("inference")[name]
+
+
+def test_evaluation_and_inference_have_one_anatomy() -> None:
+    assert config("evaluate")["anatomy"] == config("inference")["anatomy"]
+
+
+def test_validation_runs_the_network_as_inference_does() -> None:
+    def with_defaults(inferer: dict[str, Any]) -> dict[str, Any]:
+        target, found = optional_import("custom_networks.inference", name="SliceStackInferer")
+        assert found
+        defaults = {name: p.default for name, p in inspect.signature(target).parameters.items()}
+        return {**defaults, **inferer}
+
+    assert with_defaults(config("train")["validate"]["inferer"]) == with_defaults(config("inference")["inferer"])
+
+
+def test_the_best_weights_are_judged_by_the_decision_that_inference_makes() -> None:
+    decide, structures = config("train")["validate"]["postprocessing"]["transforms"]
+    default = inspect.signature(DecideOnInputGridd).parameters["tumor_threshold"].default
+    assert config("inference")["anatomy"][0]["tumor_threshold"] == decide.get("tumor_threshold", default)
+    assert structures == config("evaluate")["structures"]
+
+
+def test_metadata_is_what_the_zoo_accepts(shared_data: Path) -> None:
+    from jsonschema import Draft201909Validator
+
+    path = shared_data / "zoo" / "meta_schema_20240725.json"
+    if not path.is_file():
+        pytest.skip(f"SCHEMA ABSENT: no {path}")
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    assert path.name == config("metadata")["schema"].rpartition("/")[2]
+    assert [error.message for error in Draft201909Validator(schema).iter_errors(config("metadata"))] == []
+
+
+def test_metadata_names_the_packages_version_and_what_changed_in_it() -> None:
+    metadata = config("metadata")
+    assert metadata["version"] == __version__
+    assert metadata["changelog"][__version__]
+
+
+def test_metadata_describes_the_networks_own_input_and_output() -> None:
+    metadata, network = config("metadata"), config("inference")["network_def"]
+    image, pred = (
+        metadata["network_data_format"][side][name] for side, name in (("inputs", "image"), ("outputs", "pred"))
+    )
+    assert (image["num_channels"], pred["num_channels"]) == (network["in_channels"], network["out_channels"])
+    assert image["spatial_shape"] == pred["spatial_shape"] == [f"{2 ** (len(network['channels']) - 1)}*n"] * 2 + ["*"]
+    assert pred["channel_def"] == {"0": "background", "1": "liver", "2": "tumor"}
+
+
+def locked() -> dict[str, str]:
+    """Version of each package in requirements.txt."""
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
+    return {name.lower(): version for name, version in pairs}
+
+
+def test_metadata_names_the_versions_that_the_tests_run_with() -> None:
+    metadata = config("metadata")
+    core = {
+        name: metadata[f"{key}_version"] for name, key in (("monai", "monai"), ("torch", "pytorch"), ("numpy", "numpy"))
+    }
+    named = core | metadata["required_packages_version"]
+    assert {name: locked().get(name) for name in named} == named
+
+
+def test_an_install_accepts_the_versions_that_the_tests_run_with() -> None:
+    settings = ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    extras = "\n".join(settings["options.extras_require"].values())
+    asked = [Requirement(line) for line in f"{settings['options']['install_requires']}\n{extras}".split("\n") if line]
+    assert {
+        r.name: locked().get(r.name.lower())
+        for r in asked
+        if not r.specifier.contains(locked().get(r.name.lower(), "0"))
+    } == {}
+
+
+def test_everything_that_an_install_needs_is_named_in_metadata() -> None:
+    settings = ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    needed = {Requirement(line).name for line in settings["options"]["install_requires"].split("\n") if line}
+    assert needed - {"torch", "monai", "numpy", "matplotlib"} <= set(config("metadata")["required_packages_version"])
+
+
+def test_monai_accepts_the_logging_settings() -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    disabled = {
+        name: logger.disabled
+        for name, logger in logging.root.manager.loggerDict.items()
+        if isinstance(logger, logging.Logger)
+    }
+    try:
+        ConfigWorkflow(
+            config_file=str(CONFIGS / "inference.json"),
+            workflow_type="infer",
+            logging_file=str(CONFIGS / "logging.conf"),
+        )
+        assert (root.level, len(root.handlers)) == (logging.INFO, 1)
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        for name, state in disabled.items():
+            logging.getLogger(name).disabled = state

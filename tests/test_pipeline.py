@@ -1,0 +1,255 @@
+"""The whole of inference.json keeps the anatomy where it is, with a network whose answer is the intensity itself."""
+
+import gc
+import weakref
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from nibabel.affines import apply_affine
+
+from custom_networks.bundle_files import bundle_root, config_text
+from custom_networks.errors import BundleError, InputError, UsageError
+from custom_networks.io import name_cases
+from custom_networks.phantom import make_phantom
+from custom_networks.pipeline import Pipeline
+
+Array = npt.NDArray[Any]
+BACKGROUND_HU, LIVER_HU, TUMOR_HU = -120, 60, 220
+STOCK_INFERER = {"_target_": "SlidingWindowInferer", "roi_size": [48, 48, -1], "overlap": 0.25}
+
+
+class ThresholdNetwork(torch.nn.Module):
+    """Calls what is brighter than -20 HU liver and what is brighter than 140 HU tumor."""
+
+    stride, halo = 1, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits (B, 3, H, W, D) of intensities (B, 1, H, W, D), which are (HU + 160) / 400."""
+        hu = x * 400 - 160
+        tumor, organ = hu > 140, hu > -20
+        return 20 * torch.cat([~organ, organ & ~tumor, tumor], dim=1).float()
+
+
+def pipeline(output: Path, **overrides: Any) -> Pipeline:
+    """The bundle's pipeline with the threshold in place of the network."""
+    stub = {
+        "network_def": {"_target_": f"{__name__}.ThresholdNetwork"},
+        "handlers": [],
+        "checkpoint": __file__,
+        "device": "cpu",
+        "precision": "float32",
+        "progress": False,
+    }
+    return Pipeline(output, overrides={**stub, **overrides})
+
+
+def truth_and_affine(spacing: tuple[float, float, float], shape: tuple[int, int, int]) -> tuple[Array, Array]:
+    """A label map with liver and tumors, large enough for the pipeline to keep them, and its affine."""
+    phantom = make_phantom(4, shape=shape, spacing=spacing, lesions=2)
+    return phantom.label, phantom.affine
+
+
+def save(path: Path, truth: Array, affine: Array) -> dict[str, str]:
+    """Write the CT whose HU say what each voxel is; returns the case."""
+    hu = np.array([BACKGROUND_HU, LIVER_HU, TUMOR_HU], dtype=np.int16)[truth]
+    nib.save(nib.Nifti1Image(hu, affine), path)
+    return name_cases([path])[0]
+
+
+def labels_of(mask: Path) -> Array:
+    return np.asarray(nib.load(mask).dataobj)
+
+
+def points(labels: Array, affine: Array, label: int) -> set[tuple[float, ...]]:
+    """Where the voxels of a label lie in the patient, mm to a hundredth."""
+    return {tuple(point) for point in np.round(apply_affine(affine, np.argwhere(labels == label)), 2) + 0.0}
+
+
+def dice(one: Array, other: Array) -> float:
+    return float(2 * (one & other).sum() / (one.sum() + other.sum()))
+
+
+def turned(truth: Array, affine: Array, order: tuple[int, int, int], flips: tuple[int, ...]) -> tuple[Array, Array]:
+    """The same anatomy with its voxels stored in another order."""
+    moved = np.flip(truth.transpose(order), flips)
+    back = np.zeros((4, 4))  # indices of `moved` to indices of `truth`
+    back[3, 3] = 1
+    for axis, source in enumerate(order):
+        back[source, axis] = -1 if axis in flips else 1
+        back[source, 3] = moved.shape[axis] - 1 if axis in flips else 0
+    return np.ascontiguousarray(moved), affine @ back
+
+
+def rotation(degrees: float, axis: int) -> Array:
+    """A turn of the patient about one of their axes."""
+    angle, (a, b) = np.radians(degrees), [i for i in range(3) if i != axis]
+    matrix = np.eye(4)
+    matrix[a, a] = matrix[b, b] = np.cos(angle)
+    matrix[a, b], matrix[b, a] = -np.sin(angle), np.sin(angle)
+    return matrix
+
+
+GRIDS = {
+    "the network's own grid": ((1.25, 1.25, 3.0), (96, 80, 40)),
+    "coarser in-plane": ((2.3, 1.7, 4.0), (60, 64, 30)),
+    "finer in-plane, thin slices": ((0.7, 0.9, 1.0), (128, 112, 60)),
+}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("inferer", ["ours", "stock"])
+def test_the_mask_is_the_anatomy_on_the_inputs_grid(tmp_path: Path, name: str, inferer: str) -> None:
+    truth, affine = truth_and_affine(*GRIDS[name])
+    ours = pipeline(tmp_path, **({} if inferer == "ours" else {"inferer": STOCK_INFERER}))
+    result = ours.segment(save(tmp_path / "ct.nii.gz", truth, affine))
+    image, mask = nib.load(tmp_path / "ct.nii.gz"), nib.load(result.mask)
+    assert mask.shape == image.shape
+    np.testing.assert_array_equal(mask.affine, image.affine)
+    labels = labels_of(result.mask)
+    assert dice(labels > 0, truth > 0) > 0.97
+    assert dice(labels == 2, truth == 2) > 0.9
+    voxel_ml = np.prod(GRIDS[name][0]) / 1000
+    assert result.liver_ml == pytest.approx((labels > 0).sum() * voxel_ml, rel=1e-5)
+    assert result.tumor_ml == pytest.approx((labels == 2).sum() * voxel_ml, rel=1e-5)
+    assert (result.case, result.notes) == ("ct", ())
+
+
+def test_without_resampling_the_mask_is_the_truth_itself(tmp_path: Path) -> None:
+    truth = np.zeros((64, 48, 20), dtype=np.uint8)
+    truth[10:50, 8:40, 4:16] = 1
+    truth[20:32, 16:28, 8:12] = 2
+    result = pipeline(tmp_path).segment(save(tmp_path / "ct.nii.gz", truth, np.diag([1.25, 1.25, 3.0, 1.0])))
+    np.testing.assert_array_equal(labels_of(result.mask), truth)
+    assert result.liver_ml == pytest.approx(40 * 32 * 12 * 1.25 * 1.25 * 3 / 1000)
+    assert result.tumor_ml == pytest.approx(12 * 12 * 4 * 1.25 * 1.25 * 3 / 1000)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Array, Array, Array]:
+    """Truth, affine, and the mask of the phantom as it is; unequal spacing, resampled in both directions in-plane."""
+    folder = tmp_path_factory.mktemp("plain")
+    truth, affine = truth_and_affine((0.9, 1.7, 4.0), (96, 56, 24))
+    affine[:3, 3] = 43, 47, -500  # every voxel at whole tenths of a mm, so that places can be compared as numbers
+    return truth, affine, labels_of(pipeline(folder).segment(save(folder / "ct.nii.gz", truth, affine)).mask)
+
+
+@pytest.mark.parametrize(
+    "order, flips",
+    [
+        ((0, 1, 2), (0,)),
+        ((0, 1, 2), (1,)),
+        ((0, 1, 2), (2,)),
+        ((0, 1, 2), (0, 1, 2)),
+        ((1, 0, 2), ()),
+        ((2, 0, 1), (0,)),
+        ((1, 2, 0), (1, 2)),
+        ((2, 1, 0), (0, 1)),
+    ],
+)
+def test_the_order_of_voxels_moves_nothing_in_the_patient(
+    tmp_path: Path, plain: tuple[Array, Array, Array], order: tuple[int, int, int], flips: tuple[int, ...]
+) -> None:
+    truth, affine, expected = plain
+    moved, moved_affine = turned(truth, affine, order, flips)
+    assert points(moved, moved_affine, 1) == points(truth, affine, 1), "the test's own move"
+    result = pipeline(tmp_path).segment(save(tmp_path / "ct.nii.gz", moved, moved_affine))
+    image, mask = nib.load(tmp_path / "ct.nii.gz"), nib.load(result.mask)
+    assert mask.shape == image.shape == moved.shape
+    np.testing.assert_array_equal(mask.affine, image.affine)
+    for label in (1, 2):
+        assert points(labels_of(result.mask), moved_affine, label) == points(expected, affine, label)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_patient_who_lies_askew_gets_the_same_mask_askew(
+    tmp_path: Path, plain: tuple[Array, Array, Array], axis: int
+) -> None:
+    truth, affine, expected = plain
+    oblique = rotation(14, axis) @ affine
+    result = pipeline(tmp_path).segment(save(tmp_path / "ct.nii.gz", truth, oblique))
+    image, mask = nib.load(tmp_path / "ct.nii.gz"), nib.load(result.mask)
+    np.testing.assert_array_equal(mask.affine, image.affine)
+    np.testing.assert_allclose(mask.affine, oblique, atol=1e-4)
+    # The spacing comes back from float32 cosines: a voxel on the border may round the other way.
+    assert dice(labels_of(result.mask) > 0, expected > 0) > 0.999
+    assert dice(labels_of(result.mask) == 2, expected == 2) > 0.995
+
+
+def test_a_tilted_gantry_is_kept_and_noted(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
+    truth, affine, _ = plain
+    tilted = affine.copy()
+    tilted[1, 2] = np.tan(np.radians(10)) * affine[2, 2]
+    result = pipeline(tmp_path).segment(save(tmp_path / "ct.nii.gz", truth, tilted))
+    np.testing.assert_array_equal(nib.load(result.mask).affine, nib.load(tmp_path / "ct.nii.gz").affine)
+    assert dice(labels_of(result.mask) > 0, truth > 0) > 0.95
+    assert len(result.notes) >= 1 and "10.0 degrees off a right angle" in result.notes[0]
+
+
+def test_a_case_is_let_go_before_the_next_one_comes(
+    tmp_path: Path, plain: tuple[Array, Array, Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, affine, expected = plain
+    ours = pipeline(tmp_path)
+    (tmp_path / "bad.nii.gz").write_text("no image")
+    seen: list[weakref.ref[Any]] = []
+    original = ThresholdNetwork.forward
+
+    def watched(self: ThresholdNetwork, x: torch.Tensor) -> torch.Tensor:
+        answer = original(self, x)
+        seen.extend([weakref.ref(x), weakref.ref(answer)])
+        return answer
+
+    monkeypatch.setattr(ThresholdNetwork, "forward", watched)
+    first = ours.segment(save(tmp_path / "ct.nii.gz", truth, affine))
+    state = ours._workflow.evaluator.state
+    assert (state.output, state.batch) == (None, None)
+    gc.collect()
+    assert seen and all(reference() is None for reference in seen)
+    with pytest.raises(InputError, match="bad.nii.gz"):
+        ours.segment(name_cases([tmp_path / "bad.nii.gz"])[0])
+    assert (state.output, state.batch) == (None, None)
+    again = ours.segment({**name_cases([tmp_path / "ct.nii.gz"])[0], "case": "again"})
+    np.testing.assert_array_equal(labels_of(first.mask), labels_of(again.mask))
+    np.testing.assert_array_equal(labels_of(again.mask), expected)
+
+
+def test_logits_that_are_no_numbers_are_refused_with_the_file_and_write_nothing(
+    tmp_path: Path, plain: tuple[Array, Array, Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, affine, _ = plain
+    monkeypatch.setattr(ThresholdNetwork, "forward", lambda self, x: x.expand(-1, 3, -1, -1, -1) * torch.nan)
+    ours = pipeline(tmp_path / "out", **{"inferer": STOCK_INFERER})
+    with pytest.raises(InputError, match="must be finite"):
+        ours.segment(save(tmp_path / "ct.nii.gz", truth, affine))
+    assert list((tmp_path / "out").rglob("*.nii.gz")) == []
+
+
+def test_missing_weights_a_missing_bundle_and_a_bad_folder_are_sentences(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="No weights at .*absent.pt: fetch or train them"):
+        pipeline(tmp_path / "out", checkpoint=str(tmp_path / "absent.pt"))
+    with pytest.raises(BundleError, match=r"No bundle with configs/inference\.json in .*nowhere"):
+        Pipeline(tmp_path / "out", bundle=str(tmp_path / "nowhere"))
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="file cannot be a folder for results"):
+        pipeline(tmp_path / "file")
+
+
+def test_the_bundle_is_found_in_the_checkout_and_where_it_is_named(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[1] / "bundle"
+    assert bundle_root() == bundle_root(str(root)) == root
+    (tmp_path / "other" / "configs").mkdir(parents=True)
+    (tmp_path / "other" / "configs" / "inference.json").touch()
+    assert bundle_root(str(tmp_path / "other")) == tmp_path / "other"
+
+
+@pytest.mark.parametrize("text", ["plain/a b", "#1", "a @b#c", "$x", "@ref", "%macro", r"C:\#new", "it's 肝", '"'])
+def test_any_text_passes_through_a_config(text: str) -> None:
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser({"name": config_text(text), "c": 1})
+    assert parser.get_parsed_content("name") == text

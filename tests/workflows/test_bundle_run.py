@@ -1,0 +1,185 @@
+"""The bundle as MONAI's users run it: train, resume, evaluate, infer and load, from another working directory."""
+
+import csv
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from custom_networks.io import name_cases
+from custom_networks.networks import ContextNet25D
+from custom_networks.pipeline import Pipeline
+
+ROOT = Path(__file__).resolve().parents[2]
+Run = subprocess.CompletedProcess[str]
+BundleRun = Callable[..., Run]
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Overrides of train.json for two steps an epoch, and where it writes."""
+    folder = tmp_path_factory.mktemp("training")
+    return {
+        "ckpt_dir": folder / "models",
+        "output_dir": folder / "log",
+        "epoch_length": 2,
+        "patch_size": [32, 32],
+        "patch_slices": 2,
+        "val_interval": 1,
+        "folds": 2,
+        "num_workers": 0,
+    }
+
+
+@pytest.fixture(scope="module")
+def first_epoch(bundle_run: BundleRun, training: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
+    """The run of one epoch, and the state that it left."""
+    run = bundle_run("train", epochs=1, **training)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    return run, torch.load(training["ckpt_dir"] / "last.pt", weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def second_epoch(bundle_run: BundleRun, training: dict[str, Any], first_epoch: tuple[Run, dict[str, Any]]) -> Run:
+    """The run that goes on to a second epoch."""
+    run = bundle_run("train", epochs=2, resume=True, **training)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    return run
+
+
+@pytest.fixture(scope="module")
+def weights(training: dict[str, Any], second_epoch: Run) -> Path:
+    """The best weights of both epochs."""
+    return Path(training["ckpt_dir"]) / "model.pt"
+
+
+@pytest.fixture(scope="module")
+def masks(bundle_run: BundleRun, weights: Path, msd_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that inference wrote for the training images."""
+    folder = tmp_path_factory.mktemp("masks")
+    run = bundle_run("inference", checkpoint=weights, dataset_dir=msd_folder / "imagesTr", output_dir=folder)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    return folder
+
+
+def test_training_writes_weights_that_the_network_takes_and_a_state_to_resume(
+    first_epoch: tuple[Run, dict[str, Any]], training: dict[str, Any], small_network: dict[str, Any]
+) -> None:
+    run, state = first_epoch
+    assert state["progress"] == {"epoch": 1, "iteration": 2}
+    assert "val_mean_dice" in run.stdout
+    arguments = {name.partition("#")[2]: value for name, value in small_network.items()}
+    for name in ("model.pt", "model_final.pt"):
+        weights = torch.load(training["ckpt_dir"] / name, weights_only=True)
+        ContextNet25D(**arguments).load_state_dict(weights)
+        assert all(torch.isfinite(value).all() for value in weights.values())
+
+
+def test_resuming_goes_on_at_the_second_epoch_alone(second_epoch: Run, training: dict[str, Any]) -> None:
+    assert "after epoch 1" in second_epoch.stdout
+    assert "Epoch[2] Complete" in second_epoch.stdout
+    assert "Epoch: 1/2" not in second_epoch.stdout and "Epoch: 2/2" in second_epoch.stdout
+    state = torch.load(training["ckpt_dir"] / "last.pt", weights_only=True)
+    assert state["progress"] == {"epoch": 2, "iteration": 4}
+
+
+def test_resuming_changes_the_weights_that_were_there(
+    first_epoch: tuple[Run, dict[str, Any]], second_epoch: Run, training: dict[str, Any]
+) -> None:
+    before = first_epoch[1]["network"]["head.weight"]
+    after = torch.load(training["ckpt_dir"] / "last.pt", weights_only=True)["network"]["head.weight"]
+    # Two steps of AdamW at a rate of at most 2e-3 move a weight by little more than 4e-3; a fresh start by far more.
+    assert 0 < (after - before).abs().max() < 0.02
+
+
+def test_evaluation_writes_the_scores_of_each_case(
+    bundle_run: BundleRun, weights: Path, tmp_path: Path, training: dict[str, Any]
+) -> None:
+    run = bundle_run("train", "evaluate", checkpoint=weights, output_dir=tmp_path, folds=2)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    with (tmp_path / "cases.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["case"] for row in rows] == ["phantom_1", "phantom_3"]
+    assert all(0 <= float(row["liver_dice"]) <= 1 for row in rows)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert "liver_dice" in json.dumps(summary)
+
+
+def test_inference_writes_masks_on_the_grid_of_their_images(masks: Path, msd_folder: Path) -> None:
+    assert sorted(path.name for path in masks.iterdir()) == [f"phantom_{seed}" for seed in (1, 2, 3, 4)]
+    for name in ("phantom_1", "phantom_4"):
+        image = nib.load(msd_folder / "imagesTr" / f"{name}.nii.gz")
+        mask = nib.load(masks / name / f"{name}_seg.nii.gz")
+        assert mask.shape == image.shape and mask.get_data_dtype() == np.uint8
+        np.testing.assert_array_equal(mask.affine, image.affine)
+        assert set(np.unique(mask.dataobj)) <= {0, 1, 2}
+
+
+def test_the_command_line_writes_the_masks_that_monai_bundle_writes(
+    masks: Path, msd_folder: Path, weights: Path, small_network: dict[str, Any], tmp_path: Path
+) -> None:
+    overrides = {"checkpoint": str(weights), "device": "cpu", "precision": "float32", "progress": False}
+    pipeline = Pipeline(tmp_path, overrides={**overrides, **small_network})
+    for item in name_cases(sorted((msd_folder / "imagesTr").iterdir())):
+        result = pipeline.segment(item)
+        other = nib.load(masks / item["case"] / f"{item['case']}_seg.nii.gz")
+        np.testing.assert_array_equal(np.asarray(nib.load(result.mask).dataobj), np.asarray(other.dataobj))
+        assert result.liver_ml > 0
+
+
+def test_an_empty_folder_is_an_error_in_one_sentence(bundle_run: BundleRun, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    run = bundle_run("inference", dataset_dir=tmp_path / "empty", output_dir=tmp_path / "masks")
+    assert run.returncode != 0
+    assert f"no image found in {tmp_path / 'empty'} (0 files looked at): give a folder" in run.stderr
+    assert not (tmp_path / "masks").exists()
+
+
+def loaded(bundle: Path) -> torch.nn.Module:
+    """The network with the bundle's weights, as `monai.bundle.load` gives it."""
+    import monai.bundle
+
+    network = monai.bundle.load(bundle.name, bundle_dir=str(bundle.parent), device="cpu")
+    assert isinstance(network, ContextNet25D)
+    return network
+
+
+def test_monai_bundle_load_gives_the_network_with_the_weights_beside_it(tmp_path: Path) -> None:
+    bundle = tmp_path / "liver_tumor_ct_25d"
+    shutil.copytree(ROOT / "bundle" / "configs", bundle / "configs")
+    (bundle / "models").mkdir()
+    torch.manual_seed(3)
+    original = ContextNet25D()
+    torch.save(original.state_dict(), bundle / "models" / "model.pt")
+    for name, value in loaded(bundle).state_dict().items():
+        assert torch.equal(value, original.state_dict()[name]), name
+
+
+def test_the_packaged_weights_are_loaded_by_monai_bundle_load() -> None:
+    path = ROOT / "bundle" / "models" / "model.pt"
+    if not path.is_file():
+        pytest.skip("WEIGHTS ABSENT: no bundle/models/model.pt yet")
+    weights = torch.load(path, weights_only=True, map_location="cpu")
+    assert all(torch.equal(value, weights[name]) for name, value in loaded(ROOT / "bundle").state_dict().items())
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_evaluate_together(
+    bundle_run: BundleRun, training: dict[str, Any], tmp_path: Path
+) -> None:
+    folders = {"ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "log"}
+    run = bundle_run("train", "multi_gpu_train", processes=2, epochs=1, **{**training, **folders})
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    weights = tmp_path / "models" / "model.pt"
+    names = ("train", "evaluate", "multi_gpu_evaluate")
+    run = bundle_run(*names, processes=2, checkpoint=weights, output_dir=tmp_path / "scores", folds=2)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    with (tmp_path / "scores" / "cases.csv").open(newline="") as stream:
+        assert sorted(row["case"] for row in csv.DictReader(stream)) == ["phantom_1", "phantom_3"]

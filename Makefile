@@ -23,8 +23,8 @@ $(VENV)/.installed: requirements.txt setup.cfg
 
 run: $(VENV)/.installed  ## segment INPUT=... (a file or folder; a phantom by default) into OUTPUT=...
 ifeq ($(INPUT),)
-	@test -d out/phantom_ct || $(BIN)/liverseg phantom out/phantom_ct --cases 1 --seed 7
-	$(BIN)/liverseg segment out/phantom_ct/imagesTr --output $(OUTPUT) $(ARGS)
+	@test -f out/phantom_ct/dataset.json || $(BIN)/liverseg phantom out/phantom_ct --cases 1 --seed 7
+	$(BIN)/liverseg segment out/phantom_ct/imagesTr --output "$(OUTPUT)" $(ARGS)
 else
 	$(BIN)/liverseg segment "$(INPUT)" --output "$(OUTPUT)" $(ARGS)
 endif

@@ -181,19 +181,30 @@ def _segment_one(pipeline: "Pipeline", item: dict[str, str], overlay: bool, debu
     try:
         result = pipeline.segment(item)
         _report(result)
-        if overlay:
-            from custom_networks.study.overlay import draw_overlay
-
-            print(f"  overlay {draw_overlay(item['image'], result.mask, result.mask.with_name('overlay.png'))}")
-        return True
+        return not overlay or _draw(item["image"], result.mask, debug)
     except LiversegError as error:
         _complain(str(error))
     except Exception as error:  # the other cases must still be segmented, whatever is wrong with this one
-        if debug:
-            traceback.print_exc()
-        kind = type(error).__name__
-        _complain(f"{item['image']}: failed unexpectedly, {kind}: {_one_line(error)} (--debug shows where).")
+        _unexpected(item["image"], error, debug)
     return False
+
+
+def _draw(image: str, mask: Path, debug: bool) -> bool:
+    """Draw the overlay of a case; should that fail, the mask is there all the same."""
+    from custom_networks.study.overlay import draw_overlay
+
+    try:
+        print(f"  overlay {draw_overlay(image, mask, mask.with_name('overlay.png'))}", flush=True)
+        return True
+    except Exception as error:  # whatever a drawing library makes of it, the next case is waiting
+        _unexpected(f"{image} (the mask is written, the overlay is not)", error, debug)
+        return False
+
+
+def _unexpected(what: str, error: Exception, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    _complain(f"{what}: failed unexpectedly, {type(error).__name__}: {_one_line(error)} (--debug shows where).")
 
 
 def _report(result: "CaseResult") -> None:

@@ -47,7 +47,7 @@ class Pipeline:
         overrides: further ids of inference.json, such as `{"device": "$torch.device('cpu')"}`.
 
     Raises:
-        BundleError: if the bundle is not found, or its weights are missing.
+        BundleError: if the bundle is not found, or its weights are missing or not its own.
         UsageError: if `output_dir` cannot be made.
     """
 
@@ -69,11 +69,24 @@ class Pipeline:
         checkpoint = Path(str(self._workflow.parser.get_parsed_content("checkpoint")))
         if not checkpoint.is_file():
             raise BundleError(f"No weights at {checkpoint}: fetch or train them, or name others by --checkpoint.")
+        self._check_weights(checkpoint)
         try:
             self._output_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             reason = error.strerror or error
             raise UsageError(f"{output_dir} cannot be a folder for results ({reason}): name another.") from error
+
+    def _check_weights(self, checkpoint: Path) -> None:
+        """Load the weights once before the first case, as the evaluator does at the start of each run."""
+        from monai.handlers import CheckpointLoader
+
+        for handler in self._workflow.parser.get_parsed_content("handlers"):
+            if isinstance(handler, CheckpointLoader):
+                try:
+                    handler(self._workflow.evaluator)
+                except Exception as error:  # PyTorch, pickle and zip each have their own
+                    reason = " ".join(str(error).split())[:200]
+                    raise BundleError(f"{checkpoint} holds no weights of this network ({reason}).") from error
 
     def segment(self, item: Mapping[str, str]) -> CaseResult:
         """Segment one item of `custom_networks.io.name_cases` and write its label map.

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import JPEG2000, JPEGExtended12Bit, JPEGLSNearLossless
 
 from custom_networks.errors import InputError
@@ -108,6 +107,8 @@ def _uniformity_reasons(slices: Sequence[SliceHeader]) -> list[str]:
 
 def _decoder_reasons(slices: Sequence[SliceHeader]) -> list[str]:
     """One sentence for each transfer syntax that cannot be decoded here."""
+    from pydicom.pixels.decoders.base import get_decoder  # not in pydicom 2, which MONAI Label needs: it reads no DICOM
+
     reasons = []
     for syntax in {s.transfer_syntax for s in slices}:
         name = f"Transfer syntax {syntax.name.split(' (')[0]} ({syntax})"

@@ -98,8 +98,8 @@ def name_cases(paths: Sequence[str | Path]) -> list[dict[str, str]]:
     return items
 
 
-def list_cases(dataset_dir: str | Path, datalist: Sequence[str] | None = None) -> list[dict[str, str]]:
-    """The cases to segment: the volumes of a folder, or those listed, which are relative to it.
+def list_cases(dataset_dir: str | Path, datalist: Sequence[str] | str | None = None) -> list[dict[str, str]]:
+    """The cases to segment: the volumes of a folder, or those listed (or the one named), which are relative to it.
 
     Raises:
         UsageError: there is none.
@@ -108,4 +108,5 @@ def list_cases(dataset_dir: str | Path, datalist: Sequence[str] | None = None) -
         return name_cases(find_volumes(dataset_dir))
     if not datalist:
         raise UsageError("datalist is empty: name at least one volume, or leave it out to take all of dataset_dir.")
-    return name_cases([Path(dataset_dir) / path for path in datalist])
+    listed = [datalist] if isinstance(datalist, str) else datalist
+    return name_cases([Path(dataset_dir) / path for path in listed])

@@ -1,5 +1,6 @@
 """One picture of a case: the masks drawn over the CT where there is most to see."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,9 @@ def draw_overlay(image: str | Path, mask: str | Path, path: Path) -> Path:
     for place, (name, plane, index) in enumerate(_views(label_map)):
         _draw(figure.add_subplot(grid[place]), hu, label_map, spacing, body, plane, index, name)
     _write(figure.add_subplot(grid[5]), label_map, float(np.prod(spacing)) / 1000, Path(mask).name)
-    figure.savefig(path, dpi=80)
+    temporary = path.with_name(f".{path.stem}.part.png")
+    figure.savefig(temporary, dpi=80)
+    os.replace(temporary, path)
     return path
 
 

@@ -32,6 +32,14 @@ def _case(item: Case, root: Path) -> Case:
     }
 
 
+def _cases(items: list[Case], datalist: str, dataset_dir: str, purpose: str) -> list[Case]:
+    if not items:
+        raise InputError(
+            f'{datalist} has no case to {purpose}: list some, or hold out another fold ("dev" is for all).'
+        )
+    return [_case(item, Path(dataset_dir)) for item in items]
+
+
 def _folds(items: list[Case], folds: int) -> list[list[Case]]:
     """Deal patients, the largest group first, to the fold that holds the fewest cases so far."""
     patients: dict[str, list[Case]] = {}
@@ -66,11 +74,11 @@ def training_cases(datalist: str, dataset_dir: str, fold: int | str | None = 0, 
         folds: number of folds that the patients are dealt to.
 
     Raises:
-        InputError: if the list is missing or the fold is none of them.
+        InputError: if the list is missing, the fold is none of them, or there is no such case.
     """
-    return [_case(item, Path(dataset_dir)) for item in _split(datalist, fold, folds)[0]]
+    return _cases(_split(datalist, fold, folds)[0], datalist, dataset_dir, "train on")
 
 
 def validation_cases(datalist: str, dataset_dir: str, fold: int | str | None = 0, folds: int = 5) -> list[Case]:
     """Cases held out: those of `fold`; with no fold, the list's "dev" or "validation". See `training_cases`."""
-    return [_case(item, Path(dataset_dir)) for item in _split(datalist, fold, folds)[1]]
+    return _cases(_split(datalist, fold, folds)[1], datalist, dataset_dir, "validate on")

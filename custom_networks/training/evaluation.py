@@ -14,9 +14,9 @@ import torch
 from monai.metrics.utils import get_edge_surface_distance
 
 from custom_networks.errors import InputError
+from custom_networks.transforms.anatomy import LIVER, TUMOR, box_around
 
 from .lesions import count_lesions, shared_voxels
-from .structures import LIVER, TUMOR
 
 LabelMap = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -73,7 +73,7 @@ def case_scores(
     """
     _check(prediction, truth, spacing)
     diagonal_mm = float(np.linalg.norm(np.multiply(truth.shape, spacing)))
-    box = _joint_box(prediction, truth)
+    box = box_around((prediction > 0) | (truth > 0)) or (slice(0, 0),) * 3
     predicted, true = prediction[box], truth[box]
     liver = structure_scores(predicted >= LIVER, true >= LIVER, spacing, diagonal_mm)
     tumor = structure_scores(predicted == TUMOR, true == TUMOR, spacing, diagonal_mm) if tumor_labelled else {}
@@ -141,16 +141,6 @@ def _surface_scores(prediction: Mask, truth: Mask, spacing: Sequence[float], dia
     nsd = {f"nsd_{mm:.0f}mm": float(np.mean(distances <= mm + ROUNDING_MM)) for mm in TOLERANCES_MM}
     hd95 = max(float(np.percentile(one_way.numpy(), 95)) for one_way in directed)
     return {**nsd, "hd95_mm": hd95, "assd_mm": float(distances.mean(dtype=np.float64))}
-
-
-def _joint_box(prediction: LabelMap, truth: LabelMap) -> tuple[slice, ...]:
-    """Smallest box that holds all labels of both maps; of no extent when there are none."""
-    either = (prediction > 0) | (truth > 0)
-    box = []
-    for axis in range(3):
-        filled = np.flatnonzero(either.any(axis=tuple(other for other in range(3) if other != axis)))
-        box.append(slice(int(filled[0]), int(filled[-1]) + 1) if filled.size else slice(0, 0))
-    return tuple(box)
 
 
 def _check(prediction: LabelMap, truth: LabelMap, spacing: Sequence[float]) -> None:

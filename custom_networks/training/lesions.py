@@ -19,8 +19,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from custom_networks.errors import UsageError
-
-CONNECTED_26 = np.ones((3, 3, 3), dtype=bool)
+from custom_networks.transforms.anatomy import NEIGHBOURS_26
 
 
 class LesionCounts(NamedTuple):
@@ -43,8 +42,8 @@ def shared_voxels(prediction: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_
         Table (true lesions + 1, predicted lesions + 1) of voxel counts; row 0 and column 0 are the background, and the
         background they share is left out (0).
     """
-    true_lesions, n_truth = ndimage.label(truth, CONNECTED_26)
-    predicted_lesions, n_predicted = ndimage.label(prediction, CONNECTED_26)
+    true_lesions, n_truth = ndimage.label(truth, NEIGHBOURS_26)
+    predicted_lesions, n_predicted = ndimage.label(prediction, NEIGHBOURS_26)
     either = prediction | truth
     pairs = true_lesions[either].astype(np.int64) * (n_predicted + 1) + predicted_lesions[either]
     counts = np.bincount(pairs, minlength=(n_truth + 1) * (n_predicted + 1))

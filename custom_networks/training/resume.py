@@ -9,6 +9,8 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
+from monai.transforms.transform import Randomizable
+from monai.utils.misc import get_seed
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +26,8 @@ class ResumableState:
         interval: epochs between two states.
         resume: start from the file if it is there.
         map_location: device to load to.
+        randomized: random transforms that are seeded anew by the epoch on resuming; otherwise each part of a run that
+            is cut off often would draw the same samples.
     """
 
     def __init__(
@@ -33,12 +37,14 @@ class ResumableState:
         interval: int = 1,
         resume: bool = False,
         map_location: torch.device | str | None = None,
+        randomized: Randomizable | None = None,
     ) -> None:
         self.path = Path(path)
         self.objects = dict(objects)
         self.interval = interval
         self.resume = resume
         self.map_location = map_location
+        self.randomized = randomized
 
     def attach(self, engine: Engine) -> None:
         """Load at the start of `engine`, after what other handlers loaded there, and save at the end of epochs."""
@@ -65,4 +71,6 @@ class ResumableState:
             item.load_state_dict(state[name])
         engine.state.epoch = state["progress"]["epoch"]
         engine.state.iteration = state["progress"]["iteration"]
+        if self.randomized is not None:
+            self.randomized.set_random_state(seed=(get_seed() or 0) + engine.state.epoch)
         logger.info("Resumed %s after epoch %d", self.path, engine.state.epoch)

@@ -10,6 +10,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Randomizable
 from torch.nn import functional as F
 
+from custom_networks.errors import InputError
 from custom_networks.inference.spacing import slice_step
 
 
@@ -56,6 +57,7 @@ class RandSliceStacksd(Randomizable, MapTransform):
 
     def _stack(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         volume = data[self.first_key(dict(data))]
+        self._check_grids(data, volume)
         centre = self._centre(data[self.indices_key], volume.shape[1:])
         spacing = float(volume.pixdim[-1]) if isinstance(volume, MetaTensor) else 3.0
         slices = self._slices(centre[2], spacing, volume.shape[3])
@@ -64,6 +66,17 @@ class RandSliceStacksd(Randomizable, MapTransform):
         for key in self.key_iterator(d):
             d[key] = self._crop(torch.as_tensor(data[key]).as_subclass(torch.Tensor), corner, slices)
         return d
+
+    def _check_grids(self, data: Mapping[Hashable, Any], volume: torch.Tensor) -> None:
+        """Refuse a label that does not lie on its image: cropped by index it would teach nonsense."""
+        for key in self.key_iterator(dict(data)):
+            other = data[key]
+            if other.shape[1:] != volume.shape[1:]:
+                raise InputError(f"{key!r} must have the shape of its image, got {_grid(other)} and {_grid(volume)}.")
+            if not (isinstance(other, MetaTensor) and isinstance(volume, MetaTensor)):
+                continue
+            if not torch.allclose(other.affine, volume.affine, atol=0.05):
+                raise InputError(f"{key!r} must lie where its image does, got {_grid(other)} and {_grid(volume)}.")
 
     def _centre(self, indices: Sequence[np.ndarray], shape: Sequence[int]) -> tuple[int, ...]:
         weights = self.ratios * np.array([len(of_class) > 0 for of_class in indices])
@@ -94,3 +107,12 @@ class RandSliceStacksd(Randomizable, MapTransform):
             pad = [max(-start, 0), max(stop - extent, 0)]
             stack = F.pad(stack, [0, 0] * (2 - axis) + pad)
         return stack.clone()
+
+
+def _grid(volume: torch.Tensor) -> str:
+    """Shape, origin and file of a volume, for a message."""
+    text = f"{tuple(volume.shape[1:])}"
+    if isinstance(volume, MetaTensor):
+        origin = [round(float(x), 2) for x in volume.affine[:3, 3]]
+        text += f" at {origin} mm in {volume.meta.get('filename_or_obj', 'memory')}"
+    return text

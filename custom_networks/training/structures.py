@@ -8,8 +8,7 @@ from monai.config.type_definitions import KeysCollection
 from monai.transforms.transform import MapTransform
 from monai.utils.misc import ensure_tuple_rep
 
-LIVER = 1
-TUMOR = 2
+from custom_networks.transforms.anatomy import LIVER, TUMOR
 
 
 class OrganAndTumord(MapTransform):

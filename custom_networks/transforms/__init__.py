@@ -3,5 +3,13 @@
 from custom_networks.transforms.anatomy_dict import DropStrayLesionsd, FillOrgand, KeepOrgand
 from custom_networks.transforms.decide import DecideOnInputGridd
 from custom_networks.transforms.resample import ResampleInPlaned
+from custom_networks.transforms.window import WindowIntensityd
 
-__all__ = ["DecideOnInputGridd", "DropStrayLesionsd", "FillOrgand", "KeepOrgand", "ResampleInPlaned"]
+__all__ = [
+    "DecideOnInputGridd",
+    "DropStrayLesionsd",
+    "FillOrgand",
+    "KeepOrgand",
+    "ResampleInPlaned",
+    "WindowIntensityd",
+]

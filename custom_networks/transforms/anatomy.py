@@ -14,11 +14,14 @@ from scipy import ndimage
 
 LIVER, TUMOR = 1, 2
 
+SLICES_AT_ONCE = 32
+VOXELS_AT_ONCE = 2**24
+
 Labels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Box = tuple[slice, slice, slice]
 
-_NEIGHBOURS_26 = np.ones((3, 3, 3), bool)
+NEIGHBOURS_26 = np.ones((3, 3, 3), bool)
 _NEIGHBOURS_6 = ndimage.generate_binary_structure(3, 1)
 # Connects pixels of one slice only: all slices are labelled in one call, each on its own.
 _NEIGHBOURS_4_IN_SLICE = _NEIGHBOURS_6 & np.array([False, True, False])
@@ -54,7 +57,7 @@ def box_of_large_parts(mask: Mask, min_voxels: float) -> Box:
     counts = mask.view(np.uint8)
     for axis, size in enumerate(mask.shape):
         counts = np.add.reduceat(counts, np.arange(0, size, 4), axis=axis, dtype=np.uint8)
-    groups, _ = ndimage.label(counts, _NEIGHBOURS_26)
+    groups, _ = ndimage.label(counts, NEIGHBOURS_26)
     voxels = np.bincount(groups.ravel(), counts.ravel())
     large = voxels >= min(min_voxels, voxels.max())
     large[0] = False
@@ -63,6 +66,19 @@ def box_of_large_parts(mask: Mask, min_voxels: float) -> Box:
         raise ValueError("box_of_large_parts needs a mask with at least one voxel, got an empty one.")
     x, y, z = (slice(4 * part.start, min(4 * part.stop, size)) for part, size in zip(blocks, mask.shape, strict=True))
     return x, y, z
+
+
+def component_sizes(components: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.int64]:
+    """Voxels of each of `count` components by number, 0 for the background.
+
+    (Counted block by block: np.bincount makes 8 bytes of every voxel that it is given.)
+    """
+    flat = components.ravel()
+    sizes = np.zeros(count + 1, np.int64)
+    for start in range(0, flat.size, VOXELS_AT_ONCE):
+        sizes += np.bincount(flat[start : start + VOXELS_AT_ONCE], minlength=count + 1)
+    sizes[0] = 0
+    return sizes
 
 
 def is_within(part: Mask, target: Mask, distance_mm: float, spacing: Sequence[float]) -> bool:
@@ -114,13 +130,13 @@ def _large_components(organ: Mask, min_voxels: float) -> tuple[npt.NDArray[np.in
     Voxels by number start with 0 for the background.
     """
     box = box_of_large_parts(organ, min_voxels)
-    components, _ = ndimage.label(organ[box], _NEIGHBOURS_26)
-    sizes = np.bincount(components[components > 0])
+    components, count = ndimage.label(organ[box], NEIGHBOURS_26)
+    sizes = component_sizes(components, count)
     if sizes.max() < min_voxels:
         # A component outside might be larger than all in this box, which was laid around larger ones only.
         box = box_of_large_parts(organ, sizes.max())
-        components, _ = ndimage.label(organ[box], _NEIGHBOURS_26)
-        sizes = np.bincount(components[components > 0])
+        components, count = ndimage.label(organ[box], NEIGHBOURS_26)
+        sizes = component_sizes(components, count)
     return components, sizes, box
 
 
@@ -136,17 +152,21 @@ def enclosed(mask: Mask, structure: Mask) -> tuple[npt.NDArray[np.int32], npt.ND
     # The padding around each slice is background, so these four sides touch all that is open, above and below too.
     for side in (components[0], components[-1], components[:, 0], components[:, -1]):
         open_ones[side.ravel()] = True
-    holes = np.where(open_ones[components], 0, components)[1:-1, 1:-1, 1:-1]
-    return holes, np.bincount(holes[holes > 0], minlength=count + 1)
+    components[open_ones[components]] = 0
+    return components[1:-1, 1:-1, 1:-1], component_sizes(components, count)
 
 
 def organ_holes(organ: Mask, spacing: Sequence[float], max_hole_mm2: float) -> Mask:
     """Holes of the organ: in slices up to `max_hole_mm2`, then all that are enclosed in 3D; see `fill_organ`."""
-    holes, sizes = enclosed(organ, _NEIGHBOURS_4_IN_SLICE)
-    small = sizes * spacing[0] * spacing[1] <= max_hole_mm2
-    small[0] = False
-    in_slices = small[holes]
-    return in_slices | (enclosed(organ | in_slices, _NEIGHBOURS_6)[0] > 0)
+    filled = organ.copy()
+    for start in range(0, organ.shape[2], SLICES_AT_ONCE):
+        part = slice(start, start + SLICES_AT_ONCE)
+        holes, sizes = enclosed(organ[..., part], _NEIGHBOURS_4_IN_SLICE)
+        small = sizes * spacing[0] * spacing[1] <= max_hole_mm2
+        small[0] = False
+        filled[..., part] |= small[holes]
+    filled |= enclosed(filled, _NEIGHBOURS_6)[0] > 0
+    return filled & ~organ
 
 
 def fill_organ(
@@ -214,7 +234,7 @@ def drop_stray_lesions(
     if box is None:
         return cleaned
     box = grown_box(box, capsule_mm, spacing, labels.shape)
-    components, count = ndimage.label(labels[box] == TUMOR, _NEIGHBOURS_26)
+    components, count = ndimage.label(labels[box] == TUMOR, NEIGHBOURS_26)
     is_tumor = components > 0
     lesions = components[is_tumor]
     voxels = np.bincount(lesions, minlength=count + 1)

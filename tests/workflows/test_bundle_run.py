@@ -43,7 +43,7 @@ def first_epoch(bundle_run: BundleRun, training: dict[str, Any]) -> tuple[Run, d
     """The run of one epoch, and the state that it left."""
     run = bundle_run("train", epochs=1, **training)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    return run, torch.load(training["ckpt_dir"] / "last.pt", weights_only=True)
+    return run, torch.load(training["output_dir"] / "last.pt", weights_only=True)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_resuming_goes_on_at_the_second_epoch_alone(second_epoch: Run, training:
     assert "after epoch 1" in second_epoch.stdout
     assert "Epoch[2] Complete" in second_epoch.stdout
     assert "Epoch: 1/2" not in second_epoch.stdout and "Epoch: 2/2" in second_epoch.stdout
-    state = torch.load(training["ckpt_dir"] / "last.pt", weights_only=True)
+    state = torch.load(training["output_dir"] / "last.pt", weights_only=True)
     assert state["progress"] == {"epoch": 2, "iteration": 4}
 
 
@@ -94,7 +94,7 @@ def test_resuming_changes_the_weights_that_were_there(
     first_epoch: tuple[Run, dict[str, Any]], second_epoch: Run, training: dict[str, Any]
 ) -> None:
     before = first_epoch[1]["network"]["head.weight"]
-    after = torch.load(training["ckpt_dir"] / "last.pt", weights_only=True)["network"]["head.weight"]
+    after = torch.load(training["output_dir"] / "last.pt", weights_only=True)["network"]["head.weight"]
     # Two steps of AdamW at a rate of at most 2e-3 move a weight by little more than 4e-3; a fresh start by far more.
     assert 0 < (after - before).abs().max() < 0.02
 

@@ -1,0 +1,39 @@
+"""The window of intensities that the network sees."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.config.type_definitions import KeysCollection
+from monai.transforms.transform import MapTransform
+
+from custom_networks.errors import UsageError
+
+
+class WindowIntensityd(MapTransform):
+    """Clip HU to a window and scale it to [0, 1].
+
+    (MONAI's ScaleIntensityRanged gives the same, but holds three float copies of the volume.)
+
+    Args:
+        keys: tensors of any shape, HU.
+        window: lowest and highest HU.
+        allow_missing_keys: skip keys that are not there instead of raising.
+
+    Raises:
+        UsageError: if the window is empty.
+    """
+
+    def __init__(self, keys: KeysCollection, window: Sequence[float], allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.low, self.high = (float(bound) for bound in window)
+        if not self.low < self.high:
+            raise UsageError(f"An intensity window goes from low to high, got {list(window)} HU: correct it.")
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Data with new float32 tensors under the keys; metadata stays."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            windowed = torch.clamp(d[key].float(), self.low, self.high)
+            d[key] = windowed.sub_(self.low).div_(self.high - self.low)
+        return d

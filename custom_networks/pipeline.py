@@ -69,12 +69,12 @@ class Pipeline:
         checkpoint = Path(str(self._workflow.parser.get_parsed_content("checkpoint")))
         if not checkpoint.is_file():
             raise BundleError(f"No weights at {checkpoint}: fetch or train them, or name others by --checkpoint.")
-        self._check_weights(checkpoint)
         try:
             self._output_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             reason = error.strerror or error
             raise UsageError(f"{output_dir} cannot be a folder for results ({reason}): name another.") from error
+        self._check_weights(checkpoint)
 
     def _check_weights(self, checkpoint: Path) -> None:
         """Load the weights once before the first case, as the evaluator does at the start of each run."""

@@ -79,5 +79,8 @@ def write_label_map(labels: np.ndarray, affine: np.ndarray, path: Path) -> None:
     image.set_qform(affine, code=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name.removesuffix('.nii.gz')}.part.nii.gz")
-    nib.save(image, temporary)
-    os.replace(temporary, path)
+    try:
+        nib.save(image, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -40,9 +40,12 @@ def draw_overlay(image: str | Path, mask: str | Path, path: Path) -> Path:
     for place, (name, plane, index) in enumerate(_views(label_map)):
         _draw(figure.add_subplot(grid[place]), hu, label_map, spacing, body, plane, index, name)
     _write(figure.add_subplot(grid[5]), label_map, float(np.prod(spacing)) / 1000, Path(mask).name)
-    temporary = path.with_name(f".{path.stem}.part.png")
-    figure.savefig(temporary, dpi=80)
-    os.replace(temporary, path)
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        figure.savefig(temporary, dpi=80, format="png")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return path
 
 
@@ -61,7 +64,8 @@ def _views(label_map: npt.NDArray[Any]) -> list[tuple[str, int, int]]:
         areas = (label_map == (TUMOR if (label_map == TUMOR).any() else 1)).astype(np.uint8)
         middle = [int(areas.sum(axis=tuple(a for a in range(3) if a != axis)).argmax()) for axis in range(3)]
         start, stop = box[2].start, box[2].stop
-        axial = sorted([middle[2], start + (stop - start) // 3, start + 2 * (stop - start) // 3])
+        candidates = [middle[2], *(start + (stop - start) * part // 6 for part in (2, 4, 3, 1, 5))]
+        axial = sorted([*dict.fromkeys(candidates), *candidates][:3])  # three different ones, where there are three
     named = [(f"axial {index + 1}/{label_map.shape[2]}", 2, index) for index in axial]
     return [*named, ("coronal", 1, middle[1]), ("sagittal", 0, middle[0])]
 

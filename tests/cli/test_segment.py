@@ -103,13 +103,25 @@ def test_a_text_file_under_a_medical_name_is_one_line_and_exit_code_1(segment: L
 
 @pytest.mark.parametrize("debug", [True, False])
 def test_a_failure_nobody_foresaw_is_one_line_and_a_traceback_on_request(
-    segment: Liverseg, save_scan: SaveScan, tmp_path: Path, debug: bool
+    segment: Liverseg, save_scan: SaveScan, monkeypatch: pytest.MonkeyPatch, debug: bool
 ) -> None:
-    (tmp_path / "weights.pt").write_text("not weights")
-    answer = segment(save_scan(), *["--debug"] * debug, weights=Path("weights.pt"))
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("out of\nmemory")
+
+    monkeypatch.setattr("custom_networks.pipeline.Pipeline.segment", fail)
+    answer = segment(save_scan(), *["--debug"] * debug)
     assert answer.code == 1
     assert "ct.nii.gz: failed unexpectedly, " in answer.err.splitlines()[-1]
     assert ("Traceback" in answer.err) == debug
+
+
+def test_weights_that_are_none_are_refused_before_the_first_case(
+    segment: Liverseg, save_scan: SaveScan, tmp_path: Path
+) -> None:
+    (tmp_path / "weights.pt").write_text("not weights")
+    answer = segment(save_scan(), weights=Path("weights.pt"))
+    assert (answer.code, answer.out) == (2, "")
+    assert "weights.pt holds no weights of this network" in answer.err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("name", ["Müller, Jan.nii.gz", "肝 CT.nii.gz", "#1 @home $x %y.nii.gz", "it's.nii.gz"])

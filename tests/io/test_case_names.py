@@ -1,0 +1,57 @@
+"""Each case has a name of its own, made from what the user called it."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from custom_networks.errors import UsageError
+from custom_networks.io import list_cases, name_cases
+
+
+@pytest.mark.parametrize(
+    "paths, names",
+    [
+        ([], []),
+        (["a/ct.nii.gz", "b/ct.nii.gz", "c/ct.nrrd"], ["ct", "ct_2", "ct_3"]),
+        (["a/ct.nii.gz", "b/CT.nii.gz"], ["ct", "CT_2"]),
+        (["ct_2.nii", "a/ct.nii", "b/ct.nii"], ["ct_2", "ct", "ct_3"]),
+        (["a/ct.nii", "b/ct.nii", "ct_2.nii"], ["ct", "ct_2", "ct_2_2"]),
+        (["肝.nii.gz", "肺.nii.gz"], ["_", "__2"]),
+        (["2024", "2024.nii"], ["2024", "2024_2"]),
+        (["x" * 200 + "1.nii", "x" * 200 + "2.nii"], ["x" * 128, "x" * 128 + "_2"]),
+    ],
+)
+def test_names_are_stems_numbered_where_they_meet(paths: list[str], names: list[str]) -> None:
+    assert name_cases(paths) == [{"image": path, "case": name} for path, name in zip(paths, names, strict=True)]
+
+
+@given(paths=st.lists(st.sampled_from("a.nii A.nii a_2.nii a_2_2.nii A_2.nii b/a.nii a.mha .nii".split()), max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_no_two_cases_share_a_folder_on_any_file_system(paths: list[str]) -> None:
+    items = name_cases(paths)
+    assert [item["image"] for item in items] == paths
+    assert len({item["case"].lower() for item in items}) == len(paths)
+
+
+def test_a_folder_gives_its_volumes_and_a_list_those_it_names(tmp_path: Path) -> None:
+    for name in ("b.nii.gz", "a.nrrd", "sub/b.nii.gz", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    listed = [
+        {"image": str(tmp_path / "a.nrrd"), "case": "a"},
+        {"image": str(tmp_path / "b.nii.gz"), "case": "b"},
+    ]
+    assert list_cases(tmp_path) == list_cases(str(tmp_path)) == listed
+    assert list_cases(tmp_path, ["b.nii.gz", "sub/b.nii.gz"]) == [
+        {"image": str(tmp_path / "b.nii.gz"), "case": "b"},
+        {"image": str(tmp_path / "sub" / "b.nii.gz"), "case": "b_2"},
+    ]
+
+
+def test_an_empty_folder_and_an_empty_list_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no image found in .* \(0 files looked at\)"):
+        list_cases(tmp_path)
+    with pytest.raises(UsageError, match="datalist is empty"):
+        list_cases(tmp_path, [])

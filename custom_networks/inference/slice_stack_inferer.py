@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from .memory import return_freed_memory
 from .precision import autocast_dtype, lay_out
 from .spacing import slice_step
 
@@ -92,6 +93,7 @@ class SliceStackInferer(Inferer):
                 shape = (*part.shape[:-1], volume.shape[-1])
                 answer = torch.empty(shape, dtype=part.dtype, device=self.device or volume.device)
             answer[..., slices] = part.to(answer.device)
+        return_freed_memory()
         if answer is None:
             raise ValueError(f"volume has no slices: shape {tuple(volume.shape)}")
         result: Tensor = convert_to_dst_type(answer, inputs, dtype=answer.dtype, device=answer.device)[0]

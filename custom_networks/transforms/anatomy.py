@@ -15,7 +15,7 @@ from scipy import ndimage
 LIVER, TUMOR = 1, 2
 
 SLICES_AT_ONCE = 32
-VOXELS_AT_ONCE = 2**24
+VOXELS_AT_ONCE = 2**21
 
 Labels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]

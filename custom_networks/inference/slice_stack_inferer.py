@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from .memory import return_freed_memory
-from .precision import autocast_dtype, lay_out
-from .spacing import slice_step
+from custom_networks.inference.memory import return_freed_memory
+from custom_networks.inference.precision import autocast_dtype, lay_out
+from custom_networks.inference.spacing import slice_step
 
 FULL = 255  # a probability of one in compact form
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from monai.inferers import Inferer
 
-from .precision import autocast_dtype, lay_out
+from custom_networks.inference.precision import autocast_dtype, lay_out
 
 
 class StackInferer(Inferer):

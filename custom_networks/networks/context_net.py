@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .blocks import ASPP, ConvNorm, DecoderLevel, EncoderLevel, keep_central
+from custom_networks.networks.blocks import ASPP, ConvNorm, DecoderLevel, EncoderLevel, keep_central
 
 
 class ContextNet25D(nn.Module):

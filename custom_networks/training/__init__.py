@@ -1,14 +1,14 @@
 """What training needs beyond MONAI: case lists, balanced stacks, the loss, averaged weights, evaluation."""
 
-from .case_report import CaseScoresHandler
-from .cases import training_cases, validation_cases
-from .ema import AveragedWeights
-from .evaluation import case_scores
-from .loss import OrganTumorLoss
-from .partial_labels import MarkPartialLabelsd
-from .resume import ResumableState
-from .slice_stacks import RandSliceStacksd
-from .structures import OrganAndTumord
+from custom_networks.training.case_report import CaseScoresHandler
+from custom_networks.training.cases import training_cases, validation_cases
+from custom_networks.training.ema import AveragedWeights
+from custom_networks.training.evaluation import case_scores
+from custom_networks.training.loss import OrganTumorLoss
+from custom_networks.training.partial_labels import MarkPartialLabelsd
+from custom_networks.training.resume import ResumableState
+from custom_networks.training.slice_stacks import RandSliceStacksd
+from custom_networks.training.structures import OrganAndTumord
 
 __all__ = [
     "AveragedWeights",

@@ -18,10 +18,9 @@ from monai.data.utils import affine_to_spacing
 from monai.utils.dist import string_list_all_gather
 
 from custom_networks.errors import InputError
-
-from .evaluation import LabelMap, case_scores
-from .structures import tumor_is_labelled
-from .summary import WITH_TUMOR, Scores, column_statistics, pooled_scores, write_report
+from custom_networks.training.evaluation import LabelMap, case_scores
+from custom_networks.training.structures import tumor_is_labelled
+from custom_networks.training.summary import WITH_TUMOR, Scores, column_statistics, pooled_scores, write_report
 
 logger = logging.getLogger(__name__)
 

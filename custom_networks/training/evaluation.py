@@ -14,9 +14,8 @@ import torch
 from monai.metrics.utils import get_edge_surface_distance
 
 from custom_networks.errors import InputError
+from custom_networks.training.lesions import count_lesions, shared_voxels
 from custom_networks.transforms.anatomy import LIVER, TUMOR, box_around
-
-from .lesions import count_lesions, shared_voxels
 
 LabelMap = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]

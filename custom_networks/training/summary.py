@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .evaluation import DEFINITIONS
+from custom_networks.training.evaluation import DEFINITIONS
 
 Scores = Mapping[str, float]
 STATISTICS = ("n", "mean", "median", "min", "max")

@@ -15,6 +15,8 @@ LOWEST_HU = -1024
 # Each CT of a body holds fat (about -100 HU) and air (-1000 HU); 0..255, 0..1 and offset scales do not.
 FAT_HU = -100
 SHEAR_DEGREES = 0.5
+# Pixels of axial CT are at most about 1.5 mm wide; coarse volumes may be coarse in all directions.
+THICK_MM = 2.5
 
 NO_AFFINE = "has no usable affine"
 
@@ -49,7 +51,8 @@ def check_geometry(shape: tuple[int, int, int], affine: np.ndarray, source: Path
     """Hold an array shape and its (4, 4) RAS affine against what the pipeline needs; give notes back.
 
     Raises:
-        InputError: the affine is not finite or not invertible, or fewer than 5 slices along the patient's z.
+        InputError: the affine is not finite or not invertible, there are fewer than 5 slices along the patient's z, or
+            the slices are not axial.
     """
     _check_affine(affine, source)
     slices = shape[slice_axis_of(affine)]
@@ -58,10 +61,23 @@ def check_geometry(shape: tuple[int, int, int], affine: np.ndarray, source: Path
             f"{source} holds {slices} slice{'s' * (slices != 1)}, at least {MIN_SLICES} are needed: "
             "give the whole series."
         )
+    _check_axial(affine, source)
     shear = shear_degrees(affine)
     if shear <= SHEAR_DEGREES:
         return ()
     return (f"The voxel axes are {shear:.1f} degrees off a right angle (gantry tilt): lengths in mm are approximate.",)
+
+
+def _check_axial(affine: np.ndarray, source: Path) -> None:
+    """Refuse a volume whose thick slices are coronal or sagittal: cut across, they make poor axial ones."""
+    spacing = spacing_of(affine)
+    along = spacing[slice_axis_of(affine)]
+    across = max(spacing)
+    if across > THICK_MM and across > 2 * along:
+        raise InputError(
+            f"{source} holds no axial slices: voxels measure {across:g} mm across the patient and {along:g} mm along "
+            "the patient's z: give the axial series."
+        )
 
 
 def _check_affine(affine: np.ndarray, source: Path) -> None:

@@ -40,6 +40,13 @@ def test_slices_are_counted_along_the_patients_z() -> None:
         check_geometry((1, 9, 9), sagittal, SOURCE)
 
 
+def test_thick_slices_must_be_axial() -> None:
+    check_geometry((9, 9, 9), np.diag([0.8, 0.8, 5.0, 1.0]), SOURCE)
+    check_geometry((9, 9, 9), np.diag([5.0, 5.0, 5.0, 1.0]), SOURCE)
+    with pytest.raises(InputError, match="no axial slices: voxels measure 5 mm across the patient and 0.8 mm along"):
+        check_geometry((9, 9, 9), np.diag([0.8, 5.0, 0.8, 1.0]), SOURCE)
+
+
 def test_an_affine_that_places_no_volume_is_refused() -> None:
     broken = np.eye(4)
     broken[0, 3] = np.nan

@@ -7,6 +7,9 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from custom_networks.training.structures import tumor_is_labelled
+from custom_networks.transforms.anatomy import LIVER, TUMOR
+
 ORGAN = 3  # liver or tumor, not known which
 IGNORED = 4  # not known at all
 
@@ -24,9 +27,9 @@ class MarkPartialLabelsd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
-        if not bool(d.get(self.flag_key, True)):
+        if not tumor_is_labelled(d, self.flag_key):
             for key in self.key_iterator(d):
                 label = d[key]
                 organ, ignored = torch.full_like(label, ORGAN), torch.full_like(label, IGNORED)
-                d[key] = torch.where(label == 1, organ, torch.where(label == 2, ignored, label))
+                d[key] = torch.where(label == LIVER, organ, torch.where(label == TUMOR, ignored, label))
         return d

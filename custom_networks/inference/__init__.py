@@ -1,5 +1,6 @@
 """Slice-stack inference over the network it is handed."""
 
+from custom_networks.inference.memory import keep_freed_memory
 from custom_networks.inference.precision import autocast_dtype, bfloat16_pays, channels_last_pays, lay_out
 from custom_networks.inference.slice_stack_inferer import SliceStackInferer
 from custom_networks.inference.spacing import slice_step
@@ -11,6 +12,7 @@ __all__ = [
     "autocast_dtype",
     "bfloat16_pays",
     "channels_last_pays",
+    "keep_freed_memory",
     "lay_out",
     "slice_step",
 ]

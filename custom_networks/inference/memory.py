@@ -1,15 +1,55 @@
-"""Memory that was freed, but not given back."""
+"""How the C library's allocator treats the large blocks that layers take and free.
+
+glibc asks the system for every block above 32 MB anew and gives it back when it is freed. A feature map of one layer is
+such a block, and filling fresh pages costs more than computing it: half of a training step (docs/performance.md).
+"""
 
 import ctypes
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+LARGE = 2**31 - 1  # the greatest value mallopt takes
+# The greatest values that glibc reaches by itself.
+MMAP_DEFAULT, TRIM_DEFAULT = 32 * 2**20, 64 * 2**20
+
+_kept = False
 
 
-def return_freed_memory() -> None:
-    """Give freed blocks back to the system where the C library keeps them (glibc: all blocks up to 32 MB).
+@lru_cache(maxsize=None)
+def _glibc(name: str) -> Callable[..., int] | None:
+    """A function of glibc's allocator; None on other systems and in other C libraries."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None
 
-    The layers of a slab leave hundreds of MB behind, which post-processing could not use.
+
+def _set_thresholds(mmap: int, trim: int) -> None:
+    mallopt = _glibc("mallopt")
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, mmap)
+        mallopt(M_TRIM_THRESHOLD, trim)
+
+
+def keep_freed_memory() -> None:
+    """Keep freed blocks for the next layer, for the rest of this process: for training, which needs them in each step.
+
+    Changes no result. Does nothing on GPUs, whose allocator does so by itself, and with other C libraries than glibc.
     """
-    if sys.platform.startswith("linux"):
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # not in other C libraries than glibc
-        if trim is not None:
-            trim(0)
+    global _kept
+    _kept = True
+    _set_thresholds(LARGE, LARGE)
+
+
+@contextmanager
+def reuse_freed_memory() -> Iterator[None]:
+    """Keep freed blocks while layers run, then give them back: post-processing needs the memory for itself."""
+    _set_thresholds(LARGE, LARGE)
+    try:
+        yield
+    finally:
+        if not _kept:
+            _set_thresholds(MMAP_DEFAULT, TRIM_DEFAULT)
+            malloc_trim = _glibc("malloc_trim")
+            if malloc_trim is not None:
+                malloc_trim(0)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from custom_networks.inference.memory import return_freed_memory
+from custom_networks.inference.memory import reuse_freed_memory
 from custom_networks.inference.precision import autocast_dtype, lay_out
 from custom_networks.inference.spacing import slice_step
 
@@ -86,14 +86,14 @@ class SliceStackInferer(Inferer):
         step = _shared_step(inputs, self.context_spacing) if isinstance(inputs, MetaTensor) else 1
         slabs = list(_slabs(volume.shape[-1], step, self.slab))
         answer: Tensor | None = None
-        for slices in tqdm(slabs, desc="slabs", disable=not self.progress):
-            logits = self._slab_logits(volume, network, slices, step)
-            part = _compact(logits) if self.compact else logits
-            if answer is None:
-                shape = (*part.shape[:-1], volume.shape[-1])
-                answer = torch.empty(shape, dtype=part.dtype, device=self.device or volume.device)
-            answer[..., slices] = part.to(answer.device)
-        return_freed_memory()
+        with reuse_freed_memory():
+            for slices in tqdm(slabs, desc="slabs", disable=not self.progress):
+                logits = self._slab_logits(volume, network, slices, step)
+                part = _compact(logits) if self.compact else logits
+                if answer is None:
+                    shape = (*part.shape[:-1], volume.shape[-1])
+                    answer = torch.empty(shape, dtype=part.dtype, device=self.device or volume.device)
+                answer[..., slices] = part.to(answer.device)
         if answer is None:
             raise ValueError(f"volume has no slices: shape {tuple(volume.shape)}")
         result: Tensor = convert_to_dst_type(answer, inputs, dtype=answer.dtype, device=answer.device)[0]

@@ -157,15 +157,26 @@ def liver_structures(hu: Array, tissue: Mask) -> tuple[float, Array]:
         Median of the liver in HU, and the (n, m, k) excess of its vessels over the liver's own variation in HU, 0 next
         to the organ's edge, where a smoothed image shows the neighbour.
     """
+    smooth, weight = _smoothed(hu, tissue)
+    level, deviation = _level_and_deviation(smooth[tissue])
+    spread = 2 * deviation
+    excess = smooth - np.clip(smooth, level - spread, level + spread)
+    return level, excess * tissue * np.clip(3 * weight - 2, 0, 1)
+
+
+def _smoothed(hu: Array, tissue: Mask) -> tuple[Array, Array]:
+    """Tissue smoothed in-plane by itself alone, and the weight of tissue around each voxel."""
     inside = tissue.astype(np.float32)
     sigma = (_STRUCTURE, _STRUCTURE, 0)
     weight = gaussian_filter(inside, sigma, truncate=2.5)
-    smooth = gaussian_filter(hu * inside, sigma, truncate=2.5) / np.maximum(weight, 1e-3)
-    sample = smooth[tissue][:: 1 + int(tissue.sum()) // 5000]
+    return gaussian_filter(hu * inside, sigma, truncate=2.5) / np.maximum(weight, 1e-3), weight
+
+
+def _level_and_deviation(values: Array) -> tuple[float, float]:
+    """Median and standard deviation of most values, from some thousands of them; outliers do not count."""
+    sample = values[:: 1 + len(values) // 5000]
     level = float(np.median(sample))
-    spread = 2 * 1.4826 * float(np.median(np.abs(sample - level)))
-    excess = smooth - np.clip(smooth, level - spread, level + spread)
-    return level, excess * inside * np.clip(3 * weight - 2, 0, 1)
+    return level, 1.4826 * float(np.median(np.abs(sample - level)))
 
 
 def pushed_aside(structures: Array, depth: Array, centre: tuple[float, float], mass_effect: float) -> Array:
@@ -193,7 +204,7 @@ def pushed_aside(structures: Array, depth: Array, centre: tuple[float, float], m
 def lesion_in_box(
     random: np.random.RandomState, hu: Array, tissue: Mask, axes: Axes, lesion: Lesion, thickness: float
 ) -> tuple[Array, Mask]:
-    """Change that a lesion makes to a box of the image, and its voxels; both keep to `tissue`.
+    """Change that a lesion makes to a box of the image, in `tissue` alone, and the voxels that are lesion by its shape.
 
     Args:
         random: source of shape and texture.
@@ -204,14 +215,14 @@ def lesion_in_box(
         thickness: of a slice, in mm.
 
     Returns:
-        (n, m, k) change in HU, and (n, m, k) voxels that are at least half lesion.
+        (n, m, k) change in HU, and (n, m, k) voxels that are at least half lesion, be they tissue or not.
     """
     depth, share = lesion_on_slices(random, axes, lesion, thickness)
     liver, structures = liver_structures(hu, tissue)
     centre = tuple(float(np.interp(0, axis, np.arange(len(axis)))) for axis in axes[:2])
     moved = pushed_aside(structures, depth, (centre[0], centre[1]), lesion.mass_effect)
     change = (1 - share) * moved - structures + lesion_offset(random, axes, depth, share, lesion, liver)
-    return change * tissue, (share >= 0.5) & tissue
+    return change * tissue, share >= 0.5
 
 
 def stands_out(change: Array, inside: Mask, hu: Array, tissue: Mask) -> bool:
@@ -219,7 +230,7 @@ def stands_out(change: Array, inside: Mask, hu: Array, tissue: Mask) -> bool:
 
     Args:
         change: (n, m, k) change that the lesion makes, in HU.
-        inside: (n, m, k) voxels of the lesion.
+        inside: (n, m, k) voxels of the lesion, all of them tissue.
         hu: (n, m, k) box of the image before, in HU.
         tissue: (n, m, k) liver without lesions, not empty.
     """
@@ -227,7 +238,9 @@ def stands_out(change: Array, inside: Mask, hu: Array, tissue: Mask) -> bool:
     largest = int(areas.argmax())
     if not areas[largest]:
         return False
-    liver = hu[tissue][:: 1 + int(tissue.sum()) // 5000]
-    noise = 1.4826 * float(np.median(np.abs(liver - np.median(liver))))
+    section = (..., slice(largest, largest + 1))
+    smooth, _ = _smoothed(hu[section], tissue[section])
+    # White noise falls by this factor in the smoothing, coarse noise by less: it hides more than its pixels tell.
+    noise = 2 * np.sqrt(np.pi) * _STRUCTURE * _level_and_deviation(smooth[tissue[section]])[1]
     contrast = abs(float(change[..., largest][inside[..., largest]].mean()))
-    return contrast * float(np.sqrt(areas[largest])) >= ROSE * noise
+    return bool(contrast * np.sqrt(areas[largest]) >= ROSE * noise)

@@ -11,10 +11,11 @@ from monai.transforms import MapTransform, Randomizable
 
 from custom_networks.errors import UsageError
 from custom_networks.training.lesion_synthesis import REACH, Array, Axes, Lesion, Mask, lesion_in_box, stands_out
-from custom_networks.training.partial_labels import ORGAN
+from custom_networks.training.partial_labels import IGNORED, ORGAN
 from custom_networks.transforms.anatomy import LIVER, TUMOR
 
-_TRIES = 10  # places tried for a centre before a lesion is left out
+_PLACES_TRIED = 20  # for a centre, before a lesion is left out
+_LESIONS_TRIED = 3  # drawn, where one meets a tumor or cannot be seen, before one less is good enough
 _VESSEL = 20.0  # HU: a place that differs more from the liver's median is a vessel, or no liver
 _SAMPLE = 2000  # voxels that the liver's median is taken from
 
@@ -23,8 +24,8 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
     """Draw lesions into the liver of a stack and label them tumor, after Hu et al. (CVPR 2023).
 
     A lesion has one shape in mm over all slices, keeps the noise of the scan, and changes and labels only voxels that
-    are labelled liver or organ; it may touch the organ's edge and other lesions. One that the noise would hide is left
-    out. A stack without liver stays as it is.
+    are labelled liver or organ; it may touch the organ's edge, but lies on no other lesion. One that the noise would
+    hide is left out. A stack without liver stays as it is.
     Comes after `RandSliceStacksd`, whose items hold the distance and the thickness of their slices.
 
     Args:
@@ -38,7 +39,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         radii: bounds of the size classes, mm; within a class the logarithm of the radius is even.
         size_weights: one weight a size class.
         contrast: least and greatest difference to the liver around, HU.
-        bright_prob: share of lesions brighter than the liver, by half of the contrast.
+        bright_prob: share of lesions brighter than the liver, by 0.7 of the contrast.
         texture: range of the standard deviation of the texture, HU.
         grain: range of the texture's grain, mm.
         softness: range of the width of the edge, mm; at most the radius is used.
@@ -113,30 +114,36 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         thickness = float(d.get(self.thickness_key, distance))
         heights = _slice_heights(image[0].numpy(), distance)
         for _ in range(self.R.randint(self.lesions[0], self.lesions[1] + 1)):
-            self._implant(image[0].numpy(), label[0].numpy(), heights, thickness)
+            for _ in range(_LESIONS_TRIED):
+                if self._implant(image[0].numpy(), label[0].numpy(), heights, thickness):
+                    break
         d[key], d[self.label_key] = image, label
         return d
 
-    def _implant(self, image: Array, label: npt.NDArray[Any], heights: Array, thickness: float) -> None:
-        """Draw one lesion into image and label, in place, or none if no place is fit for it or nobody would see it."""
+    def _implant(self, image: Array, label: npt.NDArray[Any], heights: Array, thickness: float) -> bool:
+        """Draw one lesion into image and label, in place, if it finds a place, away from others, and can be seen."""
         lesion = self.draw_lesion()
         voxel = self._site(image, label, heights, lesion.radius)
         if voxel is None:
-            return
+            return False
         box, axes = self._box(voxel, image.shape, heights, lesion)
         low, high = self.window
-        hu = image[box] * (high - low) + low
-        liver = _liver(label[box])
+        hu, liver = image[box] * (high - low) + low, _liver(label[box])
         change, inside = lesion_in_box(self.R, hu, liver, axes, lesion, thickness)
-        if stands_out(change, inside, hu, liver):
-            image[box] = np.clip(image[box] + change / (high - low), 0, 1)
-            label[box][inside] = TUMOR
+        # Labels are generous: within another's label, a ring of its healthy margin would stay and shine.
+        if np.isin(label[box][inside], (TUMOR, IGNORED)).any():
+            return False
+        if not stands_out(change, inside & liver, hu, liver):
+            return False
+        image[box] = np.clip(image[box] + change / (high - low), 0, 1)
+        label[box][inside & liver] = TUMOR
+        return True
 
     def draw_lesion(self) -> Lesion:
         """A lesion of the sizes and kinds that were asked for."""
         size = self.R.choice(len(self.size_weights), p=self.size_weights)
         radius = float(np.exp(self.R.uniform(*np.log(self.radii[size : size + 2]))))
-        contrast = self.R.uniform(*self.contrast) * (-0.5 if self.R.rand() < self.bright_prob else 1.0)
+        contrast = self.R.uniform(*self.contrast) * (-0.7 if self.R.rand() < self.bright_prob else 1.0)
         rim, core, calcified = self.R.rand(3) < (self.rim_prob, self.core_prob, self.calcified_prob)
         parted = radius >= 5.0
         return Lesion(
@@ -154,8 +161,8 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
     def _site(
         self, image: Array, label: npt.NDArray[Any], heights: Array, radius: float
     ) -> tuple[int, int, int] | None:
-        """A liver voxel off the vessels, from where the lesion reaches those to be segmented; None where none is."""
-        low, high = (heights[self.halo] - 0.7 * radius, heights[-1 - self.halo] + 0.7 * radius)
+        """A voxel with liver around and no vessel, whence a lesion reaches the slices to segment; None if none is."""
+        low, high = heights[self.halo] - 0.7 * radius, heights[-1 - self.halo] + 0.7 * radius
         first, last = np.searchsorted(heights, low), np.searchsorted(heights, high, side="right")
         liver = _liver(label[..., first:last])
         places = np.flatnonzero(liver)
@@ -165,10 +172,11 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         sample = np.unravel_index(places[self.R.randint(len(places), size=_SAMPLE)], liver.shape)
         median = np.median(values[sample])
         tolerance = _VESSEL / (self.window[1] - self.window[0])
-        for place in places[self.R.randint(len(places), size=_TRIES)]:
+        for place in places[self.R.randint(len(places), size=_PLACES_TRIED)]:
             i, j, k = (int(n) for n in np.unravel_index(place, liver.shape))
             around = (slice(max(i - 2, 0), i + 3), slice(max(j - 2, 0), j + 3), k)
-            if abs(values[around][liver[around]].mean() - median) <= tolerance:
+            off_vessels = abs(values[around][liver[around]].mean() - median) <= tolerance
+            if off_vessels and _holds(liver[..., k], i, j, round(0.6 * radius / self.spacing)):
                 return i, j, int(first) + k
         return None
 
@@ -196,6 +204,13 @@ def _pair(values: Sequence[float]) -> tuple[float, float]:
 def _liver(label: npt.NDArray[Any]) -> Mask:
     """Voxels that are liver or organ, but no known tumor."""
     return (label == LIVER) | (label == ORGAN)
+
+
+def _holds(liver: Mask, i: int, j: int, reach: int) -> bool:
+    """Whether liver goes on for `reach` pixels in three of four directions: at the edge, but no mere sliver."""
+    places = ((i - reach, j), (i + reach, j), (i, j - reach), (i, j + reach))
+    within = [0 <= a < liver.shape[0] and 0 <= b < liver.shape[1] and bool(liver[a, b]) for a, b in places]
+    return sum(within) >= 3
 
 
 def _slice_heights(image: Array, distance: float) -> Array:

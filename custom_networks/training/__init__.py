@@ -9,6 +9,7 @@ from custom_networks.training.partial_labels import MarkPartialLabelsd
 from custom_networks.training.resume import ResumableState
 from custom_networks.training.slice_stacks import RandSliceStacksd
 from custom_networks.training.structures import OrganAndTumord
+from custom_networks.training.synthetic_lesions import RandSyntheticLesionsd
 
 __all__ = [
     "AveragedWeights",
@@ -17,6 +18,7 @@ __all__ = [
     "OrganAndTumord",
     "OrganTumorLoss",
     "RandSliceStacksd",
+    "RandSyntheticLesionsd",
     "ResumableState",
     "case_scores",
     "training_cases",

@@ -19,7 +19,8 @@ class RandSliceStacksd(Randomizable, MapTransform):
 
     The class of a centre is drawn by `ratios` among the classes that the case has, then one of its voxels. The stack
     takes every `k`-th slice, as inference does, or another `k` that keeps the slice distance within `distances`; ends
-    are repeated as the network's forward does. In-plane the crop lies anywhere around the centre, zero padded.
+    are repeated as the network's forward does. In-plane the crop lies anywhere around the centre, zero padded. Each
+    stack also holds `slice_distance`, the distance of its slices, and `slice_thickness`, that of the volume's, in mm.
 
     Args:
         keys: tensors `(C, H, W, D)` of one shape; MetaTensors, the first of which gives the slice spacing.
@@ -60,9 +61,10 @@ class RandSliceStacksd(Randomizable, MapTransform):
         self._check_grids(data, volume)
         centre = self._centre(data[self.indices_key], volume.shape[1:])
         spacing = float(volume.pixdim[-1]) if isinstance(volume, MetaTensor) else 3.0
-        slices = self._slices(centre[2], spacing, volume.shape[3])
+        step, slices = self._slices(centre[2], spacing, volume.shape[3])
         corner = [self._corner(centre[axis], self.size[axis]) for axis in (0, 1)]
         d = {key: value for key, value in data.items() if key != self.indices_key}
+        d |= {"slice_distance": step * spacing, "slice_thickness": spacing}
         for key in self.key_iterator(d):
             d[key] = self._crop(torch.as_tensor(data[key]).as_subclass(torch.Tensor), corner, slices)
         return d
@@ -85,14 +87,14 @@ class RandSliceStacksd(Randomizable, MapTransform):
         of_class = indices[self.R.choice(len(weights), p=weights / weights.sum())]
         return tuple(int(i) for i in np.unravel_index(int(of_class[self.R.randint(len(of_class))]), tuple(shape)))
 
-    def _slices(self, centre: int, spacing: float, depth: int) -> list[int]:
-        """Slice numbers of a stack in which `centre` is one of those to be segmented; ends repeat."""
+    def _slices(self, centre: int, spacing: float, depth: int) -> tuple[int, list[int]]:
+        """Step and slice numbers of a stack in which `centre` is one of those to be segmented; ends repeat."""
         low, high = self.distances
         steps = {k for k in range(1, 1 + int(high / spacing)) if k * spacing >= low} | {slice_step(spacing)}
         step = sorted(steps)[self.R.randint(len(steps))]
         first = centre - step * (self.depth // 2 - self.slices // 2 + int(self.R.randint(self.slices)))
         last = (depth - 1 - centre) // step * step + centre
-        return [min(max(first + step * i, centre % step), last) for i in range(self.depth)]
+        return step, [min(max(first + step * i, centre % step), last) for i in range(self.depth)]
 
     def _corner(self, centre: int, size: int) -> int:
         """Corner of a window that holds `centre` in its middle half."""

@@ -73,6 +73,13 @@ def test_stack_takes_every_kth_slice_for_each_k_within_2_to_6_mm(spacing: float,
     assert {int(k) for within in distances for k in within} == steps
 
 
+@pytest.mark.parametrize("spacing", [0.7, 1.6, 5.0])
+def test_stack_says_how_far_apart_its_slices_lie_and_how_thick_they_are(spacing: float) -> None:
+    for stack in sampler(num_samples=20)(case((1, 1, 60), spacing, [(0, 0, 30)])):
+        assert stack["slice_distance"] == pytest.approx(spacing * np.diff(slice_numbers(stack))[0])
+        assert stack["slice_thickness"] == pytest.approx(spacing)
+
+
 def test_step_of_inference_is_always_among_them() -> None:
     data = case((1, 1, 60), 3.0, [(0, 0, 30)])
     stacks = sampler(num_samples=40, distances=(6.0, 9.0))(data)
@@ -224,7 +231,8 @@ def test_num_samples_gives_as_many_different_stacks_and_keeps_the_rest_of_the_ca
     stacks = sampler(num_samples=6)(data)
     assert len(stacks) == 6
     assert len({int(stack["label"][0, 0, 0, 2]) for stack in stacks}) > 3
-    assert all(set(stack) == {"image", "label", "tumor_labelled"} for stack in stacks)
+    added = {"slice_distance", "slice_thickness"}
+    assert all(set(stack) == {"image", "label", "tumor_labelled"} | added for stack in stacks)
     assert set(data) == {"image", "label", "voxels", "tumor_labelled"}
 
 

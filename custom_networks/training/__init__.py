@@ -1,7 +1,15 @@
 """What training needs beyond MONAI: case lists, balanced stacks, the loss, averaged weights, evaluation."""
 
+from custom_networks.training.appearance import (
+    RandCTNoised,
+    RandNarrowWindowd,
+    RandOrganShiftd,
+    RandSharpnessd,
+    RandThickSlicesd,
+)
 from custom_networks.training.case_report import CaseScoresHandler
 from custom_networks.training.cases import training_cases, validation_cases
+from custom_networks.training.deform import RandInPlaneDeformd
 from custom_networks.training.ema import AveragedWeights
 from custom_networks.training.evaluation import case_scores
 from custom_networks.training.loss import OrganTumorLoss
@@ -17,8 +25,14 @@ __all__ = [
     "MarkPartialLabelsd",
     "OrganAndTumord",
     "OrganTumorLoss",
+    "RandCTNoised",
+    "RandInPlaneDeformd",
+    "RandNarrowWindowd",
+    "RandOrganShiftd",
+    "RandSharpnessd",
     "RandSliceStacksd",
     "RandSyntheticLesionsd",
+    "RandThickSlicesd",
     "ResumableState",
     "case_scores",
     "training_cases",

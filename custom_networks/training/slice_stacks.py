@@ -19,8 +19,9 @@ class RandSliceStacksd(Randomizable, MapTransform):
 
     The class of a centre is drawn by `ratios` among the classes that the case has, then one of its voxels. The stack
     takes every `k`-th slice, as inference does, or another `k` that keeps the slice distance within `distances`; ends
-    are repeated as the network's forward does. In-plane the crop lies anywhere around the centre, zero padded. Each
-    stack also holds `slice_distance`, the distance of its slices, and `slice_thickness`, that of the volume's, in mm.
+    are repeated as the network's forward does. In-plane the crop lies anywhere around the centre, but mostly within the
+    volume, zero padded. Each stack also holds `slice_distance`, the distance of its slices, and `slice_thickness`, that
+    of the volume's, in mm.
 
     Args:
         keys: tensors `(C, H, W, D)` of one shape; MetaTensors, the first of which gives the slice spacing.
@@ -62,7 +63,7 @@ class RandSliceStacksd(Randomizable, MapTransform):
         centre = self._centre(data[self.indices_key], volume.shape[1:])
         spacing = float(volume.pixdim[-1]) if isinstance(volume, MetaTensor) else 3.0
         step, slices = self._slices(centre[2], spacing, volume.shape[3])
-        corner = [self._corner(centre[axis], self.size[axis]) for axis in (0, 1)]
+        corner = [self._corner(centre[axis], self.size[axis], volume.shape[axis + 1]) for axis in (0, 1)]
         d = {key: value for key, value in data.items() if key != self.indices_key}
         d |= {"slice_distance": step * spacing, "slice_thickness": spacing}
         for key in self.key_iterator(d):
@@ -96,9 +97,13 @@ class RandSliceStacksd(Randomizable, MapTransform):
         last = (depth - 1 - centre) // step * step + centre
         return step, [min(max(first + step * i, centre % step), last) for i in range(self.depth)]
 
-    def _corner(self, centre: int, size: int) -> int:
-        """Corner of a window that holds `centre` in its middle half."""
-        return centre - size // 2 + int(self.R.randint(-(size // 4), size // 4 + 1))
+    def _corner(self, centre: int, size: int, extent: int) -> int:
+        """Corner of a window with `centre` in its middle half, moved back where it would hold much outside the volume.
+
+        An eighth of it may lie outside: about what a crop after rotation and scaling takes off.
+        """
+        corner = centre - size // 2 + int(self.R.randint(-(size // 4), size // 4 + 1))
+        return max(min(0, extent - size) - size // 8, min(corner, max(0, extent - size) + size // 8))
 
     def _crop(self, volume: torch.Tensor, corner: Sequence[int], slices: Sequence[int]) -> torch.Tensor:
         stack = volume[..., slices]

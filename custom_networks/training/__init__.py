@@ -3,7 +3,9 @@
 from custom_networks.training.case_report import CaseScoresHandler
 from custom_networks.training.cases import training_cases, validation_cases
 from custom_networks.training.ema import AveragedWeights
+from custom_networks.training.estimate import TrainingPace, announce_cache
 from custom_networks.training.evaluation import case_scores
+from custom_networks.training.label_grid import LabelOnImaged
 from custom_networks.training.loss import OrganTumorLoss
 from custom_networks.training.partial_labels import MarkPartialLabelsd
 from custom_networks.training.resume import ResumableState
@@ -13,11 +15,14 @@ from custom_networks.training.structures import OrganAndTumord
 __all__ = [
     "AveragedWeights",
     "CaseScoresHandler",
+    "LabelOnImaged",
     "MarkPartialLabelsd",
     "OrganAndTumord",
     "OrganTumorLoss",
     "RandSliceStacksd",
     "ResumableState",
+    "TrainingPace",
+    "announce_cache",
     "case_scores",
     "training_cases",
     "validation_cases",

@@ -114,7 +114,7 @@ def _placed(label: MetaTensor, affine: np.ndarray) -> MetaTensor:
 
 
 def _lies_left(label: MetaTensor) -> bool:
-    """Whether the centre of all that is labelled in (1, i, j, k) lies left (RAS: smaller x is right) of the middle."""
+    """Whether the centre of all that is labelled in (1, i, j, k) lies left (RAS: x grows to the right) of the middle."""
     labelled = label.as_tensor()[0] > 0
     if not labelled.any():
         return False
@@ -122,4 +122,4 @@ def _lies_left(label: MetaTensor) -> bool:
     for axis, size in enumerate(labelled.shape):
         profile = labelled.sum(dim=[other for other in range(3) if other != axis]).double()
         offset.append(float((profile * torch.arange(size)).sum() / profile.sum()) - (size - 1) / 2)
-    return bool(np.asarray(label.affine)[0, :3] @ offset > 0)
+    return bool(np.asarray(label.affine)[0, :3] @ offset < 0)

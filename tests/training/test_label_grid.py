@@ -16,8 +16,9 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, 
 
 from custom_networks.errors import BundleError, InputError
 from custom_networks.io import LoadVolumed
+from custom_networks.phantom import make_phantom
 from custom_networks.training import LabelOnImaged
-from custom_networks.training.label_grid import _corner_distance_mm
+from custom_networks.training.label_grid import _corner_distance_mm, _lies_left
 from custom_networks.transforms import ResampleInPlaned
 
 SHAPE = (12, 10, 8)
@@ -27,9 +28,9 @@ Files = dict[str, Any]
 
 
 def liver_on_the_right(affine: np.ndarray) -> np.ndarray:
-    """A block of three slices whose centre has a smaller x (RAS) than the middle of the volume."""
+    """A block of three slices whose centre has a greater x (RAS: to the right) than the middle of the volume."""
     label = np.zeros(SHAPE, np.uint8)
-    side = slice(7, 11) if affine[0, 0] < 0 else slice(1, 5)
+    side = slice(1, 5) if affine[0, 0] < 0 else slice(7, 11)
     label[side, 2:5, 3:6] = 1
     label[side.start, 2, 3] = 2
     return label
@@ -121,6 +122,17 @@ def test_grid_is_the_same_however_its_axes_are_stored(codes: list[str], ends: tu
 def test_liver_on_the_left_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     load()(write(tmp_path, LPS, LPS, label=liver_on_the_right(RAS)))
     assert [r.levelno for r in caplog.records] == [logging.WARNING] and "check that nothing is mirrored" in caplog.text
+
+
+def test_livers_of_real_patients_and_of_phantoms_lie_on_the_right(shared_data: Path) -> None:
+    maps = [shared_data / "ct" / f"{name}_label.nii.gz" for name in ("train/lits001", "dev/lits050", "train/ircad19")]
+    labels = [
+        EnsureChannelFirstd("label", channel_dim="no_channel")(LoadVolumed("label", kind="label")({"label": path}))
+        for path in maps
+    ]
+    assert not any(_lies_left(item["label"]) for item in labels)
+    phantom = make_phantom(1, shape=(64, 56, 20), spacing=(1.3, 1.3, 3.0))
+    assert not _lies_left(MetaTensor(np.asarray(phantom.label)[None].copy(), affine=phantom.affine))
 
 
 def test_empty_label_map_passes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -114,7 +114,7 @@ def _placed(label: MetaTensor, affine: np.ndarray) -> MetaTensor:
 
 
 def _lies_left(label: MetaTensor) -> bool:
-    """Whether the centre of all that is labelled in (1, i, j, k) lies left (RAS: x grows to the right) of the middle."""
+    """Whether the centre of what is labelled in (1, i, j, k) lies left of the middle (RAS: x grows to the right)."""
     labelled = label.as_tensor()[0] > 0
     if not labelled.any():
         return False

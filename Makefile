@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INPUT ?=
 OUTPUT ?= out/$(if $(INPUT),results,phantom)
-DATASET ?=
+DATA ?=
+RUN ?= out/train
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -45,9 +46,18 @@ format: $(VENV)/.installed  ## let black and isort format the code
 	$(BIN)/black --line-length 120 --quiet custom_networks tests
 	$(BIN)/isort --quiet custom_networks tests
 
-train: $(VENV)/.installed  ## train on DATASET=... (MSD layout) with the bundle's train.json; more ids in ARGS=
-	$(BIN)/python -m monai.bundle run --config_file bundle/configs/train.json --bundle_root bundle \
-		--dataset_dir "$(DATASET)" --ckpt_dir out/train/models --output_dir out/train/log --resume True $(ARGS)
+TRAIN := bundle/configs/train.json
+# One process a GPU where there are several. Run again, it goes on where it stood.
+train: $(VENV)/.installed  ## train on DATA=... (MSD Task03_Liver, LiTS or your own) into RUN=...; more ids in ARGS=
+	$(if $(DATA),,$(error DATA is empty: make train DATA=/path/Task03_Liver))
+	@gpus=$$($(BIN)/python -c "import torch; print(torch.cuda.device_count())") || exit 1; \
+	start=; config=$(TRAIN); \
+	if [ "$$gpus" -gt 1 ]; then \
+		start="-m torch.distributed.run --standalone --nproc_per_node=$$gpus"; \
+		config="['$(TRAIN)','$(dir $(TRAIN))multi_gpu_train.json']"; \
+	fi; \
+	set -x; exec $(BIN)/python $$start -m monai.bundle run --config_file "$$config" --bundle_root bundle \
+		--dataset_dir "$(DATA)" --ckpt_dir "$(RUN)/models" --output_dir "$(RUN)/log" --resume True $(ARGS)
 
 bench: $(VENV)/.installed  ## parameters, GFLOP and times of the network against its peers (quiet machine, please)
 	$(BIN)/python tests/benchmarks/network_cost.py --time

@@ -11,7 +11,9 @@ from custom_networks.training.case_report import CaseScoresHandler
 from custom_networks.training.cases import training_cases, validation_cases
 from custom_networks.training.deform import RandInPlaneDeformd
 from custom_networks.training.ema import AveragedWeights
+from custom_networks.training.estimate import TrainingPace, announce_cache
 from custom_networks.training.evaluation import case_scores
+from custom_networks.training.label_grid import LabelOnImaged
 from custom_networks.training.loss import OrganTumorLoss
 from custom_networks.training.partial_labels import MarkPartialLabelsd
 from custom_networks.training.resume import ResumableState
@@ -22,6 +24,7 @@ from custom_networks.training.synthetic_lesions import RandSyntheticLesionsd
 __all__ = [
     "AveragedWeights",
     "CaseScoresHandler",
+    "LabelOnImaged",
     "MarkPartialLabelsd",
     "OrganAndTumord",
     "OrganTumorLoss",
@@ -34,6 +37,8 @@ __all__ = [
     "RandSyntheticLesionsd",
     "RandThickSlicesd",
     "ResumableState",
+    "TrainingPace",
+    "announce_cache",
     "case_scores",
     "training_cases",
     "validation_cases",

@@ -1,19 +1,44 @@
-"""Which cases train and which validate, from a data list in MSD form; splits are by patient."""
+"""Which cases train and which validate, from a data list in MSD form or LiTS's file names; splits are by patient."""
 
 import json
+import logging
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from custom_networks.errors import InputError
+from custom_networks.training.lits import geometry_is_lost, known_patient, lits_cases
+
+logger = logging.getLogger(__name__)
 
 Case = dict[str, Any]
 ALL = "all"
 
 
-def _read(datalist: str) -> dict[str, Any]:
+@cache
+def _say(level: int, text: str) -> None:
+    """Log once a process: the list is read for training and again for validation."""
+    logger.log(level, text)
+
+
+def _listed(datalist: str, dataset_dir: str) -> dict[str, Any]:
+    """The data list, or without one the cases of LiTS that lie in the folder."""
     path = Path(datalist)
-    if not path.is_file():
-        raise InputError(f"No data list at {path}: give --dataset_dir a folder in MSD layout, or --datalist a JSON.")
+    if path.is_file():
+        return _read(path)
+    found, alone = lits_cases(dataset_dir) if path == Path(dataset_dir) / "dataset.json" else ([], [])
+    if not found:
+        raise InputError(
+            f"No data list at {path}: give --dataset_dir a folder in MSD layout or with LiTS's volume-N.nii and "
+            "segmentation-N.nii, or --datalist a JSON."
+        )
+    _say(logging.INFO, f"{dataset_dir} has no dataset.json: {len(found)} cases were found by LiTS's file names")
+    if alone:
+        _say(logging.WARNING, f"Left out of {dataset_dir}, without a segmentation: {', '.join(alone)}")
+    return {"training": found}
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         listed = dict(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
@@ -40,6 +65,24 @@ def _cases(items: list[Case], datalist: str, dataset_dir: str, purpose: str) -> 
     return [_case(item, Path(dataset_dir)) for item in items]
 
 
+def _usable(items: list[Case], dataset_dir: str) -> list[Case]:
+    """The cases whose geometry is known, with the patients of LiTS as groups where the list names none."""
+    lost = [item["image"] for item in items if geometry_is_lost(Path(dataset_dir) / item["image"])]
+    if lost:
+        _say(
+            logging.WARNING,
+            f"Left out of {dataset_dir}, for LiTS gives them 1 x 1 x 1 mm in place of their spacing (MSD Task03_Liver "
+            f"has it): {', '.join(Path(image).name for image in lost)}",
+        )
+    usable = [item for item in items if item["image"] not in lost]
+    patients = [None if "group" in item else known_patient(item["image"]) for item in usable]
+    if any(patients):
+        count, names = len(patients) - patients.count(None), ", ".join(sorted({name for name in patients if name}))
+        _say(logging.INFO, f"{count} cases of {dataset_dir} are repeated scans of patients {names}: never split")
+    grouped = zip(usable, patients, strict=True)
+    return [item if patient is None else {**item, "group": patient} for item, patient in grouped]
+
+
 def _folds(items: list[Case], folds: int) -> list[list[Case]]:
     """Deal patients, the largest group first, to the fold that holds the fewest cases so far."""
     patients: dict[str, list[Case]] = {}
@@ -51,11 +94,11 @@ def _folds(items: list[Case], folds: int) -> list[list[Case]]:
     return dealt
 
 
-def _split(datalist: str, fold: int | str | None, folds: int) -> tuple[list[Case], list[Case]]:
-    listed = _read(datalist)
-    items = listed["training"]
+def _split(datalist: str, dataset_dir: str, fold: int | str | None, folds: int) -> tuple[list[Case], list[Case]]:
+    listed = _listed(datalist, dataset_dir)
+    items = _usable(listed["training"], dataset_dir)
     if fold in (None, ALL):
-        return items, listed.get("dev", listed.get("validation", []))
+        return items, _usable(listed.get("dev", listed.get("validation", [])), dataset_dir)
     if not isinstance(fold, int) or not 0 <= fold < folds:
         raise InputError(f"fold must be from 0 to {folds - 1} or {ALL!r}, got {fold!r}")
     dealt = _folds(items, folds)
@@ -65,9 +108,15 @@ def _split(datalist: str, fold: int | str | None, folds: int) -> tuple[list[Case
 def training_cases(datalist: str, dataset_dir: str, fold: int | str | None = 0, folds: int = 5) -> list[Case]:
     """Cases to train on: all but those of `fold`; with no fold, all of the list's "training".
 
+    Items without a "group" whose images bear LiTS's or MSD's names (volume-N.nii, liver_N.nii.gz: the same scans) get
+    the known patients with several scans as groups: 0 and 1, 6 to 10, 14 and 15. Of these names, 28 to 47 are left out
+    where their affine is LiTS's placeholder of 1 x 1 x 1 mm. Both are logged.
+
     Args:
         datalist: JSON file in MSD form: "training" (and perhaps "dev" or "validation") lists items with "image" and
-            "label", relative to `dataset_dir`, and optionally "group" (patient) and "tumor_labelled".
+            "label", relative to `dataset_dir`, and optionally "group" (patient) and "tumor_labelled". Where it is
+            `dataset_dir`/dataset.json and not there, the pairs volume-N.nii(.gz) and segmentation-N.nii(.gz) are
+            taken that lie in `dataset_dir` or below it, as LiTS is downloaded.
         dataset_dir: folder the paths are relative to.
         fold: index of the fold held out; "all" (or null) trains on all and validates on the list's "dev" or
             "validation". (`monai.bundle run` drops an override of None, hence the word.)
@@ -76,9 +125,9 @@ def training_cases(datalist: str, dataset_dir: str, fold: int | str | None = 0, 
     Raises:
         InputError: if the list is missing, the fold is none of them, or there is no such case.
     """
-    return _cases(_split(datalist, fold, folds)[0], datalist, dataset_dir, "train on")
+    return _cases(_split(datalist, dataset_dir, fold, folds)[0], datalist, dataset_dir, "train on")
 
 
 def validation_cases(datalist: str, dataset_dir: str, fold: int | str | None = 0, folds: int = 5) -> list[Case]:
     """Cases held out: those of `fold`; with no fold, the list's "dev" or "validation". See `training_cases`."""
-    return _cases(_split(datalist, fold, folds)[1], datalist, dataset_dir, "validate on")
+    return _cases(_split(datalist, dataset_dir, fold, folds)[1], datalist, dataset_dir, "validate on")

@@ -1,11 +1,15 @@
 """Which cases train and which validate: by patient, each validated once, the same at every start."""
 
 import json
+import logging
 import random
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -126,6 +130,70 @@ def test_fold_out_of_range_is_an_input_error(tmp_path: Path, fold: int) -> None:
     for cases in (training_cases, validation_cases):
         with pytest.raises(InputError, match=f"fold must be from 0 to 4 or 'all', got {fold}"):
             cases(datalist, "/data", fold)
+
+
+def as_downloaded(folder: Path, layout: str, numbers: range) -> None:
+    """Small files of MSD Task03_Liver or LiTS under the names that their downloads have."""
+    folder.mkdir(exist_ok=True)
+    batches = {"lits": "", "lits in batches": "Training Batch 2/" if 28 in numbers else "Training Batch 1/"}
+    listed: list[Item] = []
+    for n in numbers:
+        names = {"image": f"./imagesTr/liver_{n}.nii.gz", "label": f"./labelsTr/liver_{n}.nii.gz"}
+        if layout in batches:
+            names = {
+                key: f"{batches[layout]}{kind}-{n}.nii"
+                for key, kind in (("image", "volume"), ("label", "segmentation"))
+            }
+        listed.append(names)
+        for name in names.values():
+            (folder / name).parent.mkdir(exist_ok=True)
+            spacing = [1.0, 1, 1, 1] if layout in batches and 28 <= n <= 47 else [0.7, 0.7, 2.5, 1]
+            nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.diag(spacing)), folder / name)
+            (folder / name).with_name(f"._{Path(name).name}").write_bytes(b"macOS")
+    if layout == "msd":
+        (folder / "._dataset.json").write_bytes(b"macOS")
+        test = [f"./imagesTs/liver_{n}.nii.gz" for n in range(131, 134)]
+        (folder / "dataset.json").write_text(json.dumps({"name": "Liver", "training": listed, "test": test}))
+
+
+@pytest.mark.parametrize("layout", ["msd", "lits", "lits in batches"])
+def test_a_download_is_trained_on_as_it_is_and_no_patient_is_split(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, layout: str
+) -> None:
+    folder = tmp_path / "data"
+    as_downloaded(folder, layout, range(0, 17))
+    as_downloaded(
+        folder / "more" if layout != "msd" else folder, layout, range(0, 17) if layout == "msd" else range(28, 30)
+    )
+    datalist = str(folder / "dataset.json")
+    with caplog.at_level(logging.INFO):
+        folds = [validation_cases(datalist, str(folder), fold, 3) for fold in range(3)]
+        assert len(training_cases(datalist, str(folder), 0, 3)) == 17 - len(folds[0])
+    numbers = [{int(re.findall(r"\d+", Path(case["image"]).name)[0]) for case in fold} for fold in folds]
+    assert sorted(n for fold in numbers for n in fold) == list(range(17))
+    for patient in ({0, 1}, {6, 7, 8, 9, 10}, {14, 15}):
+        assert sum(bool(patient & fold) for fold in numbers) == 1
+    assert all(Path(case[key]).is_file() for fold in folds for case in fold for key in ("image", "label"))
+    assert (
+        caplog.text.count("9 cases of") == 1 and "patients lits-0-1, lits-14-15, lits-6-10: never split" in caplog.text
+    )
+    left_out = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    if layout == "msd":
+        assert left_out == []
+    else:
+        assert len(left_out) == 1 and left_out[0].endswith("volume-28.nii, volume-29.nii")
+
+
+def test_groups_of_the_list_go_before_those_known_by_number(tmp_path: Path) -> None:
+    listed = [item("liver_0", "a"), item("liver_1", "b"), item("liver_6"), item("liver_7")]
+    validated = [names(validation_cases(write(tmp_path, training=listed), "/data", fold, 3)) for fold in range(3)]
+    assert sorted(validated) == [["liver_0"], ["liver_1"], ["liver_6", "liver_7"]]
+
+
+def test_list_that_was_named_and_is_missing_is_not_replaced_by_what_lies_in_the_folder(tmp_path: Path) -> None:
+    as_downloaded(tmp_path, "lits", range(3))
+    with pytest.raises(InputError, match="No data list at .*mine.json"):
+        training_cases(str(tmp_path / "mine.json"), str(tmp_path))
 
 
 def test_real_list_has_29_training_and_4_dev_cases_whose_files_exist(shared_data: Path) -> None:

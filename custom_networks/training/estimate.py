@@ -1,0 +1,145 @@
+"""What a training run will cost, in memory before the cases are cached and in time after its first steps."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import ignite.distributed as idist
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+
+from custom_networks.training.headers import nifti_grid
+
+logger = logging.getLogger(__name__)
+
+GIB = 2**30
+BYTES_PER_VOXEL = 3  # cached: image float16, label uint8
+
+
+def announce_cache(
+    cases: Sequence[dict[str, Any]], spacing: float, cache_rate: float = 1.0
+) -> Sequence[dict[str, Any]]:
+    """Log how much memory the cached cases will take, from their headers alone; the cases come back unchanged.
+
+    Slices are resampled to `spacing` mm; a voxel takes three bytes (train.json caches the image as float16, the label
+    map as uint8). Each process holds a cache of its own. Cases that are no NIfTI files count like the mean of the
+    others. Where the machine's memory would not do, the warning says which `cache_rate` would.
+    """
+    sizes = [size for size in (_cached_bytes(case["image"], spacing) for case in cases) if size is not None]
+    if not sizes or int(os.environ.get("LOCAL_RANK", 0)) > 0:  # set by torchrun
+        return cases
+    cached, processes = int(cache_rate * len(cases)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    needed, memory = sum(sizes) / len(sizes) * cached * processes, _machine_memory()
+    logger.info(
+        "Data cache: %d of %d cases, %d process%s, about %.1f GiB of this machine's %.1f GiB of memory",
+        *(cached, len(cases), processes, "es" * (processes > 1), needed / GIB, memory / GIB),
+    )
+    if needed > 0.7 * memory:  # the rest is for the network, the batches and the cases being loaded
+        fits = cache_rate * 0.7 * memory / needed
+        logger.warning("The data cache may not fit: --cache_rate %.2f would; the other cases are read anew", fits)
+    return cases
+
+
+def _machine_memory() -> float:
+    """Bytes of memory of this machine, free or not; without a limit where the system does not tell (Windows)."""
+    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) if hasattr(os, "sysconf") else float("inf")
+
+
+def _cached_bytes(image: str, spacing: float) -> float | None:
+    """Bytes that one case takes once resampled in-plane to `spacing` mm, or None where the header is not NIfTI."""
+    grid = nifti_grid(image)
+    if grid is None:
+        return None
+    shape, affine = grid
+    pixels = np.linalg.norm(affine[:3, :3], axis=0)[:2] / spacing  # axial volumes: slices last, for nearly all files
+    return float(np.prod(shape[:3]) * pixels.prod() * BYTES_PER_VOXEL)
+
+
+class TrainingPace:
+    """Logs how long a run will take and what share of it is spent waiting for data.
+
+    A handler, not a benchmark beforehand: the run's own first steps are the benchmark, on the true data, device and
+    number of processes, and nothing is computed twice. After `steps` steps (the first quarter, in which libraries warm
+    up, is left out) it logs the time of all steps and the peak memory; after each epoch the share of the training time
+    that the trainer waited for its loader, and the time left at the pace so far, validation included.
+
+    Args:
+        device: the trainer's device.
+        steps: steps to measure.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu", steps: int = 20) -> None:
+        self.device = torch.device(device)
+        self.steps = steps
+        self.first_epoch = self.done = 0
+        self.started = self.epoch_started = self.asked = self.waited = self.last_step = self.warm = 0.0
+
+    def attach(self, engine: Engine) -> None:
+        """Follow `engine`, of several processes in the first; put it after what resumes the run."""
+        if idist.get_rank() > 0:
+            return
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
+        engine.add_event_handler(Events.GET_BATCH_STARTED, self._ask)
+        engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._receive)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._count)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._report)
+
+    def _start(self, engine: Engine) -> None:
+        self.first_epoch, self.done, self.started = engine.state.epoch, 0, time.perf_counter()
+
+    def _start_epoch(self, engine: Engine) -> None:
+        self.waited, self.epoch_started = 0.0, time.perf_counter()
+
+    def _ask(self, engine: Engine) -> None:
+        self.asked = time.perf_counter()
+
+    def _receive(self, engine: Engine) -> None:
+        self.waited += time.perf_counter() - self.asked
+
+    def _count(self, engine: Engine) -> None:
+        self.done += 1
+        if self.done in (self.steps // 4, self.steps) and self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # a step returns before the GPU is done with it
+        self.last_step = time.perf_counter()
+        if self.done == self.steps // 4:
+            self.warm = self.last_step
+        if self.done == self.steps:
+            self._estimate(engine, (self.last_step - (self.warm or self.started)) / (self.steps - self.steps // 4))
+
+    def _estimate(self, engine: Engine, seconds: float) -> None:
+        """Log what all steps of the run will take at `seconds` a step."""
+        steps = (engine.state.max_epochs or 0) * (engine.state.epoch_length or 0) - engine.state.iteration + self.done
+        logger.info(
+            "%d steps of about %.2f s: %s, and validation; peak memory so far %.1f GiB (%s)",
+            *(steps, seconds, _duration(steps * seconds), self._peak_bytes() / GIB, self.device),
+        )
+
+    def _peak_bytes(self) -> int:
+        """Peak of what was allocated on a GPU, or of this process's memory, the cache included, on a CPU."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self.device))
+        import resource  # here, for Windows has none
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+    def _report(self, engine: Engine) -> None:
+        """Log the epoch's share of waiting, and the time left if the epochs to come take what this run's did."""
+        now, trained = time.perf_counter(), self.last_step - self.epoch_started
+        left = (engine.state.max_epochs or 0) - engine.state.epoch
+        pace = (now - self.started) / (engine.state.epoch - self.first_epoch)
+        logger.info(
+            "Epoch %d: %s, of which %.0f %% waiting for data; %s left at this pace",
+            *(engine.state.epoch, _duration(trained), 100 * self.waited / trained, _duration(left * pace)),
+        )
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as text in the unit that fits."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,26 @@
+"""What a NIfTI header alone says: read before training starts, when no voxel has been loaded yet."""
+
+from pathlib import Path
+
+import numpy as np
+from monai.data.image_reader import NibabelReader
+
+from custom_networks.errors import InputError
+
+
+def nifti_grid(path: str | Path) -> tuple[tuple[int, ...], np.ndarray] | None:
+    """Shape and (4, 4) RAS affine (mm) of a NIfTI file, from its header; None for other formats and missing files.
+
+    A look in advance, without the checks of `custom_networks.io`, which come when the case is loaded.
+
+    Raises:
+        InputError: the file has a NIfTI ending, but cannot be read as one.
+    """
+    path = Path(path)
+    if not (path.name.lower().endswith((".nii", ".nii.gz")) and path.is_file()):
+        return None
+    try:
+        image = NibabelReader().read(path)
+    except Exception as error:  # arbitrary bytes: nibabel has no common error
+        raise InputError(f"{path} is not a readable NIfTI file ({error}): copy it again.") from error
+    return tuple(int(size) for size in image.shape), np.asarray(image.affine, dtype=np.float64)

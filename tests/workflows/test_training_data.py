@@ -1,0 +1,131 @@
+"""Downloads of MSD Task03_Liver and LiTS, in miniature, are trained on by one command, and again by the same one."""
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+Run = subprocess.CompletedProcess[str]
+TINY = {"epoch_length": 2, "patch_size": [32, 32], "patch_slices": 2, "val_interval": 1, "folds": 2}
+# Two scans of one patient, one of another, and one whose geometry LiTS lost: fold 0 trains on 5, validates on 0 and 1.
+NUMBERS = {0: "phantom_1", 1: "phantom_2", 5: "phantom_3", 28: "phantom_4"}
+
+
+@pytest.fixture(scope="module")
+def lits_folder(msd_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """LiTS as it is downloaded: no list, two folders, one segmentation and one volume without their affines."""
+    folder = tmp_path_factory.mktemp("LiTS")
+    for number, name in NUMBERS.items():
+        batch = folder / f"Training Batch {1 if number < 28 else 2}"
+        batch.mkdir(exist_ok=True)
+        for kind, place in (("volume", "imagesTr"), ("segmentation", "labelsTr")):
+            image = nib.load(msd_folder / place / f"{name}.nii.gz")
+            affine = np.eye(4) if number == 28 or (number, kind) == (5, "segmentation") else image.affine
+            nib.save(nib.Nifti1Image(np.asarray(image.dataobj), affine), batch / f"{kind}-{number}.nii")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def msd_download(msd_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MSD Task03_Liver as it is downloaded: ./ in its list, test images without labels, macOS's copies of names."""
+    folder = tmp_path_factory.mktemp("data") / "Task03_Liver"
+    for place in ("imagesTr", "labelsTr"):
+        (folder / place).mkdir(parents=True)
+        for number, name in NUMBERS.items():
+            shutil.copy(msd_folder / place / f"{name}.nii.gz", folder / place / f"liver_{number}.nii.gz")
+            (folder / place / f"._liver_{number}.nii.gz").write_bytes(b"\0\5\26\7Mac OS X")
+    training = [{"image": f"./imagesTr/liver_{n}.nii.gz", "label": f"./labelsTr/liver_{n}.nii.gz"} for n in NUMBERS]
+    listed = {"name": "Liver", "numTraining": 4, "training": training, "test": ["./imagesTs/liver_132.nii.gz"]}
+    (folder / "dataset.json").write_text(json.dumps(listed))
+    return folder
+
+
+def make_train(data: Path, run: Path, python: Path = Path(sys.executable), **overrides: Any) -> Run:
+    """`make train DATA=... RUN=...` with the tests' own Python in place of .venv."""
+    installed = run.parent / "venv" / ".installed"
+    installed.parent.mkdir(parents=True, exist_ok=True)
+    installed.touch()
+    flags = " ".join(f"--{name} {str(value).replace(' ', '')}" for name, value in overrides.items())
+    variables = {"VENV": installed.parent, "BIN": python.parent, "DATA": data, "RUN": run, "ARGS": flags}
+    return subprocess.run(
+        ["make", "--no-print-directory", "train", *(f"{name}={value}" for name, value in variables.items())],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_lits_as_downloaded_is_trained_on_and_what_was_repaired_is_said(
+    bundle_run: Callable[..., Run], lits_folder: Path, tmp_path: Path
+) -> None:
+    run = bundle_run("train", dataset_dir=lits_folder, ckpt_dir=tmp_path, output_dir=tmp_path, epochs=1, **TINY)
+    log = run.stdout + run.stderr
+    assert run.returncode == 0, log[-3000:]
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["progress"] == {"epoch": 1, "iteration": 2}
+    assert log.count("4 cases were found by LiTS's file names") == 1
+    assert re.search("Left out of .*LiTS.*volume-28.nii", log) and "volume-5.nii," not in log
+    assert "segmentation-5.nii has a placeholder for its affine" in log
+    assert "Data cache: 1 of 1 cases" in log
+
+
+@pytest.fixture(scope="module")
+def made(msd_download: Path, small_network: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """`make train` for one epoch, and again for a second."""
+    folder = tmp_path_factory.mktemp("make") / "run"
+    return [make_train(msd_download, folder, epochs=n, **{**TINY, **small_network}) for n in (1, 2)]
+
+
+def test_make_train_takes_msd_as_downloaded(made: list[Run]) -> None:
+    log = made[0].stdout + made[0].stderr
+    assert made[0].returncode == 0, log[-3000:]
+    assert "Data cache: 2 of 2 cases" in log and "2 cases of" in log and "lits-0-1: never split" in log
+    assert re.search(r"Epoch 1: .* waiting for data; .* left at this pace", log)
+    assert [word for word in ("placeholder", "mirrored", "Left out", "torch.distributed") if word in log] == []
+
+
+def test_the_same_command_goes_on_and_leaves_weights_and_tensorboard_logs(made: list[Run]) -> None:
+    log = made[1].stdout + made[1].stderr
+    assert made[1].returncode == 0, log[-3000:]
+    assert "after epoch 1" in log and "Epoch: 2/2" in log and "Epoch: 1/2" not in log
+    folder = Path(re.findall(r"--ckpt_dir '?([^ ']+)/models", log)[0])
+    assert torch.load(folder / "log" / "last.pt", weights_only=True)["progress"] == {"epoch": 2, "iteration": 4}
+    assert (folder / "models" / "model.pt").is_file() and list((folder / "log").glob("events.out.tfevents*"))
+
+
+@pytest.mark.parametrize(("gpus", "several"), [(0, False), (1, False), (4, True)])
+def test_make_train_starts_one_process_a_gpu_where_there_are_several(tmp_path: Path, gpus: int, several: bool) -> None:
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\n[ "$1" = -c ] && echo {gpus} || printf "<%s>" "$@"\n')
+    python.chmod(python.stat().st_mode | stat.S_IXUSR)
+    run = make_train(Path("/data/Task 03"), tmp_path / "run", python=python, fold=1)
+    assert run.returncode == 0, run.stderr
+    given = run.stdout.replace("<", "").split(">")
+    assert ("torch.distributed.run" in given) == several == (f"--nproc_per_node={gpus}" in given)
+    files = (
+        "['bundle/configs/train.json','bundle/configs/multi_gpu_train.json']"
+        if several
+        else "bundle/configs/train.json"
+    )
+    assert given[given.index("--config_file") + 1] == files
+    assert given[given.index("--dataset_dir") + 1] == "/data/Task 03"
+    assert given[given.index("--resume") + 1] == "True" and given[given.index("--fold") + 1] == "1"
+
+
+def test_make_train_without_data_says_what_to_give(tmp_path: Path) -> None:
+    (tmp_path / ".installed").touch()
+    run = subprocess.run(["make", "train", f"VENV={tmp_path}", "DATA="], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode != 0 and "make train DATA=/path/Task03_Liver" in run.stderr

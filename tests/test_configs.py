@@ -186,7 +186,8 @@ def test_training_sees_what_inference_sees(name: str) -> None:
 
 
 def test_evaluation_and_inference_have_one_anatomy() -> None:
-    assert config("evaluate")["anatomy"] == config("inference")["anatomy"]
+    for name in ("anatomy", "confidence_coefficients"):
+        assert config("evaluate")[name] == config("inference")[name]
 
 
 def test_validation_runs_the_network_as_inference_does() -> None:
@@ -201,8 +202,9 @@ def test_validation_runs_the_network_as_inference_does() -> None:
 
 def test_the_best_weights_are_judged_by_the_decision_that_inference_makes() -> None:
     decide, structures = config("train")["validate"]["postprocessing"]["transforms"]
-    default = inspect.signature(DecideOnInputGridd).parameters["tumor_threshold"].default
-    assert config("inference")["anatomy"][0]["tumor_threshold"] == decide.get("tumor_threshold", default)
+    for name in ("tumor_threshold", "organ_threshold"):
+        default = inspect.signature(DecideOnInputGridd).parameters[name].default
+        assert config("inference")["anatomy"][0][name] == decide.get(name, default)
     assert structures == config("evaluate")["structures"]
 
 

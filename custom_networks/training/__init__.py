@@ -4,15 +4,18 @@ from custom_networks.training.case_report import CaseScoresHandler
 from custom_networks.training.cases import training_cases, validation_cases
 from custom_networks.training.ema import AveragedWeights
 from custom_networks.training.evaluation import case_scores
+from custom_networks.training.kept_probabilities import KeepProbabilitiesd
 from custom_networks.training.loss import OrganTumorLoss
 from custom_networks.training.partial_labels import MarkPartialLabelsd
 from custom_networks.training.resume import ResumableState
 from custom_networks.training.slice_stacks import RandSliceStacksd
 from custom_networks.training.structures import OrganAndTumord
+from custom_networks.training.tuning import tune_operating_point
 
 __all__ = [
     "AveragedWeights",
     "CaseScoresHandler",
+    "KeepProbabilitiesd",
     "MarkPartialLabelsd",
     "OrganAndTumord",
     "OrganTumorLoss",
@@ -20,5 +23,6 @@ __all__ = [
     "ResumableState",
     "case_scores",
     "training_cases",
+    "tune_operating_point",
     "validation_cases",
 ]

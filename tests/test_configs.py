@@ -102,6 +102,7 @@ def test_no_string_is_changed_by_monai_or_names_somebodys_machine(path: Path) ->
         (["train", "evaluate"], "train"),
         (["train", "multi_gpu_train"], "train"),
         (["train", "evaluate", "multi_gpu_evaluate"], "train"),
+        (["inference", "tune"], "infer"),
     ],
 )
 def test_monai_finds_the_ids_of_its_properties(names: list[str], kind: str) -> None:
@@ -186,7 +187,17 @@ def test_training_sees_what_inference_sees(name: str) -> None:
 
 
 def test_evaluation_and_inference_have_one_anatomy() -> None:
-    assert config("evaluate")["anatomy"] == config("inference")["anatomy"]
+    for name in ("anatomy", "confidence_coefficients"):
+        assert config("evaluate")[name] == config("inference")[name]
+
+
+def test_tuning_starts_from_what_inference_does_and_tries_it_again() -> None:
+    ready = workflow("inference", "tune", kind="infer")
+    configured, grid = (ready.parser.get_parsed_content(name) for name in ("configured", "grid"))
+    anatomy = {name: value for step in config("inference")["anatomy"] for name, value in step.items()}
+    assert configured == {name: anatomy[name] for name in configured}
+    assert set(configured) - set(grid) == {"max_hole_mm2"}
+    assert all(configured[name] in values for name, values in grid.items())
 
 
 def test_validation_runs_the_network_as_inference_does() -> None:
@@ -201,8 +212,9 @@ def test_validation_runs_the_network_as_inference_does() -> None:
 
 def test_the_best_weights_are_judged_by_the_decision_that_inference_makes() -> None:
     decide, structures = config("train")["validate"]["postprocessing"]["transforms"]
-    default = inspect.signature(DecideOnInputGridd).parameters["tumor_threshold"].default
-    assert config("inference")["anatomy"][0]["tumor_threshold"] == decide.get("tumor_threshold", default)
+    for name in ("tumor_threshold", "organ_threshold"):
+        default = inspect.signature(DecideOnInputGridd).parameters[name].default
+        assert config("inference")["anatomy"][0][name] == decide.get(name, default)
     assert structures == config("evaluate")["structures"]
 
 

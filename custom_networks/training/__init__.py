@@ -13,6 +13,7 @@ from custom_networks.training.deform import RandInPlaneDeformd
 from custom_networks.training.ema import AveragedWeights
 from custom_networks.training.estimate import TrainingPace, announce_cache
 from custom_networks.training.evaluation import case_scores
+from custom_networks.training.kept_probabilities import KeepProbabilitiesd
 from custom_networks.training.label_grid import LabelOnImaged
 from custom_networks.training.loss import OrganTumorLoss
 from custom_networks.training.partial_labels import MarkPartialLabelsd
@@ -20,11 +21,13 @@ from custom_networks.training.resume import ResumableState
 from custom_networks.training.slice_stacks import RandSliceStacksd
 from custom_networks.training.structures import OrganAndTumord
 from custom_networks.training.synthetic_lesions import RandSyntheticLesionsd
+from custom_networks.training.tuning import tune_operating_point
 
 __all__ = [
     "AveragedWeights",
     "CaseScoresHandler",
     "LabelOnImaged",
+    "KeepProbabilitiesd",
     "MarkPartialLabelsd",
     "OrganAndTumord",
     "OrganTumorLoss",
@@ -41,5 +44,6 @@ __all__ = [
     "announce_cache",
     "case_scores",
     "training_cases",
+    "tune_operating_point",
     "validation_cases",
 ]

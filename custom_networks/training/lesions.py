@@ -12,11 +12,13 @@ This is close to, but not the same as, the matching of the LiTS challenge (Bilic
 which merges components greedily into pairs and asks for an IoU above 0.5: compare numbers at 0.5, with that in mind.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from scipy.spatial.distance import pdist
 
 from custom_networks.errors import UsageError
 from custom_networks.transforms.anatomy import NEIGHBOURS_26
@@ -42,12 +44,18 @@ def shared_voxels(prediction: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_
         Table (true lesions + 1, predicted lesions + 1) of voxel counts; row 0 and column 0 are the background, and the
         background they share is left out (0).
     """
-    true_lesions, n_truth = ndimage.label(truth, NEIGHBOURS_26)
-    predicted_lesions, n_predicted = ndimage.label(prediction, NEIGHBOURS_26)
-    either = prediction | truth
-    pairs = true_lesions[either].astype(np.int64) * (n_predicted + 1) + predicted_lesions[either]
-    counts = np.bincount(pairs, minlength=(n_truth + 1) * (n_predicted + 1))
-    return counts.reshape(n_truth + 1, n_predicted + 1)
+    predicted, true = ndimage.label(prediction, NEIGHBOURS_26), ndimage.label(truth, NEIGHBOURS_26)
+    return shared_by_components(*predicted, *true)
+
+
+def shared_by_components(
+    predicted: npt.NDArray[np.int32], n_predicted: int, true: npt.NDArray[np.int32], n_true: int
+) -> npt.NDArray[np.int64]:
+    """The table of `shared_voxels` for lesions that are numbered already: (H, W, D), 0 for none, else 1 to `n_...`."""
+    either = (predicted > 0) | (true > 0)
+    pairs = true[either].astype(np.int64) * (n_predicted + 1) + predicted[either]
+    counts = np.bincount(pairs, minlength=(n_true + 1) * (n_predicted + 1))
+    return counts.reshape(n_true + 1, n_predicted + 1)
 
 
 def count_lesions(shared: npt.NDArray[np.int64], overlap: float) -> LesionCounts:
@@ -69,3 +77,35 @@ def count_lesions(shared: npt.NDArray[np.int64], overlap: float) -> LesionCounts
     found = covered / (shared[1:].sum(axis=1) + outside) >= overlap
     false = shared[1:, 1:].sum(axis=0) / shared[:, 1:].sum(axis=0) < overlap
     return LesionCounts(len(found), len(false), int(found.sum()), int(false.sum()))
+
+
+def longest_in_plane_mm(
+    components: npt.NDArray[np.int32], count: int, spacing: Sequence[float]
+) -> npt.NDArray[np.float64]:
+    """Longest diameter of each lesion within a slice, mm, as RECIST 1.1 measures them.
+
+    The largest distance of two of its pixel centres in one slice, plus the mean pixel size, so that a single pixel is
+    not 0 mm long.
+
+    Args:
+        components: (H, W, D) number of the lesion at each voxel, 0 for none, 1 to `count`.
+        count: number of lesions.
+        spacing: voxel size, mm.
+
+    Returns:
+        (count,) diameters, mm.
+    """
+    longest = np.zeros(count)
+    for number, part in enumerate(ndimage.find_objects(components, count), start=1):
+        slices = np.moveaxis(components[part] == number, -1, 0)
+        longest[number - 1] = max(_farthest_apart_mm(mask, spacing) for mask in slices if mask.any())
+    return longest + (spacing[0] + spacing[1]) / 2
+
+
+def _farthest_apart_mm(mask: npt.NDArray[np.bool_], spacing: Sequence[float]) -> float:
+    """Largest distance of two pixel centres of a mask (H, W), mm; the ends of its rows are enough to know it."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    first = mask[rows].argmax(axis=1)
+    last = mask.shape[1] - 1 - mask[rows, ::-1].argmax(axis=1)
+    ends = np.column_stack([np.tile(rows, 2), np.concatenate([first, last])]) * np.asarray(spacing[:2])
+    return float(pdist(ends).max())

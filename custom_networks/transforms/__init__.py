@@ -2,6 +2,7 @@
 
 from custom_networks.transforms.anatomy_dict import DropStrayLesionsd, FillOrgand, KeepOrgand
 from custom_networks.transforms.decide import DecideOnInputGridd
+from custom_networks.transforms.predicted_lesions import PredictedLesions, list_lesions
 from custom_networks.transforms.resample import ResampleInPlaned
 from custom_networks.transforms.window import WindowIntensityd
 
@@ -10,6 +11,8 @@ __all__ = [
     "DropStrayLesionsd",
     "FillOrgand",
     "KeepOrgand",
+    "PredictedLesions",
     "ResampleInPlaned",
     "WindowIntensityd",
+    "list_lesions",
 ]

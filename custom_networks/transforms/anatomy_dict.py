@@ -1,4 +1,4 @@
-"""The rules of `anatomy` as MONAI dictionary transforms, for the bundle's post-processing."""
+"""The rules of `anatomy` and `predicted_lesions` as MONAI dictionary transforms, for the bundle's post-processing."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -14,7 +14,8 @@ from monai.data.utils import affine_to_spacing
 from monai.transforms.transform import MapTransform
 
 from custom_networks.errors import BundleError
-from custom_networks.transforms.anatomy import Labels, drop_stray_lesions, fill_organ, keep_organ
+from custom_networks.transforms.anatomy import Labels, fill_organ, keep_organ
+from custom_networks.transforms.predicted_lesions import Coefficients, check_coefficients, drop_stray_lesions
 
 
 class _LabelMapTransform(MapTransform, ABC):
@@ -113,17 +114,19 @@ class FillOrgand(_LabelMapTransform):
 
 
 class DropStrayLesionsd(_LabelMapTransform):
-    """Dictionary transform of `anatomy.drop_stray_lesions`: lesions outside the liver, specks and doubtful ones go.
+    """Dictionary transform of `drop_stray_lesions`: lesions outside the liver, specks and doubtful ones go.
 
     Args:
         keys: label maps, MetaTensor (1, H, W, D).
         probability_key: liver and tumor probabilities x 255, (2, H, W, D) on the label map's grid.
         capsule_mm: largest distance of a lesion from the liver, mm; others become background.
         min_lesion_mm3: smallest volume of a lesion, mm3; others become liver.
-        min_lesion_confidence: smallest mean tumor probability over a lesion, 0 to 1; others become liver.
+        min_lesion_confidence: smallest confidence in a lesion (see `lesion_confidence`), 0 to 1; others become liver.
+        confidence_coefficients: the confidence's logistic model; None: confidence is the mean tumor probability.
         allow_missing_keys: skip keys that are not there instead of raising.
 
     Raises:
+        UsageError: a coefficient is not one of the model's.
         BundleError: a label map is not a MetaTensor (1, H, W, D), or the probabilities do not fit it.
     """
 
@@ -134,6 +137,7 @@ class DropStrayLesionsd(_LabelMapTransform):
         capsule_mm: float = 10.0,
         min_lesion_mm3: float = 30.0,
         min_lesion_confidence: float = 0.3,
+        confidence_coefficients: Coefficients | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
@@ -141,10 +145,16 @@ class DropStrayLesionsd(_LabelMapTransform):
         self.capsule_mm = capsule_mm
         self.min_lesion_mm3 = min_lesion_mm3
         self.min_lesion_confidence = min_lesion_confidence
+        self.confidence_coefficients = check_coefficients(confidence_coefficients)
 
     def corrected(self, labels: Labels, spacing: tuple[float, ...], data: Mapping[Hashable, Any]) -> Labels:
-        """See `anatomy.drop_stray_lesions`."""
-        probabilities = _probabilities(data, self.probability_key, labels)
+        """See `predicted_lesions.drop_stray_lesions`."""
         return drop_stray_lesions(
-            labels, probabilities, spacing, self.capsule_mm, self.min_lesion_mm3, self.min_lesion_confidence
+            labels,
+            _probabilities(data, self.probability_key, labels),
+            spacing,
+            self.capsule_mm,
+            self.min_lesion_mm3,
+            self.min_lesion_confidence,
+            self.confidence_coefficients,
         )

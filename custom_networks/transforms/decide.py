@@ -36,23 +36,25 @@ def class_probabilities(scores: torch.Tensor) -> torch.Tensor:
     return probabilities.mul_(255)
 
 
-def decide(probabilities: torch.Tensor, tumor_threshold: float = 0.5) -> torch.Tensor:
+def decide(probabilities: torch.Tensor, tumor_threshold: float = 0.5, organ_threshold: float = 0.5) -> torch.Tensor:
     """Label map from class probabilities.
 
-    A voxel is organ where liver and tumor together are at least as probable as background, and an organ voxel is
-    tumor where tumor has at least the share `tumor_threshold` of the two. Tumor against liver is thus decided inside
+    A voxel is organ where liver and tumor together have at least the share `organ_threshold` of all three (one half:
+    are at least as probable as background), and an organ voxel is tumor where tumor has at least the share
+    `tumor_threshold` of the two. Tumor against liver is thus decided inside
     the organ, where three classes side by side would let background win between the two.
 
     Args:
         probabilities: (3, H, W, D) of background, liver, tumor, in any common unit; all zero is background.
         tumor_threshold: share of tumor in the organ's probability, 0 to 1.
+        organ_threshold: share of the organ in the probability of all classes, 0 to 1.
 
     Returns:
         (H, W, D), uint8: 0 background, 1 liver, 2 tumor.
     """
     background, liver, tumor = probabilities
     organ = liver + tumor
-    is_organ = (organ >= background) & (organ > 0)
+    is_organ = ((1 - organ_threshold) * organ >= organ_threshold * background) & (organ > 0)
     is_tumor = is_organ & (tumor >= tumor_threshold * organ)
     return is_organ.to(torch.uint8) + is_tumor.to(torch.uint8)
 
@@ -72,11 +74,12 @@ class DecideOnInputGridd(MapTransform):
         ref_key: the preprocessed image whose record says what the input's grid was.
         probability_key: where the probabilities go; None keeps none.
         tumor_threshold: share of tumor in the probability of liver or tumor from which a voxel is tumor, 0 to 1.
+        organ_threshold: probability of liver or tumor from which a voxel is organ, 0 to 1.
         chunk: slices worked on at once.
         allow_missing_keys: skip keys that are not there instead of raising.
 
     Raises:
-        UsageError: `chunk` or `tumor_threshold` is out of range.
+        UsageError: `chunk` or a threshold is out of range.
         BundleError: the image has no record of `ResampleInPlaned`, or the answer does not lie on its grid.
     """
 
@@ -86,18 +89,20 @@ class DecideOnInputGridd(MapTransform):
         ref_key: str = "image",
         probability_key: str | None = "probabilities",
         tumor_threshold: float = 0.5,
+        organ_threshold: float = 0.5,
         chunk: int = 16,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        if chunk < 1 or not 0 < tumor_threshold < 1:
+        if chunk < 1 or not 0 < tumor_threshold < 1 or not 0 < organ_threshold < 1:
             raise UsageError(
-                "DecideOnInputGridd needs chunks of at least 1 slice and a tumor_threshold between 0 and 1, got "
-                f"{chunk} and {tumor_threshold}: correct the configuration."
+                "DecideOnInputGridd needs chunks of at least 1 slice, and tumor_threshold and organ_threshold between "
+                f"0 and 1, got {chunk}, {tumor_threshold} and {organ_threshold}: correct the configuration."
             )
         self.ref_key = ref_key
         self.probability_key = probability_key
         self.tumor_threshold = tumor_threshold
+        self.organ_threshold = organ_threshold
         self.chunk = chunk
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -120,11 +125,11 @@ class DecideOnInputGridd(MapTransform):
         kept = None if self.probability_key is None else torch.zeros((2, *shape), dtype=torch.uint8)
         for part in slice_chunks(shape[2], self.chunk):
             probabilities = class_probabilities(scores[..., part])
-            # Half a unit of 255 rounds to nothing and outvotes no background: most slices of a scan hold no liver.
+            # Half a unit of 255 is below any sensible threshold, and most slices of a scan hold no liver.
             if probabilities[1:].max() < 0.5:
                 continue
             probabilities = resize_slices(probabilities, shape[:2], antialias=False)
-            labels[0, ..., part] = decide(probabilities, self.tumor_threshold).cpu()
+            labels[0, ..., part] = decide(probabilities, self.tumor_threshold, self.organ_threshold).cpu()
             if kept is not None:
                 kept[..., part] = probabilities[1:].round().clamp(0, 255).to(torch.uint8).cpu()
         return labels, kept

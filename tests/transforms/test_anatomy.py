@@ -10,12 +10,12 @@ from scipy import ndimage
 from custom_networks.transforms.anatomy import (
     box_around,
     box_of_large_parts,
-    drop_stray_lesions,
     fill_organ,
     grown_box,
     is_within,
     keep_organ,
 )
+from custom_networks.transforms.predicted_lesions import drop_stray_lesions
 
 MM = (1.0, 1.0, 1.0)
 Array = npt.NDArray[np.uint8]
@@ -178,59 +178,6 @@ def test_a_cavity_open_at_the_last_slice_of_the_scan_is_no_hole_in_3d() -> None:
     labels, probabilities = labels[..., :12], probabilities[..., :12]
     labels[12:28, 12:28, 8:] = 0
     assert np.array_equal(fill_organ(labels, probabilities, MM, max_hole_mm2=10.0), labels)
-
-
-# --- lesions
-
-CORE = (slice(15, 20), slice(15, 20), slice(8, 12))  # 100 mm3
-
-
-def test_size_limit_turns_tiny_lesions_into_liver() -> None:
-    labels, probabilities = liver_block()
-    add_lesion(labels, probabilities, CORE)
-    add_lesion(labels, probabilities, (slice(25, 27), slice(25, 27), slice(8, 10)))  # 8 mm3
-    cleaned = drop_stray_lesions(labels, probabilities, MM, min_lesion_mm3=30.0)
-    assert (cleaned[CORE] == 2).all() and (cleaned == 2).sum() == 100 and (cleaned > 0).sum() == 4000
-    assert (drop_stray_lesions(labels, probabilities, MM, min_lesion_mm3=8.0) == 2).sum() == 108
-    assert (drop_stray_lesions(labels, probabilities, (1.0, 1.0, 5.0), min_lesion_mm3=40.0) == 2).sum() == 108
-
-
-def test_low_mean_confidence_turns_a_lesion_into_liver() -> None:
-    labels, probabilities = liver_block()
-    add_lesion(labels, probabilities, CORE, confidence=102)  # 0.4
-    probabilities[1, 15, 15:20, 8:12] = 204  # a fifth of it at 0.8: 0.48 in the mean
-    assert (drop_stray_lesions(labels, probabilities, MM, min_lesion_confidence=0.47)[CORE] == 2).all()
-    assert (drop_stray_lesions(labels, probabilities, MM, min_lesion_confidence=0.49)[CORE] == 1).all()
-
-
-def test_lesions_outside_the_liver_become_background() -> None:
-    labels, probabilities = liver_block()
-    add_lesion(labels, probabilities, (slice(35, 39), slice(15, 20), slice(8, 12)))  # 6 mm from the liver
-    assert (drop_stray_lesions(labels, probabilities, MM, capsule_mm=5.9)[35:39] == 0).all()
-    assert (drop_stray_lesions(labels, probabilities, MM, capsule_mm=6.0) == 2).sum() == 80
-
-
-def test_an_exophytic_tumor_is_kept_in_full() -> None:
-    labels, probabilities = liver_block()
-    add_lesion(labels, probabilities, (slice(28, 40), slice(15, 25), slice(6, 14)))  # 10 of its 12 mm are outside
-    assert np.array_equal(drop_stray_lesions(labels, probabilities, MM, capsule_mm=2.0), labels)
-
-
-def test_a_border_that_is_all_tumor_is_kept() -> None:
-    labels, probabilities = liver_block()
-    add_lesion(labels, probabilities, (slice(10, 25), slice(10, 30), slice(5, 15)))  # three quarters of the organ
-    assert np.array_equal(drop_stray_lesions(labels, probabilities, MM, capsule_mm=2.0), labels)
-
-
-def test_a_large_lesion_inside_the_liver_is_kept_to_its_core() -> None:
-    labels, probabilities = liver_block()
-    add_lesion(labels, probabilities, (slice(11, 29), slice(11, 29), slice(6, 14)))
-    assert np.array_equal(drop_stray_lesions(labels, probabilities, MM, capsule_mm=1.0), labels)
-
-
-def test_without_any_liver_every_lesion_is_outside() -> None:
-    labels, probabilities = liver_block()
-    assert drop_stray_lesions(labels * np.uint8(2), probabilities, MM).sum() == 0
 
 
 # --- for all rules

@@ -50,6 +50,12 @@ def test_tumor_threshold_is_the_share_within_the_organ() -> None:
     assert decide(column(0.2, 0.5, 0.3), tumor_threshold=0.380).item() == 1
 
 
+def test_organ_threshold_is_the_share_of_liver_and_tumor_in_all_three() -> None:
+    assert decide(column(0.6, 0.3, 0.1), organ_threshold=0.39).item() == 1
+    assert decide(column(0.6, 0.3, 0.1), organ_threshold=0.41).item() == 0
+    assert decide(column(0.0, 0.0, 0.0), organ_threshold=0.01).item() == 0
+
+
 @pytest.mark.parametrize("kind", ["probabilities", "logits", "half", "array"])
 @pytest.mark.parametrize("chunk", [1, 2, 50])
 def test_decision_equals_the_direct_formula(kind: str, chunk: int) -> None:

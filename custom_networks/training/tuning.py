@@ -1,0 +1,118 @@
+"""Post-processing tuned, and confidence calibrated, on what an evaluation kept of held-out cases.
+
+The search and its result are here; the files are those of `tuning_report`.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from custom_networks.errors import InputError, UsageError
+from custom_networks.training.candidates import CandidateTables, OperatingPoint
+from custom_networks.training.kept_probabilities import LOWEST_ORGAN_PROBABILITY, case_name
+from custom_networks.training.operating_point import Limits, candidate_features, point_scores
+from custom_networks.training.point_search import PointScorer, Trial, coordinate_search
+from custom_networks.training.tuning_report import write_tuning
+from custom_networks.transforms.predicted_lesions import Coefficients, lesion_confidence
+
+logger = logging.getLogger(__name__)
+
+SWEPT = ("tumor_threshold", "min_lesion_confidence")
+SWEEP = tuple(tenth / 10 for tenth in range(1, 10))
+
+
+def tune_operating_point(
+    probabilities_dir: str,
+    output_dir: str,
+    configured: Mapping[str, float],
+    grid: Mapping[str, Sequence[float]],
+    coefficients: Coefficients | None = None,
+    datalist: str | None = None,
+    max_false_lesions: float = 2.0,
+    max_tumor_free_ml: float = 0.5,
+    penalty: float = 0.1,
+    passes: int = 2,
+) -> dict[str, Any]:
+    """Search for the best operating point, calibrate the confidence there, and write what both are and would give.
+
+    Confidences are those of models fitted without the patient in question (leave one patient out), in the search as
+    in all that is reported; only the coefficients to be shipped are fitted on all. The operating point itself is
+    chosen on all cases: what it reaches on new ones is for cases that nothing was chosen on to say.
+
+    Args:
+        probabilities_dir: folder that `KeepProbabilitiesd` filled, best with all folds.
+        output_dir: folder for the results; made when missing.
+        configured: today's operating point by the names of `OperatingPoint`.
+        grid: values to try by the same names, in the order of the search.
+        coefficients: today's coefficients of the confidence.
+        datalist: data list in MSD form that names each case's patient as "group"; None: each case is a patient.
+        max_false_lesions: false lesions a case above which the objective falls.
+        max_tumor_free_ml: mean ml of tumor in tumor-free livers above which it falls.
+        penalty: fall for each lesion and ml above.
+        passes: largest number of passes of the search.
+
+    Returns:
+        What operating_point.json holds.
+
+    Raises:
+        UsageError: `configured` or `grid` do not fit `OperatingPoint`, or an organ threshold is below what was kept.
+        InputError: no case was kept, or a file cannot be read.
+    """
+    start = _operating_point(configured, grid)
+    files = sorted(Path(probabilities_dir).glob("*.npz"))
+    if not files:
+        raise InputError(f"No kept case (*.npz) in {probabilities_dir}: run evaluate.json with --keep_probabilities.")
+    patients = {file.stem: file.stem for file in files} | _patients(datalist)
+    limits = Limits(max_false_lesions, max_tumor_free_ml, penalty)
+    tables = CandidateTables(files, [start.capsule_mm, *grid.get("capsule_mm", ())])
+    scorer = PointScorer(tables, {file.stem: patients[file.stem] for file in files}, limits)
+    today = _as_configured(start, tables, coefficients, limits)
+    logger.info("%d cases; as configured: %s", len(files), _one_line(today))
+    trials = coordinate_search(start, grid, scorer.trial, tables.prepare, passes)
+    best = max(trials, key=lambda trial: trial.scores["objective"])
+    logger.info("%d operating points tried; best: %s", len(trials), _one_line(best))
+    sweep = [best.point._replace(**{name: value}) for name in SWEPT for value in SWEEP]
+    tables.prepare(sweep)
+    sweeps = [scorer.trial(point, calibrated_at=best.point) for point in sweep]
+    labels = [(name, value) for name in SWEPT for value in SWEEP]
+    return write_tuning(Path(output_dir), scorer, today, trials, best, dict(zip(labels, sweeps)))
+
+
+def _operating_point(configured: Mapping[str, float], grid: Mapping[str, Sequence[float]]) -> OperatingPoint:
+    unknown = set(configured) ^ set(OperatingPoint._fields) | set(grid) - set(OperatingPoint._fields)
+    if unknown:
+        raise UsageError(
+            f"The operating point must have exactly {', '.join(OperatingPoint._fields)}, and the grid no others, got "
+            f"a difference in {', '.join(sorted(unknown))}: correct tune.json."
+        )
+    point = OperatingPoint(**configured)
+    lowest = min([point.organ_threshold, *grid.get("organ_threshold", ())])
+    if lowest < LOWEST_ORGAN_PROBABILITY:
+        raise UsageError(
+            f"Organ thresholds must be at least {LOWEST_ORGAN_PROBABILITY}, for less was not kept, got {lowest}: "
+            "correct the grid."
+        )
+    return point
+
+
+def _patients(datalist: str | None) -> dict[str, str]:
+    """Patient by case name, of all cases of a data list that have a group."""
+    if datalist is None:
+        return {}
+    listed = json.loads(Path(datalist).read_text(encoding="utf-8"))
+    items = [item for split in listed.values() if isinstance(split, list) for item in split if isinstance(item, dict)]
+    return {case_name(item["image"]): str(item["group"]) for item in items if "image" in item and "group" in item}
+
+
+def _as_configured(
+    point: OperatingPoint, tables: CandidateTables, coefficients: Coefficients | None, limits: Limits
+) -> Trial:
+    cases = tables.at(point)
+    confidences = [lesion_confidence(*candidate_features(case), coefficients) for case in cases]
+    return Trial(point, point_scores(cases, point, confidences, limits))
+
+
+def _one_line(trial: Trial) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in trial.scores.items())

@@ -1,0 +1,113 @@
+"""The files of a tuning.
+
+`settings.csv` has every operating point tried, `lesions.csv` every lesion that the calibration saw, `reliability.csv`
+its confidences against what was true, `operating.csv` what other thresholds would give. `operating_point.json` has all
+that a user has to copy: the chosen numbers, the coefficients, and the evidence for both.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from custom_networks.training.calibration import (
+    LesionFeatures,
+    ReliabilityBin,
+    brier_score,
+    expected_calibration_error,
+    fit_confidence,
+    reliability,
+)
+from custom_networks.training.candidates import OperatingPoint
+from custom_networks.training.operating_point import SCORES, labelled_lesions
+from custom_networks.training.point_search import PointScorer, Trial
+from custom_networks.transforms.predicted_lesions import lesion_confidence
+
+Row = Iterable[str | float]
+Numbers = dict[str, float | None]
+
+
+def write_tuning(
+    folder: Path,
+    scorer: PointScorer,
+    today: Trial,
+    trials: Sequence[Trial],
+    best: Trial,
+    sweeps: Mapping[tuple[str, float], Trial],
+) -> dict[str, Any]:
+    """Write all files, and return what operating_point.json holds.
+
+    Args:
+        folder: where they go; made when missing.
+        scorer: what scored the trials.
+        today: the operating point and confidence that are configured.
+        trials: all operating points tried, with calibrated confidences.
+        best: the one chosen.
+        sweeps: trials beside the best by the threshold that differs and its value.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tried = [("configured", today), *(("calibrated", trial) for trial in trials)]
+    rows: list[Row] = [[confidence, *trial.point, *trial.scores.values()] for confidence, trial in tried]
+    _write_csv(folder / "settings.csv", ["confidence", *OperatingPoint._fields, *SCORES], rows)
+    table: list[Row] = [[*key, *trial.scores.values()] for key, trial in sweeps.items()]
+    _write_csv(folder / "operating.csv", ["threshold", "value", *SCORES], table)
+    result = {
+        "cases": len(scorer.patients),
+        "patients": len(set(scorer.patients.values())),
+        "configured": _described(today),
+        "chosen": _described(best),
+        **_write_calibration(folder, scorer, best.point),
+        "operating_table": [
+            {"threshold": name, "value": value, **_rounded(trial.scores)} for (name, value), trial in sweeps.items()
+        ],
+        "definitions": SCORES,
+    }
+    (folder / "operating_point.json").write_text(json.dumps(result, indent=4) + "\n", encoding="utf-8")
+    return result
+
+
+def _write_calibration(folder: Path, scorer: PointScorer, point: OperatingPoint) -> dict[str, Numbers]:
+    """Coefficients fitted on all lesions, and how well those did that were fitted without a lesion's patient."""
+    features, real, owners = labelled_lesions(scorer.tables.at(point), point, scorer.patients)
+    models = scorer.models(point)
+    confidence = np.zeros(real.size)
+    for patient in set(owners):
+        own = np.array(owners, dtype=object) == patient
+        confidence[own] = lesion_confidence(*LesionFeatures(*(values[own] for values in features)), models[patient])
+    rows = zip(owners, *features, real, confidence)
+    _write_csv(folder / "lesions.csv", ["patient", *features._fields, "real", "held_out_confidence"], rows)
+    _write_csv(folder / "reliability.csv", ReliabilityBin._fields, reliability(confidence, real))
+    quality = {
+        "lesions": float(real.size),
+        "real_lesions": float(real.sum()),
+        "brier": brier_score(confidence, real),
+        "expected_calibration_error": expected_calibration_error(confidence, real),
+        "brier_of_mean_probability": brier_score(features.mean_probability, real),
+        "expected_calibration_error_of_mean_probability": expected_calibration_error(features.mean_probability, real),
+    }
+    return {"confidence_coefficients": _rounded(fit_confidence(features, real)), "calibration": _rounded(quality)}
+
+
+def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Row]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([_cell(value) for value in row] for row in rows)
+
+
+def _cell(value: str | float) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{float(value):.6g}" if isfinite(value) else ""
+
+
+def _described(trial: Trial) -> dict[str, Any]:
+    return {"operating_point": trial.point._asdict(), "scores": _rounded(trial.scores)}
+
+
+def _rounded(values: Mapping[str, float]) -> Numbers:
+    return {name: round(value, 4) if isfinite(value) else None for name, value in values.items()}

@@ -1,15 +1,7 @@
 """What training needs beyond MONAI: case lists, balanced stacks, the loss, averaged weights, evaluation."""
 
-from custom_networks.training.appearance import (
-    RandCTNoised,
-    RandNarrowWindowd,
-    RandOrganShiftd,
-    RandSharpnessd,
-    RandThickSlicesd,
-)
 from custom_networks.training.case_report import CaseScoresHandler
 from custom_networks.training.cases import training_cases, validation_cases
-from custom_networks.training.deform import RandInPlaneDeformd
 from custom_networks.training.ema import AveragedWeights
 from custom_networks.training.estimate import TrainingPace, announce_cache
 from custom_networks.training.evaluation import case_scores
@@ -31,14 +23,8 @@ __all__ = [
     "MarkPartialLabelsd",
     "OrganAndTumord",
     "OrganTumorLoss",
-    "RandCTNoised",
-    "RandInPlaneDeformd",
-    "RandNarrowWindowd",
-    "RandOrganShiftd",
-    "RandSharpnessd",
     "RandSliceStacksd",
     "RandSyntheticLesionsd",
-    "RandThickSlicesd",
     "ResumableState",
     "TrainingPace",
     "announce_cache",

@@ -1,18 +1,30 @@
-"""What training needs beyond MONAI: case lists, balanced stacks, the loss, averaged weights, evaluation."""
+"""What training needs beyond MONAI: case lists, balanced stacks, augmentation, the loss, averaged weights, scores."""
 
 from custom_networks.training.case_report import CaseScoresHandler
 from custom_networks.training.cases import training_cases, validation_cases
 from custom_networks.training.ema import AveragedWeights
 from custom_networks.training.estimate import TrainingPace, announce_cache
 from custom_networks.training.evaluation import case_scores
+from custom_networks.training.in_plane_deform import RandInPlaneDeformd
+from custom_networks.training.intensity_sources import (
+    RandCTNoised,
+    RandQuantised,
+    RandSharpnessd,
+)
 from custom_networks.training.kept_probabilities import KeepProbabilitiesd
 from custom_networks.training.label_grid import LabelOnImaged
 from custom_networks.training.loss import OrganTumorLoss
 from custom_networks.training.partial_labels import MarkPartialLabelsd
 from custom_networks.training.resume import ResumableState
+from custom_networks.training.scanner_geometry import (
+    RandFieldOfViewd,
+    RandScanEndsd,
+    RandThickSlicesd,
+)
 from custom_networks.training.slice_stacks import RandSliceStacksd
 from custom_networks.training.structures import OrganAndTumord
 from custom_networks.training.synthetic_lesions import RandSyntheticLesionsd
+from custom_networks.training.tissue_contrast import RandTissueShiftd
 from custom_networks.training.tuning import tune_operating_point
 
 __all__ = [
@@ -23,8 +35,16 @@ __all__ = [
     "MarkPartialLabelsd",
     "OrganAndTumord",
     "OrganTumorLoss",
+    "RandCTNoised",
+    "RandFieldOfViewd",
+    "RandInPlaneDeformd",
+    "RandQuantised",
+    "RandScanEndsd",
+    "RandSharpnessd",
     "RandSliceStacksd",
     "RandSyntheticLesionsd",
+    "RandThickSlicesd",
+    "RandTissueShiftd",
     "ResumableState",
     "TrainingPace",
     "announce_cache",

@@ -118,8 +118,8 @@ class RandQuantised(RandImaged):
         low: Sequence[float] = (-160.0, -45.0),
         high: Sequence[float] = (160.0, 240.0),
         coarse: Sequence[float] = (20.0, 120.0),
-        narrow_prob: float = 0.5,
-        coarse_prob: float = 0.5,
+        narrow_prob: float = 0.6,
+        coarse_prob: float = 0.6,
         window: Sequence[float] = HU_WINDOW,
     ) -> None:
         super().__init__(keys, prob)

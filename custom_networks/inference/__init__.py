@@ -5,10 +5,12 @@ from custom_networks.inference.precision import autocast_dtype, bfloat16_pays, c
 from custom_networks.inference.slice_stack_inferer import SliceStackInferer
 from custom_networks.inference.spacing import slice_step
 from custom_networks.inference.stack_inferer import StackInferer
+from custom_networks.inference.weights import announce_weights
 
 __all__ = [
     "SliceStackInferer",
     "StackInferer",
+    "announce_weights",
     "autocast_dtype",
     "bfloat16_pays",
     "channels_last_pays",

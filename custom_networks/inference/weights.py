@@ -1,0 +1,29 @@
+"""Tells whether weights are those that were released with this version."""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+
+def announce_weights(checkpoint: str, bundle_root: str) -> bool:
+    """Log a warning where `checkpoint` is not the file whose sha256 stands in the bundle's metadata.json.
+
+    Fine-tuned weights are welcome; but nobody should take their results for those of the model card.
+
+    Returns:
+        Whether the weights are the released ones. True where there is no file, which the loader reports.
+    """
+    metadata = json.loads((Path(bundle_root) / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    released = metadata.get("weights", {}).get("sha256")
+    path = Path(checkpoint)
+    if released is None or not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() == released:
+        return True
+    logger.warning(
+        "%s holds other weights than those released with version %s: the model card does not speak of its results.",
+        checkpoint,
+        metadata.get("version"),
+    )
+    return False

@@ -7,6 +7,9 @@ The first file holds overrides of train.json: those that all variants share, and
     {"shared": {"fold": 1, "folds": 3, "epochs": 18},
      "variants": {"stack of 9": {}, "stack of 1": {"network_def#depth_kernels": [1, 1, 1, 1, 1]}}}
 
+Optional: `"stages"`, a list of further overrides, one training after another, each from the weights of the one before
+(coarse to fine); `"scoring"`, overrides of the evaluation alone.
+
 Runs go on where they were cut off: a training takes up its last state, a finished one is only scored, a scored one only
 read. Two variants run side by side on one thread each (`--parallel`): more runs an hour than one after the other.
 """
@@ -45,16 +48,29 @@ def bundle_run(configs: Sequence[str], overrides: Mapping[str, Any], threads: in
         raise RuntimeError(f"{configs} failed: see {log}")
 
 
-def train_and_score(folder: Path, overrides: Mapping[str, Any], threads: int) -> None:
-    """Train a variant and score its last averaged weights, as far as that was not done before."""
-    folder.mkdir(parents=True, exist_ok=True)
-    final, scores = folder / "model_final.pt", folder / "scores"
-    if not final.exists():
-        own = {"ckpt_dir": folder, "output_dir": folder, "val_interval": 10**6, "resume": True}
-        bundle_run(["train.json"], {**overrides, **_texts(own)}, threads, folder / "train.log")
-    if not (scores / "cases.csv").exists():
+def train_and_score(
+    folder: Path,
+    overrides: Mapping[str, Any],
+    stages: Sequence[Mapping[str, Any]],
+    scoring: Mapping[str, Any],
+    threads: int,
+) -> None:
+    """Train a variant stage by stage and score its last averaged weights, as far as that was not done before."""
+    final: Path | None = None
+    for number, stage in enumerate(stages, start=1):
+        here = folder / f"stage{number}" if len(stages) > 1 else folder
+        here.mkdir(parents=True, exist_ok=True)
+        own = {"ckpt_dir": here, "output_dir": here, "val_interval": 10**6, "resume": True}
+        own |= {} if final is None else {"start_from": final}
+        final = here / "model_final.pt"
+        if not final.exists():
+            bundle_run(["train.json"], {**overrides, **stage, **_texts(own)}, threads, here / "train.log")
+    scores = folder / "scores"
+    if not (folder / "scored").exists():
         own = {"checkpoint": final, "output_dir": scores}
-        bundle_run(["train.json", "evaluate.json"], {**overrides, **_texts(own)}, threads, folder / "scores.log")
+        configs = ["train.json", "evaluate.json"]
+        bundle_run(configs, {**overrides, **stages[-1], **scoring, **_texts(own)}, threads, folder / "scores.log")
+        (folder / "scored").touch()  # the tables are there after the first case
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:
@@ -77,6 +93,7 @@ def run_name(variant: str, seed: int) -> str:
 
 def compare(plan: Mapping[str, Any], out: Path, seeds: Sequence[int], parallel: int, **shared: Any) -> None:
     """Run all variants of a plan with all seeds and write `cases.csv` into `out`."""
+    stages, scoring = plan.get("stages", [{}]), plan.get("scoring", {})
     threads = max(1, (os.cpu_count() or 1) // parallel)
     with ThreadPoolExecutor(parallel) as pool:
         runs = [
@@ -84,6 +101,8 @@ def compare(plan: Mapping[str, Any], out: Path, seeds: Sequence[int], parallel: 
                 train_and_score,
                 out / run_name(variant, seed),
                 {**plan["shared"], **own, **shared, "seed": seed},
+                stages,
+                scoring,
                 threads,
             )
             for seed in seeds

@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+FOREIGN := .venv-bundle
+ZIP ?= out/liver_tumor_ct_25d.zip
 INPUT ?=
 OUTPUT ?= out/$(if $(INPUT),results,phantom)
 DATA ?=
@@ -9,7 +11,7 @@ RUN ?= out/train
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint format train bench shape clean
+.PHONY: help run test test-slow test-bundle bundle lint format train bench shape clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -35,6 +37,21 @@ test: $(VENV)/.installed  ## fast tests and workflow tests
 
 test-slow: $(VENV)/.installed  ## all tests, those that take minutes included
 	$(BIN)/python -m pytest
+
+# An environment as a stranger has it, without this project; in its folder "more", what two of MONAI's commands need
+# besides: onnx_export (onnx, onnxscript), download_large_files (PyYAML).
+$(FOREIGN)/.installed: requirements.txt tests/zoo/requirements.txt
+	$(PYTHON) -m venv $(FOREIGN)
+	$(FOREIGN)/bin/pip install --quiet --constraint requirements.txt --requirement tests/zoo/requirements.txt
+	$(FOREIGN)/bin/pip install --quiet --constraint requirements.txt --no-deps --upgrade --target $(FOREIGN)/more \
+		onnx onnx-ir onnxscript ml_dtypes PyYAML
+	@touch $@
+
+test-bundle: $(VENV)/.installed $(FOREIGN)/.installed  ## pack the bundle and use it as a stranger does, and the zoo
+	LIVERSEG_BUNDLE_PYTHON="$(CURDIR)/$(FOREIGN)/bin/python" $(BIN)/python -m pytest tests/packing tests/zoo
+
+bundle: $(VENV)/.installed  ## pack the bundle with its code into ZIP=... for others
+	$(BIN)/liverseg pack "$(ZIP)" $(ARGS)
 
 lint: $(VENV)/.installed  ## black, isort, flake8, mypy
 	$(BIN)/black --line-length 120 --check --quiet custom_networks tests
@@ -66,4 +83,4 @@ shape: $(VENV)/.installed  ## sizes of functions and modules, annotations, docst
 	$(BIN)/python tests/benchmarks/code_shape.py custom_networks
 
 clean:  ## remove what was made, the environment included
-	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .mypy_cache
+	rm -rf $(VENV) $(FOREIGN) out build dist *.egg-info .pytest_cache .mypy_cache

@@ -1,5 +1,6 @@
 """Where the bundle lies: in a checkout, beside the installed package, or around a packed one."""
 
+import json
 from pathlib import Path
 
 from custom_networks.errors import BundleError
@@ -32,3 +33,16 @@ def bundle_root(given: str | None = None) -> Path:
         f"No bundle with configs/inference.json in {' or '.join(map(str, places))}: install the package again, "
         "or name the bundle's folder by --bundle."
     )
+
+
+def bundle_version() -> str:
+    """Version of the bundle and of its code, from the bundle's metadata.json: the one place that states it.
+
+    Raises:
+        BundleError: if there is no bundle, or no version in it.
+    """
+    path = bundle_root() / "configs" / "metadata.json"
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["version"])
+    except (OSError, ValueError, KeyError) as error:
+        raise BundleError(f"{path} states no version ({error!r}): install the bundle again.") from error

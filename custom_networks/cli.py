@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import fire
 
-from custom_networks import __version__
 from custom_networks.arguments import HELP, fire_arguments
-from custom_networks.bundle_files import config_text
+from custom_networks.bundle_files import bundle_version, config_text
 from custom_networks.errors import InputError, LiversegError, UsageError
 
 if TYPE_CHECKING:
@@ -81,7 +80,28 @@ def phantom(output: str, *, cases: int = 1, seed: int = 0, format: str = "nifti"
     return OK
 
 
-COMMANDS: dict[str, Callable[..., int]] = {"segment": segment, "phantom": phantom}
+def pack(output: str, *, weights_url: str | None = None) -> int:
+    """Pack the bundle with the code that it needs into one zip archive, the same bytes each time.
+
+    The archive holds one folder, liver_tumor_ct_25d, that MONAI runs without this package. It is checked first.
+
+    Args:
+        output: the archive to write, OUT.zip.
+        weights_url: leave files over 1 MiB out, and name this address for them in large_files.yml; one that ends in /
+            is a folder that holds them under their paths in the bundle.
+    """
+    from custom_networks.packing import pack_bundle
+
+    packed = pack_bundle(output, weights_url)
+    print(f"{packed.path}: version {bundle_version()}, {len(packed.files)} files, {packed.size} bytes")
+    print(f"  sha256  {packed.sha256}")
+    for name, size in packed.left_out.items():
+        print(f"  left out {name}, {size} bytes")
+    return OK
+
+
+COMMANDS: dict[str, Callable[..., int]] = {"segment": segment, "phantom": phantom, "pack": pack}
+ONE_ARGUMENT = {"phantom": "one folder to write to", "pack": "one file to write, OUT.zip"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,10 +110,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a folder's name need not fit the terminal's encoding
         sys.stdout.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    if arguments == ["--version"]:
-        print(f"liverseg {__version__}")
-        return OK
     try:
+        if arguments == ["--version"]:
+            print(f"liverseg {bundle_version()}")
+            return OK
         return _run(arguments)
     except LiversegError as error:
         _complain(str(error))
@@ -124,8 +144,9 @@ def _check_complete(command: str, ready: Sequence[str]) -> None:
         raise UsageError("liverseg segment needs at least one input.")
     if command == "segment" and not any(argument.startswith("--output=") for argument in ready):
         raise UsageError("liverseg segment needs --output DIR, a folder for the results.")
-    if command == "phantom" and len(positional) + sum(a.startswith("--output=") for a in ready) != 1:
-        raise UsageError("liverseg phantom needs one folder to write to.")
+    outputs = len(positional) + sum(argument.startswith("--output=") for argument in ready)
+    if command in ONE_ARGUMENT and outputs != 1:
+        raise UsageError(f"liverseg {command} needs {ONE_ARGUMENT[command]}.")
 
 
 def _find(inputs: Sequence[str]) -> tuple[list[dict[str, str]], list[str]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from custom_networks import __version__
+from custom_networks.bundle_files import bundle_version
 
 ROOT = Path(__file__).resolve().parents[2]
 Liverseg = Callable[..., Any]
@@ -31,7 +31,7 @@ def lines_of(text: str) -> list[str]:
         (["segment", "ct.nii.gz", "--output"], "--output needs a value"),
         (["segment", "--output", "out"], "needs at least one input"),
         (["segment"], "needs at least one input"),
-        (["segmnet", "ct.nii.gz"], "Unknown command 'segmnet': liverseg has segment, phantom."),
+        (["segmnet", "ct.nii.gz"], "Unknown command 'segmnet': liverseg has segment, phantom, pack."),
         (["--output", "out"], "Unknown command '--output'"),
         (["segment", "ct.nii.gz", "--output", "out", "--device", "gpu"], "Unknown device 'gpu': give cpu, cuda"),
         (["segment", "ct.nii.gz", "--output", "out", "--checkpoint", "absent.pt"], "No weights at absent.pt"),
@@ -45,6 +45,11 @@ def lines_of(text: str) -> list[str]:
         (["phantom", "out", "--cases", "0"], "cases >= 1"),
         (["phantom", "out", "--seed", "-1"], "seed >= 0"),
         (["phantom", "out", "--format", "png"], "must be one of nifti, dicom, got 'png'"),
+        (["pack"], "needs one file to write, OUT.zip"),
+        (["pack", "a.zip", "b.zip"], "needs one file to write, OUT.zip"),
+        (["pack", "a.tar"], "name a file that ends in .zip, got a.tar"),
+        (["pack", "a.zip", "--weights-url", "models/"], "--weights-url is an http or https address, got 'models/'"),
+        (["pack", "a.zip", "--weights"], "Unknown flag --weights: did you mean --weights_url?"),
     ],
 )
 def test_wrong_usage_is_refused_before_any_work(
@@ -113,6 +118,7 @@ def test_a_file_of_no_medical_ending_starts_nothing(liverseg: Liverseg, tmp_path
         (["segment", "--help"], ["INPUTS", "--output", "--device", "Exit code"]),
         (["segment", "ct.nii.gz", "-h"], ["INPUTS", "--output"]),
         (["phantom", "--help"], ["OUTPUT", "--cases", "nifti or dicom"]),
+        (["pack", "--help"], ["OUTPUT", "--weights_url", "large_files.yml"]),
     ],
 )
 def test_help_is_shown_with_exit_code_0(liverseg: Liverseg, arguments: list[str], shown: list[str]) -> None:
@@ -122,7 +128,7 @@ def test_help_is_shown_with_exit_code_0(liverseg: Liverseg, arguments: list[str]
 
 
 def test_the_version_is_that_of_the_package(liverseg: Liverseg) -> None:
-    assert liverseg("--version") == (0, f"liverseg {__version__}\n", "")
+    assert liverseg("--version") == (0, f"liverseg {bundle_version()}\n", "")
 
 
 def test_python_m_custom_networks_hands_the_exit_code_on(tmp_path: Path) -> None:

@@ -1,0 +1,112 @@
+"""Writes the packed bundle: a zip archive, the same bytes for the same contents, checked before it gets its name."""
+
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from custom_networks.bundle_files import INSTALLED_NAME, bundle_root
+from custom_networks.errors import BundleError, UsageError
+from custom_networks.packing.contents import PACKAGE, bundle_contents, without_large_files
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can hold
+_UNIX, _REGULAR_FILE_644 = 3, 0o100644 << 16
+
+
+@dataclass(frozen=True)
+class PackedBundle:
+    """What was packed.
+
+    Attributes:
+        path: the archive.
+        files: paths within the bundle, in the archive's order.
+        size: of the archive, bytes.
+        sha256: of the archive.
+        left_out: size in bytes of each file that large_files.yml names instead.
+    """
+
+    path: Path
+    files: tuple[str, ...]
+    size: int
+    sha256: str
+    left_out: dict[str, int]
+
+
+def pack_bundle(output: str | Path, weights_url: str | None = None) -> PackedBundle:
+    """Pack this package's bundle with the code that its configs name, under one folder `liver_tumor_ct_25d/`.
+
+    The archive is checked before it is written: unpacked, in a process that finds the packed code first, every module
+    is imported, everything that the configs name is found, and the weights are loaded into the network.
+
+    Args:
+        output: the archive to write, ending in .zip.
+        weights_url: leave files over 1 MiB out and name this address for them (see `without_large_files`).
+
+    Raises:
+        UsageError: if `output` or `weights_url` cannot be used.
+        BundleError: if the bundle is incomplete or the check fails.
+    """
+    path = Path(output).expanduser()
+    if path.suffix.lower() != ".zip" or path.is_dir():
+        raise UsageError(f"The bundle is packed into a zip archive: name a file that ends in .zip, got {path}.")
+    whole = bundle_contents(bundle_root(), Path(__file__).resolve().parents[1])
+    packed = without_large_files(whole, weights_url) if weights_url else whole
+    archive = zip_archive(packed)
+    left_out = {name: content for name, content in whole.items() if name not in packed}
+    _check(archive, left_out)
+    _write(path, archive)
+    return PackedBundle(
+        path=path,
+        files=tuple(packed),
+        size=len(archive),
+        sha256=hashlib.sha256(archive).hexdigest(),
+        left_out={name: len(content) for name, content in left_out.items()},
+    )
+
+
+def zip_archive(contents: Mapping[str, bytes]) -> bytes:
+    """A zip archive of the files under one top folder, whose bytes depend on nothing but names and contents.
+
+    Sorted, with one fixed time and mode for all, and stored without compression: builds of zlib differ in what they
+    make of the same bytes, and weights hardly shrink.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(contents):
+            entry = zipfile.ZipInfo(f"{INSTALLED_NAME}/{name}", _EPOCH)
+            entry.create_system, entry.external_attr = _UNIX, _REGULAR_FILE_644
+            archive.writestr(entry, contents[name])
+    return buffer.getvalue()
+
+
+def _check(archive: bytes, left_out: Mapping[str, bytes]) -> None:
+    """Unpack the archive, put the files that are left out in their places, and try it in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(io.BytesIO(archive)) as packed:
+            packed.extractall(folder)
+        bundle = Path(folder).resolve() / INSTALLED_NAME
+        for name, content in left_out.items():
+            (bundle / name).parent.mkdir(parents=True, exist_ok=True)
+            (bundle / name).write_bytes(content)
+        command = [sys.executable, str(Path(__file__).with_name("check.py")), str(bundle), PACKAGE]
+        run = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if run.returncode:
+        reason = (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1]
+        raise BundleError(f"The packed bundle does not work where it is unpacked ({reason}): nothing was written.")
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write the archive under a temporary name and rename it."""
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written ({error.strerror or error}): name another file.") from error

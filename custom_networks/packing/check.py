@@ -1,0 +1,59 @@
+"""Tries an unpacked bundle; run as a script, in a process that has not imported this package's code yet."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from pkgutil import walk_packages
+from pydoc import locate
+from typing import Any
+
+
+def check_bundle(bundle: Path, package: str) -> None:
+    """Import the bundle's own code, find all that its configs name, and load its weights into its network.
+
+    Args:
+        bundle: the bundle's folder, with its code in the folder `package`.
+        package: name of the code's package.
+
+    Raises:
+        ImportError: if the code that is found is not the bundle's, or a module or a name in it is missing.
+        RuntimeError: if the weights are not those of the network.
+    """
+    sys.path.insert(0, str(bundle))
+    code = import_module(package)
+    if Path(str(code.__file__)).resolve().parent != bundle / package:
+        raise ImportError(f"{code.__file__} was imported in place of the bundle's own {package}")
+    for module in walk_packages(code.__path__, f"{package}."):
+        import_module(module.name)
+    from monai.bundle import ConfigParser
+
+    for path in sorted((bundle / "configs").glob("*.json")):
+        for name in sorted(targets(ConfigParser.load_config_file(path))):
+            if name.startswith(f"{package}.") and locate(name) is None:
+                raise ImportError(f"{path.name} names {name}, which is not packed")
+    load_weights(bundle)
+
+
+def targets(node: Any) -> set[str]:
+    """The value of each `_target_` in a config, at every depth."""
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    own = {str(node["_target_"])} if isinstance(node, dict) and "_target_" in node else set()
+    return own.union(*(targets(value) for value in inner))
+
+
+def load_weights(bundle: Path) -> None:
+    """Build the network of inference.json and load its checkpoint, strictly."""
+    import torch
+    from monai.bundle import ConfigParser
+
+    from custom_networks.bundle_files import config_text
+
+    parser = ConfigParser()
+    parser.read_config(bundle / "configs" / "inference.json")
+    parser["bundle_root"] = config_text(str(bundle))
+    network = parser.get_parsed_content("network_def")
+    network.load_state_dict(torch.load(parser.get_parsed_content("checkpoint"), map_location="cpu", weights_only=True))
+
+
+if __name__ == "__main__":
+    check_bundle(Path(sys.argv[1]), sys.argv[2])

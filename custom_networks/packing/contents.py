@@ -1,0 +1,102 @@
+"""What travels in a packed bundle: configs, weights, documentation, and the parts of the code that the configs name."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import quote, urlparse
+
+from custom_networks.errors import BundleError, UsageError
+
+PACKAGE = "custom_networks"
+LARGEST_IN_GIT = 1024 * 1024  # bytes; the model zoo's pre-commit check refuses larger files
+
+_FILES = ("LICENSE", "configs/*.json", "configs/*.conf", "docs/*")
+_NAMED_PART = re.compile(rf"\b{PACKAGE}\.(\w+)")
+_IMPORTED_PART = re.compile(rf"^\s*(?:from|import) {PACKAGE}\.(\w+)", re.MULTILINE)
+_NAMED_WEIGHTS = re.compile(r"/(models/[\w./-]+\.(?:pt|ts))'")
+
+
+def bundle_contents(root: Path, package: Path) -> dict[str, bytes]:
+    """Content of each file of a packed bundle, by its path within the bundle.
+
+    These are the licence, the configs, the documentation, the weights that inference.json names, and of the code the
+    parts that the configs name with all that those import. What training or a notebook left lying about is not.
+
+    Args:
+        root: the bundle's folder.
+        package: folder of the package's code.
+
+    Raises:
+        BundleError: if weights that inference.json names are missing, or a config names code that is not there.
+    """
+    files = {path.relative_to(root).as_posix(): path for pattern in _FILES for path in root.glob(pattern)}
+    visible = {name: path for name, path in files.items() if path.is_file() and not path.name.startswith(".")}
+    configs = [path.read_text(encoding="utf-8") for name, path in visible.items() if name.endswith(".json")]
+    inference = (root / "configs" / "inference.json").read_text(encoding="utf-8")
+    for name in _NAMED_WEIGHTS.findall(inference):
+        if not (root / name).is_file():
+            raise BundleError(f"No weights at {root / name}, which inference.json names: fetch or train them first.")
+        visible[name] = root / name
+    parts = {part for text in configs for part in _NAMED_PART.findall(text)}
+    for path in _code(package, parts):
+        visible[f"{PACKAGE}/{path.relative_to(package).as_posix()}"] = path
+    return {name: visible[name].read_bytes() for name in sorted(visible)}
+
+
+def _code(package: Path, parts: Iterable[str]) -> list[Path]:
+    """The package's __init__.py, and the modules of the named parts and of all parts that these import."""
+    wanted, found = ["__init__", *parts], {}
+    while wanted:
+        part = wanted.pop()
+        if part not in found:
+            found[part] = _modules(package, part)
+            wanted += [name for path in found[part] for name in _IMPORTED_PART.findall(path.read_text("utf-8"))]
+    return [path for paths in found.values() for path in paths]
+
+
+def _modules(package: Path, part: str) -> list[Path]:
+    if (package / f"{part}.py").is_file():
+        return [package / f"{part}.py"]
+    modules = sorted((package / part).rglob("*.py"))
+    if not modules:
+        raise BundleError(f"{PACKAGE}.{part} is named by the bundle but is not in {package}: correct the config.")
+    return modules
+
+
+def without_large_files(contents: Mapping[str, bytes], url: str) -> dict[str, bytes]:
+    """The contents with large_files.yml in place of each file that the model zoo does not take into git (over 1 MiB).
+
+    Args:
+        contents: content of each file, by its path within the bundle.
+        url: where the one file left out is published; or, ending in "/", the folder that holds all of them under their
+            paths within the bundle.
+
+    Raises:
+        UsageError: if `url` is no http(s) address, or names one file where several are left out.
+    """
+    if urlparse(url).scheme not in ("http", "https") or not urlparse(url).netloc:
+        raise UsageError(f"--weights-url is an http or https address, got {url!r}.")
+    large = {name: content for name, content in contents.items() if len(content) > LARGEST_IN_GIT}
+    if not large:
+        return dict(contents)
+    if len(large) > 1 and not url.endswith("/"):
+        raise UsageError(f"{len(large)} files are left out ({', '.join(large)}): give a --weights-url that ends in /.")
+    kept = {name: content for name, content in contents.items() if name not in large}
+    kept["large_files.yml"] = _large_files_yml(large, url).encode()
+    return dict(sorted(kept.items()))
+
+
+def _large_files_yml(large: Mapping[str, bytes], url: str) -> str:
+    """The zoo's list of files to download. The size is a comment: MONAI passes every key on to its download_url."""
+    lines = ["large_files:"]
+    for name, content in large.items():
+        address = url + quote(name) if url.endswith("/") else url
+        lines += [
+            f"- path: {json.dumps(name)}  # {len(content)} bytes",
+            f"  url: {json.dumps(address)}",
+            f'  hash_val: "{hashlib.sha256(content).hexdigest()}"',
+            '  hash_type: "sha256"',
+        ]
+    return "\n".join(lines) + "\n"

@@ -158,6 +158,16 @@ def test_the_ids_that_the_zoo_and_monai_label_look_for_are_there(name: str, ids:
             node = node[key]
 
 
+@pytest.mark.parametrize("path", JSON_FILES, ids=lambda path: path.stem)
+def test_the_bundles_own_code_is_imported_no_earlier_than_its_folder_is_on_the_path(path: Path) -> None:
+    # MONAI puts it there when it runs, after "initialize" and all "$import"; packed, the code lies in that folder.
+    strings = [value for _, _, value in items(config(path.stem)) if isinstance(value, str)]
+    assert not [text for text in strings if re.match(r"\$\s*(from|import)\s+custom_networks", text)]
+    initialize = config(path.stem).get("initialize", [])
+    if "custom_networks" in json.dumps(initialize):
+        assert initialize[0] == "$sys.path.insert(1, @bundle_root)"
+
+
 def test_monai_label_can_take_inference_apart() -> None:
     inference = config("inference")
     assert all(inference[name]["_target_"] == "Compose" for name in ("preprocessing", "postprocessing"))
@@ -185,7 +195,7 @@ def test_monai_label_can_add_its_handler_to_those_of_training() -> None:
 # that all share is no way out: the relative macro "%configs/shared.json::network_def" is read from the bundle's own
 # folder alone, an expression fails in monai.bundle.load from elsewhere, and with neither can --network_def#dropout and
 # the like reach inside; a list of config files is given by no loader but `run` (zoo, load and MONAI Label read one).
-BY_PURPOSE = {"dataset_dir", "datalist", "output_dir", "progress", "device", "initialize", "run"}
+BY_PURPOSE = {"dataset_dir", "datalist", "output_dir", "progress", "device", "imports", "initialize", "run"}
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate"])

@@ -13,7 +13,7 @@ from custom_networks.packing import PackedBundle, pack_bundle
 from custom_networks.phantom import make_phantom
 
 NAME = "liver_tumor_ct_25d"
-SHAPE, SPACING = (64, 56, 20), (1.3, 1.3, 3.0)  # voxels, mm
+SHAPE, SPACING = (64, 56, 20), (4.8, 4.8, 12.0)  # voxels, mm: a whole abdomen, coarse
 
 collect_ignore = ["unit_tests"]  # run as the zoo runs them, in a process that has the packed code alone
 

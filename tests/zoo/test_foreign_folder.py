@@ -77,11 +77,12 @@ def masks(foreign: Foreign, msd_folder: Path, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="module")
-def trained(foreign: Foreign, msd_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the weights after one epoch of two steps."""
+def trained(foreign: Foreign, home: Path, msd_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the weights after one epoch of two steps, run in another folder than the bundle's."""
     folder = tmp_path_factory.mktemp("training")
-    given = {"dataset_dir": msd_folder, "ckpt_dir": folder, "output_dir": folder / "log", **SMALL_TRAINING}
-    foreign("-m", "monai.bundle", "run", "--config_file", "configs/train.json", *flags(given))
+    folders = {"bundle_root": home, "dataset_dir": msd_folder, "ckpt_dir": folder, "output_dir": folder / "log"}
+    command = ("-m", "monai.bundle", "run", "--config_file", home / "configs" / "train.json")
+    foreign(*command, *flags({**folders, **SMALL_TRAINING}), cwd=folder)
     return folder
 
 

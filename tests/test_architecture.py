@@ -28,8 +28,11 @@ ALLOWED = {
         {"numpy", "torch", "monai", "ignite", "scipy"},
     ),
     "phantom": ({"phantom", "errors"}, {"numpy", "scipy", "nibabel", "pydicom"}),
-    "study": ({"study", "io", "transforms", "errors"}, {"numpy", "nibabel", "matplotlib", "highdicom", "pydicom"}),
-    "pipeline": ({"bundle_files", "errors", "transforms", "study"}, {"numpy", "monai"}),
+    "study": (
+        {"study", "io", "transforms", "errors", ""},
+        {"numpy", "scipy", "nibabel", "matplotlib", "highdicom", "pydicom"},
+    ),
+    "pipeline": ({"bundle_files", "errors", "io", "study"}, {"monai"}),
     "cli": ({"arguments", "bundle_files", "errors", "io", "phantom", "pipeline", "study", ""}, {"fire", "torch"}),
     "__main__": ({"cli"}, set()),
     "__init__": (set(), set()),

@@ -30,7 +30,7 @@ class Surface:
         self._voxels = np.argwhere(ndimage.binary_dilation(labels > 0) & (labels == 0))
         self._tree = cKDTree(self._voxels @ to_mm.T) if len(self._voxels) else None
 
-    def distance_mm(self, lesion: Mask, start: Sequence[int] = (0, 0, 0)) -> float | None:
+    def distance_mm(self, lesion: Mask, start: npt.ArrayLike = (0, 0, 0)) -> float | None:
         """Shortest distance from a lesion to the background, mm: 0 where it touches it, None without a surface.
 
         It is measured between the outsides of voxels, not between their centres.

@@ -1,10 +1,27 @@
 """Liver and liver tumor segmentation in abdominal CT: what the bundle's JSON cannot declare."""
 
+from typing import TYPE_CHECKING, Any
 
-def __getattr__(name: str) -> str:
-    """`__version__`, which the bundle's metadata.json states, is read when somebody asks for it (PEP 562)."""
-    if name != "__version__":
+if TYPE_CHECKING:
+    from custom_networks.segmentation import Segmentation, segment
+
+    __version__: str
+
+__all__ = ["Segmentation", "__version__", "segment"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import only what somebody names (PEP 562).
+
+    `__version__` is read from the bundle's metadata.json, which states it; `segment` and its result bring PyTorch and
+    MONAI with them.
+    """
+    if name == "__version__":
+        from custom_networks.bundle_files import bundle_version
+
+        return bundle_version()
+    if name not in ("Segmentation", "segment"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from custom_networks.bundle_files import bundle_version
+    from custom_networks import segmentation
 
-    return bundle_version()
+    return getattr(segmentation, name)

@@ -17,6 +17,7 @@ from custom_networks.errors import InputError, LiversegError, UsageError
 
 if TYPE_CHECKING:
     from custom_networks.pipeline import CaseResult, Pipeline
+    from custom_networks.study.summary import Summary
 
 BANNER = "Research use only: this is not a medical device."
 OK, SOME_FAILED, NOTHING_STARTED, INTERRUPTED = 0, 1, 2, 130
@@ -27,6 +28,7 @@ def segment(
     output: str,
     device: str | None = None,
     overlay: bool = True,
+    probability: bool = False,
     progress: bool = True,
     bundle: str | None = None,
     checkpoint: str | None = None,
@@ -35,7 +37,8 @@ def segment(
     """Segment liver and tumors in CT volumes.
 
     Each input gets a folder of its own: OUTPUT/<case>/<case>_seg.nii.gz, a label map on the input's grid (0 background,
-    1 liver, 2 tumor), and overlay.png to look at. Exit code 0: all inputs were segmented; 1: at least one was refused
+    1 liver, 2 tumor), report.json and lesions.csv with volumes and lesions, and overlay.png to look at. summary.csv in
+    OUTPUT has a row for each case. Exit code 0: all inputs were segmented; 1: at least one was refused
     or failed; 2: nothing could start.
 
     Args:
@@ -43,6 +46,7 @@ def segment(
         output: folder for the results.
         device: cpu, cuda, cuda:1, ...; by default a GPU where there is one.
         overlay: draw overlay.png.
+        probability: write the tumor probability, OUTPUT/<case>/<case>_tumor_probability.nii.gz.
         progress: show a progress bar.
         bundle: folder of another bundle.
         checkpoint: other weights, a state dict.
@@ -54,13 +58,14 @@ def segment(
     if not items:
         return NOTHING_STARTED
     print(BANNER, file=sys.stderr)
-    overrides: dict[str, Any] = {"progress": progress}
+    overrides: dict[str, Any] = {"progress": progress, "save_probability": probability}
     if device:
         overrides["device"] = _device(device)
     if checkpoint:
         overrides["checkpoint"] = config_text(str(Path(checkpoint).expanduser()))
     pipeline = _pipeline(Path(output).expanduser(), bundle, overrides)
-    failed = sum(not _segment_one(pipeline, item, overlay, debug) for item in items)
+    summary = _summary(Path(output).expanduser())
+    failed = sum(not _segment_one(pipeline, item, summary, overlay, debug) for item in items)
     return SOME_FAILED if failed or failures else OK
 
 
@@ -100,7 +105,22 @@ def pack(output: str, *, weights_url: str | None = None) -> int:
     return OK
 
 
-COMMANDS: dict[str, Callable[..., int]] = {"segment": segment, "phantom": phantom, "pack": pack}
+def info(*, json: bool = False) -> int:
+    """Say what liverseg takes, gives and returns.
+
+    Args:
+        json: as JSON.
+    """
+    from json import dumps
+
+    from custom_networks.capabilities import capabilities, capability_lines
+
+    known = capabilities(COMMANDS)
+    print(dumps(known, indent=2) if json else "\n".join(capability_lines(known)))
+    return OK
+
+
+COMMANDS: dict[str, Callable[..., int]] = {"segment": segment, "phantom": phantom, "info": info, "pack": pack}
 ONE_ARGUMENT = {"phantom": "one folder to write to", "pack": "one file to write, OUT.zip"}
 
 
@@ -147,6 +167,8 @@ def _check_complete(command: str, ready: Sequence[str]) -> None:
     outputs = len(positional) + sum(argument.startswith("--output=") for argument in ready)
     if command in ONE_ARGUMENT and outputs != 1:
         raise UsageError(f"liverseg {command} needs {ONE_ARGUMENT[command]}.")
+    if command == "info" and positional:
+        raise UsageError("liverseg info takes no input.")
 
 
 def _find(inputs: Sequence[str]) -> tuple[list[dict[str, str]], list[str]]:
@@ -197,17 +219,37 @@ def _pipeline(output: Path, bundle: str | None, overrides: dict[str, Any]) -> "P
     return Pipeline(output, bundle, overrides)
 
 
-def _segment_one(pipeline: "Pipeline", item: dict[str, str], overlay: bool, debug: bool) -> bool:
+def _summary(output: Path) -> "Summary":
+    from custom_networks.study.summary import Summary
+
+    return Summary(output)
+
+
+def _segment_one(pipeline: "Pipeline", item: dict[str, str], summary: "Summary", overlay: bool, debug: bool) -> bool:
     """Segment one case and report it; a failure is reported too, and leaves the others alone."""
     try:
         result = pipeline.segment(item)
-        _report(result)
-        return not overlay or _draw(item["image"], result.mask, debug)
     except LiversegError as error:
-        _complain(str(error))
+        message = str(error)
+        _complain(message)
     except Exception as error:  # the other cases must still be segmented, whatever is wrong with this one
-        _unexpected(item["image"], error, debug)
+        message = _unexpected(item["image"], error, debug)
+    else:
+        _report(result)
+        listed = _list(lambda: summary.add_report(result.report))
+        return (not overlay or _draw(item["image"], result.mask, debug)) and listed
+    _list(lambda: summary.add_failure(item["case"], item["image"], message))
     return False
+
+
+def _list(add: Callable[[], None]) -> bool:
+    """Add a row to summary.csv; should that fail, the case's own files are there all the same."""
+    try:
+        add()
+        return True
+    except OSError as error:  # open in a spreadsheet, or a full disk
+        _complain(f"summary.csv cannot be written ({error.strerror or error}): close it where it is open.")
+        return False
 
 
 def _draw(image: str, mask: Path, debug: bool) -> bool:
@@ -222,16 +264,20 @@ def _draw(image: str, mask: Path, debug: bool) -> bool:
         return False
 
 
-def _unexpected(what: str, error: Exception, debug: bool) -> None:
+def _unexpected(what: str, error: Exception, debug: bool) -> str:
     if debug:
         traceback.print_exc()
-    _complain(f"{what}: failed unexpectedly, {type(error).__name__}: {_one_line(error)} (--debug shows where).")
+    message = f"{what}: failed unexpectedly, {type(error).__name__}: {_one_line(error)} (--debug shows where)."
+    _complain(message)
+    return message
 
 
 def _report(result: "CaseResult") -> None:
     for note in result.notes:
         print(f"  note: {note}", file=sys.stderr)
-    found = f"liver {result.liver_ml:.1f} ml, tumor {result.tumor_ml:.1f} ml"
+    count = len(result.lesions)
+    lesions = f" in {count} lesion{'s' * (count != 1)}" if count else ""
+    found = f"liver {result.liver_ml:.1f} ml, tumor {result.tumor_ml:.1f} ml{lesions}"
     print(f"{result.case}: {found if result.liver_ml else 'no liver found'} ({result.seconds:.1f} s)")
     print(f"  mask    {result.mask}", flush=True)
 

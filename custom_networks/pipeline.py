@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from custom_networks.bundle_files import bundle_root, config_text
 from custom_networks.errors import BundleError, LiversegError, UsageError
-from custom_networks.transforms.anatomy import TUMOR
+from custom_networks.io import read_volume
+from custom_networks.study.lesion import Lesion
+from custom_networks.study.measurements import Measurements, measure
+from custom_networks.study.organ_view import OrganView, organ_view
+from custom_networks.study.report import case_report, write_report
 
 logger = logging.getLogger(__name__)
 
@@ -24,18 +26,35 @@ class CaseResult:
     Attributes:
         case: its name.
         mask: file of the label map on the input's grid: 0 background, 1 liver, 2 tumor.
-        liver_ml: volume of the liver with its tumors, ml.
-        tumor_ml: volume of the tumors, ml.
+        measurements: volumes and lesions.
+        report: what `report.json` beside the mask holds.
         seconds: time it took, reading and writing included.
         notes: what the reader had to say about the input.
+        probability: file of the tumor probability on the input's grid, 0 to 1, where it was asked for.
     """
 
     case: str
     mask: Path
-    liver_ml: float
-    tumor_ml: float
+    measurements: Measurements
+    report: Mapping[str, Any]
     seconds: float
     notes: tuple[str, ...] = ()
+    probability: Path | None = None
+
+    @property
+    def liver_ml(self) -> float:
+        """Volume of the liver with its tumors, ml."""
+        return self.measurements.liver_ml
+
+    @property
+    def tumor_ml(self) -> float:
+        """Volume of the tumors, ml."""
+        return self.measurements.tumor_ml
+
+    @property
+    def lesions(self) -> tuple[Lesion, ...]:
+        """The lesions, the largest first."""
+        return self.measurements.lesions
 
 
 class Pipeline:
@@ -58,6 +77,7 @@ class Pipeline:
         config = {
             "bundle_root": config_text(str(root)),
             "output_dir": config_text(str(output_dir)),
+            "keep_probabilities": True,
             **(overrides or {}),
         }
         # A stand-in, so that the evaluator is built for one case a run; `segment` puts the case in its place.
@@ -89,12 +109,34 @@ class Pipeline:
                     raise BundleError(f"{checkpoint} holds no weights of this network ({reason}).") from error
 
     def segment(self, item: Mapping[str, str]) -> CaseResult:
-        """Segment one item of `custom_networks.io.name_cases` and write its label map.
+        """Segment one item of `custom_networks.io.name_cases`; write its label map, `report.json` and `lesions.csv`.
 
         Raises:
             LiversegError: if the input cannot be segmented.
         """
         started = time.perf_counter()
+        case = item["case"]
+        folder = self._output_dir / case
+        view, notes = self._answer(item)
+        # Read a second time, for the network saw other intensities, and keeping these would cost memory all along.
+        measurements = measure(view, read_volume(item["image"]).array, self._content("confidence_coefficients"))
+        files = {"mask": f"{case}_seg.nii.gz"}
+        if self._content("save_probability"):
+            files["tumor_probability"] = f"{case}_tumor_probability.nii.gz"
+        report = case_report(case, item["image"], measurements, files, self._operating_point(), notes)
+        write_report(report, folder)
+        return CaseResult(
+            case=case,
+            mask=folder / files["mask"],
+            measurements=measurements,
+            report=report,
+            seconds=time.perf_counter() - started,
+            notes=notes,
+            probability=folder / files["tumor_probability"] if "tumor_probability" in files else None,
+        )
+
+    def _answer(self, item: Mapping[str, str]) -> tuple[OrganView, tuple[str, ...]]:
+        """Run the bundle for one case: the liver and what lies around it, and the reader's notes."""
         evaluator = self._workflow.evaluator
         evaluator.interrupt_resume_enabled = False  # a run after one that failed is a new one, not the rest of that
         self._workflow.dataset.data = [dict(item)]
@@ -104,18 +146,22 @@ class Pipeline:
             raise _own_cause(error) or error from None
         finally:
             output, evaluator.state.output, evaluator.state.batch = evaluator.state.output, None, None
-        pred = output[0]["pred"]
-        case = item["case"]
-        labels = pred.as_tensor().numpy()  # PyTorch's sum of a comparison takes 8 bytes a voxel
-        voxel_ml = abs(float(np.linalg.det(np.asarray(pred.affine, dtype=float)[:3, :3]))) / 1000
-        return CaseResult(
-            case=case,
-            mask=self._output_dir / case / f"{case}_seg.nii.gz",
-            liver_ml=np.count_nonzero(labels) * voxel_ml,
-            tumor_ml=np.count_nonzero(labels == TUMOR) * voxel_ml,
-            seconds=time.perf_counter() - started,
-            notes=tuple(filter(None, str(pred.meta.get("notes", "")).split("\n"))),
+        pred, probabilities = output[0]["pred"], output[0].get("probabilities")
+        if probabilities is None:
+            raise BundleError("The bundle's answer has no 'probabilities': keep them in its postprocessing.")
+        view = organ_view(
+            pred.as_tensor().numpy()[0], probabilities.as_tensor().numpy(), pred.affine.numpy().astype(float)
         )
+        return view, tuple(filter(None, str(pred.meta.get("notes", "")).split("\n")))
+
+    def _content(self, id: str) -> Any:
+        return self._workflow.parser.get_parsed_content(id, default=None)
+
+    def _operating_point(self) -> dict[str, float]:
+        """The numbers of the anatomy rules by name."""
+        steps = self._workflow.parser["anatomy"]
+        named = {name: self._content(f"anatomy#{i}#{name}") for i, step in enumerate(steps) for name in step}
+        return {name: v for name, v in named.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
 
 
 def _workflow(root: Path, overrides: Mapping[str, Any]) -> Any:

@@ -1,7 +1,7 @@
 """Readers: a path becomes a volume with its affine, or one sentence that says why not.
 
 Importing this package is cheap: ITK is loaded when the first NRRD or MetaImage file is read, MONAI when `LoadVolumed`
-or `SaveLabelMapd` is first asked for.
+or a writer is first asked for.
 """
 
 from importlib import import_module
@@ -13,12 +13,13 @@ from custom_networks.io.volume import Volume
 
 if TYPE_CHECKING:
     from custom_networks.io.monai_reader import LoadVolumed
-    from custom_networks.io.monai_writer import SaveLabelMapd
+    from custom_networks.io.monai_writer import SaveLabelMapd, SaveTumorProbabilityd
 
 __all__ = [
     "MEDICAL_SUFFIXES",
     "LoadVolumed",
     "SaveLabelMapd",
+    "SaveTumorProbabilityd",
     "Volume",
     "case_stem",
     "find_volumes",
@@ -28,7 +29,11 @@ __all__ = [
     "read_volume",
 ]
 
-_NEED_MONAI = {"LoadVolumed": "monai_reader", "SaveLabelMapd": "monai_writer"}
+_NEED_MONAI = {
+    "LoadVolumed": "monai_reader",
+    "SaveLabelMapd": "monai_writer",
+    "SaveTumorProbabilityd": "monai_writer",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Writes label maps as NIfTI, as a MONAI dictionary transform."""
+"""Writes label maps and tumor probabilities as NIfTI, as MONAI dictionary transforms."""
 
 from __future__ import annotations
 
@@ -49,6 +49,9 @@ class SaveLabelMapd(SaveImaged):
         self.postfix = postfix
         self.case_key = case_key
 
+    channels = 1
+    slope: float | None = None
+
     def set_options(self, *args: Any, **kwargs: Any) -> None:
         """Nothing of MONAI's writers can be set here."""
 
@@ -56,24 +59,49 @@ class SaveLabelMapd(SaveImaged):
         """Write the files; `data` is passed on as it is."""
         d = dict(data)
         for key in self.key_iterator(d):
-            label_map = d[key]
-            if not isinstance(label_map, MetaTensor) or label_map.ndim != 4 or label_map.shape[0] != 1:
+            voxels = d[key]
+            if not isinstance(voxels, MetaTensor) or voxels.ndim != 4 or voxels.shape[0] != self.channels:
                 raise BundleError(
-                    f"SaveLabelMapd needs {key!r} as a MetaTensor (1, i, j, k), got {type(label_map).__name__} of "
-                    f"shape {tuple(getattr(label_map, 'shape', ()))}: put it last in postprocessing."
+                    f"{type(self).__name__} needs {key!r} as a MetaTensor ({self.channels}, i, j, k), got "
+                    f"{type(voxels).__name__} of shape {tuple(getattr(voxels, 'shape', ()))}: put it last in "
+                    "postprocessing."
                 )
-            case = str(d.get(self.case_key) or case_stem(str(label_map.meta.get("filename_or_obj", "case"))))
+            case = str(d.get(self.case_key) or case_stem(str(voxels.meta.get("filename_or_obj", "case"))))
             write_label_map(
-                label_map[0].cpu().numpy(),
-                label_map.affine.cpu().numpy(),
+                voxels[-1].cpu().numpy(),
+                voxels.affine.cpu().numpy(),
                 self.output_dir / case / f"{case}_{self.postfix}.nii.gz",
+                self.slope,
             )
         return d
 
 
-def write_label_map(labels: np.ndarray, affine: np.ndarray, path: Path) -> None:
-    """Write labels (i, j, k) as uint8 NIfTI with an affine to RAS mm, under a temporary name that is then renamed."""
+class SaveTumorProbabilityd(SaveLabelMapd):
+    """Write the tumor's channel of liver and tumor probabilities to `<output_dir>/<case>/<case>_<postfix>.nii.gz`.
+
+    The items are MetaTensors (2, i, j, k) uint8, probability x 255, and are stored so, with a slope of 1 / 255: any
+    reader of NIfTI that applies it sees 0 to 1. The other arguments are those of `SaveLabelMapd`.
+
+    Raises:
+        BundleError: on call, if an item is not a MetaTensor (2, i, j, k).
+    """
+
+    channels = 2
+    slope = 1 / 255
+
+
+def write_label_map(labels: np.ndarray, affine: np.ndarray, path: Path, slope: float | None = None) -> None:
+    """Write labels (i, j, k) as uint8 NIfTI with an affine to RAS mm, under a temporary name that is then renamed.
+
+    Args:
+        labels: whole numbers 0 to 255; with a slope, what times the slope is the value.
+        affine: (4, 4), voxel index to RAS mm.
+        path: the file, ending in .nii.gz.
+        slope: written to the header for readers to apply; the numbers are stored as they are.
+    """
     image = nib.Nifti1Image(labels.astype(np.uint8, copy=False), affine)
+    if slope is not None:
+        image.header.set_slope_inter(slope, 0)
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)

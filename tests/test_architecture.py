@@ -28,7 +28,7 @@ ALLOWED = {
         {"numpy", "torch", "monai", "ignite", "scipy"},
     ),
     "phantom": ({"phantom", "errors"}, {"numpy", "scipy", "nibabel", "pydicom"}),
-    "study": ({"study", "io", "transforms", "errors"}, {"numpy", "nibabel", "matplotlib", "highdicom", "pydicom"}),
+    "study": ({"study", "io", "transforms", "errors", ""}, {"numpy", "nibabel", "matplotlib", "highdicom", "pydicom"}),
     "pipeline": ({"bundle_files", "errors", "transforms", "study"}, {"numpy", "monai"}),
     "cli": ({"arguments", "bundle_files", "errors", "io", "phantom", "pipeline", "study", ""}, {"fire", "torch"}),
     "__main__": ({"cli"}, set()),

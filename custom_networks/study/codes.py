@@ -55,4 +55,4 @@ def load_highdicom() -> ModuleType:
         raise UsageError(
             f"DICOM SEG and SR need highdicom ({error}): pip install highdicom, or leave the DICOM results out."
         ) from error
-    return highdicom  # type: ignore[no-any-return]
+    return highdicom

@@ -24,35 +24,39 @@ SERIES_NUMBER = 900
 
 
 class MeasuredLesion(Protocol):
-    """What results need to know about a lesion; `None` or NaN where it was not measured.
-
-    Attributes:
-        id: its number in the report.
-        volume_mm3: volume, mm3.
-        longest_mm: longest axial diameter, mm.
-        perpendicular_mm: diameter at a right angle to it, mm.
-        mean_hu: mean of its voxels, HU.
-        sd_hu: standard deviation of its voxels, HU.
-        centroid: (3,) mean position of its voxels, patient coordinates (LPS), mm.
-        confidence: chance that it is real, 0 to 1.
-    """
+    """What results need to know about a lesion; None or NaN where it was not measured."""
 
     @property
-    def id(self) -> int: ...  # noqa: D102
+    def id(self) -> int:
+        """Its number in the report."""
+
     @property
-    def volume_mm3(self) -> float: ...  # noqa: D102
+    def volume_mm3(self) -> float:
+        """Volume, mm3."""
+
     @property
-    def longest_mm(self) -> float | None: ...  # noqa: D102
+    def longest_mm(self) -> float | None:
+        """Longest axial diameter, mm."""
+
     @property
-    def perpendicular_mm(self) -> float | None: ...  # noqa: D102
+    def perpendicular_mm(self) -> float | None:
+        """Diameter at a right angle to the longest one, mm."""
+
     @property
-    def mean_hu(self) -> float | None: ...  # noqa: D102
+    def mean_hu(self) -> float | None:
+        """Mean of its voxels, HU."""
+
     @property
-    def sd_hu(self) -> float | None: ...  # noqa: D102
+    def sd_hu(self) -> float | None:
+        """Standard deviation of its voxels, HU."""
+
     @property
-    def centroid(self) -> Sequence[float] | npt.NDArray[np.float64]: ...  # noqa: D102
+    def centroid(self) -> Sequence[float] | npt.NDArray[np.float64]:
+        """Mean position of its voxel centres, (3,), patient coordinates (LPS), mm."""
+
     @property
-    def confidence(self) -> float | None: ...  # noqa: D102
+    def confidence(self) -> float | None:
+        """Chance that it is real, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,7 @@ def _segmentation(
 ) -> Any:
     """highdicom's data set of the masks (slice, row, column, segment), one header a slice."""
     hd = codes.load_highdicom()
-    return hd.seg.Segmentation(
+    dataset = hd.seg.Segmentation(
         source_images=headers,
         pixel_array=masks,
         segmentation_type="BINARY",
@@ -205,6 +209,8 @@ def _segmentation(
         content_description="Liver and its lesions, automatic, research use only",
         series_description="Liver and lesions (automatic, research use only)",
     )
+    dataset.ContentCreatorName = ""  # of type 2: no person made it
+    return dataset
 
 
 def _description(number: int, name: str) -> Any:

@@ -24,11 +24,11 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, generate_uid
 
 from custom_networks.errors import InputError
-from custom_networks.io.dicom_geometry import normal_of, series_affine
+from custom_networks.io.dicom_geometry import normal_of, orientation_reasons, series_affine, stack_reasons
 from custom_networks.io.volume import Volume
 
-TEXTS = ("PatientName", "PatientID", "StudyID", "AccessionNumber", "ReferringPhysicianName")
-TEXTS += ("PositionReferenceIndicator",)
+PATIENT = ("PatientName", "PatientID")
+TEXTS = (*PATIENT, "StudyID", "AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator")
 # Values that the standard does not allow would be errors of our file: they are left empty, which type 2 may be.
 PATTERNS = {
     "PatientBirthDate": r"\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])",
@@ -84,15 +84,17 @@ def read_source(slices: Sequence[str | Path | Dataset]) -> SourceSeries:
     Identical copies of a slice count once. Data sets are not changed.
 
     Raises:
-        InputError: a slice without SOPInstanceUID or geometry, which results could not refer to; fewer than 2 slices.
+        InputError: a slice without SOPInstanceUID or geometry, which results could not refer to; fewer than 2 slices;
+            slices of several patients, sizes or orientations, or not evenly spaced.
     """
     with quiet():
         by_place = {_place(header): header for header in map(_slim_header, slices)}
         headers = list(by_place.values())
         if len(headers) < 2:
             raise InputError(f"DICOM results need a series of at least 2 slices, got {len(headers)}: give all slices.")
-        axes = np.reshape([float(c) for c in headers[0].ImageOrientationPatient], (2, 3))
+        axes = _axes(headers[0])
         headers.sort(key=lambda header: float(np.dot(_position(header), normal_of(axes))))
+        _check_regular(headers)
         affine = series_affine(np.array([_position(h) for h in headers]), axes, headers[0].PixelSpacing)
         notes = _unify(headers, float(np.linalg.norm(affine[:3, 2])))
     return SourceSeries(tuple(headers), affine, notes)
@@ -128,17 +130,16 @@ def source_view(labels: Volume, source: SourceSeries) -> tuple[npt.NDArray[Any],
 
 def _slim_header(slice_: str | Path | Dataset) -> Dataset:
     """The wanted attributes of one slice, in a data set of their own."""
-    is_path = isinstance(slice_, (str, Path))
-    name = str(slice_) if is_path else "a slice"
+    name = "A slice" if isinstance(slice_, Dataset) else str(slice_)
+    header = Dataset()
     try:
-        dataset: Dataset = pydicom.dcmread(slice_, stop_before_pixels=True, specific_tags=WANTED) if is_path else slice_
-        header = Dataset()
+        dataset = slice_ if isinstance(slice_, Dataset) else _read(slice_)
         for keyword in (*GEOMETRY, *filter(dataset.__contains__, LOSS)):
             setattr(header, keyword, getattr(dataset, keyword))
         header.SliceThickness = dataset.get("SliceThickness")
         _add_texts(header, dataset)
         _add_uids(header, dataset)
-        np.array(_position(header))
+        _axes(header), _position(header)
     except Exception as error:  # pydicom has no common error for bytes that are not what they say
         raise InputError(
             f"{name} has no geometry that a DICOM result could refer to: export the series again."
@@ -146,6 +147,10 @@ def _slim_header(slice_: str | Path | Dataset) -> Dataset:
     if not header.SOPInstanceUID:
         raise InputError(f"{name} has no SOPInstanceUID, a DICOM result cannot refer to it: export the series again.")
     return header
+
+
+def _read(path: str | Path) -> Dataset:
+    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(WANTED))
 
 
 def _add_texts(header: Dataset, dataset: Dataset) -> None:
@@ -166,6 +171,25 @@ def _add_uids(header: Dataset, dataset: Dataset) -> None:
         value = dataset.get(keyword) or meta.get(f"MediaStorage{keyword}")
         setattr(header, keyword, re.sub(r"[^0-9.]", "", str(value or ""))[:64])
     header.SOPClassUID = header.SOPClassUID or CTImageStorage
+
+
+def _check_regular(headers: Sequence[Dataset]) -> None:
+    """Refuse slices, sorted along their normal, that are no one regular stack: readers of a SEG disagree on those."""
+    patients = {tuple(str(header[keyword].value) for keyword in PATIENT) for header in headers}
+    grids = {(h.Rows, h.Columns, *(round(float(s), 3) for s in h.PixelSpacing)) for h in headers}
+    axes = [_axes(header) for header in headers]
+    reasons = ["Its slices name different patients: give each a folder of its own."] * (len(patients) > 1)
+    reasons += ["Its slices differ in size or pixel spacing: export one reconstruction."] * (len(grids) > 1)
+    oriented = orientation_reasons(axes)
+    reasons += oriented or stack_reasons(np.array([_position(header) for header in headers]), axes[0])
+    if reasons:
+        raise InputError("DICOM results need one regular series. " + " ".join(reasons))
+
+
+def _axes(header: Dataset) -> npt.NDArray[np.float64]:
+    """Unit vectors along a row and along a column, (2, 3), LPS."""
+    axes = np.reshape([float(c) for c in header.ImageOrientationPatient], (2, 3))
+    return np.asarray(axes / np.linalg.norm(axes, axis=1, keepdims=True))
 
 
 def _position(header: Dataset) -> tuple[float, float, float]:

@@ -21,6 +21,7 @@ ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure
 LIVER = Code("10200004", "SCT", "Liver")
 MASS = Code("4147007", "SCT", "Mass")
 COMPUTED_TOMOGRAPHY = Code("77477000", "SCT", "Computed tomography")
+DEVICE = Code("121007", "DCM", "Device")
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 
 VOLUME = Code("118565006", "SCT", "Volume")

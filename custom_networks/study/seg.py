@@ -91,7 +91,7 @@ def write_seg(
         labels: 0 background, 1 liver, 2 tumor, uint8, on the series' grid (axes may be permuted and flipped).
         source: the series, of `read_source`.
         path: the file to write; it appears only when it is whole.
-        lesions: what was measured, every lesion once; the segments come in this order. None: numbered as found.
+        lesions: what was measured, every lesion once; the segments come in this order. None: the largest is 1.
         max_lesion_segments: most lesions that get a segment of their own.
         keep_empty_frames: write a frame for every slice and segment, which some viewers need.
 
@@ -144,7 +144,7 @@ def _match(
     """The ids of the lesions in order, and for each component of the label map which of them it is (its index)."""
     counts = np.bincount(numbers, minlength=1)[1:]
     if lesions is None:
-        return list(range(1, counts.size + 1)), np.arange(counts.size)
+        return list(range(1, counts.size + 1)), np.argsort(np.argsort(-counts, kind="stable"))
     means = [np.bincount(numbers, axis, minlength=1)[1:] / counts for axis in voxels]
     centres = (np.diag([-1.0, -1.0, 1.0]) @ (labels.affine[:3, :3] @ means + labels.affine[:3, 3:])).T
     volumes = counts * abs(float(np.linalg.det(labels.affine[:3, :3])))
@@ -210,7 +210,17 @@ def _segmentation(
         series_description="Liver and lesions (automatic, research use only)",
     )
     dataset.ContentCreatorName = ""  # of type 2: no person made it
+    _name_segment_in_frames(dataset)
     return dataset
+
+
+def _name_segment_in_frames(dataset: Any) -> None:
+    """Move a segment that all frames share into each frame: both are valid, and highdicom's own SR wants the latter."""
+    (shared,) = dataset.SharedFunctionalGroupsSequence
+    if "SegmentIdentificationSequence" in shared:
+        for frame in dataset.PerFrameFunctionalGroupsSequence:
+            frame.SegmentIdentificationSequence = shared.SegmentIdentificationSequence
+        del shared.SegmentIdentificationSequence
 
 
 def _description(number: int, name: str) -> Any:

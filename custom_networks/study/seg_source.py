@@ -24,7 +24,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, generate_uid
 
 from custom_networks.errors import InputError
-from custom_networks.io.dicom_geometry import normal_of, orientation_reasons, series_affine, stack_reasons
+from custom_networks.io.dicom_geometry import normal_of, series_affine, stack_reasons
 from custom_networks.io.volume import Volume
 
 PATIENT = ("PatientName", "PatientID")
@@ -67,15 +67,17 @@ class SourceSeries:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence pydicom and highdicom, whose warnings and log lines quote values of the file, the patient's name too."""
-    logger = logging.getLogger("highdicom")
-    level = logger.level
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logger.setLevel(logging.CRITICAL)
         try:
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL)
             yield
         finally:
-            logger.setLevel(level)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def read_source(slices: Sequence[str | Path | Dataset]) -> SourceSeries:
@@ -176,12 +178,14 @@ def _add_uids(header: Dataset, dataset: Dataset) -> None:
 def _check_regular(headers: Sequence[Dataset]) -> None:
     """Refuse slices, sorted along their normal, that are no one regular stack: readers of a SEG disagree on those."""
     patients = {tuple(str(header[keyword].value) for keyword in PATIENT) for header in headers}
-    grids = {(h.Rows, h.Columns, *(round(float(s), 3) for s in h.PixelSpacing)) for h in headers}
-    axes = [_axes(header) for header in headers]
+    sizes = {(h.Rows, h.Columns, *(round(float(s), 3) for s in h.PixelSpacing)) for h in headers}
+    axes = np.array([_axes(header) for header in headers])
     reasons = ["Its slices name different patients: give each a folder of its own."] * (len(patients) > 1)
-    reasons += ["Its slices differ in size or pixel spacing: export one reconstruction."] * (len(grids) > 1)
-    oriented = orientation_reasons(axes)
-    reasons += oriented or stack_reasons(np.array([_position(header) for header in headers]), axes[0])
+    reasons += ["Its slices differ in size or pixel spacing: export one reconstruction."] * (len(sizes) > 1)
+    if np.ptp(axes, axis=0).max() > 1e-3:
+        reasons.append("Its slices differ in orientation: export one reconstruction.")
+    else:
+        reasons += stack_reasons(np.array([_position(header) for header in headers]), axes[0])
     if reasons:
         raise InputError("DICOM results need one regular series. " + " ".join(reasons))
 

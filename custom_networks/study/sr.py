@@ -18,7 +18,7 @@ SERIES_NUMBER = 901
 
 
 def write_sr(
-    source: SourceSeries, seg: SegObject, path: Path, lesions: Sequence[MeasuredLesion], *, liver_mm3: float
+    source: SourceSeries, seg: SegObject, path: Path, lesions: Sequence[MeasuredLesion], *, liver_ml: float
 ) -> Any:
     """Write the measurements of a case as a report that points at the segments of its SEG.
 
@@ -32,7 +32,7 @@ def write_sr(
         seg: what `write_seg` gave for the same lesions.
         path: the file to write; it appears only when it is whole.
         lesions: what was measured; none is an answer too.
-        liver_mm3: volume of the liver with its lesions, mm3.
+        liver_ml: volume of the liver with its lesions, ml.
 
     Returns:
         highdicom's Comprehensive3DSR.
@@ -42,7 +42,7 @@ def write_sr(
     """
     hd = codes.load_highdicom()
     with quiet():
-        groups = [_liver(seg, liver_mm3), _all_lesions(seg, lesions), *(_lesion(seg, lesion) for lesion in lesions)]
+        groups = [_liver(seg, liver_ml), _all_lesions(seg, lesions), *(_lesion(seg, lesion) for lesion in lesions)]
         report = hd.sr.Comprehensive3DSR(
             evidence=[*source.headers, seg.dataset],
             content=hd.sr.MeasurementReport(
@@ -67,8 +67,8 @@ def write_sr(
     return report
 
 
-def _liver(seg: SegObject, liver_mm3: float) -> Any:
-    return _group(seg, "Liver", 1, [_measurement(codes.VOLUME, liver_mm3 / 1000, codes.MILLILITER)])
+def _liver(seg: SegObject, liver_ml: float) -> Any:
+    return _group(seg, "Liver", 1, [_measurement(codes.VOLUME, liver_ml, codes.MILLILITER)])
 
 
 def _all_lesions(seg: SegObject, lesions: Sequence[MeasuredLesion]) -> Any:
@@ -140,10 +140,5 @@ def _observer() -> Any:
         model_name=codes.MODEL,
         serial_number=codes.SERIAL_NUMBER,
     )
-    from pydicom.sr.codedict import codes as dictionary
-
-    return sr.ObservationContext(
-        observer_device_context=sr.ObserverContext(
-            observer_type=dictionary.DCM.Device, observer_identifying_attributes=device
-        )
-    )
+    context = sr.ObserverContext(observer_type=codes.DEVICE, observer_identifying_attributes=device)
+    return sr.ObservationContext(observer_device_context=context)

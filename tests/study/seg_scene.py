@@ -15,7 +15,6 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from custom_networks.io.volume import Volume
 
 Array = npt.NDArray[Any]
-Points = set[tuple[float, float, float]]
 COLUMNS, ROWS, SLICES = 13, 10, 7
 DX, DY, STEP = 0.9, 0.7, 2.5  # between columns, rows and slices, mm
 STUDY, SERIES, FRAME = "1.2.3.1", "1.2.3.2", "1.2.3.3"
@@ -93,18 +92,21 @@ def measured(labels: Volume, boxes: Iterable[tuple[slice, ...]] = LESIONS) -> li
     return lesions
 
 
-def places(labels: Volume, mask: Array) -> Points:
-    """Patient coordinates (LPS, mm) of the voxels of a mask on the label map's grid."""
+def places(labels: Volume, mask: Array) -> Array:
+    """Patient coordinates (n, 3) (LPS, mm) of the voxels of a mask on the label map's grid."""
     ras = labels.affine[:3, :3] @ np.array(np.nonzero(mask)) + labels.affine[:3, 3:]
-    return rounded((ras * [[-1], [-1], [1]]).T)
+    return np.asarray((ras * [[-1], [-1], [1]]).T)
 
 
-def rounded(points: Array) -> Points:
-    """To a hundredth of a millimetre, a voxel is 70 of them."""
-    return {(round(x, 2) + 0.0, round(y, 2) + 0.0, round(z, 2) + 0.0) for x, y, z in points.tolist()}
+def apart_mm(found: Array, expected: Array) -> float:
+    """How far a point of one set (n, 3) is from the nearest of the other at most; infinite if their sizes differ."""
+    if len(found) != len(expected):
+        return float("inf")
+    distances = np.linalg.norm(found[:, None] - expected[None], axis=2)
+    return float(max(distances.min(axis=0).max(), distances.min(axis=1).max()))
 
 
-def places_by_pydicom(path: Path, segment: int) -> Points:
+def places_by_pydicom(path: Path, segment: int) -> Array:
     """Patient coordinates (LPS, mm) of one segment's pixels, from the frames' own positions (PS3.3 C.7.6.2.1.1)."""
     seg = pydicom.dcmread(path)
     shared = seg.SharedFunctionalGroupsSequence[0]
@@ -117,7 +119,7 @@ def places_by_pydicom(path: Path, segment: int) -> Points:
             continue
         corner = np.array([float(c) for c in group.PlanePositionSequence[0].ImagePositionPatient])
         points += [corner + c * dx * right + r * dy * down for r, c in np.argwhere(frame)]
-    return rounded(np.array(points).reshape(-1, 3))
+    return np.array(points).reshape(-1, 3)
 
 
 def segment_number(group: Dataset) -> int:

@@ -9,7 +9,7 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 from seg_scene import (
@@ -21,12 +21,11 @@ from seg_scene import (
     STANDARD,
     STEP,
     Array,
-    Points,
+    apart_mm,
     labelled,
     measured,
     places,
     places_by_pydicom,
-    rounded,
     segment_number,
     series,
     sign_combinations,
@@ -39,6 +38,7 @@ from custom_networks.study.seg import SegObject, write_seg
 from custom_networks.study.seg_source import read_source
 
 SMALLER = (LESIONS[1], LESIONS[0])
+SAME_PLACE_MM = 1e-4  # a voxel is 0.7 x 0.9 x 2.5; positions are written to six decimals
 
 
 def written(tmp_path: Path, **options: object) -> tuple[Volume, SegObject, Path]:
@@ -48,11 +48,11 @@ def written(tmp_path: Path, **options: object) -> tuple[Volume, SegObject, Path]
     return labels, write_seg(labels, read_source(slices), path, measured(labels), **options), path  # type: ignore
 
 
-def places_by_highdicom(path: Path, segment: int) -> Points:
+def places_by_highdicom(path: Path, segment: int) -> Array:
     """Patient coordinates (LPS, mm) of one segment's voxels, as highdicom lays the volume out."""
     volume = hd.seg.segread(path).get_volume(segment_numbers=[segment], combine_segments=True)
     index = np.array(np.nonzero(volume.array))
-    return rounded((volume.affine[:3, :3] @ index + volume.affine[:3, 3:]).T)
+    return np.asarray((volume.affine[:3, :3] @ index + volume.affine[:3, 3:]).T)
 
 
 def moved(labels: Volume, order: Sequence[int], flips: Sequence[bool]) -> Volume:
@@ -73,8 +73,8 @@ def check_places(labels: Volume, path: Path) -> None:
     parts = {1: labels.array > 0, 2: components == 2, 3: components == 3}
     for segment, mask in parts.items():
         assert mask.any()
-        assert places_by_pydicom(path, segment) == places(labels, mask)
-        assert places_by_highdicom(path, segment) == places(labels, mask)
+        assert apart_mm(places_by_pydicom(path, segment), places(labels, mask)) < SAME_PLACE_MM
+        assert apart_mm(places_by_highdicom(path, segment), places(labels, mask)) < SAME_PLACE_MM
 
 
 @pytest.mark.parametrize("row,column,scan", sign_combinations())
@@ -87,7 +87,9 @@ def test_every_sign_of_the_direction_cosines_keeps_every_voxel_in_its_place(
     check_places(labels, tmp_path / "seg.dcm")
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=10, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     tilt=st.tuples(*[st.floats(-10, 10)] * 2, st.floats(-180, 180)),
     signs=st.sampled_from(sign_combinations()),
@@ -196,7 +198,7 @@ def test_more_lesions_than_the_limit_share_a_segment(tmp_path: Path) -> None:
     labels, seg, path = written(tmp_path, max_lesion_segments=1)
     assert seg.segment_of == {1: 2, 2: 2}
     assert [s.SegmentLabel for s in seg.dataset.SegmentSequence] == ["Liver", "Liver lesions"]
-    assert places_by_pydicom(path, 2) == places(labels, labels.array == 2)
+    assert apart_mm(places_by_pydicom(path, 2), places(labels, labels.array == 2)) < SAME_PLACE_MM
 
 
 def test_a_liver_without_lesions_is_one_segment(tmp_path: Path) -> None:
@@ -204,7 +206,7 @@ def test_a_liver_without_lesions_is_one_segment(tmp_path: Path) -> None:
     labels = labelled(slices, [])
     seg = write_seg(labels, read_source(slices), tmp_path / "seg.dcm", [])
     assert seg.segment_of == {} and seg.dataset.NumberOfFrames == 5
-    assert places_by_pydicom(tmp_path / "seg.dcm", 1) == places(labels, labels.array > 0)
+    assert apart_mm(places_by_pydicom(tmp_path / "seg.dcm", 1), places(labels, labels.array > 0)) < SAME_PLACE_MM
 
 
 @pytest.mark.parametrize("keep,frames", [(False, 1), (True, SLICES)])

@@ -52,7 +52,7 @@ def test_every_number_comes_back_with_its_unit_and_segment(tmp_path: Path) -> No
     for number, group in enumerate((liver, first, second), start=1):
         assert group.tracking_uid == segments[number - 1].TrackingUID
         assert group.tracking_identifier == segments[number - 1].TrackingID
-        assert [site.topography.value for site in group.finding_sites] == ["10200004"]
+        assert [site.value.value for site in group.finding_sites] == ["10200004"]
         assert group.finding_type.value == ("10200004" if number == 1 else "4147007")
     (every,) = content.get_image_measurement_groups()
     assert numbers(every) == [("Number of lesions", 2.0, "1", ""), ("Volume", 0.019, "ml", "")]

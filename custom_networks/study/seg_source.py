@@ -141,7 +141,7 @@ def _slim_header(slice_: str | Path | Dataset) -> Dataset:
         header.SliceThickness = dataset.get("SliceThickness")
         _add_texts(header, dataset)
         _add_uids(header, dataset)
-        _axes(header), _position(header)
+        _axes(header), _position(header)  # what is no number raises here, where the file is known
     except Exception as error:  # pydicom has no common error for bytes that are not what they say
         raise InputError(
             f"{name} has no geometry that a DICOM result could refer to: export the series again."

@@ -41,8 +41,7 @@ class Measured:
 def series(axes: Array = STANDARD, direction: float = 1.0) -> list[Dataset]:
     """Headers of the slices in the order they were scanned; `direction` -1: against the slice normal."""
     step = direction * STEP * np.cross(*axes)
-    with pydicom.config.disable_value_validation():  # one value of the header is not valid
-        return [slice_header(k, axes, CORNER + k * step) for k in range(SLICES)]
+    return [slice_header(k, axes, CORNER + k * step) for k in range(SLICES)]
 
 
 def slice_header(k: int, axes: Array, position: Array) -> Dataset:
@@ -57,7 +56,9 @@ def slice_header(k: int, axes: Array, position: Array) -> Dataset:
     dataset.PatientBirthDate, dataset.PatientSex = "19500102", "F"
     dataset.StudyDate, dataset.StudyTime, dataset.StudyID, dataset.AccessionNumber = "20240101", "120000", "S1", "A1"
     dataset.ReferringPhysicianName = "Refer^Rita"
-    dataset.PatientAge, dataset.PatientAddress, dataset.InstitutionName = "0Y", "Secret Street 1", "Secret Hospital"
+    with pydicom.config.disable_value_validation():
+        dataset.PatientAge = "0Y"  # not valid, but real
+    dataset.PatientAddress, dataset.InstitutionName = "Secret Street 1", "Secret Hospital"
     dataset.OperatorsName, dataset.PatientComments = "Secret^Operator", "Secret comment"
     dataset.Modality, dataset.InstanceNumber = "CT", k + 1
     dataset.Rows, dataset.Columns, dataset.PixelSpacing = ROWS, COLUMNS, [DY, DX]

@@ -11,7 +11,7 @@ RUN ?= out/train
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-bundle bundle lint format train bench shape clean
+.PHONY: help run test test-slow test-bundle test-dicom bundle lint format train bench shape clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,13 @@ test-bundle: $(VENV)/.installed $(FOREIGN)/.installed  ## pack the bundle and us
 
 bundle: $(VENV)/.installed  ## pack the bundle with its code into ZIP=... for others
 	$(BIN)/liverseg pack "$(ZIP)" $(ARGS)
+
+# dicom3tools (dciodvfy) is a Debian package; where it cannot be installed its tests are skipped and say so.
+test-dicom: $(VENV)/.installed  ## validate DICOM results by dciodvfy (apt) and dcmqi (pip)
+	@command -v dciodvfy >/dev/null || apt-get install --yes dicom3tools || sudo -n apt-get install --yes dicom3tools \
+		|| echo "dciodvfy is not installed: apt-get install dicom3tools"
+	$(BIN)/pip install --quiet "dcmqi>=1.5"
+	$(BIN)/python -m pytest -rs tests/study/test_dicom_validators.py
 
 lint: $(VENV)/.installed  ## black, isort, flake8, mypy
 	$(BIN)/black --line-length 120 --check --quiet custom_networks tests

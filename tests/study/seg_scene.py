@@ -1,0 +1,134 @@
+"""A small CT series and a label map on it, placed by formulas that share nothing with the code under test."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from custom_networks.io.volume import Volume
+
+Array = npt.NDArray[Any]
+COLUMNS, ROWS, SLICES = 13, 10, 7
+DX, DY, STEP = 0.9, 0.7, 2.5  # between columns, rows and slices, mm
+STUDY, SERIES, FRAME = "1.2.3.1", "1.2.3.2", "1.2.3.3"
+CORNER = np.array([-41.5, 17.25, -203.0])  # LPS of the first pixel of slice 0
+STANDARD = np.array([[1.0, 0, 0], [0, 1, 0]])  # along a row, along a column
+LIVER_BOX = (slice(2, 11), slice(3, 8), slice(1, 6))  # columns, rows, slices
+LESIONS = ((slice(3, 5), slice(4, 6), slice(2, 4)), (slice(8, 10), slice(6, 8), slice(4, 5)))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A lesion as the measurements give it."""
+
+    id: int
+    volume_mm3: float
+    centroid: Sequence[float]
+    longest_mm: float | None = 12.5
+    perpendicular_mm: float | None = 7.25
+    mean_hu: float | None = 55.5
+    sd_hu: float | None = 11.25
+    confidence: float | None = 0.8
+
+
+def series(axes: Array = STANDARD, direction: float = 1.0) -> list[Dataset]:
+    """Headers of the slices in the order they were scanned; `direction` -1: against the slice normal."""
+    step = direction * STEP * np.cross(*axes)
+    return [slice_header(k, axes, CORNER + k * step) for k in range(SLICES)]
+
+
+def slice_header(k: int, axes: Array, position: Array) -> Dataset:
+    """One slice with the attributes of a real file, private and harmful ones too."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = CTImageStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = f"1.2.3.4.{k + 1}"
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.FrameOfReferenceUID = STUDY, SERIES, FRAME
+    dataset.PatientName, dataset.PatientID = "Doe^Jane", "ID 7"
+    dataset.PatientBirthDate, dataset.PatientSex = "19500102", "F"
+    dataset.StudyDate, dataset.StudyTime, dataset.StudyID, dataset.AccessionNumber = "20240101", "120000", "S1", "A1"
+    dataset.ReferringPhysicianName = "Refer^Rita"
+    with pydicom.config.disable_value_validation():
+        dataset.PatientAge = "0Y"  # not valid, but real
+    dataset.PatientAddress, dataset.InstitutionName = "Secret Street 1", "Secret Hospital"
+    dataset.OperatorsName, dataset.PatientComments = "Secret^Operator", "Secret comment"
+    dataset.Modality, dataset.InstanceNumber = "CT", k + 1
+    dataset.Rows, dataset.Columns, dataset.PixelSpacing = ROWS, COLUMNS, [DY, DX]
+    dataset.SliceThickness, dataset.SpacingBetweenSlices = 3, -STEP
+    dataset.ImageOrientationPatient = [round(float(c), 8) + 0.0 for c in axes.ravel()]
+    dataset.ImagePositionPatient = [round(float(c), 6) for c in position]
+    return dataset
+
+
+def labelled(slices: Sequence[Dataset], boxes: Iterable[tuple[slice, ...]] = LESIONS, liver: bool = True) -> Volume:
+    """A label map (column, row, slice) on the slices in the order given, with its affine worked out by hand."""
+    array = np.zeros((COLUMNS, ROWS, SLICES), np.uint8)
+    if liver:
+        array[LIVER_BOX] = 1
+        for box in boxes:
+            array[box] = 2
+    first, second = (np.array([float(c) for c in s.ImagePositionPatient]) for s in slices[:2])
+    right, down = np.reshape([float(c) for c in slices[0].ImageOrientationPatient], (2, 3))
+    affine = np.eye(4)
+    affine[:3] = np.column_stack([right * DX, down * DY, second - first, first])
+    affine[:2] *= -1  # LPS to RAS
+    return Volume(array, affine, source=Path("labels.nii.gz"))
+
+
+def measured(labels: Volume, boxes: Iterable[tuple[slice, ...]] = LESIONS) -> list[Measured]:
+    """Ids 1, 2, ... in the order of the boxes, whatever their size."""
+    lesions = []
+    for id_, box in enumerate(boxes, start=1):
+        centre = np.array([(part.start + part.stop - 1) / 2 for part in box])
+        ras = labels.affine[:3, :3] @ centre + labels.affine[:3, 3]
+        voxels = np.prod([part.stop - part.start for part in box])
+        lesions.append(Measured(id_, float(voxels * DX * DY * STEP), tuple(ras * [-1, -1, 1])))
+    return lesions
+
+
+def places(labels: Volume, mask: Array) -> Array:
+    """Patient coordinates (n, 3) (LPS, mm) of the voxels of a mask on the label map's grid."""
+    ras = labels.affine[:3, :3] @ np.array(np.nonzero(mask)) + labels.affine[:3, 3:]
+    return np.asarray((ras * [[-1], [-1], [1]]).T)
+
+
+def apart_mm(found: Array, expected: Array) -> float:
+    """How far a point of one set (n, 3) is from the nearest of the other at most; infinite if their sizes differ."""
+    if len(found) != len(expected):
+        return float("inf")
+    distances = np.linalg.norm(found[:, None] - expected[None], axis=2)
+    return float(max(distances.min(axis=0).max(), distances.min(axis=1).max()))
+
+
+def places_by_pydicom(path: Path, segment: int) -> Array:
+    """Patient coordinates (LPS, mm) of one segment's pixels, from the frames' own positions (PS3.3 C.7.6.2.1.1)."""
+    seg = pydicom.dcmread(path)
+    shared = seg.SharedFunctionalGroupsSequence[0]
+    right, down = np.reshape([float(c) for c in shared.PlaneOrientationSequence[0].ImageOrientationPatient], (2, 3))
+    dy, dx = (float(s) for s in shared.PixelMeasuresSequence[0].PixelSpacing)
+    frames = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
+    points = []
+    for frame, group in zip(frames, seg.PerFrameFunctionalGroupsSequence, strict=True):
+        if segment_number(group) != segment:
+            continue
+        corner = np.array([float(c) for c in group.PlanePositionSequence[0].ImagePositionPatient])
+        points += [corner + c * dx * right + r * dy * down for r, c in np.argwhere(frame)]
+    return np.array(points).reshape(-1, 3)
+
+
+def segment_number(group: Dataset) -> int:
+    """The segment of a frame, which each frame names itself."""
+    return int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+
+
+def sign_combinations() -> list[tuple[float, float, float]]:
+    """Signs of the row's direction, of the column's, and of the scan against the normal."""
+    return list(product((1.0, -1.0), repeat=3))

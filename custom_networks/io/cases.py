@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path, PurePosixPath
 
-from custom_networks.errors import UsageError
+from custom_networks.errors import InputError, UsageError
 from custom_networks.io.dicom_choice import DicomListing, check_patients, list_series
 from custom_networks.io.dicom_files import dicom_files
 from custom_networks.io.dicom_report import skipped_notes
@@ -22,12 +21,12 @@ def find_volumes(folder: str | Path) -> list[Path]:
     """The volumes of a folder or zip archive, sorted.
 
     A folder that holds DICOM files gives these, and so does an archive: itself, or where it holds several patients one
-    path for each, a subfolder or `folder::N` (series N). Else they are its files with a medical ending, and where it has
-    none, the DICOM files in its subfolders. What holds nothing to segment beside several patients is logged.
+    path for each, a subfolder or `folder::N` (series N). Else a folder gives its files with a medical ending, and where
+    it has none, the DICOM files in its subfolders. What holds nothing to segment beside several patients is logged.
 
     Raises:
         UsageError: no such folder, or nothing in it could be an image.
-        InputError: patients cannot be told apart, or an archive is damaged.
+        InputError: a file or folder in it cannot be opened.
     """
     folder = Path(folder)
     if folder.is_file() and is_zip(folder):
@@ -37,27 +36,25 @@ def find_volumes(folder: str | Path) -> list[Path]:
     files = visible_files(folder)
     if any(path.name.upper() != "DICOMDIR" and is_dicom(path) for path in files):
         return _patients(folder)
-    volumes = [path for path in files if medical_suffix(path)]
-    if volumes:
-        return volumes
-    images, looked_at = dicom_files(folder)
-    if images:
-        return _patients(folder)
-    looked = f"{looked_at} file{'s' * (looked_at != 1)} looked at"
-    raise UsageError(
-        f"no image found in {folder} ({looked}): give a folder that holds {', '.join(MEDICAL_SUFFIXES)} files or DICOM."
-    )
+    return [path for path in files if medical_suffix(path)] or _patients(folder)
 
 
 def _patients(source: Path) -> list[Path]:
     """The input itself if it holds one patient's volume or none, else a path for each patient's."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's quote values of the file
-        listing = list_series(source)
+    try:
+        images, looked_at = dicom_files(source)
+        listing = list_series(source) if images else None
+        if listing:
+            check_patients(listing)
+    except InputError:
+        return [source]  # refused again, as a case, by whoever reads it
+    if listing is None:
+        looked = f"{looked_at} file{'s' * (looked_at != 1)} looked at"
+        kinds = ", ".join(MEDICAL_SUFFIXES)
+        raise UsageError(f"no image found in {source} ({looked}): give a folder that holds {kinds} or DICOM files.")
     cases = listing.cases()
-    check_patients(listing)
     if len(cases) < 2:
-        return [source]  # whoever reads it says what is wrong or what was skipped
+        return [source]  # the reader says what is wrong or what was skipped
     patients = {listing.series[index].patient for index in cases}
     for note in skipped_notes(listing, [i for i, s in enumerate(listing.series) if s.patient not in patients]):
         logger.warning("%s: %s", source, note)

@@ -48,33 +48,27 @@ def read_source_headers(path: str | Path) -> list[pydicom.Dataset]:
         InputError: as `read_dicom`.
     """
     listing, index = _choose(path)
-    headers = []
+    headers: list[pydicom.Dataset] = []
     for header in listing.series[index].slices:
-        with header.file.open() as stream:
+        with header.file.open() as stream, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as for the headers that were checked
             headers.append(pydicom.dcmread(stream, stop_before_pixels=True, force=True))
     return headers
 
 
 def list_dicom(path: str | Path) -> list[str]:
-    """A line for each series of an input: its number, what it is, whether it is chosen, and why not.
+    """What a folder or zip archive holds: a line for each series, what it is, whether it is chosen, and why not.
 
     Raises:
-        InputError: there is no DICOM file, or patients cannot be told apart.
+        InputError: there is no DICOM file, or a file cannot be opened.
     """
-    listing = _listing(split_number(path)[0])
-    return series_lines(listing)
-
-
-def _listing(source: Path) -> DicomListing:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's quote values of the file; what matters is refused below
-        return list_series(source)
+    return series_lines(list_series(Path(path)))
 
 
 def _choose(path: str | Path) -> tuple[DicomListing, int]:
     """What an input holds, and the index of the series to read."""
     source, number = split_number(path)
-    listing = _listing(source)
+    listing = list_series(source)
     if number is None:
         return listing, _only_case(listing)
     if not 1 <= number <= len(listing.series):
@@ -93,7 +87,7 @@ def _only_case(listing: DicomListing) -> int:
     if len(cases) > 1:
         numbers = ", ".join(f"::{index + 1}" for index in cases)
         raise InputError(
-            f"{listing.source} holds volumes of {len(cases)} patients: give one of them by adding {numbers} to the path."
+            f"{listing.source} holds volumes of {len(cases)} patients: add one of {numbers} to the path to name one."
         )
     if listing.series[cases[0]].reasons:
         raise InputError(refusal(listing))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -65,7 +66,9 @@ def list_series(source: Path) -> DicomListing:
         InputError: no DICOM file there, or something cannot be opened.
     """
     files, looked_at = dicom_files(source)
-    headers, damaged = read_headers(files)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's quote values of the file; what matters is refused
+        headers, damaged = read_headers(files)
     if not (headers or damaged):
         raise InputError(
             f"{source} holds no DICOM image ({looked_at} file{'s' * (looked_at != 1)} looked at, none with a DICOM "
@@ -111,17 +114,28 @@ def unfitness(series: DicomSeries) -> tuple[float, ...]:
     )
 
 
-def check_patients(listing: DicomListing) -> None:
-    """Refuse images that may be of several patients and do not say of whom.
+def patients_reason(listing: DicomListing) -> str:
+    """Why images cannot be told apart by patient: a volume names none, and another one does or is of another study.
 
-    Raises:
-        InputError: a volume names no patient, and there is another of a named patient or of another study.
+    One sentence, "" where there is no such doubt.
     """
     volumes = [series for series in listing.series if not series.other]
     nameless = [series for series in volumes if not series.patient]
     studies = {series.slices[0].study_uid or str(number) for number, series in enumerate(nameless)}
-    if nameless and (len(nameless) < len(volumes) or len(studies) > 1):
-        raise InputError(
-            f"{listing.source} holds {len(volumes)} CT volumes, {len(nameless)} of them without PatientID and "
-            "PatientName: whose they are cannot be told; give each patient's images a folder of their own."
-        )
+    if not nameless or (len(nameless) == len(volumes) and len(studies) == 1):
+        return ""
+    return (
+        f"{listing.source} holds {len(volumes)} CT volumes, {len(nameless)} of them without PatientID and PatientName: "
+        "whose they are cannot be told; give each patient's images a folder of their own."
+    )
+
+
+def check_patients(listing: DicomListing) -> None:
+    """Refuse images that cannot be told apart by patient.
+
+    Raises:
+        InputError: as `patients_reason` says.
+    """
+    reason = patients_reason(listing)
+    if reason:
+        raise InputError(reason)

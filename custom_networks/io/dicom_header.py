@@ -38,6 +38,7 @@ HEADER_TAGS = [
     "BitsAllocated",
     "BitsStored",
     "HighBit",
+    "PixelRepresentation",  # tells pydicom the VR of the next where the file does not
     "PixelPaddingValue",
     "PixelSpacing",
     "ImageOrientationPatient",
@@ -131,7 +132,7 @@ def _slice_header(file: DicomFile, dataset: pydicom.Dataset, stream: BinaryIO) -
     meta = dataset.file_meta
     orientation = np.reshape(_numbers(dataset, "ImageOrientationPatient", 6), (2, 3))
     bits_allocated, bits = _whole(dataset, "BitsAllocated") or 16, _whole(dataset, "BitsStored") or 0
-    shape = PixelShape(*(_whole(dataset, name) or 0 for name in ("Rows", "Columns")), bits_allocated)
+    shape = PixelShape(_whole(dataset, "Rows") or 0, _whole(dataset, "Columns") or 0, bits_allocated)
     syntax = _transfer_syntax(dataset)
     return SliceHeader(
         file=file,
@@ -203,7 +204,7 @@ def _uid(value: object) -> str:
 def _whole(dataset: pydicom.Dataset, keyword: str) -> int | None:
     """A whole number, None where the element is absent, empty or holds anything else."""
     try:
-        return int(dataset.get(keyword))  # type: ignore[arg-type]
+        return int(str(dataset.get(keyword)))
     except (TypeError, ValueError):
         return None
 

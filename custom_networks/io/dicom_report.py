@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from custom_networks.io.dicom_choice import DicomListing, contrast_phase
+from custom_networks.io.dicom_choice import DicomListing, contrast_phase, patients_reason
 from custom_networks.io.dicom_rules import is_localizer
 from custom_networks.io.dicom_series import DicomSeries
 
@@ -16,7 +16,8 @@ def series_lines(listing: DicomListing) -> list[str]:
     """One line for each series: its number, what it is, and whether and why it is chosen or skipped."""
     chosen = set(listing.cases())
     patients = list(dict.fromkeys(series.patient for series in listing.series))
-    lines = []
+    files = f"{listing.looked_at} file{'s' * (listing.looked_at != 1)}"
+    lines = [f"{listing.source}: {files}, {len(listing.series)} series, {_ready(listing, chosen)} to segment"]
     for index, series in enumerate(listing.series):
         verdict = "chosen." if index in chosen else f"not chosen: give {listing.source}::{index + 1} to segment it."
         if series.reasons:
@@ -24,7 +25,13 @@ def series_lines(listing: DicomListing) -> list[str]:
         whose = f"patient {patients.index(series.patient) + 1}, " * (len(patients) > 1)
         lines.append(f"{index + 1}  {whose}{_what(series)}{_described(series)}: {verdict}")
         lines += [f"   note: {note}" for note in series.notes]
-    return lines + [f"-  {file.name}: damaged or incomplete." for file in listing.damaged]
+    lines += [f"-  {file.name}: damaged or incomplete." for file in listing.damaged]
+    return lines + [reason for reason in (patients_reason(listing),) if reason]
+
+
+def _ready(listing: DicomListing, chosen: set[int]) -> int:
+    """How many of the chosen series can be segmented."""
+    return 0 if patients_reason(listing) else sum(not listing.series[index].reasons for index in chosen)
 
 
 def case_notes(listing: DicomListing, index: int) -> tuple[str, ...]:

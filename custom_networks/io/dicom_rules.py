@@ -36,8 +36,11 @@ def _is_computed(header: SliceHeader) -> bool:
     return bool(COMPUTED & set(header.image_type))
 
 
-# What breaks the first is not looked at further: of an MR nobody needs to know that it has no Hounsfield units.
-OTHER_MODALITY: Rule = (lambda s: s.modality != "CT", "are not CT but {modality}: only CT is read")
+# What breaks these is not looked at further: of an MR nobody needs to know that it has no Hounsfield units.
+OTHER_MODALITIES: tuple[Rule, ...] = (
+    (lambda s: not s.modality, "are damaged or incomplete, they name no modality: export them again"),
+    (lambda s: s.modality not in ("CT", ""), "are not CT but {modality}: only CT is read"),
+)
 # Files of these kinds hold nothing to segment ...
 OTHER_KINDS: tuple[Rule, ...] = (
     (is_localizer, "are localizers (scouts), not axial slices: leave them out"),
@@ -65,7 +68,13 @@ FAULTS: tuple[Rule, ...] = (
 
 def kind_reasons(slices: Sequence[SliceHeader]) -> list[str]:
     """Why these files are something else than slices of a CT volume."""
-    return _reasons(slices, (OTHER_MODALITY,)) or _reasons(slices, OTHER_KINDS)
+    return _reasons(slices, OTHER_MODALITIES) or _reasons(slices, OTHER_KINDS)
+
+
+def all_of_other_kinds(slices: Sequence[SliceHeader]) -> bool:
+    """Whether there is no slice of a CT volume among these files; where there is, the others are missing from it."""
+    rules = OTHER_MODALITIES + OTHER_KINDS
+    return all(any(breaks(header) for breaks, _ in rules) for header in slices)
 
 
 def fault_reasons(slices: Sequence[SliceHeader]) -> list[str]:

@@ -23,6 +23,7 @@ from custom_networks.io.dicom_geometry import (
 from custom_networks.io.dicom_header import SliceHeader
 from custom_networks.io.dicom_pixels import LOSSY, is_same_image
 from custom_networks.io.dicom_rules import (
+    all_of_other_kinds,
     amount_reasons,
     fault_reasons,
     is_localizer,
@@ -54,6 +55,7 @@ class DicomSeries:
 
     @property
     def patient(self) -> str:
+        """A digest that tells patients apart and names none; "" where no image names one."""
         return self.slices[0].patient
 
     @property
@@ -64,7 +66,7 @@ class DicomSeries:
 
 def series_of(headers: Iterable[SliceHeader]) -> list[DicomSeries]:
     """All series of an input, in an order that does not depend on the names or places of the files."""
-    together = _apart(headers, lambda s: (s.patient, s.study_uid, s.series_uid or s.series_number, s.modality))
+    together = _apart(headers, lambda s: (s.patient, s.study_uid, s.series_uid or s.series_number, s.modality or "CT"))
     patients = defaultdict(set)
     for slices in together:
         patients[slices[0].study_uid, slices[0].series_uid].add(slices[0].patient)
@@ -149,9 +151,11 @@ def _orientation(header: SliceHeader) -> Hashable:
 def _assess(slices: Sequence[SliceHeader]) -> DicomSeries:
     """All that speaks against these slices as one volume."""
     ordered = sorted(slices, key=lambda s: (s.file.name, s.instance_uid))
-    other, faults = kind_reasons(ordered), fault_reasons(ordered)
+    kinds = kind_reasons(ordered)
+    other, faults = (kinds, []) if all_of_other_kinds(ordered) else ([], kinds)
+    faults += fault_reasons(ordered)
     placed = [s for s in ordered if s.placed]
-    if placed and not any(s.modality != "CT" or is_localizer(s) for s in ordered):
+    if placed and ordered[0].modality in ("CT", "") and not is_localizer(ordered[0]):
         placed = _sorted_along_normal(placed)
         ordered = placed if len(placed) == len(ordered) else ordered
         oriented = mixed_orientation_reasons([s.axes for s in placed])

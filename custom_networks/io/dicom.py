@@ -6,7 +6,6 @@ so positions are taken from ImagePositionPatient alone (DICOM PS3.3 C.7.6.2) and
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from custom_networks.errors import InputError
 from custom_networks.io.checks import LOWEST_HU, check_geometry
 from custom_networks.io.dicom_choice import DicomListing, check_patients, list_series
 from custom_networks.io.dicom_geometry import series_affine
+from custom_networks.io.dicom_header import quiet_pydicom
 from custom_networks.io.dicom_pixels import hounsfield_slabs
 from custom_networks.io.dicom_report import case_notes, refusal, series_lines
 from custom_networks.io.dicom_series import DicomSeries
@@ -50,8 +50,7 @@ def read_source_headers(path: str | Path) -> list[pydicom.Dataset]:
     listing, index = _choose(path)
     headers: list[pydicom.Dataset] = []
     for header in listing.series[index].slices:
-        with header.file.open() as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # as for the headers that were checked
+        with header.file.open() as stream, quiet_pydicom():
             headers.append(pydicom.dcmread(stream, stop_before_pixels=True, force=True))
     return headers
 

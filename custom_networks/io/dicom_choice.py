@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,13 +21,17 @@ LIVER_MM = 150.0
 USUAL_STEP_MM = 3.0
 # What SeriesDescription and ProtocolName call the phases, in English, German and French; the first that fits counts.
 PHASES = (
-    ("without contrast", r"non.?contr|no contr|without|w/o|unenhanced|plain|pre.?contrast|nati[fv]|nativ|sans|\bnc\b"),
+    ("", r"w(ith|/)?\s*(and|&|/|\+)?\s*w(ithout|o|/o)\b"),  # an exam with and without says nothing about the series
+    (
+        "without contrast",
+        r"\bnon.?con|\bno con|\bwithout|\bw/?o\b|unenhanced|\bplain\b|pre.?contrast|\bnati[fv]|\bsans\b|\bnc\b",
+    ),
     ("arterial", r"arter|\bcta\b|angio|\bart\b"),
-    ("portal venous", r"portal|ven(ous|ös|oes)|veineu|\bpv[p]?\b|\bvp\b|\b[67]\d ?s(ec)?\b"),
-    ("delayed", r"delay|late|equilib|spät|tardi"),
+    ("portal venous", r"portal|ven(ous|ös|oes)|veineu|\bven\b|\bpvp?\b|\bvp\b|\b[67]\d ?s(ec)?\b"),
+    ("delayed", r"delay|\blate\b|equilib|\bspät|tardi"),
 )
 PREFERRED = ("portal venous", "with contrast", "", "delayed", "arterial", "without contrast")
-ELSEWHERE = r"head|brain|kopf|schädel|neck|hals|sinus|knee|foot|ankle|wrist|shoulder|lung|bone|knochen"
+ELSEWHERE = r"\b(head|brain|kopf|schädel|neck|hals|sinus|knee|foot|ankle|wrist|shoulder|lung|bone|knochen)\b"
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,7 @@ def list_series(source: Path) -> DicomListing:
         InputError: no DICOM file there, or something cannot be opened.
     """
     files, looked_at = dicom_files(source)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's quote values of the file; what matters is refused
-        headers, damaged = read_headers(files)
+    headers, damaged = read_headers(files)
     if not (headers or damaged):
         raise InputError(
             f"{source} holds no DICOM image ({looked_at} file{'s' * (looked_at != 1)} looked at, none with a DICOM "
@@ -90,10 +91,12 @@ def _suspect(series: DicomSeries, damaged: Sequence[DicomFile]) -> DicomSeries:
 
 
 def contrast_phase(header: SliceHeader) -> str:
-    """One of `PREFERRED`, by the description of the series and the contrast agent; "" where nothing tells."""
-    text = header.description.lower()
-    named = next((phase for phase, pattern in PHASES if re.search(pattern, text)), "")
-    return named or ("with contrast" if header.contrast else "")
+    """One of `PREFERRED`, by what the series, else its protocol, is called, or by the contrast agent; "" if unknown."""
+    for text in (header.description.lower(), header.protocol.lower()):
+        named = next((phase for phase, pattern in PHASES if re.search(pattern, text)), "")
+        if named:
+            return named
+    return "with contrast" if header.contrast else ""
 
 
 def unfitness(series: DicomSeries) -> tuple[float, ...]:

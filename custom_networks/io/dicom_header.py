@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -71,6 +74,7 @@ class SliceHeader:
     series_uid: str
     series_number: int
     description: str = field(repr=False)
+    protocol: str = field(repr=False)
     contrast: bool
     frame_uid: str
     transfer_syntax: UID
@@ -110,17 +114,30 @@ def read_headers(files: Sequence[DicomFile]) -> tuple[list[SliceHeader], list[Di
     damaged: list[DicomFile] = []
     for file in files:
         header = _read_header(file)
-        if header is None or not (header.modality or header.sop_class):
-            if file.start()[128:] == b"DICM":
-                damaged.append(file)
+        if header is None or not (header.modality or header.series_uid or header.sop_class == DIRECTORY):
+            damaged += [file] * (file.start()[128:] == b"DICM")
         elif header.sop_class != DIRECTORY:
             headers.append(header)
     return headers, damaged
 
 
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Without pydicom's warnings, which quote values of the file; what matters is refused in our own words."""
+    log = logging.getLogger("pydicom")
+    before = log.disabled
+    log.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.disabled = before
+
+
 def _read_header(file: DicomFile) -> SliceHeader | None:
     """Parse one header; None for what pydicom cannot make sense of."""
-    with file.open() as stream:
+    with file.open() as stream, quiet_pydicom():
         try:
             dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(HEADER_TAGS), force=True)
             return _slice_header(file, dataset, stream)
@@ -144,7 +161,8 @@ def _slice_header(file: DicomFile, dataset: pydicom.Dataset, stream: BinaryIO) -
         study_uid=_uid(dataset.get("StudyInstanceUID")),
         series_uid=_uid(dataset.get("SeriesInstanceUID")),
         series_number=_whole(dataset, "SeriesNumber") or 0,
-        description=f"{dataset.get('SeriesDescription') or ''} {dataset.get('ProtocolName') or ''}".strip(),
+        description=str(dataset.get("SeriesDescription") or "").strip(),
+        protocol=str(dataset.get("ProtocolName") or "").strip(),
         contrast=bool(dataset.get("ContrastBolusAgent")),
         frame_uid=_uid(dataset.get("FrameOfReferenceUID")),
         transfer_syntax=syntax,

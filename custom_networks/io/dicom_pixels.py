@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,7 +10,7 @@ from pydicom.uid import JPEG2000, UID, JPEGExtended12Bit, JPEGLSNearLossless
 
 from custom_networks.errors import InputError
 from custom_networks.io.checks import LOWEST_HU
-from custom_networks.io.dicom_header import SliceHeader
+from custom_networks.io.dicom_header import SliceHeader, quiet_pydicom
 from custom_networks.io.slabs import SLAB_SLICES
 
 PIXEL_TAGS = [
@@ -95,8 +94,7 @@ def _padding_value(header: SliceHeader, dtype: np.dtype) -> int | None:
 
 def _stored_pixels(header: SliceHeader) -> np.ndarray:
     """The stored values of one file, (rows, columns); names of patients are not even parsed."""
-    with header.file.open() as stream, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's quote values of the file; what matters is refused
+    with header.file.open() as stream, quiet_pydicom():
         try:
             dataset = pydicom.dcmread(stream, specific_tags=list(PIXEL_TAGS), force=True)
             if "TransferSyntaxUID" not in dataset.file_meta:

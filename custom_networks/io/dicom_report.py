@@ -63,7 +63,12 @@ def skipped_notes(listing: DicomListing, indices: Sequence[int], chosen: DicomSe
         )
     notes += [f"{len(rest) - MOST_NAMED} more series were skipped."] * (len(rest) > MOST_NAMED)
     damaged = ", ".join(file.name for file in listing.damaged[:3])
-    return notes + [f"{len(listing.damaged)} damaged or incomplete files were skipped ({damaged})."] * bool(damaged)
+    files = (
+        "1 damaged or incomplete file was"
+        if len(listing.damaged) == 1
+        else f"{len(listing.damaged)} damaged files were"
+    )
+    return notes + [f"{files} skipped ({damaged})."] * bool(damaged)
 
 
 def refusal(listing: DicomListing, index: int | None = None) -> str:

@@ -54,6 +54,7 @@ OTHER_KINDS: tuple[Rule, ...] = (
 # ... and these could be slices of a volume, but are spoilt.
 FAULTS: tuple[Rule, ...] = (
     (_is_multiframe, "are enhanced multi-frame CT, which is not supported: export as classic CT"),
+    (lambda s: not s.rows * s.columns, "have no size in pixels, they are damaged or incomplete: export them again"),
     (lambda s: s.pixel_fault not in ("", MISSING), "{pixel_fault}: export them again"),
     (
         lambda s: s.samples != 1 or 0 < s.bits <= 8,

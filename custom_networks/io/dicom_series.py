@@ -131,7 +131,7 @@ def _split(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
     axial = [part for part in oriented if not axial_reasons(part.slices[0].axes)]
     if len(oriented) > 1 and axial and not any(part.reasons for part in axial):
         return _noted(oriented, "ImageOrientationPatient")
-    acquired = [_assess(part) for part in _apart(slices, lambda s: (s.acquisition, _orientation(s)))]
+    acquired = [_assess(part) for part in _apart(slices, lambda s: s.acquisition)]
     # A part that is irregular itself says that the numbers do not explain what is wrong with the whole.
     if len(acquired) > 1 and not any(part.faults for part in acquired) and not all(part.other for part in acquired):
         return _noted(acquired, "AcquisitionNumber")

@@ -73,7 +73,10 @@ def hounsfield_slice(header: SliceHeader) -> np.ndarray:
 
 
 def is_same_image(one: SliceHeader, other: SliceHeader) -> bool:
-    """Whether two files hold the same picture, in whatever transfer syntax; False if one cannot be decoded."""
+    """Whether two files are equal or hold the same picture, in whatever transfer syntax; False if one is undecodable."""
+    with one.file.open() as first, other.file.open() as second:
+        if first.read() == second.read():
+            return True
     try:
         return np.array_equal(hounsfield_slice(one), hounsfield_slice(other))
     except InputError:

@@ -73,7 +73,7 @@ def hounsfield_slice(header: SliceHeader) -> np.ndarray:
 
 
 def is_same_image(one: SliceHeader, other: SliceHeader) -> bool:
-    """Whether two files are equal or hold the same picture, in whatever transfer syntax; False if one is undecodable."""
+    """Whether two files are equal or hold the same picture, in any transfer syntax; False if one is undecodable."""
     with one.file.open() as first, other.file.open() as second:
         if first.read() == second.read():
             return True

@@ -125,7 +125,7 @@ def _without_copies(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], t
 def _split(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
     """The slices as one stack if they are one, else as several if that makes volumes, else as one that is refused."""
     whole = _assess(slices)
-    if not whole.reasons:
+    if not (whole.reasons and all(header.placed for header in slices)):
         return [whole]
     oriented = [_assess(part) for part in _apart(slices, _orientation)]
     axial = [part for part in oriented if not axial_reasons(part.slices[0].axes)]

@@ -154,6 +154,7 @@ def one(k: int, **values: object) -> Change:
         ),
         (one(3, RescaleSlope=None), r"1 of 8 files have no rescale to Hounsfield units .* \(first: 7.dcm\)"),
         (one(3, ImagePositionPatient=None), r"1 of 8 files have no position or orientation"),
+        (one(7, ImageOrientationPatient=None), r"1 of 8 files have no position or orientation"),
         (one(7, ImagePositionPatient=None), r"1 of 8 files have no position or orientation"),
         (one(7, Modality=None), r"1 of 8 files are damaged or incomplete, they name no modality"),
         (one(7, ImageOrientationPatient=[0.8, 0.6, 0, -0.6, 0.8, 0]), "slices differ in orientation"),

@@ -175,3 +175,10 @@ def test_an_archive_without_images_starts_nothing(tmp_path: Path) -> None:
         archive.writestr("readme.txt", "text")
     with pytest.raises(UsageError, match=r"no image found in .*texts.zip \(1 file looked at\)"):
         find_volumes(tmp_path / "texts.zip")
+
+
+def test_an_input_of_damaged_files_alone_is_refused_by_their_names(tmp_path: Path) -> None:
+    (tmp_path / "cut").write_bytes(bytes(128) + b"DICM")
+    with pytest.raises(InputError, match=r"can be segmented. 1 damaged or incomplete file was skipped \(cut\)"):
+        read_volume(tmp_path)
+    assert list_dicom(tmp_path)[1:] == ["-  cut: damaged or incomplete."]

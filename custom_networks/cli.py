@@ -42,7 +42,8 @@ def segment(
     or failed; 2: nothing could start.
 
     Args:
-        inputs: NIfTI, NRRD or MetaImage files, a folder of such files, or a folder with the DICOM files of one series.
+        inputs: NIfTI, NRRD or MetaImage files, a folder of such files, or a folder (of any depth) or zip archive of
+            DICOM files; PATH::N takes the series that `liverseg series PATH` numbers N.
         output: folder for the results.
         device: cpu, cuda, cuda:1, ...; by default a GPU where there is one.
         overlay: draw overlay.png.
@@ -67,6 +68,23 @@ def segment(
     summary = _summary(Path(output).expanduser())
     failed = sum(not _segment_one(pipeline, item, summary, overlay, debug) for item in items)
     return SOME_FAILED if failed or failures else OK
+
+
+def series(path: str) -> int:
+    """List the DICOM series of a folder or zip archive: which would be segmented, which skipped, and why.
+
+    Args:
+        path: a folder (of any depth) or zip archive of DICOM files.
+    """
+    from custom_networks.io import list_dicom
+    from custom_networks.io.files import is_zip
+
+    source = Path(path).expanduser()
+    if not source.is_dir() and not (source.is_file() and is_zip(source)):
+        raise UsageError(f"{source} is no folder and no zip archive: give one that holds DICOM files.")
+    for line in list_dicom(source):
+        print(line)
+    return OK
 
 
 def phantom(output: str, *, cases: int = 1, seed: int = 0, format: str = "nifti") -> int:
@@ -120,8 +138,18 @@ def info(*, json: bool = False) -> int:
     return OK
 
 
-COMMANDS: dict[str, Callable[..., int]] = {"segment": segment, "phantom": phantom, "info": info, "pack": pack}
-ONE_ARGUMENT = {"phantom": "one folder to write to", "pack": "one file to write, OUT.zip"}
+COMMANDS: dict[str, Callable[..., int]] = {
+    "segment": segment,
+    "series": series,
+    "phantom": phantom,
+    "info": info,
+    "pack": pack,
+}
+ONE_ARGUMENT = {  # the flag that may name it, and what it is
+    "series": ("--path=", "one folder or zip archive of DICOM files"),
+    "phantom": ("--output=", "one folder to write to"),
+    "pack": ("--output=", "one file to write, OUT.zip"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -164,9 +192,10 @@ def _check_complete(command: str, ready: Sequence[str]) -> None:
         raise UsageError("liverseg segment needs at least one input.")
     if command == "segment" and not any(argument.startswith("--output=") for argument in ready):
         raise UsageError("liverseg segment needs --output DIR, a folder for the results.")
-    outputs = len(positional) + sum(argument.startswith("--output=") for argument in ready)
-    if command in ONE_ARGUMENT and outputs != 1:
-        raise UsageError(f"liverseg {command} needs {ONE_ARGUMENT[command]}.")
+    if command in ONE_ARGUMENT:
+        flag, meaning = ONE_ARGUMENT[command]
+        if len(positional) + sum(argument.startswith(flag) for argument in ready) != 1:
+            raise UsageError(f"liverseg {command} needs {meaning}.")
     if command == "info" and positional:
         raise UsageError("liverseg info takes no input.")
 
@@ -174,7 +203,7 @@ def _check_complete(command: str, ready: Sequence[str]) -> None:
 def _find(inputs: Sequence[str]) -> tuple[list[dict[str, str]], list[str]]:
     """The cases that the inputs hold, and a message for each input that holds none."""
     from custom_networks.io import find_volumes, name_cases
-    from custom_networks.io.files import medical_suffix
+    from custom_networks.io.files import is_zip, medical_suffix, split_number
 
     volumes: list[Path] = []
     failures: list[str] = []
@@ -182,12 +211,15 @@ def _find(inputs: Sequence[str]) -> tuple[list[dict[str, str]], list[str]]:
         path = Path(given)
         try:
             path = path.expanduser()
-            if path.is_dir():
+            source, number = split_number(path)
+            if path.is_dir() or (is_zip(path) and path.is_file()):
                 volumes += find_volumes(path)
+            elif number is not None and source.exists():
+                volumes.append(path)
             elif not path.exists():
                 raise InputError(f"No such file or folder: {path}; check the spelling.")
             elif not medical_suffix(path):
-                raise InputError(f"{path} is no CT volume: give NIfTI, NRRD or MetaImage, or a folder of DICOM files.")
+                raise InputError(f"{path} is no CT volume: give NIfTI, NRRD or MetaImage, or a folder or zip of DICOM.")
             else:
                 volumes.append(path)
         except LiversegError as error:

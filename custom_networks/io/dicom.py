@@ -1,4 +1,4 @@
-"""A folder that holds one regular axial CT series becomes a volume; anything irregular is refused with every reason.
+"""An input of DICOM files becomes a volume: the fittest series of the one patient in it; anything irregular is refused.
 
 ITK's and MONAI's readers average uneven steps, drop shear, merge series and believe SpacingBetweenSlices, all silently;
 so positions are taken from ImagePositionPatient alone (DICOM PS3.3 C.7.6.2) and checked here.
@@ -6,168 +6,99 @@ so positions are taken from ImagePositionPatient alone (DICOM PS3.3 C.7.6.2) and
 
 from __future__ import annotations
 
-import warnings
-from collections import Counter
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.uid import JPEG2000, JPEGExtended12Bit, JPEGLSNearLossless
 
 from custom_networks.errors import InputError
-from custom_networks.io.checks import LOWEST_HU, MIN_SLICES, check_geometry
-from custom_networks.io.dicom_geometry import normal_of, orientation_reasons, series_affine, stack_reasons
-from custom_networks.io.dicom_header import SliceHeader, object_reasons, read_headers, without_copies
-from custom_networks.io.slabs import SLAB_SLICES, collect_slabs
+from custom_networks.io.checks import LOWEST_HU, check_geometry
+from custom_networks.io.dicom_choice import DicomListing, check_patients, list_series
+from custom_networks.io.dicom_geometry import series_affine
+from custom_networks.io.dicom_header import quiet_pydicom
+from custom_networks.io.dicom_pixels import hounsfield_slabs
+from custom_networks.io.dicom_report import case_notes, refusal, series_lines
+from custom_networks.io.dicom_series import DicomSeries
+from custom_networks.io.files import split_number
+from custom_networks.io.slabs import collect_slabs
 from custom_networks.io.volume import Volume
 
-PIXEL_TAGS = [
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "PlanarConfiguration",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PixelData",
-]
-LOSSY = (JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000)
 
+def read_dicom(path: str | Path) -> Volume:
+    """Read the CT volume of a folder of any depth or of a zip archive of DICOM files, in HU.
 
-def read_dicom_series(folder: Path) -> Volume:
-    """Read the DICOM files directly in `folder` as one volume in HU, padding below -1024 HU set to -1024.
+    Several series may lie in it: `path` takes the fittest one and names the others in the notes, `path::N` the one that
+    `list_dicom` numbers N. Padding and what is below -1024 HU is set to -1024.
 
     Axes: i along the columns, j along the rows, k along the slice normal, ascending; the affine is RAS+ in mm.
 
     Raises:
-        InputError: no DICOM image, or not exactly one regular axial CT series whose pixels can all be decoded.
+        InputError: no DICOM image, no regular axial CT series whose pixels can all be decoded, or several patients.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's quote values of the file; what matters is refused below
-        slices, notes = without_copies(read_headers(folder))
-        _refuse(folder, object_reasons(slices))
-        slices = _sorted_along_normal(slices)
-        _refuse(folder, _series_reasons(slices))
-        return _read_regular_series(folder, slices, notes + _series_notes(slices))
+    listing, index = _choose(path)
+    return _read_regular_series(Path(path), listing.series[index], case_notes(listing, index))
 
 
-def _read_regular_series(folder: Path, slices: Sequence[SliceHeader], notes: tuple[str, ...]) -> Volume:
+def read_source_headers(path: str | Path) -> list[pydicom.Dataset]:
+    """The whole headers, pixels left out, of the slices that `read_dicom(path)` reads, in the order of its last axis.
+
+    They name the patient: they are for the DICOM objects that are made from the volume, and for nothing else.
+
+    Raises:
+        InputError: as `read_dicom`.
+    """
+    listing, index = _choose(path)
+    headers: list[pydicom.Dataset] = []
+    for header in listing.series[index].slices:
+        with header.file.open() as stream, quiet_pydicom():
+            headers.append(pydicom.dcmread(stream, stop_before_pixels=True, force=True))
+    return headers
+
+
+def list_dicom(path: str | Path) -> list[str]:
+    """What a folder or zip archive holds: a line for each series, what it is, whether it is chosen, and why not.
+
+    Raises:
+        InputError: there is no DICOM file, or a file cannot be opened.
+    """
+    return series_lines(list_series(Path(path)))
+
+
+def _choose(path: str | Path) -> tuple[DicomListing, int]:
+    """What an input holds, and the index of the series to read."""
+    source, number = split_number(path)
+    listing = list_series(source)
+    if number is None:
+        return listing, _only_case(listing)
+    if not 1 <= number <= len(listing.series):
+        raise InputError(f"{source} holds {len(listing.series)} series, there is no {number}: see liverseg series.")
+    if listing.series[number - 1].reasons:
+        raise InputError(refusal(listing, number - 1))
+    return listing, number - 1
+
+
+def _only_case(listing: DicomListing) -> int:
+    """The index of the series of the one patient who has a volume."""
+    cases = listing.cases()
+    if not cases:
+        raise InputError(refusal(listing))
+    check_patients(listing)
+    if len(cases) > 1:
+        numbers = ", ".join(f"::{index + 1}" for index in cases)
+        raise InputError(
+            f"{listing.source} holds volumes of {len(cases)} patients: add one of {numbers} to the path to name one."
+        )
+    if listing.series[cases[0]].reasons:
+        raise InputError(refusal(listing))
+    return cases[0]
+
+
+def _read_regular_series(path: Path, series: DicomSeries, notes: tuple[str, ...]) -> Volume:
     """Decode checked and sorted slices."""
+    slices = series.slices
     affine = series_affine(np.array([s.position for s in slices]), slices[0].axes, slices[0].spacing)
     shape = (slices[0].columns, slices[0].rows, len(slices))
-    notes += check_geometry(shape, affine, folder)
+    notes += check_geometry(shape, affine, path)
     whole = all(s.slope.is_integer() and s.intercept.is_integer() for s in slices)
-    array = collect_slabs(_hounsfield_slabs(slices), shape, whole_numbers=whole, lowest=LOWEST_HU, source=folder)
-    return Volume(array, affine, notes, source=folder)
-
-
-def _refuse(folder: Path, reasons: Sequence[str]) -> None:
-    """Raise all reasons as one line, if there are any."""
-    if reasons:
-        raise InputError(f"{folder} is not one regular axial CT series. " + " ".join(reasons))
-
-
-def _sorted_along_normal(slices: Sequence[SliceHeader]) -> list[SliceHeader]:
-    """By position along the slice normal: neither file names nor InstanceNumber tell where a slice lies."""
-    normal = normal_of(slices[0].axes)
-    return sorted(slices, key=lambda s: float(np.dot(s.position, normal)))
-
-
-def _series_reasons(slices: Sequence[SliceHeader]) -> list[str]:
-    """All that is irregular about the slices of one series, sorted along their normal."""
-    few = len(slices) < MIN_SLICES
-    count = f"{len(slices)} slice{'s' * (len(slices) != 1)}"
-    reasons = [f"It holds {count}, at least {MIN_SLICES} are needed: give the whole series."] * few
-    reasons += _uniformity_reasons(slices) + _decoder_reasons(slices)
-    oriented = orientation_reasons([s.axes for s in slices])
-    stacked = [] if oriented else stack_reasons(np.array([s.position for s in slices]), slices[0].axes)
-    return reasons + oriented + stacked + (_acquisition_reasons(slices) if stacked else [])
-
-
-def _uniformity_reasons(slices: Sequence[SliceHeader]) -> list[str]:
-    """Why slices cannot share one grid: other matrix, other pixel spacing, one UID for several slices."""
-    reasons = []
-    matrices = Counter((s.columns, s.rows) for s in slices)
-    if len(matrices) > 1:
-        named = ", ".join(f"{columns} x {rows} ({n})" for (columns, rows), n in matrices.most_common(4))
-        reasons.append(f"Its slices differ in size: {named}; export one reconstruction.")
-    spacings = np.array([s.spacing for s in slices])
-    if np.ptp(spacings, axis=0).max() > 1e-4:
-        reasons.append(f"Its pixel spacing differs between slices ({spacings.min():g} to {spacings.max():g} mm).")
-    uids = Counter(s.instance_uid for s in slices if s.instance_uid)
-    repeated = [uid for uid, n in uids.items() if n > 1]
-    if repeated:
-        reasons.append(f"SOPInstanceUID {repeated[0]} names slices at different positions: export the series again.")
-    return reasons
-
-
-def _decoder_reasons(slices: Sequence[SliceHeader]) -> list[str]:
-    """One sentence for each transfer syntax that cannot be decoded here."""
-    from pydicom.pixels.decoders.base import get_decoder  # not in pydicom 2, which MONAI Label needs: it reads no DICOM
-
-    reasons = []
-    for syntax in {s.transfer_syntax for s in slices}:
-        name = f"Transfer syntax {syntax.name.split(' (')[0]} ({syntax})"
-        try:
-            available = get_decoder(syntax).is_available
-        except NotImplementedError:
-            reasons.append(f"{name} is not supported: export the series uncompressed.")
-            continue
-        if not available:
-            reasons.append(f"{name} needs python-gdcm: pip install python-gdcm, or export the series uncompressed.")
-    return reasons
-
-
-def _acquisition_reasons(slices: Sequence[SliceHeader]) -> list[str]:
-    """Several acquisitions under one SeriesInstanceUID: what most often lies behind uneven or double positions."""
-    numbers = sorted({s.acquisition for s in slices if s.acquisition is not None})
-    if len(numbers) < 2:
-        return []
-    named = ", ".join(map(str, numbers[:6])) + ", ..." * (len(numbers) > 6)
-    return [f"{len(numbers)} acquisitions (AcquisitionNumber {named}) share one series: export each on its own."]
-
-
-def _series_notes(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
-    """What was accepted although it is not as the standard wants it, or costs quality."""
-    frames = len({s.frame_uid for s in slices})
-    return (
-        *["The series has no SeriesInstanceUID: all slices were taken as one series."] * (not slices[0].series_uid),
-        *[f"FrameOfReferenceUID differs between slices ({frames}): they were taken as one frame."] * (frames > 1),
-        *["The pixels were compressed with loss."] * any(s.lossy or s.transfer_syntax in LOSSY for s in slices),
-    )
-
-
-def _hounsfield_slabs(slices: Sequence[SliceHeader]) -> Iterator[np.ndarray]:
-    """Yield a few slices at a time in HU, (columns, rows, n)."""
-    for start in range(0, len(slices), SLAB_SLICES):
-        slab = np.stack([_hounsfield_slice(header) for header in slices[start : start + SLAB_SLICES]])
-        yield slab.transpose(2, 1, 0)
-
-
-def _hounsfield_slice(header: SliceHeader) -> np.ndarray:
-    """The pixels of one file in HU by its own slope and intercept, (rows, columns)."""
-    stored = _stored_pixels(header)
-    if stored.shape != (header.rows, header.columns):
-        raise InputError(
-            f"{header.path} holds pixels of shape {stored.shape}, one grey slice is needed: export it again."
-        )
-    return stored.astype(np.float64) * header.slope + header.intercept  # float64: exact for whole numbers
-
-
-def _stored_pixels(header: SliceHeader) -> np.ndarray:
-    """The stored values of one file, (rows, columns); names of patients are not even parsed."""
-    try:
-        dataset = pydicom.dcmread(header.path, specific_tags=list(PIXEL_TAGS))
-        pixels: np.ndarray | None = dataset.pixel_array if "PixelData" in dataset else None
-    except Exception as error:  # each decoder has its own errors for damaged data
-        raise InputError(
-            f"{header.path}: the pixel data cannot be decoded as {header.transfer_syntax.name}, the file is damaged, "
-            "incomplete or declares the wrong transfer syntax: export the series again."
-        ) from error
-    if pixels is None:
-        raise InputError(f"{header.path} has no pixel data, it is damaged or incomplete: export the series again.")
-    return pixels
+    array = collect_slabs(hounsfield_slabs(slices), shape, whole_numbers=whole, lowest=LOWEST_HU, source=path)
+    return Volume(array, affine, notes, source=path)

@@ -24,15 +24,31 @@ def normal_of(axes: np.ndarray) -> np.ndarray:
     return normal / np.linalg.norm(normal)
 
 
-def orientation_reasons(all_axes: Sequence[np.ndarray]) -> list[str]:
-    """Why the orientations of the slices, each (2, 3), do not make an axial series."""
-    axes = np.array(all_axes)
-    if np.ptp(axes, axis=0).max() > 1e-3:
+def mixed_orientation_reasons(all_axes: Sequence[np.ndarray]) -> list[str]:
+    """Why the orientations of slices, each (2, 3), are not those of one stack."""
+    if np.ptp(np.array(all_axes), axis=0).max() > 1e-3:
         return ["Its slices differ in orientation (ImageOrientationPatient): export one reconstruction."]
-    degrees = np.degrees(np.arccos(min(1.0, abs(normal_of(axes[0])[2]))))
+    return []
+
+
+def axial_reasons(axes: np.ndarray) -> list[str]:
+    """Why slices of orientation `axes` (2, 3) are not axial."""
+    degrees = np.degrees(np.arccos(min(1.0, abs(normal_of(axes)[2]))))
     if degrees > AXIAL_DEGREES:
         return [f"Its slices are not axial (normal {degrees:.0f} degrees off the patient's z): give the axial series."]
     return []
+
+
+def covered_mm(positions: np.ndarray, axes: np.ndarray) -> float | None:
+    """The depth in mm that slices at `positions` (n, 3) cover: from first to last and one median step; None for one."""
+    steps = np.diff(np.sort(positions @ normal_of(axes)))
+    distinct = steps[steps >= SAME_POSITION_MM]
+    return round(float(distinct.sum() + np.median(distinct)), 3) if distinct.size else None
+
+
+def is_one_place(positions: np.ndarray, axes: np.ndarray) -> bool:
+    """Whether several slices at `positions` (n, 3) all lie in one plane."""
+    return len(positions) > 1 and covered_mm(positions, axes) is None
 
 
 def stack_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:

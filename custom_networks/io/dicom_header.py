@@ -1,23 +1,35 @@
-"""What each DICOM file of a folder says it is, without its pixels and without anything that names a patient."""
+"""What each DICOM file says it is, without its pixels and without anything that names a patient."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import BinaryIO
 
 import numpy as np
 import pydicom
-from pydicom.uid import UID, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from custom_networks.errors import InputError
-from custom_networks.io.files import dicom_files, visible_files
+from custom_networks.io.dicom_element import PixelShape, pixel_fault
+from custom_networks.io.dicom_files import DicomFile
 
 HEADER_TAGS = [
+    "SOPClassUID",
     "SOPInstanceUID",
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "StudyInstanceUID",
     "SeriesInstanceUID",
+    "SeriesNumber",
+    "SeriesDescription",
+    "ProtocolName",
+    "ContrastBolusAgent",
     "FrameOfReferenceUID",
     "Modality",
     "ImageType",
@@ -26,7 +38,11 @@ HEADER_TAGS = [
     "SamplesPerPixel",
     "Rows",
     "Columns",
+    "BitsAllocated",
     "BitsStored",
+    "HighBit",
+    "PixelRepresentation",  # tells pydicom the VR of the next where the file does not
+    "PixelPaddingValue",
     "PixelSpacing",
     "ImageOrientationPatient",
     "ImagePositionPatient",
@@ -35,6 +51,8 @@ HEADER_TAGS = [
     "RescaleType",
     "LossyImageCompression",
 ]
+DIRECTORY = "1.2.840.10008.1.3.10"
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -42,12 +60,22 @@ class SliceHeader:
     """The technical part of one file's header; lengths in mm, LPS; NaN, 0 or "" where the file does not say it.
 
     `axes` is (2, 3), the unit vectors along a row and along a column; `spacing` between rows, then between columns.
+    `patient` is a digest that tells patients apart and names none. `pixel_fault` says what is wrong with the pixel
+    data as far as that is seen without decoding them, "" if nothing.
     """
 
-    path: Path
+    file: DicomFile
     modality: str
+    sop_class: str
     instance_uid: str
+    own_instance_uid: bool
+    patient: str = field(repr=False)
+    study_uid: str
     series_uid: str
+    series_number: int
+    description: str = field(repr=False)
+    protocol: str = field(repr=False)
+    contrast: bool
     frame_uid: str
     transfer_syntax: UID
     image_type: tuple[str, ...]
@@ -56,7 +84,10 @@ class SliceHeader:
     samples: int
     rows: int
     columns: int
+    bits_allocated: int
     bits: int
+    high_bit: int
+    padding: int | None
     spacing: tuple[float, ...]
     axes: np.ndarray
     position: tuple[float, ...]
@@ -64,84 +95,87 @@ class SliceHeader:
     intercept: float
     rescale_type: str
     lossy: bool
+    pixel_fault: str
+
+    @property
+    def placed(self) -> bool:
+        """Whether it has a position, a pixel spacing, and an orientation of two vectors at a right angle."""
+        right_angle = abs(float(self.axes[0] @ self.axes[1])) < 1e-2
+        return bool(np.isfinite(self.position).all()) and min(self.spacing) > 0 and right_angle
 
 
-def read_headers(folder: Path) -> list[SliceHeader]:
-    """The headers of all DICOM files directly in `folder`; files of other kinds are passed over.
+def read_headers(files: Sequence[DicomFile]) -> tuple[list[SliceHeader], list[DicomFile]]:
+    """The headers of DICOM files, and the files that are damaged so far that they do not say what they hold.
 
-    Raises:
-        InputError: no DICOM file there, or one whose header is damaged.
+    Directories (DICOMDIR under another name) are left out, and so are files without a preamble that turn out to hold
+    no image.
     """
-    files = dicom_files(folder)
-    if not files:
-        n = len(visible_files(folder))
-        raise InputError(
-            f"{folder} holds no DICOM image ({n} file{'s' * (n != 1)} looked at, none with a DICOM header; "
-            "subfolders are not searched): give the folder of one CT series."
-        )
-    return [_read_header(path) for path in files]
+    headers: list[SliceHeader] = []
+    damaged: list[DicomFile] = []
+    for file in files:
+        header = _read_header(file)
+        if header is None or not (header.modality or header.series_uid or header.sop_class == DIRECTORY):
+            damaged += [file] * (file.start()[128:] == b"DICM")
+        elif header.sop_class != DIRECTORY:
+            headers.append(header)
+    return headers, damaged
 
 
-def without_copies(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], tuple[str, ...]]:
-    """The slices without repeated files (same SOPInstanceUID and position), and a note of what was dropped."""
-    kept: dict[object, SliceHeader] = {}
-    for header in slices:
-        kept.setdefault((header.instance_uid, header.position) if header.instance_uid else header.path, header)
-    dropped = len(slices) - len(kept)
-    files = "1 file repeats another slice and was" if dropped == 1 else f"{dropped} files repeat other slices and were"
-    return list(kept.values()), (f"{files} left out (same SOPInstanceUID).",) if dropped else ()
-
-
-def object_reasons(slices: Sequence[SliceHeader]) -> list[str]:
-    """Why these files are not the slices of one CT series; each file is counted under the first rule it breaks."""
-    broken: dict[str, list[SliceHeader]] = {}
-    for header in slices:
-        sentence = next((text for breaks, text in OBJECT_RULES if breaks(header)), None)
-        if sentence:
-            broken.setdefault(sentence, []).append(header)
-    reasons = [
-        f"{len(found)} of {len(slices)} files {text.format(modality=_modalities(found))} (first: {found[0].path.name})."
-        for text, found in broken.items()
-    ]
-    series = Counter((s.series_uid, s.modality) for s in slices)
-    uids = {uid for uid, _ in series}
-    if len(uids) > 1:
-        named = ", ".join(f"{modality or 'no modality'}: {n}" for (_, modality), n in series.most_common(6))
-        reasons.append(
-            f"It holds {len(uids)} series ({named}{', ...' * (len(series) > 6)}): give each a folder of its own."
-        )
-    return reasons
-
-
-def _read_header(path: Path) -> SliceHeader:
-    """Parse one header; whatever pydicom cannot make sense of counts as damage."""
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Without pydicom's warnings, which quote values of the file; what matters is refused in our own words."""
+    log = logging.getLogger("pydicom")
+    before = log.disabled
+    log.disabled = True
     try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(HEADER_TAGS))
-        return _slice_header(path, dataset)
-    except Exception as error:  # pydicom has no common error for bytes that are not what they say
-        raise InputError(
-            f"{path} is damaged or incomplete, its DICOM header cannot be read: export it again."
-        ) from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.disabled = before
 
 
-def _slice_header(path: Path, dataset: pydicom.Dataset) -> SliceHeader:
+def _read_header(file: DicomFile) -> SliceHeader | None:
+    """Parse one header; None for what pydicom cannot make sense of."""
+    with file.open() as stream, quiet_pydicom():
+        try:
+            dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(HEADER_TAGS), force=True)
+            return _slice_header(file, dataset, stream)
+        except Exception:  # pydicom has no common error for bytes that are not what they say
+            return None
+
+
+def _slice_header(file: DicomFile, dataset: pydicom.Dataset, stream: BinaryIO) -> SliceHeader:
     meta = dataset.file_meta
     orientation = np.reshape(_numbers(dataset, "ImageOrientationPatient", 6), (2, 3))
-    acquisition = dataset.get("AcquisitionNumber")
+    bits_allocated, bits = _whole(dataset, "BitsAllocated") or 16, _whole(dataset, "BitsStored") or 0
+    shape = PixelShape(_whole(dataset, "Rows") or 0, _whole(dataset, "Columns") or 0, bits_allocated)
+    syntax = _transfer_syntax(dataset)
     return SliceHeader(
-        path=path,
+        file=file,
         modality=_modality(str(dataset.get("Modality") or "").strip()),
+        sop_class=_uid(dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")),
         instance_uid=_uid(dataset.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID")),
+        own_instance_uid=bool(dataset.get("SOPInstanceUID")),
+        patient=_patient(dataset),
+        study_uid=_uid(dataset.get("StudyInstanceUID")),
         series_uid=_uid(dataset.get("SeriesInstanceUID")),
+        series_number=_whole(dataset, "SeriesNumber") or 0,
+        description=str(dataset.get("SeriesDescription") or "").strip(),
+        protocol=str(dataset.get("ProtocolName") or "").strip(),
+        contrast=bool(dataset.get("ContrastBolusAgent")),
         frame_uid=_uid(dataset.get("FrameOfReferenceUID")),
-        transfer_syntax=UID(_uid(meta.get("TransferSyntaxUID")) or ImplicitVRLittleEndian),
-        image_type=tuple(str(value).upper() for value in _values(dataset.get("ImageType"))),
-        acquisition=int(acquisition) if acquisition not in (None, "") else None,
-        frames=int(dataset.get("NumberOfFrames") or 1),
-        samples=int(dataset.get("SamplesPerPixel") or 1),
-        rows=int(dataset.get("Rows") or 0),
-        columns=int(dataset.get("Columns") or 0),
-        bits=int(dataset.get("BitsStored") or 0),
+        transfer_syntax=syntax,
+        image_type=tuple(str(value).strip().upper() for value in _values(dataset.get("ImageType"))),
+        acquisition=_whole(dataset, "AcquisitionNumber"),
+        frames=_whole(dataset, "NumberOfFrames") or 1,
+        samples=_whole(dataset, "SamplesPerPixel") or 1,
+        rows=shape.rows,
+        columns=shape.columns,
+        bits_allocated=bits_allocated,
+        bits=bits,
+        high_bit=bits - 1 if (high := _whole(dataset, "HighBit")) is None else high,
+        padding=_whole(dataset, "PixelPaddingValue"),
         spacing=_numbers(dataset, "PixelSpacing", 2),
         axes=orientation / np.maximum(np.linalg.norm(orientation, axis=1, keepdims=True), 1e-9),
         position=_numbers(dataset, "ImagePositionPatient", 3),
@@ -149,7 +183,30 @@ def _slice_header(path: Path, dataset: pydicom.Dataset) -> SliceHeader:
         intercept=_numbers(dataset, "RescaleIntercept", 1)[0],
         rescale_type=str(dataset.get("RescaleType") or "").upper(),
         lossy=str(dataset.get("LossyImageCompression") or "") == "01",
+        pixel_fault=pixel_fault(stream, syntax, shape),
     )
+
+
+def _transfer_syntax(dataset: pydicom.Dataset) -> UID:
+    """The declared one; where the file has no meta information, what pydicom found the data set to be written in."""
+    declared = _uid(dataset.file_meta.get("TransferSyntaxUID"))
+    if declared:
+        return UID(declared)
+    implicit, _ = dataset.original_encoding
+    return UID(ImplicitVRLittleEndian if implicit or implicit is None else ExplicitVRLittleEndian)
+
+
+def _patient(dataset: pydicom.Dataset) -> str:
+    """A digest that is equal for one patient's images and tells two patients apart; "" where nothing names one.
+
+    PatientID counts where there is one, else PatientName, which is often spelled in several ways; each with the date
+    of birth, since two hospitals give the same ID to different people.
+    """
+    name, number = (re.sub(r"\W", "", str(dataset.get(k) or "")).upper() for k in ("PatientName", "PatientID"))
+    birth = str(dataset.get("PatientBirthDate") or "").strip()
+    if not (number or name):
+        return ""
+    return hashlib.sha256(f"{number or '^' + name}/{birth}".encode()).hexdigest()
 
 
 def _modality(text: str) -> str:
@@ -160,6 +217,14 @@ def _modality(text: str) -> str:
 def _uid(value: object) -> str:
     """A UID as text, without anything that no UID holds."""
     return re.sub(r"[^0-9.]", "", str(value or ""))[:64]
+
+
+def _whole(dataset: pydicom.Dataset, keyword: str) -> int | None:
+    """A whole number, None where the element is absent, empty or holds anything else."""
+    try:
+        return int(str(dataset.get(keyword)))
+    except (TypeError, ValueError):
+        return None
 
 
 def _values(value: object) -> Sequence[object]:
@@ -176,32 +241,4 @@ def _numbers(dataset: pydicom.Dataset, keyword: str, count: int) -> tuple[float,
         numbers = tuple(float(part) for part in (value if isinstance(value, Sequence) else (value,)))
     except (TypeError, ValueError):
         numbers = ()
-    return numbers if len(numbers) == count and bool(np.isfinite(numbers).all()) else (float("nan"),) * count
-
-
-def _modalities(slices: Sequence[SliceHeader]) -> str:
-    return ", ".join(sorted({s.modality for s in slices}))
-
-
-def _has_no_geometry(header: SliceHeader) -> bool:
-    """No position, no pixel spacing, or an orientation that is not two vectors at a right angle."""
-    placed = np.isfinite(header.position).all() and min(header.spacing) > 0
-    return not (placed and abs(float(header.axes[0] @ header.axes[1])) < 1e-2)
-
-
-OBJECT_RULES: tuple[tuple[Callable[[SliceHeader], bool], str], ...] = (
-    (lambda s: not s.modality, "are damaged or incomplete, they name no modality: export them again"),
-    (lambda s: s.modality != "CT", "are not CT but {modality}: only CT is read"),
-    (lambda s: "LOCALIZER" in s.image_type, "are localizers (scouts), not axial slices: leave them out"),
-    (lambda s: s.frames > 1, "are enhanced multi-frame CT, which is not supported: export as classic CT"),
-    (lambda s: not s.rows * s.columns, "have no pixel data: export them again"),
-    (_has_no_geometry, "have no position or orientation (dose screen, film, secondary capture): leave them out"),
-    (
-        lambda s: s.samples != 1 or s.bits <= 8,
-        "hold 8-bit or colour pixels, not Hounsfield units: export the original CT",
-    ),
-    (
-        lambda s: not np.isfinite(s.slope * s.intercept) or s.rescale_type not in ("", "HU", "US"),
-        "have no rescale to Hounsfield units (RescaleSlope, RescaleIntercept, RescaleType): export the original CT",
-    ),
-)
+    return numbers if len(numbers) == count and bool(np.isfinite(numbers).all()) else (NAN,) * count

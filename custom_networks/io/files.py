@@ -1,13 +1,12 @@
-"""Which files hold volumes, and what a case is called: by the names that the user gave, never by DICOM attributes."""
+"""What a file is by its name and its first bytes, and what a case is called: never by DICOM attributes."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 
-from custom_networks.errors import InputError, UsageError
+from custom_networks.errors import InputError
 
 MEDICAL_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 # Room for "_seg.nii.gz" and a temporary ending within the 255 bytes of a file name.
@@ -20,35 +19,72 @@ def medical_suffix(path: Path) -> str:
     return next((suffix for suffix in MEDICAL_SUFFIXES if name.endswith(suffix)), "")
 
 
-def case_stem(path: str | Path) -> str:
-    """A case's name: the file's or folder's name without its medical ending, safe as a name on any system.
+def is_zip(path: Path) -> bool:
+    """Whether a path names a zip archive, by its ending."""
+    return path.name.lower().endswith(".zip")
 
-    Characters outside [A-Za-z0-9._-] become "_", as do leading dots; it is never empty and at most 128 long. Two inputs
-    can share one stem: who writes must keep them apart.
+
+def split_number(path: str | Path) -> tuple[Path, int | None]:
+    """What stands before and after "::" in the name of one series of an input, such as `exam.zip::2`.
+
+    A file or folder that is really called so is taken as what it is.
     """
     path = Path(path)
+    matched = re.fullmatch(r"(.+)::(\d{1,6})", path.name)
+    if not matched or os.path.lexists(path):
+        return path, None
+    return path.with_name(matched[1]), int(matched[2])
+
+
+def case_stem(path: str | Path) -> str:
+    """A case's name: the file's or folder's name without its ending, safe as a name on any system.
+
+    Characters outside [A-Za-z0-9._-] become "_", as do leading dots; it is never empty and at most 128 long. A series
+    of an input, `exam.zip::2`, is called `exam_2`. Two inputs can share one stem: who writes must keep them apart.
+    """
+    path, number = split_number(path)
     name = (path if path.name not in ("", "..") else path.resolve()).name
-    stem = name[: len(name) - len(medical_suffix(Path(name)))]
-    stem = re.sub(r"[^A-Za-z0-9._-]", "_", stem)[:LONGEST_STEM]
-    return re.sub(r"^\.+", "_", stem) or "case"
+    ending = len(medical_suffix(Path(name)) or ".zip" * is_zip(Path(name)))
+    stem = re.sub(r"[^A-Za-z0-9._-]", "_", name[: len(name) - ending])
+    stem = (stem or "case") + f"_{number}" if number is not None else stem
+    return re.sub(r"^\.+", "_", stem[:LONGEST_STEM]) or "case"
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file starts with the DICOM preamble (128 bytes, then "DICM").
+    """Whether a file starts as DICOM does: see `looks_like_dicom`.
 
     Raises:
         InputError: the file cannot be opened; passed over, it could be a slice that nobody misses.
     """
+    return looks_like_dicom(start_of(path))
+
+
+def start_of(path: Path) -> bytes:
+    """The first 132 bytes of a file, or what there is of them.
+
+    Raises:
+        InputError: the file cannot be opened.
+    """
     try:
         with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
+            return stream.read(132)
     except OSError as error:
         raise InputError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error
 
 
-def dicom_files(folder: Path) -> list[Path]:
-    """The DICOM files that lie directly in a folder, sorted by name; a DICOMDIR is an index, not an image."""
-    return [path for path in visible_files(folder) if path.name.upper() != "DICOMDIR" and is_dicom(path)]
+def looks_like_dicom(start: bytes) -> bool:
+    """Whether a file's first 132 bytes are the DICOM preamble (128 bytes, then "DICM"; PS3.10 7.1).
+
+    Files without it are told by their first element: one of the first of group 0002 or 0008, little endian, with a VR
+    of such elements or a short length.
+    """
+    if start[128:132] == b"DICM":
+        return True
+    if len(start) < 132:
+        return False
+    group, element, length = (int.from_bytes(start[a:b], "little") for a, b in ((0, 2), (2, 4), (4, 8)))
+    known = start[4:6] in (b"UL", b"UI", b"CS", b"OB", b"SH") or 0 < length <= 64
+    return group in (0x0002, 0x0008) and element <= 0x18 and known
 
 
 def visible_files(folder: Path) -> list[Path]:
@@ -61,52 +97,3 @@ def visible_files(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     except OSError as error:
         raise InputError(f"{folder} cannot be listed ({error.strerror}): check its permissions.") from error
-
-
-def find_volumes(folder: str | Path) -> list[Path]:
-    """The volumes of a folder, sorted: its files with a medical ending, or the folder itself if it holds DICOM files.
-
-    Raises:
-        UsageError: no such folder, or nothing in it could be an image.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UsageError(f"No such folder: {folder}; give a folder of CT volumes.")
-    files = visible_files(folder)
-    if dicom_files(folder):
-        return [folder]
-    volumes = [path for path in files if medical_suffix(path)]
-    if not volumes:
-        looked = f"{len(files)} file{'s' * (len(files) != 1)} looked at"
-        raise UsageError(
-            f"no image found in {folder} ({looked}): give a folder that holds {', '.join(MEDICAL_SUFFIXES)} files "
-            "or the DICOM files of one series."
-        )
-    return volumes
-
-
-def name_cases(paths: Sequence[str | Path]) -> list[dict[str, str]]:
-    """The items of a MONAI data list: each path as "image", and a "case" name that no other of them has."""
-    items: list[dict[str, str]] = []
-    taken: set[str] = set()
-    for path in paths:
-        stem = case_stem(path)
-        numbered = (f"{stem}_{number}" for number in count(2))
-        name = stem if stem.lower() not in taken else next(n for n in numbered if n.lower() not in taken)
-        taken.add(name.lower())  # lower case: some file systems do not tell "CT" from "ct"
-        items.append({"image": str(path), "case": name})
-    return items
-
-
-def list_cases(dataset_dir: str | Path, datalist: Sequence[str] | str | None = None) -> list[dict[str, str]]:
-    """The cases to segment: the volumes of a folder, or those listed (or the one named), which are relative to it.
-
-    Raises:
-        UsageError: there is none.
-    """
-    if datalist is None:
-        return name_cases(find_volumes(dataset_dir))
-    if not datalist:
-        raise UsageError("datalist is empty: name at least one volume, or leave it out to take all of dataset_dir.")
-    listed = [datalist] if isinstance(datalist, str) else datalist
-    return name_cases([Path(dataset_dir) / path for path in listed])

@@ -7,15 +7,17 @@ from pathlib import Path
 
 from custom_networks.errors import InputError
 from custom_networks.io.checks import LOWEST_HU, check_ct_values, label_map, one_line
-from custom_networks.io.dicom import read_dicom_series
-from custom_networks.io.files import MEDICAL_SUFFIXES, is_dicom, medical_suffix
+from custom_networks.io.dicom import read_dicom
+from custom_networks.io.files import MEDICAL_SUFFIXES, is_dicom, is_zip, medical_suffix, split_number
 from custom_networks.io.itk_image import read_itk
 from custom_networks.io.nifti import read_nifti
 from custom_networks.io.volume import Volume
 
 
 def read_volume(path: str | Path) -> Volume:
-    """Read one CT volume: a NIfTI, NRRD or MetaImage file, or a folder that holds one axial DICOM CT series.
+    """Read one CT volume: a NIfTI, NRRD or MetaImage file, or a folder (of any depth) or zip archive of DICOM files.
+
+    Of several DICOM series the fittest is taken, or the one named by its number in `liverseg series`: `exam.zip::2`.
 
     Returns:
         HU in (i, j, k): int16 (int32 where they do not fit) if the file holds whole numbers, else float32; padding
@@ -24,8 +26,9 @@ def read_volume(path: str | Path) -> Volume:
     Raises:
         InputError: what is wrong with this input and what to do, in one sentence.
     """
-    path = _existing(path)
-    volume = read_dicom_series(path) if path.is_dir() else _read_file(path, LOWEST_HU)
+    path = Path(path)
+    source = _existing(split_number(path)[0])
+    volume = read_dicom(path) if source.is_dir() or is_zip(source) else _read_file(_existing(path), LOWEST_HU)
     check_ct_values(volume.array, path)
     return volume
 

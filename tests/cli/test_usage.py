@@ -31,7 +31,7 @@ def lines_of(text: str) -> list[str]:
         (["segment", "ct.nii.gz", "--output"], "--output needs a value"),
         (["segment", "--output", "out"], "needs at least one input"),
         (["segment"], "needs at least one input"),
-        (["segmnet", "ct.nii.gz"], "Unknown command 'segmnet': liverseg has segment, phantom, info, pack."),
+        (["segmnet", "ct.nii.gz"], "Unknown command 'segmnet': liverseg has segment, series, phantom, info, pack."),
         (["--output", "out"], "Unknown command '--output'"),
         (["segment", "ct.nii.gz", "--output", "out", "--device", "gpu"], "Unknown device 'gpu': give cpu, cuda"),
         (["segment", "ct.nii.gz", "--output", "out", "--checkpoint", "absent.pt"], "No weights at absent.pt"),

@@ -41,13 +41,20 @@ def write_nifti(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture(scope="session")
+def eight_slices() -> list[Dataset]:
+    """The slices of one series, that of `hounsfield`, feet first, not written yet."""
+    values = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE) - 1024
+    return [slice_dataset(values[..., k], k, "1.2.5") for k in range(SHAPE[2])]
+
+
 @pytest.fixture
 def write_series(tmp_path: Path, hounsfield: np.ndarray) -> Callable[..., Path]:
     """Write `hounsfield` as one DICOM file per slice; `change(k, dataset)` edits slice k, or drops it (False)."""
 
     def write(change: Callable[[int, Dataset], object] = lambda k, dataset: None, name: str = "series") -> Path:
         folder = tmp_path / name
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         series = generate_uid()
         for k in range(SHAPE[2]):
             dataset = slice_dataset(hounsfield[..., k], k, series)

@@ -130,3 +130,10 @@ def test_cases_of_an_earlier_run_into_the_same_folder_stay_in_the_summary(tmp_pa
     summary = Summary(tmp_path)
     summary.add_report(report_of(TWO, "two"))
     assert [(row["case"], row["lesions"]) for row in rows(tmp_path / "summary.csv")] == [("one", "0"), ("two", "2")]
+
+
+def test_the_documentation_names_every_column_and_key() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "outputs.md").read_text(encoding="utf-8")
+    schema = json.loads(SCHEMA.read_text())
+    keys = [*schema["properties"], *schema["$defs"]["lesion"]["properties"]]
+    assert [name for name in [*LESION_COLUMNS, *COLUMNS, *keys] if f"`{name}`" not in page] == []

@@ -12,6 +12,8 @@ from custom_networks.bundle_files import bundle_root
 OUTPUTS = {
     "<case>/<case>_seg.nii.gz": "label map on the input's grid, uint8",
     "<case>/<case>_tumor_probability.nii.gz": "with --probability: tumor probability, 0 to 1, stored as uint8 x 255",
+    "<case>/<case>_seg.dcm": "for DICOM inputs: segments of the liver and of each lesion",
+    "<case>/<case>_sr.dcm": "for DICOM inputs: measurements, TID 1500",
     "<case>/report.json": "volumes and lesions",
     "<case>/lesions.csv": "a row for each lesion",
     "<case>/overlay.png": "outlines over the CT",

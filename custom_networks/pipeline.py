@@ -11,6 +11,7 @@ from typing import Any
 from custom_networks.bundle_files import bundle_root, config_text
 from custom_networks.errors import BundleError, LiversegError, UsageError
 from custom_networks.io import read_volume
+from custom_networks.study.dicom_results import write_dicom_results
 from custom_networks.study.lesion import Lesion
 from custom_networks.study.measurements import Measurements, measure
 from custom_networks.study.organ_view import OrganView, organ_view
@@ -123,6 +124,9 @@ class Pipeline:
         files = {"mask": f"{case}_seg.nii.gz"}
         if self._content("save_probability"):
             files["tumor_probability"] = f"{case}_tumor_probability.nii.gz"
+        dicom_files, dicom_notes = write_dicom_results(item["image"], folder / files["mask"], measurements, case)
+        files |= dicom_files
+        notes += tuple(note for note in dicom_notes if note not in notes)
         report = case_report(case, item["image"], measurements, files, self._operating_point(), notes)
         write_report(report, folder)
         return CaseResult(

@@ -12,6 +12,11 @@ from typing import Any, get_type_hints
 from custom_networks.errors import UsageError
 
 HELP = ("--help", "-h")
+ONE_ARGUMENT = {  # the flag that may name it, and what it is
+    "series": ("--path=", "one folder or zip archive of DICOM files"),
+    "phantom": ("--output=", "one folder to write to"),
+    "pack": ("--output=", "one file to write, OUT.zip"),
+}
 
 
 def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> list[str]:
@@ -39,6 +44,21 @@ def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> li
         else:
             ready.append(f"--{name}={_literal(_value(name, assigned, value, rest), hints[name])}")
     return ready
+
+
+def check_complete(command: str, ready: Sequence[str]) -> None:
+    """Say in one line what Fire would say in a page."""
+    positional = [argument for argument in ready if not argument.startswith("--")]
+    if command == "segment" and not positional:
+        raise UsageError("liverseg segment needs at least one input.")
+    if command == "segment" and not any(argument.startswith("--output=") for argument in ready):
+        raise UsageError("liverseg segment needs --output DIR, a folder for the results.")
+    if command in ONE_ARGUMENT:
+        flag, meaning = ONE_ARGUMENT[command]
+        if len(positional) + sum(argument.startswith(flag) for argument in ready) != 1:
+            raise UsageError(f"liverseg {command} needs {meaning}.")
+    if command == "info" and positional:
+        raise UsageError("liverseg info takes no input.")
 
 
 def _check_known(argument: str, name: str, flags: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import fire
 
-from custom_networks.arguments import HELP, fire_arguments
+from custom_networks.arguments import HELP, check_complete, fire_arguments
 from custom_networks.bundle_files import bundle_version, config_text
 from custom_networks.errors import InputError, LiversegError, UsageError
 
@@ -37,9 +37,9 @@ def segment(
     """Segment liver and tumors in CT volumes.
 
     Each input gets a folder of its own: OUTPUT/<case>/<case>_seg.nii.gz, a label map on the input's grid (0 background,
-    1 liver, 2 tumor), report.json and lesions.csv with volumes and lesions, and overlay.png to look at. summary.csv in
-    OUTPUT has a row for each case. Exit code 0: all inputs were segmented; 1: at least one was refused
-    or failed; 2: nothing could start.
+    1 liver, 2 tumor), report.json and lesions.csv with volumes and lesions, overlay.png to look at, and for DICOM a SEG
+    and an SR. summary.csv in OUTPUT has a row for each case. Exit code 0: all inputs were segmented; 1: at least one
+    was refused or failed; 2: nothing could start.
 
     Args:
         inputs: NIfTI, NRRD or MetaImage files, a folder of such files, or a folder (of any depth) or zip archive of
@@ -138,18 +138,8 @@ def info(*, json: bool = False) -> int:
     return OK
 
 
-COMMANDS: dict[str, Callable[..., int]] = {
-    "segment": segment,
-    "series": series,
-    "phantom": phantom,
-    "info": info,
-    "pack": pack,
-}
-ONE_ARGUMENT = {  # the flag that may name it, and what it is
-    "series": ("--path=", "one folder or zip archive of DICOM files"),
-    "phantom": ("--output=", "one folder to write to"),
-    "pack": ("--output=", "one file to write, OUT.zip"),
-}
+_COMMANDS: tuple[Callable[..., int], ...] = (segment, series, phantom, info, pack)
+COMMANDS = {command.__name__: command for command in _COMMANDS}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -181,23 +171,8 @@ def _run(arguments: list[str]) -> int:
     if command not in COMMANDS:
         raise UsageError(f"Unknown command {command!r}: liverseg has {', '.join(COMMANDS)}.")
     ready = fire_arguments(COMMANDS[command], rest)
-    _check_complete(command, ready)
+    check_complete(command, ready)
     return int(fire.Fire(COMMANDS, command=[command, *ready], name="liverseg", serialize=lambda code: None))
-
-
-def _check_complete(command: str, ready: Sequence[str]) -> None:
-    """Say in one line what Fire would say in a page."""
-    positional = [argument for argument in ready if not argument.startswith("--")]
-    if command == "segment" and not positional:
-        raise UsageError("liverseg segment needs at least one input.")
-    if command == "segment" and not any(argument.startswith("--output=") for argument in ready):
-        raise UsageError("liverseg segment needs --output DIR, a folder for the results.")
-    if command in ONE_ARGUMENT:
-        flag, meaning = ONE_ARGUMENT[command]
-        if len(positional) + sum(argument.startswith(flag) for argument in ready) != 1:
-            raise UsageError(f"liverseg {command} needs {meaning}.")
-    if command == "info" and positional:
-        raise UsageError("liverseg info takes no input.")
 
 
 def _find(inputs: Sequence[str]) -> tuple[list[dict[str, str]], list[str]]:

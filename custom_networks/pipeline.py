@@ -78,7 +78,7 @@ class Pipeline:
         config = {
             "bundle_root": config_text(str(root)),
             "output_dir": config_text(str(output_dir)),
-            "keep_probabilities": True,
+            "return_probabilities": True,
             **(overrides or {}),
         }
         # A stand-in, so that the evaluator is built for one case a run; `segment` puts the case in its place.

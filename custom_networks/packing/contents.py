@@ -16,6 +16,8 @@ _FILES = ("LICENSE", "configs/*.json", "configs/*.conf", "docs/*")
 _NAMED_PART = re.compile(rf"\b{PACKAGE}\.(\w+)")
 _IMPORTED_PART = re.compile(rf"^\s*(?:from|import) {PACKAGE}\.(\w+)", re.MULTILINE)
 _NAMED_WEIGHTS = re.compile(r"/(models/[\w./-]+\.(?:pt|ts))'")
+# What the package offers from Python stands on its command line; a packed bundle is run by MONAI.
+_NEEDS_THE_PACKAGE = ("segmentation",)
 
 
 def bundle_contents(root: Path, package: Path) -> dict[str, bytes]:
@@ -47,7 +49,8 @@ def bundle_contents(root: Path, package: Path) -> dict[str, bytes]:
 
 def _code(package: Path, parts: Iterable[str]) -> list[Path]:
     """The package's __init__.py, and the modules of the named parts and of all parts that these import."""
-    wanted, found = ["__init__", *parts], {}
+    wanted = ["__init__", *parts]
+    found: dict[str, list[Path]] = {part: [] for part in _NEEDS_THE_PACKAGE}
     while wanted:
         part = wanted.pop()
         if part not in found:

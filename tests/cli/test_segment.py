@@ -151,7 +151,8 @@ def test_a_dicom_series_is_segmented_by_its_folders_name(
     write_series(make_phantom(5, shape=(64, 64, 24), spacing=(1.25, 1.25, 3.0), lesions=1), tmp_path / "series 7", "0")
     answer = segment("series 7")
     assert answer.code == 0, answer.err
-    assert results(tmp_path / "out") == ["series_7/series_7_seg.nii.gz"]
+    names = [f"series_7/series_7_{name}" for name in ("seg.dcm", "seg.nii.gz", "sr.dcm")]
+    assert results(tmp_path / "out") == names
     mask = nib.load(tmp_path / "out" / "series_7" / "series_7_seg.nii.gz")
     assert sorted(mask.shape) == [24, 64, 64]
     assert f"liver {SCAN_ML:.1f} ml" in answer.out

@@ -61,13 +61,13 @@ test-dicom: $(VENV)/.installed  ## validate DICOM results by dciodvfy (apt) and 
 	$(BIN)/python -m pytest -rs tests/study/test_dicom_validators.py
 
 lint: $(VENV)/.installed  ## black, isort, flake8, mypy
-	$(BIN)/black --line-length 120 --check --quiet custom_networks tests
+	$(BIN)/black --check --quiet custom_networks tests
 	$(BIN)/isort --check --quiet custom_networks tests
 	$(BIN)/flake8 custom_networks tests
 	$(BIN)/mypy custom_networks
 
 format: $(VENV)/.installed  ## let black and isort format the code
-	$(BIN)/black --line-length 120 --quiet custom_networks tests
+	$(BIN)/black --quiet custom_networks tests
 	$(BIN)/isort --quiet custom_networks tests
 
 TRAIN := bundle/configs/train.json

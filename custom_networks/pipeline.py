@@ -12,8 +12,7 @@ from custom_networks.bundle_files import bundle_root, config_text
 from custom_networks.errors import BundleError, LiversegError, UsageError
 from custom_networks.io import read_volume
 from custom_networks.study.dicom_results import write_dicom_results
-from custom_networks.study.lesion import Lesion
-from custom_networks.study.measurements import Measurements, measure
+from custom_networks.study.measurements import Measured, Measurements, measure
 from custom_networks.study.organ_view import OrganView, organ_view
 from custom_networks.study.report import case_report, write_report
 
@@ -21,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class CaseResult:
+class CaseResult(Measured):
     """What was found in one case.
 
     Attributes:
@@ -41,21 +40,6 @@ class CaseResult:
     seconds: float
     notes: tuple[str, ...] = ()
     probability: Path | None = None
-
-    @property
-    def liver_ml(self) -> float:
-        """Volume of the liver with its tumors, ml."""
-        return self.measurements.liver_ml
-
-    @property
-    def tumor_ml(self) -> float:
-        """Volume of the tumors, ml."""
-        return self.measurements.tumor_ml
-
-    @property
-    def lesions(self) -> tuple[Lesion, ...]:
-        """The lesions, the largest first."""
-        return self.measurements.lesions
 
 
 class Pipeline:

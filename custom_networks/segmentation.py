@@ -15,12 +15,11 @@ import numpy.typing as npt
 from custom_networks.errors import UsageError
 from custom_networks.io import find_volumes, name_cases, read_label_map
 from custom_networks.pipeline import CaseResult, Pipeline
-from custom_networks.study.lesion import Lesion
-from custom_networks.study.measurements import Measurements
+from custom_networks.study.measurements import Measured, Measurements
 
 
 @dataclass(frozen=True, eq=False)
-class Segmentation:
+class Segmentation(Measured):
     """What was found in one CT; arrays are (i, j, k) on its own grid.
 
     Attributes:
@@ -57,21 +56,6 @@ class Segmentation:
     def lesion_map(self) -> npt.NDArray[np.int32]:
         """The id of the lesion at each voxel, 0 where there is none."""
         return self.measurements.lesion_map()
-
-    @property
-    def lesions(self) -> tuple[Lesion, ...]:
-        """The lesions, the largest first."""
-        return self.measurements.lesions
-
-    @property
-    def liver_ml(self) -> float:
-        """Volume of the liver with its tumors, ml."""
-        return self.measurements.liver_ml
-
-    @property
-    def tumor_ml(self) -> float:
-        """Volume of the tumors, ml."""
-        return self.measurements.tumor_ml
 
 
 def segment(

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from monai.bundle import ConfigParser as BundleParser
 from monai.bundle import ConfigWorkflow
 from monai.bundle.config_item import ComponentLocator
+from monai.transforms import Compose
 from monai.utils import optional_import, set_determinism
 from packaging.requirements import Requirement
 
@@ -319,3 +322,19 @@ def test_monai_accepts_the_logging_settings() -> None:
         root.setLevel(level)
         for name, state in disabled.items():
             logging.getLogger(name).disabled = state
+
+
+@pytest.mark.parametrize("prob", [0.0, 1.0])
+def test_stacks_leave_the_augmentation_alike_whatever_was_drawn_so_that_they_collate(prob: float) -> None:
+    parser = BundleParser()
+    parser.read_config(CONFIGS / "train.json")
+    for step in parser["train"]["augmentation"]:
+        step.update({"prob": prob} if "prob" in step else {})
+    parser["patch_size"] = [32, 32]
+    augmentation = Compose(parser.get_parsed_content("train#augmentation"))
+    halo, slices = parser.get_parsed_content("network_def").halo, parser["patch_slices"]
+    stack = torch.rand(1, 42, 42, slices + 2 * halo)
+    drawn = augmentation({"image": stack, "label": (stack > 0.5).to(torch.uint8)})
+    assert type(drawn["image"]) is type(drawn["label"]) is torch.Tensor
+    assert drawn["image"].dtype == torch.float32 and drawn["image"].shape == (1, 32, 32, slices + 2 * halo)
+    assert drawn["label"].shape == (1, 32, 32, slices)

@@ -15,6 +15,12 @@ ALGORITHM_NAME = "liver_tumor_ct_25d"
 ALGORITHM_VERSION = __version__
 MANUFACTURER, MODEL = "liverseg", ALGORITHM_NAME
 SERIAL_NUMBER = "0"  # of type 1 in a SEG, and software has none
+EQUIPMENT = {  # as highdicom's objects take it
+    "manufacturer": MANUFACTURER,
+    "manufacturer_model_name": MODEL,
+    "software_versions": ALGORITHM_VERSION,
+    "device_serial_number": SERIAL_NUMBER,
+}
 
 ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
 ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure")

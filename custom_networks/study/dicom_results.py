@@ -1,13 +1,15 @@
 """DICOM results of a case that came as DICOM: the SEG of its label map and the SR of its measurements."""
 
-from importlib.util import find_spec
+import logging
 from pathlib import Path
 
-from custom_networks.errors import InputError
+from custom_networks.errors import LiversegError
 from custom_networks.io.dicom import read_source_headers
 from custom_networks.io.files import is_zip, split_number
 from custom_networks.io.read import read_label_map
 from custom_networks.study.measurements import Measurements
+
+logger = logging.getLogger(__name__)
 
 
 def write_dicom_results(
@@ -29,18 +31,28 @@ def write_dicom_results(
     source_path = split_number(Path(path))[0]
     if not (source_path.is_dir() or is_zip(source_path)):
         return {}, ()
-    if find_spec("highdicom") is None:
-        return {}, ("DICOM SEG and SR were not written: pip install highdicom for them",)
     from custom_networks.study.seg import write_seg
     from custom_networks.study.seg_source import read_source
     from custom_networks.study.sr import write_sr
 
-    files = {"dicom_seg": f"{case}_seg.dcm", "dicom_sr": f"{case}_sr.dcm"}
-    folder = mask.parent
+    files: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
     try:
         source = read_source(read_source_headers(path))
-        seg = write_seg(read_label_map(mask), source, folder / files["dicom_seg"], measurements.lesions)
-    except InputError as error:
-        return {}, (f"DICOM SEG and SR were not written: {error}",)
-    write_sr(source, seg, folder / files["dicom_sr"], measurements.lesions, liver_ml=measurements.liver_ml)
-    return files, source.notes
+        notes = source.notes
+        names = {"dicom_seg": f"{case}_seg.dcm", "dicom_sr": f"{case}_sr.dcm"}
+        seg = write_seg(read_label_map(mask), source, mask.with_name(names["dicom_seg"]), measurements.lesions)
+        files["dicom_seg"] = names["dicom_seg"]
+        sr_path = mask.with_name(names["dicom_sr"])
+        write_sr(source, seg, sr_path, measurements.lesions, liver_ml=measurements.liver_ml)
+        files["dicom_sr"] = names["dicom_sr"]
+    except LiversegError as error:
+        notes += (f"{_missing(files)} not written: {error}",)
+    except Exception as error:  # highdicom refuses odd attributes in many ways; the case's other files must not wait
+        logger.debug("DICOM results of %s", path, exc_info=True)
+        notes += (f"{_missing(files)} not written, {type(error).__name__}: {' '.join(str(error).split())[:200]}",)
+    return files, notes
+
+
+def _missing(files: dict[str, str]) -> str:
+    return "DICOM SR was" if files else "DICOM SEG and SR were"

@@ -59,6 +59,27 @@ class Measurements:
         return whole
 
 
+class Measured:
+    """Something that holds `measurements`, and offers the most wanted of them by name."""
+
+    measurements: Measurements
+
+    @property
+    def lesions(self) -> tuple[Lesion, ...]:
+        """The lesions, the largest first."""
+        return self.measurements.lesions
+
+    @property
+    def liver_ml(self) -> float:
+        """Volume of the liver with its tumors, ml."""
+        return self.measurements.liver_ml
+
+    @property
+    def tumor_ml(self) -> float:
+        """Volume of the tumors, ml."""
+        return self.measurements.tumor_ml
+
+
 def measure(view: OrganView, hu: npt.NDArray[np.generic], coefficients: Coefficients | None = None) -> Measurements:
     """Measure a case.
 

@@ -200,14 +200,11 @@ def _segmentation(
         series_number=SERIES_NUMBER,
         sop_instance_uid=hd.UID(),
         instance_number=1,
-        manufacturer=codes.MANUFACTURER,
-        manufacturer_model_name=codes.MODEL,
-        software_versions=codes.ALGORITHM_VERSION,
-        device_serial_number=codes.SERIAL_NUMBER,
         omit_empty_frames=not keep_empty_frames,
         content_label="LIVER_LESIONS",
         content_description="Liver and its lesions, automatic, research use only",
         series_description="Liver and lesions (automatic, research use only)",
+        **codes.EQUIPMENT,
     )
     dataset.ContentCreatorName = ""  # of type 2: no person made it
     _name_segment_in_frames(dataset)

@@ -54,14 +54,11 @@ def write_sr(
             series_number=SERIES_NUMBER,
             sop_instance_uid=hd.UID(),
             instance_number=1,
-            manufacturer=codes.MANUFACTURER,
-            manufacturer_model_name=codes.MODEL,
-            software_versions=codes.ALGORITHM_VERSION,
-            device_serial_number=codes.SERIAL_NUMBER,
             series_description="Liver and lesion measurements (research use only)",
             is_complete=True,
             is_final=False,
             is_verified=False,
+            **codes.EQUIPMENT,
         )
         save_whole(report, path)
     return report

@@ -13,6 +13,7 @@ from custom_networks.training.intensity_sources import (
 )
 from custom_networks.training.kept_probabilities import KeepProbabilitiesd
 from custom_networks.training.label_grid import LabelOnImaged
+from custom_networks.training.loader import RaisingThreadDataLoader
 from custom_networks.training.loss import OrganTumorLoss
 from custom_networks.training.partial_labels import MarkPartialLabelsd
 from custom_networks.training.resume import ResumableState
@@ -45,6 +46,7 @@ __all__ = [
     "RandSyntheticLesionsd",
     "RandThickSlicesd",
     "RandTissueShiftd",
+    "RaisingThreadDataLoader",
     "ResumableState",
     "TrainingPace",
     "announce_cache",

@@ -22,7 +22,7 @@ from monai.networks.nets import DynUNet
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from custom_networks.inference import autocast_dtype, channels_last_pays, lay_out
+from custom_networks.inference import autocast_dtype, channels_last_pays, keep_freed_memory, lay_out
 from custom_networks.networks import ContextNet25D
 from custom_networks.networks.blocks import SeparableConv
 
@@ -218,6 +218,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(0)
+    keep_freed_memory()  # as inference and training do
     report(options.repeats if options.time else 0)
 
 

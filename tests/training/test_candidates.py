@@ -39,7 +39,7 @@ def noisy_case(seed: int, spacing: tuple[float, float, float] = (1.0, 1.0, 2.0))
 @given(
     seed=st.integers(0, 10**6),
     organ_threshold=st.sampled_from([0.3, 0.5, 0.7]),
-    tumor_threshold=st.sampled_from([0.3, 0.5, 0.6]),
+    tumor_threshold=st.sampled_from([0.301, 0.501, 0.601]),  # no share of two bytes is equal to one of these
     capsule_mm=st.sampled_from([1.0, 2.5, 10.0]),
     min_lesion_mm3=st.sampled_from([0.0, 6.0, 20.0]),
     min_lesion_confidence=st.sampled_from([0.0, 0.35, 0.45]),
@@ -68,10 +68,10 @@ def test_the_tables_score_a_point_as_the_rules_and_the_evaluation_do(
     labels = fill_organ(labels, case.probabilities, case.spacing, point.max_hole_mm2)
     labels = drop_stray_lesions(labels, case.probabilities, case.spacing, *chosen[1:], coefficients)
     known = case_scores(labels, case.truth, case.spacing)
-    assert scores["liver_dice"] == pytest.approx(known["liver_dice"], abs=2e-3)  # a tie may fall either way
+    assert scores["liver_dice"] == pytest.approx(known["liver_dice"])
     if case.truth.max() < 2:
         return
-    assert scores["tumor_dice_with_tumor"] == pytest.approx(known["tumor_dice"], abs=2e-3)
+    assert scores["tumor_dice_with_tumor"] == pytest.approx(known["tumor_dice"])
     any_overlap = count_lesions(shared_voxels(labels == 2, case.truth == 2), 1e-9)
     assert scores["lesion_recall"] == pytest.approx(any_overlap.found / any_overlap.truth)
     assert scores["false_lesions_per_case"] == any_overlap.false

@@ -1,0 +1,25 @@
+"""A failure while batches are prepared ends the training instead of shortening its epochs."""
+
+import pytest
+import torch
+from monai.data import Dataset, MetaTensor
+
+from custom_networks.training import RaisingThreadDataLoader
+
+
+def loader(items: list[torch.Tensor]) -> RaisingThreadDataLoader:
+    return RaisingThreadDataLoader(Dataset(items), batch_size=2, buffer_size=2)
+
+
+def test_batches_come_in_order() -> None:
+    batches = list(loader([torch.tensor([float(i)]) for i in range(5)]))
+    assert [batch.flatten().tolist() for batch in batches] == [[0.0, 1.0], [2.0, 3.0], [4.0]]
+
+
+def test_an_exception_of_the_thread_comes_after_the_batches_before_it() -> None:
+    mixed = [torch.zeros(1), torch.ones(1), MetaTensor(torch.zeros(1)), torch.ones(1)]
+    taken = []
+    with pytest.raises(AttributeError, match="meta"):
+        for batch in loader(mixed):
+            taken.append(batch)
+    assert len(taken) == 1

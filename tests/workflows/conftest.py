@@ -1,21 +1,15 @@
 """Tiny phantoms in the layout of the Medical Segmentation Decathlon, and `monai.bundle run` on them."""
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 import pytest
-
-from custom_networks.phantom import make_phantom
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "bundle" / "configs"
-SHAPE, SPACING = (64, 56, 20), (1.3, 1.3, 3.0)  # voxels, mm
 # The bundle's network with so few channels that an epoch takes a second; the same in training and inference.
 SMALL_NETWORK = {"network_def#channels": [4, 8, 8, 8, 8], "network_def#aspp_channels": 8}
 
@@ -29,19 +23,9 @@ def small_network() -> dict[str, list[int] | int]:
 
 
 @pytest.fixture(scope="session")
-def msd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def msd_folder(small_phantoms: Callable[[tuple[float, float, float]], Path]) -> Path:
     """Folder with four cases: dataset.json, imagesTr and labelsTr."""
-    folder = tmp_path_factory.mktemp("Task03 Phantom")
-    cases = []
-    for seed in (1, 2, 3, 4):
-        phantom = make_phantom(seed, shape=SHAPE, spacing=SPACING, lesions=2)
-        case = {"image": f"imagesTr/phantom_{seed}.nii.gz", "label": f"labelsTr/phantom_{seed}.nii.gz"}
-        for key, array in (("image", phantom.image), ("label", phantom.label)):
-            (folder / case[key]).parent.mkdir(exist_ok=True)
-            nib.save(nib.Nifti1Image(np.asarray(array), phantom.affine), folder / case[key])
-        cases.append(case)
-    (folder / "dataset.json").write_text(json.dumps({"training": cases}))
-    return folder
+    return small_phantoms((1.3, 1.3, 3.0))
 
 
 @pytest.fixture(scope="session")

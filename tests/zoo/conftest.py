@@ -1,19 +1,15 @@
 """The packed bundle as the model zoo and a stranger see it: an archive, and a folder far from this repository."""
 
-import json
 import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import nibabel as nib
 import pytest
 
 from custom_networks.packing import PackedBundle, pack_bundle
-from custom_networks.phantom import make_phantom
 
 NAME = "liver_tumor_ct_25d"
-SHAPE, SPACING = (64, 56, 20), (4.8, 4.8, 12.0)  # voxels, mm: a whole abdomen, coarse
 
 collect_ignore = ["unit_tests"]  # run as the zoo runs them, in a process that has the packed code alone
 
@@ -61,16 +57,6 @@ def clean_environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def msd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with four phantoms in the layout of the Medical Segmentation Decathlon."""
-    folder = tmp_path_factory.mktemp("phantoms")
-    cases = []
-    for seed in (1, 2, 3, 4):
-        phantom = make_phantom(seed, shape=SHAPE, spacing=SPACING, lesions=2)
-        case = {"image": f"imagesTr/phantom_{seed}.nii.gz", "label": f"labelsTr/phantom_{seed}.nii.gz"}
-        for key, array in (("image", phantom.image), ("label", phantom.label)):
-            (folder / case[key]).parent.mkdir(exist_ok=True)
-            nib.save(nib.Nifti1Image(array, phantom.affine), folder / case[key])
-        cases.append(case)
-    (folder / "dataset.json").write_text(json.dumps({"training": cases}))
-    return folder
+def msd_folder(small_phantoms: Callable[[tuple[float, float, float]], Path]) -> Path:
+    """Folder with four phantoms of a whole abdomen, coarse, in the layout of the Medical Segmentation Decathlon."""
+    return small_phantoms((4.8, 4.8, 12.0))

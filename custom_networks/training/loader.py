@@ -1,5 +1,6 @@
 """Batches prepared in a thread, without losing what goes wrong there."""
 
+import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -16,14 +17,15 @@ class RaisingThreadDataLoader(ThreadDataLoader):
     """
 
     def __iter__(self) -> Any:
-        for batch in ThreadBuffer(
-            _with_failure(DataLoader.__iter__(self)),
-            self.buffer_size,
-            self.buffer_timeout,
-        ):
-            if isinstance(batch, Exception):
-                raise batch
-            yield batch
+        buffer = ThreadBuffer(_with_failure(DataLoader.__iter__(self)), self.buffer_size, self.buffer_timeout)
+        stop = weakref.finalize(self, buffer.stop)  # a thread still at work when Python ends may abort the process
+        try:
+            for batch in buffer:
+                if isinstance(batch, Exception):
+                    raise batch
+                yield batch
+        finally:
+            stop()
 
 
 def _with_failure(batches: Iterable[Any]) -> Iterator[Any]:

@@ -1,10 +1,16 @@
 """A failure while batches are prepared ends the training instead of shortening its epochs."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from monai.data import Dataset, MetaTensor
 
 from custom_networks.training import RaisingThreadDataLoader
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def loader(items: list[torch.Tensor]) -> RaisingThreadDataLoader:
@@ -23,3 +29,18 @@ def test_an_exception_of_the_thread_comes_after_the_batches_before_it() -> None:
         for batch in loader(mixed):
             taken.append(batch)
     assert len(taken) == 1
+
+
+def test_the_thread_is_gone_when_python_ends_in_the_middle_of_an_epoch() -> None:
+    script = """
+import atexit, threading
+atexit.register(lambda: print([t.name for t in threading.enumerate() if "enqueue" in t.name]))  # runs last
+import torch
+from monai.data import Dataset
+from custom_networks.training import RaisingThreadDataLoader
+batches = iter(RaisingThreadDataLoader(Dataset([torch.zeros(1)] * 50), batch_size=2, buffer_size=2))
+next(batches)
+assert any("enqueue" in thread.name for thread in threading.enumerate())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

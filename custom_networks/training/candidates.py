@@ -63,7 +63,7 @@ class Candidates:
     Attributes:
         case: the case's name.
         tumor_labelled: whether its true tumors are known.
-        voxel_mm3: volume of a voxel.
+        spacing: of the grid (h, w, d), mm.
         organ: voxels of the organ predicted, shared with the true one, and true.
         true_volume_mm3: (m,) volumes of the true lesions.
         true_longest_mm: (m,) their longest diameters in a slice.
@@ -77,7 +77,7 @@ class Candidates:
 
     case: str
     tumor_labelled: bool
-    voxel_mm3: float
+    spacing: tuple[float, ...]
     organ: tuple[int, int, int]
     true_volume_mm3: Floats
     true_longest_mm: Floats
@@ -87,6 +87,11 @@ class Candidates:
     shared: npt.NDArray[np.int64]
     in_true_organ: npt.NDArray[np.int64]
     stray: Mapping[float, Mask]
+
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of a voxel."""
+        return float(np.prod(self.spacing))
 
     @property
     def is_real(self) -> Mask:
@@ -167,7 +172,7 @@ def _table(case: KeptCase, truth: TrueLesions, labels: Labels, capsules_mm: Sequ
     return Candidates(
         case=case.name,
         tumor_labelled=case.tumor_labelled,
-        voxel_mm3=float(np.prod(case.spacing)),
+        spacing=case.spacing,
         organ=(int(organ.sum()), int((organ & true_organ).sum()), int(true_organ.sum())),
         true_volume_mm3=truth.volume_mm3,
         true_longest_mm=truth.longest_mm,

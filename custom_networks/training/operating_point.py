@@ -47,6 +47,11 @@ def may_be_lesion(case: Candidates, point: OperatingPoint) -> Mask:
     return ~case.stray[point.capsule_mm] & (case.volume_mm3 >= point.min_lesion_mm3)
 
 
+def kept_lesions(case: Candidates, point: OperatingPoint, confidence: Floats) -> Mask:
+    """(n,) candidates that an operating point reports, given the confidence in each."""
+    return may_be_lesion(case, point) & (confidence >= point.min_lesion_confidence)
+
+
 def labelled_lesions(
     cases: Sequence[Candidates], point: OperatingPoint, patients: Mapping[str, str]
 ) -> tuple[LesionFeatures, Mask, list[str]]:
@@ -80,10 +85,7 @@ def point_scores(
     Returns:
         SCORES by name; nan where no case defines one.
     """
-    kept = [
-        may_be_lesion(case, point) & (confidence >= point.min_lesion_confidence)
-        for case, confidence in zip(cases, confidences, strict=True)
-    ]
+    kept = [kept_lesions(case, point, confidence) for case, confidence in zip(cases, confidences, strict=True)]
     scores = {"liver_dice": _mean(_liver_dice(case, case.stray[point.capsule_mm]) for case in cases)}
     known = [(case, kept_here) for case, kept_here in zip(cases, kept) if case.tumor_labelled]
     with_tumor = [(case, lesions) for case, lesions in known if case.true_volume_mm3.size]

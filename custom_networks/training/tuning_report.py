@@ -1,13 +1,14 @@
 """The files of a tuning.
 
 `settings.csv` has every operating point tried, `lesions.csv` every lesion that the calibration saw, `reliability.csv`
-its confidences against what was true, `operating.csv` what other thresholds would give. `operating_point.json` has all
-that a user has to copy: the chosen numbers, the coefficients, and the evidence for both.
+its confidences against what was true, `operating.csv` what other thresholds would give, `true_lesions.csv` which true
+lesions the chosen point finds. `operating_point.json` has all that a user has to copy: the chosen numbers, the
+coefficients, and the evidence for both.
 """
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,11 @@ from custom_networks.training.calibration import (
     reliability,
 )
 from custom_networks.training.candidates import OperatingPoint
-from custom_networks.training.operating_point import SCORES, labelled_lesions
+from custom_networks.training.operating_point import SCORES, held_out_confidences, kept_lesions, labelled_lesions
 from custom_networks.training.point_search import PointScorer, Trial
 from custom_networks.transforms.predicted_lesions import lesion_confidence
+
+TRUE_LESION = ("case", "patient", "slice_mm", "volume_mm3", "longest_mm", "found")
 
 Row = Iterable[str | float]
 Numbers = dict[str, float | None]
@@ -55,6 +58,7 @@ def write_tuning(
     _write_csv(folder / "settings.csv", ["confidence", *OperatingPoint._fields, *SCORES], rows)
     table: list[Row] = [[*key, *trial.scores.values()] for key, trial in sweeps.items()]
     _write_csv(folder / "operating.csv", ["threshold", "value", *SCORES], table)
+    _write_csv(folder / "true_lesions.csv", TRUE_LESION, _true_lesions(scorer, best.point))
     result = {
         "cases": len(scorer.patients),
         "patients": len(set(scorer.patients.values())),
@@ -90,6 +94,16 @@ def _write_calibration(folder: Path, scorer: PointScorer, point: OperatingPoint)
         "expected_calibration_error_of_mean_probability": expected_calibration_error(features.mean_probability, real),
     }
     return {"confidence_coefficients": _rounded(fit_confidence(features, real)), "calibration": _rounded(quality)}
+
+
+def _true_lesions(scorer: PointScorer, point: OperatingPoint) -> Iterator[Row]:
+    """A row for each true lesion of the cases with known tumors: TRUE_LESION."""
+    cases = scorer.tables.at(point)
+    confidences = held_out_confidences(cases, scorer.patients, scorer.models(point))
+    for case, confidence in zip(cases, confidences):
+        found = np.asarray(case.shared[:, kept_lesions(case, point, confidence)].any(axis=1))
+        for row in zip(case.true_volume_mm3, case.true_longest_mm, found) if case.tumor_labelled else ():
+            yield [case.case, scorer.patients[case.case], case.spacing[2], *row]
 
 
 def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Row]) -> None:

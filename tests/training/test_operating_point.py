@@ -17,7 +17,7 @@ def table(**changed: Any) -> Candidates:
     known: dict[str, Any] = {
         "case": "a",
         "tumor_labelled": True,
-        "voxel_mm3": 10.0,
+        "spacing": (1.0, 2.0, 5.0),
         "organ": (1000, 900, 1000),
         "true_volume_mm3": np.array([1000.0, 100.0]),
         "true_longest_mm": np.array([14.0, 9.0]),

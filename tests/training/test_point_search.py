@@ -72,7 +72,7 @@ class FixedTables:
         return Candidates(
             case=case,
             tumor_labelled=True,
-            voxel_mm3=1.0,
+            spacing=(1.0, 1.0, 1.0),
             organ=(1000, 900, 1000),
             true_volume_mm3=np.array([volume]),
             true_longest_mm=np.array([12.0]),

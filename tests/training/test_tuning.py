@@ -103,6 +103,12 @@ def test_all_that_was_tried_and_all_other_thresholds_are_listed(tuned: tuple[dic
     settings = rows(folder / "settings.csv")
     assert [row["confidence"] for row in settings[:2]] == ["configured", "calibrated"]
     assert len(settings) == 1 + 1 + 2 + 2  # the start, and two other values of each number
+    true = rows(folder / "true_lesions.csv")
+    assert [(row["case"], row["patient"]) for row in true] == [
+        (name, "ab" if name in "ab" else name) for name in "abcde"
+    ]
+    size = {"slice_mm": "1", "volume_mm3": "448", "longest_mm": "10.4853", "found": "1"}  # 6 by 6 mm and a pixel
+    assert all(row == {**row, **size} for row in true)
     operating = rows(folder / "operating.csv")
     assert [row["threshold"] for row in operating] == ["tumor_threshold"] * 9 + ["min_lesion_confidence"] * 9
     by_threshold = {(row["threshold"], row["value"]): row for row in operating}

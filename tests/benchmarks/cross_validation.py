@@ -1,0 +1,118 @@
+"""Prints the tables of a cross-validation for the model card: all cases, by slice distance, lesions by size.
+
+    python tests/benchmarks/cross_validation.py out/folds/cases.csv out/tuning/true_lesions.csv DATA/dataset.json
+
+The first file is that of `recipes.py` (or several `cases.csv` of evaluate.json, one after the other), the second that
+of `tune.json`. Intervals of means are 95 % of a bootstrap over patients, not over cases: scans of one patient are alike
+(percentiles of 10,000 draws, Efron 1979). Those of shares are Wilson's (1927), as if lesions were independent.
+"""
+
+import argparse
+import csv
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from scipy.stats import binomtest
+
+from custom_networks.training.kept_probabilities import case_name
+
+Row = Mapping[str, str]
+
+MEANS = {
+    "liver_dice": "liver Dice",
+    "liver_hd95_mm": "liver HD95, mm",
+    "tumor_dice": "tumor Dice",
+    "false_lesions": "false lesions",
+}
+SLICES_MM = {"under 1.8": (0, 1.8), "1.8 to 3": (1.8, 3), "over 3": (3, np.inf)}
+LONGEST_MM = {"under 5": (0, 5), "5 to 10": (5, 10), "10 to 20": (10, 20), "20 and more": (20, np.inf)}
+
+
+def mean_with_interval(values: Sequence[float], patients: Sequence[str], draws: int = 10_000) -> tuple[float, ...]:
+    """Mean over cases and the 95 % interval of a bootstrap that draws patients with all their cases."""
+    known = np.isfinite(values)
+    scores, owners = np.array(values)[known], np.array(patients)[known]
+    if not scores.size:
+        return (np.nan,) * 3
+    names, owner = np.unique(owners, return_inverse=True)
+    sums, counts = np.bincount(owner, scores), np.bincount(owner)
+    drawn = np.random.default_rng(0).integers(names.size, size=(draws, names.size))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    return (float(scores.mean()), *(float(x) for x in np.percentile(means, [2.5, 97.5])))
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def listed(datalist: Path) -> dict[str, tuple[str, float]]:
+    """Patient and slice distance (mm) by case name."""
+    cases = json.loads(datalist.read_text(encoding="utf-8"))["training"]
+    return {
+        case_name(case["image"]): (
+            str(case.get("group", case_name(case["image"]))),
+            float(nib.load(datalist.parent / case["image"]).header.get_zooms()[2]),
+        )
+        for case in cases
+    }
+
+
+def number(row: Row, column: str) -> float:
+    """A cell's number; nan where it is empty, and for the tumor Dice of a case without tumor."""
+    if column == "tumor_dice" and not float(row["tumor_ml_truth"] or 0) > 0:
+        return np.nan
+    return float(row[column] or "nan")
+
+
+def table_of_means(rows: Sequence[Row], cases: Mapping[str, tuple[str, float]]) -> Iterable[str]:
+    """Markdown: one line for all cases, one for each range of slice distances."""
+    yield "| slices apart, mm | cases (patients) | " + " | ".join(MEANS.values()) + " |"
+    yield "|---|---|" + "---|" * len(MEANS)
+    for name, (low, high) in {"all": (0.0, np.inf), **SLICES_MM}.items():
+        here = [row for row in rows if low <= cases[row["case"]][1] < high]
+        patients = [cases[row["case"]][0] for row in here]
+        cells = [f"{name} | {len(here)} ({len(set(patients))})"]
+        for column in MEANS:
+            mean, low_end, high_end = mean_with_interval([number(row, column) for row in here], patients)
+            digits = 3 if "dice" in column else 1
+            cells.append(f"{mean:.{digits}f} ({low_end:.{digits}f} to {high_end:.{digits}f})")
+        yield "| " + " | ".join(cells) + " |"
+
+
+def table_of_lesions(lesions: Sequence[Row]) -> Iterable[str]:
+    """Markdown: lesions found by longest diameter and by slice distance."""
+    yield "| true lesions | found | share |"
+    yield "|---|---|---|"
+    groups: dict[str, Callable[[Row], bool]] = {"all": lambda row: True}
+    for words, column, ranges in (
+        ("longest diameter {} mm", "longest_mm", LONGEST_MM),
+        ("slices {} mm apart", "slice_mm", SLICES_MM),
+    ):
+        for name, limits in ranges.items():
+            groups[words.format(name)] = lambda row, c=column, r=limits: r[0] <= float(row[c]) < r[1]  # type: ignore
+    for name, belongs in groups.items():
+        found = [row["found"] in ("1", "True") for row in lesions if belongs(row)]
+        if found:
+            low, high = binomtest(sum(found), len(found)).proportion_ci(method="wilson")
+            yield f"| {name} | {sum(found)} of {len(found)} | {np.mean(found):.2f} ({low:.2f} to {high:.2f}) |"
+
+
+def main() -> None:
+    """Read the command line and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", type=Path, help="cases.csv of all folds")
+    parser.add_argument("lesions", type=Path, help="true_lesions.csv of the tuning")
+    parser.add_argument("datalist", type=Path, help="the data list, beside its images")
+    given = parser.parse_args()
+    print("\n".join(table_of_means(read(given.cases), listed(given.datalist))))
+    print()
+    print("\n".join(table_of_lesions(read(given.lesions))))
+
+
+if __name__ == "__main__":
+    main()

@@ -16,7 +16,7 @@ from custom_networks.training.label_grid import LabelOnImaged
 from custom_networks.training.loader import RaisingThreadDataLoader
 from custom_networks.training.loss import OrganTumorLoss
 from custom_networks.training.partial_labels import MarkPartialLabelsd
-from custom_networks.training.resume import ResumableState
+from custom_networks.training.resume import BestModelSaver, ResumableState
 from custom_networks.training.scanner_geometry import (
     RandFieldOfViewd,
     RandScanEndsd,
@@ -30,6 +30,7 @@ from custom_networks.training.tuning import tune_operating_point
 
 __all__ = [
     "AveragedWeights",
+    "BestModelSaver",
     "CaseScoresHandler",
     "LabelOnImaged",
     "KeepProbabilitiesd",

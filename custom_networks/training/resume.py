@@ -9,10 +9,34 @@ from typing import Any
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
+from monai.handlers import CheckpointSaver
 from monai.transforms.transform import Randomizable
 from monai.utils.misc import get_seed
 
+from custom_networks.errors import InputError
+
 logger = logging.getLogger(__name__)
+
+
+class BestModelSaver(CheckpointSaver):
+    """MONAI's saver of the best weights by the key metric, which also tells the best score so far.
+
+    Kept among the objects of `ResumableState`, it goes on comparing with what the run before the cut had reached.
+
+    Args:
+        save_dir: folder of the weights.
+        save_dict: what to save, by name.
+        filename: name of the file.
+    """
+
+    def __init__(self, save_dir: str, save_dict: dict[str, Any], filename: str = "model.pt") -> None:
+        super().__init__(save_dir, save_dict, save_key_metric=True, key_metric_filename=filename)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Score and file name of the best weights, once there are some, as ignite's Checkpoint tells them."""
+        assert self._key_metric_checkpoint is not None  # it is told to save by the key metric
+        kept = self._key_metric_checkpoint.state_dict()
+        return {name: [(float(score), str(file)) for score, file in items] for name, items in kept.items()}
 
 
 class ResumableState:
@@ -22,7 +46,7 @@ class ResumableState:
 
     Args:
         path: file that holds the state; written to a temporary name and renamed.
-        objects: what has a `state_dict`, by name: network, averaged network, optimizer, schedule.
+        objects: what has a `state_dict`, by name: network, averaged network, optimizer, schedule, best score.
         interval: epochs between two states.
         resume: start from the file if it is there.
         map_location: device to load to.
@@ -47,7 +71,10 @@ class ResumableState:
         self.randomized = randomized
 
     def attach(self, engine: Engine) -> None:
-        """Load at the start of `engine`, after what other handlers loaded there, and save at the end of epochs."""
+        """Load at the start of `engine`, after what other handlers loaded there, and save at the end of epochs.
+
+        Put it after the handler that validates: the state then holds the score of the same epoch.
+        """
         engine.add_event_handler(Events.STARTED, self.load)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self.save)
 
@@ -63,10 +90,19 @@ class ResumableState:
         os.replace(temporary, self.path)
 
     def load(self, engine: Engine) -> None:
-        """Take up the saved state, if resuming was asked for and there is one."""
+        """Take up the saved state, if resuming was asked for and there is one.
+
+        Raises:
+            InputError: the state is not that of these objects.
+        """
         if not (self.resume and self.path.is_file()):
             return
         state = torch.load(self.path, map_location=self.map_location, weights_only=True)
+        if missing := self.objects.keys() - state.keys():
+            raise InputError(
+                f"{self.path} was written by another version, without {', '.join(sorted(missing))}: "
+                "delete it to start anew, or go on with the version that wrote it."
+            )
         for name, item in self.objects.items():
             item.load_state_dict(state[name])
         engine.state.epoch = state["progress"]["epoch"]

@@ -11,7 +11,8 @@ from monai.handlers import LrScheduleHandler
 from monai.optimizers import WarmupCosineSchedule
 from torch import nn
 
-from custom_networks.training import AveragedWeights, ResumableState
+from custom_networks.errors import InputError
+from custom_networks.training import AveragedWeights, BestModelSaver, ResumableState
 
 STEPS = 3  # an epoch
 
@@ -141,3 +142,38 @@ def test_state_is_saved_every_interval_epochs(tmp_path: Path) -> None:
 
     run.go()
     assert saved == [None, 2, 2]
+
+
+def validated(folder: Path, scores: list[float]) -> int:
+    """Go on training to one epoch a score, with that score in validation; the epoch whose weights model.pt has."""
+    network = nn.Linear(1, 1, bias=False)
+    trainer, validator = (Engine(lambda engine, batch: None) for _ in range(2))
+    best = BestModelSaver(str(folder), {"model": network})
+    validator.add_event_handler(Events.EPOCH_STARTED, lambda engine: score(engine))
+    best.attach(validator)
+
+    def score(engine: Engine) -> None:
+        engine.state.key_metric_name, engine.state.metrics = "dice", {"dice": scores[trainer.state.epoch - 1]}
+
+    @trainer.on(Events.EPOCH_COMPLETED)
+    def validate(engine: Engine) -> None:
+        nn.init.constant_(network.weight, engine.state.epoch)
+        validator.run([0])
+
+    ResumableState(str(folder / "last.pt"), {"best": best}, resume=True).attach(trainer)
+    trainer.run([0], max_epochs=len(scores))
+    return int(torch.load(folder / "model.pt", weights_only=True)["weight"])
+
+
+def test_resumed_run_overwrites_the_best_weights_only_with_better_ones(tmp_path: Path) -> None:
+    assert validated(tmp_path, [0.3, 0.6, 0.5]) == 2
+    assert validated(tmp_path, [0.3, 0.6, 0.5, 0.4]) == 2
+    assert validated(tmp_path, [0.3, 0.6, 0.5, 0.4, 0.7]) == 5
+
+
+def test_state_without_what_is_needed_is_refused_with_its_name(tmp_path: Path) -> None:
+    Run(tmp_path, epochs=1).go()
+    older = Run(tmp_path, epochs=2, resume=True)
+    older.objects["best"] = older.ema.ema_model
+    with pytest.raises(InputError, match="last.pt was written by another version, without best"):
+        ResumableState(str(older.path), older.objects, resume=True).load(older.trainer)

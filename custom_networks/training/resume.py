@@ -34,8 +34,7 @@ class BestModelSaver(CheckpointSaver):
 
     def state_dict(self) -> dict[str, Any]:
         """Score and file name of the best weights, once there are some, as ignite's Checkpoint tells them."""
-        assert self._key_metric_checkpoint is not None  # it is told to save by the key metric
-        kept = self._key_metric_checkpoint.state_dict()
+        kept = self._key_metric_checkpoint.state_dict() if self._key_metric_checkpoint else {}
         return {name: [(float(score), str(file)) for score, file in items] for name, items in kept.items()}
 
 

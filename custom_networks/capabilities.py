@@ -46,7 +46,13 @@ def capabilities(commands: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
         "bundle_version": metadata["version"],
         "disclaimer": DISCLAIMER,
         "labels": metadata["network_data_format"]["outputs"]["pred"]["channel_def"],
-        "inputs": {"modality": "CT", "files": list(MEDICAL_SUFFIXES), "folders": ["these files", "DICOM files"]},
+        "inputs": {
+            "modality": "CT",
+            "files": list(MEDICAL_SUFFIXES),
+            "folders": ["these files", "DICOM files of any depth"],
+            "archives": [".zip of DICOM files"],
+            "one_series": "PATH::N takes the series that `liverseg series PATH` numbers N",
+        },
         "outputs": OUTPUTS,
         "report_schema": {"version": SCHEMA_VERSION, "path": str(SCHEMA)},
         "commands": {name: _command(function) for name, function in commands.items()},
@@ -59,7 +65,8 @@ def capability_lines(known: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{known['name']} {known['version']}, bundle {known['bundle_version']}. {known['disclaimer']}",
         f"labels   {', '.join(f'{label} {name}' for label, name in known['labels'].items())}",
-        f"inputs   CT as {', '.join(known['inputs']['files'])}; folders of {', '.join(known['inputs']['folders'])}",
+        f"inputs   CT as {', '.join(known['inputs']['files'])}; folders of {', '.join(known['inputs']['folders'])}; "
+        f"{', '.join(known['inputs']['archives'])}; {known['inputs']['one_series']}",
     ]
     lines += [f"output   {name}: {what}" for name, what in known["outputs"].items()]
     for name, command in known["commands"].items():

@@ -13,7 +13,7 @@ import fire
 
 from custom_networks.arguments import HELP, check_complete, fire_arguments
 from custom_networks.bundle_files import bundle_version, config_text
-from custom_networks.errors import InputError, LiversegError, UsageError
+from custom_networks.errors import LiversegError, UsageError
 
 if TYPE_CHECKING:
     from custom_networks.pipeline import CaseResult, Pipeline
@@ -29,6 +29,7 @@ def segment(
     device: str | None = None,
     overlay: bool = True,
     probability: bool = False,
+    keep_empty_frames: bool = False,
     progress: bool = True,
     bundle: str | None = None,
     checkpoint: str | None = None,
@@ -48,6 +49,7 @@ def segment(
         device: cpu, cuda, cuda:1, ...; by default a GPU where there is one.
         overlay: draw overlay.png.
         probability: write the tumor probability, OUTPUT/<case>/<case>_tumor_probability.nii.gz.
+        keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
         progress: show a progress bar.
         bundle: folder of another bundle.
         checkpoint: other weights, a state dict.
@@ -64,9 +66,11 @@ def segment(
         overrides["device"] = _device(device)
     if checkpoint:
         overrides["checkpoint"] = config_text(str(Path(checkpoint).expanduser()))
-    pipeline = _pipeline(Path(output).expanduser(), bundle, overrides)
+    pipeline = _pipeline(
+        Path(output).expanduser(), bundle, overrides, overlay=overlay, keep_empty_frames=keep_empty_frames
+    )
     summary = _summary(Path(output).expanduser())
-    failed = sum(not _segment_one(pipeline, item, summary, overlay, debug) for item in items)
+    failed = sum(not _segment_one(pipeline, item, summary, debug) for item in items)
     return SOME_FAILED if failed or failures else OK
 
 
@@ -177,30 +181,15 @@ def _run(arguments: list[str]) -> int:
 
 def _find(inputs: Sequence[str]) -> tuple[list[dict[str, str]], list[str]]:
     """The cases that the inputs hold, and a message for each input that holds none."""
-    from custom_networks.io import find_volumes, name_cases
-    from custom_networks.io.files import is_zip, medical_suffix, split_number
+    from custom_networks.io import name_cases, volumes_of
 
     volumes: list[Path] = []
     failures: list[str] = []
     for given in inputs:
-        path = Path(given)
         try:
-            path = path.expanduser()
-            source, number = split_number(path)
-            if path.is_dir() or (is_zip(path) and path.is_file()):
-                volumes += find_volumes(path)
-            elif number is not None and source.exists():
-                volumes.append(path)
-            elif not path.exists():
-                raise InputError(f"No such file or folder: {path}; check the spelling.")
-            elif not medical_suffix(path):
-                raise InputError(f"{path} is no CT volume: give NIfTI, NRRD or MetaImage, or a folder or zip of DICOM.")
-            else:
-                volumes.append(path)
+            volumes += volumes_of(given)
         except LiversegError as error:
             failures.append(str(error))
-        except (OSError, RuntimeError, ValueError) as error:  # a name too long, ~nobody, a null character
-            failures.append(f"{_one_line(given)} cannot be looked at ({_one_line(error)}): check the path.")
     once: dict[str, Path] = {}
     for path in volumes:
         once.setdefault(os.path.abspath(path), path)
@@ -220,10 +209,10 @@ def _device(name: str) -> str:
     return f"$torch.device({str(device)!r})"
 
 
-def _pipeline(output: Path, bundle: str | None, overrides: dict[str, Any]) -> "Pipeline":
+def _pipeline(output: Path, bundle: str | None, overrides: dict[str, Any], **results: bool) -> "Pipeline":
     from custom_networks.pipeline import Pipeline
 
-    return Pipeline(output, bundle, overrides)
+    return Pipeline(output, bundle, overrides, **results)
 
 
 def _summary(output: Path) -> "Summary":
@@ -232,7 +221,7 @@ def _summary(output: Path) -> "Summary":
     return Summary(output)
 
 
-def _segment_one(pipeline: "Pipeline", item: dict[str, str], summary: "Summary", overlay: bool, debug: bool) -> bool:
+def _segment_one(pipeline: "Pipeline", item: dict[str, str], summary: "Summary", debug: bool) -> bool:
     """Segment one case and report it; a failure is reported too, and leaves the others alone."""
     try:
         result = pipeline.segment(item)
@@ -243,8 +232,7 @@ def _segment_one(pipeline: "Pipeline", item: dict[str, str], summary: "Summary",
         message = _unexpected(item["image"], error, debug)
     else:
         _report(result)
-        listed = _list(lambda: summary.add_report(result.report))
-        return (not overlay or _draw(item["image"], result.mask, debug)) and listed
+        return _list(lambda: summary.add_report(result.report))
     _list(lambda: summary.add_failure(item["case"], item["image"], message))
     return False
 
@@ -256,18 +244,6 @@ def _list(add: Callable[[], None]) -> bool:
         return True
     except OSError as error:  # open in a spreadsheet, or a full disk
         _complain(f"summary.csv cannot be written ({error.strerror or error}): close it where it is open.")
-        return False
-
-
-def _draw(image: str, mask: Path, debug: bool) -> bool:
-    """Draw the overlay of a case; should that fail, the mask is there all the same."""
-    from custom_networks.study.overlay import draw_overlay
-
-    try:
-        print(f"  overlay {draw_overlay(image, mask, mask.with_name('overlay.png'))}", flush=True)
-        return True
-    except Exception as error:  # whatever a drawing library makes of it, the next case is waiting
-        _unexpected(f"{image} (the mask is written, the overlay is not)", error, debug)
         return False
 
 
@@ -287,6 +263,8 @@ def _report(result: "CaseResult") -> None:
     found = f"liver {result.liver_ml:.1f} ml, tumor {result.tumor_ml:.1f} ml{lesions}"
     print(f"{result.case}: {found if result.liver_ml else 'no liver found'} ({result.seconds:.1f} s)")
     print(f"  mask    {result.mask}", flush=True)
+    if result.overlay:
+        print(f"  overlay {result.overlay}", flush=True)
 
 
 def _one_line(said: object) -> str:

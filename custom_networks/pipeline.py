@@ -10,13 +10,16 @@ from typing import Any
 
 from custom_networks.bundle_files import bundle_root, config_text
 from custom_networks.errors import BundleError, LiversegError, UsageError
-from custom_networks.io import read_volume
+from custom_networks.io import Volume, read_volume
 from custom_networks.study.dicom_results import write_dicom_results
 from custom_networks.study.measurements import Measured, Measurements, measure
 from custom_networks.study.organ_view import OrganView, organ_view
+from custom_networks.study.overlay import draw_overlay
 from custom_networks.study.report import case_report, write_report
 
 logger = logging.getLogger(__name__)
+
+Written = tuple[dict[str, str], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class CaseResult(Measured):
         seconds: time it took, reading and writing included.
         notes: what the reader had to say about the input.
         probability: file of the tumor probability on the input's grid, 0 to 1, where it was asked for.
+        overlay: the picture, where it was asked for and could be drawn.
     """
 
     case: str
@@ -40,6 +44,7 @@ class CaseResult(Measured):
     seconds: float
     notes: tuple[str, ...] = ()
     probability: Path | None = None
+    overlay: Path | None = None
 
 
 class Pipeline:
@@ -49,6 +54,8 @@ class Pipeline:
         output_dir: folder for the results, one folder a case in it.
         bundle: the bundle's folder; by default the one that belongs to this package.
         overrides: further ids of inference.json, such as `{"device": "$torch.device('cpu')"}`.
+        overlay: whether to draw `overlay.png`.
+        keep_empty_frames: whether the DICOM SEG gets a frame for every slice and segment, which some viewers need.
 
     Raises:
         BundleError: if the bundle is not found, or its weights are missing or not its own.
@@ -56,8 +63,15 @@ class Pipeline:
     """
 
     def __init__(
-        self, output_dir: str | Path, bundle: str | None = None, overrides: Mapping[str, Any] | None = None
+        self,
+        output_dir: str | Path,
+        bundle: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        *,
+        overlay: bool = False,
+        keep_empty_frames: bool = False,
     ) -> None:
+        self._overlay, self._keep_empty_frames = overlay, keep_empty_frames
         root = bundle_root(bundle)
         config = {
             "bundle_root": config_text(str(root)),
@@ -94,23 +108,26 @@ class Pipeline:
                     raise BundleError(f"{checkpoint} holds no weights of this network ({reason}).") from error
 
     def segment(self, item: Mapping[str, str]) -> CaseResult:
-        """Segment one item of `custom_networks.io.name_cases`; write its label map, `report.json` and `lesions.csv`.
+        """Segment one item of `custom_networks.io.name_cases` and write its folder.
+
+        Of the label map's companions, what cannot be drawn or written as DICOM is a note.
 
         Raises:
             LiversegError: if the input cannot be segmented.
         """
         started = time.perf_counter()
-        case = item["case"]
-        folder = self._output_dir / case
+        case, folder = item["case"], self._output_dir / item["case"]
         view, notes = self._answer(item)
         # Read a second time, for the network saw other intensities, and keeping these would cost memory all along.
-        measurements = measure(view, read_volume(item["image"]).array, self._content("confidence_coefficients"))
+        ct = read_volume(item["image"])
+        measurements = measure(view, ct.array, self._content("confidence_coefficients"))
         files = {"mask": f"{case}_seg.nii.gz"}
         if self._content("save_probability"):
             files["tumor_probability"] = f"{case}_tumor_probability.nii.gz"
-        dicom_files, dicom_notes = write_dicom_results(item["image"], folder / files["mask"], measurements, case)
-        files |= dicom_files
-        notes += tuple(note for note in dicom_notes if note not in notes)
+        labels = Volume(view.whole_labels(), view.affine, source=folder / files["mask"])
+        for more, said in (self._drawn(ct, labels), self._as_dicom(item, labels, measurements)):
+            files |= more
+            notes += tuple(note for note in said if note not in notes)
         report = case_report(case, item["image"], measurements, files, self._operating_point(), notes)
         write_report(report, folder)
         return CaseResult(
@@ -121,6 +138,23 @@ class Pipeline:
             seconds=time.perf_counter() - started,
             notes=notes,
             probability=folder / files["tumor_probability"] if "tumor_probability" in files else None,
+            overlay=folder / files["overlay"] if "overlay" in files else None,
+        )
+
+    def _drawn(self, ct: Volume, labels: Volume) -> Written:
+        """Draw `overlay.png` if it is wanted: the file by kind, and notes."""
+        if not self._overlay:
+            return {}, ()
+        try:
+            return {"overlay": draw_overlay(ct, labels, labels.source.with_name("overlay.png")).name}, ()
+        except Exception as error:  # whatever a drawing library makes of it, the mask is there
+            logger.debug("overlay of %s", labels.source, exc_info=True)
+            return {}, (f"overlay.png was not written, {type(error).__name__}: {' '.join(str(error).split())[:200]}",)
+
+    def _as_dicom(self, item: Mapping[str, str], labels: Volume, measurements: Measurements) -> Written:
+        """Write SEG and SR if the input is DICOM: the files by kind, and notes."""
+        return write_dicom_results(
+            item["image"], labels, measurements, item["case"], keep_empty_frames=self._keep_empty_frames
         )
 
     def _answer(self, item: Mapping[str, str]) -> tuple[OrganView, tuple[str, ...]]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from custom_networks.errors import UsageError
-from custom_networks.io import find_volumes, name_cases, read_label_map
+from custom_networks.io import name_cases, read_label_map, volumes_of
 from custom_networks.pipeline import CaseResult, Pipeline
 from custom_networks.study.measurements import Measured, Measurements
 
@@ -63,6 +63,8 @@ def segment(
     output: str | Path | None = None,
     *,
     probability: bool = False,
+    overlay: bool = True,
+    keep_empty_frames: bool = False,
     device: str | None = None,
     bundle: str | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -72,9 +74,12 @@ def segment(
     Each call loads the network anew, some seconds; for many volumes use `custom_networks.pipeline.Pipeline`.
 
     Args:
-        path: a NIfTI, NRRD or MetaImage file, or a folder with the DICOM files of a series.
-        output: folder for the files that `liverseg segment` writes; by default none is kept.
+        path: a NIfTI, NRRD or MetaImage file, or a folder (of any depth) or zip archive of DICOM files, of which the
+            fittest series is taken; `PATH::N` takes the one that `liverseg series PATH` numbers N.
+        output: folder for the case's folder with the files that `liverseg segment` writes; by default none is kept.
         probability: whether to give the tumor probability, too.
+        overlay: whether to draw `overlay.png`, where files are kept.
+        keep_empty_frames: whether a DICOM SEG gets a frame for every slice and segment, which some viewers need.
         device: "cpu", "cuda", "cuda:1"; by default a GPU where there is one.
         bundle: folder of another bundle.
         overrides: further ids of inference.json, such as `{"precision": "float32"}`.
@@ -84,14 +89,20 @@ def segment(
         InputError: the volume cannot be segmented.
         BundleError: the bundle or its weights are missing.
     """
-    volumes = find_volumes(path) if Path(path).is_dir() else [Path(path)]
+    volumes = volumes_of(path)
     if len(volumes) != 1:
         raise UsageError(f"{path} holds {len(volumes)} volumes: give one of them, such as {volumes[0]}.")
     settings: dict[str, Any] = {"progress": False, "save_probability": probability}
     if device:
         settings["device"] = f"$torch.device({device!r})"
     with TemporaryDirectory() as temporary:
-        pipeline = Pipeline(output or temporary, bundle, {**settings, **(overrides or {})})
+        pipeline = Pipeline(
+            output or temporary,
+            bundle,
+            {**settings, **(overrides or {})},
+            overlay=overlay and output is not None,
+            keep_empty_frames=keep_empty_frames,
+        )
         return _loaded(pipeline.segment(name_cases(volumes)[0]), keep=output is not None)
 
 

@@ -1,14 +1,18 @@
 """Two lines of Python give what the command line writes."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
 from custom_networks import segment
 from custom_networks.errors import InputError, UsageError
+from custom_networks.phantom import make_phantom
+from custom_networks.phantom.dicom import write_series
 
 STUB = {
     "network_def": {"_target_": "test_pipeline.ThresholdNetwork"},
@@ -57,7 +61,58 @@ def test_a_folder_of_one_volume_is_that_volume_and_files_are_kept_on_request(
 ) -> None:
     result = segment(scan[0].parent, tmp_path / "out", overrides=STUB)
     assert result.tumor_probability is None and result.folder == tmp_path / "out" / "ct"
-    assert sorted(p.name for p in result.folder.iterdir()) == ["ct_seg.nii.gz", "lesions.csv", "report.json"]
+    assert sorted(p.name for p in result.folder.iterdir()) == [
+        "ct_seg.nii.gz",
+        "lesions.csv",
+        "overlay.png",
+        "report.json",
+    ]
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """A zip archive of one DICOM series, a folder deep; 64 x 64 x 24 voxels."""
+    folder = tmp_path / "exam"
+    write_series(make_phantom(5, shape=(64, 64, 24), spacing=(1.25, 1.25, 3.0), lesions=1), folder, "0")
+    with zipfile.ZipFile(tmp_path / "exam.zip", "w") as packed:
+        for path in folder.iterdir():
+            packed.write(path, f"deep/{path.name}")
+    return tmp_path / "exam.zip"
+
+
+def test_an_archive_its_series_by_number_and_its_folder_are_one_volume(archive: Path) -> None:
+    folder, packed, first = (
+        segment(path, overrides=STUB) for path in (archive.with_suffix(""), archive, f"{archive}::1")
+    )
+    assert folder.liver.any() and packed.case == "exam" and first.case == "exam_1"
+    for other in (packed, first):
+        np.testing.assert_array_equal(other.labels, folder.labels)
+        np.testing.assert_array_equal(other.affine, folder.affine)
+    with pytest.raises(InputError, match="exam.zip holds 1 series, there is no 2"):
+        segment(f"{archive}::2", overrides=STUB)
+
+
+def test_an_archive_of_two_patients_names_one_to_give(archive: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    write_series(make_phantom(6, shape=(64, 64, 24), spacing=(1.25, 1.25, 3.0), lesions=1), other, "1")
+    with zipfile.ZipFile(archive, "a") as packed:
+        for path in other.iterdir():
+            packed.write(path, f"other/{path.name}")
+    with pytest.raises(UsageError, match=r"exam.zip holds 2 volumes: give one of them, such as .*exam.zip::1"):
+        segment(archive, overrides=STUB)
+
+
+@pytest.mark.parametrize("keep, frames", [(False, None), (True, 24)])
+def test_a_dicom_seg_has_a_frame_for_every_slice_on_request(
+    archive: Path, tmp_path: Path, keep: bool, frames: int | None
+) -> None:
+    result = segment(archive, tmp_path / "out", overlay=False, keep_empty_frames=keep, overrides=STUB)
+    assert result.folder is not None and not (result.folder / "overlay.png").exists()
+    seg = pydicom.dcmread(result.folder / "exam_seg.dcm")
+    filled = sum(int((result.lesion_map == lesion.id).any(axis=(0, 1)).sum()) for lesion in result.lesions)
+    filled += int(result.liver.any(axis=(0, 1)).sum())
+    assert seg.NumberOfFrames == (frames * len(seg.SegmentSequence) if frames else filled)
+    assert filled < 24 * len(seg.SegmentSequence)
 
 
 def test_several_volumes_and_none_are_refused(scan: tuple[Path, Any], tmp_path: Path) -> None:

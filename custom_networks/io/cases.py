@@ -9,12 +9,42 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 
 from custom_networks.errors import InputError, UsageError
+from custom_networks.io.checks import one_line
 from custom_networks.io.dicom_choice import DicomListing, check_patients, list_series
 from custom_networks.io.dicom_files import dicom_files
 from custom_networks.io.dicom_report import skipped_notes
-from custom_networks.io.files import MEDICAL_SUFFIXES, case_stem, is_dicom, is_zip, medical_suffix, visible_files
+from custom_networks.io.files import (
+    MEDICAL_SUFFIXES,
+    case_stem,
+    is_dicom,
+    is_zip,
+    medical_suffix,
+    split_number,
+    visible_files,
+)
 
 logger = logging.getLogger(__name__)
+
+
+def volumes_of(given: str | Path) -> list[Path]:
+    """The volumes of one input: a medical file, a folder or zip archive as for `find_volumes`, or a series, `PATH::N`.
+
+    Raises:
+        UsageError: nothing in the folder or archive could be an image.
+        InputError: there is no such path, it cannot be looked at, or it is none of these.
+    """
+    try:
+        path = Path(given).expanduser()
+        source, number = split_number(path)
+        if path.is_dir() or (is_zip(path) and path.is_file()):
+            return find_volumes(path)
+        if not source.exists():
+            raise InputError(f"No such file or folder: {path}; check the spelling.")
+    except (OSError, RuntimeError, ValueError) as error:  # a name too long, ~nobody, a null character
+        raise InputError(f"{one_line(given)} cannot be looked at ({one_line(error)}): check the path.") from error
+    if number is None and not medical_suffix(path):
+        raise InputError(f"{path} is no CT volume: give NIfTI, NRRD or MetaImage, or a folder or zip of DICOM.")
+    return [path]
 
 
 def find_volumes(folder: str | Path) -> list[Path]:

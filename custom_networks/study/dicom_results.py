@@ -6,14 +6,14 @@ from pathlib import Path
 from custom_networks.errors import LiversegError
 from custom_networks.io.dicom import read_source_headers
 from custom_networks.io.files import is_zip, split_number
-from custom_networks.io.read import read_label_map
+from custom_networks.io.volume import Volume
 from custom_networks.study.measurements import Measurements
 
 logger = logging.getLogger(__name__)
 
 
 def write_dicom_results(
-    path: str, mask: Path, measurements: Measurements, case: str
+    path: str, labels: Volume, measurements: Measurements, case: str, *, keep_empty_frames: bool = False
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Write `<case>_seg.dcm` and `<case>_sr.dcm` beside the label map, if `path` holds the DICOM it was made of.
 
@@ -21,9 +21,10 @@ def write_dicom_results(
 
     Args:
         path: the input, as `custom_networks.io.read_volume` takes it.
-        mask: file of the label map on the input's grid.
+        labels: the label map on the input's grid; the files go beside its own.
         measurements: of that label map.
         case: the case's name.
+        keep_empty_frames: as for `write_seg`.
 
     Returns:
         The files written, by kind; and notes.
@@ -41,9 +42,9 @@ def write_dicom_results(
         source = read_source(read_source_headers(path))
         notes = source.notes
         names = {"dicom_seg": f"{case}_seg.dcm", "dicom_sr": f"{case}_sr.dcm"}
-        seg = write_seg(read_label_map(mask), source, mask.with_name(names["dicom_seg"]), measurements.lesions)
+        seg_path, sr_path = (labels.source.with_name(name) for name in names.values())
+        seg = write_seg(labels, source, seg_path, measurements.lesions, keep_empty_frames=keep_empty_frames)
         files["dicom_seg"] = names["dicom_seg"]
-        sr_path = mask.with_name(names["dicom_sr"])
         write_sr(source, seg, sr_path, measurements.lesions, liver_ml=measurements.liver_ml)
         files["dicom_sr"] = names["dicom_sr"]
     except LiversegError as error:

@@ -47,6 +47,12 @@ class OrganView:
         """Volume of a voxel, mm3; right also where a tilted gantry sheared the grid."""
         return abs(float(np.linalg.det(self.to_mm)))
 
+    def whole_labels(self) -> Labels:
+        """The label map of the whole image, (i, j, k)."""
+        whole = np.zeros(self.shape, np.uint8)
+        whole[self.box] = self.labels
+        return whole
+
     def lps(self, index: npt.ArrayLike) -> Floats:
         """Patient coordinates LPS mm, (..., 3), of indices (..., 3) in `box`."""
         starts = np.array([part.start for part in self.box])

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.orientations import apply_orientation, io_orientation
 
-from custom_networks.io import read_label_map, read_volume
+from custom_networks.io.volume import Volume
 from custom_networks.transforms.anatomy import TUMOR, box_around
 
 WINDOW_HU = (-160.0, 240.0)
@@ -16,22 +16,21 @@ BODY_HU = -200.0
 COLOURS = {"liver": "#4fd1c5", "tumor": "#f6465d"}
 
 
-def draw_overlay(image: str | Path, mask: str | Path, path: Path) -> Path:
+def draw_overlay(ct: Volume, labels: Volume, path: Path) -> Path:
     """Draw liver and tumor outlines over the CT: three axial slices, one coronal, one sagittal, and the volumes.
 
     Seen as radiologists see it: the patient's right on the left of an axial or coronal picture, head up.
 
     Args:
-        image: the CT volume, anything that `custom_networks.io.read_volume` reads.
-        mask: its label map, on the same grid.
+        ct: the CT, HU.
+        labels: its label map, on the same grid; the name of its file is written in the picture.
         path: the PNG to write.
     """
     from matplotlib.figure import Figure  # half a second, and not needed for the masks
 
-    volume, labels = read_volume(Path(image)), read_label_map(Path(mask))
-    hu, label_map = (_ras(v.array, v.affine) for v in (volume, labels))
-    axes_of = np.argsort(io_orientation(volume.affine)[:, 0])
-    spacing = np.asarray(volume.spacing)[axes_of]
+    hu, label_map = (_ras(v.array, v.affine) for v in (ct, labels))
+    axes_of = np.argsort(io_orientation(ct.affine)[:, 0])
+    spacing = np.asarray(ct.spacing)[axes_of]
     body = box_around(hu > BODY_HU) or tuple(slice(0, n) for n in hu.shape)
     extent = [(part.stop - part.start) * mm for part, mm in zip(body, spacing)]
     across, heights = 3 * extent[0], (extent[1], extent[2])
@@ -39,7 +38,7 @@ def draw_overlay(image: str | Path, mask: str | Path, path: Path) -> Path:
     grid = figure.add_gridspec(2, 3, height_ratios=heights)
     for place, (name, plane, index) in enumerate(_views(label_map)):
         _draw(figure.add_subplot(grid[place]), hu, label_map, spacing, body, plane, index, name)
-    _write(figure.add_subplot(grid[5]), label_map, float(np.prod(spacing)) / 1000, Path(mask).name)
+    _write(figure.add_subplot(grid[5]), label_map, float(np.prod(spacing)) / 1000, labels.source.name)
     temporary = path.with_name(f".{path.name}.part")
     try:
         figure.savefig(temporary, dpi=80, format="png")

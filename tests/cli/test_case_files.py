@@ -32,7 +32,11 @@ def test_every_file_that_is_promised_is_written_and_no_other(
     assert written == {name.replace("<case>", "ct") for name in OUTPUTS if not name.endswith(".dcm")}
     report = json.loads((tmp_path / "out" / "ct" / "report.json").read_text())
     jsonschema.validate(report, json.loads(SCHEMA.read_text()))
-    assert report["files"] == {"mask": "ct_seg.nii.gz", "tumor_probability": "ct_tumor_probability.nii.gz"}
+    assert report["files"] == {
+        "mask": "ct_seg.nii.gz",
+        "tumor_probability": "ct_tumor_probability.nii.gz",
+        "overlay": "overlay.png",
+    }
     labels = np.asarray(nib.load(tmp_path / "out" / "ct" / "ct_seg.nii.gz").dataobj)
     assert report["liver"]["volume_ml"] == pytest.approx((labels > 0).sum() * 1.25 * 1.25 * 3 / 1000, abs=1e-3)
     assert report["tumor"]["volume_ml"] == pytest.approx((labels == 2).sum() * 1.25 * 1.25 * 3 / 1000, abs=1e-3)
@@ -101,6 +105,7 @@ def test_info_says_labels_files_flags_and_exit_codes(liverseg: Liverseg) -> None
     known = json.loads(answer.out)
     assert known["labels"] == {"0": "background", "1": "liver", "2": "tumor"}
     assert set(known["exit_codes"]) == {"0", "1", "2", "130"} and ".nii.gz" in known["inputs"]["files"]
+    assert known["inputs"]["archives"] == [".zip of DICOM files"] and "PATH::N" in known["inputs"]["one_series"]
     arguments = {a["name"]: a for a in known["commands"]["segment"]["arguments"]}
     assert arguments["probability"]["type"] == "bool" and arguments["probability"]["default"] is False
     assert arguments["output"]["required"] and not arguments["inputs"]["flag"]

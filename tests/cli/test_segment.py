@@ -10,6 +10,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,6 +167,32 @@ def test_the_picture_lies_beside_the_mask_and_is_named(
     assert answer.code == 0
     assert answer.out.splitlines()[-1] == "  overlay out/ct/overlay.png"
     assert results(tmp_path / "out") == ["ct/ct_seg.nii.gz", "ct/overlay.png"]
+
+
+def test_a_picture_that_cannot_be_drawn_is_a_note_and_costs_nothing_else(
+    liverseg: Liverseg, save_scan: SaveScan, all_liver: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError("No space left\non device")
+
+    monkeypatch.setattr("custom_networks.pipeline.draw_overlay", fail)
+    flags = ["--output", "out", f"--checkpoint={all_liver}", "--progress=false", "--device=cpu"]
+    answer = liverseg("segment", save_scan(), *flags)
+    assert answer.code == 0
+    assert answer.err.splitlines()[-1] == "  note: overlay.png was not written, OSError: No space left on device"
+    assert results(tmp_path / "out") == ["ct/ct_seg.nii.gz"]
+
+
+@pytest.mark.parametrize("flags, frames", [([], 1), (["--keep-empty-frames"], 24)])
+def test_empty_frames_of_a_seg_are_kept_on_request(
+    segment: Liverseg, no_liver: Path, tmp_path: Path, flags: list[str], frames: int
+) -> None:
+    from custom_networks.phantom import make_phantom
+    from custom_networks.phantom.dicom import write_series
+
+    write_series(make_phantom(5, shape=(64, 64, 24), spacing=(1.25, 1.25, 3.0), lesions=1), tmp_path / "ct", "0")
+    assert segment("ct", *flags, weights=no_liver).code == 0
+    assert pydicom.dcmread(tmp_path / "out" / "ct" / "ct_seg.dcm").NumberOfFrames == frames
 
 
 def test_a_second_run_into_the_same_folder_replaces_the_masks(

@@ -53,10 +53,11 @@ test-bundle: $(VENV)/.installed $(FOREIGN)/.installed  ## pack the bundle and us
 bundle: $(VENV)/.installed  ## pack the bundle with its code into ZIP=... for others
 	$(BIN)/liverseg pack "$(ZIP)" $(ARGS)
 
-# dicom3tools (dciodvfy) is a Debian package; where it cannot be installed its tests are skipped and say so.
-test-dicom: $(VENV)/.installed  ## validate DICOM results by dciodvfy (apt) and dcmqi (pip)
-	@command -v dciodvfy >/dev/null || apt-get install --yes dicom3tools || sudo -n apt-get install --yes dicom3tools \
-		|| echo "dciodvfy is not installed: apt-get install dicom3tools"
+# dicom3tools (dciodvfy) and dcmtk (storescp) are Debian packages; where they cannot be installed their tests are
+# skipped and say so.
+test-dicom: $(VENV)/.installed  ## validate and send DICOM results by dciodvfy, dcmtk (apt) and dcmqi (pip)
+	@command -v dciodvfy storescp >/dev/null || apt-get install --yes dicom3tools dcmtk \
+		|| sudo -n apt-get install --yes dicom3tools dcmtk || echo "not installed: apt-get install dicom3tools dcmtk"
 	$(BIN)/pip install --quiet "dcmqi>=1.5"
 	$(BIN)/python -m pytest -rs tests/study/test_dicom_validators.py
 

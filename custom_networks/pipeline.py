@@ -19,6 +19,7 @@ from custom_networks.study.report import case_report, write_report
 
 logger = logging.getLogger(__name__)
 
+CUT = "The liver reaches the border of the image and may be cut: volumes are those of the part that is seen."
 Written = tuple[dict[str, str], tuple[str, ...]]
 
 
@@ -121,6 +122,7 @@ class Pipeline:
         # Read a second time, for the network saw other intensities, and keeping these would cost memory all along.
         ct = read_volume(item["image"])
         measurements = measure(view, ct.array, self._content("confidence_coefficients"))
+        notes += (CUT,) * measurements.touches_border
         files = {"mask": f"{case}_seg.nii.gz"}
         if self._content("save_probability"):
             files["tumor_probability"] = f"{case}_tumor_probability.nii.gz"

@@ -13,6 +13,7 @@ from custom_networks.transforms.anatomy import TUMOR, box_around
 
 WINDOW_HU = (-160.0, 240.0)
 BODY_HU = -200.0
+WIDTH_INCH, TEXT_INCH = 15, 1.6
 COLOURS = {"liver": "#4fd1c5", "tumor": "#f6465d"}
 
 
@@ -33,8 +34,9 @@ def draw_overlay(ct: Volume, labels: Volume, path: Path) -> Path:
     spacing = np.asarray(ct.spacing)[axes_of]
     body = box_around(hu > BODY_HU) or tuple(slice(0, n) for n in hu.shape)
     extent = [(part.stop - part.start) * mm for part, mm in zip(body, spacing)]
-    across, heights = 3 * extent[0], (extent[1], extent[2])
-    figure = Figure(figsize=(15, 15 * sum(heights) / across + 0.8), facecolor="black", layout="constrained")
+    inch = 3 * extent[0] / WIDTH_INCH  # mm of the patient
+    heights = extent[1], max(extent[2], TEXT_INCH * inch)  # short stacks leave room for the text, too
+    figure = Figure(figsize=(WIDTH_INCH, sum(heights) / inch + 0.8), facecolor="black", layout="constrained")
     grid = figure.add_gridspec(2, 3, height_ratios=heights)
     for place, (name, plane, index) in enumerate(_views(label_map)):
         _draw(figure.add_subplot(grid[place]), hu, label_map, spacing, body, plane, index, name)

@@ -34,7 +34,8 @@ def test_the_mask_has_the_scans_grid_and_the_volumes_are_stated(
     assert re.fullmatch(
         rf"ct: liver {SCAN_ML:.1f} ml, tumor 0\.0 ml \(\d+\.\d s\)\n  mask    out/ct/ct_seg\.nii\.gz\n", answer.out
     )
-    assert answer.err == "Research use only: this is not a medical device.\n"
+    cut = "The liver reaches the border of the image and may be cut: volumes are those of the part that is seen."
+    assert answer.err == f"Research use only: this is not a medical device.\n  note: {cut}\n"
     mask = nib.load(tmp_path / "out" / "ct" / "ct_seg.nii.gz")
     assert mask.shape == scan.shape and mask.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(mask.affine, scan.affine)

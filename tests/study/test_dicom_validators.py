@@ -1,20 +1,23 @@
-"""Outside checkers of what is written: dciodvfy (Debian's dicom3tools) and dcmqi, where they are installed.
+"""Outside programs take what is written: dciodvfy (Debian's dicom3tools), dcmtk and dcmqi, where they are installed.
 
-`make test-dicom` installs both.
+`make test-dicom` installs them.
 """
 
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from seg_scene import Array, apart_mm, labelled, measured, places, series
 
@@ -129,3 +132,41 @@ def test_dcmqi_reads_every_measurement(tid1500reader: Run, tmp_path: Path) -> No
     assert [read[name].get("ReferencedSegment") for name in read] == [1, None, 2, 3]
     values = [float(item["value"]) for item in read["Lesion 1"]["measurementItems"]]
     assert values == [0.013, 12.5, 7.25, 55.5, 11.25, 80.0]
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[tuple[int, Path]]:
+    """A storage server on this machine: its port, and the folder of what it received."""
+    server, received = shutil.which("storescp"), tmp_path / "received"
+    if server is None:
+        pytest.skip("VALIDATOR ABSENT: no storescp (Debian's dcmtk); make test-dicom installs it")
+    received.mkdir()
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = int(free.getsockname()[1])
+    echo = tool("echoscu", "Debian's dcmtk")
+    with subprocess.Popen([server, "-aet", "PACS", "-od", received, str(port)]) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while echo("-aec", "PACS", "localhost", port).returncode and time.monotonic() < deadline:
+                time.sleep(0.1)
+            yield port, received
+        finally:
+            process.terminate()
+
+
+def data_set_of(path: Path) -> bytes:
+    """The bytes of a file after its meta information, which names who wrote the file."""
+    meta = dcmread(path, stop_before_pixels=True).file_meta
+    return path.read_bytes()[128 + 4 + 12 + int(meta.FileMetaInformationGroupLength) :]
+
+
+def test_a_storage_server_takes_both_and_keeps_every_byte(node: tuple[int, Path], tmp_path: Path) -> None:
+    port, received = node
+    sent = write_both(labelled(series()), series(), tmp_path)
+    store = tool("storescu", "Debian's dcmtk")
+    assert store("-R", "-aec", "PACS", "localhost", port, *sent).returncode == 0
+    stored = {dcmread(path).SOPInstanceUID: path for path in received.iterdir()}
+    assert len(stored) == 2
+    for path in sent:
+        assert data_set_of(stored[dcmread(path).SOPInstanceUID]) == data_set_of(path)

@@ -14,6 +14,7 @@ from custom_networks.transforms.anatomy import TUMOR, box_around
 WINDOW_HU = (-160.0, 240.0)
 BODY_HU = -200.0
 WIDTH_INCH, TEXT_INCH = 15, 1.6
+LONGEST_TITLE = 40
 COLOURS = {"liver": "#4fd1c5", "tumor": "#f6465d"}
 
 
@@ -97,10 +98,10 @@ def _draw(
 
 
 def _write(axis: Any, label_map: npt.NDArray[Any], voxel_ml: float, title: str) -> None:
-    """The volumes, in the colours of their outlines."""
+    """The volumes, in the colours of their outlines, under the title, which is cut where it is too long."""
     liver, tumor = (float(mask.sum()) * voxel_ml for mask in (label_map > 0, label_map == TUMOR))
     lines = [
-        (title, "white"),
+        (title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 3]}...", "white"),
         (f"liver with tumors  {liver:.0f} ml" if liver else "no liver found", COLOURS["liver"]),
         (f"tumors  {tumor:.1f} ml" if tumor else "no tumor found", COLOURS["tumor"]),
         ("research use only, not a medical device", "grey"),

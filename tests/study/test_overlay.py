@@ -153,3 +153,12 @@ def test_what_cannot_be_written_leaves_no_picture(tmp_path: Path, monkeypatch: p
     with pytest.raises(OSError, match="No space left"):
         draw_overlay(ct, labels, tmp_path / "overlay.png")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ct.nii.gz", "seg.nii.gz"]
+
+
+def test_the_text_fits_beside_a_stack_of_few_slices(
+    drawn: Callable[..., Figure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overlay, "box_around", lambda mask: (slice(0, 60), slice(0, 50), slice(10, 14)))
+    axis = drawn(labels=LEFT_OUT).axes[5]
+    boxes = [text.get_window_extent() for text in axis.texts]
+    assert len(boxes) == 4 and all(upper.y0 > lower.y1 for upper, lower in zip(boxes, boxes[1:]))

@@ -67,6 +67,8 @@ def bundle(python: Path, folder: Path) -> Path:
         config = json.loads(path.read_text(encoding="utf-8"))
         assert settings.keys() <= config.keys()
         path.write_text(json.dumps({**config, **settings}), encoding="utf-8")
+    models = app / "model" / MODEL / "models"
+    shutil.copyfile(models / "model.pt", models / "model_shipped.pt")  # training replaces model.pt
     return app / "model" / MODEL
 
 

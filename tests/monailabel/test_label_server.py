@@ -118,7 +118,7 @@ def test_a_client_is_shown_the_thresholds_of_lesions_as_options(server: LabelSer
     options = server.get("/info/")["models"][MODEL]["config"]
     shown = {name: type(options[name]) for name in LENIENT}
     assert shown == {name: float for name in LENIENT}  # a viewer offers a number's field
-    assert options["model_filename"][0] == "model.pt"
+    assert options["model_filename"] == ["model.pt", "model_shipped.pt"]  # the first one is the default
 
 
 def test_an_answer_is_that_of_the_bundle_run_voxel_for_voxel(
@@ -151,7 +151,7 @@ def test_training_on_one_label_starts_from_the_weights_and_replaces_them(
     # One label leaves none for validation: the last weights are kept as the model.
     assert trained_on_one["status"] == "DONE", server.log[-3000:]
     assert f"Restored all variables from {bundle}/models/model.pt" in server.log
-    assert trained_on_one["weights"] == ["model.pt"]
+    assert trained_on_one["weights"] == ["model.pt", "model_shipped.pt"]
 
 
 def test_the_answer_after_training_is_that_of_the_new_weights(
@@ -168,6 +168,14 @@ def test_the_answer_after_training_is_that_of_the_new_weights(
     shutil.copyfile(weights_after_one, copy / "models" / "model.pt")
     written = bundle_run(python, copy, folder / "studies" / "phantom_1.nii.gz", tmp_path)
     np.testing.assert_array_equal(labels(answer_after_one), labels(written))
+
+
+def test_weights_that_were_kept_under_another_name_can_be_asked_for(
+    server: LabelServer, first_answers: Answers, answer_after_one: Any
+) -> None:
+    shipped, today = (answer(server, "phantom_1", **option) for option in ({"model_filename": "model_shipped.pt"}, {}))
+    np.testing.assert_array_equal(labels(shipped), labels(first_answers["as configured"]))
+    np.testing.assert_array_equal(labels(today), labels(answer_after_one))
 
 
 def test_training_with_a_label_held_back_writes_the_weights_that_were_best_on_it(

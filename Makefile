@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 FOREIGN := .venv-bundle
+LABEL := .venv-monailabel
 ZIP ?= out/liver_tumor_ct_25d.zip
 INPUT ?=
 OUTPUT ?= out/$(if $(INPUT),results,phantom)
@@ -11,7 +12,7 @@ RUN ?= out/train
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-bundle test-dicom bundle lint format train bench shape clean
+.PHONY: help run test test-slow test-bundle monailabel test-monailabel test-dicom bundle lint format train bench shape clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -49,6 +50,23 @@ $(FOREIGN)/.installed: requirements.txt tests/zoo/requirements.txt
 
 test-bundle: $(VENV)/.installed $(FOREIGN)/.installed  ## pack the bundle and use it as a stranger does, and the zoo
 	LIVERSEG_BUNDLE_PYTHON="$(CURDIR)/$(FOREIGN)/bin/python" $(BIN)/python -m pytest tests/packing tests/zoo
+
+# MONAI Label needs other versions than everything else here (tests/monailabel/requirements.txt says which and why).
+$(LABEL)/.installed: tests/monailabel/requirements.txt tests/monailabel/torchvision_operators.py
+	$(PYTHON) -m venv $(LABEL)
+	$(LABEL)/bin/pip install --quiet --requirement tests/monailabel/requirements.txt
+	$(LABEL)/bin/pip install --quiet --no-deps monailabel==0.8.5
+	@$(LABEL)/bin/python -c "import torchvision" 2>/dev/null || { \
+		site=$$($(LABEL)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))"); \
+		cp tests/monailabel/torchvision_operators.py "$$site"; \
+		echo "import torchvision_operators" > "$$site/torchvision_operators.pth"; \
+		$(LABEL)/bin/python -c "import torchvision"; }
+	@touch $@
+
+monailabel: $(LABEL)/.installed  ## make the environment .venv-monailabel, with MONAI Label's server
+
+test-monailabel: $(VENV)/.installed $(LABEL)/.installed  ## the packed bundle in MONAI Label's own server, over HTTP
+	LIVERSEG_MONAILABEL_PYTHON="$(CURDIR)/$(LABEL)/bin/python" $(BIN)/python -m pytest --durations=8 tests/monailabel
 
 bundle: $(VENV)/.installed  ## pack the bundle with its code into ZIP=... for others
 	$(BIN)/liverseg pack "$(ZIP)" $(ARGS)
@@ -91,4 +109,4 @@ shape: $(VENV)/.installed  ## sizes of functions and modules, annotations, docst
 	$(BIN)/python tests/benchmarks/code_shape.py custom_networks
 
 clean:  ## remove what was made, the environment included
-	rm -rf $(VENV) $(FOREIGN) out build dist *.egg-info .pytest_cache .mypy_cache
+	rm -rf $(VENV) $(FOREIGN) $(LABEL) out build dist *.egg-info .pytest_cache .mypy_cache

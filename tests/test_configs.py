@@ -188,10 +188,34 @@ def test_monai_label_can_take_inference_apart() -> None:
     assert not [key for key in keys if re.match(r"(image|label)_", key)], "stock Spacingd of MONAI 1.6 fails on them"
 
 
+def test_what_monai_label_shows_as_options_are_numbers_that_the_anatomy_rules_take() -> None:
+    inference = config("inference")
+    options = inference["displayable_configs"]
+    assert {type(value) for value in options.values()} == {float}  # of an integer a viewer makes a field of integers
+    given = {name: value for step in inference["anatomy"] for name, value in step.items() if name in options}
+    assert given == {name: f"@displayable_configs#{name}" for name in options}
+    assert "displayable_configs" not in config("train"), "MONAI Label fails where a client does not send them all"
+
+
 def test_monai_label_can_add_its_handler_to_those_of_training() -> None:
     handlers = config("train")["train"]["handlers"]
     assert isinstance(handlers, list) and all("_target_" in handler for handler in handlers)
     assert all(isinstance(handler, dict) for handler in handlers)
+    targets = {handler["_target_"] for handler in handlers}
+    assert "CheckpointLoader" not in targets, "where it finds one, MONAI Label adds none that loads the weights"
+
+
+@pytest.mark.parametrize("held_back, name", [([], "model.pt"), ([{"image": "a", "label": "b"}], "model_final.pt")])
+def test_the_last_weights_are_the_model_where_no_case_is_held_back(held_back: list[object], name: str) -> None:
+    parsed = workflow("train", kind="train", **{"validate#dataset#data": held_back}).parser
+    assert parsed.get_parsed_content(f"train#handlers#{len(parsed['train']['handlers']) - 1}#final_filename") == name
+
+
+def test_the_number_of_epochs_that_monai_label_sets_is_that_of_schedule_and_validation() -> None:
+    parsed = workflow("train", kind="train", **{"train#trainer#max_epochs": 3}).parser
+    assert parsed.get_parsed_content("lr_scheduler#t_total") == 3 * config("train")["epoch_length"]
+    validation = [h["_target_"] for h in config("train")["train"]["handlers"]].index("ValidationHandler")
+    assert parsed.get_parsed_content(f"train#handlers#{validation}#interval") == 3
 
 
 # What differs between the files by its purpose; everything else that two of them define must be one definition. A file
@@ -206,7 +230,10 @@ def test_what_inference_and_another_file_define_is_one_definition(name: str) -> 
     other, inference = config(name), config("inference")
     common = set(other) & set(inference) - BY_PURPOSE
     assert {id for id in common if other[id] != inference[id]} == set()
-    needed = {"train": "network_def volume_transforms spacing intensity_range context_spacing", "evaluate": "anatomy"}
+    needed = {
+        "train": "network_def volume_transforms spacing intensity_range context_spacing",
+        "evaluate": "anatomy displayable_configs",
+    }
     assert set(needed[name].split()) <= common
 
 
@@ -214,6 +241,7 @@ def test_tuning_starts_from_what_inference_does_and_tries_it_again() -> None:
     ready = workflow("inference", "tune", kind="infer")
     configured, grid = (ready.parser.get_parsed_content(name) for name in ("configured", "grid"))
     anatomy = {name: value for step in config("inference")["anatomy"] for name, value in step.items()}
+    anatomy |= config("inference")["displayable_configs"]
     assert configured == {name: anatomy[name] for name in configured}
     assert set(configured) - set(grid) == {"max_hole_mm2"}
     assert all(configured[name] in values for name, values in grid.items())
@@ -233,7 +261,8 @@ def test_the_best_weights_are_judged_by_the_decision_that_inference_makes() -> N
     decide, structures = config("train")["validate"]["postprocessing"]["transforms"]
     for name in ("tumor_threshold", "organ_threshold"):
         default = inspect.signature(DecideOnInputGridd).parameters[name].default
-        assert config("inference")["anatomy"][0][name] == decide.get(name, default)
+        configured = config("inference")["anatomy"][0] | config("inference")["displayable_configs"]
+        assert configured[name] == decide.get(name, default)
     assert structures == config("evaluate")["structures"]
 
 

@@ -5,7 +5,7 @@ class LiversegError(Exception):
     """Base of every error that a user can cause or cure; its text is one line, fit for stderr."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))  # a file's name may hold a line break
+        super().__init__(one_line(message))  # a file's name may hold a line break
 
 
 class UsageError(LiversegError):
@@ -18,3 +18,8 @@ class InputError(LiversegError):
 
 class BundleError(LiversegError):
     """The bundle's configuration or weights are missing or do not fit each other."""
+
+
+def one_line(said: object) -> str:
+    """What something says of itself, a message or another library's exception, without its line breaks."""
+    return " ".join(str(said).split())

@@ -8,11 +8,19 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path, PurePosixPath
 
-from custom_networks.errors import InputError, UsageError
+from custom_networks.errors import InputError, LiversegError, UsageError, one_line
 from custom_networks.io.dicom_choice import DicomListing, check_patients, list_series
 from custom_networks.io.dicom_files import dicom_files
 from custom_networks.io.dicom_report import skipped_notes
-from custom_networks.io.files import MEDICAL_SUFFIXES, case_stem, is_dicom, is_zip, medical_suffix, visible_files
+from custom_networks.io.files import (
+    MEDICAL_SUFFIXES,
+    case_stem,
+    is_dicom,
+    is_zip,
+    medical_suffix,
+    split_number,
+    visible_files,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +45,37 @@ def find_volumes(folder: str | Path) -> list[Path]:
     if any(path.name.upper() != "DICOMDIR" and is_dicom(path) for path in files):
         return _patients(folder)
     return [path for path in files if medical_suffix(path)] or _patients(folder)
+
+
+def find_cases(inputs: Sequence[str]) -> tuple[list[dict[str, str]], list[str]]:
+    """The cases that files, folders and archives hold, each once, and a message for each input that holds none."""
+    volumes: list[Path] = []
+    failures: list[str] = []
+    for given in inputs:
+        try:
+            volumes += _volumes(Path(given).expanduser())
+        except LiversegError as error:
+            failures.append(str(error))
+        except (OSError, RuntimeError, ValueError) as error:  # a name too long, ~nobody, a null character
+            failures.append(f"{one_line(given)[:300]} cannot be looked at ({one_line(error)[:300]}): check the path.")
+    once: dict[str, Path] = {}
+    for path in volumes:
+        once.setdefault(os.path.abspath(path), path)
+    return name_cases(list(once.values())), failures
+
+
+def _volumes(path: Path) -> list[Path]:
+    """The volumes of one input: a file, a folder, an archive, or one series of these, `path::N`."""
+    source, number = split_number(path)
+    if path.is_dir() or (is_zip(path) and path.is_file()):
+        return find_volumes(path)
+    if number is not None and source.exists():
+        return [path]
+    if not path.exists():
+        raise InputError(f"No such file or folder: {path}; check the spelling.")
+    if not medical_suffix(path):
+        raise InputError(f"{path} is no CT volume: give NIfTI, NRRD or MetaImage, or a folder or zip of DICOM.")
+    return [path]
 
 
 def _patients(source: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
@@ -71,19 +72,20 @@ def export_network(
     network = bundle_network(root, checkpoint)
     configs = [root / "configs" / name for name in _DESCRIBED_BY]
     described = {config.name: config.read_text(encoding="utf-8") for config in configs if config.is_file()}
-    partial = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        chosen.write(network, described, partial)
-        difference = _difference(network, chosen.open(partial))
-        if not difference <= LARGEST_DIFFERENCE:  # nan is no agreement
-            raise BundleError(f"The {format} file's logits differ from the network's by {difference:.1e}: not written.")
-        content = partial.read_bytes()
-        os.replace(partial, path)
+        with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            partial = Path(folder) / path.name
+            chosen.write(network, described, partial)
+            difference = _difference(network, chosen.open(partial))
+            content = partial.read_bytes()
+            if not difference <= LARGEST_DIFFERENCE:  # nan is no agreement
+                raise BundleError(
+                    f"The {format} file's logits differ from the network's by {difference:.1e}: kept back."
+                )
+            os.replace(partial, path)
     except OSError as error:
         raise UsageError(f"{path} cannot be written ({error.strerror or error}): name another file.") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return Exported(path, len(content), hashlib.sha256(content).hexdigest(), difference)
 
 

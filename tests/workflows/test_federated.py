@@ -61,8 +61,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def no_determinism_left_behind() -> Iterator[None]:
+def one_thread_and_no_determinism_left_behind() -> Iterator[None]:
+    """Layers this small take longer on several threads, and on one they add up in one order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
+    torch.set_num_threads(threads)
     set_determinism(None)
 
 

@@ -121,6 +121,13 @@ def test_the_first_process_alone_writes_and_what_both_hold(two: Training) -> Non
     assert all(torch.equal(value, two.states[1]["ema"][name]) for name, value in final.items())
 
 
+def test_processes_with_fewer_cases_than_a_batch_has_stacks_train_all_the_same(train: Callable[..., Training]) -> None:
+    one_case_each = train(2, fold=0, folds=2, epochs=1, epoch_length=2, val_interval=2)
+    state = torch.load(one_case_each.folder / "output_dir0" / "last.pt", weights_only=True)
+    assert state["progress"] == {"epoch": 1, "iteration": 2}
+    assert {int(kept["step"]) for kept in state["optimizer"]["state"].values()} == {2}
+
+
 def test_validation_metrics_are_those_of_all_cases_in_one_process(
     two: Training, bundle_run: BundleRun, three_to_validate: Path, tmp_path: Path
 ) -> None:

@@ -12,10 +12,11 @@ from typing import Any, get_type_hints
 from custom_networks.errors import UsageError
 
 HELP = ("--help", "-h")
-ONE_ARGUMENT = {  # the flag that may name it, and what it is
-    "series": ("--path=", "one folder or zip archive of DICOM files"),
-    "phantom": ("--output=", "one folder to write to"),
-    "pack": ("--output=", "one file to write, OUT.zip"),
+ARGUMENTS = {  # the flags that may name them, and what they are
+    "series": (("--path=",), "one folder or zip archive of DICOM files"),
+    "phantom": (("--output=",), "one folder to write to"),
+    "pack": (("--output=",), "one file to write, OUT.zip"),
+    "export": (("--format=", "--output="), "a format and one file to write: torchscript OUT.ts, or onnx OUT.onnx"),
 }
 
 
@@ -53,9 +54,9 @@ def check_complete(command: str, ready: Sequence[str]) -> None:
         raise UsageError("liverseg segment needs at least one input.")
     if command == "segment" and not any(argument.startswith("--output=") for argument in ready):
         raise UsageError("liverseg segment needs --output DIR, a folder for the results.")
-    if command in ONE_ARGUMENT:
-        flag, meaning = ONE_ARGUMENT[command]
-        if len(positional) + sum(argument.startswith(flag) for argument in ready) != 1:
+    if command in ARGUMENTS:
+        flags, meaning = ARGUMENTS[command]
+        if len(positional) + sum(argument.startswith(flags) for argument in ready) != len(flags):
             raise UsageError(f"liverseg {command} needs {meaning}.")
     if command == "info" and positional:
         raise UsageError("liverseg info takes no input.")

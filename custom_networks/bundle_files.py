@@ -2,8 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from custom_networks.errors import BundleError
+from custom_networks.errors import BundleError, one_line
+
+if TYPE_CHECKING:
+    from torch import nn
 
 INSTALLED_NAME = "liver_tumor_ct_25d"
 
@@ -46,3 +50,34 @@ def bundle_version() -> str:
         return str(json.loads(path.read_text(encoding="utf-8"))["version"])
     except (OSError, ValueError, KeyError) as error:
         raise BundleError(f"{path} states no version ({error!r}): install the bundle again.") from error
+
+
+def bundle_network(root: Path, checkpoint: str | Path | None = None) -> "nn.Module":
+    """The network that a bundle's inference.json declares, with its weights, on the CPU, ready to infer.
+
+    Args:
+        root: the bundle's folder.
+        checkpoint: other weights than those that inference.json names: a state dict.
+
+    Raises:
+        BundleError: if the bundle cannot be read, or its weights are missing or not those of the network.
+    """
+    import torch
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    try:
+        parser.read_config(str(root / "configs" / "inference.json"))
+        parser["bundle_root"] = config_text(str(root))
+        network: Any = parser.get_parsed_content("network_def")
+        path = Path(checkpoint or parser.get_parsed_content("checkpoint")).expanduser()
+    except Exception as error:  # JSON, MONAI and Python each have their own for a config that cannot be read
+        raise BundleError(f"{root} holds no bundle that can be run ({error!r}): install it again.") from error
+    if not path.is_file():
+        raise BundleError(f"No weights at {path}: fetch or train them, or name others by --checkpoint.")
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # PyTorch, pickle and zip each have their own
+        raise BundleError(f"{path} holds no weights of this network ({one_line(error, 200)}).") from error
+    ready: nn.Module = network.eval()
+    return ready

@@ -13,7 +13,7 @@ import fire
 
 from custom_networks.arguments import HELP, check_complete, fire_arguments
 from custom_networks.bundle_files import bundle_version, config_text
-from custom_networks.errors import LiversegError, UsageError
+from custom_networks.errors import LiversegError, UsageError, one_line
 
 if TYPE_CHECKING:
     from custom_networks.pipeline import CaseResult, Pipeline
@@ -55,7 +55,9 @@ def segment(
         checkpoint: other weights, a state dict.
         debug: show the traceback of a failure.
     """
-    items, failures = _find(inputs)
+    from custom_networks.io import find_cases
+
+    items, failures = find_cases(inputs)
     for message in failures:
         _complain(message)
     if not items:
@@ -127,6 +129,27 @@ def pack(output: str, *, weights_url: str | None = None) -> int:
     return OK
 
 
+def export(format: str, output: str, *, bundle: str | None = None, checkpoint: str | None = None) -> int:
+    """Write the network in a format that runs without this package, checked against the network itself.
+
+    It takes images of any batch, depth, height and width (multiples of 16), as the network does; reading, resampling
+    and the anatomy rules are not in it.
+
+    Args:
+        format: torchscript or onnx.
+        output: the file to write, OUT.ts or OUT.onnx.
+        bundle: folder of another bundle.
+        checkpoint: other weights, a state dict.
+    """
+    from custom_networks.export import export_network
+
+    exported = export_network(format, output, bundle, checkpoint)
+    print(f"{exported.path}: {format}, {exported.size} bytes")
+    print(f"  sha256  {exported.sha256}")
+    print(f"  logits differ from the network's by at most {exported.difference:.1e}")
+    return OK
+
+
 def info(*, json: bool = False) -> int:
     """Say what liverseg takes, gives and returns.
 
@@ -142,7 +165,7 @@ def info(*, json: bool = False) -> int:
     return OK
 
 
-_COMMANDS: tuple[Callable[..., int], ...] = (segment, series, phantom, info, pack)
+_COMMANDS: tuple[Callable[..., int], ...] = (segment, series, phantom, info, pack, export)
 COMMANDS = {command.__name__: command for command in _COMMANDS}
 
 
@@ -177,23 +200,6 @@ def _run(arguments: list[str]) -> int:
     ready = fire_arguments(COMMANDS[command], rest)
     check_complete(command, ready)
     return int(fire.Fire(COMMANDS, command=[command, *ready], name="liverseg", serialize=lambda code: None))
-
-
-def _find(inputs: Sequence[str]) -> tuple[list[dict[str, str]], list[str]]:
-    """The cases that the inputs hold, and a message for each input that holds none."""
-    from custom_networks.io import name_cases, volumes_of
-
-    volumes: list[Path] = []
-    failures: list[str] = []
-    for given in inputs:
-        try:
-            volumes += volumes_of(given)
-        except LiversegError as error:
-            failures.append(str(error))
-    once: dict[str, Path] = {}
-    for path in volumes:
-        once.setdefault(os.path.abspath(path), path)
-    return name_cases(list(once.values())), failures
 
 
 def _device(name: str) -> str:
@@ -250,7 +256,7 @@ def _list(add: Callable[[], None]) -> bool:
 def _unexpected(what: str, error: Exception, debug: bool) -> str:
     if debug:
         traceback.print_exc()
-    message = f"{what}: failed unexpectedly, {type(error).__name__}: {_one_line(error)} (--debug shows where)."
+    message = f"{what}: failed unexpectedly, {type(error).__name__}: {one_line(error, 300)} (--debug shows where)."
     _complain(message)
     return message
 
@@ -265,10 +271,6 @@ def _report(result: "CaseResult") -> None:
     print(f"  mask    {result.mask}", flush=True)
     if result.overlay:
         print(f"  overlay {result.overlay}", flush=True)
-
-
-def _one_line(said: object) -> str:
-    return " ".join(str(said).split())[:300]
 
 
 def _complain(message: str) -> None:

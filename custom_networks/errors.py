@@ -18,3 +18,9 @@ class InputError(LiversegError):
 
 class BundleError(LiversegError):
     """The bundle's configuration or weights are missing or do not fit each other."""
+
+
+def one_line(text: object, limit: int = 160) -> str:
+    """`text` on one line, cut at `limit` characters: libraries report over many lines."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= limit else line[: limit - 3] + "..."

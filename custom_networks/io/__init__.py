@@ -7,7 +7,7 @@ or a writer is first asked for.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from custom_networks.io.cases import find_volumes, list_cases, name_cases, volumes_of
+from custom_networks.io.cases import find_cases, find_volumes, list_cases, name_cases, volumes_of
 from custom_networks.io.dicom import list_dicom, read_source_headers
 from custom_networks.io.files import MEDICAL_SUFFIXES, case_stem
 from custom_networks.io.read import read_label_map, read_volume
@@ -24,6 +24,7 @@ __all__ = [
     "SaveTumorProbabilityd",
     "Volume",
     "case_stem",
+    "find_cases",
     "find_volumes",
     "list_cases",
     "list_dicom",

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path, PurePosixPath
 
-from custom_networks.errors import InputError, UsageError
-from custom_networks.io.checks import one_line
+from custom_networks.errors import InputError, LiversegError, UsageError, one_line
 from custom_networks.io.dicom_choice import DicomListing, check_patients, list_series
 from custom_networks.io.dicom_files import dicom_files
 from custom_networks.io.dicom_report import skipped_notes
@@ -67,6 +66,21 @@ def find_volumes(folder: str | Path) -> list[Path]:
     if any(path.name.upper() != "DICOMDIR" and is_dicom(path) for path in files):
         return _patients(folder)
     return [path for path in files if medical_suffix(path)] or _patients(folder)
+
+
+def find_cases(inputs: Sequence[str]) -> tuple[list[dict[str, str]], list[str]]:
+    """The cases that files, folders and archives hold, each once, and a message for each input that holds none."""
+    volumes: list[Path] = []
+    failures: list[str] = []
+    for given in inputs:
+        try:
+            volumes += volumes_of(given)
+        except LiversegError as error:
+            failures.append(str(error))
+    once: dict[str, Path] = {}
+    for path in volumes:
+        once.setdefault(os.path.abspath(path), path)
+    return name_cases(list(once.values())), failures
 
 
 def _patients(source: Path) -> list[Path]:

@@ -21,12 +21,6 @@ THICK_MM = 2.5
 NO_AFFINE = "has no usable affine"
 
 
-def one_line(text: object, limit: int = 160) -> str:
-    """`text` on one line, cut at `limit` characters: libraries report over many lines."""
-    line = " ".join(str(text).split())
-    return line if len(line) <= limit else line[: limit - 3] + "..."
-
-
 def spatial_shape(shape: tuple[int, ...], source: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
     """The three spatial sizes of an array of any shape, and a note where single trailing axes were dropped.
 

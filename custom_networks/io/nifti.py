@@ -12,8 +12,8 @@ import nibabel as nib
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
 
-from custom_networks.errors import InputError
-from custom_networks.io.checks import NO_AFFINE, check_geometry, one_line, spatial_shape
+from custom_networks.errors import InputError, one_line
+from custom_networks.io.checks import NO_AFFINE, check_geometry, spatial_shape
 from custom_networks.io.slabs import SLAB_SLICES, collect_slabs
 from custom_networks.io.volume import Volume
 

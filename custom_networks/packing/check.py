@@ -17,7 +17,7 @@ def check_bundle(bundle: Path, package: str) -> None:
 
     Raises:
         ImportError: if the code that is found is not the bundle's, or a module or a name in it is missing.
-        RuntimeError: if the weights are not those of the network.
+        BundleError: if the weights are not those of the network.
     """
     sys.path.insert(0, str(bundle))
     code = import_module(package)
@@ -31,7 +31,9 @@ def check_bundle(bundle: Path, package: str) -> None:
         for name in sorted(targets(ConfigParser.load_config_file(path))):
             if name.startswith(f"{package}.") and locate(name) is None:
                 raise ImportError(f"{path.name} names {name}, which is not packed")
-    load_weights(bundle)
+    from custom_networks.bundle_files import bundle_network
+
+    bundle_network(bundle)
 
 
 def targets(node: Any) -> set[str]:
@@ -39,20 +41,6 @@ def targets(node: Any) -> set[str]:
     inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
     own = {str(node["_target_"])} if isinstance(node, dict) and "_target_" in node else set()
     return own.union(*(targets(value) for value in inner))
-
-
-def load_weights(bundle: Path) -> None:
-    """Build the network of inference.json and load its checkpoint, strictly."""
-    import torch
-    from monai.bundle import ConfigParser
-
-    from custom_networks.bundle_files import config_text
-
-    parser = ConfigParser()
-    parser.read_config(bundle / "configs" / "inference.json")
-    parser["bundle_root"] = config_text(str(bundle))
-    network = parser.get_parsed_content("network_def")
-    network.load_state_dict(torch.load(parser.get_parsed_content("checkpoint"), map_location="cpu", weights_only=True))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,10 @@ def lines_of(text: str) -> list[str]:
         (["segment", "ct.nii.gz", "--output"], "--output needs a value"),
         (["segment", "--output", "out"], "needs at least one input"),
         (["segment"], "needs at least one input"),
-        (["segmnet", "ct.nii.gz"], "Unknown command 'segmnet': liverseg has segment, series, phantom, info, pack."),
+        (
+            ["segmnet", "ct.nii.gz"],
+            "Unknown command 'segmnet': liverseg has segment, series, phantom, info, pack, export.",
+        ),
         (["--output", "out"], "Unknown command '--output'"),
         (["segment", "ct.nii.gz", "--output", "out", "--device", "gpu"], "Unknown device 'gpu': give cpu, cuda"),
         (["segment", "ct.nii.gz", "--output", "out", "--checkpoint", "absent.pt"], "No weights at absent.pt"),
@@ -50,6 +53,13 @@ def lines_of(text: str) -> list[str]:
         (["pack", "a.zip", "b.zip"], "needs one file to write, OUT.zip"),
         (["pack", "a.tar"], "name a file that ends in .zip, got a.tar"),
         (["pack", "a.zip", "--weights-url", "models/"], "--weights-url is an http or https address, got 'models/'"),
+        (["export", "onnx"], "liverseg export needs a format and one file to write: torchscript OUT.ts, or onnx"),
+        (["export", "onnx", "a.onnx", "b.onnx"], "liverseg export needs a format and one file to write"),
+        (["export", "onx", "a.onnx"], "The network is exported as torchscript or onnx, got 'onx'"),
+        (["export", "torchscript", "model.pt"], "The name of a file for torchscript ends in .ts, got model.pt"),
+        (["export", "torchscript", "a.ts", "--checkpoint", "absent.pt"], "No weights at absent.pt"),
+        (["export", "torchscript", "a.ts", "--checkpoint", "ct.nii.gz"], "ct.nii.gz holds no weights of this network"),
+        (["export", "torchscript", "a.ts", "--bundle", "broken"], "broken holds no bundle that can be run"),
         (["pack", "a.zip", "--weights"], "Unknown flag --weights: did you mean --weights_url?"),
     ],
 )
@@ -119,6 +129,7 @@ def test_a_file_of_no_medical_ending_starts_nothing(liverseg: Liverseg, tmp_path
         (["segment", "--help"], ["INPUTS", "--output", "--device", "Exit code"]),
         (["segment", "ct.nii.gz", "-h"], ["INPUTS", "--output"]),
         (["phantom", "--help"], ["OUTPUT", "--cases", "nifti or dicom"]),
+        (["export", "--help"], ["FORMAT", "OUTPUT", "--checkpoint", "torchscript or onnx"]),
         (["pack", "--help"], ["OUTPUT", "--weights_url", "large_files.yml"]),
     ],
 )

@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from custom_networks.errors import InputError
+from custom_networks.errors import InputError, one_line
 from custom_networks.io.checks import (
     check_ct_values,
     check_geometry,
     label_map,
-    one_line,
     shear_degrees,
     spatial_shape,
 )

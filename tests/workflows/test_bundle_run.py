@@ -168,18 +168,3 @@ def test_the_packaged_weights_are_loaded_by_monai_bundle_load() -> None:
         pytest.skip("WEIGHTS ABSENT: no bundle/models/model.pt yet")
     weights = torch.load(path, weights_only=True, map_location="cpu")
     assert all(torch.equal(value, weights[name]) for name, value in loaded(ROOT / "bundle").state_dict().items())
-
-
-@pytest.mark.slow
-def test_two_processes_train_and_evaluate_together(
-    bundle_run: BundleRun, training: dict[str, Any], tmp_path: Path
-) -> None:
-    folders = {"ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "log"}
-    run = bundle_run("train", "multi_gpu_train", processes=2, epochs=1, **{**training, **folders})
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    weights = tmp_path / "models" / "model.pt"
-    names = ("train", "evaluate", "multi_gpu_evaluate")
-    run = bundle_run(*names, processes=2, checkpoint=weights, output_dir=tmp_path / "scores", folds=2)
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    with (tmp_path / "scores" / "cases.csv").open(newline="") as stream:
-        assert sorted(row["case"] for row in csv.DictReader(stream)) == ["phantom_1", "phantom_3"]

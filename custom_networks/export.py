@@ -1,0 +1,163 @@
+"""The bundle's network in formats that run without this package: TorchScript and ONNX."""
+
+import hashlib
+import logging
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor, nn
+
+from custom_networks.bundle_files import bundle_network, bundle_root
+from custom_networks.errors import BundleError, UsageError
+
+LARGEST_DIFFERENCE = 1e-4  # of logits; rounding alone gives less than 1e-5
+_DESCRIBED_BY = ("metadata.json", "inference.json")
+
+Answer = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was exported.
+
+    Attributes:
+        path: the file.
+        size: in bytes.
+        sha256: of the file.
+        difference: greatest absolute difference of its logits from the network's, on stacks of random intensities.
+    """
+
+    path: Path
+    size: int
+    sha256: str
+    difference: float
+
+
+@dataclass(frozen=True)
+class _Format:
+    suffix: str
+    needs: tuple[str, ...]
+    write: Callable[[nn.Module, Mapping[str, str], Path], None]
+    open: Callable[[Path], Answer]
+
+
+def export_network(
+    format: str, output: str | Path, bundle: str | None = None, checkpoint: str | None = None
+) -> Exported:
+    """Write the network of a bundle, with its weights, as `torchscript` or `onnx`.
+
+    The file maps images `(B, 1, H, W, D)` (float32, [0, 1], slices last, H and W multiples of the network's stride,
+    every axis free) to logits `(B, K, H, W, D)`, as `forward` does. TorchScript has `slab`, too. The bundle's
+    metadata.json and inference.json travel in it. Its answers are compared with the network's before it gets its name.
+
+    Args:
+        format: torchscript (file ending .ts) or onnx (.onnx).
+        output: the file to write; one that is there is replaced.
+        bundle: folder of another bundle.
+        checkpoint: other weights, a state dict.
+
+    Raises:
+        UsageError: if the format, the file or a package that is needed is not there.
+        BundleError: if the bundle has no network or weights, or the file's answers are not the network's.
+    """
+    path = Path(output).expanduser()
+    chosen = _chosen(format, path)
+    root = bundle_root(bundle)
+    network = bundle_network(root, checkpoint)
+    configs = [root / "configs" / name for name in _DESCRIBED_BY]
+    described = {config.name: config.read_text(encoding="utf-8") for config in configs if config.is_file()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            partial = Path(folder) / path.name
+            chosen.write(network, described, partial)
+            difference = _difference(network, chosen.open(partial))
+            content = partial.read_bytes()
+            if not difference <= LARGEST_DIFFERENCE:  # nan is no agreement
+                raise BundleError(
+                    f"The {format} file's logits differ from the network's by {difference:.1e}: kept back."
+                )
+            os.replace(partial, path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written ({error.strerror or error}): name another file.") from error
+    return Exported(path, len(content), hashlib.sha256(content).hexdigest(), difference)
+
+
+def _chosen(format: str, path: Path) -> _Format:
+    if format not in _FORMATS:
+        raise UsageError(f"The network is exported as {' or '.join(_FORMATS)}, got {format!r}.")
+    chosen = _FORMATS[format]
+    if path.suffix.lower() != chosen.suffix or path.is_dir():
+        raise UsageError(f"The name of a file for {format} ends in {chosen.suffix}, got {path}.")
+    missing = [name for name in chosen.needs if find_spec(name) is None]
+    if missing:
+        raise UsageError(f'Exporting {format} needs {", ".join(missing)}: pip install {" ".join(missing)}.')
+    return chosen
+
+
+def _difference(network: nn.Module, answer: Answer) -> float:
+    """Greatest absolute difference of the logits, on several deep stacks and on single slices of another size."""
+    generator = torch.Generator().manual_seed(0)
+    differences = []
+    with torch.no_grad():
+        for shape in ((2, 1, 96, 64, 11), (1, 1, 48, 128, 1)):
+            image = torch.rand(shape, generator=generator)
+            differences.append((answer(image) - network(image)).abs().max())
+    return float(torch.stack(differences).max())
+
+
+def _write_torchscript(network: nn.Module, described: Mapping[str, str], path: Path) -> None:
+    """Compile the network's own code, not a trace, which would keep the example's shape; as `ckpt_export` does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch 2.13 prefers torch.export; MONAI reads TorchScript
+        extra = {name: text.encode() for name, text in described.items()}
+        torch.jit.save(torch.jit.script(network), path, _extra_files=extra)
+
+
+def _open_torchscript(path: Path) -> Answer:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        answer: Answer = torch.jit.load(path)
+    return answer
+
+
+def _write_onnx(network: nn.Module, described: Mapping[str, str], path: Path) -> None:
+    """Export by `torch.export`: the older exporter follows one example and keeps its depth."""
+    stride = int(getattr(network, "stride", 1))
+    size = torch.export.Dim
+    axes = {0: size("batch"), 2: stride * size("rows"), 3: stride * size("columns"), 4: size("slices")}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells that torchvision is not installed
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations within PyTorch
+        program = torch.onnx.export(
+            network,
+            (torch.rand(2, 1, 4 * stride, 5 * stride, 7),),
+            input_names=["image"],
+            output_names=["logits"],
+            dynamic_shapes=(axes,),
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise BundleError("PyTorch exported no ONNX program: use PyTorch 2.8 or newer.")
+    program.model.metadata_props.update(described)
+    program.save(path, external_data=False)
+
+
+def _open_onnx(path: Path) -> Answer:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda image: torch.from_numpy(session.run(None, {"image": image.numpy()})[0])
+
+
+_FORMATS = {
+    "torchscript": _Format(".ts", (), _write_torchscript, _open_torchscript),
+    "onnx": _Format(".onnx", ("onnx", "onnxscript", "onnxruntime"), _write_onnx, _open_onnx),
+}

@@ -92,7 +92,7 @@ def series(shared_data: Path) -> Path:
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     if not WEIGHTS.is_file():
         pytest.skip(f"TRAINED WEIGHTS ABSENT: no {WEIGHTS}")
-    return Pipeline(tmp_path_factory.mktemp("out"), overrides={"progress": False})
+    return Pipeline(tmp_path_factory.mktemp("out"), overrides={"progress": False, "precision": "float32"})
 
 
 @pytest.fixture(scope="module")

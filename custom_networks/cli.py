@@ -268,9 +268,8 @@ def _report(result: "CaseResult") -> None:
     lesions = f" in {count} lesion{'s' * (count != 1)}" if count else ""
     found = f"liver {result.liver_ml:.1f} ml, tumor {result.tumor_ml:.1f} ml{lesions}"
     print(f"{result.case}: {found if result.liver_ml else 'no liver found'} ({result.seconds:.1f} s)")
-    print(f"  mask    {result.mask}", flush=True)
-    if result.overlay:
-        print(f"  overlay {result.overlay}", flush=True)
+    for kind, name in result.report["files"].items():
+        print(f"  {kind.removeprefix('dicom_'):<7} {result.mask.with_name(name)}", flush=True)
 
 
 def _complain(message: str) -> None:

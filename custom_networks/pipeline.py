@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from custom_networks.bundle_files import bundle_root, config_text
-from custom_networks.errors import BundleError, LiversegError, UsageError
+from custom_networks.errors import BundleError, LiversegError, UsageError, one_line
 from custom_networks.io import Volume, read_volume
 from custom_networks.study.dicom_results import write_dicom_results
 from custom_networks.study.measurements import Measured, Measurements, measure
@@ -151,7 +151,7 @@ class Pipeline:
             return {"overlay": draw_overlay(ct, labels, labels.source.with_name("overlay.png")).name}, ()
         except Exception as error:  # whatever a drawing library makes of it, the mask is there
             logger.debug("overlay of %s", labels.source, exc_info=True)
-            return {}, (f"overlay.png was not written, {type(error).__name__}: {' '.join(str(error).split())[:200]}",)
+            return {}, (f"overlay.png was not written, {type(error).__name__}: {one_line(error, 200)}",)
 
     def _as_dicom(self, item: Mapping[str, str], labels: Volume, measurements: Measurements) -> Written:
         """Write SEG and SR if the input is DICOM: the files by kind, and notes."""

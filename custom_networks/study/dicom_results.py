@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from custom_networks.errors import LiversegError
+from custom_networks.errors import LiversegError, one_line
 from custom_networks.io.dicom import read_source_headers
 from custom_networks.io.files import is_zip, split_number
 from custom_networks.io.volume import Volume
@@ -51,7 +51,7 @@ def write_dicom_results(
         notes += (f"{_missing(files)} not written: {error}",)
     except Exception as error:  # highdicom refuses odd attributes in many ways; the case's other files must not wait
         logger.debug("DICOM results of %s", path, exc_info=True)
-        notes += (f"{_missing(files)} not written, {type(error).__name__}: {' '.join(str(error).split())[:200]}",)
+        notes += (f"{_missing(files)} not written, {type(error).__name__}: {one_line(error, 200)}",)
     return files, notes
 
 

@@ -155,6 +155,7 @@ def test_a_dicom_series_is_segmented_by_its_folders_name(
     assert answer.code == 0, answer.err
     names = [f"series_7/series_7_{name}" for name in ("seg.dcm", "seg.nii.gz", "sr.dcm")]
     assert results(tmp_path / "out") == names
+    assert [line.split("out/")[-1] for line in answer.out.splitlines()[-3:]] == [names[1], names[0], names[2]]
     mask = nib.load(tmp_path / "out" / "series_7" / "series_7_seg.nii.gz")
     assert sorted(mask.shape) == [24, 64, 64]
     assert f"liver {SCAN_ML:.1f} ml" in answer.out

@@ -53,6 +53,8 @@ test-bundle: $(VENV)/.installed $(FOREIGN)/.installed  ## pack the bundle and us
 
 # MONAI Label needs other versions than everything else here (tests/monailabel/requirements.txt says which and why).
 $(LABEL)/.installed: tests/monailabel/requirements.txt tests/monailabel/torchvision_operators.py
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))" \
+		|| { echo "MONAI Label 0.8.5 needs Python 3.10 or 3.11: make PYTHON=python3.11 $@"; exit 1; }
 	$(PYTHON) -m venv $(LABEL)
 	$(LABEL)/bin/pip install --quiet --requirement tests/monailabel/requirements.txt
 	$(LABEL)/bin/pip install --quiet --no-deps monailabel==0.8.5

@@ -57,6 +57,8 @@ def segment(
     """
     from custom_networks.io import find_cases
 
+    if debug:
+        logging.getLogger("custom_networks").setLevel(logging.DEBUG)
     items, failures = find_cases(inputs)
     for message in failures:
         _complain(message)
@@ -269,7 +271,7 @@ def _report(result: "CaseResult") -> None:
     found = f"liver {result.liver_ml:.1f} ml, tumor {result.tumor_ml:.1f} ml{lesions}"
     print(f"{result.case}: {found if result.liver_ml else 'no liver found'} ({result.seconds:.1f} s)")
     for kind, name in result.report["files"].items():
-        print(f"  {kind.removeprefix('dicom_'):<7} {result.mask.with_name(name)}", flush=True)
+        print(f"  {kind.removeprefix('dicom_').replace('_', ' '):<7} {result.mask.with_name(name)}", flush=True)
 
 
 def _complain(message: str) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from custom_networks.bundle_files import bundle_network, bundle_root
-from custom_networks.errors import BundleError, UsageError
+from custom_networks.errors import BundleError, UsageError, one_line
 
 LARGEST_DIFFERENCE = 1e-4  # of logits; rounding alone gives less than 1e-5
 _DESCRIBED_BY = ("metadata.json", "inference.json")
@@ -76,7 +76,7 @@ def export_network(
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
             partial = Path(folder) / path.name
-            chosen.write(network, described, partial)
+            _written(chosen, network, described, partial)
             difference = _difference(network, chosen.open(partial))
             content = partial.read_bytes()
             if not difference <= LARGEST_DIFFERENCE:  # nan is no agreement
@@ -87,6 +87,15 @@ def export_network(
     except OSError as error:
         raise UsageError(f"{path} cannot be written ({error.strerror or error}): name another file.") from error
     return Exported(path, len(content), hashlib.sha256(content).hexdigest(), difference)
+
+
+def _written(chosen: _Format, network: nn.Module, described: Mapping[str, str], path: Path) -> None:
+    try:
+        chosen.write(network, described, path)
+    except OSError:
+        raise
+    except Exception as error:  # an operator that the format lacks, a disk that TorchScript finds full
+        raise BundleError(f"The network cannot be written in this format: {one_line(error, 200)}") from error
 
 
 def _chosen(format: str, path: Path) -> _Format:
@@ -145,7 +154,7 @@ def _write_onnx(network: nn.Module, described: Mapping[str, str], path: Path) ->
             verbose=False,
         )
     if program is None:
-        raise BundleError("PyTorch exported no ONNX program: use PyTorch 2.8 or newer.")
+        raise BundleError("PyTorch exported no ONNX program.")
     program.model.metadata_props.update(described)
     program.save(path, external_data=False)
 

@@ -105,7 +105,7 @@ class Pipeline:
                 try:
                     handler(self._workflow.evaluator)
                 except Exception as error:  # PyTorch, pickle and zip each have their own
-                    reason = " ".join(str(error).split())[:200]
+                    reason = one_line(error, 200)
                     raise BundleError(f"{checkpoint} holds no weights of this network ({reason}).") from error
 
     def segment(self, item: Mapping[str, str]) -> CaseResult:

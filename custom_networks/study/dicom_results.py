@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from custom_networks.errors import LiversegError, one_line
+from custom_networks.errors import LiversegError
 from custom_networks.io.dicom import read_source_headers
 from custom_networks.io.files import is_zip, split_number
 from custom_networks.io.volume import Volume
@@ -50,8 +50,9 @@ def write_dicom_results(
     except LiversegError as error:
         notes += (f"{_missing(files)} not written: {error}",)
     except Exception as error:  # highdicom refuses odd attributes in many ways; the case's other files must not wait
+        # Not in its words: they may quote attributes of the patient, and notes go into report.json.
         logger.debug("DICOM results of %s", path, exc_info=True)
-        notes += (f"{_missing(files)} not written, {type(error).__name__}: {one_line(error, 200)}",)
+        notes += (f"{_missing(files)} not written ({type(error).__name__}; --debug shows where)",)
     return files, notes
 
 

@@ -35,9 +35,9 @@ def draw_overlay(ct: Volume, labels: Volume, path: Path) -> Path:
     spacing = np.asarray(ct.spacing)[axes_of]
     body = box_around(hu > BODY_HU) or tuple(slice(0, n) for n in hu.shape)
     extent = [(part.stop - part.start) * mm for part, mm in zip(body, spacing)]
-    inch = 3 * extent[0] / WIDTH_INCH  # mm of the patient
-    heights = extent[1], max(extent[2], TEXT_INCH * inch)  # short stacks leave room for the text, too
-    figure = Figure(figsize=(WIDTH_INCH, sum(heights) / inch + 0.8), facecolor="black", layout="constrained")
+    mm_per_inch = 3 * extent[0] / WIDTH_INCH
+    heights = extent[1], max(extent[2], TEXT_INCH * mm_per_inch)  # short stacks leave room for the text, too
+    figure = Figure(figsize=(WIDTH_INCH, sum(heights) / mm_per_inch + 0.8), facecolor="black", layout="constrained")
     grid = figure.add_gridspec(2, 3, height_ratios=heights)
     for place, (name, plane, index) in enumerate(_views(label_map)):
         _draw(figure.add_subplot(grid[place]), hu, label_map, spacing, body, plane, index, name)

@@ -31,9 +31,15 @@ class BestModelSaver(CheckpointSaver):
 
     def __init__(self, save_dir: str, save_dict: dict[str, Any], filename: str = "model.pt") -> None:
         super().__init__(save_dir, save_dict, save_key_metric=True, key_metric_filename=filename)
+        self._file = Path(save_dir) / filename
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the best score, if the weights that reached it are still there: ignite removes them for better."""
+        if self._file.is_file():
+            super().load_state_dict(state_dict)
 
     def state_dict(self) -> dict[str, Any]:
-        """Score and file name of the best weights, once there are some, as ignite's Checkpoint tells them."""
+        """Score and file name of the best weights, as ignite's Checkpoint tells them."""
         kept = self._key_metric_checkpoint.state_dict() if self._key_metric_checkpoint else {}
         return {name: [(float(score), str(file)) for score, file in items] for name, items in kept.items()}
 

@@ -1,5 +1,6 @@
 """What `liverseg segment` writes, says and returns, with weights whose answer is known."""
 
+import logging
 import os
 import re
 import subprocess
@@ -144,13 +145,18 @@ def test_any_name_of_file_and_folder_will_do(
     assert f"mask    results/{written[0]}" in answer.out
 
 
-def test_a_dicom_series_is_segmented_by_its_folders_name(
-    segment: Liverseg, tmp_path: Path, scan: nib.Nifti1Image
-) -> None:
+@pytest.fixture
+def series(tmp_path: Path) -> str:
+    """A DICOM series of 24 slices, in a folder "ct"."""
     from custom_networks.phantom import make_phantom
     from custom_networks.phantom.dicom import write_series
 
-    write_series(make_phantom(5, shape=(64, 64, 24), spacing=(1.25, 1.25, 3.0), lesions=1), tmp_path / "series 7", "0")
+    write_series(make_phantom(5, shape=(64, 64, 24), spacing=(1.25, 1.25, 3.0), lesions=1), tmp_path / "ct", "0")
+    return "ct"
+
+
+def test_a_dicom_series_is_segmented_by_its_folders_name(segment: Liverseg, series: str, tmp_path: Path) -> None:
+    (tmp_path / series).rename(tmp_path / "series 7")
     answer = segment("series 7")
     assert answer.code == 0, answer.err
     names = [f"series_7/series_7_{name}" for name in ("seg.dcm", "seg.nii.gz", "sr.dcm")]
@@ -185,15 +191,39 @@ def test_a_picture_that_cannot_be_drawn_is_a_note_and_costs_nothing_else(
     assert results(tmp_path / "out") == ["ct/ct_seg.nii.gz"]
 
 
+@pytest.mark.parametrize(
+    "refused, missing, kept",
+    [("sr", "DICOM SR was", ["seg.dcm", "seg.nii.gz"]), ("seg", "DICOM SEG and SR were", ["seg.nii.gz"])],
+)
+def test_what_a_dicom_library_refuses_is_a_note_without_its_words_about_the_patient(
+    segment: Liverseg,
+    series: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    refused: str,
+    missing: str,
+    kept: list[str],
+) -> None:
+    def fail(*arguments: object, **named: object) -> None:
+        raise ValueError("Invalid value: DOE^JANE")
+
+    monkeypatch.setattr(f"custom_networks.study.{refused}.write_{refused}", fail)
+    answer = segment(series)
+    assert answer.code == 0
+    assert results(tmp_path / "out") == [f"ct/ct_{name}" for name in kept]
+    assert f"  note: {missing} not written (ValueError; --debug shows where)" in answer.err.splitlines()
+    assert "DOE" not in answer.err + (tmp_path / "out" / "ct" / "report.json").read_text()
+    caplog.set_level(logging.WARNING, "custom_networks")  # set back afterwards
+    segment(series, "--debug")
+    assert "ValueError: Invalid value" in caplog.text
+
+
 @pytest.mark.parametrize("flags, frames", [([], 1), (["--keep-empty-frames"], 24)])
 def test_empty_frames_of_a_seg_are_kept_on_request(
-    segment: Liverseg, no_liver: Path, tmp_path: Path, flags: list[str], frames: int
+    segment: Liverseg, no_liver: Path, series: str, tmp_path: Path, flags: list[str], frames: int
 ) -> None:
-    from custom_networks.phantom import make_phantom
-    from custom_networks.phantom.dicom import write_series
-
-    write_series(make_phantom(5, shape=(64, 64, 24), spacing=(1.25, 1.25, 3.0), lesions=1), tmp_path / "ct", "0")
-    assert segment("ct", *flags, weights=no_liver).code == 0
+    assert segment(series, *flags, weights=no_liver).code == 0
     assert pydicom.dcmread(tmp_path / "out" / "ct" / "ct_seg.dcm").NumberOfFrames == frames
 
 

@@ -171,6 +171,12 @@ def test_resumed_run_overwrites_the_best_weights_only_with_better_ones(tmp_path:
     assert validated(tmp_path, [0.3, 0.6, 0.5, 0.4, 0.7]) == 5
 
 
+def test_resumed_run_whose_best_weights_are_gone_keeps_the_next_best(tmp_path: Path) -> None:
+    validated(tmp_path, [0.3, 0.6])
+    (tmp_path / "model.pt").unlink()
+    assert validated(tmp_path, [0.3, 0.6, 0.4, 0.5]) == 4
+
+
 def test_state_without_what_is_needed_is_refused_with_its_name(tmp_path: Path) -> None:
     Run(tmp_path, epochs=1).go()
     older = Run(tmp_path, epochs=2, resume=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from monai.fl.client import MonaiAlgo
@@ -20,8 +21,9 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUNDS, STEPS = 4, 20
-# Seeds of the phantoms that train and of those that validate. Median HU of the liver: 114 to 119, and 49 to 57.
+# Seeds of the phantoms that train and of those that validate. Median HU of the liver: 114 to 119, and 9 to 17.
 SITES = {"bright": ((5, 30, 35, 39, 45, 50), (56, 23)), "dark": ((1, 6, 14, 54, 55, 20), (11, 19))}
+DARKER_HU = {"bright": 0, "dark": 40}  # taken off every voxel
 GRID = {"shape": (64, 56, 20), "spacing": (4.8, 4.8, 12.0)}  # a whole abdomen, coarse
 # The bundle's network with few channels, on that grid; its training, its augmentation included, is the bundle's own.
 SMALL: dict[str, Any] = {
@@ -40,13 +42,13 @@ SCHEDULE = {"learning_rate": 0.01, "lr_scheduler#warmup_steps": 10, "lr_schedule
 Weights = dict[str, Tensor]
 
 
-def write_site(folder: Path, training: tuple[int, ...], dev: tuple[int, ...]) -> None:
+def write_site(folder: Path, training: tuple[int, ...], dev: tuple[int, ...], darker: int) -> None:
     """Write a site's phantoms and their list."""
     cases = {}
     for seed in (*training, *dev):
         phantom = make_phantom(seed, lesions=2, **GRID)  # type: ignore[arg-type]
         cases[seed] = {"image": f"images/{seed}.nii.gz", "label": f"labels/{seed}.nii.gz"}
-        write_nifti(folder / cases[seed]["image"], phantom.image, phantom.affine)
+        write_nifti(folder / cases[seed]["image"], phantom.image - np.int16(darker), phantom.affine)
         write_nifti(folder / cases[seed]["label"], phantom.label, phantom.affine)
     listed = {"training": [cases[seed] for seed in training], "dev": [cases[seed] for seed in dev]}
     (folder / "dataset.json").write_text(json.dumps(listed))
@@ -57,7 +59,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder a site."""
     folder = tmp_path_factory.mktemp("sites")
     for name, (training, dev) in SITES.items():
-        write_site(folder / name, training, dev)
+        write_site(folder / name, training, dev, DARKER_HU[name])
     return folder
 
 
@@ -123,7 +125,9 @@ def test_the_averaged_model_beats_each_sites_own_on_the_other_sites_data(data: P
     dice = {model: {name: liver_dice(site, w) for name, site in sites.items()} for model, w in models.items()}
     for model, scores in dice.items():
         print(f"| {model} | {scores['bright']:.3f} | {scores['dark']:.3f} |")
-    assert dice["averaged"]["dark"] > dice["bright alone"]["dark"] > dice["start"]["dark"]
-    assert dice["averaged"]["bright"] > dice["dark alone"]["bright"] > dice["start"]["bright"]
+    clearly = 0.1  # kernels, and so short trainings, differ a little between machines
+    assert dice["averaged"]["dark"] > dice["bright alone"]["dark"] + clearly
+    assert dice["averaged"]["bright"] > dice["dark alone"]["bright"] + clearly
+    assert min(dice["averaged"].values()) > max(dice["start"].values()) + clearly
     written = {path.name for path in (tmp_path / "together").rglob("*.pt")}
     assert written == {"model.pt", "model_final.pt", "last.pt"}

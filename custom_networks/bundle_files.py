@@ -52,6 +52,12 @@ def bundle_version() -> str:
         raise BundleError(f"{path} states no version ({error!r}): install the bundle again.") from error
 
 
+def check_weights_exist(path: Path) -> None:
+    """Raise BundleError if there is no file of weights at `path`."""
+    if not path.is_file():
+        raise BundleError(f"No weights at {path}: fetch or train them, or name others by --checkpoint.")
+
+
 def bundle_network(root: Path, checkpoint: str | Path | None = None) -> "nn.Module":
     """The network that a bundle's inference.json declares, with its weights, on the CPU, ready to infer.
 
@@ -73,8 +79,7 @@ def bundle_network(root: Path, checkpoint: str | Path | None = None) -> "nn.Modu
         path = Path(checkpoint or parser.get_parsed_content("checkpoint")).expanduser()
     except Exception as error:  # JSON, MONAI and Python each have their own for a config that cannot be read
         raise BundleError(f"{root} holds no bundle that can be run ({error!r}): install it again.") from error
-    if not path.is_file():
-        raise BundleError(f"No weights at {path}: fetch or train them, or name others by --checkpoint.")
+    check_weights_exist(path)
     try:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # PyTorch, pickle and zip each have their own

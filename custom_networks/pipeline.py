@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from custom_networks.bundle_files import bundle_root, config_text
+from custom_networks.bundle_files import bundle_root, check_weights_exist, config_text
 from custom_networks.errors import BundleError, LiversegError, UsageError, one_line
 from custom_networks.io import Volume, read_volume
 from custom_networks.study.dicom_results import write_dicom_results
@@ -87,8 +87,7 @@ class Pipeline:
             raise BundleError(f"{root} holds no bundle that can be run ({error!r}): install it again.") from error
         self._output_dir = Path(self._workflow.parser.get_parsed_content("output_dir"))
         checkpoint = Path(str(self._workflow.parser.get_parsed_content("checkpoint")))
-        if not checkpoint.is_file():
-            raise BundleError(f"No weights at {checkpoint}: fetch or train them, or name others by --checkpoint.")
+        check_weights_exist(checkpoint)
         try:
             self._output_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:

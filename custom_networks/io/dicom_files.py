@@ -116,7 +116,7 @@ def _members(path: Path) -> list[DicomFile]:
     """The visible files of an archive, after its directory was looked at and before anything of it was unpacked."""
     try:
         archive = zipfile.ZipFile(path)
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:  # zipfile: a newer format of zip
         raise InputError(f"{path} is not a readable zip archive ({error}): copy or make it again.") from error
     members = [member for member in archive.infolist() if not member.is_dir()]
     reason = _reason_against(members)

@@ -42,7 +42,7 @@ def decoder_reason(syntax: UID) -> str:
         return refused
     try:
         available = get_decoder(syntax).is_available
-    except NotImplementedError:
+    except NotImplementedError:  # pydicom: it has no decoder of this syntax at all
         return refused
     return "" if available else f"{name} needs python-gdcm: pip install python-gdcm, or export the series uncompressed."
 

@@ -1,7 +1,7 @@
 """Slice-stack inference over the network it is handed."""
 
 from custom_networks.inference.memory import keep_freed_memory
-from custom_networks.inference.precision import autocast_dtype, bfloat16_pays, channels_last_pays, lay_out
+from custom_networks.inference.precision import autocast_dtype, bfloat16_pays
 from custom_networks.inference.slice_stack_inferer import SliceStackInferer
 from custom_networks.inference.spacing import slice_step
 from custom_networks.inference.stack_inferer import StackInferer
@@ -13,8 +13,6 @@ __all__ = [
     "announce_weights",
     "autocast_dtype",
     "bfloat16_pays",
-    "channels_last_pays",
     "keep_freed_memory",
-    "lay_out",
     "slice_step",
 ]

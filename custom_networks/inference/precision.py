@@ -1,4 +1,4 @@
-"""Number format and memory layout, chosen by a short self-test of the machine at hand.
+"""Number format, chosen by a short self-test of the machine at hand.
 
 Machines differ: with AVX-512 bf16 instructions bfloat16 is more than twice as fast as float32, without them it is
 emulated and seven times slower. The margins are wide, so that noise does not change the choice from run to run.
@@ -7,14 +7,9 @@ emulated and seven times slower. The margins are wide, so that noise does not ch
 import functools
 import logging
 import time
-from collections.abc import Callable
-from typing import Any
-from weakref import WeakSet
 
 import torch
 from torch import nn
-
-from custom_networks.networks import to_channels_last
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 WORTHWHILE = 1.2  # how many times faster an option must be before it replaces the plain one
@@ -37,29 +32,16 @@ def _seconds(layers: nn.Module, image: torch.Tensor, dtype: torch.dtype | None, 
 
 
 def _sample(device: torch.device) -> tuple[nn.Module, torch.Tensor]:
-    """A depthwise and a pointwise convolution as the network has them, and an input for them."""
+    """A depthwise and a pointwise convolution as the network has them, and an input for them, channels last."""
     layers = nn.Sequential(nn.Conv2d(48, 48, 3, padding=1, groups=48), nn.Conv2d(48, 96, 1))
-    return layers.to(device).eval(), torch.randn(8, 48, 80, 80, device=device)
-
-
-@functools.lru_cache(maxsize=None)
-def channels_last_pays(device: torch.device) -> bool:
-    """Whether to use channels last on this device: unless separable convolutions run clearly slower with it.
-
-    Measured once a process.
-    """
-    layers, image = _sample(device)
-    plain = _seconds(layers, image, None)
-    last = _seconds(to_channels_last(layers), image.contiguous(memory_format=torch.channels_last), None)
-    logger.info("Memory format on %s: channels last %.1f ms, contiguous %.1f ms", device, 1e3 * last, 1e3 * plain)
-    return last < WORTHWHILE * plain
+    image = torch.randn(8, 48, 80, 80, device=device).contiguous(memory_format=torch.channels_last)
+    return layers.to(device).eval(), image
 
 
 @functools.lru_cache(maxsize=None)
 def bfloat16_pays(device: torch.device) -> bool:
     """Whether bfloat16 autocast is clearly faster than float32 on this device; measured once a process."""
     layers, image = _sample(device)
-    layers, image = to_channels_last(layers), image.contiguous(memory_format=torch.channels_last)
     full, half = _seconds(layers, image, None), _seconds(layers, image, torch.bfloat16)
     logger.info("Precision on %s: bfloat16 %.1f ms, float32 %.1f ms", device, 1e3 * half, 1e3 * full)
     return half * WORTHWHILE < full
@@ -75,14 +57,3 @@ def autocast_dtype(device: torch.device, precision: str) -> torch.dtype | None:
         raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
     wanted = precision == "bfloat16" or (precision == "auto" and bfloat16_pays(device))
     return torch.bfloat16 if wanted else None
-
-
-_laid_out: "WeakSet[nn.Module]" = WeakSet()
-
-
-def lay_out(network: Callable[..., Any], device: torch.device) -> None:
-    """Give the weights of `network` the memory format that is faster on `device`, once for each network."""
-    if isinstance(network, nn.Module) and network not in _laid_out:
-        if channels_last_pays(device):
-            to_channels_last(network)
-        _laid_out.add(network)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from custom_networks.inference.memory import reuse_freed_memory
-from custom_networks.inference.precision import autocast_dtype, lay_out
+from custom_networks.inference.precision import autocast_dtype
 from custom_networks.inference.spacing import slice_step
 
 FULL = 255  # a probability of one in compact form
@@ -128,7 +128,6 @@ class SliceStackInferer(Inferer):
         return (total / norm)[:, :, :height, :width]
 
     def _run(self, stack: Tensor, network: Callable[..., Any]) -> Tensor:
-        lay_out(network, stack.device)
         dtype = autocast_dtype(stack.device, self.precision)
         with torch.autocast(stack.device.type, dtype=dtype, enabled=dtype is not None):
             logits: Tensor = getattr(network, "slab", network)(stack)

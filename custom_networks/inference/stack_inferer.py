@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from monai.inferers import Inferer
 
-from custom_networks.inference.precision import autocast_dtype, lay_out
+from custom_networks.inference.precision import autocast_dtype
 
 
 class StackInferer(Inferer):
@@ -20,7 +20,6 @@ class StackInferer(Inferer):
         self.precision = precision
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
-        lay_out(network, inputs.device)
         dtype = autocast_dtype(inputs.device, self.precision)
         # Through forward, not slab: DistributedDataParallel hooks into forward alone.
         with torch.autocast(inputs.device.type, dtype=dtype, enabled=dtype is not None):

@@ -9,6 +9,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def by_stack(x: Tensor, stacks: int) -> Tensor:
+    """View `(stacks * D, C, H, W)` as `(stacks, D, H, W, C)`: the order in which channels-last maps lie in memory."""
+    return x.permute(0, 2, 3, 1).unflatten(0, (stacks, -1))
+
+
+def folded(x: Tensor) -> Tensor:
+    """Undo `by_stack`; the map stays channels last, where a plain `flatten` that copies would lay it out anew."""
+    return x.flatten(0, 1).permute(0, 3, 1, 2)
+
+
 class ConvNorm(nn.Sequential):
     """Convolution (same padding, no bias) + BatchNorm, which folds into it for inference; ReLU unless switched off."""
 
@@ -42,13 +52,13 @@ class DepthConv(nn.Module):
 
     def forward(self, x: Tensor, stacks: int) -> Tensor:
         """Map `(stacks * D, C, H, W)` to `(stacks * (D - k + 1), C, H, W)`."""
-        slices = x.unflatten(0, (stacks, -1))
+        slices = by_stack(x, stacks)
         kept = slices.shape[1] - self.kernel + 1
-        weight = self.weight.to(x.dtype)
+        weight = self.weight.to(x.dtype).permute(0, 2, 3, 1)
         mixed = weight[0] * slices[:, :kept]
         for shift in range(1, self.kernel):
             mixed = torch.addcmul(mixed, weight[shift], slices[:, shift : shift + kept])
-        return mixed.flatten(0, 1)
+        return folded(mixed)
 
 
 class SeparableConv(nn.Module):
@@ -80,9 +90,9 @@ class SeparableConv(nn.Module):
 
 def keep_central(x: Tensor, stacks: int, slices: int) -> Tensor:
     """Crop `(stacks * D, C, H, W)` to the central `slices` of each stack."""
-    unfolded = x.unflatten(0, (stacks, -1))
+    unfolded = by_stack(x, stacks)
     start = (unfolded.shape[1] - slices) // 2
-    return unfolded[:, start : start + slices].flatten(0, 1)
+    return folded(unfolded[:, start : start + slices])
 
 
 class EncoderLevel(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from custom_networks.networks.blocks import ASPP, ConvNorm, DecoderLevel, EncoderLevel, keep_central
+from custom_networks.networks.blocks import ASPP, ConvNorm, DecoderLevel, EncoderLevel, folded, keep_central
 
 
 class ContextNet25D(nn.Module):
@@ -90,7 +90,7 @@ class ContextNet25D(nn.Module):
         """
         self._check(x)
         stacks, slices = x.shape[0], x.shape[4] - self.stack + 1
-        x = x.permute(0, 4, 1, 2, 3).flatten(0, 1)
+        x = folded(x.permute(0, 4, 2, 3, 1))
         return self._folded(x, stacks, slices).unflatten(0, (stacks, slices)).permute(0, 2, 3, 4, 1)
 
     def _check(self, x: Tensor) -> None:

@@ -22,7 +22,7 @@ from monai.networks.nets import DynUNet
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from custom_networks.inference import autocast_dtype, channels_last_pays, keep_freed_memory, lay_out
+from custom_networks.inference import autocast_dtype, keep_freed_memory
 from custom_networks.networks import ContextNet25D
 from custom_networks.networks.blocks import SeparableConv
 
@@ -122,12 +122,11 @@ def flop(contestant: Contestant) -> int:
     return counter.get_total_flops()
 
 
-def lay_out_3d(network: nn.Module) -> None:
-    """What `lay_out` does for `Conv2d`, for the `Conv3d` of the alternatives: no contestant runs in a slower format."""
-    if channels_last_pays(torch.device("cpu")):
-        for module in network.modules():
-            if isinstance(module, nn.Conv3d):
-                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last_3d)
+def channels_last(network: nn.Module) -> None:
+    """Lay the weights of every `Conv3d` out channels last, in place: no alternative runs in a slower format than ours."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d):
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last_3d)
 
 
 def milliseconds(contestant: Contestant, dtype: torch.dtype | None) -> float:
@@ -145,8 +144,7 @@ def timings(runners: list[Contestant], repeats: int) -> Iterator[tuple[str, list
     cpu = torch.device("cpu")
     dtypes = dict.fromkeys([None, autocast_dtype(cpu, "auto")])  # one, where the self-test chooses float32
     for runner in runners:
-        lay_out(runner.network.eval(), cpu)
-        lay_out_3d(runner.network)
+        channels_last(runner.network.eval())
     times: dict[torch.dtype | None, list[list[float]]] = {dtype: [[] for _ in runners] for dtype in dtypes}
     for repeat in range(-1, repeats):  # the first round warms up
         for dtype, rows in times.items():
@@ -200,9 +198,8 @@ def report(repeats: int, write: Callable[[str], None] = print) -> None:
     write("")
     write("A voxel in nnU-Net's patches is labelled once here; windows that overlap by half label it 2^3 = 8 times.")
     if repeats > 0:
-        layout = "channels last" if channels_last_pays(torch.device("cpu")) else "contiguous"
         write(
-            f"Eager, {layout}, median (least to most) of {repeats} interleaved repeats on {cpu_description()}. "
+            f"Eager, channels last, median (least to most) of {repeats} interleaved repeats on {cpu_description()}. "
             f"DynUNet was timed on one {TIMED_PATCH}^3 patch and scaled by voxels to a slice."
         )
 

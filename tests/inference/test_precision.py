@@ -1,14 +1,11 @@
-"""The self-test that chooses number format and memory layout."""
+"""The self-test that chooses the number format."""
 
-import gc
-import weakref
 from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import nn
 
-from custom_networks.inference import autocast_dtype, bfloat16_pays, channels_last_pays, lay_out, precision
+from custom_networks.inference import autocast_dtype, bfloat16_pays, precision
 
 CPU = torch.device("cpu")
 
@@ -17,10 +14,8 @@ CPU = torch.device("cpu")
 def unmeasured() -> Iterator[None]:
     """No choice made before the test, and none of the test's kept after it."""
     bfloat16_pays.cache_clear()
-    channels_last_pays.cache_clear()
     yield
     bfloat16_pays.cache_clear()
-    channels_last_pays.cache_clear()
 
 
 @pytest.fixture
@@ -33,26 +28,17 @@ def stopwatch(unmeasured: None, monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_self_test_of_this_machine_answers_yes_or_no(unmeasured: None) -> None:
     assert type(bfloat16_pays(CPU)) is bool
-    assert type(channels_last_pays(CPU)) is bool
 
 
-def test_each_choice_is_measured_once(stopwatch: list[float]) -> None:
+def test_the_choice_is_measured_once(stopwatch: list[float]) -> None:
     stopwatch.extend([1.0, 0.4])
     assert [bfloat16_pays(CPU) for _ in range(3)] == [True] * 3
-    stopwatch.extend([1.0, 0.4])
-    assert [channels_last_pays(CPU) for _ in range(3)] == [True] * 3
 
 
 @pytest.mark.parametrize("half, pays", [(0.5, True), (0.8, True), (0.9, False), (1.0, False), (7.0, False)])
 def test_bfloat16_must_be_clearly_faster_than_float32(half: float, pays: bool, stopwatch: list[float]) -> None:
     stopwatch.extend([1.0, half])
     assert bfloat16_pays(CPU) is pays
-
-
-@pytest.mark.parametrize("last, pays", [(0.5, True), (1.1, True), (1.3, False)])
-def test_channels_last_is_used_unless_clearly_slower(last: float, pays: bool, stopwatch: list[float]) -> None:
-    stopwatch.extend([1.0, last])
-    assert channels_last_pays(CPU) is pays
 
 
 def test_named_precisions_need_no_measurement(stopwatch: list[float]) -> None:
@@ -70,30 +56,3 @@ def test_auto_precision_follows_the_measurement(half: float, dtype: torch.dtype 
 def test_unknown_precisions_are_refused(unknown: str) -> None:
     with pytest.raises(ValueError, match=f"must be one of .*auto.*, got '{unknown}'"):
         autocast_dtype(CPU, unknown)
-
-
-def test_weights_are_laid_out_as_measured_and_once(stopwatch: list[float]) -> None:
-    stopwatch.extend([1.0, 0.5])
-    conv = nn.Conv2d(2, 3, 3)
-    lay_out(conv, CPU)
-    assert not conv.weight.is_contiguous()
-    conv.weight.data = conv.weight.data.contiguous()
-    lay_out(conv, CPU)  # the second time nothing is touched
-    assert conv.weight.is_contiguous()
-
-
-def test_weights_stay_where_channels_last_is_slower(stopwatch: list[float]) -> None:
-    stopwatch.extend([1.0, 2.0])
-    conv = nn.Conv2d(2, 3, 3)
-    lay_out(conv, CPU)
-    assert conv.weight.is_contiguous()
-
-
-def test_networks_that_were_laid_out_are_not_kept_alive(stopwatch: list[float]) -> None:
-    stopwatch.extend([1.0, 0.5])
-    conv = nn.Conv2d(2, 3, 3)
-    lay_out(conv, CPU)
-    alive = weakref.ref(conv)
-    del conv
-    gc.collect()
-    assert alive() is None

@@ -20,7 +20,11 @@ def folded(x: Tensor) -> Tensor:
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution (same padding, no bias) + BatchNorm, which folds into it for inference; ReLU unless switched off."""
+    """Convolution (same padding, no bias) + BatchNorm; ReLU unless switched off.
+
+    In evaluation BatchNorm is part of the convolution: its scale goes into the kernel, its shift is the bias, so that
+    no map is read and written once more.
+    """
 
     def __init__(
         self, channels: int, out_channels: int, kernel: int = 1, stride: int = 1, groups: int = 1, active: bool = True
@@ -29,8 +33,17 @@ class ConvNorm(nn.Sequential):
             nn.Conv2d(channels, out_channels, kernel, stride, padding=kernel // 2, groups=groups, bias=False),
             nn.BatchNorm2d(out_channels),
         )
-        if active:
-            self.append(nn.ReLU(inplace=True))
+        self.active = active
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(N, C, H, W)` to `(N, C', H / stride, W / stride)`."""
+        if self[1].training:
+            x = self[1](self[0](x))
+        else:
+            scale = self[1].weight * torch.rsqrt(self[1].running_var + self[1].eps)
+            kernel = self[0].weight * scale[:, None, None, None]
+            x = self[0]._conv_forward(x, kernel, self[1].bias - self[1].running_mean * scale)
+        return torch.relu_(x) if self.active else x
 
 
 class DepthConv(nn.Module):

@@ -1,6 +1,7 @@
 """Blocks of the network against independent statements of the same layers, in another layout or in numpy."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -11,8 +12,17 @@ from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from custom_networks.networks.blocks import ASPP, DecoderLevel, DepthConv, EncoderLevel, SeparableConv, keep_central
+from custom_networks.networks.blocks import (
+    ASPP,
+    ConvNorm,
+    DecoderLevel,
+    DepthConv,
+    EncoderLevel,
+    SeparableConv,
+    keep_central,
+)
 
+same = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5)
 Randomised = Callable[[nn.Module], nn.Module]
 Array = npt.NDArray[np.float64]
 
@@ -52,6 +62,24 @@ def test_depth_kernels_that_have_no_centre_are_refused(kernel: int) -> None:
         DepthConv(3, kernel)
     with pytest.raises(ValueError, match=f"odd and positive, got {kernel}"):
         SeparableConv(3, 4, depth=kernel)
+
+
+@pytest.mark.parametrize("active", [True, False])
+@torch.no_grad()
+def test_conv_norm_in_evaluation_equals_its_layers_one_by_one(active: bool, randomised: Randomised) -> None:
+    layer = ConvNorm(3, 5, kernel=3, stride=2, active=active)
+    randomised(layer)
+    x = torch.randn(2, 3, 8, 6)
+    expected = layer[1](layer[0](x))
+    same(layer(x), expected.relu() if active else expected)
+
+
+def test_conv_norm_in_training_normalises_by_the_batch() -> None:
+    layer = ConvNorm(3, 5, active=False).train()
+    answer = layer(torch.randn(4, 3, 8, 6))
+    same(answer.mean((0, 2, 3)), torch.zeros(5))
+    same(answer.var((0, 2, 3), correction=0), torch.ones(5), rtol=1e-3, atol=1e-3)
+    assert layer[1].num_batches_tracked == 1
 
 
 @pytest.mark.parametrize("depth, stride, dilation", list(product([1, 3, 5], [1, 2], [1, 2])))

@@ -2,6 +2,7 @@
 
 from custom_networks.training.case_report import CaseScoresHandler
 from custom_networks.training.cases import training_cases, validation_cases
+from custom_networks.training.decoys import RandDecoysd
 from custom_networks.training.ema import AveragedWeights
 from custom_networks.training.estimate import TrainingPace, announce_cache
 from custom_networks.training.evaluation import case_scores
@@ -38,6 +39,7 @@ __all__ = [
     "OrganAndTumord",
     "OrganTumorLoss",
     "RandCTNoised",
+    "RandDecoysd",
     "RandFieldOfViewd",
     "RandInPlaneDeformd",
     "RandQuantised",

@@ -162,8 +162,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         self, image: Array, label: npt.NDArray[Any], heights: Array, radius: float
     ) -> tuple[int, int, int] | None:
         """A voxel with liver around and no vessel, whence a lesion reaches the slices to segment; None if none is."""
-        low, high = heights[self.halo] - 0.7 * radius, heights[-1 - self.halo] + 0.7 * radius
-        first, last = np.searchsorted(heights, low), np.searchsorted(heights, high, side="right")
+        first, last = self._slices(heights, radius)
         liver = _liver(label[..., first:last])
         places = np.flatnonzero(liver)
         if not len(places):
@@ -172,13 +171,22 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         sample = np.unravel_index(places[self.R.randint(len(places), size=_SAMPLE)], liver.shape)
         median = np.median(values[sample])
         tolerance = _VESSEL / (self.window[1] - self.window[0])
-        for place in places[self.R.randint(len(places), size=_PLACES_TRIED)]:
+        for place in self._tried(places):
             i, j, k = (int(n) for n in np.unravel_index(place, liver.shape))
             around = (slice(max(i - 2, 0), i + 3), slice(max(j - 2, 0), j + 3), k)
             off_vessels = abs(values[around][liver[around]].mean() - median) <= tolerance
-            if off_vessels and _holds(liver[..., k], i, j, round(0.6 * radius / self.spacing)):
-                return i, j, int(first) + k
+            if off_vessels and holds(liver[..., k], i, j, round(0.6 * radius / self.spacing)):
+                return i, j, first + k
         return None
+
+    def _slices(self, heights: Array, radius: float) -> tuple[int, int]:
+        """First slice, and that behind the last, whence a lesion reaches the slices to segment."""
+        low, high = heights[self.halo] - 0.7 * radius, heights[-1 - self.halo] + 0.7 * radius
+        return int(np.searchsorted(heights, low)), int(np.searchsorted(heights, high, side="right"))
+
+    def _tried(self, places: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Some of the places, at random; none of none."""
+        return places[self.R.randint(len(places), size=_PLACES_TRIED)] if len(places) else places
 
     def _box(
         self, voxel: tuple[int, int, int], shape: Sequence[int], heights: Array, lesion: Lesion
@@ -206,10 +214,10 @@ def _liver(label: npt.NDArray[Any]) -> Mask:
     return (label == LIVER) | (label == ORGAN)
 
 
-def _holds(liver: Mask, i: int, j: int, reach: int) -> bool:
-    """Whether liver goes on for `reach` pixels in three of four directions: at the edge, but no mere sliver."""
+def holds(tissue: Mask, i: int, j: int, reach: int) -> bool:
+    """Whether tissue goes on for `reach` pixels in three of four directions: at the edge, but no mere sliver."""
     places = ((i - reach, j), (i + reach, j), (i, j - reach), (i, j + reach))
-    within = [0 <= a < liver.shape[0] and 0 <= b < liver.shape[1] and bool(liver[a, b]) for a, b in places]
+    within = [0 <= a < tissue.shape[0] and 0 <= b < tissue.shape[1] and bool(tissue[a, b]) for a, b in places]
     return sum(within) >= 3
 
 

@@ -109,7 +109,9 @@ def test_the_loss_falls_as_in_one_process_with_as_many_stacks_a_step(one: Traini
     alone, together = one.losses(), two.losses()
     print("mean loss of each epoch:", *(f"{a:.3f}/{b:.3f}" for a, b in zip(alone, together)))
     assert together[-1] < 0.7 * together[0]
-    assert together == pytest.approx(alone, rel=0.15)
+    # The stacks drawn are not the same ones: an epoch's mean over a few of them says less than that of all epochs.
+    assert together == pytest.approx(alone, rel=0.3)
+    assert sum(together) == pytest.approx(sum(alone), rel=0.1)
 
 
 def test_the_first_process_alone_writes_and_what_both_hold(two: Training) -> None:

@@ -123,7 +123,7 @@ def flop(contestant: Contestant) -> int:
 
 
 def channels_last(network: nn.Module) -> None:
-    """Lay the weights of every `Conv3d` out channels last, in place: no alternative runs in a slower format than ours."""
+    """Lay the weights of every `Conv3d` out channels last, in place: no alternative runs in a slower format."""
     for module in network.modules():
         if isinstance(module, nn.Conv3d):
             module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last_3d)

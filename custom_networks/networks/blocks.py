@@ -39,10 +39,11 @@ class ConvNorm(nn.Sequential):
         """Map `(N, C, H, W)` to `(N, C', H / stride, W / stride)`."""
         if self[1].training:
             x = self[1](self[0](x))
-        else:
-            scale = self[1].weight * torch.rsqrt(self[1].running_var + self[1].eps)
-            kernel = self[0].weight * scale[:, None, None, None]
-            x = self[0]._conv_forward(x, kernel, self[1].bias - self[1].running_mean * scale)
+        else:  # TorchScript knows what the layers are and takes no cast; mypy takes any module's attributes for tensors
+            scale = self[1].weight * torch.rsqrt(self[1].running_var + self[1].eps)  # type: ignore[operator]
+            kernel = self[0].weight * scale[:, None, None, None]  # type: ignore[operator]
+            shift = self[1].bias - self[1].running_mean * scale  # type: ignore[operator]
+            x = self[0]._conv_forward(x, kernel, shift)  # type: ignore[operator]
         return torch.relu_(x) if self.active else x
 
 

@@ -21,7 +21,13 @@ def _say(level: int, text: str) -> None:
     logger.log(level, text)
 
 
-def _listed(datalist: str, dataset_dir: str) -> dict[str, Any]:
+def patient_of(item: Case) -> str:
+    """The patient of a data list's item: its "group", else the known one of LiTS's or MSD's name, else its image."""
+    known = known_patient(item["image"])
+    return str(item.get("group", item["image"] if known is None else known))
+
+
+def listed_cases(datalist: str, dataset_dir: str) -> dict[str, Any]:
     """The data list, or without one the cases of LiTS that lie in the folder."""
     path = Path(datalist)
     if path.is_file():
@@ -66,7 +72,7 @@ def _cases(items: list[Case], datalist: str, dataset_dir: str, purpose: str) -> 
 
 
 def _usable(items: list[Case], dataset_dir: str) -> list[Case]:
-    """The cases whose geometry is known, with the patients of LiTS as groups where the list names none."""
+    """The cases whose geometry is known; says which are repeated scans of a patient of LiTS."""
     lost = [item["image"] for item in items if geometry_is_lost(Path(dataset_dir) / item["image"])]
     if lost:
         _say(
@@ -75,19 +81,18 @@ def _usable(items: list[Case], dataset_dir: str) -> list[Case]:
             f"has it): {', '.join(Path(image).name for image in lost)}",
         )
     usable = [item for item in items if item["image"] not in lost]
-    patients = [None if "group" in item else known_patient(item["image"]) for item in usable]
-    if any(patients):
-        count, names = len(patients) - patients.count(None), ", ".join(sorted({name for name in patients if name}))
-        _say(logging.INFO, f"{count} cases of {dataset_dir} are repeated scans of patients {names}: never split")
-    grouped = zip(usable, patients, strict=True)
-    return [item if patient is None else {**item, "group": patient} for item, patient in grouped]
+    repeated = [patient_of(item) for item in usable if "group" not in item and known_patient(item["image"])]
+    if repeated:
+        names = ", ".join(sorted(set(repeated)))
+        _say(logging.INFO, f"{len(repeated)} cases of {dataset_dir} are repeated scans of patients {names}: never split")
+    return usable
 
 
 def _folds(items: list[Case], folds: int) -> list[list[Case]]:
     """Deal patients, the largest group first, to the fold that holds the fewest cases so far."""
     patients: dict[str, list[Case]] = {}
     for item in items:
-        patients.setdefault(str(item.get("group", item["image"])), []).append(item)
+        patients.setdefault(patient_of(item), []).append(item)
     dealt: list[list[Case]] = [[] for _ in range(folds)]
     for _, cases in sorted(patients.items(), key=lambda entry: (-len(entry[1]), entry[0])):
         min(dealt, key=len).extend(cases)
@@ -95,10 +100,17 @@ def _folds(items: list[Case], folds: int) -> list[list[Case]]:
 
 
 def _split(datalist: str, dataset_dir: str, fold: int | str | None, folds: int) -> tuple[list[Case], list[Case]]:
-    listed = _listed(datalist, dataset_dir)
+    listed = listed_cases(datalist, dataset_dir)
     items = _usable(listed["training"], dataset_dir)
     if fold in (None, ALL):
-        return items, _usable(listed.get("dev", listed.get("validation", [])), dataset_dir)
+        held_out = _usable(listed.get("dev", listed.get("validation", [])), dataset_dir)
+        both = {patient_of(item) for item in items} & {patient_of(item) for item in held_out}
+        if both:
+            raise InputError(
+                f"{datalist} lists scans of {', '.join(sorted(both))} both to train on and to validate on: keep each "
+                "patient on one side."
+            )
+        return items, held_out
     if not isinstance(fold, int) or not 0 <= fold < folds:
         raise InputError(f"fold must be from 0 to {folds - 1} or {ALL!r}, got {fold!r}")
     dealt = _folds(items, folds)

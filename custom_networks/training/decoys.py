@@ -12,6 +12,7 @@ from custom_networks.training.lesion_synthesis import Array, Mask, lesion_offset
 from custom_networks.training.synthetic_lesions import RandSyntheticLesionsd, holds
 
 _FAT, _BONE = -140.0, 200.0  # HU: what a mass may push away
+_DARKEST = -20.0  # HU: fluid and its texture
 _NOISE = 25.0  # HU: what differs more from its surroundings is an edge
 
 
@@ -70,7 +71,8 @@ class RandDecoysd(RandSyntheticLesionsd):
         depth, share = lesion_on_slices(self.R, axes, lesion, thickness)
         surroundings = gaussian_filter(hu[box], (1.0, 1.0, 0.0))
         noise = np.clip(hu[box] - surroundings, -_NOISE, _NOISE)
-        change = lesion_offset(self.R, axes, depth, share, lesion, 0.0) - share * (hu[box] - noise)
+        drawn = lesion_offset(self.R, axes, depth, share, lesion, min(_DARKEST, self.contrast[0]))
+        change = drawn - share * (hu[box] - noise)
         image[box] += change * tissue[box] / (high - low)
         np.clip(image[box], 0, 1, out=image[box])
         return True

@@ -32,7 +32,8 @@ class RandInPlaneDeformd(RandomizableTransform, MapTransform):
             bound below this. A fifth of `elastic_spacing` or less never folds the image.
         elastic_spacing: distance of the control points, in pixels.
         mode: interpolation, one or one for each key: "bilinear", or "nearest" for labels.
-        padding_mode: what lies outside, one or one for each key: "border" or "zeros".
+        padding_mode: what lies outside, one or one for each key: "border" or "zeros". An image and its label want the
+            same, else the streaks of an organ at the input's edge are taught as background.
     """
 
     def __init__(

@@ -127,14 +127,14 @@ def lesion_on_slices(
 
 
 def lesion_offset(
-    random: np.random.RandomState, axes: Axes, depth: Array, share: Array, lesion: Lesion, liver: float
+    random: np.random.RandomState, axes: Axes, depth: Array, share: Array, lesion: Lesion, lowest: float
 ) -> Array:
-    """HU that the lesion adds to a liver of `liver` HU: contrast, texture, core, calcified specks and rim."""
+    """HU that the lesion adds to its surroundings, `lowest` or more: contrast, texture, core, calcified specks, rim."""
     texture = smooth_noise(random, axes, lesion.grain)
     offset = lesion.contrast + lesion.texture * texture
     if lesion.core:
         offset += lesion.core * smoothstep((np.float32(random.uniform(0.5, 0.8)) - depth + 0.08 * texture) / 0.25)
-    offset = np.maximum(offset, min(DARKEST - liver, 0.0))
+    offset = np.maximum(offset, lowest)
     if lesion.calcification:
         specks = smooth_noise(random, axes, max(1.5, 0.15 * lesion.radius))
         offset += lesion.calcification * smoothstep((specks - depth - 0.2) / 1.5)
@@ -221,7 +221,8 @@ def lesion_in_box(
     liver, structures = liver_structures(hu, tissue)
     centre = tuple(float(np.interp(0, axis, np.arange(len(axis)))) for axis in axes[:2])
     moved = pushed_aside(structures, depth, (centre[0], centre[1]), lesion.mass_effect)
-    change = (1 - share) * moved - structures + lesion_offset(random, axes, depth, share, lesion, liver)
+    drawn = lesion_offset(random, axes, depth, share, lesion, min(DARKEST - liver, 0.0))
+    change = (1 - share) * moved - structures + drawn
     return change * tissue, share >= 0.5
 
 

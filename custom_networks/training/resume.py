@@ -55,8 +55,9 @@ class ResumableState:
         interval: epochs between two states.
         resume: start from the file if it is there.
         map_location: device to load to.
-        randomized: random transforms that are seeded anew by the epoch on resuming; otherwise each part of a run that
-            is cut off often would draw the same samples.
+        randomized: random transforms that are seeded anew by the epoch on resuming, with PyTorch's own generator, which
+            shuffles and seeds worker processes; otherwise each part of a run that is cut off often would draw the
+            same samples.
     """
 
     def __init__(
@@ -113,5 +114,7 @@ class ResumableState:
         engine.state.epoch = state["progress"]["epoch"]
         engine.state.iteration = state["progress"]["iteration"]
         if self.randomized is not None:
-            self.randomized.set_random_state(seed=(get_seed() or 0) + engine.state.epoch)
+            seed = (get_seed() or 0) + engine.state.epoch
+            torch.manual_seed(seed)
+            self.randomized.set_random_state(seed=seed)
         logger.info("Resumed %s after epoch %d", self.path, engine.state.epoch)

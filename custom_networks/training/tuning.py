@@ -3,7 +3,6 @@
 The search and its result are here; the files are those of `tuning_report`.
 """
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from custom_networks.errors import InputError, UsageError
 from custom_networks.training.candidates import CandidateTables, OperatingPoint
+from custom_networks.training.cases import listed_cases, patient_of
 from custom_networks.training.kept_probabilities import LOWEST_ORGAN_PROBABILITY, case_name
 from custom_networks.training.operating_point import Limits, candidate_features, point_scores
 from custom_networks.training.point_search import PointScorer, Trial, coordinate_search
@@ -47,7 +47,7 @@ def tune_operating_point(
         configured: today's operating point by the names of `OperatingPoint`.
         grid: values to try by the same names, in the order of the search.
         coefficients: today's coefficients of the confidence.
-        datalist: data list in MSD form that names each case's patient as "group"; None: each case is a patient.
+        datalist: data list as for `training_cases`, to know which cases are one patient; None: each case is a patient.
         max_false_lesions: false lesions a case above which the objective falls.
         max_tumor_free_ml: mean ml of tumor in tumor-free livers above which it falls.
         penalty: fall for each lesion and ml above.
@@ -98,12 +98,12 @@ def _operating_point(configured: Mapping[str, float], grid: Mapping[str, Sequenc
 
 
 def _patients(datalist: str | None) -> dict[str, str]:
-    """Patient by case name, of all cases of a data list that have a group."""
+    """Patient by case name, of all cases of a data list."""
     if datalist is None:
         return {}
-    listed = json.loads(Path(datalist).read_text(encoding="utf-8"))
+    listed = listed_cases(datalist, str(Path(datalist).parent))
     items = [item for split in listed.values() if isinstance(split, list) for item in split if isinstance(item, dict)]
-    return {case_name(item["image"]): str(item["group"]) for item in items if "image" in item and "group" in item}
+    return {case_name(item["image"]): patient_of(item) for item in items if "image" in item}
 
 
 def _as_configured(

@@ -9,7 +9,6 @@ of `tune.json`. Intervals of means are 95 % of a bootstrap over patients, not ov
 
 import argparse
 import csv
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import nibabel as nib
 import numpy as np
 from scipy.stats import binomtest
 
+from custom_networks.training.cases import listed_cases, patient_of
 from custom_networks.training.kept_probabilities import case_name
 
 Row = Mapping[str, str]
@@ -52,10 +52,10 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def listed(datalist: Path) -> dict[str, tuple[str, float]]:
     """Patient and slice distance (mm) by case name."""
-    cases = json.loads(datalist.read_text(encoding="utf-8"))["training"]
+    cases = listed_cases(str(datalist), str(datalist.parent))["training"]
     return {
         case_name(case["image"]): (
-            str(case.get("group", case_name(case["image"]))),
+            patient_of(case),
             float(nib.load(datalist.parent / case["image"]).header.get_zooms()[2]),
         )
         for case in cases

@@ -61,6 +61,17 @@ def test_a_decoy_is_as_bright_as_asked_and_keeps_the_noise() -> None:
     assert 3 < float(hu[moved].std()) < 9
 
 
+def test_fluid_may_be_darker_than_water_and_keeps_its_texture_there() -> None:
+    size = {"radii": (12, 14), "size_weights": [1], "softness": (1, 1)}
+    fluid = {**PLAIN, **size, "brightness": (-5, -5), "texture": (6, 6), "grain": (4, 4)}
+    data = stack(noise=0.0)
+    hu = (decoys(seed=1, **fluid)(data)["image"] * 400 - 160)[0]
+    inside = hu[changed(data, {"image": (hu[None] + 160) / 400}) & (hu < 10)]
+    assert len(inside) > 500
+    assert -9 < float(inside.median()) < -1  # smooth noise has a mean of its own
+    assert 3 < float(inside.std()) < 9
+
+
 def test_decoys_lie_beside_the_liver() -> None:
     data = stack()
     apart = distance_transform_edt((data["label"][0] == 0).numpy(), sampling=(1.25, 1.25, 3.0))

@@ -1,5 +1,7 @@
 """Where voxels go: worked examples of rotation, scale, shear and crop, and that bending never folds the image."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from monai.transforms import CenterSpatialCropd
 from custom_networks.training import RandInPlaneDeformd
 from custom_networks.training.in_plane_deform import from_middle, sample_in_plane
 
+ROOT = Path(__file__).resolve().parents[2]
 STILL = {"rotate": (0, 0), "scale": (1, 1), "stretch": 1.0, "shear": 0.0, "elastic": 0.0}
 
 
@@ -112,3 +115,22 @@ def test_image_and_label_move_together_and_slices_move_alike() -> None:
     away_from_edge = (image[..., :2] < 0.24) | (image[..., :2] > 0.76)
     assert torch.equal((image[..., :2] > 0.5)[away_from_edge], (label > 0.5)[away_from_edge])
     assert float(away_from_edge.float().mean()) > 0.9
+
+
+def test_in_training_an_organ_at_the_edge_of_the_stack_is_labelled_where_its_image_goes_on() -> None:
+    """Of the config's own deformation: image and label of a stack whose organ fills one half up to the edge."""
+    config = json.loads((ROOT / "bundle" / "configs" / "train.json").read_text())
+    arguments = next(step for step in config["train"]["augmentation"] if "RandInPlaneDeformd" in step["_target_"])
+    organ = torch.zeros(1, 255, 255, 1)
+    organ[:, :, 128:] = 1
+    transform = RandInPlaneDeformd(
+        ["image", "label"],
+        (192, 192),
+        1.0,
+        rotate=(0.26, 0.26),
+        scale=(0.8, 0.8),
+        mode=["nearest", "nearest"],
+        padding_mode=arguments["padding_mode"],
+    )
+    deformed = transform.set_random_state(0)({"image": organ, "label": organ.byte()})
+    assert torch.equal(deformed["image"], deformed["label"].float())

@@ -9,6 +9,7 @@ from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 from monai.handlers import LrScheduleHandler
 from monai.optimizers import WarmupCosineSchedule
+from monai.transforms.transform import Randomizable
 from torch import nn
 
 from custom_networks.errors import InputError
@@ -183,3 +184,19 @@ def test_state_without_what_is_needed_is_refused_with_its_name(tmp_path: Path) -
     older.objects["best"] = older.ema.ema_model
     with pytest.raises(InputError, match="last.pt was written by another version, without best"):
         ResumableState(str(older.path), older.objects, resume=True).load(older.trainer)
+
+
+def test_resumed_run_shuffles_and_draws_in_its_workers_other_than_its_start(tmp_path: Path) -> None:
+    Run(tmp_path, epochs=2).go()
+
+    class Drawn(Randomizable):
+        def randomize(self, data: Any = None) -> None:
+            """Nothing to draw."""
+
+    order = []
+    for epochs in (0, 2):
+        run = Run(tmp_path if epochs else tmp_path / "new", epochs=3, resume=True, randomized=Drawn())
+        run.trainer.add_event_handler(Events.STARTED, lambda: order.append(torch.randperm(1000).tolist()))
+        torch.manual_seed(0)  # as "initialize" does at every start
+        run.go()
+    assert order[0] != order[1]

@@ -251,7 +251,7 @@ def test_core_is_darker_rim_brighter_specks_brightest_and_nothing_is_darker_than
 
     def offset(**more: Any) -> synthesis.Array:
         lesion = Lesion(**({"radius": 10, "contrast": -40, "softness": 2, "texture": 0, "grain": 5} | more))
-        return synthesis.lesion_offset(np.random.RandomState(1), box, depth, share, lesion, 100.0)
+        return synthesis.lesion_offset(np.random.RandomState(1), box, depth, share, lesion, -100.0)
 
     centre, edge, plain = depth < 0.2, np.abs(depth - 0.95) < 0.02, offset()
     assert float(plain[centre].mean()) == pytest.approx(-40, abs=0.01)

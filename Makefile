@@ -110,5 +110,5 @@ bench: $(VENV)/.installed  ## parameters, GFLOP and times of the network against
 shape: $(VENV)/.installed  ## sizes of functions and modules, annotations, docstrings
 	$(BIN)/python tests/benchmarks/code_shape.py custom_networks
 
-clean:  ## remove what was made, the environment included
-	rm -rf $(VENV) $(FOREIGN) $(LABEL) out build dist *.egg-info .pytest_cache .mypy_cache
+clean:  ## remove environments and what was built; results and trainings in out/ stay
+	rm -rf $(VENV) $(FOREIGN) $(LABEL) build dist *.egg-info .pytest_cache .mypy_cache

@@ -11,7 +11,7 @@ from typing import Any
 from custom_networks.bundle_files import bundle_root, check_weights_exist, config_text
 from custom_networks.errors import BundleError, LiversegError, UsageError, one_line
 from custom_networks.io import Volume, read_volume
-from custom_networks.study.dicom_results import write_dicom_results
+from custom_networks.study.dicom_results import dicom_names, write_dicom_results
 from custom_networks.study.measurements import Measured, Measurements, measure
 from custom_networks.study.organ_view import OrganView, organ_view
 from custom_networks.study.overlay import draw_overlay
@@ -20,6 +20,7 @@ from custom_networks.study.report import case_report, write_report
 logger = logging.getLogger(__name__)
 
 CUT = "The liver reaches the border of the image and may be cut: volumes are those of the part that is seen."
+OVERLAY, TUMOR_PROBABILITY = "overlay.png", "{}_tumor_probability.nii.gz"
 Written = tuple[dict[str, str], tuple[str, ...]]
 
 
@@ -124,8 +125,9 @@ class Pipeline:
         notes += (CUT,) * measurements.touches_border
         files = {"mask": f"{case}_seg.nii.gz"}
         if self._content("save_probability"):
-            files["tumor_probability"] = f"{case}_tumor_probability.nii.gz"
+            files["tumor_probability"] = TUMOR_PROBABILITY.format(case)
         labels = Volume(view.whole_labels(), view.affine, source=folder / files["mask"])
+        self._forget_earlier_run(case, labels, files)
         for more, said in (self._drawn(ct, labels), self._as_dicom(item, labels, measurements)):
             files |= more
             notes += tuple(note for note in said if note not in notes)
@@ -142,15 +144,21 @@ class Pipeline:
             overlay=folder / files["overlay"] if "overlay" in files else None,
         )
 
+    def _forget_earlier_run(self, case: str, labels: Volume, files: Mapping[str, str]) -> None:
+        """Remove what an earlier run left beside the label map: sent or shown with this one, it would be another's."""
+        optional = {OVERLAY, TUMOR_PROBABILITY.format(case), *dicom_names(case).values()} - set(files.values())
+        for name in optional:
+            labels.source.with_name(name).unlink(missing_ok=True)
+
     def _drawn(self, ct: Volume, labels: Volume) -> Written:
         """Draw `overlay.png` if it is wanted: the file by kind, and notes."""
         if not self._overlay:
             return {}, ()
         try:
-            return {"overlay": draw_overlay(ct, labels, labels.source.with_name("overlay.png")).name}, ()
+            return {"overlay": draw_overlay(ct, labels, labels.source.with_name(OVERLAY)).name}, ()
         except Exception as error:  # whatever a drawing library makes of it, the mask is there
             logger.debug("overlay of %s", labels.source, exc_info=True)
-            return {}, (f"overlay.png was not written, {type(error).__name__}: {one_line(error, 200)}",)
+            return {}, (f"{OVERLAY} was not written, {type(error).__name__}: {one_line(error, 200)}",)
 
     def _as_dicom(self, item: Mapping[str, str], labels: Volume, measurements: Measurements) -> Written:
         """Write SEG and SR if the input is DICOM: the files by kind, and notes."""

@@ -22,9 +22,9 @@ ALLOWED = {
     "io": ({"io", "errors"}, {"numpy", "nibabel", "pydicom", "itk", "monai", "torch"}),
     "transforms": ({"transforms", "errors"}, {"numpy", "torch", "monai", "scipy"}),
     "inference": ({"inference", "networks", "errors"}, {"numpy", "torch", "monai", "tqdm"}),
-    # inference.spacing: which slices make a stack is one rule for training and inference.
+    # inference.spacing, io.checks: which slices make a stack, and which geometry is none, are one rule for both.
     "training": (
-        {"training", "transforms", "inference.spacing", "errors"},
+        {"training", "transforms", "inference.spacing", "io.checks", "errors"},
         {"numpy", "torch", "monai", "ignite", "scipy"},
     ),
     "phantom": ({"phantom", "errors"}, {"numpy", "scipy", "nibabel", "pydicom"}),

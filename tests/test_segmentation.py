@@ -59,6 +59,10 @@ def test_the_result_holds_masks_volumes_lesions_and_probabilities(scan: tuple[Pa
 def test_a_folder_of_one_volume_is_that_volume_and_files_are_kept_on_request(
     scan: tuple[Path, Any], tmp_path: Path
 ) -> None:
+    folder = tmp_path / "out" / "ct"
+    folder.mkdir(parents=True)
+    for earlier in ("ct_seg.dcm", "ct_sr.dcm", "ct_tumor_probability.nii.gz"):  # of a run whose mask is gone now
+        (folder / earlier).touch()
     result = segment(scan[0].parent, tmp_path / "out", overrides=STUB)
     assert result.tumor_probability is None and result.folder == tmp_path / "out" / "ct"
     assert sorted(p.name for p in result.folder.iterdir()) == [

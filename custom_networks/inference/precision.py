@@ -1,7 +1,7 @@
 """Number format, chosen by a short self-test of the machine at hand.
 
-Machines differ: with AVX-512 bf16 instructions bfloat16 is more than twice as fast as float32, without them it is
-emulated and seven times slower. The margins are wide, so that noise does not change the choice from run to run.
+Machines differ: with bf16 instructions bfloat16 may be faster than float32, without them it is emulated and several
+times slower (docs/performance.md). The margins are wide, so that noise does not change the choice from run to run.
 """
 
 import functools

@@ -56,6 +56,11 @@ def check_geometry(shape: tuple[int, int, int], affine: np.ndarray, source: Path
             "give the whole series."
         )
     _check_axial(affine, source)
+    if is_placeholder(affine):
+        return (
+            "Voxels of exactly 1 x 1 x 1 mm at the origin are what programs write that know no better: check the "
+            "size of the liver before you use any length or volume.",
+        )
     shear = shear_degrees(affine)
     if shear <= SHEAR_DEGREES:
         return ()
@@ -84,6 +89,15 @@ def _check_affine(affine: np.ndarray, source: Path) -> None:
         raise InputError(f"{source} {NO_AFFINE} (spacing {text} mm, positive ones needed): export the image again.")
     if abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-3:
         raise InputError(f"{source} {NO_AFFINE} (two voxel axes run the same way): export the image again.")
+
+
+def is_placeholder(affine: np.ndarray) -> bool:
+    """Whether a (4, 4) affine is what programs write that were given none: unit voxels, and 0 or (MATLAB) 1 as origin.
+
+    Some copies of LiTS are like this (LITS-CHALLENGE issue 14, nnU-Net issue 2751).
+    """
+    unit = np.allclose(np.abs(affine[:3, :3]), np.eye(3), atol=1e-3)
+    return bool(unit and (np.abs(affine[:3, 3]) <= 1).all())
 
 
 def shear_degrees(affine: np.ndarray) -> float:

@@ -12,6 +12,11 @@ from custom_networks.study.measurements import Measurements
 logger = logging.getLogger(__name__)
 
 
+def dicom_names(case: str) -> dict[str, str]:
+    """Names of a case's DICOM results by kind, in the order in which they are written."""
+    return {"dicom_seg": f"{case}_seg.dcm", "dicom_sr": f"{case}_sr.dcm"}
+
+
 def write_dicom_results(
     path: str, labels: Volume, measurements: Measurements, case: str, *, keep_empty_frames: bool = False
 ) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -41,7 +46,7 @@ def write_dicom_results(
     try:
         source = read_source(read_source_headers(path))
         notes = source.notes
-        names = {"dicom_seg": f"{case}_seg.dcm", "dicom_sr": f"{case}_sr.dcm"}
+        names = dicom_names(case)
         seg_path, sr_path = (labels.source.with_name(name) for name in names.values())
         seg = write_seg(labels, source, seg_path, measurements.lesions, keep_empty_frames=keep_empty_frames)
         files["dicom_seg"] = names["dicom_seg"]

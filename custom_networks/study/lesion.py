@@ -6,13 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from custom_networks.study.diameters import Diameters, diameters
 from custom_networks.study.distances import RING_MM, Surface, liver_around
 from custom_networks.study.organ_view import Floats, OrganView
 from custom_networks.transforms.anatomy import Box, Mask, grown_box
+from custom_networks.transforms.diameters import Diameters, widest_slice
 
-NEIGHBOURS_8_IN_SLICE = np.zeros((3, 3, 3), bool)
-NEIGHBOURS_8_IN_SLICE[:, :, 1] = True
 Point = tuple[float, float, float]
 
 
@@ -114,29 +112,6 @@ def measure_lesion(
         mean_probability=probability,
         confidence=confidence,
     )
-
-
-def widest_slice(mask: Mask, axis: int, to_mm: Floats) -> tuple[Diameters, int]:
-    """The diameters of the slice in which a lesion is longest, and its index along the slice axis.
-
-    Parts of a lesion that are not connected within a slice (not even by corners) are measured each on its own.
-
-    Args:
-        mask: (i, j, k) of at least one voxel.
-        axis: the slice axis.
-        to_mm: (3, 3), its columns the steps of the three indices, mm.
-
-    Returns:
-        The diameters, whose ends are indices along the other two axes, in their order; and the slice.
-    """
-    slices_last = np.moveaxis(mask, axis, 2)
-    parts, count = ndimage.label(slices_last, NEIGHBOURS_8_IN_SLICE)
-    voxels = np.argwhere(slices_last)
-    numbers = parts[slices_last]
-    by_part = np.split(voxels[np.argsort(numbers, kind="stable")], np.cumsum(np.bincount(numbers)[1:-1]))
-    plane = np.linalg.qr(np.delete(to_mm, axis, axis=1))[1]  # the slice's own millimetres, at right angles
-    measured = [(diameters(part[:, :2], plane), int(part[0, 2])) for part in by_part]
-    return max(measured, key=lambda one: one[0].longest_mm)
 
 
 def _contrast(mask: Mask, box: Box, view: OrganView, ct: npt.NDArray[np.generic], mean_hu: float) -> float | None:

@@ -84,7 +84,9 @@ def _usable(items: list[Case], dataset_dir: str) -> list[Case]:
     repeated = [patient_of(item) for item in usable if "group" not in item and known_patient(item["image"])]
     if repeated:
         names = ", ".join(sorted(set(repeated)))
-        _say(logging.INFO, f"{len(repeated)} cases of {dataset_dir} are repeated scans of patients {names}: never split")
+        _say(
+            logging.INFO, f"{len(repeated)} cases of {dataset_dir} are repeated scans of patients {names}: never split"
+        )
     return usable
 
 

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
@@ -17,6 +18,8 @@ from custom_networks.training.headers import nifti_grid
 logger = logging.getLogger(__name__)
 
 GIB = 2**30
+# As containers see their own group (cgroup v2 and v1); "max" and numbers above the machine's memory are no limit.
+CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 BYTES_PER_VOXEL = 3  # cached: image float16, label uint8
 
 
@@ -45,8 +48,11 @@ def announce_cache(
 
 
 def _machine_memory() -> float:
-    """Bytes of memory of this machine, free or not; without a limit where the system does not tell (Windows)."""
-    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) if hasattr(os, "sysconf") else float("inf")
+    """Bytes of memory of this machine or container, free or not; no limit where the system does not tell (Windows)."""
+    limits = [path.read_text().strip() for path in CONTAINER_LIMITS if path.is_file()]
+    if hasattr(os, "sysconf"):
+        limits.append(str(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
+    return min((float(limit) for limit in limits if limit.isdigit()), default=float("inf"))
 
 
 def _cached_bytes(image: str, spacing: float) -> float | None:

@@ -12,6 +12,7 @@ from monai.transforms.transform import MapTransform
 from monai.utils.enums import MetaKeys
 
 from custom_networks.errors import BundleError, InputError
+from custom_networks.io.checks import is_placeholder
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class LabelOnImaged(MapTransform):
             own_shape, own_affine, label = _grid_as_read(d[key])
             distance = _corner_distance_mm(own_shape, own_affine, shape, affine)
             if distance > TOLERANCE_MM:
-                if own_shape != shape or not _is_placeholder(own_affine):
+                if own_shape != shape or not is_placeholder(own_affine):
                     raise InputError(
                         f"{label} must lie where its image {image} does, but has shape {own_shape} against {shape} and "
                         f"corners up to {distance:.1f} mm away: save it on the image's grid."
@@ -97,12 +98,6 @@ def _corner_distance_mm(
     one, other = _corners(shape, affine), _corners(other_shape, other_affine)
     distances = np.linalg.norm(one[:, None] - other[None], axis=2)
     return float(max(distances.min(axis=1).max(), distances.min(axis=0).max()))
-
-
-def _is_placeholder(affine: np.ndarray) -> bool:
-    """Whether an affine is what programs write that were given none: unit voxels, and 0 or (MATLAB) 1 as origin."""
-    unit = np.allclose(np.abs(affine[:3, :3]), np.eye(3), atol=1e-3)
-    return bool(unit and (np.abs(affine[:3, 3]) <= 1).all())
 
 
 def _placed(label: MetaTensor, affine: np.ndarray) -> MetaTensor:

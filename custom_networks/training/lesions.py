@@ -18,10 +18,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from scipy.spatial.distance import pdist
 
 from custom_networks.errors import UsageError
 from custom_networks.transforms.anatomy import NEIGHBOURS_26
+from custom_networks.transforms.diameters import widest_slice
 
 
 class LesionCounts(NamedTuple):
@@ -82,10 +82,7 @@ def count_lesions(shared: npt.NDArray[np.int64], overlap: float) -> LesionCounts
 def longest_in_plane_mm(
     components: npt.NDArray[np.int32], count: int, spacing: Sequence[float]
 ) -> npt.NDArray[np.float64]:
-    """Longest diameter of each lesion within a slice, mm, as RECIST 1.1 measures them.
-
-    The largest distance of two of its pixel centres in one slice, plus the mean pixel size, so that a single pixel is
-    not 0 mm long.
+    """Longest diameter of each lesion within a slice, mm, as RECIST 1.1 and the reports measure it.
 
     Args:
         components: (H, W, D) number of the lesion at each voxel, 0 for none, 1 to `count`.
@@ -95,17 +92,5 @@ def longest_in_plane_mm(
     Returns:
         (count,) diameters, mm.
     """
-    longest = np.zeros(count)
-    for number, part in enumerate(ndimage.find_objects(components, count), start=1):
-        slices = np.moveaxis(components[part] == number, -1, 0)
-        longest[number - 1] = max(_farthest_apart_mm(mask, spacing) for mask in slices if mask.any())
-    return longest + (spacing[0] + spacing[1]) / 2
-
-
-def _farthest_apart_mm(mask: npt.NDArray[np.bool_], spacing: Sequence[float]) -> float:
-    """Largest distance of two pixel centres of a mask (H, W), mm; the ends of its rows are enough to know it."""
-    rows = np.flatnonzero(mask.any(axis=1))
-    first = mask[rows].argmax(axis=1)
-    last = mask.shape[1] - 1 - mask[rows, ::-1].argmax(axis=1)
-    ends = np.column_stack([np.tile(rows, 2), np.concatenate([first, last])]) * np.asarray(spacing[:2])
-    return float(pdist(ends).max())
+    parts = enumerate(ndimage.find_objects(components, count), start=1)
+    return np.array([widest_slice(components[part] == n, 2, np.diag(spacing))[0].longest_mm for n, part in parts])

@@ -1,16 +1,14 @@
 """Many cases in a few numbers, and the files that hold both."""
 
-import csv
 import json
-import os
 from collections.abc import Iterable, Mapping
-from io import StringIO
 from math import isfinite, nan
 from pathlib import Path
 
 import numpy as np
 
 from custom_networks.training.evaluation import DEFINITIONS
+from custom_networks.training.tables import write_table, write_text
 
 Scores = Mapping[str, float]
 STATISTICS = ("n", "mean", "median", "min", "max")
@@ -86,10 +84,10 @@ def write_report(rows: Mapping[str, Scores], folder: Path, lesion_overlap: float
     folder.mkdir(parents=True, exist_ok=True)
     columns, pooled = column_statistics(rows), pooled_scores(rows)
     header = ["case", *next(iter(rows.values()))]
-    _replace(folder / "cases.csv", _csv(header, ([case, *scores.values()] for case, scores in rows.items())))
+    write_table(folder / "cases.csv", header, ([case, *scores.values()] for case, scores in rows.items()))
     lines: list[list[str | float]] = [[name, *values.values()] for name, values in columns.items()]
     lines += [[name, nan, value, nan, nan, nan] for name, value in pooled.items()]
-    _replace(folder / "summary.csv", _csv(["score", *STATISTICS], lines))
+    write_table(folder / "summary.csv", ["score", *STATISTICS], lines)
     summary = {
         "cases": len(rows),
         "lesion_overlap": lesion_overlap,
@@ -97,7 +95,7 @@ def write_report(rows: Mapping[str, Scores], folder: Path, lesion_overlap: float
         "pooled": _null_for_nan(pooled),
         "definitions": DEFINITIONS | SUMMARY_DEFINITIONS,
     }
-    _replace(folder / "summary.json", json.dumps(summary, indent=4) + "\n")
+    write_text(folder / "summary.json", json.dumps(summary, indent=4) + "\n")
 
 
 def _statistics(values: Iterable[float]) -> dict[str, float]:
@@ -121,23 +119,3 @@ def _pooled_dice(cases: list[Scores], structure: str) -> float:
 
 def _null_for_nan(scores: Scores) -> dict[str, float | None]:
     return {name: value if isfinite(value) else None for name, value in scores.items()}
-
-
-def _csv(header: list[str], lines: Iterable[list[str | float]]) -> str:
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([_cell(value) for value in line] for line in lines)
-    return text.getvalue()
-
-
-def _cell(value: str | float) -> str:
-    if isinstance(value, str):
-        return value
-    return f"{value:.6g}" if isfinite(value) else ""
-
-
-def _replace(path: Path, text: str) -> None:
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)

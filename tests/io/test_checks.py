@@ -29,6 +29,14 @@ def test_trailing_single_axes_are_dropped_with_a_note_and_other_ranks_refused() 
         spatial_shape((4, -5, 6), SOURCE)
 
 
+def test_unit_voxels_at_the_origin_are_taken_with_a_word_of_doubt() -> None:
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0])
+    (note,) = check_geometry((9, 9, 9), affine, SOURCE)
+    assert "1 x 1 x 1 mm" in note and "check" in note
+    affine[:3, 3] = (120, 90, -300)  # a scan that was resampled to 1 mm lies somewhere
+    assert check_geometry((9, 9, 9), affine, SOURCE) == ()
+
+
 def test_slices_are_counted_along_the_patients_z() -> None:
     check_geometry((5, 5, 5), np.eye(4), SOURCE)
     with pytest.raises(InputError, match="holds 4 slices, at least 5 are needed"):

@@ -54,6 +54,17 @@ def test_cache_that_does_not_fit_is_a_warning_with_the_rate_that_would(
     assert "2 processes" in log.text and "--cache_rate 0.35 would" in log.text
 
 
+def test_a_containers_limit_counts_where_it_is_below_the_machines_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = (tmp_path / "memory.max", tmp_path / "not there")
+    monkeypatch.setattr(module, "CONTAINER_LIMITS", limits)
+    machine = module._machine_memory()
+    for text, expected in (("max\n", machine), ("1000\n", 1000.0), (f"{2**63}\n", machine)):
+        limits[0].write_text(text)
+        assert module._machine_memory() == expected
+
+
 def test_cases_without_readable_headers_are_left_to_the_readers(log: Log) -> None:
     assert announce_cache([{"image": "/nowhere/a.nii.gz"}], 1.25) == [{"image": "/nowhere/a.nii.gz"}]
     assert log.text == ""

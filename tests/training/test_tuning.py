@@ -107,7 +107,7 @@ def test_all_that_was_tried_and_all_other_thresholds_are_listed(tuned: tuple[dic
     assert [(row["case"], row["patient"]) for row in true] == [
         (name, "ab" if name in "ab" else name) for name in "abcde"
     ]
-    size = {"slice_mm": "1", "volume_mm3": "448", "longest_mm": "10.4853", "found": "1"}  # 6 by 6 mm and a pixel
+    size = {"slice_mm": "1", "volume_mm3": "448", "longest_mm": "10", "found": "1"}  # 4 x 4 pixels of 2 mm: hypot(3, 4)
     assert all(row == {**row, **size} for row in true)
     operating = rows(folder / "operating.csv")
     assert [row["threshold"] for row in operating] == ["tumor_threshold"] * 9 + ["min_lesion_confidence"] * 9

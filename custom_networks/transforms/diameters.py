@@ -8,10 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import cdist
 
+from custom_networks.transforms.anatomy import Mask
+
 Floats = npt.NDArray[np.float64]
+NEIGHBOURS_8_IN_SLICE = np.zeros((3, 3, 3), bool)
+NEIGHBOURS_8_IN_SLICE[:, :, 1] = True
 
 # A pixel reaches to the middles of its four edges, as in scikit-image's feret_diameter_max: one pixel measures its own
 # width. Its centre alone would give it no size; its corners make circles 1.1 to 1.3 pixels too long, these .6 to .8.
@@ -56,6 +61,29 @@ def diameters(pixels: npt.NDArray[np.int64], to_mm: Floats) -> Diameters:
         longest_ends=outline[[first, second]] @ back,
         perpendicular_ends=chord @ back,
     )
+
+
+def widest_slice(mask: Mask, axis: int, to_mm: Floats) -> tuple[Diameters, int]:
+    """The diameters of the slice in which a lesion is longest, and its index along the slice axis.
+
+    Parts of a lesion that are not connected within a slice (not even by corners) are measured each on its own.
+
+    Args:
+        mask: (i, j, k) of at least one voxel.
+        axis: the slice axis.
+        to_mm: (3, 3), its columns the steps of the three indices, mm.
+
+    Returns:
+        The diameters, whose ends are indices along the other two axes, in their order; and the slice.
+    """
+    slices_last = np.moveaxis(mask, axis, 2)
+    parts, count = ndimage.label(slices_last, NEIGHBOURS_8_IN_SLICE)
+    voxels = np.argwhere(slices_last)
+    numbers = parts[slices_last]
+    by_part = np.split(voxels[np.argsort(numbers, kind="stable")], np.cumsum(np.bincount(numbers)[1:-1]))
+    plane = np.linalg.qr(np.delete(to_mm, axis, axis=1))[1]  # the slice's own millimetres, at right angles
+    measured = [(diameters(part[:, :2], plane), int(part[0, 2])) for part in by_part]
+    return max(measured, key=lambda one: one[0].longest_mm)
 
 
 def _hull(pixels: npt.NDArray[np.int64]) -> Floats:

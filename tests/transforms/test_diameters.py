@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from custom_networks.study.diameters import diameters
+from custom_networks.transforms.diameters import diameters
 
 Array = npt.NDArray[Any]
 MM = np.diag([0.5, 2.0])

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from custom_networks.study.distances import RING_MM, Surface, liver_around
 from custom_networks.study.organ_view import Floats, OrganView
 from custom_networks.transforms.anatomy import Box, Mask, grown_box
-from custom_networks.transforms.diameters import Diameters, widest_slice
+from custom_networks.transforms.diameters import widest_slice
 
 Point = tuple[float, float, float]
 

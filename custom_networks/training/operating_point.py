@@ -13,6 +13,7 @@ from custom_networks.transforms.predicted_lesions import Coefficients, Floats, l
 
 LONG_MM = 10.0
 LARGE_MM3 = 520.0
+MOST_ML = 10.0  # of false tumor that count in a case: one hopeless case must not decide for all
 
 SCORES = {
     "liver_dice": "mean over cases of the whole organ's Dice",
@@ -23,7 +24,8 @@ SCORES = {
     "lesion_recall_520mm3": "the same for true lesions of at least 0.52 ml, a ball of 10 mm",
     "false_lesions_per_case": "predicted lesions that share no voxel with a true one, by case with labelled tumors",
     "objective": "liver_dice + tumor_dice_with_tumor + lesion_recall_10mm, less the penalty for each false lesion a "
-    "case and each ml in tumor-free livers above the limits; a score that no case defines counts 0",
+    "case above its limit and for each ml above the other (mean over tumor-free cases, of which none counts more than "
+    f"{MOST_ML:g} ml); a score that no case defines counts 0",
     "within_limits": "1 where false_lesions_per_case and tumor_free_ml are within the limits",
 }
 
@@ -96,7 +98,7 @@ def point_scores(
     for name, wanted in _lesion_sizes([case for case, _ in with_tumor]).items():
         scores[name] = _mean(np.concatenate([a[b] for a, b in zip(found, wanted)]) if found else ())
     scores["false_lesions_per_case"] = _mean((lesions & ~case.is_real).sum() for case, lesions in known)
-    return scores | _objective(scores, limits)
+    return scores | _objective(scores, np.minimum(free, MOST_ML), limits)
 
 
 def _lesion_sizes(cases: Sequence[Candidates]) -> dict[str, list[Mask]]:
@@ -108,10 +110,10 @@ def _lesion_sizes(cases: Sequence[Candidates]) -> dict[str, list[Mask]]:
     }
 
 
-def _objective(scores: Mapping[str, float], limits: Limits) -> dict[str, float]:
+def _objective(scores: Mapping[str, float], tumor_free_ml: Floats, limits: Limits) -> dict[str, float]:
     excess = (
         max(0.0, np.nan_to_num(scores["false_lesions_per_case"]) - limits.false_lesions_per_case),
-        max(0.0, np.nan_to_num(scores["tumor_free_ml"]) - limits.tumor_free_ml),
+        max(0.0, np.nan_to_num(_mean(tumor_free_ml)) - limits.tumor_free_ml),
     )
     gains = np.nansum([scores[name] for name in ("liver_dice", "tumor_dice_with_tumor", "lesion_recall_10mm")])
     return {"objective": float(gains - limits.penalty * sum(excess)), "within_limits": float(not any(excess))}

@@ -35,13 +35,16 @@ def test_an_evaluation_keeps_its_cases_and_the_tuning_starts_from_its_scores(
     bundle_run: BundleRun, lavish_weights: Path, tmp_path: Path
 ) -> None:
     kept, scores = tmp_path / "kept", tmp_path / "scores"
+    all_lesions = {"displayable_configs#min_lesion_confidence": 0.0}  # the released coefficients fit other weights
     given = {"output_dir": scores, "keep_probabilities": kept, "folds": 2, "checkpoint": lavish_weights}
-    run = bundle_run("train", "evaluate", **given)
+    run = bundle_run("train", "evaluate", **given, **all_lesions)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     assert sorted(path.name for path in kept.iterdir()) == ["phantom_1.npz", "phantom_3.npz"]
 
     grid = {"tumor_threshold": [0.4, 0.5], "min_lesion_mm3": [30.0, 100.0]}
-    run = bundle_run("inference", "tune", probabilities_dir=kept, output_dir=tmp_path / "tuning", grid=grid)
+    run = bundle_run(
+        "inference", "tune", probabilities_dir=kept, output_dir=tmp_path / "tuning", grid=grid, **all_lesions
+    )
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     tuned = json.loads((tmp_path / "tuning" / "operating_point.json").read_text())
     with (scores / "cases.csv").open(newline="") as stream:

@@ -49,7 +49,7 @@ def tune_operating_point(
         coefficients: today's coefficients of the confidence.
         datalist: data list as for `training_cases`, to know which cases are one patient; None: each case is a patient.
         max_false_lesions: false lesions a case above which the objective falls.
-        max_tumor_free_ml: mean ml of tumor in tumor-free livers above which it falls.
+        max_tumor_free_ml: mean ml of tumor in tumor-free livers, `MOST_ML` a case at most, above which it falls.
         penalty: fall for each lesion and ml above.
         passes: largest number of passes of the search.
 

@@ -246,6 +246,17 @@ def test_tuning_starts_from_what_inference_does_and_tries_it_again() -> None:
     assert all(configured[name] in values for name, values in grid.items())
 
 
+def test_what_ships_of_a_tuning_is_what_its_files_say() -> None:
+    tuned = json.loads((ROOT / "docs" / "training" / "operating_point.json").read_text(encoding="utf-8"))
+    configured = workflow("inference", "tune", kind="infer").parser.get_parsed_content("configured")
+    assert configured == tuned["chosen"]["operating_point"]
+    assert config("inference")["confidence_coefficients"] == tuned["confidence_coefficients"]
+    shipped = config("metadata")["operating_points"]
+    assert shipped["confidence"].items() <= tuned["calibration"].items()
+    assert len(shipped["table"]) == len(tuned["operating_table"])
+    assert all(row.items() <= full.items() for row, full in zip(shipped["table"], tuned["operating_table"]))
+
+
 def test_validation_runs_the_network_as_inference_does() -> None:
     def with_defaults(inferer: dict[str, Any]) -> dict[str, Any]:
         target, found = optional_import("custom_networks.inference", name="SliceStackInferer")

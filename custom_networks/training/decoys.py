@@ -1,4 +1,4 @@
-"""Masses, cysts and fluid beside the liver, drawn for training: dark and round, and no tumor of the liver."""
+"""Masses, cysts, fluid and filled bowel beside the liver, drawn for training: what is neither liver nor its tumor."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,9 +20,10 @@ class RandDecoysd(RandSyntheticLesionsd):
     """Draw lesions beside the liver of a stack; the label stays background.
 
     A network that saw few patients takes a large dark structure beside the liver (an adrenal or retroperitoneal mass, a
-    renal cyst, a stomach full of water) for a tumor, and the liver as reaching that far. Decoys replace soft tissue and
-    fat, mostly where they touch the liver; no labelled voxel, bone or air changes. Their shape, texture, core and
-    rim are those of `RandSyntheticLesionsd`, behind which it comes; the noise of the scan goes on inside them.
+    renal cyst, a stomach full of water) for a tumor, and the liver as reaching that far; a colon full of contrast
+    medium it takes for liver. Decoys replace soft tissue and fat, mostly where they touch the liver; no labelled voxel,
+    bone or air changes. Their shape, texture, core and rim are those of `RandSyntheticLesionsd`, behind which it comes;
+    the noise of the scan goes on inside them.
 
     Args:
         keys: the image, a tensor (1, H, W, D), HU windowed to [0, 1].

@@ -1,0 +1,65 @@
+"""Averages the weights of several trainings that started alike (Wortsman et al., "Model soups", ICML 2022).
+
+    PYTHONPATH=. python tests/benchmarks/average_weights.py out/average.pt out/seed1/model_final.pt out/seed2/model_final.pt \\
+        --dataset_dir DATA
+
+Averaged weights do not fit averaged batch statistics: those of every BatchNorm are estimated again from `--batches`
+training batches of train.json, each counting alike.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from itertools import chain, islice, repeat
+from pathlib import Path
+
+import torch
+from monai.bundle import ConfigParser
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
+
+BUNDLE = Path(__file__).parents[2] / "bundle"
+OVERRIDES = {"bundle_root": str(BUNDLE), "fold": "all", "seed": 5, "batch_size": 4}
+
+
+def mean_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Mean of each tensor over the state dicts; counters, which are integers, are those of the first."""
+    first = states[0]
+    return {
+        name: (
+            torch.stack([state[name].double() for state in states]).mean(0).to(value.dtype)
+            if value.is_floating_point()
+            else value
+        )
+        for name, value in first.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("output", type=Path)
+    parser.add_argument("weights", type=Path, nargs="+")
+    parser.add_argument("--dataset_dir", required=True)
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--batches", type=int, default=60)
+    arguments = parser.parse_args()
+    config = ConfigParser()
+    config.read_config(BUNDLE / "configs" / "train.json")
+    config.update({**OVERRIDES, "dataset_dir": arguments.dataset_dir, "precision": arguments.precision})
+    network, loader, inferer = (
+        config.get_parsed_content(name) for name in ("network", "train#dataloader", "train#inferer")
+    )
+    averaged = mean_weights([torch.load(path, map_location="cpu", weights_only=True) for path in arguments.weights])
+    network.load_state_dict(averaged)
+    for norm in (module for module in network.modules() if isinstance(module, BatchNorm)):
+        norm.momentum = None
+        norm.reset_running_stats()
+    network.train()
+    with torch.no_grad():
+        for batch in islice(chain.from_iterable(repeat(loader)), arguments.batches):
+            inferer(batch["image"], network)
+    counters = {name: value for name, value in averaged.items() if not value.is_floating_point()}
+    torch.save({**{name: value.cpu() for name, value in network.state_dict().items()}, **counters}, arguments.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,7 @@
 from custom_networks.training.case_report import CaseScoresHandler
 from custom_networks.training.cases import training_cases, validation_cases
 from custom_networks.training.decoys import RandDecoysd
-from custom_networks.training.ema import AveragedWeights
+from custom_networks.training.ema import AveragedWeights, estimate_batch_statistics
 from custom_networks.training.estimate import TrainingPace, announce_cache
 from custom_networks.training.evaluation import case_scores
 from custom_networks.training.in_plane_deform import RandInPlaneDeformd
@@ -54,6 +54,7 @@ __all__ = [
     "TrainingPace",
     "announce_cache",
     "case_scores",
+    "estimate_batch_statistics",
     "training_cases",
     "tune_operating_point",
     "validation_cases",

@@ -1,6 +1,7 @@
 """Exponential moving average of the weights, with batch statistics of its own."""
 
 from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import ignite.distributed as idist
@@ -17,6 +18,32 @@ BatchNorm = nn.modules.batchnorm._BatchNorm
 def _counter_of_its_own(norm: BatchNorm) -> torch.Tensor | None:
     """Copy of the batch counter: ignite cannot average integers and lets both networks share the one of `model`."""
     return None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone()
+
+
+def _batch_norms(network: nn.Module) -> list[BatchNorm]:
+    return [module for module in network.modules() if isinstance(module, BatchNorm)]
+
+
+def estimate_batch_statistics(
+    network: nn.Module, inputs: Iterable[torch.Tensor], inferer: Callable[[torch.Tensor, nn.Module], object]
+) -> None:
+    """Estimates the statistics of every BatchNorm of `network` anew, each of the `inputs` counting alike.
+
+    `torch.optim.swa_utils.update_bn` through an inferer, which casts as in training, and without dropout.
+    """
+    norms = _batch_norms(network)
+    momenta = [norm.momentum for norm in norms]
+    network.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative: the plain mean over the batches
+        norm.train()
+    with torch.no_grad():
+        for batch in inputs:
+            inferer(batch, network)
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum
+        norm.eval()
 
 
 class AveragedWeights(EMAHandler):
@@ -54,19 +81,9 @@ class AveragedWeights(EMAHandler):
     def _estimate_statistics(self, engine: Engine) -> None:
         if engine.state.epoch % self.interval and engine.state.epoch != engine.state.max_epochs:
             return
-        norms = [module for module in self.ema_model.modules() if isinstance(module, BatchNorm)]
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
+        for norm in _batch_norms(self.ema_model):
             norm.num_batches_tracked = _counter_of_its_own(norm)
-            norm.reset_running_stats()
-            norm.momentum = None  # cumulative: the plain mean over the batches
-            norm.train()
-        with torch.no_grad():
-            for inputs in self._inputs:
-                engine.inferer(inputs, self.ema_model)  # type: ignore[attr-defined]
-        for norm, momentum in zip(norms, momenta):
-            norm.momentum = momentum
-            norm.eval()
+        estimate_batch_statistics(self.ema_model, self._inputs, engine.inferer)  # type: ignore[attr-defined]
         if idist.get_world_size() > 1:  # each process saw other inputs: all take the first one's statistics
             for buffer in self.ema_model.buffers():
                 dist.broadcast(buffer, 0)

@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from monai.bundle import ConfigParser
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
+
+from custom_networks.training import estimate_batch_statistics
 
 BUNDLE = Path(__file__).parents[2] / "bundle"
 OVERRIDES = {"bundle_root": str(BUNDLE), "fold": "all", "seed": 5, "batch_size": 4}
@@ -49,13 +50,8 @@ def main() -> None:
     )
     averaged = mean_weights([torch.load(path, map_location="cpu", weights_only=True) for path in arguments.weights])
     network.load_state_dict(averaged)
-    for norm in (module for module in network.modules() if isinstance(module, BatchNorm)):
-        norm.momentum = None
-        norm.reset_running_stats()
-    network.train()
-    with torch.no_grad():
-        for batch in islice(chain.from_iterable(repeat(loader)), arguments.batches):
-            inferer(batch["image"], network)
+    batches = islice(chain.from_iterable(repeat(loader)), arguments.batches)
+    estimate_batch_statistics(network, (batch["image"] for batch in batches), inferer)
     counters = {name: value for name, value in averaged.items() if not value.is_floating_point()}
     torch.save({**{name: value.cpu() for name, value in network.state_dict().items()}, **counters}, arguments.output)
 

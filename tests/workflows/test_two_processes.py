@@ -36,7 +36,8 @@ def three_to_validate(msd_folder: Path, tmp_path_factory: pytest.TempPathFactory
     """A list of four cases to train on, and three to validate on: two processes cannot share them evenly."""
     cases = json.loads((msd_folder / "dataset.json").read_text())["training"]
     path = tmp_path_factory.mktemp("list") / "dataset.json"
-    path.write_text(json.dumps({"training": cases, "dev": cases[:3]}))
+    again = [{**case, "group": f"again {n}"} for n, case in enumerate(cases[:3])]  # of patients not trained on
+    path.write_text(json.dumps({"training": cases, "dev": again}))
     return path
 
 

@@ -207,7 +207,7 @@ def test_monai_label_can_add_its_handler_to_those_of_training() -> None:
 @pytest.mark.parametrize("held_back, name", [([], "model.pt"), ([{"image": "a", "label": "b"}], "model_final.pt")])
 def test_the_last_weights_are_the_model_where_no_case_is_held_back(held_back: list[object], name: str) -> None:
     parsed = workflow("train", kind="train", **{"validate#dataset#data": held_back}).parser
-    assert parsed.get_parsed_content(f"train#handlers#{len(parsed['train']['handlers']) - 1}#final_filename") == name
+    assert parsed.get_parsed_content(f"train#handlers#{len(parsed['train']['handlers']) - 1}#filename") == name
 
 
 def test_the_number_of_epochs_that_monai_label_sets_is_that_of_schedule_and_validation() -> None:

@@ -2,6 +2,7 @@
 
 from custom_networks.training.case_report import CaseScoresHandler
 from custom_networks.training.cases import training_cases, validation_cases
+from custom_networks.training.checkpoints import BestModelSaver, FinalModelSaver
 from custom_networks.training.decoys import RandDecoysd
 from custom_networks.training.ema import AveragedWeights, estimate_batch_statistics
 from custom_networks.training.estimate import TrainingPace, announce_cache
@@ -17,7 +18,7 @@ from custom_networks.training.label_grid import LabelOnImaged
 from custom_networks.training.loader import RaisingThreadDataLoader
 from custom_networks.training.loss import OrganTumorLoss
 from custom_networks.training.partial_labels import MarkPartialLabelsd
-from custom_networks.training.resume import BestModelSaver, ResumableState
+from custom_networks.training.resume import ResumableState
 from custom_networks.training.scanner_geometry import (
     RandFieldOfViewd,
     RandScanEndsd,
@@ -33,6 +34,7 @@ __all__ = [
     "AveragedWeights",
     "BestModelSaver",
     "CaseScoresHandler",
+    "FinalModelSaver",
     "LabelOnImaged",
     "KeepProbabilitiesd",
     "MarkPartialLabelsd",

@@ -1,47 +1,19 @@
 """A training run that was cut off goes on where it stood."""
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
-from monai.handlers import CheckpointSaver
 from monai.transforms.transform import Randomizable
 from monai.utils.misc import get_seed
 
 from custom_networks.errors import InputError
+from custom_networks.training.checkpoints import save_whole
 
 logger = logging.getLogger(__name__)
-
-
-class BestModelSaver(CheckpointSaver):
-    """MONAI's saver of the best weights by the key metric, which also tells the best score so far.
-
-    Kept among the objects of `ResumableState`, it goes on comparing with what the run before the cut had reached.
-
-    Args:
-        save_dir: folder of the weights.
-        save_dict: what to save, by name.
-        filename: name of the file.
-    """
-
-    def __init__(self, save_dir: str, save_dict: dict[str, Any], filename: str = "model.pt") -> None:
-        super().__init__(save_dir, save_dict, save_key_metric=True, key_metric_filename=filename)
-        self._file = Path(save_dir) / filename
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the best score, if the weights that reached it are still there: ignite removes them for better."""
-        if self._file.is_file():
-            super().load_state_dict(state_dict)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Score and file name of the best weights, as ignite's Checkpoint tells them."""
-        kept = self._key_metric_checkpoint.state_dict() if self._key_metric_checkpoint else {}
-        return {name: [(float(score), str(file)) for score, file in items] for name, items in kept.items()}
 
 
 class ResumableState:
@@ -50,7 +22,7 @@ class ResumableState:
     (MONAI's CheckpointSaver cannot hold the trainer among a bundle's trainer's own handlers: a circular reference.)
 
     Args:
-        path: file that holds the state; written to a temporary name and renamed.
+        path: file that holds the state; replaced as a whole.
         objects: what has a `state_dict`, by name: network, averaged network, optimizer, schedule, best score.
         interval: epochs between two states.
         resume: start from the file if it is there.
@@ -79,21 +51,18 @@ class ResumableState:
     def attach(self, engine: Engine) -> None:
         """Load at the start of `engine`, after what other handlers loaded there, and save at the end of epochs.
 
-        Put it after the handler that validates: the state then holds the score of the same epoch.
+        Put it after the handler that validates: the state then holds the score of the same epoch. A run killed between
+        the two writes has better weights in the best's file than the score that it resumes with says, and repeats the
+        epoch: weights between the two scores would replace them. The other way round, the best ones would be missing.
         """
         engine.add_event_handler(Events.STARTED, self.load)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self.save)
 
     def save(self, engine: Engine) -> None:
         """Write the state of all objects and how far `engine` is; of several processes, the first one does."""
-        if idist.get_rank() > 0:
-            return
         state: dict[str, Any] = {name: item.state_dict() for name, item in self.objects.items()}
         state["progress"] = {"epoch": engine.state.epoch, "iteration": engine.state.iteration}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, self.path)
+        save_whole(state, self.path)
 
     def load(self, engine: Engine) -> None:
         """Take up the saved state, if resuming was asked for and there is one.

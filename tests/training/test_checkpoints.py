@@ -1,0 +1,93 @@
+"""Weights on disk are those of before or those of now, never a part of either."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ignite.engine import Engine
+from torch import nn
+
+from custom_networks.training import BestModelSaver, FinalModelSaver
+
+
+def network(weight: float) -> nn.Module:
+    """A network of one weight."""
+    made = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(made.weight, weight)
+    return made
+
+
+def weight_in(path: Path) -> float:
+    return float(torch.load(path, weights_only=True)["weight"])
+
+
+def ended(saver: BestModelSaver | FinalModelSaver, score: float = 0.0) -> None:
+    """An engine of one epoch with that score as its key metric."""
+    engine = Engine(lambda engine, batch: None)
+    engine.state.key_metric_name, engine.state.metrics = "dice", {"dice": score}  # type: ignore[attr-defined]
+    saver.attach(engine)
+    engine.run([0], max_epochs=1)
+
+
+def kill_while_writing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`torch.save` writes a few bytes, and then the process gets a signal."""
+
+    def save(state: Any, path: Path) -> None:
+        Path(path).write_bytes(b"PK")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", save)
+
+
+def test_only_better_weights_replace_the_best_ones(tmp_path: Path) -> None:
+    model = network(1)
+    saver = BestModelSaver(str(tmp_path / "new"), {"model": model})
+    for weight, score in ((1, 0.5), (2, 0.7), (3, 0.6), (4, 0.7)):
+        nn.init.constant_(model.weight, weight)  # type: ignore[arg-type]
+        ended(saver, score)
+    assert weight_in(tmp_path / "new" / "model.pt") == 2
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["model.pt"]
+
+
+def test_final_weights_are_those_at_the_end_of_the_latest_run(tmp_path: Path) -> None:
+    model = network(1)
+    saver = FinalModelSaver(str(tmp_path), model)
+    ended(saver)
+    nn.init.constant_(model.weight, 2)  # type: ignore[arg-type]
+    ended(saver)
+    assert weight_in(tmp_path / "model_final.pt") == 2
+
+
+def test_run_killed_while_it_writes_better_weights_leaves_the_best_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = BestModelSaver(str(tmp_path), {"model": network(1)})
+    ended(before, 0.5)
+    after = BestModelSaver(str(tmp_path), {"model": network(2)})
+    after.load_state_dict(before.state_dict())
+    kill_while_writing(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        ended(after, 0.6)
+    assert weight_in(tmp_path / "model.pt") == 1
+
+
+def test_run_killed_while_it_writes_its_final_weights_leaves_those_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(FinalModelSaver(str(tmp_path), network(1)))
+    kill_while_writing(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        ended(FinalModelSaver(str(tmp_path), network(2)))
+    assert weight_in(tmp_path / "model_final.pt") == 1
+
+
+def test_failed_run_writes_no_final_weights(tmp_path: Path) -> None:
+    def fail(engine: Engine, batch: int) -> None:
+        raise ValueError("diverged")
+
+    engine = Engine(fail)
+    FinalModelSaver(str(tmp_path), network(1)).attach(engine)
+    with pytest.raises(ValueError, match="diverged"):
+        engine.run([0])
+    assert list(tmp_path.iterdir()) == []

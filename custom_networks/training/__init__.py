@@ -1,7 +1,11 @@
 """What training needs beyond MONAI: case lists, balanced stacks, augmentation, the loss, averaged weights, scores."""
 
 from custom_networks.training.case_report import CaseScoresHandler
-from custom_networks.training.cases import training_cases, validation_cases
+from custom_networks.training.cases import (
+    image_names,
+    training_cases,
+    validation_cases,
+)
 from custom_networks.training.checkpoints import BestModelSaver, FinalModelSaver
 from custom_networks.training.decoys import RandDecoysd
 from custom_networks.training.ema import AveragedWeights, estimate_batch_statistics
@@ -57,6 +61,7 @@ __all__ = [
     "announce_cache",
     "case_scores",
     "estimate_batch_statistics",
+    "image_names",
     "training_cases",
     "tune_operating_point",
     "validation_cases",

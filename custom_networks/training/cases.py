@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,9 @@ def training_cases(datalist: str, dataset_dir: str, fold: int | str | None = 0, 
 def validation_cases(datalist: str, dataset_dir: str, fold: int | str | None = 0, folds: int = 5) -> list[Case]:
     """Cases held out: those of `fold`; with no fold, the list's "dev" or "validation". See `training_cases`."""
     return _cases(_split(datalist, dataset_dir, fold, folds)[1], datalist, dataset_dir, "validate on")
+
+
+def image_names(cases: Sequence[Case], dataset_dir: str) -> list[str]:
+    """Sorted names of the cases' images: their paths within `dataset_dir`, the same wherever the data lie."""
+    folder = Path(dataset_dir).as_posix() + "/"
+    return sorted(Path(case["image"]).as_posix().removeprefix(folder) for case in cases)

@@ -1,7 +1,7 @@
 """A training run that was cut off goes on where it stood."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ class ResumableState:
     Args:
         path: file that holds the state; replaced as a whole.
         objects: what has a `state_dict`, by name: network, averaged network, optimizer, schedule, best score.
+        facts: what tells this run from others, by name (lists of names, numbers). A state with other values is refused:
+            its network would be validated on what it learned, or its optimizer and schedule override what was asked.
         interval: epochs between two states.
         resume: start from the file if it is there.
         map_location: device to load to.
@@ -36,6 +38,7 @@ class ResumableState:
         self,
         path: str,
         objects: Mapping[str, Any],
+        facts: Mapping[str, Any] | None = None,
         interval: int = 1,
         resume: bool = False,
         map_location: torch.device | str | None = None,
@@ -43,6 +46,7 @@ class ResumableState:
     ) -> None:
         self.path = Path(path)
         self.objects = dict(objects)
+        self.facts = dict(facts or {})
         self.interval = interval
         self.resume = resume
         self.map_location = map_location
@@ -62,22 +66,18 @@ class ResumableState:
         """Write the state of all objects and how far `engine` is; of several processes, the first one does."""
         state: dict[str, Any] = {name: item.state_dict() for name, item in self.objects.items()}
         state["progress"] = {"epoch": engine.state.epoch, "iteration": engine.state.iteration}
-        save_whole(state, self.path)
+        save_whole({**state, "facts": self.facts}, self.path)
 
     def load(self, engine: Engine) -> None:
         """Take up the saved state, if resuming was asked for and there is one.
 
         Raises:
-            InputError: the state is not that of these objects.
+            InputError: the state is not that of these objects, or of another run.
         """
         if not (self.resume and self.path.is_file()):
             return
         state = torch.load(self.path, map_location=self.map_location, weights_only=True)
-        if missing := self.objects.keys() - state.keys():
-            raise InputError(
-                f"{self.path} was written by another version, without {', '.join(sorted(missing))}: "
-                "delete it to start anew, or go on with the version that wrote it."
-            )
+        self._check(state)
         for name, item in self.objects.items():
             item.load_state_dict(state[name])
         engine.state.epoch = state["progress"]["epoch"]
@@ -87,3 +87,33 @@ class ResumableState:
             torch.manual_seed(seed)
             self.randomized.set_random_state(seed=seed)
         logger.info("Resumed %s after epoch %d", self.path, engine.state.epoch)
+
+    def _check(self, state: Mapping[str, Any]) -> None:
+        facts = state.get("facts", {})
+        if missing := (self.objects.keys() - state.keys()) | (self.facts.keys() - facts.keys()):
+            raise InputError(
+                f"{self.path} was written by another version, without {', '.join(sorted(missing))}: "
+                "delete it to start anew, or go on with the version that wrote it."
+            )
+        if other := [name for name, value in self.facts.items() if facts[name] != value]:
+            differences = "; ".join(_difference(name, facts[name], self.facts[name]) for name in other)
+            raise InputError(
+                f"{self.path} is the state of another run ({differences}): repeat that run's arguments to go on with "
+                "it, or give this run folders of its own (RUN of make train; --output_dir and --ckpt_dir), or delete "
+                f"{self.path.name} to start anew."
+            )
+
+
+def _difference(name: str, before: Any, now: Any) -> str:
+    """One fact with both its values; of lists, what the other one lacks."""
+    if isinstance(before, list) and isinstance(now, list):
+        name += " not in both"
+        before, now = (_few(sorted(set(one) - set(other))) for one, other in ((before, now), (now, before)))
+    return f"{name}: {before} then, {now} now"
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first of the names and the number of the others."""
+    if len(names) < 2:
+        return names[0] if names else "none"
+    return f"{names[0]} and {len(names) - 1} more"

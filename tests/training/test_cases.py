@@ -15,7 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from custom_networks.errors import InputError
-from custom_networks.training import training_cases, validation_cases
+from custom_networks.training import image_names, training_cases, validation_cases
 
 Item = dict[str, Any]
 
@@ -212,3 +212,16 @@ def test_real_list_keeps_the_lits_patients_of_several_scans_together(shared_data
         assert sum(any(name.startswith(patient) for name in fold) for fold in folds) == 1
     assert sum(len(fold) for fold in folds) == 29
     assert max(map(len, folds)) - min(map(len, folds)) <= 1
+
+
+def test_images_are_named_alike_wherever_the_data_lie_and_otherwise_in_another_split(tmp_path: Path) -> None:
+    named = {}
+    for place in ("here", "there"):
+        folder = tmp_path / place
+        folder.mkdir()
+        datalist = write(folder, training=[item(name) for name in "cab"])
+        for fold in (0, 1):
+            named[place, fold] = image_names(training_cases(datalist, str(folder), fold, folds=3), str(folder))
+    assert named["here", 0] == named["there", 0] == ["ct/b.nii.gz", "ct/c.nii.gz"]
+    assert named["here", 1] == named["there", 1] == ["ct/a.nii.gz", "ct/c.nii.gz"]
+    assert image_names([{"image": "/elsewhere/d.nii"}], str(tmp_path)) == ["/elsewhere/d.nii"]

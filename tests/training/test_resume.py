@@ -1,5 +1,6 @@
 """A run that was cut off and resumed ends with the very weights of a run that was not."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def test_file_alone_lies_in_its_new_folder_and_loads_as_weights_only(tmp_path: P
     run = Run(tmp_path, epochs=2).go()
     assert [path.name for path in run.path.parent.iterdir()] == ["last.pt"]
     state = torch.load(run.path, weights_only=True)
-    assert set(state) == {"network", "ema", "optimizer", "lr_scheduler", "progress"}
+    assert set(state) == {"network", "ema", "optimizer", "lr_scheduler", "progress", "facts"}
     assert state["progress"] == {"epoch": 2, "iteration": 2 * STEPS}
 
 
@@ -184,6 +185,37 @@ def test_state_without_what_is_needed_is_refused_with_its_name(tmp_path: Path) -
     older.objects["best"] = older.ema.ema_model
     with pytest.raises(InputError, match="last.pt was written by another version, without best"):
         ResumableState(str(older.path), older.objects, resume=True).load(older.trainer)
+
+
+FACTS = {"training images": ["a.nii", "b.nii", "c.nii"], "seed": 0}
+
+
+@pytest.mark.parametrize(
+    "fact, difference",
+    [
+        ({"seed": 1}, "seed: 0 then, 1 now"),
+        ({"training images": ["b.nii", "d.nii"]}, "not in both: a.nii and 1 more then, d.nii now"),
+        ({"training images": ["a.nii", "b.nii"]}, "not in both: c.nii then, none now"),
+        ({"training images": ["d.nii"], "seed": 2}, "a.nii and 2 more then, d.nii now; seed: 0 then, 2 now"),
+    ],
+)
+def test_state_of_another_run_is_refused_with_what_differs_and_stays(
+    tmp_path: Path, fact: dict[str, Any], difference: str
+) -> None:
+    before = Run(tmp_path, epochs=1, facts=FACTS).go().path.read_bytes()
+    other = Run(tmp_path, epochs=2, resume=True, facts={**FACTS, **fact})
+    with pytest.raises(InputError, match=re.escape(difference)) as refused:
+        other.go()
+    assert "last.pt is the state of another run (" in str(refused.value) and "--output_dir" in str(refused.value)
+    assert other.epochs_run == [] and other.path.read_bytes() == before
+
+
+def test_state_of_the_same_run_is_taken_up_and_one_that_does_not_say_is_refused(tmp_path: Path) -> None:
+    Run(tmp_path, epochs=1).go()
+    with pytest.raises(InputError, match="by another version, without seed, training images: delete it"):
+        Run(tmp_path, epochs=2, resume=True, facts=FACTS).go()
+    Run(tmp_path, epochs=1, facts=FACTS).go()
+    assert Run(tmp_path, epochs=2, resume=True, facts=dict(FACTS)).go().epochs_run == [2]
 
 
 def test_resumed_run_shuffles_and_draws_in_its_workers_other_than_its_start(tmp_path: Path) -> None:

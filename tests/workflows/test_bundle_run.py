@@ -24,12 +24,13 @@ BundleRun = Callable[..., Run]
 
 @pytest.fixture(scope="module")
 def training(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Overrides of train.json for two steps an epoch, and where it writes."""
+    """Overrides of train.json for two steps an epoch, a schedule of two epochs, and where it writes."""
     folder = tmp_path_factory.mktemp("training")
     return {
         "ckpt_dir": folder / "models",
         "output_dir": folder / "log",
         "epoch_length": 2,
+        "lr_scheduler#t_total": 4,
         "patch_size": [32, 32],
         "patch_slices": 2,
         "val_interval": 1,
@@ -88,6 +89,19 @@ def test_resuming_goes_on_at_the_second_epoch_alone(second_epoch: Run, training:
     assert "Epoch: 1/2" not in second_epoch.stdout and "Epoch: 2/2" in second_epoch.stdout
     state = torch.load(training["output_dir"] / "last.pt", weights_only=True)
     assert state["progress"] == {"epoch": 2, "iteration": 4}
+
+
+def test_another_fold_in_the_folder_of_a_run_is_refused_and_its_files_stay(
+    bundle_run: BundleRun, second_epoch: Run, training: dict[str, Any]
+) -> None:
+    files = [training["output_dir"] / "last.pt", *sorted(training["ckpt_dir"].iterdir())]
+    before = [path.read_bytes() for path in files]
+    run = bundle_run("train", epochs=2, resume=True, fold=1, **training)
+    assert run.returncode != 0
+    differs = "(training images not in both: imagesTr/phantom_2.nii.gz and 1 more then, imagesTr/phantom_1.nii.gz and 1"
+    assert f"last.pt is the state of another run {differs} more now): " in run.stderr
+    assert [path.name for path in files] == ["last.pt", "model.pt", "model_final.pt"]
+    assert [path.read_bytes() for path in files] == before
 
 
 def test_resuming_changes_the_weights_that_were_there(

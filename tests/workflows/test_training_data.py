@@ -19,6 +19,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 Run = subprocess.CompletedProcess[str]
 TINY = {"epoch_length": 2, "patch_size": [32, 32], "patch_slices": 2, "val_interval": 1, "folds": 2}
+TINY["lr_scheduler#t_total"] = 4  # two epochs, also where the run stops after one
 # Two scans of one patient, one of another, and one whose geometry LiTS lost: fold 0 trains on 5, validates on 0 and 1.
 NUMBERS = {0: "phantom_1", 1: "phantom_2", 5: "phantom_3", 28: "phantom_4"}
 

@@ -7,9 +7,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from custom_networks.transforms.anatomy import LIVER, TUMOR, Labels, Mask
-
-Floats = npt.NDArray[np.float64]
+from custom_networks.transforms.anatomy import LIVER, TUMOR, Floats, Labels, Mask
 
 RING_GAP_MM = 2.0
 RING_MM = 10.0

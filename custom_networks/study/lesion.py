@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from custom_networks.study.distances import RING_MM, Surface, liver_around
-from custom_networks.study.organ_view import Floats, OrganView
-from custom_networks.transforms.anatomy import Box, Mask, grown_box
+from custom_networks.study.organ_view import OrganView
+from custom_networks.transforms.anatomy import Box, Floats, Mask, grown_box
 from custom_networks.transforms.diameters import widest_slice
 
 Point = tuple[float, float, float]

@@ -8,9 +8,8 @@ import numpy.typing as npt
 from custom_networks.errors import InputError
 from custom_networks.io.volume import slice_axis_of, spacing_of
 from custom_networks.study.distances import RING_MM
-from custom_networks.transforms.anatomy import Box, Labels, box_around, grown_box
+from custom_networks.transforms.anatomy import Box, Floats, Labels, box_around, grown_box
 
-Floats = npt.NDArray[np.float64]
 RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 
 

@@ -18,9 +18,10 @@ from monai.data.utils import affine_to_spacing
 from monai.utils.dist import string_list_all_gather
 
 from custom_networks.errors import InputError
-from custom_networks.training.evaluation import LabelMap, case_scores
+from custom_networks.training.evaluation import case_scores
 from custom_networks.training.structures import tumor_is_labelled
 from custom_networks.training.summary import WITH_TUMOR, Scores, column_statistics, pooled_scores, write_report
+from custom_networks.transforms.anatomy import Labels
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +162,7 @@ def _spacing_of_one_grid(prediction: Any, truth: Any) -> list[float]:
     return [float(mm) for mm in affine_to_spacing(affine)]
 
 
-def _label_map(labels: MetaTensor) -> LabelMap:
+def _label_map(labels: MetaTensor) -> Labels:
     """Label map (H, W, D) of a tensor (1, H, W, D) of any dtype; what is no label stays recognisable as none."""
     if labels.ndim != 4 or labels.shape[0] != 1:
         raise InputError(

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from custom_networks.errors import InputError
+from custom_networks.errors import InputError, one_line
 from custom_networks.training.lits import geometry_is_lost, known_patient, lits_cases
 
 logger = logging.getLogger(__name__)
@@ -55,12 +55,30 @@ def _read(path: Path) -> dict[str, Any]:
     return listed
 
 
+def _checked(items: list[Case], datalist: str) -> list[Case]:
+    """The items, known to name their two files and to say by true or false alone whether tumors are labelled."""
+    for number, item in enumerate(items, start=1):
+        for key in ("image", "label"):
+            if not isinstance(item, dict) or not isinstance(item.get(key), str):
+                raise InputError(
+                    f'{datalist}: item {number} must have "{key}", the path of a file, got {one_line(item)}: add it, '
+                    "or leave the item out."
+                )
+        labelled = item.get("tumor_labelled", True)
+        if not isinstance(labelled, bool):  # "false" in quotes would count as true, and teach that tumors are liver
+            raise InputError(
+                f'{datalist}: "tumor_labelled" of item {number}, {item["image"]}, must be true or false, got '
+                f"{json.dumps(labelled)}: write one of them, without quotes."
+            )
+    return items
+
+
 def _case(item: Case, root: Path) -> Case:
     """What the transforms need of a data list's item: its files, and whether its tumors are labelled."""
     return {
         "image": str(root / item["image"]),
         "label": str(root / item["label"]),
-        "tumor_labelled": bool(item.get("tumor_labelled", True)),
+        "tumor_labelled": item.get("tumor_labelled", True),
     }
 
 
@@ -104,9 +122,9 @@ def _folds(items: list[Case], folds: int) -> list[list[Case]]:
 
 def _split(datalist: str, dataset_dir: str, fold: int | str | None, folds: int) -> tuple[list[Case], list[Case]]:
     listed = listed_cases(datalist, dataset_dir)
-    items = _usable(listed["training"], dataset_dir)
+    items = _usable(_checked(listed["training"], datalist), dataset_dir)
     if fold in (None, ALL):
-        held_out = _usable(listed.get("dev", listed.get("validation", [])), dataset_dir)
+        held_out = _usable(_checked(listed.get("dev", listed.get("validation", [])), datalist), dataset_dir)
         both = {patient_of(item) for item in items} & {patient_of(item) for item in held_out}
         if both:
             raise InputError(
@@ -129,16 +147,16 @@ def training_cases(datalist: str, dataset_dir: str, fold: int | str | None = 0, 
 
     Args:
         datalist: JSON file in MSD form: "training" (and perhaps "dev" or "validation") lists items with "image" and
-            "label", relative to `dataset_dir`, and optionally "group" (patient) and "tumor_labelled". Where it is
-            `dataset_dir`/dataset.json and not there, the pairs volume-N.nii(.gz) and segmentation-N.nii(.gz) are
-            taken that lie in `dataset_dir` or below it, as LiTS is downloaded.
+            "label", relative to `dataset_dir`, and optionally "group" (patient) and "tumor_labelled" (true or false).
+            Where it is `dataset_dir`/dataset.json and not there, the pairs volume-N.nii(.gz) and
+            segmentation-N.nii(.gz) are taken that lie in `dataset_dir` or below it, as LiTS is downloaded.
         dataset_dir: folder the paths are relative to.
         fold: index of the fold held out; "all" (or null) trains on all and validates on the list's "dev" or
             "validation". (`monai.bundle run` drops an override of None, hence the word.)
         folds: number of folds that the patients are dealt to.
 
     Raises:
-        InputError: if the list is missing, the fold is none of them, or there is no such case.
+        InputError: if the list is missing or an item malformed, the fold is none of them, or there is no such case.
     """
     return _cases(_split(datalist, dataset_dir, fold, folds)[0], datalist, dataset_dir, "train on")
 

@@ -8,8 +8,10 @@ import numpy.typing as npt
 from monai.config import KeysCollection
 from scipy.ndimage import gaussian_filter
 
-from custom_networks.training.lesion_synthesis import Array, Mask, lesion_offset, lesion_on_slices
+from custom_networks.training.intensity_sources import HU_WINDOW
+from custom_networks.training.lesion_synthesis import Array, lesion_offset, lesion_on_slices
 from custom_networks.training.synthetic_lesions import RandSyntheticLesionsd, holds
+from custom_networks.transforms.anatomy import Mask
 
 _FAT, _BONE = -140.0, 200.0  # HU: what a mass may push away
 _DARKEST = -20.0  # HU: fluid and its texture
@@ -48,7 +50,7 @@ class RandDecoysd(RandSyntheticLesionsd):
         label_key: str = "label",
         prob: float = 0.25,
         spacing: float = 1.25,
-        window: Sequence[float] = (-160.0, 240.0),
+        window: Sequence[float] = HU_WINDOW,
         halo: int = 0,
         decoys: Sequence[int] = (1, 2),
         radii: Sequence[float] = (6.0, 12.0, 24.0, 48.0),

@@ -70,8 +70,9 @@ class TrainingPace:
 
     A handler, not a benchmark beforehand: the run's own first steps are the benchmark, on the true data, device and
     number of processes, and nothing is computed twice. After `steps` steps (the first quarter, in which libraries warm
-    up, is left out) it logs the time of all steps and the peak memory; after each epoch the share of the training time
-    that the trainer waited for its loader, and the time left at the pace so far, validation included.
+    up, is left out) it logs the time of all steps and, where the system tells it, the peak memory; after each epoch the
+    share of the training time that the trainer waited for its loader, and the time left at the pace so far, validation
+    included.
 
     Args:
         device: the trainer's device.
@@ -120,17 +121,23 @@ class TrainingPace:
     def _estimate(self, engine: Engine, seconds: float) -> None:
         """Log what all steps of the run will take at `seconds` a step."""
         steps = (engine.state.max_epochs or 0) * (engine.state.epoch_length or 0) - engine.state.iteration + self.done
+        peak = self._peak_bytes()
+        memory = "" if peak is None else f"; peak memory so far {peak / GIB:.1f} GiB ({self.device})"
         logger.info(
-            "%d steps of about %.2f s: %s, and validation; peak memory so far %.1f GiB (%s)",
-            *(steps, seconds, _duration(steps * seconds), self._peak_bytes() / GIB, self.device),
+            "%d steps of about %.2f s: %s, and validation%s", steps, seconds, _duration(steps * seconds), memory
         )
 
-    def _peak_bytes(self) -> int:
-        """Peak of what was allocated on a GPU, or of this process's memory, the cache included, on a CPU."""
+    def _peak_bytes(self) -> int | None:
+        """Peak of what was allocated on a GPU, or of this process's memory, the cache included, on a CPU.
+
+        None on Windows' CPUs: it has no module `resource`.
+        """
         if self.device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self.device))
-        import resource  # here, for Windows has none
-
+        try:
+            import resource
+        except ImportError:
+            return None
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
     def _report(self, engine: Engine) -> None:

@@ -9,16 +9,12 @@ from collections.abc import Sequence
 from math import inf, nan
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from monai.metrics.utils import get_edge_surface_distance
 
 from custom_networks.errors import InputError
 from custom_networks.training.lesions import count_lesions, shared_voxels
-from custom_networks.transforms.anatomy import LIVER, TUMOR, box_around
-
-LabelMap = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
+from custom_networks.transforms.anatomy import LIVER, TUMOR, Labels, Mask, box_around
 
 STRUCTURE_SCORES = ("dice", "nsd_1mm", "nsd_3mm", "hd95_mm", "assd_mm", "voe", "rvd")
 TOLERANCES_MM = (1.0, 3.0)
@@ -47,8 +43,8 @@ DEFINITIONS = {
 
 
 def case_scores(
-    prediction: LabelMap,
-    truth: LabelMap,
+    prediction: Labels,
+    truth: Labels,
     spacing: Sequence[float],
     overlap: float = 0.1,
     tumor_labelled: bool = True,
@@ -142,7 +138,7 @@ def _surface_scores(prediction: Mask, truth: Mask, spacing: Sequence[float], dia
     return {**nsd, "hd95_mm": hd95, "assd_mm": float(distances.mean(dtype=np.float64))}
 
 
-def _check(prediction: LabelMap, truth: LabelMap, spacing: Sequence[float]) -> None:
+def _check(prediction: Labels, truth: Labels, spacing: Sequence[float]) -> None:
     if prediction.shape != truth.shape or truth.ndim != 3:
         raise InputError(
             "Prediction and truth must be label maps (H, W, D) on one grid, got shapes "

@@ -112,11 +112,20 @@ def read_kept_case(path: Path) -> KeptCase:
             spacing = tuple(float(mm) for mm in kept["spacing"])
             labelled = bool(kept["tumor_labelled"])
             return KeptCase(path.stem, kept["probabilities"], kept["label"], spacing, labelled)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # NumPy, zipfile and zlib each have their own for damaged bytes
         raise InputError(
             f"{path} must be a case that an evaluation kept, and cannot be read ({error}): run evaluate.json with "
             "--keep_probabilities again."
         ) from error
+
+
+def _kept_source(path: Path) -> str | None:
+    """The source of the case in a file; None where there is no file, or a damaged one, to be written again."""
+    try:
+        with np.load(path) as kept:
+            return str(kept["source"])
+    except Exception:  # as in `read_kept_case`
+        return None
 
 
 def _write(
@@ -128,13 +137,11 @@ def _write(
     tumor_labelled: bool,
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_file():
-        with np.load(path) as other:
-            if str(other["source"]) != source:
-                raise InputError(
-                    f"{path} must hold one case, got {source} after {other['source']}: give another folder to "
-                    "--keep_probabilities."
-                )
+    other = _kept_source(path)
+    if other not in (None, source):
+        raise InputError(
+            f"{path} must hold one case, got {source} after {other}: give another folder to --keep_probabilities."
+        )
     box = _box_of_all_organ(probabilities, label, spacing)
     unfinished = path.with_name(path.name + ".part")
     with unfinished.open("wb") as stream:

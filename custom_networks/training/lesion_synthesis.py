@@ -13,8 +13,9 @@ import numpy.typing as npt
 from scipy.interpolate import BSpline
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from custom_networks.transforms.anatomy import Mask
+
 Array = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 Axes = tuple[Array, Array, Array]
 
 REACH = 2.0  # radii around the centre that hold every lesion and most of what it pushes aside

@@ -10,9 +10,10 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform, Randomizable
 
 from custom_networks.errors import UsageError
-from custom_networks.training.lesion_synthesis import REACH, Array, Axes, Lesion, Mask, lesion_in_box, stands_out
+from custom_networks.training.intensity_sources import HU_WINDOW
+from custom_networks.training.lesion_synthesis import REACH, Array, Axes, Lesion, lesion_in_box, stands_out
 from custom_networks.training.partial_labels import IGNORED, ORGAN
-from custom_networks.transforms.anatomy import LIVER, TUMOR
+from custom_networks.transforms.anatomy import LIVER, TUMOR, Mask
 
 _PLACES_TRIED = 20  # for a centre, before a lesion is left out
 _LESIONS_TRIED = 3  # drawn, where one meets a tumor or cannot be seen, before one less is good enough
@@ -59,7 +60,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         label_key: str = "label",
         prob: float = 0.4,
         spacing: float = 1.25,
-        window: Sequence[float] = (-160.0, 240.0),
+        window: Sequence[float] = HU_WINDOW,
         halo: int = 0,
         lesions: Sequence[int] = (1, 3),
         radii: Sequence[float] = (2.0, 4.0, 8.0, 16.0, 32.0),

@@ -19,6 +19,7 @@ VOXELS_AT_ONCE = 2**21
 
 Labels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 Box = tuple[slice, slice, slice]
 
 NEIGHBOURS_26 = np.ones((3, 3, 3), bool)

@@ -12,9 +12,8 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import cdist
 
-from custom_networks.transforms.anatomy import Mask
+from custom_networks.transforms.anatomy import Floats, Mask
 
-Floats = npt.NDArray[np.float64]
 NEIGHBOURS_8_IN_SLICE = np.zeros((3, 3, 3), bool)
 NEIGHBOURS_8_IN_SLICE[:, :, 1] = True
 

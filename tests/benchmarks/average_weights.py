@@ -7,12 +7,14 @@ training batches of train.json, each counting alike.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, repeat
 from pathlib import Path
+from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
+from monai.utils import set_determinism
 from torch import Tensor
 
 from custom_networks.training import estimate_batch_statistics
@@ -34,6 +36,25 @@ def mean_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
+def training_parts(overrides: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Device, network, loader and inferer of train.json; the seed is set, so the loader's batches are always the same.
+
+    Args:
+        overrides: ids of train.json besides OVERRIDES.
+    """
+    config = ConfigParser()
+    config.read_config(BUNDLE / "configs" / "train.json")
+    config.update({**OVERRIDES, **overrides})
+    set_determinism(seed=config["seed"], use_deterministic_algorithms=None)  # as train.json's "initialize"
+    names = ("device", "network", "train#dataloader", "train#inferer")
+    return tuple(config.get_parsed_content(name) for name in names)
+
+
+def inputs(loader: Iterable[Mapping[str, Tensor]], batches: int, device: torch.device) -> Iterator[Tensor]:
+    """The images of that many batches, on a device; the loader begins again where it ends."""
+    return (batch["image"].to(device) for batch in islice(chain.from_iterable(repeat(loader)), batches))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("output", type=Path)
@@ -42,16 +63,12 @@ def main() -> None:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--batches", type=int, default=60)
     arguments = parser.parse_args()
-    config = ConfigParser()
-    config.read_config(BUNDLE / "configs" / "train.json")
-    config.update({**OVERRIDES, "dataset_dir": arguments.dataset_dir, "precision": arguments.precision})
-    network, loader, inferer = (
-        config.get_parsed_content(name) for name in ("network", "train#dataloader", "train#inferer")
+    device, network, loader, inferer = training_parts(
+        {"dataset_dir": arguments.dataset_dir, "precision": arguments.precision}
     )
     averaged = mean_weights([torch.load(path, map_location="cpu", weights_only=True) for path in arguments.weights])
     network.load_state_dict(averaged)
-    batches = islice(chain.from_iterable(repeat(loader)), arguments.batches)
-    estimate_batch_statistics(network, (batch["image"] for batch in batches), inferer)
+    estimate_batch_statistics(network, inputs(loader, arguments.batches, device), inferer)
     counters = {name: value for name, value in averaged.items() if not value.is_floating_point()}
     torch.save({**{name: value.cpu() for name, value in network.state_dict().items()}, **counters}, arguments.output)
 

@@ -28,10 +28,14 @@ class _Remembering(nn.Module):
 
 
 def with_coarse_heads(network: ContextNet25D, levels: int = 2) -> ContextNet25D:
-    """The network with a 1 x 1 head on each of that many decoder levels under the finest, finer ones first."""
-    heads = []
+    """The network with a 1 x 1 head on each of that many decoder levels under the finest, finer ones first.
+
+    The heads are made where the network's own is: on its device.
+    """
+    head, heads = network.head, []
     for i in range(2, 2 + levels):
-        heads.append(nn.Conv2d(network.decoder[-i].refine.point[0].out_channels, network.head.out_channels, 1))
+        channels = network.decoder[-i].refine.point[0].out_channels
+        heads.append(nn.Conv2d(channels, head.out_channels, 1, device=head.weight.device))
         network.decoder[-i] = _Remembering(network.decoder[-i])
     network.coarse_heads = nn.ModuleList(heads)
     return network

@@ -53,6 +53,41 @@ def test_tumors_count_as_labelled_unless_the_list_says_otherwise(tmp_path: Path)
     assert [case["tumor_labelled"] for case in cases] == [True, False, True]
 
 
+@pytest.mark.parametrize(
+    ("broken", "key"),
+    [
+        ({"image": "b.nii"}, "label"),
+        ({"label": "b.nii"}, "image"),
+        ({"image": ["b.nii"], "label": "seg.nii"}, "image"),
+        ("b.nii", "image"),
+    ],
+)
+def test_item_without_a_file_is_an_input_error_that_names_list_item_and_key(
+    tmp_path: Path, broken: Any, key: str
+) -> None:
+    datalist = write(tmp_path, training=[item("a"), broken])
+    for cases in (training_cases, validation_cases):
+        with pytest.raises(InputError) as error:
+            cases(datalist, "/data", 0, 2)
+        assert str(error.value).startswith(f'{datalist}: item 2 must have "{key}"') and "b.nii" in str(error.value)
+
+
+def test_items_are_looked_at_only_in_the_lists_that_are_used(tmp_path: Path) -> None:
+    datalist = write(tmp_path, training=[item("a"), item("b")], validation=[{"image": "x.nii"}])
+    assert names(training_cases(datalist, "/data", 0, 2)) == ["b"]
+    with pytest.raises(InputError, match='item 1 must have "label"'):
+        validation_cases(datalist, "/data", "all")
+
+
+@pytest.mark.parametrize("value", ["false", "true", 0, 1, None])
+def test_only_a_bool_says_whether_tumors_are_labelled(tmp_path: Path, value: Any) -> None:
+    datalist = write(tmp_path, training=[item("a"), item("b", tumor_labelled=value)])
+    with pytest.raises(InputError) as error:
+        training_cases(datalist, "/data", 0, 2)
+    said = f'{datalist}: "tumor_labelled" of item 2, ./ct/b.nii.gz, must be true or false, got {json.dumps(value)}:'
+    assert str(error.value).startswith(said)
+
+
 def test_patients_are_dealt_largest_first_to_the_smallest_fold(tmp_path: Path) -> None:
     # a (3) to fold 0, b (2) to fold 1, c to fold 1 (3 each), d to fold 0, e to fold 1
     datalist = write(tmp_path, training=items_of({"e": 1, "b": 2, "a": 3, "c": 1, "d": 1}))

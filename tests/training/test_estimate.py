@@ -1,6 +1,7 @@
 """What a run says of its own cost: memory from headers, time from its first steps, waiting from its loader."""
 
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +141,15 @@ def test_first_quarter_of_the_steps_is_left_out_of_the_pace(log: Log, monkeypatc
         engine.state.iteration = step
         pace._count(engine)
     assert "600 steps of about 2.00 s: 20 min, and validation" in log.text
+
+
+def test_peak_memory_is_left_out_where_the_system_has_no_module_for_it(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows: importing it is an ImportError
+    run(TrainingPace(steps=2), epochs=1, steps=2, seconds=0.0, waiting=0.0)
+    (line,) = [r.getMessage() for r in log.records if "steps of about" in r.getMessage()]
+    assert line.startswith("2 steps of about 0.0") and line.endswith("and validation")
 
 
 def test_each_epoch_logs_its_share_of_waiting_and_the_time_left(log: Log) -> None:

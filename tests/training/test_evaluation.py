@@ -11,21 +11,22 @@ from hypothesis import strategies as st
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
 
 from custom_networks.errors import InputError
-from custom_networks.training.evaluation import DEFINITIONS, STRUCTURE_SCORES, LabelMap, case_scores
+from custom_networks.training.evaluation import DEFINITIONS, STRUCTURE_SCORES, case_scores
+from custom_networks.transforms.anatomy import Labels
 
 SPACING = (1.0, 2.0, 5.0)
 SHAPE = (20, 10, 6)
 DIAGONAL_MM = (20**2 + 20**2 + 30**2) ** 0.5
 
 
-def label_map(*boxes: tuple[int, tuple[slice, slice, slice]], shape: tuple[int, int, int] = SHAPE) -> LabelMap:
+def label_map(*boxes: tuple[int, tuple[slice, slice, slice]], shape: tuple[int, int, int] = SHAPE) -> Labels:
     labels = np.zeros(shape, dtype=np.uint8)
     for value, box in boxes:
         labels[box] = value
     return labels
 
 
-def liver_with_tumor(tumor: tuple[slice, slice, slice] | None) -> LabelMap:
+def liver_with_tumor(tumor: tuple[slice, slice, slice] | None) -> Labels:
     liver = (1, np.s_[2:18, 1:9, 1:5])
     return label_map(liver, (2, tumor)) if tumor else label_map(liver)
 
@@ -82,7 +83,7 @@ def test_reversed_label_order_ruins_the_tumor_and_not_the_organ() -> None:
     assert (scores["lesions_found"], scores["false_lesions"]) == (0, 1)
 
 
-def tumor_scores(prediction: LabelMap, truth: LabelMap) -> list[float]:
+def tumor_scores(prediction: Labels, truth: Labels) -> list[float]:
     scores = case_scores(prediction, truth, SPACING)
     return [scores[f"tumor_{name}"] for name in STRUCTURE_SCORES]
 
@@ -139,13 +140,13 @@ def test_every_column_family_is_defined() -> None:
         assert family in text, name
 
 
-def random_blocks(seed: int) -> LabelMap:
+def random_blocks(seed: int) -> Labels:
     rng = np.random.default_rng(seed)
     boxes = [(value, tuple(slice(a, a + 4) for a in rng.integers(0, 8, 3))) for value in (1, 1, 2)]
     return label_map(*boxes, shape=(12, 12, 12))  # type: ignore[arg-type]
 
 
-def one_hot(labels: LabelMap) -> torch.Tensor:
+def one_hot(labels: Labels) -> torch.Tensor:
     return torch.from_numpy(np.stack([labels > 0, labels == 2])[None])
 
 

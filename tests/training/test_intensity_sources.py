@@ -1,10 +1,17 @@
 """Noise of known strength and grain, steps, windows and sharpness that can be worked out by hand."""
 
+import inspect
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
+from custom_networks import training
 from custom_networks.training import RandCTNoised, RandQuantised, RandSharpnessd
+from custom_networks.training.intensity_sources import HU_WINDOW
 
+TRAIN_JSON = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "train.json"
 HU = 1 / 400  # of the window [-160, 240]
 
 
@@ -15,6 +22,14 @@ def intensities(*hu: float) -> torch.Tensor:
 
 def hu_of(image: torch.Tensor) -> torch.Tensor:
     return image.flatten() / HU - 160
+
+
+def test_one_window_is_the_default_of_all_that_work_in_hu_and_that_of_train_json() -> None:
+    signatures = {name: inspect.signature(getattr(training, name)).parameters for name in training.__all__}
+    windows = {name: found["window"].default for name, found in signatures.items() if "window" in found}
+    assert {"RandCTNoised", "RandQuantised", "RandTissueShiftd", "RandSyntheticLesionsd", "RandDecoysd"} == set(windows)
+    assert all(window is HU_WINDOW for window in windows.values())
+    assert json.loads(TRAIN_JSON.read_text("utf-8"))["intensity_range"] == list(HU_WINDOW)
 
 
 # --- noise ------------------------------------------------------------------------------------------------------------

@@ -77,5 +77,23 @@ def test_probabilities_on_another_grid_and_files_of_another_kind_are_refused(tmp
             read_kept_case(tmp_path / f"{name}.npz")
 
 
+@pytest.mark.parametrize("damage", ["cut", "empty", "values", "checksum", "method", "flags"])
+def test_a_damaged_file_is_named_in_one_line_and_written_again(tmp_path: Path, damage: str) -> None:
+    keep, path = KeepProbabilitiesd(str(tmp_path)), tmp_path / "a_ct.npz"
+    keep(case())
+    whole = path.read_bytes()
+    first = whole.index(b"PK\1\2")  # the directory's entry of "probabilities": 8 flags, 10 method, 16 checksum
+    flipped = {"values": 100, "checksum": first + 16, "method": first + 10, "flags": first + 8}
+    broken = bytearray(whole[: {"cut": len(whole) // 2, "empty": 0}.get(damage)])
+    if damage in flipped:
+        broken[flipped[damage]] ^= 1
+    path.write_bytes(broken)
+    with pytest.raises(InputError, match="a_ct.npz must be a case that an evaluation kept") as error:
+        read_kept_case(path)
+    assert "\n" not in str(error.value)
+    keep(case())
+    assert read_kept_case(path).name == "a_ct"
+
+
 def test_a_case_is_named_by_its_file_without_the_ending() -> None:
     assert [case_name(file) for file in ("train/a_ct.nii.gz", "b.c.nrrd", "d")] == ["a_ct", "b.c", "d"]

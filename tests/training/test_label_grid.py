@@ -18,7 +18,7 @@ from custom_networks.errors import BundleError, InputError
 from custom_networks.io import LoadVolumed
 from custom_networks.phantom import make_phantom
 from custom_networks.training import LabelOnImaged
-from custom_networks.training.label_grid import _corner_distance_mm, _lies_left
+from custom_networks.training.label_grid import _corner_distance_mm, _right_of_middle_mm
 from custom_networks.transforms import ResampleInPlaned
 
 SHAPE = (12, 10, 8)
@@ -119,9 +119,41 @@ def test_grid_is_the_same_however_its_axes_are_stored(codes: list[str], ends: tu
     assert _corner_distance_mm(shape, affine, SHAPE, LPS) == pytest.approx(2.5)
 
 
-def test_liver_on_the_left_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    load()(write(tmp_path, LPS, LPS, label=liver_on_the_right(RAS)))
-    assert [r.levelno for r in caplog.records] == [logging.WARNING] and "check that nothing is mirrored" in caplog.text
+def wedge(first: int, label: int = 1) -> np.ndarray:
+    """1, 1, 3 and 3 voxels along i from `first`: their centre is half a voxel from the middle of the four."""
+    made = np.zeros(SHAPE, np.uint8)
+    made[first : first + 2, 3, 3] = made[first + 2 : first + 4, 2:5, 3] = label
+    return made
+
+
+@pytest.mark.parametrize(("affine", "label"), [(LPS, wedge(7)), (RAS, wedge(7)[::-1])], ids=["LPS", "RAS"])
+def test_mirrored_liver_is_refused_in_one_line_that_says_how_to_go_on(
+    tmp_path: Path, affine: np.ndarray, label: np.ndarray
+) -> None:
+    # (7 + 8 + 3 * 9 + 3 * 10) / 8 = 9 is 3.5 voxels of 0.8 mm left of 5.5, and half a voxel of 8.5
+    offsets = _right_of_middle_mm(MetaTensor(label[None].copy(), affine=affine))
+    assert offsets == pytest.approx((-2.8, -0.4))
+    with pytest.raises(RuntimeError) as error:
+        load()(write(tmp_path, affine, affine, label=label))
+    cause = error.value.__cause__
+    assert isinstance(cause, InputError) and "\n" not in str(cause)
+    assert "segmentation-53.nii must have the liver on the patient's right" in str(cause)
+    assert "3 mm left" in str(cause) and "leave the case out of the data list" in str(cause)
+
+
+@pytest.mark.parametrize(
+    ("label", "warnings"),
+    [(wedge(7)[::-1], 0), (wedge(8), 1), (liver_on_the_right(RAS), 1), (wedge(7, label=2), 0)],
+    ids=["bulk and centre right", "cut off at the left end", "left without more bulk there", "tumor alone"],
+)
+def test_liver_that_a_crop_may_have_put_on_the_left_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, label: np.ndarray, warnings: int
+) -> None:
+    transform, files = load(), write(tmp_path, LPS, LPS, label=label)
+    for _ in range(2):
+        transform(files)
+    assert [r.levelno for r in caplog.records] == warnings * [logging.WARNING]
+    assert caplog.text.count("check that nothing is mirrored") == warnings
 
 
 def test_livers_of_real_patients_and_of_phantoms_lie_on_the_right(shared_data: Path) -> None:
@@ -130,9 +162,10 @@ def test_livers_of_real_patients_and_of_phantoms_lie_on_the_right(shared_data: P
         EnsureChannelFirstd("label", channel_dim="no_channel")(LoadVolumed("label", kind="label")({"label": path}))
         for path in maps
     ]
-    assert not any(_lies_left(item["label"]) for item in labels)
     phantom = make_phantom(1, shape=(64, 56, 20), spacing=(1.3, 1.3, 3.0))
-    assert not _lies_left(MetaTensor(np.asarray(phantom.label)[None].copy(), affine=phantom.affine))
+    livers = [item["label"] for item in labels]
+    livers.append(MetaTensor(np.asarray(phantom.label)[None].copy(), affine=phantom.affine))
+    assert all(offset > 0 for liver in livers for offset in _right_of_middle_mm(liver))
 
 
 def test_empty_label_map_passes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""Prints the tables of a cross-validation for the model card: all cases, by slice distance, lesions by size.
+"""Prints the tables of a cross-validation for the model card: means by slice distance, each case, lesions by size.
 
     python tests/benchmarks/cross_validation.py out/folds/cases.csv out/tuning/true_lesions.csv DATA/dataset.json
 
@@ -83,6 +83,21 @@ def table_of_means(rows: Sequence[Row], cases: Mapping[str, tuple[str, float]]) 
         yield "| " + " | ".join(cells) + " |"
 
 
+def table_of_cases(rows: Sequence[Row], cases: Mapping[str, tuple[str, float]]) -> Iterable[str]:
+    """Markdown: a row a case, in the order of patients."""
+    yield "| case | patient | slices, mm | liver Dice | HD95, mm | true tumor, ml | tumor Dice | lesions found | false |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for row in sorted(rows, key=lambda row: (cases[row["case"]][0], row["case"])):
+        patient, slice_mm = cases[row["case"]]
+        liver = f"{number(row, 'liver_dice'):.3f} | {number(row, 'liver_hd95_mm'):.1f}"
+        if row["tumor_dice"]:
+            tumor = f"{number(row, 'tumor_ml_truth'):.1f} | {number(row, 'tumor_dice'):.3f}".removesuffix("nan")
+            lesions = f"{row['lesions_found']} of {row['lesions_truth']} | {row['false_lesions']}"
+        else:
+            tumor, lesions = "not labelled | ", " | "
+        yield f"| {row['case'].removesuffix('_ct')} | {patient} | {slice_mm:.2g} | {liver} | {tumor} | {lesions} |"
+
+
 def table_of_lesions(lesions: Sequence[Row]) -> Iterable[str]:
     """Markdown: lesions found by longest diameter and by slice distance."""
     yield "| true lesions | patients | found | share |"
@@ -110,9 +125,9 @@ def main() -> None:
     parser.add_argument("lesions", type=Path, help="true_lesions.csv of the tuning")
     parser.add_argument("datalist", type=Path, help="the data list, beside its images")
     given = parser.parse_args()
-    print("\n".join(table_of_means(read(given.cases), listed(given.datalist))))
-    print()
-    print("\n".join(table_of_lesions(read(given.lesions))))
+    rows, cases = read(given.cases), listed(given.datalist)
+    tables = table_of_means(rows, cases), table_of_cases(rows, cases), table_of_lesions(read(given.lesions))
+    print("\n\n".join("\n".join(table) for table in tables))
 
 
 if __name__ == "__main__":

@@ -11,18 +11,10 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from custom_networks.transforms.anatomy import Mask
-from custom_networks.transforms.predicted_lesions import CONFIDENCE_TERMS, Coefficients, Floats
+from custom_networks.transforms.anatomy import Floats, Mask
+from custom_networks.transforms.predicted_lesions import CONFIDENCE_TERMS, Coefficients
 
 BINS = 10
-
-
-class LesionFeatures(NamedTuple):
-    """Predicted lesions of any number of cases: (n,) volumes in mm3, mean and largest tumor probabilities, 0 to 1."""
-
-    volume_mm3: Floats
-    mean_probability: Floats
-    max_probability: Floats
 
 
 class ReliabilityBin(NamedTuple):
@@ -35,16 +27,16 @@ class ReliabilityBin(NamedTuple):
     observed: float
 
 
-def fit_confidence(features: LesionFeatures, real: Mask, ridge: float = 1.0) -> dict[str, float]:
+def fit_confidence(mean_probability: Floats, real: Mask, ridge: float = 1.0) -> dict[str, float]:
     """Fit the logistic model of `lesion_confidence`.
 
-    Maximum likelihood with a Gaussian prior on the slopes of the standardised features (`ridge` is its inverse
+    Maximum likelihood with a Gaussian prior on the slope of the standardised probability (`ridge` is its inverse
     variance), for lesions are few; and with Platt's targets, (N+ + 1) / (N+ + 2) and 1 / (N- + 2) in place of 1 and 0,
     so that lesions which are all real, or all false, still give a finite answer (Platt, Advances in Large Margin
     Classifiers, 1999).
 
     Args:
-        features: lesions (n).
+        mean_probability: (n,) mean tumor probability of each lesion, 0 to 1.
         real: (n,) whether each touches a true lesion.
         ridge: strength of the prior, 0 or more.
 
@@ -53,30 +45,29 @@ def fit_confidence(features: LesionFeatures, real: Mask, ridge: float = 1.0) -> 
     """
     if not real.size:
         return dict.fromkeys(CONFIDENCE_TERMS, 0.0)
-    raw = np.column_stack([np.log(features.volume_mm3), features.mean_probability, features.max_probability])
-    centre, scale = raw.mean(axis=0), raw.std(axis=0)
-    scale[scale < 1e-9] = 1.0
-    standard = np.column_stack([np.ones(real.size), (raw - centre) / scale])
+    centre, scale = mean_probability.mean(), mean_probability.std()
+    scale = scale if scale > 1e-9 else 1.0
+    standard = (mean_probability - centre) / scale
     n_real = int(real.sum())
     targets = np.where(real, (n_real + 1) / (n_real + 2), 1 / (real.size - n_real + 2))
 
     def loss(weights: Floats) -> tuple[float, Floats]:
-        score, slopes = standard @ weights, np.array([0.0, *weights[1:]])
+        score, slope = weights[0] + weights[1] * standard, weights[1]
+        excess = expit(score) - targets
         likelihood = np.logaddexp(0, score) - targets * score
-        return likelihood.sum() + ridge / 2 * slopes @ slopes, standard.T @ (expit(score) - targets) + ridge * slopes
+        return likelihood.sum() + ridge / 2 * slope**2, np.array([excess.sum(), standard @ excess + ridge * slope])
 
-    weights = minimize(loss, np.zeros(standard.shape[1]), jac=True, method="BFGS").x
-    slopes = weights[1:] / scale
-    return {name: float(value) for name, value in zip(CONFIDENCE_TERMS, (weights[0] - slopes @ centre, *slopes))}
+    intercept, slope = minimize(loss, np.zeros(2), jac=True, method="BFGS").x
+    return dict(zip(CONFIDENCE_TERMS, (float(intercept - slope / scale * centre), float(slope / scale))))
 
 
 def held_out_coefficients(
-    features: LesionFeatures, real: Mask, owners: Sequence[str], patients: Iterable[str]
+    mean_probability: Floats, real: Mask, owners: Sequence[str], patients: Iterable[str]
 ) -> dict[str, Coefficients]:
     """For each patient the model of all other patients' lesions.
 
     Args:
-        features: lesions (n).
+        mean_probability: (n,) mean tumor probability of each lesion, 0 to 1.
         real: (n,) whether each touches a true lesion.
         owners: the patient of each lesion.
         patients: all patients, those without any lesion too.
@@ -84,12 +75,8 @@ def held_out_coefficients(
     Returns:
         Coefficients by patient.
     """
-    owner = np.array(owners, dtype=object)
-    models: dict[str, Coefficients] = {}
-    for patient in set(patients):
-        others = owner != patient
-        models[patient] = fit_confidence(LesionFeatures(*(values[others] for values in features)), real[others])
-    return models
+    others = {patient: np.array([owner != patient for owner in owners], bool) for patient in set(patients)}
+    return {patient: fit_confidence(mean_probability[them], real[them]) for patient, them in others.items()}
 
 
 def brier_score(confidence: Floats, real: Mask) -> float:

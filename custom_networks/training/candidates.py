@@ -20,6 +20,7 @@ from custom_networks.transforms.anatomy import (
     LIVER,
     NEIGHBOURS_26,
     TUMOR,
+    Floats,
     Labels,
     Mask,
     component_sizes,
@@ -27,7 +28,7 @@ from custom_networks.transforms.anatomy import (
     keep_organ,
 )
 from custom_networks.transforms.decide import decide
-from custom_networks.transforms.predicted_lesions import Floats, is_stray, list_lesions
+from custom_networks.transforms.predicted_lesions import is_stray, list_lesions
 
 
 class OperatingPoint(NamedTuple):
@@ -69,7 +70,6 @@ class Candidates:
         true_longest_mm: (m,) their longest diameters in a slice.
         volume_mm3: (n,) volumes of the candidates.
         mean_probability: (n,) mean tumor probabilities.
-        max_probability: (n,) largest tumor probabilities.
         shared: (m, n) voxels that each true lesion and each candidate share.
         in_true_organ: (n,) voxels of each candidate in the true organ.
         stray: for each `capsule_mm` tried, (n,) whether a candidate lies outside the liver.
@@ -83,7 +83,6 @@ class Candidates:
     true_longest_mm: Floats
     volume_mm3: Floats
     mean_probability: Floats
-    max_probability: Floats
     shared: npt.NDArray[np.int64]
     in_true_organ: npt.NDArray[np.int64]
     stray: Mapping[float, Mask]
@@ -178,7 +177,6 @@ def _table(case: KeptCase, truth: TrueLesions, labels: Labels, capsules_mm: Sequ
         true_longest_mm=truth.longest_mm,
         volume_mm3=lesions.volume_mm3,
         mean_probability=lesions.mean_probability,
-        max_probability=lesions.max_probability,
         shared=shared_by_components(lesions.components, count, truth.components[box], true_count)[1:, 1:],
         in_true_organ=np.bincount(lesions.components[true_organ[box]], minlength=count + 1)[1:],
         stray={mm: is_stray(lesions.components, liver, case.spacing, mm) for mm in capsules_mm},

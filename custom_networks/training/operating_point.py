@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
+from typing import NamedTuple
 
 import numpy as np
 
-from custom_networks.training.calibration import LesionFeatures
 from custom_networks.training.candidates import Candidates, OperatingPoint
-from custom_networks.transforms.anatomy import Mask
-from custom_networks.transforms.predicted_lesions import Coefficients, Floats, lesion_confidence
+from custom_networks.transforms.anatomy import Floats, Mask
+from custom_networks.transforms.predicted_lesions import Coefficients, lesion_confidence
 
 LONG_MM = 10.0
 LARGE_MM3 = 520.0
@@ -39,11 +39,6 @@ class Limits:
     penalty: float = 0.1
 
 
-def candidate_features(case: Candidates) -> LesionFeatures:
-    """What the confidence model sees of a case's candidates."""
-    return LesionFeatures(case.volume_mm3, case.mean_probability, case.max_probability)
-
-
 def may_be_lesion(case: Candidates, point: OperatingPoint) -> Mask:
     """(n,) candidates that lie in the liver and are large enough: those that the confidence is asked about."""
     return ~case.stray[point.capsule_mm] & (case.volume_mm3 >= point.min_lesion_mm3)
@@ -54,23 +49,33 @@ def kept_lesions(case: Candidates, point: OperatingPoint, confidence: Floats) ->
     return may_be_lesion(case, point) & (confidence >= point.min_lesion_confidence)
 
 
+class LabelledLesions(NamedTuple):
+    """Lesions (n) of which the truth is known: patient, volume in mm3, mean tumor probability, and whether real."""
+
+    patient: list[str]
+    volume_mm3: Floats
+    mean_probability: Floats
+    real: Mask
+
+
 def labelled_lesions(
     cases: Sequence[Candidates], point: OperatingPoint, patients: Mapping[str, str]
-) -> tuple[LesionFeatures, Mask, list[str]]:
-    """Features, reality and patient of all lesions that the confidence is asked about, in cases with known tumors."""
-    known = [(case, may_be_lesion(case, point)) for case in cases if case.tumor_labelled]
-    features = [[values[asked] for values in candidate_features(case)] for case, asked in known]
-    joined = (np.concatenate([np.zeros(0), *column]) for column in zip(*features)) if known else [np.zeros(0)] * 3
-    real = np.concatenate([np.zeros(0, bool), *(case.is_real[asked] for case, asked in known)])
-    owners = [patients[case.case] for case, asked in known for _ in range(int(asked.sum()))]
-    return LesionFeatures(*joined), real, owners
+) -> LabelledLesions:
+    """All lesions that the confidence is asked about, in cases with known tumors; `patients` is by case."""
+    asked = [(case, may_be_lesion(case, point)) for case in cases if case.tumor_labelled]
+    return LabelledLesions(
+        [patients[case.case] for case, here in asked for _ in range(int(here.sum()))],
+        np.concatenate([np.zeros(0), *(case.volume_mm3[here] for case, here in asked)]),
+        np.concatenate([np.zeros(0), *(case.mean_probability[here] for case, here in asked)]),
+        np.concatenate([np.zeros(0, bool), *(case.is_real[here] for case, here in asked)]),
+    )
 
 
 def held_out_confidences(
     cases: Sequence[Candidates], patients: Mapping[str, str], models: Mapping[str, Coefficients]
 ) -> list[Floats]:
     """Confidence in each candidate of each case by the model that was fitted without its patient."""
-    return [lesion_confidence(*candidate_features(case), models[patients[case.case]]) for case in cases]
+    return [lesion_confidence(case.mean_probability, models[patients[case.case]]) for case in cases]
 
 
 def point_scores(

@@ -36,7 +36,9 @@ class PointScorer:
         key = point._replace(min_lesion_confidence=0.0)
         if key not in self._models:
             lesions = labelled_lesions(self.tables.at(point), point, self.patients)
-            self._models[key] = held_out_coefficients(*lesions, self.patients.values())
+            self._models[key] = held_out_coefficients(
+                lesions.mean_probability, lesions.real, lesions.patient, self.patients.values()
+            )
         return self._models[key]
 
     def trial(self, point: OperatingPoint, calibrated_at: OperatingPoint | None = None) -> Trial:

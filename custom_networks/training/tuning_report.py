@@ -2,20 +2,19 @@
 
 `settings.csv` has every operating point tried, `lesions.csv` every lesion that the calibration saw, `reliability.csv`
 its confidences against what was true, `operating.csv` what other thresholds would give, `true_lesions.csv` which true
-lesions the chosen point finds. `operating_point.json` has all that a user has to copy: the chosen numbers, the
-coefficients, and the evidence for both.
+lesions the chosen point finds. `operating_point.json` has all that ships: the chosen numbers, the coefficients, and
+`operating_points`, the evidence for both as metadata.json has it.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from custom_networks.training.calibration import (
-    LesionFeatures,
     ReliabilityBin,
     brier_score,
     expected_calibration_error,
@@ -29,71 +28,83 @@ from custom_networks.training.tables import write_table, write_text
 from custom_networks.transforms.predicted_lesions import lesion_confidence
 
 TRUE_LESION = ("case", "patient", "slice_mm", "volume_mm3", "longest_mm", "found")
+SHIPPED = [name for name in SCORES if name not in ("objective", "within_limits")]  # the search's own
 
 Row = Iterable[str | float]
 Numbers = dict[str, float | None]
 
 
-def write_tuning(
-    folder: Path,
-    scorer: PointScorer,
-    today: Trial,
-    trials: Sequence[Trial],
-    best: Trial,
-    sweeps: Mapping[tuple[str, float], Trial],
-) -> dict[str, Any]:
-    """Write all files, and return what operating_point.json holds.
+class Choice(NamedTuple):
+    """How an operating point was chosen.
 
-    Args:
-        folder: where they go; made when missing.
-        scorer: what scored the trials.
+    Attributes:
         today: the operating point and confidence that are configured.
-        trials: all operating points tried, with calibrated confidences.
-        best: the one chosen.
-        sweeps: trials beside the best by the threshold that differs and its value.
+        trials: all operating points that the search tried, with calibrated confidences.
+        search_best: the best of them.
+        chosen: the one chosen.
+        sweeps: trials beside the chosen one by the threshold that differs and its value.
     """
+
+    today: Trial
+    trials: Sequence[Trial]
+    search_best: Trial
+    chosen: Trial
+    sweeps: Mapping[tuple[str, float], Trial]
+
+
+def write_tuning(folder: Path, scorer: PointScorer, choice: Choice) -> dict[str, Any]:
+    """Write all files to `folder`, made when missing, and return what operating_point.json holds."""
     folder.mkdir(parents=True, exist_ok=True)
-    tried = [("configured", today), *(("calibrated", trial) for trial in trials)]
+    point = choice.chosen.point
+    tried = [("configured", choice.today), *(("calibrated", trial) for trial in choice.trials)]
     rows: list[Row] = [[confidence, *trial.point, *trial.scores.values()] for confidence, trial in tried]
     write_table(folder / "settings.csv", ["confidence", *OperatingPoint._fields, *SCORES], rows)
-    table: list[Row] = [[*key, *trial.scores.values()] for key, trial in sweeps.items()]
+    table: list[Row] = [[*key, *trial.scores.values()] for key, trial in choice.sweeps.items()]
     write_table(folder / "operating.csv", ["threshold", "value", *SCORES], table)
-    write_table(folder / "true_lesions.csv", TRUE_LESION, _true_lesions(scorer, best.point))
+    write_table(folder / "true_lesions.csv", TRUE_LESION, _true_lesions(scorer, point))
+    coefficients, quality = _write_calibration(folder, scorer, point)
+    cases, patients = len(scorer.patients), len(set(scorer.patients.values()))
     result = {
-        "cases": len(scorer.patients),
-        "patients": len(set(scorer.patients.values())),
-        "configured": _described(today),
-        "chosen": _described(best),
-        **_write_calibration(folder, scorer, best.point),
-        "operating_table": [
-            {"threshold": name, "value": value, **_rounded(trial.scores)} for (name, value), trial in sweeps.items()
-        ],
+        "cases": cases,
+        "patients": patients,
+        "configured": _described(choice.today),
+        "search_best": _described(choice.search_best),
+        "chosen": _described(choice.chosen),
+        "confidence_coefficients": coefficients,
+        "operating_points": {
+            "note": f"cross-validated on {cases} volumes of {patients} patients; all else as in the default",
+            "default": point._asdict(),
+            "confidence": quality,
+            "table": [
+                {"threshold": name, "value": value, **_rounded({score: trial.scores[score] for score in SHIPPED})}
+                for (name, value), trial in choice.sweeps.items()
+            ],
+        },
         "definitions": SCORES,
     }
     write_text(folder / "operating_point.json", json.dumps(result, indent=4) + "\n")
     return result
 
 
-def _write_calibration(folder: Path, scorer: PointScorer, point: OperatingPoint) -> dict[str, Numbers]:
+def _write_calibration(folder: Path, scorer: PointScorer, point: OperatingPoint) -> tuple[Numbers, Numbers]:
     """Coefficients fitted on all lesions, and how well those did that were fitted without a lesion's patient."""
-    features, real, owners = labelled_lesions(scorer.tables.at(point), point, scorer.patients)
+    lesions = labelled_lesions(scorer.tables.at(point), point, scorer.patients)
+    patients, _, mean_probability, real = lesions
     models = scorer.models(point)
-    confidence = np.zeros(real.size)
-    for patient in set(owners):
-        own = np.array(owners, dtype=object) == patient
-        confidence[own] = lesion_confidence(*LesionFeatures(*(values[own] for values in features)), models[patient])
-    rows = zip(owners, *features, real, confidence)
-    write_table(folder / "lesions.csv", ["patient", *features._fields, "real", "held_out_confidence"], rows)
+    confidence = np.array(
+        [lesion_confidence(mean, models[patient]) for patient, mean in zip(patients, mean_probability)]
+    )
+    write_table(folder / "lesions.csv", [*lesions._fields, "held_out_confidence"], zip(*lesions, confidence))
     write_table(folder / "reliability.csv", ReliabilityBin._fields, reliability(confidence, real))
     quality = {
         "lesions": float(real.size),
         "real_lesions": float(real.sum()),
         "brier": brier_score(confidence, real),
         "expected_calibration_error": expected_calibration_error(confidence, real),
-        "brier_of_mean_probability": brier_score(features.mean_probability, real),
-        "expected_calibration_error_of_mean_probability": expected_calibration_error(features.mean_probability, real),
+        "brier_of_mean_probability": brier_score(mean_probability, real),
+        "expected_calibration_error_of_mean_probability": expected_calibration_error(mean_probability, real),
     }
-    return {"confidence_coefficients": _rounded(fit_confidence(features, real)), "calibration": _rounded(quality)}
+    return _rounded(fit_confidence(mean_probability, real)), _rounded(quality)
 
 
 def _true_lesions(scorer: PointScorer, point: OperatingPoint) -> Iterator[Row]:

@@ -18,6 +18,7 @@ from custom_networks.transforms.anatomy import (
     NEIGHBOURS_26,
     TUMOR,
     Box,
+    Floats,
     Labels,
     Mask,
     box_around,
@@ -25,10 +26,9 @@ from custom_networks.transforms.anatomy import (
     is_within,
 )
 
-Floats = npt.NDArray[np.float64]
 Coefficients = Mapping[str, float]
 
-CONFIDENCE_TERMS = ("intercept", "log_volume", "mean_probability", "max_probability")
+CONFIDENCE_TERMS = ("intercept", "mean_probability")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,6 @@ class PredictedLesions:
         components: number of the lesion at each voxel of the box, 0 where there is none.
         volume_mm3: volume of each lesion, mm3.
         mean_probability: mean tumor probability over its voxels, 0 to 1.
-        max_probability: largest tumor probability in it, 0 to 1.
         confidence: chance that it touches a real lesion, 0 to 1; see `lesion_confidence`.
     """
 
@@ -48,7 +47,6 @@ class PredictedLesions:
     components: npt.NDArray[np.int32]
     volume_mm3: Floats
     mean_probability: Floats
-    max_probability: Floats
     confidence: Floats
 
 
@@ -63,23 +61,16 @@ def check_coefficients(coefficients: Coefficients | None) -> Coefficients | None
     return coefficients
 
 
-def lesion_confidence(
-    volume_mm3: Floats,
-    mean_probability: Floats,
-    max_probability: Floats,
-    coefficients: Coefficients | None = None,
-) -> Floats:
-    """Chance that each lesion touches a real one, by a logistic model of its size and of the network's belief in it.
+def lesion_confidence(mean_probability: Floats, coefficients: Coefficients | None = None) -> Floats:
+    """Chance that each lesion touches a real one, from the network's mean belief in its voxels (Platt scaling).
 
-    ``confidence = 1 / (1 + exp(-(intercept + log_volume * ln(volume_mm3) + mean_probability * mean + max_probability
-    * max)))``, where each name outside the logarithm is a coefficient and a missing one is 0. They are fitted on
-    predictions for patients that the network was not trained on (`custom_networks.training.calibration`). Without
-    coefficients the confidence is the mean tumor probability itself, which is no calibrated chance.
+    ``confidence = 1 / (1 + exp(-(intercept + mean_probability * mean)))``, where both names are coefficients and a
+    missing one is 0. They are fitted on predictions for patients that the network was not trained on
+    (`custom_networks.training.calibration`). Without coefficients the confidence is the mean tumor probability itself,
+    which is no calibrated chance.
 
     Args:
-        volume_mm3: (n,) volumes, mm3, above 0.
         mean_probability: (n,) mean tumor probabilities, 0 to 1.
-        max_probability: (n,) largest tumor probabilities, 0 to 1.
         coefficients: values of CONFIDENCE_TERMS; None for the mean probability.
 
     Returns:
@@ -87,8 +78,8 @@ def lesion_confidence(
     """
     if coefficients is None:
         return mean_probability
-    terms = (np.ones_like(volume_mm3), np.log(volume_mm3), mean_probability, max_probability)
-    return np.asarray(expit(sum(coefficients.get(name, 0.0) * term for name, term in zip(CONFIDENCE_TERMS, terms))))
+    intercept, slope = (coefficients.get(name, 0.0) for name in CONFIDENCE_TERMS)
+    return np.asarray(expit(intercept + slope * mean_probability))
 
 
 def list_lesions(
@@ -118,11 +109,8 @@ def list_lesions(
     tumor = probabilities[1][box][is_tumor] / 255
     voxels = np.bincount(numbers, minlength=count + 1)[1:]
     mean = np.bincount(numbers, tumor, minlength=count + 1)[1:] / voxels
-    maximum = np.zeros(count + 1)
-    np.maximum.at(maximum, numbers, tumor)
     volume = voxels.astype(np.float64) * float(np.prod(spacing))
-    confidence = lesion_confidence(volume, mean, maximum[1:], coefficients)
-    return PredictedLesions(box, components, volume, mean, maximum[1:], confidence)
+    return PredictedLesions(box, components, volume, mean, lesion_confidence(mean, coefficients))
 
 
 def drop_stray_lesions(

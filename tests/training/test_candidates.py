@@ -42,7 +42,7 @@ def noisy_case(seed: int, spacing: tuple[float, float, float] = (1.0, 1.0, 2.0))
     capsule_mm=st.sampled_from([1.0, 2.5, 10.0]),
     min_lesion_mm3=st.sampled_from([0.0, 6.0, 20.0]),
     min_lesion_confidence=st.sampled_from([0.0, 0.35, 0.45]),
-    coefficients=st.sampled_from([None, {"intercept": -2.0, "log_volume": 0.7}]),
+    coefficients=st.sampled_from([None, {"intercept": -2.0, "mean_probability": 3.0}]),
 )
 def test_the_tables_score_a_point_as_the_rules_and_the_evaluation_do(
     seed: int,
@@ -57,7 +57,7 @@ def test_the_tables_score_a_point_as_the_rules_and_the_evaluation_do(
     chosen = (tumor_threshold, capsule_mm, min_lesion_mm3, min_lesion_confidence)
     point = OperatingPoint(organ_threshold, *POINT[1:4], *chosen)
     (table,) = candidates(case, true_lesions(case), [point], [10.0, capsule_mm])
-    confidence = lesion_confidence(table.volume_mm3, table.mean_probability, table.max_probability, coefficients)
+    confidence = lesion_confidence(table.mean_probability, coefficients)
     scores = point_scores([table], point, [confidence], Limits())
 
     liver, tumor = case.probabilities.astype(float)

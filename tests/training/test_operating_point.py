@@ -23,7 +23,6 @@ def table(**changed: Any) -> Candidates:
         "true_longest_mm": np.array([14.0, 9.0]),
         "volume_mm3": np.array([800.0, 200.0, 20.0, 100.0]),  # found, false, too small, outside
         "mean_probability": np.array([0.9, 0.4, 0.8, 0.9]),
-        "max_probability": np.array([1.0, 0.6, 0.8, 1.0]),
         "shared": np.array([[60, 0, 0, 0], [0, 0, 2, 0]]),
         "in_true_organ": np.array([80, 20, 2, 0]),
         "stray": {10.0: np.array([False, False, False, True])},
@@ -81,11 +80,13 @@ def test_cases_whose_tumors_are_not_labelled_count_for_the_liver_alone() -> None
 def test_the_confidence_is_asked_about_lesions_in_the_liver_that_are_large_enough() -> None:
     assert may_be_lesion(table(), POINT).tolist() == [True, True, False, False]
     unlabelled = table(case="b", tumor_labelled=False)
-    features, real, owners = labelled_lesions([table(), unlabelled, FREE], POINT, {"a": "p", "b": "q", "free": "r"})
-    assert features.volume_mm3.tolist() == [800, 200, 800, 200, 100]
-    assert real.tolist() == [True, False, False, False, False] and owners == ["p", "p", "r", "r", "r"]
+    lesions = labelled_lesions([table(), unlabelled, FREE], POINT, {"a": "p", "b": "q", "free": "r"})
+    assert lesions.patient == ["p", "p", "r", "r", "r"]
+    assert lesions.volume_mm3.tolist() == [800, 200, 800, 200, 100]
+    assert lesions.mean_probability.tolist() == [0.9, 0.4, 0.9, 0.4, 0.9]
+    assert lesions.real.tolist() == [True, False, False, False, False]
 
 
 def test_no_labelled_case_gives_no_lesions() -> None:
-    features, real, owners = labelled_lesions([table(tumor_labelled=False)], POINT, {"a": "p"})
-    assert features.volume_mm3.shape == real.shape == (0,) and owners == []
+    lesions = labelled_lesions([table(tumor_labelled=False)], POINT, {"a": "p"})
+    assert lesions.patient == [] and lesions.mean_probability.shape == lesions.real.shape == (0,)

@@ -64,23 +64,22 @@ class FixedTables:
     """Candidate tables that are the same at every point: two patients, each with a real and a false candidate."""
 
     def at(self, point: OperatingPoint) -> list[Candidates]:
-        return [self._table("a", 100.0), self._table("b", 200.0)]
+        return [self._table("a", 0.8), self._table("b", 0.9)]
 
     def prepare(self, points: Sequence[OperatingPoint]) -> None:
         """Nothing to compute."""
 
     @staticmethod
-    def _table(case: str, volume: float) -> Candidates:
+    def _table(case: str, mean_probability: float) -> Candidates:
         return Candidates(
             case=case,
             tumor_labelled=True,
             spacing=(1.0, 1.0, 1.0),
             organ=(1000, 900, 1000),
-            true_volume_mm3=np.array([volume]),
+            true_volume_mm3=np.array([100.0]),
             true_longest_mm=np.array([12.0]),
-            volume_mm3=np.array([volume, 40.0]),
-            mean_probability=np.array([0.5, 0.5]),
-            max_probability=np.array([0.9, 0.9]),
+            volume_mm3=np.array([100.0, 40.0]),
+            mean_probability=np.array([mean_probability, 0.5]),
             shared=np.array([[50, 0]]),
             in_true_organ=np.array([50, 40]),
             stray={10.0: np.zeros(2, bool)},
@@ -92,7 +91,7 @@ def test_a_patient_is_scored_by_the_model_of_the_others() -> None:
     models = scorer.models(START)
     assert set(models) == {"p", "q"} and models["p"] != models["q"]
     assert scorer.models(START._replace(min_lesion_confidence=0.9)) is models
-    # Larger lesions were the real ones: a threshold of one half keeps these alone.
+    # Lesions of a higher probability were the real ones: a threshold of one half keeps these alone.
     result = scorer.trial(START._replace(min_lesion_confidence=0.5)).scores
     assert (result["lesion_recall"], result["false_lesions_per_case"]) == (1.0, 0.0)
     everything = scorer.trial(START._replace(min_lesion_confidence=0.0)).scores

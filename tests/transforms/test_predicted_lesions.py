@@ -11,7 +11,7 @@ from custom_networks.errors import UsageError
 from custom_networks.transforms import DropStrayLesionsd
 from custom_networks.transforms.predicted_lesions import drop_stray_lesions, lesion_confidence, list_lesions
 
-COEFFICIENTS = {"intercept": -4.0, "log_volume": 0.5, "mean_probability": 2.0, "max_probability": 1.0}
+COEFFICIENTS = {"intercept": -4.0, "mean_probability": 6.0}
 
 CORE = (slice(15, 20), slice(15, 20), slice(8, 12))  # 100 mm3
 
@@ -76,7 +76,6 @@ def test_lesions_are_listed_with_volume_and_probabilities() -> None:
     lesions = list_lesions(labels, probabilities, (1.0, 2.0, 3.0))
     assert lesions.volume_mm3.tolist() == [9 * 6, 3 * 6]
     assert lesions.mean_probability == pytest.approx([(7 * 0.4 + 0.8 + 20 / 255) / 9, 1.0])
-    assert lesions.max_probability == pytest.approx([0.8, 1.0])
     assert lesions.box == (slice(12, 23), slice(12, 21), slice(6, 10))
     assert [(lesions.components == number).sum() for number in (1, 2)] == [9, 3]
 
@@ -89,11 +88,10 @@ def test_without_coefficients_the_confidence_is_the_mean_tumor_probability() -> 
 
 
 def test_confidence_is_the_stated_logistic_formula() -> None:
-    volume, mean, maximum = np.array([[100.0, 1.0], [0.5, 0.3], [0.9, 0.4]])
-    # ln 100 = 4.605: -4 + 2.303 + 1 + 0.9 = 0.203; ln 1 = 0: -4 + 0.6 + 0.4 = -3
-    expected = [1 / (1 + np.exp(-0.20259)), 1 / (1 + np.exp(3))]
-    assert lesion_confidence(volume, mean, maximum, COEFFICIENTS) == pytest.approx(expected, abs=1e-5)
-    assert lesion_confidence(volume, mean, maximum, {"intercept": 0.0}) == pytest.approx([0.5, 0.5])
+    mean = np.array([0.9, 0.5])
+    expected = [1 / (1 + np.exp(-1.4)), 1 / (1 + np.exp(1))]  # -4 + 5.4 = 1.4; -4 + 3 = -1
+    assert lesion_confidence(mean, COEFFICIENTS) == pytest.approx(expected)
+    assert lesion_confidence(mean, {"intercept": 0.0}) == pytest.approx([0.5, 0.5])
 
 
 def test_a_liver_without_lesions_lists_none() -> None:
@@ -113,9 +111,9 @@ def test_a_margin_widens_the_box_and_changes_no_lesion() -> None:
 def test_the_calibrated_confidence_decides_which_lesions_stay() -> None:
     labels, probabilities = liver_block()
     add_lesion(labels, probabilities, CORE, confidence=102)  # 100 mm3 at 0.4
-    by_volume = {"intercept": -np.log(99), "log_volume": 1.0}  # 100 / 199, whatever the probability
-    for least, left in ((0.50, 100), (0.51, 0)):
-        cleaned = drop_stray_lesions(labels, probabilities, MM, min_lesion_confidence=least, coefficients=by_volume)
+    stricter = {"intercept": -3.0, "mean_probability": 5.0}  # 1 / (1 + e) = 0.269
+    for least, left in ((0.26, 100), (0.28, 0)):
+        cleaned = drop_stray_lesions(labels, probabilities, MM, min_lesion_confidence=least, coefficients=stricter)
         assert (cleaned == 2).sum() == left
 
 
@@ -136,4 +134,3 @@ def test_the_list_agrees_with_scipys_own_measurements(seed: int, density: float)
     tumor = probabilities[1] / 255
     assert lesions.volume_mm3 == pytest.approx(ndimage.sum_labels(labels == 2, components, numbers))
     assert lesions.mean_probability == pytest.approx(np.asarray(ndimage.mean(tumor, components, numbers)))
-    assert lesions.max_probability == pytest.approx(np.asarray(ndimage.maximum(tumor, components, numbers)))

@@ -54,4 +54,5 @@ def test_an_evaluation_keeps_its_cases_and_the_tuning_starts_from_its_scores(
         mean = np.mean([float(case[theirs]) for case in cases])
         assert 0.01 < mean < 0.99
         assert tuned["configured"]["scores"][ours] == pytest.approx(mean, abs=0.005)
-    assert tuned["calibration"]["lesions"] > 0 and len(tuned["operating_table"]) == 18
+    shipped = tuned["operating_points"]
+    assert shipped["confidence"]["lesions"] > 0 and len(shipped["table"]) == 18

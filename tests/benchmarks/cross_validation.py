@@ -85,7 +85,7 @@ def table_of_means(rows: Sequence[Row], cases: Mapping[str, tuple[str, float]]) 
 
 def table_of_cases(rows: Sequence[Row], cases: Mapping[str, tuple[str, float]]) -> Iterable[str]:
     """Markdown: a row a case, in the order of patients."""
-    yield "| case | patient | slices, mm | liver Dice | HD95, mm | true tumor, ml | tumor Dice | lesions found | false |"
+    yield "| case | patient | slices, mm | liver Dice | HD95, mm | tumor, ml | tumor Dice | lesions found | false |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for row in sorted(rows, key=lambda row: (cases[row["case"]][0], row["case"])):
         patient, slice_mm = cases[row["case"]]

@@ -124,7 +124,11 @@ def _patients(cases: Sequence[str], datalist: str | None) -> dict[str, str]:
     items = [item for split in listed.values() if isinstance(split, list) for item in split if isinstance(item, dict)]
     patients = {case_name(item["image"]): patient_of(item) for item in items if "image" in item}
     if datalist and (strangers := [case for case in cases if case not in patients]):
-        logger.warning("Not in %s: %s. Each counts as a patient of its own.", datalist, ", ".join(strangers))
+        logger.warning(
+            "Not in %s: %s. Scans of one patient are known there by the names of LiTS alone.",
+            datalist,
+            ", ".join(strangers),
+        )
     return {case: patients.get(case) or known_patient(f"{case}.nii.gz") or case for case in cases}
 
 

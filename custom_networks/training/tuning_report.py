@@ -72,7 +72,8 @@ def write_tuning(folder: Path, scorer: PointScorer, choice: Choice) -> dict[str,
         "chosen": _described(choice.chosen),
         "confidence_coefficients": coefficients,
         "operating_points": {
-            "note": f"cross-validated on {cases} volumes of {patients} patients; all else as in the default",
+            "note": f"cross-validated on {cases} volumes of {patients} patients by networks that did not see them, "
+            "which are not those that ship; all else as in the default",
             "default": point._asdict(),
             "confidence": quality,
             "table": [

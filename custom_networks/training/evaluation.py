@@ -1,6 +1,7 @@
 """Scores of one case: how well a predicted label map agrees with the true one, in the units of the clinic.
 
-Liver is the whole organ (labels 1 and 2 together), tumor is label 2. DEFINITIONS says what each score is, and what it
+Liver is the whole organ (labels 1 and 2 together), tumor is label 2. Where the truth's tumors are not known, its label
+2 is no known organ either, and voxels there count for nothing. DEFINITIONS says what each score is, and what it
 is where a mask is empty: a missed tumor and a tumor seen in a healthy liver both get the worst value there is, so that
 neither can improve a mean by dropping out of it.
 """
@@ -22,7 +23,8 @@ TOLERANCES_MM = (1.0, 3.0)
 ROUNDING_MM = 1e-4
 
 DEFINITIONS = {
-    "liver": "labels 1 and 2 together: the organ with its lesions",
+    "liver": "labels 1 and 2 together: the organ with its lesions; where the tumors of a case were not labelled, voxels "
+    "of the truth's label 2 are left out of both masks",
     "tumor": "label 2; its columns are empty where the tumors of a case were not labelled, and the case doesn't count",
     "dice": "2 |P and T| / (|P| + |T|) of one case; both empty: 1, one empty: 0",
     "nsd_1mm, nsd_3mm": "surface Dice: share of the surface voxels of both masks that lie within 1 or 3 mm of the "
@@ -56,7 +58,8 @@ def case_scores(
         truth: label map of the same shape.
         spacing: voxel size along H, W, D in mm.
         overlap: fraction that finds a lesion (see `custom_networks.training.lesions`).
-        tumor_labelled: False: the truth's tumors are not known, and everything about them is nan.
+        tumor_labelled: False: the truth's label 2 cannot be trusted: everything about tumors is nan, and the liver is
+            judged without those voxels.
 
     Returns:
         Scores by column name, always the same names in the same order; DEFINITIONS says what they are. Distances are
@@ -70,7 +73,8 @@ def case_scores(
     diagonal_mm = float(np.linalg.norm(np.multiply(truth.shape, spacing)))
     box = box_around((prediction > 0) | (truth > 0)) or (slice(0, 0),) * 3
     predicted, true = prediction[box], truth[box]
-    liver = structure_scores(predicted >= LIVER, true >= LIVER, spacing, diagonal_mm)
+    known = (true != TUMOR) | tumor_labelled
+    liver = structure_scores((predicted >= LIVER) & known, (true >= LIVER) & known, spacing, diagonal_mm)
     tumor = structure_scores(predicted == TUMOR, true == TUMOR, spacing, diagonal_mm) if tumor_labelled else {}
     scores = {f"liver_{name}": liver[name] for name in STRUCTURE_SCORES}
     scores |= {f"tumor_{name}": tumor.get(name, nan) for name in STRUCTURE_SCORES}

@@ -118,6 +118,16 @@ def test_unlabelled_tumors_leave_tumor_columns_undefined_and_the_columns_the_sam
     assert unknown["liver_dice"] == 1
 
 
+def test_label_2_that_cannot_be_trusted_counts_neither_for_nor_against_the_liver() -> None:
+    doubtful = np.s_[5:8, 3:6, 2:4]
+    truth, prediction = liver_with_tumor(doubtful), liver_with_tumor(None)
+    prediction[5:8, 3:6, 2] = 0  # half of what is doubtful: background, the other half: liver
+    scores = case_scores(prediction, truth, SPACING, tumor_labelled=False)
+    assert scores["liver_dice"] == 1 and scores["liver_rvd"] == 0
+    assert scores["liver_ml"] == scores["liver_ml_truth"] == pytest.approx((truth == 1).sum() * np.prod(SPACING) / 1000)
+    assert case_scores(prediction, truth, SPACING)["liver_dice"] < 1
+
+
 def test_lesions_are_judged_at_the_stated_overlap_and_at_a_half() -> None:
     # 9 of 36 predicted voxels are true: IoU 0.25
     prediction, truth = liver_with_tumor(np.s_[4:10, 2:8, 2:3]), liver_with_tumor(np.s_[4:7, 2:5, 2:3])

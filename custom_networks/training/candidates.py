@@ -37,6 +37,7 @@ class OperatingPoint(NamedTuple):
     organ_threshold: float
     min_part_ml: float
     gap_mm: float
+    neck_mm: float
     max_hole_mm2: float
     tumor_threshold: float
     capsule_mm: float
@@ -46,7 +47,7 @@ class OperatingPoint(NamedTuple):
     @property
     def organ(self) -> tuple[float, ...]:
         """The numbers that decide what is organ."""
-        return self[:4]
+        return self[:5]
 
 
 class TrueLesions(NamedTuple):
@@ -155,18 +156,21 @@ def candidates(
     """
     liver, tumor = torch.from_numpy(case.probabilities).to(torch.int16)
     scores = torch.stack([255 - liver - tumor, liver, tumor])
-    organ_threshold, min_part_ml, gap_mm, max_hole_mm2 = points[0].organ
+    organ_threshold, min_part_ml, gap_mm, neck_mm, max_hole_mm2 = points[0].organ
     organ = (decide(scores, organ_threshold=organ_threshold) > 0).numpy().astype(np.uint8)
-    kept = keep_organ(organ, case.spacing, min_part_ml, gap_mm)
+    kept = keep_organ(organ, case.spacing, min_part_ml, gap_mm, neck_mm)
     filled = fill_organ(kept, case.probabilities, case.spacing, max_hole_mm2)
     decisions = (decide(scores, point.tumor_threshold, organ_threshold).numpy() for point in points)
     return [_table(case, truth, np.where(kept > 0, labels, filled), capsules_mm) for labels in decisions]
 
 
 def _table(case: KeptCase, truth: TrueLesions, labels: Labels, capsules_mm: Sequence[float]) -> Candidates:
+    truth_map = case.truth
+    if not case.tumor_labelled:  # as in the evaluation: voxels of a label 2 that cannot be trusted count for nothing
+        labels, truth_map = (np.where(case.truth == TUMOR, 0, known) for known in (labels, case.truth))
     lesions = list_lesions(labels, case.probabilities, case.spacing, margin_mm=max(capsules_mm, default=0.0))
     box, count, true_count = lesions.box, lesions.volume_mm3.size, truth.volume_mm3.size
-    organ, true_organ = labels > 0, case.truth > 0
+    organ, true_organ = labels > 0, truth_map > 0
     liver = labels[box] == LIVER
     return Candidates(
         case=case.name,

@@ -56,12 +56,13 @@ def _probabilities(data: Mapping[Hashable, Any], key: str, labels: Labels) -> np
 
 
 class KeepOrgand(_LabelMapTransform):
-    """Dictionary transform of `anatomy.keep_organ`: the largest organ part and large ones that it nearly touches.
+    """Dictionary transform of `anatomy.keep_organ`: the largest organ part and large ones that it (nearly) touches.
 
     Args:
         keys: label maps, MetaTensor (1, H, W, D).
         min_part_ml: smallest volume of a further part, ml.
         gap_mm: largest distance of a further part from the largest, mm.
+        neck_mm: thinnest neck that a smaller part may hang on by, mm; 0 cuts nothing.
         allow_missing_keys: skip keys that are not there instead of raising.
 
     Raises:
@@ -71,17 +72,19 @@ class KeepOrgand(_LabelMapTransform):
     def __init__(
         self,
         keys: KeysCollection = "pred",
-        min_part_ml: float = 20.0,
+        min_part_ml: float = 50.0,
         gap_mm: float = 10.0,
+        neck_mm: float = 8.0,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.min_part_ml = min_part_ml
         self.gap_mm = gap_mm
+        self.neck_mm = neck_mm
 
     def corrected(self, labels: Labels, spacing: tuple[float, ...], data: Mapping[Hashable, Any]) -> Labels:
         """See `anatomy.keep_organ`."""
-        return keep_organ(labels, spacing, self.min_part_ml, self.gap_mm)
+        return keep_organ(labels, spacing, self.min_part_ml, self.gap_mm, self.neck_mm)
 
 
 class FillOrgand(_LabelMapTransform):

@@ -17,7 +17,7 @@ from custom_networks.training.operating_point import Limits, point_scores
 from custom_networks.transforms.anatomy import fill_organ, keep_organ
 from custom_networks.transforms.predicted_lesions import drop_stray_lesions, lesion_confidence
 
-POINT = OperatingPoint(0.5, 0.02, 3.0, 100.0, 0.5, 10.0, 0.0, 0.0)
+POINT = OperatingPoint(0.5, 0.02, 3.0, 0.0, 100.0, 0.5, 10.0, 0.0, 0.0)
 
 
 def noisy_case(seed: int, spacing: tuple[float, float, float] = (1.0, 1.0, 2.0)) -> KeptCase:
@@ -38,6 +38,7 @@ def noisy_case(seed: int, spacing: tuple[float, float, float] = (1.0, 1.0, 2.0))
 @given(
     seed=st.integers(0, 10**6),
     organ_threshold=st.sampled_from([0.3, 0.5, 0.7]),
+    neck_mm=st.sampled_from([0.0, 5.0]),
     tumor_threshold=st.sampled_from([0.301, 0.501, 0.601]),  # no share of two bytes is equal to one of these
     capsule_mm=st.sampled_from([1.0, 2.5, 10.0]),
     min_lesion_mm3=st.sampled_from([0.0, 6.0, 20.0]),
@@ -47,6 +48,7 @@ def noisy_case(seed: int, spacing: tuple[float, float, float] = (1.0, 1.0, 2.0))
 def test_the_tables_score_a_point_as_the_rules_and_the_evaluation_do(
     seed: int,
     organ_threshold: float,
+    neck_mm: float,
     tumor_threshold: float,
     capsule_mm: float,
     min_lesion_mm3: float,
@@ -55,7 +57,7 @@ def test_the_tables_score_a_point_as_the_rules_and_the_evaluation_do(
 ) -> None:
     case = noisy_case(seed)
     chosen = (tumor_threshold, capsule_mm, min_lesion_mm3, min_lesion_confidence)
-    point = OperatingPoint(organ_threshold, *POINT[1:4], *chosen)
+    point = OperatingPoint(organ_threshold, *POINT[1:3], neck_mm, POINT.max_hole_mm2, *chosen)
     (table,) = candidates(case, true_lesions(case), [point], [10.0, capsule_mm])
     confidence = lesion_confidence(table.mean_probability, coefficients)
     scores = point_scores([table], point, [confidence], Limits())
@@ -63,7 +65,7 @@ def test_the_tables_score_a_point_as_the_rules_and_the_evaluation_do(
     liver, tumor = case.probabilities.astype(float)
     organ = liver + tumor >= organ_threshold * 255
     labels = (organ * np.where(tumor >= tumor_threshold * (liver + tumor), 2, 1)).astype(np.uint8)
-    labels = keep_organ(labels, case.spacing, *point[1:3])
+    labels = keep_organ(labels, case.spacing, *point[1:4])
     labels = fill_organ(labels, case.probabilities, case.spacing, point.max_hole_mm2)
     labels = drop_stray_lesions(labels, case.probabilities, case.spacing, *chosen[1:], coefficients)
     known = case_scores(labels, case.truth, case.spacing)

@@ -9,7 +9,7 @@ from custom_networks.training.candidates import Candidates, OperatingPoint
 from custom_networks.training.operating_point import Limits
 from custom_networks.training.point_search import PointScorer, Trial, coordinate_search
 
-START = OperatingPoint(0.5, 20.0, 10.0, 100.0, 0.5, 10.0, 30.0, 0.3)
+START = OperatingPoint(0.5, 20.0, 10.0, 8.0, 100.0, 0.5, 10.0, 30.0, 0.3)
 
 
 class Known:

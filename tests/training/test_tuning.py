@@ -15,6 +15,7 @@ CONFIGURED = {
     "organ_threshold": 0.5,
     "min_part_ml": 20.0,
     "gap_mm": 10.0,
+    "neck_mm": 8.0,
     "max_hole_mm2": 100.0,
     "tumor_threshold": 0.5,
     "capsule_mm": 10.0,

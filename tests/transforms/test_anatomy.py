@@ -120,8 +120,57 @@ def test_parts_kept_are_those_of_the_definition(seed: int, density: float, part:
         distance = ndimage.distance_transform_edt(components != sizes.argmax(), sampling=(1.0, 2.0, 3.0))
         near = [n for n in range(1, count + 1) if sizes[n] >= part and distance[components == n].min() <= 6.0]
         expected = np.isin(components, [sizes.argmax(), *near]).astype(np.uint8)
-    kept = keep_organ(labels, (1.0, 2.0, 3.0), min_part_ml=part * 6 / 1000, gap_mm=6.0)
+    kept = keep_organ(labels, (1.0, 2.0, 3.0), min_part_ml=part * 6 / 1000, gap_mm=6.0, neck_mm=0.0)
     assert np.array_equal(kept, expected)
+
+
+def liver_with_bowel(neck: int, spacing: tuple[int, int, int] = (1, 1, 1)) -> Array:
+    """80 x 60 x 40 mm with a liver of 40 x 40 x 30 mm, and beside it 16 x 16 x 16 mm (4.1 ml) on a neck of 5 mm length.
+
+    The neck is `neck` x `neck` mm thick.
+    """
+    labels = np.zeros((80, 60, 40), np.uint8)
+    labels[5:45, 10:50, 5:35] = 1
+    labels[50:66, 22:38, 12:28] = 1
+    labels[45:50, 30 - neck // 2 : 30 + neck // 2, 20 - neck // 2 : 20 + neck // 2] = 1
+    return labels[tuple(slice(None, None, step) for step in spacing)]
+
+
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (1, 1, 4), (2, 2, 1)])
+def test_what_hangs_by_a_thin_neck_goes(spacing: tuple[int, int, int]) -> None:
+    labels, thick = liver_with_bowel(4, spacing), liver_with_bowel(14, spacing)
+    kept = keep_organ(labels, spacing)
+    liver, bowel = (slice(0, 45 // spacing[0]),), (slice(50 // spacing[0], None),)
+    assert kept[bowel].sum() == 0 and np.array_equal(kept[liver], labels[liver])
+    assert np.array_equal(keep_organ(thick, spacing), thick)
+
+
+def test_a_lobe_on_a_thin_neck_stays_and_no_neck_is_cut_when_none_is_asked_for() -> None:
+    labels = liver_with_bowel(4)
+    assert np.array_equal(keep_organ(labels, MM, min_part_ml=4.0), labels)
+    assert np.array_equal(keep_organ(labels, MM, neck_mm=0.0), labels)
+    assert keep_organ(labels, MM, min_part_ml=4.3).sum() < labels.sum()
+
+
+def test_tumor_that_hangs_by_a_thin_neck_goes_with_what_it_lies_in() -> None:
+    labels = liver_with_bowel(4)
+    labels[55:60, 25:30, 15:20] = labels[20:25, 25:30, 15:20] = 2
+    kept = keep_organ(labels, MM)
+    assert (kept == 2).sum() == 125 and (kept[:45] == labels[:45]).all()
+
+
+def test_a_part_near_the_largest_keeps_its_own_thickest_piece() -> None:
+    labels = np.concatenate([liver_with_bowel(4)[:44], liver_with_bowel(4)[4:]])  # a gap, and the same again
+    labels[42:46] = 0
+    kept = keep_organ(labels, MM, min_part_ml=40.0)
+    assert np.array_equal(kept[:84], labels[:84]) and kept[92:].sum() == 0
+
+
+def test_the_end_of_the_scan_makes_no_neck() -> None:
+    labels = liver_with_bowel(14)[:, :, 17:]
+    labels[45:50, :, 5:] = 0  # 5 slices of the neck are seen; it may go on below
+    assert np.array_equal(keep_organ(labels, MM), labels)
+    assert keep_organ(np.pad(labels, ((0, 0), (0, 0), (4, 0))), MM).sum() < labels.sum()
 
 
 # --- holes

@@ -204,10 +204,16 @@ def test_monai_label_can_add_its_handler_to_those_of_training() -> None:
     assert "CheckpointLoader" not in targets, "where it finds one, MONAI Label adds none that loads the weights"
 
 
-@pytest.mark.parametrize("held_back, name", [([], "model.pt"), ([{"image": "a", "label": "b"}], "model_final.pt")])
-def test_the_last_weights_are_the_model_where_no_case_is_held_back(held_back: list[object], name: str) -> None:
+def test_a_diverged_training_ends_before_it_is_validated_or_saved() -> None:
+    order = [handler["_target_"].rpartition(".")[2] for handler in config("train")["train"]["handlers"]]
+    assert order.index("FiniteLossGuard") < order.index("ValidationHandler") < order.index("ResumableState")
+
+
+@pytest.mark.parametrize("held_back, also", [([], ["model.pt"]), ([{"image": "a", "label": "b"}], [])])
+def test_the_last_weights_are_the_model_where_no_case_is_held_back(held_back: list[object], also: list[str]) -> None:
     parsed = workflow("train", kind="train", **{"validate#dataset#data": held_back}).parser
-    assert parsed.get_parsed_content(f"train#handlers#{len(parsed['train']['handlers']) - 1}#filename") == name
+    last = len(parsed["train"]["handlers"]) - 1
+    assert parsed.get_parsed_content(f"train#handlers#{last}#filenames") == ["model_final.pt", *also]
 
 
 def test_the_number_of_epochs_that_monai_label_sets_is_that_of_schedule_and_validation() -> None:

@@ -21,6 +21,7 @@ from custom_networks.training.kept_probabilities import KeepProbabilitiesd
 from custom_networks.training.label_grid import LabelOnImaged
 from custom_networks.training.loader import RaisingThreadDataLoader
 from custom_networks.training.loss import OrganTumorLoss
+from custom_networks.training.loss_guard import FiniteLossGuard
 from custom_networks.training.partial_labels import MarkPartialLabelsd
 from custom_networks.training.resume import ResumableState
 from custom_networks.training.scanner_geometry import (
@@ -39,6 +40,7 @@ __all__ = [
     "BestModelSaver",
     "CaseScoresHandler",
     "FinalModelSaver",
+    "FiniteLossGuard",
     "LabelOnImaged",
     "KeepProbabilitiesd",
     "MarkPartialLabelsd",

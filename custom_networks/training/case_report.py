@@ -66,7 +66,16 @@ class CaseScoresHandler:
         self._rows: dict[str, Scores] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Register with a MONAI evaluator (after its postprocessing, which runs within the iteration)."""
+        """Register with a MONAI evaluator (after its postprocessing, which runs within the iteration).
+
+        Raises:
+            InputError: this process has no case to score: MONAI would skip its run, with a warning.
+        """
+        if engine.state.epoch_length == 0:
+            raise InputError(
+                "At least one case a process must be evaluated, got none: look at dataset_dir and the data list "
+                '(fold "all" scores its "dev"), or start fewer processes.'
+            )
         engine.add_event_handler(Events.EPOCH_STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.score_batch)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.finish)

@@ -84,9 +84,7 @@ def _case(item: Case, root: Path) -> Case:
 
 def _cases(items: list[Case], datalist: str, dataset_dir: str, purpose: str) -> list[Case]:
     if not items:
-        raise InputError(
-            f'{datalist} has no case to {purpose}: list some, or hold out another fold ("dev" is for all).'
-        )
+        raise InputError(f"{datalist} has no case to {purpose}: list some, or hold out another fold.")
     return [_case(item, Path(dataset_dir)) for item in items]
 
 
@@ -152,7 +150,7 @@ def training_cases(datalist: str, dataset_dir: str, fold: int | str | None = 0, 
             segmentation-N.nii(.gz) are taken that lie in `dataset_dir` or below it, as LiTS is downloaded.
         dataset_dir: folder the paths are relative to.
         fold: index of the fold held out; "all" (or null) trains on all and validates on the list's "dev" or
-            "validation". (`monai.bundle run` drops an override of None, hence the word.)
+            "validation", where it has them. (`monai.bundle run` drops an override of None, hence the word.)
         folds: number of folds that the patients are dealt to.
 
     Raises:
@@ -162,8 +160,15 @@ def training_cases(datalist: str, dataset_dir: str, fold: int | str | None = 0, 
 
 
 def validation_cases(datalist: str, dataset_dir: str, fold: int | str | None = 0, folds: int = 5) -> list[Case]:
-    """Cases held out: those of `fold`; with no fold, the list's "dev" or "validation". See `training_cases`."""
-    return _cases(_split(datalist, dataset_dir, fold, folds)[1], datalist, dataset_dir, "validate on")
+    """Cases held out: those of `fold`; with no fold, the list's "dev" or "validation", perhaps none, which is logged.
+
+    See `training_cases`.
+    """
+    held_out = _split(datalist, dataset_dir, fold, folds)[1]
+    if fold in (None, ALL) and not held_out:
+        _say(logging.INFO, f'No case to validate on, for {datalist} lists no "dev": model.pt will be the final weights')
+        return []
+    return _cases(held_out, datalist, dataset_dir, "validate on")
 
 
 def image_names(cases: Sequence[Case], dataset_dir: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +68,11 @@ class FinalModelSaver:
     Args:
         save_dir: folder of the weights.
         network: whose weights.
-        filename: name of the file.
+        filenames: names of the files, all alike.
     """
 
-    def __init__(self, save_dir: str, network: nn.Module, filename: str = "model_final.pt") -> None:
-        self.path = Path(save_dir) / filename
+    def __init__(self, save_dir: str, network: nn.Module, filenames: Sequence[str] = ("model_final.pt",)) -> None:
+        self.paths = [Path(save_dir) / name for name in filenames]
         self.network = network
 
     def attach(self, engine: Engine) -> None:
@@ -81,5 +81,6 @@ class FinalModelSaver:
 
     def save(self) -> None:
         """Write the weights as they are now."""
-        save_whole(self.network.state_dict(), self.path)
-        logger.info("Saved the final weights: %s", self.path)
+        for path in self.paths:
+            save_whole(self.network.state_dict(), path)
+            logger.info("Saved the final weights: %s", path)

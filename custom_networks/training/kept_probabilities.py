@@ -59,7 +59,7 @@ class KeepProbabilitiesd(Transform):
 
     Raises:
         BundleError: probabilities and label are not there on one grid.
-        InputError: the folder holds another case of that name.
+        InputError: the folder holds another case of that name, of this evaluation or one before.
     """
 
     def __init__(
@@ -140,7 +140,8 @@ def _write(
     other = _kept_source(path)
     if other not in (None, source):
         raise InputError(
-            f"{path} must hold one case, got {source} after {other}: give another folder to --keep_probabilities."
+            f"{path} must hold one case, got {source} after {other}: give another folder to --keep_probabilities, or, "
+            "where one data list holds both, rename one of the images (and its name in the list)."
         )
     box = _box_of_all_organ(probabilities, label, spacing)
     unfinished = path.with_name(path.name + ".part")

@@ -1,7 +1,7 @@
 """Draws what training does to stacks: as they are, with synthetic lesions, with decoys, and as the network sees them.
 
     liverseg phantom out/phantoms
-    PYTHONPATH=. python tests/benchmarks/draw_stacks.py out/phantoms stacks.png
+    python tests/benchmarks/draw_stacks.py out/phantoms stacks.png
 
 A column is one stack of one draw, its middle slice; each row below the first lets one kind of transform of train.json
 happen for certain, the last lets all happen as often as in training. Green: the organ, red: tumor.

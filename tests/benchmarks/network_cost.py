@@ -1,6 +1,6 @@
 """What ContextNet25D costs beside its alternatives: a markdown table of parameters, FLOP and, with `--time`, ms.
 
-    PYTHONPATH=. python tests/benchmarks/network_cost.py [--time] [--repeats 7] [--threads 2]
+    python tests/benchmarks/network_cost.py [--time] [--repeats 7] [--threads 2]
 
 FLOP = 2 x multiply-add of convolutions and depth kernels, per output slice of 320 x 320 and per labelled voxel; counted
 on tensors without data. Times are eager ones, of all networks in turn within each repeat, so that a busy machine slows

@@ -148,10 +148,10 @@ def test_options_change_the_tumors_of_one_answer_and_of_no_later_one(first_answe
 def test_training_on_one_label_starts_from_the_weights_and_replaces_them(
     server: LabelServer, trained_on_one: dict[str, Any], bundle: Path
 ) -> None:
-    # One label leaves none for validation: the last weights are kept as the model.
+    # One label leaves none for validation: the last weights are kept as the model, too.
     assert trained_on_one["status"] == "DONE", server.log[-3000:]
     assert f"Restored all variables from {bundle}/models/model.pt" in server.log
-    assert trained_on_one["weights"] == ["model.pt", "model_shipped.pt"]
+    assert trained_on_one["weights"] == ["model.pt", "model_final.pt", "model_shipped.pt"]
 
 
 def test_the_answer_after_training_is_that_of_the_new_weights(

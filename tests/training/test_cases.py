@@ -138,9 +138,18 @@ def test_a_fold_never_touches_dev(tmp_path: Path) -> None:
     assert names(training_cases(datalist, "/data", 0, 2) + validation_cases(datalist, "/data", 0, 2)) == ["a", "b"]
 
 
-def test_without_fold_and_without_dev_there_is_nothing_to_validate_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fold", [None, "all"])
+def test_without_fold_and_without_dev_nothing_is_validated_on_and_the_log_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, fold: str | None
+) -> None:
+    with caplog.at_level(logging.INFO):
+        assert validation_cases(write(tmp_path, training=[item("a")]), "/data", fold) == []
+    assert "No case to validate on" in caplog.text
+
+
+def test_fold_without_a_case_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no case to validate on"):
-        validation_cases(write(tmp_path, training=[item("a")]), "/data", fold=None)
+        validation_cases(write(tmp_path, training=[item("a")]), "/data", fold=1)
 
 
 @pytest.mark.parametrize("cases", [training_cases, validation_cases])

@@ -59,6 +59,11 @@ def test_final_weights_are_those_at_the_end_of_the_latest_run(tmp_path: Path) ->
     assert weight_in(tmp_path / "model_final.pt") == 2
 
 
+def test_final_weights_may_have_several_names(tmp_path: Path) -> None:
+    ended(FinalModelSaver(str(tmp_path), network(3), ["model_final.pt", "model.pt"]))
+    assert weight_in(tmp_path / "model_final.pt") == weight_in(tmp_path / "model.pt") == 3
+
+
 def test_run_killed_while_it_writes_better_weights_leaves_the_best_of_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

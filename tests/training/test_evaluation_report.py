@@ -61,6 +61,12 @@ def table(path: Path) -> dict[str, dict[str, str]]:
     return {row[first]: row for row in rows}
 
 
+def test_evaluation_without_a_case_is_refused_before_it_runs(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="At least one case a process must be evaluated, got none"):
+        evaluate([], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_cases_csv_has_a_row_a_case_and_empty_cells_where_tumors_are_not_labelled(tmp_path: Path) -> None:
     evaluate(CASES, tmp_path)
     rows = table(tmp_path / "cases.csv")

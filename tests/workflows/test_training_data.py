@@ -82,6 +82,19 @@ def test_lits_as_downloaded_is_trained_on_and_what_was_repaired_is_said(
     assert "Data cache: 1 of 1 cases" in log
 
 
+def test_msd_as_downloaded_is_trained_on_as_a_whole_without_validation(
+    bundle_run: Callable[..., Run], msd_download: Path, tmp_path: Path
+) -> None:
+    folders = {"dataset_dir": msd_download, "ckpt_dir": tmp_path, "output_dir": tmp_path}
+    run = bundle_run("train", fold="all", epochs=1, **folders, **TINY)
+    log = run.stdout + run.stderr
+    assert run.returncode == 0, log[-3000:]
+    assert "Data cache: 4 of 4 cases" in log and log.count("No case to validate on") == 1
+    assert "val_mean_dice" not in log and "skip the `run`" not in log
+    best, final = (torch.load(tmp_path / name, weights_only=True) for name in ("model.pt", "model_final.pt"))
+    assert best.keys() == final.keys() and all(torch.equal(value, final[name]) for name, value in best.items())
+
+
 @pytest.fixture(scope="module")
 def made(msd_download: Path, small_network: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     """`make train` for one epoch, and again for a second."""

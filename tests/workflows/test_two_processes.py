@@ -131,6 +131,12 @@ def test_processes_with_fewer_cases_than_a_batch_has_stacks_train_all_the_same(t
     assert {int(kept["step"]) for kept in state["optimizer"]["state"].values()} == {2}
 
 
+def test_processes_without_a_case_to_validate_on_train_on_all(train: Callable[..., Training], msd_folder: Path) -> None:
+    whole = train(2, datalist=msd_folder / "dataset.json", epochs=1, epoch_length=2, val_interval=1)
+    assert "No case to validate on" in whole.output
+    assert sorted(path.name for path in (whole.folder / "ckpt_dir0").iterdir()) == ["model.pt", "model_final.pt"]
+
+
 def test_validation_metrics_are_those_of_all_cases_in_one_process(
     two: Training, bundle_run: BundleRun, three_to_validate: Path, tmp_path: Path
 ) -> None:

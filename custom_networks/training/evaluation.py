@@ -23,8 +23,8 @@ TOLERANCES_MM = (1.0, 3.0)
 ROUNDING_MM = 1e-4
 
 DEFINITIONS = {
-    "liver": "labels 1 and 2 together: the organ with its lesions; where the tumors of a case were not labelled, voxels "
-    "of the truth's label 2 are left out of both masks",
+    "liver": "labels 1 and 2 together: the organ with its lesions; where the tumors of a case were not labelled, "
+    "voxels of the truth's label 2 are left out of both masks",
     "tumor": "label 2; its columns are empty where the tumors of a case were not labelled, and the case doesn't count",
     "dice": "2 |P and T| / (|P| + |T|) of one case; both empty: 1, one empty: 0",
     "nsd_1mm, nsd_3mm": "surface Dice: share of the surface voxels of both masks that lie within 1 or 3 mm of the "

@@ -140,9 +140,7 @@ def keep_organ(
     return kept
 
 
-def _hanging(
-    components: npt.NDArray[np.int32], spacing: Sequence[float], min_part_ml: float, neck_mm: float
-) -> Mask:
+def _hanging(components: npt.NDArray[np.int32], spacing: Sequence[float], min_part_ml: float, neck_mm: float) -> Mask:
     """Where something hangs on a component by a thin neck; see `keep_organ`.
 
     Cores are what lies deeper than half a neck, and each voxel belongs to its nearest core. A component's largest core
@@ -157,9 +155,7 @@ def _hanging(
     cores[core_ml[cores] < MIN_CORE_ML] = 0  # specks of depth where the surface is rough
     if not cores.any():
         return np.zeros(components.shape, bool)
-    nearest = ndimage.distance_transform_edt(
-        cores == 0, sampling=sampling, return_distances=False, return_indices=True
-    )
+    nearest = ndimage.distance_transform_edt(cores == 0, sampling=sampling, return_distances=False, return_indices=True)
     belongs = cores[tuple(nearest)]
     keep = np.bincount(belongs[coarse > 0], minlength=count + 1) * voxel_ml >= min_part_ml
     component = np.zeros(count + 1, np.int32)

@@ -45,7 +45,11 @@ def key_metric(items: list[dict[str, Any]], **options: Any) -> Any:
 ITEMS: list[dict[str, Any]] = [
     {"pred": line(0, 1, 2, 2), "label": line(1, 1, 1, 2)},  # organ 2 * 3 / 7, tumor 2 * 1 / 3
     {"pred": line(1, 1, 2, 0), "label": line(1, 1, 1, 0)},  # organ 1, no tumor in the truth
-    {"pred": line(1, 1, 0, 0), "label": line(1, 1, 1, 2), "tumor_labelled": False},  # organ 2 * 2 / 5, the last one unknown
+    {
+        "pred": line(1, 1, 0, 0),
+        "label": line(1, 1, 1, 2),
+        "tumor_labelled": False,
+    },  # organ 2 * 2 / 5, the last one unknown
 ]
 
 

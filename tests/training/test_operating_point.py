@@ -9,7 +9,7 @@ import pytest
 from custom_networks.training.candidates import Candidates, OperatingPoint
 from custom_networks.training.operating_point import Limits, labelled_lesions, may_be_lesion, point_scores
 
-POINT = OperatingPoint(0.5, 20.0, 10.0, 100.0, 0.5, 10.0, 30.0, 0.5)
+POINT = OperatingPoint(0.5, 20.0, 10.0, 8.0, 100.0, 0.5, 10.0, 30.0, 0.5)
 
 
 def table(**changed: Any) -> Candidates:

@@ -168,7 +168,8 @@ def test_evaluation_scores_each_case_once_and_as_one_process_does(
         names = ["train", "evaluate", *["multi_gpu_evaluate"] * (processes > 1)]
         weights = two.folder / "ckpt_dir0" / "model_final.pt"
         data = {"datalist": three_to_validate, "fold": "all", "checkpoint": weights, "output_dir": folder}
-        run = bundle_run(*names, processes=processes, **data)
+        # What so short a training calls liver hangs by threads.
+        run = bundle_run(*names, processes=processes, **data, **{"anatomy#1#neck_mm": 0.0})
         assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
         with (folder / "cases.csv").open(newline="") as stream:
             return sorted(csv.DictReader(stream), key=lambda row: row["case"])

@@ -1,8 +1,8 @@
 """Scores of one case: how well a predicted label map agrees with the true one, in the units of the clinic.
 
 Liver is the whole organ (labels 1 and 2 together), tumor is label 2. Where the truth's tumors are not known, its label
-2 is no known organ either, and voxels there count for nothing. DEFINITIONS says what each score is, and what it
-is where a mask is empty: a missed tumor and a tumor seen in a healthy liver both get the worst value there is, so that
+2 is no known organ either, and voxels there count for nothing. DEFINITIONS says what each score is, and what it is
+where a mask is empty: a missed tumor and a tumor seen in a healthy liver both get the worst value there is, so that
 neither can improve a mean by dropping out of it.
 """
 

@@ -22,6 +22,9 @@ Run = subprocess.CompletedProcess[str]
 BundleRun = Callable[..., Run]
 
 
+UNCUT = {"anatomy#1#neck_mm": 0.0}  # what a network of a few steps calls liver hangs by threads
+
+
 @pytest.fixture(scope="module")
 def training(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Overrides of train.json for two steps an epoch, a schedule of two epochs, and where it writes."""
@@ -65,7 +68,8 @@ def weights(training: dict[str, Any], second_epoch: Run) -> Path:
 def masks(bundle_run: BundleRun, weights: Path, msd_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that inference wrote for the training images."""
     folder = tmp_path_factory.mktemp("masks")
-    run = bundle_run("inference", checkpoint=weights, dataset_dir=msd_folder / "imagesTr", output_dir=folder)
+    images = msd_folder / "imagesTr"
+    run = bundle_run("inference", checkpoint=weights, dataset_dir=images, output_dir=folder, **UNCUT)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     return folder
 
@@ -140,14 +144,12 @@ def test_the_command_line_writes_the_masks_that_monai_bundle_writes(
     masks: Path, msd_folder: Path, weights: Path, small_network: dict[str, Any], tmp_path: Path
 ) -> None:
     overrides = {"checkpoint": str(weights), "device": "cpu", "precision": "float32", "progress": False}
-    pipeline = Pipeline(tmp_path, overrides={**overrides, **small_network})
-    found_ml = 0.0
+    pipeline = Pipeline(tmp_path, overrides={**overrides, **small_network, **UNCUT})
     for item in name_cases(sorted((msd_folder / "imagesTr").iterdir())):
         result = pipeline.segment(item)
         other = nib.load(masks / item["case"] / f"{item['case']}_seg.nii.gz")
         np.testing.assert_array_equal(np.asarray(nib.load(result.mask).dataobj), np.asarray(other.dataobj))
-        found_ml += result.liver_ml
-    assert found_ml > 0
+        assert result.liver_ml > 0
 
 
 def test_an_empty_folder_is_an_error_in_one_sentence(bundle_run: BundleRun, tmp_path: Path) -> None:

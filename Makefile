@@ -79,7 +79,7 @@ test-dicom: $(VENV)/.installed  ## validate and send DICOM results by dciodvfy, 
 	@command -v dciodvfy storescp >/dev/null || apt-get install --yes dicom3tools dcmtk \
 		|| sudo -n apt-get install --yes dicom3tools dcmtk || echo "not installed: apt-get install dicom3tools dcmtk"
 	$(BIN)/pip install --quiet "dcmqi>=1.5"
-	$(BIN)/python -m pytest -rs tests/study/test_dicom_validators.py
+	$(BIN)/python -m pytest -rs tests/dicom_out/test_dicom_validators.py
 
 lint: $(VENV)/.installed  ## black, isort, flake8, mypy
 	$(BIN)/black --check --quiet custom_networks tests

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from custom_networks.segmentation import Segmentation, segment
+    from custom_networks.api import Segmentation, segment
 
     __version__: str
 
@@ -22,6 +22,6 @@ def __getattr__(name: str) -> Any:
         return bundle_version()
     if name not in ("Segmentation", "segment"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from custom_networks import segmentation
+    from custom_networks import api
 
-    return getattr(segmentation, name)
+    return getattr(api, name)

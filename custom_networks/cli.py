@@ -17,7 +17,7 @@ from custom_networks.errors import LiversegError, UsageError, one_line
 
 if TYPE_CHECKING:
     from custom_networks.pipeline import CaseResult, Pipeline
-    from custom_networks.study.summary import Summary
+    from custom_networks.report.summary import Summary
 
 BANNER = "Research use only: this is not a medical device."
 OK, SOME_FAILED, NOTHING_STARTED, INTERRUPTED = 0, 1, 2, 130
@@ -143,7 +143,7 @@ def export(format: str, output: str, *, bundle: str | None = None, checkpoint: s
         bundle: folder of another bundle.
         checkpoint: other weights, a state dict.
     """
-    from custom_networks.export import export_network
+    from custom_networks.packing.export import export_network
 
     exported = export_network(format, output, bundle, checkpoint)
     print(f"{exported.path}: {format}, {exported.size} bytes")
@@ -160,7 +160,7 @@ def info(*, json: bool = False) -> int:
     """
     from json import dumps
 
-    from custom_networks.capabilities import capabilities, capability_lines
+    from custom_networks.info import capabilities, capability_lines
 
     known = capabilities(COMMANDS)
     print(dumps(known, indent=2) if json else "\n".join(capability_lines(known)))
@@ -224,7 +224,7 @@ def _pipeline(output: Path, bundle: str | None, overrides: dict[str, Any], **res
 
 
 def _summary(output: Path) -> "Summary":
-    from custom_networks.study.summary import Summary
+    from custom_networks.report.summary import Summary
 
     return Summary(output)
 

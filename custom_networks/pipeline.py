@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from custom_networks.bundle_files import bundle_root, check_weights_exist, config_text
+from custom_networks.dicom_out.results import dicom_names, write_dicom_results
 from custom_networks.errors import BundleError, LiversegError, UsageError, one_line
 from custom_networks.io import Volume, read_volume
-from custom_networks.study.dicom_results import dicom_names, write_dicom_results
-from custom_networks.study.measurements import Measured, Measurements, measure
-from custom_networks.study.organ_view import OrganView, organ_view
-from custom_networks.study.overlay import draw_overlay
-from custom_networks.study.report import case_report, write_report
+from custom_networks.report.measurements import Measured, Measurements, measure
+from custom_networks.report.organ_view import OrganView, organ_view
+from custom_networks.report.overlay import draw_overlay
+from custom_networks.report.report import case_report, write_report
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from monai.utils import optional_import, set_determinism
 from packaging.requirements import Requirement
 
 from custom_networks import __version__
-from custom_networks.transforms import DecideOnInputGridd
+from custom_networks.transforms import LabelsOnInputGridd
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "bundle" / "configs"
@@ -177,7 +177,7 @@ def test_monai_label_can_take_inference_apart() -> None:
     assert {step["keys"] for step in inference["anatomy"]} == {"pred"}
     assert [step["_target_"] for step in inference["output"] if step["keys"] == "pred"] == [
         "Invertd",
-        "custom_networks.io.SaveLabelMapd",
+        "custom_networks.transforms.SaveLabelMapd",
     ]
     strings = [value for _, _, value in items(inference) if isinstance(value, str)]
     assert not [text for text in strings if "_meta_" in text], "MONAI Label reads no metadata into the config"
@@ -273,7 +273,7 @@ def test_validation_runs_the_network_as_inference_does() -> None:
 def test_the_best_weights_are_judged_by_the_decision_that_inference_makes() -> None:
     decide, structures = config("train")["validate"]["postprocessing"]["transforms"]
     for name in ("tumor_threshold", "organ_threshold"):
-        default = inspect.signature(DecideOnInputGridd).parameters[name].default
+        default = inspect.signature(LabelsOnInputGridd).parameters[name].default
         configured = config("inference")["anatomy"][0] | config("inference")["displayable_configs"]
         assert configured[name] == decide.get(name, default)
     assert structures == config("evaluate")["structures"]

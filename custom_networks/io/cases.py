@@ -9,9 +9,9 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 
 from custom_networks.errors import InputError, LiversegError, UsageError, one_line
-from custom_networks.io.dicom_choice import DicomListing, check_patients, list_series
-from custom_networks.io.dicom_files import dicom_files
-from custom_networks.io.dicom_report import skipped_notes
+from custom_networks.io.dicom.choice import DicomListing, check_patients, list_series
+from custom_networks.io.dicom.files import dicom_files
+from custom_networks.io.dicom.sentences import skipped_notes
 from custom_networks.io.files import (
     MEDICAL_SUFFIXES,
     case_stem,

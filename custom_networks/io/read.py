@@ -7,7 +7,7 @@ from pathlib import Path
 
 from custom_networks.errors import InputError, one_line
 from custom_networks.io.checks import LOWEST_HU, check_ct_values, label_map
-from custom_networks.io.dicom import read_dicom
+from custom_networks.io.dicom.read import read_dicom
 from custom_networks.io.files import MEDICAL_SUFFIXES, is_dicom, is_zip, medical_suffix, split_number
 from custom_networks.io.itk_image import read_itk
 from custom_networks.io.nifti import read_nifti

@@ -17,7 +17,7 @@ _NAMED_PART = re.compile(rf"\b{PACKAGE}\.(\w+)")
 _IMPORTED_PART = re.compile(rf"^\s*(?:from|import) {PACKAGE}\.(\w+)", re.MULTILINE)
 _NAMED_WEIGHTS = re.compile(r"/(models/[\w./-]+\.(?:pt|ts))'")
 # What the package offers from Python stands on its command line; a packed bundle is run by MONAI.
-_NEEDS_THE_PACKAGE = ("segmentation",)
+_NEEDS_THE_PACKAGE = ("api",)
 
 
 def bundle_contents(root: Path, package: Path) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
-from custom_networks.training.headers import nifti_grid
+from custom_networks.training.data.headers import nifti_grid
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from monai.losses import DiceLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from custom_networks.training.partial_labels import IGNORED, ORGAN
+from custom_networks.training.data.partial_labels import IGNORED, ORGAN
 
 
 class OrganTumorLoss(nn.Module):

@@ -1,18 +1,20 @@
-"""Pre- and post-processing: from a volume to the network's grid, and from the network's answer to anatomy."""
+"""Pre- and post-processing: from a path to the network's grid, and from the network's answer to anatomy and files."""
 
-from custom_networks.transforms.anatomy_dict import DropStrayLesionsd, FillOrgand, KeepOrgand
-from custom_networks.transforms.decide import DecideOnInputGridd
-from custom_networks.transforms.predicted_lesions import PredictedLesions, list_lesions
+from custom_networks.transforms.anatomy import DropStrayLesionsd, FillOrgand, KeepOrgand
+from custom_networks.transforms.input_grid import LabelsOnInputGridd
+from custom_networks.transforms.load import LoadVolumed
 from custom_networks.transforms.resample import ResampleInPlaned
+from custom_networks.transforms.save import SaveLabelMapd, SaveTumorProbabilityd
 from custom_networks.transforms.window import WindowIntensityd
 
 __all__ = [
-    "DecideOnInputGridd",
     "DropStrayLesionsd",
     "FillOrgand",
     "KeepOrgand",
-    "PredictedLesions",
+    "LabelsOnInputGridd",
+    "LoadVolumed",
     "ResampleInPlaned",
+    "SaveLabelMapd",
+    "SaveTumorProbabilityd",
     "WindowIntensityd",
-    "list_lesions",
 ]

@@ -141,7 +141,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
 
     The step is recorded in `applied_operations`, so stock `Invertd` undoes it. The inverse restores the recorded
     affine exactly and resizes to the recorded shape; **a tensor that already has that shape keeps its values**: that
-    is how a label map which `DecideOnInputGridd` decided on the input's grid passes through. Integer tensors are
+    is how a label map which `LabelsOnInputGridd` decided on the input's grid passes through. Integer tensors are
     inverted as label maps, floating ones bilinearly (or by nearest value where `Invertd(nearest_interp=True)` asks
     for it); any number of channels is allowed there, and the number type is kept.
 

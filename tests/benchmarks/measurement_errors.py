@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "study")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "report")]
 
 from shapes import LIVER_RADIUS, ORIENTATIONS, Ellipsoid, grid, measured, truth  # noqa: E402
 

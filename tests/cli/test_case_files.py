@@ -11,8 +11,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from custom_networks.capabilities import OUTPUTS
-from custom_networks.study.report import SCHEMA
+from custom_networks.info import OUTPUTS
+from custom_networks.report.report import SCHEMA
 
 Liverseg = Callable[..., Any]
 SaveScan = Callable[..., Path]

@@ -208,7 +208,7 @@ def test_what_a_dicom_library_refuses_is_a_note_without_its_words_about_the_pati
     def fail(*arguments: object, **named: object) -> None:
         raise ValueError("Invalid value: DOE^JANE")
 
-    monkeypatch.setattr(f"custom_networks.study.{refused}.write_{refused}", fail)
+    monkeypatch.setattr(f"custom_networks.dicom_out.{refused}.write_{refused}", fail)
     answer = segment(series)
     assert answer.code == 0
     assert results(tmp_path / "out") == [f"ct/ct_{name}" for name in kept]

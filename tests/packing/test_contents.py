@@ -88,7 +88,7 @@ def test_the_projects_own_bundle_takes_the_parts_that_run_and_no_other() -> None
     contents = bundle_contents(bundle_root(), PACKAGE)
     code = [Path(name).parts[1].removesuffix(".py") for name in contents if name.startswith("custom_networks/")]
     assert {"__init__", "networks", "io", "transforms", "inference", "training", "errors"} <= set(code)
-    assert not {"__main__", "cli", "arguments", "pipeline", "study", "phantom", "packing"} & set(code)
+    assert not {"__main__", "cli", "arguments", "pipeline", "report", "dicom_out", "phantom", "packing"} & set(code)
     assert {"configs/metadata.json", "docs/README.md", "docs/data_license.txt", "models/model.pt"} <= set(contents)
 
 

@@ -17,7 +17,7 @@ from monai.transforms import Compose
 from custom_networks.phantom import make_phantom
 from custom_networks.training import TrainingPace, announce_cache
 from custom_networks.training import estimate as module
-from custom_networks.training import training_cases
+from custom_networks.training.data import training_cases
 
 ROOT = Path(__file__).resolve().parents[2]
 Log = pytest.LogCaptureFixture

@@ -1,0 +1,1 @@
+"""DICOM results of a case: segmentation (SEG) and structured report (SR)."""

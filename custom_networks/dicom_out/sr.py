@@ -1,0 +1,141 @@
+"""DICOM structured report of a case: TID 1500 Measurement Report in a Comprehensive 3D SR (PS3.16, PS3.3 A.35.13)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydicom.sr.coding import Code
+from pydicom.uid import generate_uid
+
+from custom_networks.dicom_out import codes
+from custom_networks.dicom_out.seg import MeasuredLesion, SegObject, save_whole
+from custom_networks.dicom_out.source import SourceSeries, quiet
+
+SERIES_NUMBER = 901
+
+
+def write_sr(
+    source: SourceSeries, seg: SegObject, path: Path, lesions: Sequence[MeasuredLesion], *, liver_ml: float
+) -> Any:
+    """Write the measurements of a case as a report that points at the segments of its SEG.
+
+    One group for the liver (volume), one for all lesions (count, total volume), one a lesion: volume, long and short
+    axis, mean and standard deviation in HU, certainty; what is None or not finite is left out. Lesions that share a
+    segment have groups without a segment (TID 1501): the shared one would show another region than was measured.
+    The report is preliminary and unverified.
+
+    Args:
+        source: the series, of `read_source`.
+        seg: what `write_seg` gave for the same lesions.
+        path: the file to write; it appears only when it is whole.
+        lesions: what was measured; none is an answer too.
+        liver_ml: volume of the liver with its lesions, ml.
+
+    Returns:
+        highdicom's Comprehensive3DSR.
+
+    Raises:
+        UsageError: highdicom is not installed.
+    """
+    hd = codes.load_highdicom()
+    with quiet():
+        groups = [_liver(seg, liver_ml), _all_lesions(seg, lesions), *(_lesion(seg, lesion) for lesion in lesions)]
+        report = hd.sr.Comprehensive3DSR(
+            evidence=[*source.headers, seg.dataset],
+            content=hd.sr.MeasurementReport(
+                observation_context=_observer(),
+                procedure_reported=codes.COMPUTED_TOMOGRAPHY,
+                imaging_measurements=groups,
+            ),
+            series_instance_uid=hd.UID(),
+            series_number=SERIES_NUMBER,
+            sop_instance_uid=hd.UID(),
+            instance_number=1,
+            series_description="Liver and lesion measurements (research use only)",
+            is_complete=True,
+            is_final=False,
+            is_verified=False,
+            **codes.EQUIPMENT,
+        )
+        save_whole(report, path)
+    return report
+
+
+def _liver(seg: SegObject, liver_ml: float) -> Any:
+    return _group(seg, "Liver", 1, [_measurement(codes.VOLUME, liver_ml, codes.MILLILITER)])
+
+
+def _all_lesions(seg: SegObject, lesions: Sequence[MeasuredLesion]) -> Any:
+    """Count and total volume; it points at the segment of all lesions where they share one."""
+    shared = len(lesions) > 1 and len(set(seg.segment_of.values())) == 1
+    total = sum(lesion.volume_mm3 for lesion in lesions)
+    measurements = [
+        _measurement(codes.NUMBER_OF_LESIONS, len(lesions), codes.COUNT),
+        _measurement(codes.VOLUME, total / 1000, codes.MILLILITER),
+    ]
+    return _group(seg, "All lesions", 2 if shared else None, measurements)
+
+
+def _lesion(seg: SegObject, lesion: MeasuredLesion) -> Any:
+    """The group of one lesion."""
+    segment = seg.segment_of[lesion.id]
+    alone = list(seg.segment_of.values()).count(segment) == 1
+    certainty = None if lesion.confidence is None else 100 * lesion.confidence
+    measured = [
+        (codes.VOLUME, lesion.volume_mm3 / 1000, codes.MILLILITER, None),
+        (codes.LONG_AXIS, lesion.longest_mm, codes.MILLIMETER, None),
+        (codes.SHORT_AXIS, lesion.perpendicular_mm, codes.MILLIMETER, None),
+        (codes.ATTENUATION, lesion.mean_hu, codes.HOUNSFIELD, codes.MEAN),
+        (codes.ATTENUATION, lesion.sd_hu, codes.HOUNSFIELD, codes.STANDARD_DEVIATION),
+        (codes.CERTAINTY, certainty, codes.PERCENT, None),
+    ]
+    measurements = [
+        _measurement(name, value, unit, derivation)
+        for name, value, unit, derivation in measured
+        if value is not None and math.isfinite(value)
+    ]
+    return _group(seg, f"Lesion {lesion.id}", segment if alone else None, measurements)
+
+
+def _group(seg: SegObject, name: str, segment: int | None, measurements: Sequence[Any]) -> Any:
+    """Measurements of one finding: of a segment (TID 1411), or of none (TID 1501)."""
+    hd = codes.load_highdicom()
+    liver = segment == 1
+    described = seg.dataset.SegmentSequence[segment - 1] if segment else None
+    shared = {
+        "tracking_identifier": hd.sr.TrackingIdentifier(
+            uid=described.TrackingUID if described else hd.UID(), identifier=described.TrackingID if described else name
+        ),
+        "finding_type": codes.LIVER if liver else codes.MASS,
+        "finding_category": codes.ANATOMICAL_STRUCTURE if liver else codes.ABNORMAL_STRUCTURE,
+        "finding_sites": [hd.sr.FindingSite(anatomic_location=codes.LIVER)],
+        "algorithm_id": hd.sr.AlgorithmIdentification(name=codes.ALGORITHM_NAME, version=codes.ALGORITHM_VERSION),
+        "measurements": measurements,
+    }
+    if segment is None:
+        return hd.sr.MeasurementsAndQualitativeEvaluations(**shared)
+    referenced = hd.sr.ReferencedSegment.from_segmentation(seg.dataset, segment_number=segment)
+    return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=referenced, **shared)
+
+
+def _measurement(name: Code, value: float, unit: Code, derivation: Code | None = None) -> Any:
+    """One number with its unit, to three decimals: a decimal string has 16 characters."""
+    sr = codes.load_highdicom().sr
+    return sr.Measurement(name=name, value=round(float(value), 3), unit=unit, derivation=derivation)
+
+
+def _observer() -> Any:
+    """The software as observer: the same version is the same device in every report."""
+    sr = codes.load_highdicom().sr
+    device = sr.DeviceObserverIdentifyingAttributes(
+        uid=generate_uid(entropy_srcs=[codes.ALGORITHM_NAME, codes.ALGORITHM_VERSION]),
+        name=codes.ALGORITHM_NAME,
+        manufacturer_name=codes.MANUFACTURER,
+        model_name=codes.MODEL,
+        serial_number=codes.SERIAL_NUMBER,
+    )
+    context = sr.ObserverContext(observer_type=codes.DEVICE, observer_identifying_attributes=device)
+    return sr.ObservationContext(observer_device_context=context)

@@ -1,0 +1,201 @@
+"""The evaluation's handler: scores every case as it comes, and keeps cases.csv and the summary up to date."""
+
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Mapping
+from math import isfinite
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from ignite import distributed as idist
+from ignite.engine import Engine, Events
+from monai.data.meta_tensor import MetaTensor
+from monai.data.utils import affine_to_spacing
+from monai.utils.dist import string_list_all_gather
+
+from custom_networks.errors import InputError
+from custom_networks.evaluation.case_scores import case_scores
+from custom_networks.evaluation.organ_and_tumor import tumor_is_labelled
+from custom_networks.evaluation.summary import WITH_TUMOR, Scores, column_statistics, pooled_scores, write_report
+from custom_networks.labelmap.labels import Labels
+
+logger = logging.getLogger(__name__)
+
+IMAGE_ENDING = re.compile(r"\.(nii|nrrd|nhdr|mha|mhd|hdr|img)(\.gz)?$", re.IGNORECASE)
+# Positions on one grid, written by two programs, differ by float32 rounding: far less than this.
+SAME_GRID_MM = 0.1
+
+
+class CaseScoresHandler:
+    """Ignite handler that scores each case of an evaluator and writes cases.csv, summary.csv and summary.json.
+
+    Reads ``engine.state.output`` after the postprocessing: a list of items with label maps `pred` and `label`
+    (MetaTensor (1, H, W, D), one grid, labels 0, 1, 2), and ``engine.state.batch`` for `tumor_labelled`. Put it before
+    handlers that print or plot: at the end of the epoch the means are in ``engine.state.metrics``: liver_dice,
+    tumor_dice, tumor_dice_with_tumor, and all of `pooled_scores` (mean_dice, tumor_dice_pooled, lesion_recall, ...).
+
+    The files are written after every case, so that a crash loses none. With several processes, each scores its part,
+    rank 0 writes its own while they work and everybody's at the end; a case that a DistributedSampler repeats to even
+    the parts is counted once.
+
+    Args:
+        output_dir: folder of the files.
+        lesion_overlap: fraction that finds a lesion (see `custom_networks.evaluation.lesion_matching`).
+        pred_key: item with the predicted label map.
+        label_key: item with the true label map.
+        image_key: item whose file names the case; without it, the label's file does.
+    """
+
+    def __init__(
+        self,
+        output_dir: str,
+        lesion_overlap: float = 0.1,
+        pred_key: str = "pred",
+        label_key: str = "label",
+        image_key: str = "image",
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.lesion_overlap = lesion_overlap
+        self.pred_key = pred_key
+        self.label_key = label_key
+        self.image_key = image_key
+        self._rows: dict[str, Scores] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a MONAI evaluator (after its postprocessing, which runs within the iteration).
+
+        Raises:
+            InputError: this process has no case to score: MONAI would skip its run, with a warning.
+        """
+        if engine.state.epoch_length == 0:
+            raise InputError(
+                "At least one case a process must be evaluated, got none: look at dataset_dir and the data list "
+                '(fold "all" scores its "dev"), or start fewer processes.'
+            )
+        engine.add_event_handler(Events.EPOCH_STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.score_batch)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.finish)
+
+    def start(self, engine: Engine) -> None:
+        """Forget the cases of the run before."""
+        self._rows = {}
+
+    def score_batch(self, engine: Engine) -> None:
+        """Score the cases of one iteration.
+
+        Raises:
+            InputError: an item has no file name, its maps are no MetaTensors of one channel or not on one grid, or
+                hold other labels than 0, 1, 2.
+        """
+        if not isinstance(engine.state.output, list):
+            raise InputError(
+                "CaseScoresHandler reads one dictionary a case, got "
+                f"{type(engine.state.output).__name__}: leave the evaluator's decollate on."
+            )
+        for item, output in zip(engine.state.batch, engine.state.output):
+            path = self._path(output)
+            self._rows[path] = scores = self._scores(output, tumor_is_labelled(item), path)
+            logger.info("%s: %s", PurePath(path).name, _one_line(scores))
+        self._write()
+
+    def finish(self, engine: Engine) -> None:
+        """Bring the cases of all processes together, write the report, and show the means in the engine's metrics.
+
+        Raises:
+            InputError: there was no case at all.
+        """
+        self._rows = _rows_of_all_processes(self._rows)
+        if not self._rows:
+            raise InputError("At least one case must be evaluated, got none: look at dataset_dir and the data list.")
+        self._write()
+        means = {name: values["mean"] for name, values in column_statistics(self._rows).items()}
+        shown = {name: means[name] for name in ("liver_dice", "tumor_dice", "tumor_dice" + WITH_TUMOR)}
+        shown |= pooled_scores(self._rows)
+        engine.state.metrics.update({name: value for name, value in shown.items() if isfinite(value)})
+
+    def _write(self) -> None:
+        if self._rows and idist.get_rank() == 0:
+            names = case_names(list(self._rows))
+            write_report({names[path]: row for path, row in self._rows.items()}, self.output_dir, self.lesion_overlap)
+
+    def _path(self, output: Mapping[str, Any]) -> str:
+        for key in (self.image_key, self.label_key):
+            path = getattr(output.get(key), "meta", {}).get("filename_or_obj")
+            if path:
+                return str(path)
+        raise InputError(
+            f"A case needs a file name to be reported, got none in the metadata of '{self.image_key}' or "
+            f"'{self.label_key}': load them with LoadImaged."
+        )
+
+    def _scores(self, output: Mapping[str, Any], tumor_labelled: bool, path: str) -> dict[str, float]:
+        prediction, truth = output[self.pred_key], output[self.label_key]
+        try:
+            spacing = _spacing_of_one_grid(prediction, truth)
+            maps = _label_map(prediction), _label_map(truth)
+            return case_scores(*maps, spacing, self.lesion_overlap, tumor_labelled)
+        except InputError as error:
+            raise InputError(f"{path} cannot be scored. {error}") from error
+
+
+def case_names(paths: list[str]) -> dict[str, str]:
+    """Name each path by its file without the image ending; with its folder, or in full, where that is not unique."""
+    shortest = [IMAGE_ENDING.sub("", PurePath(path).name) for path in paths]
+    longer = [f"{PurePath(path).parent.name}/{name}" for path, name in zip(paths, shortest)]
+    uses, longer_uses = Counter(shortest), Counter(longer)
+    return {
+        path: short if uses[short] == 1 else long if longer_uses[long] == 1 else path
+        for path, short, long in zip(paths, shortest, longer)
+    }
+
+
+def _spacing_of_one_grid(prediction: Any, truth: Any) -> list[float]:
+    """Spacing in mm of the truth's affine, once the prediction's is seen to be the same."""
+    if not isinstance(prediction, MetaTensor) or not isinstance(truth, MetaTensor):
+        raise InputError(
+            f"Prediction and truth must be MetaTensors with an affine, got {type(prediction).__name__} and "
+            f"{type(truth).__name__}: keep the metadata in the postprocessing."
+        )
+    affine = truth.affine.cpu().double().numpy()
+    difference = np.abs(prediction.affine.cpu().double().numpy() - affine)
+    apart_mm = float((difference @ [*truth.shape[-3:], 1]).max())
+    if not apart_mm <= SAME_GRID_MM:
+        raise InputError(
+            f"Prediction and truth must lie on one grid, got positions up to {apart_mm:.3g} mm apart: "
+            "invert the preprocessing of both, or of none."
+        )
+    return [float(mm) for mm in affine_to_spacing(affine)]
+
+
+def _label_map(labels: MetaTensor) -> Labels:
+    """Label map (H, W, D) of a tensor (1, H, W, D) of any dtype; what is no label stays recognisable as none."""
+    if labels.ndim != 4 or labels.shape[0] != 1:
+        raise InputError(
+            f"A label map must have shape (1, H, W, D), got {tuple(labels.shape)}: take the argmax of probabilities."
+        )
+    values: torch.Tensor = labels.as_tensor()[0].detach().cpu()
+    whole = values.to(torch.uint8)
+    if not torch.equal(whole.to(values.dtype), values):
+        raise InputError("A label map must hold whole numbers from 0 to 2, got others: use nearest interpolation.")
+    return np.asarray(whole)
+
+
+def _one_line(scores: Scores) -> str:
+    line = f"liver Dice {scores['liver_dice']:.3f}, HD95 {scores['liver_hd95_mm']:.1f} mm"
+    if not isfinite(scores["tumor_dice"]):
+        return f"{line}; tumors not labelled"
+    found, true, false = (int(scores[name]) for name in ("lesions_found", "lesions_truth", "false_lesions"))
+    return f"{line}; tumor Dice {scores['tumor_dice']:.3f}, {found} of {true} lesions found, {false} false"
+
+
+def _rows_of_all_processes(rows: dict[str, Scores]) -> dict[str, Scores]:
+    """Rows of every rank by path, in the order of the ranks; a path that came twice is there once."""
+    if idist.get_world_size() == 1:
+        return rows
+    # JSON keeps floats exactly and knows NaN; it never holds the tab that joins the strings.
+    gathered = string_list_all_gather([json.dumps([path, row]) for path, row in rows.items()])
+    return dict(json.loads(text) for text in gathered if text)

@@ -1,0 +1,159 @@
+"""Scores of one case: how well a predicted label map agrees with the true one, in the units of the clinic.
+
+Liver is the whole organ (labels 1 and 2 together), tumor is label 2. Where the truth's tumors are not known, its label
+2 is no known organ either, and voxels there count for nothing. DEFINITIONS says what each score is, and what it is
+where a mask is empty: a missed tumor and a tumor seen in a healthy liver both get the worst value there is, so that
+neither can improve a mean by dropping out of it.
+"""
+
+from collections.abc import Sequence
+from math import inf, nan
+
+import numpy as np
+import torch
+from monai.metrics.utils import get_edge_surface_distance
+
+from custom_networks.errors import InputError
+from custom_networks.evaluation.lesion_matching import count_lesions, shared_voxels
+from custom_networks.labelmap.boxes import box_around
+from custom_networks.labelmap.labels import LIVER, TUMOR, Labels, Mask
+
+STRUCTURE_SCORES = ("dice", "nsd_1mm", "nsd_3mm", "hd95_mm", "assd_mm", "voe", "rvd")
+TOLERANCES_MM = (1.0, 3.0)
+# A NIfTI header holds spacing in float32: 1.0000001 mm must not push a whole surface out of a tolerance of 1 mm.
+ROUNDING_MM = 1e-4
+
+DEFINITIONS = {
+    "liver": "labels 1 and 2 together: the organ with its lesions; where the tumors of a case were not labelled, "
+    "voxels of the truth's label 2 are left out of both masks",
+    "tumor": "label 2; its columns are empty where the tumors of a case were not labelled, and the case doesn't count",
+    "dice": "2 |P and T| / (|P| + |T|) of one case; both empty: 1, one empty: 0",
+    "nsd_1mm, nsd_3mm": "surface Dice: share of the surface voxels of both masks that lie within 1 or 3 mm of the "
+    "other's surface (voxels counted, not areas); both empty: 1, one empty: 0",
+    "hd95_mm": "the larger of the two directed 95th percentiles of the distances between the surfaces, mm; "
+    "both empty: 0, one empty: the diagonal of the whole image",
+    "assd_mm": "mean of the distances of both surfaces, mm; empty masks as for hd95_mm",
+    "voe": "1 - |P and T| / |P or T|; both empty: 0, one empty: 1",
+    "rvd": "(|P| - |T|) / |T|, negative where too little was segmented; both empty: 0, only P empty: -1, "
+    "only T empty: not defined, left out (see tumor_ml there)",
+    "_ml, _ml_truth": "volume predicted and true, ml",
+    "lesions_truth, lesions_predicted": "number of 26-connected components, single voxels included",
+    "lesions_found": "true lesions whose IoU with the predicted lesions touching them (without what these cover of "
+    "other true lesions) is at least the lesion overlap; lesions_found_at_50: at least 0.5",
+    "false_lesions": "predicted lesions of which less than the lesion overlap lies in true tumor; "
+    "false_lesions_at_50: less than 0.5",
+}
+
+
+def case_scores(
+    prediction: Labels,
+    truth: Labels,
+    spacing: Sequence[float],
+    overlap: float = 0.1,
+    tumor_labelled: bool = True,
+) -> dict[str, float]:
+    """Score one predicted label map against the truth on the same grid.
+
+    Args:
+        prediction: label map (H, W, D), 0 background, 1 liver, 2 tumor.
+        truth: label map of the same shape.
+        spacing: voxel size along H, W, D in mm.
+        overlap: fraction that finds a lesion (see `custom_networks.evaluation.lesion_matching`).
+        tumor_labelled: False: the truth's label 2 cannot be trusted: everything about tumors is nan, and the liver is
+            judged without those voxels.
+
+    Returns:
+        Scores by column name, always the same names in the same order; DEFINITIONS says what they are. Distances are
+        in mm, volumes in ml, the rest has no unit.
+
+    Raises:
+        InputError: shapes differ or are not 3D, a label is none of 0, 1, 2, or a spacing is not a positive number.
+        UsageError: `overlap` is out of range.
+    """
+    _check(prediction, truth, spacing)
+    diagonal_mm = float(np.linalg.norm(np.multiply(truth.shape, spacing)))
+    box = box_around((prediction > 0) | (truth > 0)) or (slice(0, 0),) * 3
+    predicted, true = prediction[box], truth[box]
+    known = (true != TUMOR) | tumor_labelled
+    liver = structure_scores((predicted >= LIVER) & known, (true >= LIVER) & known, spacing, diagonal_mm)
+    tumor = structure_scores(predicted == TUMOR, true == TUMOR, spacing, diagonal_mm) if tumor_labelled else {}
+    scores = {f"liver_{name}": liver[name] for name in STRUCTURE_SCORES}
+    scores |= {f"tumor_{name}": tumor.get(name, nan) for name in STRUCTURE_SCORES}
+    scores |= {f"liver_{name}": liver[name] for name in ("ml", "ml_truth")}
+    scores |= {f"tumor_{name}": tumor.get(name, nan) for name in ("ml", "ml_truth")}
+    lesions = lesion_scores(predicted == TUMOR, true == TUMOR, overlap)
+    return scores | (lesions if tumor_labelled else dict.fromkeys(lesions, nan))
+
+
+def structure_scores(prediction: Mask, truth: Mask, spacing: Sequence[float], diagonal_mm: float) -> dict[str, float]:
+    """STRUCTURE_SCORES and the volumes (ml) of one structure.
+
+    Args:
+        prediction: predicted mask (H, W, D).
+        truth: true mask of the same shape.
+        spacing: voxel size in mm.
+        diagonal_mm: the distance in mm that stands for "nothing to measure to" when one mask is empty.
+    """
+    sizes = int(prediction.sum()), int(truth.sum())
+    voxel_ml = float(np.prod(spacing)) / 1000
+    return {
+        **_volume_scores(*sizes, int((prediction & truth).sum())),
+        **_surface_scores(prediction, truth, spacing, diagonal_mm),
+        "ml": sizes[0] * voxel_ml,
+        "ml_truth": sizes[1] * voxel_ml,
+    }
+
+
+def lesion_scores(prediction: Mask, truth: Mask, overlap: float) -> dict[str, float]:
+    """Numbers of lesions: true, predicted, found and false at `overlap`, found and false at an overlap of 0.5."""
+    shared = shared_voxels(prediction, truth)
+    stated, half = count_lesions(shared, overlap), count_lesions(shared, 0.5)
+    return {
+        "lesions_truth": float(stated.truth),
+        "lesions_predicted": float(stated.predicted),
+        "lesions_found": float(stated.found),
+        "false_lesions": float(stated.false),
+        "lesions_found_at_50": float(half.found),
+        "false_lesions_at_50": float(half.false),
+    }
+
+
+def _volume_scores(predicted: int, true: int, both: int) -> dict[str, float]:
+    if not predicted and not true:
+        return {"dice": 1.0, "voe": 0.0, "rvd": 0.0}
+    return {
+        "dice": 2 * both / (predicted + true),
+        "voe": 1 - both / (predicted + true - both),
+        "rvd": (predicted - true) / true if true else nan,
+    }
+
+
+def _surface_scores(prediction: Mask, truth: Mask, spacing: Sequence[float], diagonal_mm: float) -> dict[str, float]:
+    predicted, true = bool(prediction.any()), bool(truth.any())
+    if not (predicted and true):
+        distance, share = (diagonal_mm, 0.0) if predicted or true else (0.0, 1.0)
+        return {"nsd_1mm": share, "nsd_3mm": share, "hd95_mm": distance, "assd_mm": distance}
+    # One pair of distances for all four scores: MONAI's metrics would each compute it again.
+    _, directed, _ = get_edge_surface_distance(
+        torch.from_numpy(prediction), torch.from_numpy(truth), spacing=list(spacing), symmetric=True
+    )
+    distances = torch.cat(list(directed)).numpy()
+    nsd = {f"nsd_{mm:.0f}mm": float(np.mean(distances <= mm + ROUNDING_MM)) for mm in TOLERANCES_MM}
+    hd95 = max(float(np.percentile(one_way.numpy(), 95)) for one_way in directed)
+    return {**nsd, "hd95_mm": hd95, "assd_mm": float(distances.mean(dtype=np.float64))}
+
+
+def _check(prediction: Labels, truth: Labels, spacing: Sequence[float]) -> None:
+    if prediction.shape != truth.shape or truth.ndim != 3:
+        raise InputError(
+            "Prediction and truth must be label maps (H, W, D) on one grid, got shapes "
+            f"{prediction.shape} and {truth.shape}: invert the preprocessing of the prediction first."
+        )
+    if len(spacing) != 3 or not all(0 < mm < inf for mm in spacing):
+        raise InputError(f"Spacing must be three positive numbers in mm, got {list(spacing)}: repair the affine.")
+    for name, labels in (("prediction", prediction), ("truth", truth)):
+        if labels.dtype != np.uint8 or labels.max(initial=0) > TUMOR:
+            raise InputError(
+                f"The {name} must be uint8 with labels 0, 1 (liver), 2 (tumor), got {labels.dtype} up to "
+                f"{labels.max(initial=0)}: map its labels to these."
+            )

@@ -1,0 +1,166 @@
+"""Probabilities of held-out cases on disk, so that thresholds can be tried later without running the network.
+
+One compressed NumPy file a case, `<case>.npz`, cropped to the box of everything that may be organ:
+`probabilities` (2, h, w, d) uint8 of liver and tumor x 255, `label` (h, w, d) uint8, `spacing` (3,) mm,
+`tumor_labelled`, and `source`, the image's folder and name.
+"""
+
+import os
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from monai.data.meta_tensor import MetaTensor
+from monai.data.utils import affine_to_spacing
+from monai.transforms.transform import Transform
+
+from custom_networks.errors import BundleError, InputError
+from custom_networks.evaluation.case_report import IMAGE_ENDING
+from custom_networks.evaluation.organ_and_tumor import tumor_is_labelled
+from custom_networks.labelmap.boxes import Box, box_around, grown_box
+from custom_networks.labelmap.labels import Labels
+
+# Below any organ threshold worth trying; the faint haze under it would make a box as large as the scan.
+LOWEST_ORGAN_PROBABILITY = 0.2
+MARGIN_MM = 10.0
+
+
+@dataclass(frozen=True)
+class KeptCase:
+    """A held-out case.
+
+    Attributes:
+        name: its image's name without the ending.
+        probabilities: (2, h, w, d) of liver and tumor, x 255.
+        truth: (h, w, d) true label map.
+        spacing: voxel size, mm.
+        tumor_labelled: whether the truth's tumors are known.
+    """
+
+    name: str
+    probabilities: npt.NDArray[np.uint8]
+    truth: Labels
+    spacing: tuple[float, ...]
+    tumor_labelled: bool
+
+
+class KeepProbabilitiesd(Transform):
+    """Write the probabilities and the truth of each case to `<output_dir>/<case>.npz`; the data pass unchanged.
+
+    Put it behind `LabelsOnInputGridd` in an evaluation. Several folds may fill one folder.
+
+    Args:
+        output_dir: folder of the files; made when missing. None writes nothing.
+        probability_key: (2, H, W, D) uint8, liver and tumor x 255.
+        label_key: true label map, MetaTensor (1, H, W, D) on the same grid.
+        image_key: MetaTensor whose file names the case.
+
+    Raises:
+        BundleError: probabilities and label are not there on one grid.
+        InputError: the folder holds another case of that name, of this evaluation or one before.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | None,
+        probability_key: str = "probabilities",
+        label_key: str = "label",
+        image_key: str = "image",
+    ) -> None:
+        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.probability_key = probability_key
+        self.label_key = label_key
+        self.image_key = image_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The data as they came, once the case is on disk."""
+        d = dict(data)
+        if self.output_dir is None:
+            return d
+        probabilities: Any = d.get(self.probability_key)
+        label: Any = d.get(self.label_key)
+        shape = tuple(getattr(probabilities, "shape", ()))
+        if not isinstance(label, MetaTensor) or shape != (2, *label.shape[1:]):
+            raise BundleError(
+                f"KeepProbabilitiesd needs {self.probability_key!r} (2, H, W, D) on the grid of {self.label_key!r}, "
+                f"got shapes {shape} and {tuple(getattr(label, 'shape', ()))}: put it after LabelsOnInputGridd."
+            )
+        source = PurePath(d[self.image_key].meta["filename_or_obj"])
+        spacing = affine_to_spacing(label.affine, dtype=float).tolist()
+        _write(
+            self.output_dir / f"{case_name(source.name)}.npz",
+            f"{source.parent.name}/{source.name}",
+            np.asarray(probabilities.cpu()),
+            label[0].cpu().numpy().astype(np.uint8),
+            spacing,
+            tumor_is_labelled(d),
+        )
+        return d
+
+
+def case_name(file: str) -> str:
+    """Name of a case: its image's file name without folder and ending."""
+    return IMAGE_ENDING.sub("", PurePath(file).name)
+
+
+def read_kept_case(path: Path) -> KeptCase:
+    """Read a file that `KeepProbabilitiesd` wrote; InputError where it is none."""
+    try:
+        with np.load(path) as kept:
+            spacing = tuple(float(mm) for mm in kept["spacing"])
+            labelled = bool(kept["tumor_labelled"])
+            return KeptCase(path.stem, kept["probabilities"], kept["label"], spacing, labelled)
+    except Exception as error:  # NumPy, zipfile and zlib each have their own for damaged bytes
+        raise InputError(
+            f"{path} must be a case that an evaluation kept, and cannot be read ({error}): run evaluate.json with "
+            "--keep_probabilities again."
+        ) from error
+
+
+def _kept_source(path: Path) -> str | None:
+    """The source of the case in a file; None where there is no file, or a damaged one, to be written again."""
+    try:
+        with np.load(path) as kept:
+            return str(kept["source"])
+    except Exception:  # as in `read_kept_case`
+        return None
+
+
+def _write(
+    path: Path,
+    source: str,
+    probabilities: npt.NDArray[np.uint8],
+    label: Labels,
+    spacing: list[float],
+    tumor_labelled: bool,
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    other = _kept_source(path)
+    if other not in (None, source):
+        raise InputError(
+            f"{path} must hold one case, got {source} after {other}: give another folder to --keep_probabilities, or, "
+            "where one data list holds both, rename one of the images (and its name in the list)."
+        )
+    box = _box_of_all_organ(probabilities, label, spacing)
+    unfinished = path.with_name(path.name + ".part")
+    with unfinished.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            probabilities=probabilities[(slice(None), *box)],
+            label=label[box],
+            spacing=np.array(spacing),
+            tumor_labelled=np.array(tumor_labelled),
+            source=np.array(source),
+        )
+    os.replace(unfinished, path)
+
+
+def _box_of_all_organ(probabilities: npt.NDArray[np.uint8], label: Labels, spacing: list[float]) -> Box:
+    """Box of the true organ and of all that LOWEST_ORGAN_PROBABILITY makes organ, with a margin of MARGIN_MM."""
+    # Sums of two roundings stay within uint16; the voxel that a threshold of 0.2 needs is kept, not the one above.
+    organ = np.add(*probabilities, dtype=np.uint16) >= int(LOWEST_ORGAN_PROBABILITY * 255)
+    box = box_around(organ | (label > 0)) or (slice(0, 1),) * 3
+    return grown_box(box, MARGIN_MM, spacing, label.shape)

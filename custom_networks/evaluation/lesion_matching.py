@@ -1,0 +1,96 @@
+"""Lesion by lesion: which true tumors were found, and which predicted ones are false.
+
+A lesion is a 26-connected component of a tumor mask; specks of one voxel count like any other, in truth and prediction.
+
+- A true lesion is *found* at an overlap t when ``|T & P| / (|T| + outside) >= t``, where P is the predicted tumor and
+  *outside* the part, in no true lesion, of all predicted lesions that touch T. That is the IoU of T and the predicted
+  lesions touching it, except that what these cover of other true lesions is not held against T: a lesion broken into
+  several predictions and two lesions merged into one prediction are judged by what is really missing or too much.
+- A predicted lesion is *false* at t when less than t of its own volume lies in true tumor, whichever lesion that is.
+
+This is close to, but not the same as, the matching of the LiTS challenge (Bilic et al., Medical Image Analysis 2023),
+which merges components greedily into pairs and asks for an IoU above 0.5: compare numbers at 0.5, with that in mind.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from custom_networks.errors import UsageError
+from custom_networks.labelmap.components import NEIGHBOURS_26
+from custom_networks.labelmap.diameters import widest_slice
+
+
+class LesionCounts(NamedTuple):
+    """Numbers of lesions in one case, at one overlap: in the truth, in the prediction, found ones, false ones."""
+
+    truth: int
+    predicted: int
+    found: int
+    false: int
+
+
+def shared_voxels(prediction: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Count the voxels of each pair of true and predicted lesion.
+
+    Args:
+        prediction: predicted tumor (H, W, D).
+        truth: true tumor (H, W, D).
+
+    Returns:
+        Table (true lesions + 1, predicted lesions + 1) of voxel counts; row 0 and column 0 are the background, and the
+        background they share is left out (0).
+    """
+    predicted, true = ndimage.label(prediction, NEIGHBOURS_26), ndimage.label(truth, NEIGHBOURS_26)
+    return shared_by_components(*predicted, *true)
+
+
+def shared_by_components(
+    predicted: npt.NDArray[np.int32], n_predicted: int, true: npt.NDArray[np.int32], n_true: int
+) -> npt.NDArray[np.int64]:
+    """The table of `shared_voxels` for lesions that are numbered already: (H, W, D), 0 for none, else 1 to `n_...`."""
+    either = (predicted > 0) | (true > 0)
+    pairs = true[either].astype(np.int64) * (n_predicted + 1) + predicted[either]
+    counts = np.bincount(pairs, minlength=(n_true + 1) * (n_predicted + 1))
+    return counts.reshape(n_true + 1, n_predicted + 1)
+
+
+def count_lesions(shared: npt.NDArray[np.int64], overlap: float) -> LesionCounts:
+    """Judge every lesion by the rules at the top of this module.
+
+    Args:
+        shared: the table of `shared_voxels`.
+        overlap: the fraction t, above 0 and at most 1.
+
+    Raises:
+        UsageError: `overlap` is out of range.
+    """
+    if not 0 < overlap <= 1:
+        raise UsageError(
+            f"The overlap that finds a lesion must be above 0 and at most 1, got {overlap}: give 0.1 or 0.5."
+        )
+    covered = shared[1:, 1:].sum(axis=1)
+    outside = (shared[1:, 1:] > 0) @ shared[0, 1:]
+    found = covered / (shared[1:].sum(axis=1) + outside) >= overlap
+    false = shared[1:, 1:].sum(axis=0) / shared[:, 1:].sum(axis=0) < overlap
+    return LesionCounts(len(found), len(false), int(found.sum()), int(false.sum()))
+
+
+def longest_in_plane_mm(
+    components: npt.NDArray[np.int32], count: int, spacing: Sequence[float]
+) -> npt.NDArray[np.float64]:
+    """Longest diameter of each lesion within a slice, mm, as RECIST 1.1 and the reports measure it.
+
+    Args:
+        components: (H, W, D) number of the lesion at each voxel, 0 for none, 1 to `count`.
+        count: number of lesions.
+        spacing: voxel size, mm.
+
+    Returns:
+        (count,) diameters, mm.
+    """
+    parts = enumerate(ndimage.find_objects(components, count), start=1)
+    return np.array([widest_slice(components[part] == n, 2, np.diag(spacing))[0].longest_mm for n, part in parts])

@@ -1,0 +1,105 @@
+"""What `liverseg` takes, gives and returns, said once for the command line, for JSON and for other programs."""
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from custom_networks import __version__
+from custom_networks.bundle_files import bundle_root
+
+OUTPUTS = {
+    "<case>/<case>_seg.nii.gz": "label map on the input's grid, uint8",
+    "<case>/<case>_tumor_probability.nii.gz": "with --probability: tumor probability, 0 to 1, stored as uint8 x 255",
+    "<case>/<case>_seg.dcm": "for DICOM inputs: segments of the liver and of each lesion",
+    "<case>/<case>_sr.dcm": "for DICOM inputs: measurements, TID 1500",
+    "<case>/report.json": "volumes and lesions",
+    "<case>/lesions.csv": "a row for each lesion",
+    "<case>/overlay.png": "outlines over the CT",
+    "summary.csv": "a row for each case",
+}
+EXIT_CODES = {
+    0: "every input was segmented",
+    1: "at least one input was refused or failed; the others are written",
+    2: "nothing could start: wrong usage, or no given path holds an image",
+    130: "interrupted; what was reported is written",
+}
+
+
+def capabilities(commands: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
+    """Version, labels, inputs, outputs, commands with their flags, and exit codes, as JSON can hold them.
+
+    Args:
+        commands: the functions behind the commands by name; their docstrings and signatures are the source.
+
+    Raises:
+        BundleError: the bundle is not found.
+    """
+    from custom_networks.io.files import MEDICAL_SUFFIXES
+    from custom_networks.report.report import DISCLAIMER, SCHEMA, SCHEMA_VERSION
+
+    metadata = json.loads((bundle_root() / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    return {
+        "name": "liverseg",
+        "version": __version__,
+        "bundle_version": metadata["version"],
+        "disclaimer": DISCLAIMER,
+        "labels": metadata["network_data_format"]["outputs"]["pred"]["channel_def"],
+        "inputs": {
+            "modality": "CT",
+            "files": list(MEDICAL_SUFFIXES),
+            "folders": ["these files", "DICOM files of any depth"],
+            "archives": [".zip of DICOM files"],
+            "one_series": "PATH::N takes the series that `liverseg series PATH` numbers N",
+        },
+        "outputs": OUTPUTS,
+        "report_schema": {"version": SCHEMA_VERSION, "path": str(SCHEMA)},
+        "commands": {name: _command(function) for name, function in commands.items()},
+        "exit_codes": {str(code): meaning for code, meaning in EXIT_CODES.items()},
+    }
+
+
+def capability_lines(known: Mapping[str, Any]) -> list[str]:
+    """The same as lines for people."""
+    lines = [
+        f"{known['name']} {known['version']}, bundle {known['bundle_version']}. {known['disclaimer']}",
+        f"labels   {', '.join(f'{label} {name}' for label, name in known['labels'].items())}",
+        f"inputs   CT as {', '.join(known['inputs']['files'])}; folders of {', '.join(known['inputs']['folders'])}; "
+        f"{', '.join(known['inputs']['archives'])}; {known['inputs']['one_series']}",
+    ]
+    lines += [f"output   {name}: {what}" for name, what in known["outputs"].items()]
+    for name, command in known["commands"].items():
+        lines.append(f"command  {name}: {command['summary']}")
+        lines += [f"           {_flag(argument)}: {argument['help']}" for argument in command["arguments"]]
+    return lines + [f"exit {code:>3} {meaning}" for code, meaning in known["exit_codes"].items()]
+
+
+def _flag(argument: Mapping[str, Any]) -> str:
+    return f"--{argument['name']}" if argument["flag"] else str(argument["name"]).upper()
+
+
+def _command(function: Callable[..., Any]) -> dict[str, Any]:
+    doc = inspect.getdoc(function) or ""
+    help_of = _argument_help(doc)
+    return {
+        "summary": doc.partition("\n")[0],
+        "arguments": [_argument(p, help_of.get(p.name, "")) for p in inspect.signature(function).parameters.values()],
+    }
+
+
+def _argument(parameter: inspect.Parameter, text: str) -> dict[str, Any]:
+    kind = getattr(parameter.annotation, "__name__", None) or str(parameter.annotation)
+    if parameter.kind is not parameter.KEYWORD_ONLY:
+        return {"name": parameter.name, "flag": False, "type": kind, "required": True, "help": text}
+    required = parameter.default is parameter.empty
+    default = {} if required else {"default": parameter.default}
+    kind = kind.removesuffix(" | None")
+    return {"name": parameter.name, "flag": True, "type": kind, "required": required, **default, "help": text}
+
+
+def _argument_help(doc: str) -> dict[str, str]:
+    """Texts of a docstring's arguments by name."""
+    block = doc.partition("Args:\n")[2].partition("\n\n")[0]
+    entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", block, flags=re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}

@@ -1,0 +1,136 @@
+"""Why files are no slices of a CT volume; each reason is a sentence of its own, and all that apply are given."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from custom_networks.io.checks import MIN_SLICES
+from custom_networks.io.dicom.header import SliceHeader
+from custom_networks.io.dicom.pixel_element import MISSING
+from custom_networks.io.dicom.pixels import decoder_reason
+
+MIN_MM = 15.0
+# Values of ImageType of pictures that are computed and not HU, or not those of single planes.
+COMPUTED = {
+    *("MIP", "MINIP", "MAX_IP", "MIN_IP", "MAXIMUM", "MINIMUM", "PROJECTION", "PROJECTION IMAGE", "3D", "VRT", "SSD"),
+    *("VOLUME_RENDERED", "VOLUME RENDERING", "SCREEN SAVE", "SCREENSAVE", "DOSEINFO", "DOSE_INFO", "PERFUSION"),
+    *("SUBTRACTION", "STD_DEVIATION", "IODINE", "IODINE_MAP", "EFF_ATOMIC_NUM", "ELECTRON_DENSITY"),
+}
+ENHANCED = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
+Rule = tuple[Callable[[SliceHeader], bool], str]
+
+
+def is_localizer(header: SliceHeader) -> bool:
+    """Whether a file says that it is a scout."""
+    return "LOCALIZER" in header.image_type
+
+
+def _is_multiframe(header: SliceHeader) -> bool:
+    return header.frames > 1 or header.sop_class in ENHANCED
+
+
+def _is_computed(header: SliceHeader) -> bool:
+    return bool(COMPUTED & set(header.image_type))
+
+
+# What breaks these is not looked at further: of an MR nobody needs to know that it has no Hounsfield units.
+OTHER_MODALITIES: tuple[Rule, ...] = (
+    (lambda s: not s.modality, "are damaged or incomplete, they name no modality: export them again"),
+    (lambda s: s.modality not in ("CT", ""), "are not CT but {modality}: only CT is read"),
+)
+# Files of these kinds hold nothing to segment ...
+OTHER_KINDS: tuple[Rule, ...] = (
+    (is_localizer, "are localizers (scouts), not axial slices: leave them out"),
+    (_is_computed, "are derived pictures, not Hounsfield units (ImageType {image_type}): give the original CT"),
+    (
+        lambda s: not (s.placed or _is_multiframe(s) or s.pixel_fault == MISSING),
+        "have no position or orientation (dose screen, film, secondary capture): leave them out",
+    ),
+    (lambda s: s.pixel_fault == MISSING, "have no pixel data: export them again"),
+)
+# ... and these could be slices of a volume, but are spoilt.
+FAULTS: tuple[Rule, ...] = (
+    (_is_multiframe, "are enhanced multi-frame CT, which is not supported: export as classic CT"),
+    (lambda s: not s.rows * s.columns, "have no size in pixels, they are damaged or incomplete: export them again"),
+    (lambda s: s.pixel_fault not in ("", MISSING), "{pixel_fault}: export them again"),
+    (
+        lambda s: s.samples != 1 or 0 < s.bits <= 8,
+        "hold 8-bit or colour pixels, not Hounsfield units: export the original CT",
+    ),
+    (
+        lambda s: not (np.isfinite(s.slope * s.intercept) and s.rescale_type in ("", "HU", "US") or _is_multiframe(s)),
+        "have no rescale to Hounsfield units (RescaleSlope, RescaleIntercept, RescaleType): export the original CT",
+    ),
+)
+
+
+def kind_reasons(slices: Sequence[SliceHeader]) -> list[str]:
+    """Why these files are something else than slices of a CT volume."""
+    return _reasons(slices, OTHER_MODALITIES) or _reasons(slices, OTHER_KINDS)
+
+
+def all_of_other_kinds(slices: Sequence[SliceHeader]) -> bool:
+    """Whether there is no slice of a CT volume among these files; where there is, the others are missing from it."""
+    rules = OTHER_MODALITIES + OTHER_KINDS
+    return all(any(breaks(header) for breaks, _ in rules) for header in slices)
+
+
+def fault_reasons(slices: Sequence[SliceHeader]) -> list[str]:
+    """Why these files, if they are CT slices, cannot be read."""
+    syntaxes = {s.transfer_syntax for s in slices if s.pixel_fault != MISSING}
+    decoders = [reason for syntax in sorted(syntaxes) if (reason := decoder_reason(syntax))]
+    pictures = [s for s in slices if s.modality == "CT" and not is_localizer(s) and s.pixel_fault != MISSING]
+    return _reasons(pictures, FAULTS) + decoders + _uid_reasons(slices)
+
+
+def uniformity_reasons(slices: Sequence[SliceHeader]) -> list[str]:
+    """Why slices cannot share one grid: other matrix, other pixel spacing."""
+    reasons = []
+    matrices = Counter((s.columns, s.rows) for s in slices)
+    if len(matrices) > 1:
+        named = ", ".join(f"{columns} x {rows} ({n})" for (columns, rows), n in matrices.most_common(4))
+        reasons.append(f"Its slices differ in size: {named}; export one reconstruction.")
+    spacings = np.array([s.spacing for s in slices])
+    if np.ptp(spacings, axis=0).max() > 1e-4:
+        reasons.append(f"Its pixel spacing differs between slices ({spacings.min():g} to {spacings.max():g} mm).")
+    return reasons
+
+
+def amount_reasons(slices: Sequence[SliceHeader], depth_mm: float | None) -> list[str]:
+    """Why there is too little to segment; `depth_mm` is what the slices cover, None where that is not known."""
+    count = f"{len(slices)} slice{'s' * (len(slices) != 1)}"
+    if len(slices) < MIN_SLICES:
+        covers = f" ({depth_mm:g} mm)" if depth_mm and len(slices) > 1 else ""
+        return [f"It holds {count}{covers}, at least {MIN_SLICES} are needed: give the whole series."]
+    if depth_mm is not None and depth_mm < MIN_MM:
+        return [f"Its {count} cover {depth_mm:g} mm, at least {MIN_MM:g} mm are needed: give the whole series."]
+    return []
+
+
+def _uid_reasons(slices: Sequence[SliceHeader]) -> list[str]:
+    """One UID for several slices: whoever refers to one of them refers to all."""
+    uids = Counter(s.instance_uid for s in slices if s.instance_uid)
+    repeated = sorted(uid for uid, n in uids.items() if n > 1)
+    if not repeated:
+        return []
+    return [f"SOPInstanceUID {repeated[0]} names {uids[repeated[0]]} different images: export the series again."]
+
+
+def _reasons(slices: Sequence[SliceHeader], rules: Sequence[Rule]) -> list[str]:
+    """One sentence for each rule that is broken, with the number of files and the first of them."""
+    reasons = []
+    for breaks, text in rules:
+        found = [header for header in slices if breaks(header)]
+        for phrase in sorted({text.format(**_named(header)) for header in found}):
+            files = [header.file.name for header in found if text.format(**_named(header)) == phrase]
+            reasons.append(f"{len(files)} of {len(slices)} files {phrase} (first: {min(files)}).")
+    return reasons
+
+
+def _named(header: SliceHeader) -> dict[str, str]:
+    """What a rule's sentence may quote of a header."""
+    types = " ".join(sorted(COMPUTED & set(header.image_type)))
+    return {"modality": header.modality or "unknown", "image_type": types, "pixel_fault": header.pixel_fault}

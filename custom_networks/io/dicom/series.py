@@ -1,0 +1,213 @@
+"""Headers become series: what belongs together, in the order of positions, with all that speaks against each.
+
+Files belong together by patient, study, series and modality, then by frame of reference; scouts go apart. What is then
+no regular stack is taken apart by orientation and by acquisition if that gives one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from custom_networks.io.dicom.geometry import (
+    axial_reasons,
+    covered_mm,
+    is_one_place,
+    mixed_orientation_reasons,
+    normal_of,
+    stack_reasons,
+)
+from custom_networks.io.dicom.header import SliceHeader
+from custom_networks.io.dicom.pixels import LOSSY, is_same_image
+from custom_networks.io.dicom.rules import (
+    all_of_other_kinds,
+    amount_reasons,
+    fault_reasons,
+    is_localizer,
+    kind_reasons,
+    uniformity_reasons,
+)
+
+
+@dataclass(frozen=True)
+class DicomSeries:
+    """Files that belong together, and whether they make a volume.
+
+    Attributes:
+        slices: sorted along the slice normal where all have a position, else by name.
+        other: why this holds nothing to segment: another modality, a scout, too few slices, ...
+        faults: why this, though CT slices, is no volume that can be read: a gap, a damaged file, ...
+        notes: what was accepted although it is unusual.
+    """
+
+    slices: tuple[SliceHeader, ...]
+    other: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Everything that speaks against it; empty for a volume that can be segmented."""
+        return self.other + self.faults
+
+    @property
+    def patient(self) -> str:
+        """A digest that tells patients apart and names none; "" where no image names one."""
+        return self.slices[0].patient
+
+    @property
+    def depth_mm(self) -> float:
+        """What the slices cover along their normal, mm; 0 where they are no stack."""
+        return 0.0 if self.other else covered_mm(_positions(self.slices), self.slices[0].axes) or 0.0
+
+
+def series_of(headers: Iterable[SliceHeader]) -> list[DicomSeries]:
+    """All series of an input, in an order that does not depend on the names or places of the files."""
+    together = _apart(headers, lambda s: (s.patient, s.study_uid, s.series_uid or s.series_number, s.modality or "CT"))
+    patients = defaultdict(set)
+    for slices in together:
+        patients[slices[0].study_uid, slices[0].series_uid].add(slices[0].patient)
+    series = [part for slices in together for part in _volumes_of(slices)]
+    for number, part in enumerate(series):
+        named = patients[part.slices[0].study_uid, part.slices[0].series_uid]
+        if part.slices[0].series_uid and len(named) > 1 and not part.other:
+            mixed = f"Its SeriesInstanceUID names images of {len(named)} patients: export each patient's series again."
+            series[number] = replace(part, faults=(*part.faults, mixed))
+    return sorted(series, key=_place_in_list)
+
+
+def _place_in_list(part: DicomSeries) -> tuple[Hashable, ...]:
+    first = part.slices[0]
+    position = tuple(float(value) for value in np.nan_to_num(first.position))
+    order = (first.series_number, first.series_uid, first.modality, first.acquisition or 0, first.frame_uid)
+    return (first.patient, first.study_uid, *order, position, first.instance_uid)
+
+
+def _apart(slices: Iterable[SliceHeader], key: Callable[[SliceHeader], Hashable]) -> list[list[SliceHeader]]:
+    """The slices with equal keys together."""
+    found: dict[Hashable, list[SliceHeader]] = defaultdict(list)
+    for header in slices:
+        found[key(header)].append(header)
+    return list(found.values())
+
+
+def _volumes_of(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
+    """One series of one patient as the stacks that it holds."""
+    kept, copied = _without_copies(slices)
+    parts = []
+    for same_kind in _apart(kept, is_localizer):
+        frames = _apart(same_kind, lambda s: s.frame_uid)
+        # A frame for each slice is an export's fault: frames that mean something hold more than one slice.
+        one_each = len(frames) > 1 and max(map(len, frames)) == 1
+        note = f"FrameOfReferenceUID differs between slices ({len(frames)}): they were taken as one frame."
+        for together in [same_kind] if one_each else frames:
+            parts += [replace(part, notes=(note,) * one_each + part.notes) for part in _split(together)]
+    return [replace(part, notes=copied + part.notes) for part in parts]
+
+
+def _without_copies(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], tuple[str, ...]]:
+    """The slices without repeated files, and a note of what was dropped.
+
+    A copy has the SOPInstanceUID, the position and the picture of another file; a damaged one need not have the last.
+    """
+    kept: list[SliceHeader] = []
+    for same in _apart(slices, lambda s: (s.instance_uid, s.position) if s.instance_uid else s.file.name):
+        first, *others = sorted(same, key=lambda s: (s.pixel_fault != "", s.file.name))
+        kept += [first, *(s for s in others if not (s.pixel_fault or is_same_image(first, s)))]
+    dropped = len(slices) - len(kept)
+    files = "1 file repeats another slice and was" if dropped == 1 else f"{dropped} files repeat other slices and were"
+    return kept, (f"{files} left out (same SOPInstanceUID).",) if dropped else ()
+
+
+def _split(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
+    """The slices as one stack if they are one, else as several if that makes volumes, else as one that is refused."""
+    whole = _assess(slices)
+    if not (whole.reasons and all(header.placed for header in slices)):
+        return [whole]
+    oriented = [_assess(part) for part in _apart(slices, _orientation)]
+    axial = [part for part in oriented if not axial_reasons(part.slices[0].axes)]
+    if len(oriented) > 1 and axial and not any(part.reasons for part in axial):
+        return _noted(oriented, "ImageOrientationPatient")
+    acquired = [_assess(part) for part in _apart(slices, lambda s: s.acquisition)]
+    # A part that is irregular itself says that the numbers do not explain what is wrong with the whole.
+    if len(acquired) > 1 and not any(part.faults for part in acquired) and not all(part.other for part in acquired):
+        return _noted(acquired, "AcquisitionNumber")
+    return [whole]
+
+
+def _noted(parts: Sequence[DicomSeries], attribute: str) -> list[DicomSeries]:
+    """The parts of one series, each with a note of what told them apart."""
+    note = f"The series was taken apart by {attribute} into {len(parts)}."
+    return [replace(part, notes=(note, *part.notes)) for part in parts]
+
+
+def _orientation(header: SliceHeader) -> Hashable:
+    return tuple(np.round(np.nan_to_num(header.axes), 2).ravel().tolist())
+
+
+def _assess(slices: Sequence[SliceHeader]) -> DicomSeries:
+    """All that speaks against these slices as one volume."""
+    ordered = sorted(slices, key=lambda s: (s.file.name, s.instance_uid))
+    kinds = kind_reasons(ordered)
+    other, faults = (kinds, []) if all_of_other_kinds(ordered) else ([], kinds)
+    faults += fault_reasons(ordered)
+    placed = [s for s in ordered if s.placed]
+    if placed and ordered[0].modality in ("CT", "") and not is_localizer(ordered[0]):
+        placed = _sorted_along_normal(placed)
+        ordered = placed if len(placed) == len(ordered) else ordered
+        oriented = mixed_orientation_reasons([s.axes for s in placed])
+        stacked, one_place = ([], []) if oriented else _stack_reasons(placed)
+        other += [] if oriented else axial_reasons(placed[0].axes)
+        faults += oriented + uniformity_reasons(placed) + stacked
+        depth = covered_mm(_positions(placed), placed[0].axes) if not (oriented or stacked or one_place) else None
+        other += one_place + amount_reasons(ordered, depth)
+    return DicomSeries(tuple(ordered), tuple(other), tuple(faults), () if other or faults else _notes(ordered))
+
+
+def _stack_reasons(placed: Sequence[SliceHeader]) -> tuple[list[str], list[str]]:
+    """What is irregular about positions (faults), and what makes the slices something else than a stack."""
+    axes, positions = placed[0].axes, _positions(placed)
+    reasons = stack_reasons(positions, axes)
+    if is_one_place(positions, axes):
+        return [], reasons + _acquisition_reasons(placed)
+    numbers = [s.acquisition for s in placed]
+    changes = sum(a != b for a, b in zip(numbers, numbers[1:]))
+    interleaved = changes >= len(set(numbers)) > 1
+    return reasons + (_acquisition_reasons(placed) if reasons or interleaved else []), []
+
+
+def _acquisition_reasons(slices: Sequence[SliceHeader]) -> list[str]:
+    """Several acquisitions under one SeriesInstanceUID: what most often lies behind uneven or double positions."""
+    numbers = sorted({s.acquisition for s in slices if s.acquisition is not None})
+    if len({s.acquisition for s in slices}) < 2:
+        return []
+    named = ", ".join(map(str, numbers[:6])) + ", ..." * (len(numbers) > 6)
+    return [f"{len(numbers)} acquisitions (AcquisitionNumber {named}) share one series: export each on its own."]
+
+
+def _notes(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
+    """What was accepted although it is not as the standard wants it, or costs quality."""
+    acquisitions = len({s.acquisition for s in slices})
+    borrowed = sum(not s.own_instance_uid for s in slices)
+    return (
+        *["The series has no SeriesInstanceUID: all slices were taken as one series."] * (not slices[0].series_uid),
+        *[f"SOPInstanceUID is empty in {borrowed} files: it was taken from the file meta information."]
+        * (borrowed > 0),
+        *[f"{acquisitions} acquisitions form one even stack: they were taken as one."] * (acquisitions > 1),
+        *["The slices are derived images (ImageType DERIVED)."] * any("DERIVED" in s.image_type for s in slices),
+        *["The pixels were compressed with loss."] * any(s.lossy or s.transfer_syntax in LOSSY for s in slices),
+    )
+
+
+def _sorted_along_normal(slices: Sequence[SliceHeader]) -> list[SliceHeader]:
+    """By position along the slice normal: neither file names nor InstanceNumber tell where a slice lies."""
+    normal = normal_of(slices[0].axes)
+    return sorted(slices, key=lambda s: (float(np.dot(s.position, normal)), s.acquisition or 0, s.instance_uid))
+
+
+def _positions(slices: Sequence[SliceHeader]) -> np.ndarray:
+    """Positions (n, 3), mm, LPS."""
+    return np.array([s.position for s in slices])

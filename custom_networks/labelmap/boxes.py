@@ -1,0 +1,30 @@
+"""Boxes around what is not background, as slices along the three axes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from custom_networks.labelmap.labels import Labels, Mask
+
+Box = tuple[slice, slice, slice]
+
+
+def box_around(mask: Labels | Mask) -> Box | None:
+    """Smallest box of a 3D array that holds all its non-zero voxels; None where there are none."""
+    plane = np.any(mask, axis=2)
+    if not np.any(plane):
+        return None
+    rows, columns = (np.flatnonzero(np.any(plane, axis=axis)) for axis in (1, 0))
+    box = (slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
+    slices = np.flatnonzero(np.any(mask[box], axis=(0, 1)))
+    return *box, slice(int(slices[0]), int(slices[-1]) + 1)
+
+
+def grown_box(box: Box, margin_mm: float, spacing: Sequence[float], shape: Sequence[int]) -> Box:
+    """The box with at least `margin_mm` more on every side, cut at the array's borders."""
+    margins = [int(np.ceil(margin_mm / mm)) for mm in spacing]
+    x, y, z = (
+        slice(max(0, part.start - margin), min(size, part.stop + margin))
+        for part, margin, size in zip(box, margins, shape, strict=True)
+    )
+    return x, y, z

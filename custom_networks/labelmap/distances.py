@@ -1,0 +1,71 @@
+"""How far a lesion lies from the liver's surface, and the liver around it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from custom_networks.labelmap.labels import LIVER, TUMOR, Floats, Labels, Mask
+
+RING_GAP_MM = 2.0
+RING_MM = 10.0
+
+
+class Surface:
+    """The surface of the liver with its lesions: the background voxels that share a face with it.
+
+    Where the liver is cut off by the array's border there is no surface.
+
+    Args:
+        labels: (i, j, k) label map, 0 background.
+        to_mm: (3, 3), its columns the steps of the three indices, mm.
+    """
+
+    def __init__(self, labels: Labels, to_mm: Floats) -> None:
+        self._to_mm = to_mm
+        self._voxels = np.argwhere(ndimage.binary_dilation(labels > 0) & (labels == 0))
+        self._tree = cKDTree(self._voxels @ to_mm.T) if len(self._voxels) else None
+
+    def distance_mm(self, lesion: Mask, start: npt.ArrayLike = (0, 0, 0)) -> float | None:
+        """Shortest distance from a lesion to the background, mm: 0 where it touches it, None without a surface.
+
+        It is measured between the outsides of voxels, not between their centres.
+
+        Args:
+            lesion: (i, j, k) mask of at least one voxel.
+            start: index in the label map of the mask's first voxel.
+        """
+        if self._tree is None:
+            return None
+        # The voxel nearest to anything outside always lies on the lesion's own shell.
+        voxels = np.argwhere(lesion & ~ndimage.binary_erosion(lesion)) + np.asarray(start)
+        between_centres, nearest = self._tree.query(voxels @ self._to_mm.T)
+        closest = int(between_centres.argmin())
+        way = self._to_mm @ (self._voxels[nearest[closest]] - voxels[closest]) / between_centres[closest]
+        # Half a voxel at each end, of voxels that reach to the middles of their faces.
+        return max(0.0, float(between_centres[closest] - np.abs(way @ self._to_mm).max()))
+
+
+def liver_around(
+    labels: Labels,
+    lesion: Mask,
+    spacing: Sequence[float],
+    gap_mm: float = RING_GAP_MM,
+    ring_mm: float = RING_MM,
+) -> Mask:
+    """Liver voxels up to `ring_mm` from a lesion and more than `gap_mm` from every lesion, between voxel centres.
+
+    The gap keeps out edges blurred by partial volume, which are neither liver nor lesion.
+
+    Args:
+        labels: (i, j, k) label map that reaches `ring_mm` beyond the lesion, or to the border of the image.
+        lesion: (i, j, k) mask of at least one voxel.
+        spacing: voxel size, mm.
+        gap_mm: width of what is left out around lesions, mm.
+        ring_mm: width of the ring, mm.
+    """
+    near = ndimage.distance_transform_edt(~lesion, sampling=spacing) <= ring_mm
+    clear = ndimage.distance_transform_edt(labels != TUMOR, sampling=spacing) > gap_mm
+    return np.asarray((labels == LIVER) & near & clear)

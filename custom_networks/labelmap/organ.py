@@ -1,0 +1,159 @@
+"""What a liver can look like, applied to a label map: one organ, without holes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from custom_networks.labelmap.boxes import Box, box_around, grown_box
+from custom_networks.labelmap.components import (
+    NEIGHBOURS_6,
+    NEIGHBOURS_26,
+    box_of_large_parts,
+    component_sizes,
+    enclosed,
+    is_within,
+)
+from custom_networks.labelmap.labels import LIVER, TUMOR, Labels, Mask
+
+GRID_MM = 2.5  # fine enough to see how thick an organ is
+MIN_CORE_ML = 0.1
+SLICES_AT_ONCE = 32
+# Connects pixels of one slice only: all slices are labelled in one call, each on its own.
+_NEIGHBOURS_4_IN_SLICE = NEIGHBOURS_6 & np.array([False, True, False])
+
+
+def keep_organ(
+    labels: Labels,
+    spacing: Sequence[float],
+    min_part_ml: float = 50.0,
+    gap_mm: float = 10.0,
+    neck_mm: float = 8.0,
+) -> Labels:
+    """Keep the largest part of the organ, and large parts that it nearly touches; the rest becomes background.
+
+    Parts are components of liver or tumor by 26-neighbourhood, so a tumor that cuts the liver in two keeps both
+    halves. Thick slices can cut off a left lobe: parts of `min_part_ml` or more stay where a voxel of theirs is
+    within `gap_mm` of one of the largest part. The other way round, neighbours of the liver can leak into it: what
+    hangs on a part by a neck thinner than `neck_mm` must have `min_part_ml` as well, or goes. Necks are looked for on
+    every n-th voxel, at most 2.5 mm apart if the voxels are no larger.
+
+    Args:
+        labels: (H, W, D) label map.
+        spacing: voxel size, mm.
+        min_part_ml: smallest volume of a further part, ml.
+        gap_mm: largest distance of a further part from the largest, mm, between voxel centres.
+        neck_mm: thinnest neck of a smaller part, mm; 0 cuts nothing.
+
+    Returns:
+        (H, W, D) label map, a new array.
+    """
+    kept = np.zeros_like(labels)
+    organ_box = box_around(labels)
+    if organ_box is None:
+        return kept
+    box = grown_box(organ_box, GRID_MM, spacing, labels.shape)
+    # Rounded, so that a part of exactly the volume asked for counts; one voxel at least, for 0 is the background.
+    min_voxels = max(1.0, round(min_part_ml * 1000 / float(np.prod(spacing)), 6))
+    components, sizes, place = _large_components(labels[box] > 0, spacing, min_voxels)
+    largest = int(sizes.argmax())
+    parts = ndimage.find_objects(components)
+    keep = np.zeros(sizes.size, bool)
+    for part in {largest, *np.flatnonzero(sizes >= min_voxels)}:
+        near = components[grown_box(parts[part - 1], gap_mm, spacing, components.shape)]
+        keep[part] = part == largest or is_within(near == part, near == largest, gap_mm, spacing)
+    components[~keep[components]] = 0
+    if neck_mm > 0:
+        components[_hanging(components, spacing, min_part_ml, neck_mm)] = 0
+    kept[box][place] = labels[box][place] * (components > 0)
+    return kept
+
+
+def _hanging(components: npt.NDArray[np.int32], spacing: Sequence[float], min_part_ml: float, neck_mm: float) -> Mask:
+    """Where something hangs on a component by a thin neck; see `keep_organ`.
+
+    Cores are what lies deeper than half a neck, and each voxel belongs to its nearest core. A component's largest core
+    stays, and what belongs to it; so does what belongs to any core of `min_part_ml` or more in all.
+    """
+    steps = [max(1, int(GRID_MM / mm + 1e-6)) for mm in spacing]
+    coarse = components[tuple(slice(None, None, step) for step in steps)]
+    sampling = [step * mm for step, mm in zip(steps, spacing, strict=True)]
+    voxel_ml = float(np.prod(sampling)) / 1000
+    cores, count = ndimage.label(ndimage.distance_transform_edt(coarse > 0, sampling=sampling) > neck_mm / 2)
+    core_ml = component_sizes(cores, count) * voxel_ml
+    cores[core_ml[cores] < MIN_CORE_ML] = 0  # specks of depth where the surface is rough
+    if not cores.any():
+        return np.zeros(components.shape, bool)
+    nearest = ndimage.distance_transform_edt(cores == 0, sampling=sampling, return_distances=False, return_indices=True)
+    belongs = cores[tuple(nearest)]
+    keep = np.bincount(belongs[coarse > 0], minlength=count + 1) * voxel_ml >= min_part_ml
+    component = np.zeros(count + 1, np.int32)
+    component[cores] = coarse
+    by_size = np.argsort(-core_ml)
+    keep[by_size[np.unique(component[by_size], return_index=True)[1]]] = True
+    hangs = ~keep[belongs]
+    return hangs[np.ix_(*(np.arange(size) // step for size, step in zip(components.shape, steps)))]
+
+
+def _large_components(
+    organ: Mask, spacing: Sequence[float], min_voxels: float
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], Box]:
+    """Components in a box that holds the largest and all of `min_voxels` or more, their voxels by number, and the box.
+
+    Voxels by number start with 0 for the background. Around the parts the box has room for background, `GRID_MM`.
+    """
+    box = grown_box(box_of_large_parts(organ, min_voxels), GRID_MM, spacing, organ.shape)
+    components, count = ndimage.label(organ[box], NEIGHBOURS_26)
+    sizes = component_sizes(components, count)
+    if sizes.max() < min_voxels:
+        # A component outside might be larger than all in this box, which was laid around larger ones only.
+        box = grown_box(box_of_large_parts(organ, sizes.max()), GRID_MM, spacing, organ.shape)
+        components, count = ndimage.label(organ[box], NEIGHBOURS_26)
+        sizes = component_sizes(components, count)
+    return components, sizes, box
+
+
+def organ_holes(organ: Mask, spacing: Sequence[float], max_hole_mm2: float) -> Mask:
+    """Holes of the organ: in slices up to `max_hole_mm2`, then all that are enclosed in 3D; see `fill_organ`."""
+    filled = organ.copy()
+    for start in range(0, organ.shape[2], SLICES_AT_ONCE):
+        part = slice(start, start + SLICES_AT_ONCE)
+        holes, sizes = enclosed(organ[..., part], _NEIGHBOURS_4_IN_SLICE)
+        small = sizes * spacing[0] * spacing[1] <= max_hole_mm2
+        small[0] = False
+        filled[..., part] |= small[holes]
+    filled |= enclosed(filled, NEIGHBOURS_6)[0] > 0
+    return filled & ~organ
+
+
+def fill_organ(
+    labels: Labels,
+    probabilities: npt.NDArray[np.uint8],
+    spacing: Sequence[float],
+    max_hole_mm2: float = 100.0,
+) -> Labels:
+    """Fill the organ's holes; a filled voxel is tumor where tumor is more probable than liver, else liver.
+
+    So a necrotic core belongs to its tumor, and a vessel to the liver. Holes that are enclosed in 3D are filled
+    whatever their size; experts leave next to none (at most 0.2 ml in 29 livers of LiTS and 3D-IRCADb). Holes of
+    single slices are filled up to `max_hole_mm2`: the vena cava and the gallbladder are true holes of a slice. Of the
+    633 slice holes in those masks the 120 above 100 mm2 have 89 % of the area.
+
+    Args:
+        labels: (H, W, D) label map, slices last.
+        probabilities: (2, H, W, D) of liver and tumor.
+        spacing: voxel size, mm.
+        max_hole_mm2: largest hole of a slice that is filled, mm2.
+
+    Returns:
+        (H, W, D) label map, a new array.
+    """
+    filled = labels.copy()
+    box = box_around(labels)
+    if box is None:
+        return filled
+    holes = organ_holes(labels[box] > 0, spacing, max_hole_mm2)
+    liver, tumor = (probability[box][holes] for probability in probabilities)
+    filled[box][holes] = np.where(tumor > liver, TUMOR, LIVER)
+    return filled

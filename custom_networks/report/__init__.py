@@ -1,0 +1,1 @@
+"""What is said about a case: measurements, report, tables and the overlay."""

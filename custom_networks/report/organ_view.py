@@ -1,0 +1,98 @@
+"""The part of a case that is measured, with the way from its voxels to the patient's millimetres."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from custom_networks.errors import InputError
+from custom_networks.io.volume import slice_axis_of, spacing_of
+from custom_networks.labelmap.boxes import Box, box_around, grown_box
+from custom_networks.labelmap.distances import RING_MM
+from custom_networks.labelmap.labels import Floats, Labels
+
+RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
+
+
+@dataclass(frozen=True, eq=False)
+class OrganView:
+    """The part of a case that is measured: the liver and what lies around it. The rest of the arrays can be let go.
+
+    Attributes:
+        labels: (i, j, k) of `box`: 0 background, 1 liver, 2 tumor.
+        probabilities: (2, i, j, k) of `box`: liver and tumor probability x 255.
+        box: where in the image they lie.
+        shape: of the image.
+        affine: (4, 4) of the image, voxel index to RAS mm.
+    """
+
+    labels: Labels
+    probabilities: npt.NDArray[np.uint8]
+    box: Box
+    shape: tuple[int, ...]
+    affine: Floats
+
+    @property
+    def to_mm(self) -> Floats:
+        """(3, 3), its columns the steps of the three indices, RAS mm."""
+        return self.affine[:3, :3]
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size, mm."""
+        return spacing_of(self.affine)
+
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of a voxel, mm3; right also where a tilted gantry sheared the grid."""
+        return abs(float(np.linalg.det(self.to_mm)))
+
+    def whole_labels(self) -> Labels:
+        """The label map of the whole image, (i, j, k)."""
+        whole = np.zeros(self.shape, np.uint8)
+        whole[self.box] = self.labels
+        return whole
+
+    def lps(self, index: npt.ArrayLike) -> Floats:
+        """Patient coordinates LPS mm, (..., 3), of indices (..., 3) in `box`."""
+        starts = np.array([part.start for part in self.box])
+        return np.asarray(((np.asarray(index) + starts) @ self.to_mm.T + self.affine[:3, 3]) * RAS_TO_LPS)
+
+    @property
+    def slice_axis(self) -> int:
+        """The axis of the arrays that runs along the slices."""
+        return slice_axis_of(self.affine)
+
+    def at_border(self, box: Box) -> bool:
+        """Whether a box within `self.box` reaches the first or last voxel of the image along any axis."""
+        whole = inside(box, self.box)
+        return any(part.start == 0 or part.stop == size for part, size in zip(whole, self.shape, strict=True))
+
+
+def inside(box: Box, outer: Box) -> Box:
+    """A box given by its place in an outer one, as a place in the array that the outer one was cut from."""
+    x, y, z = (slice(a.start + b.start, a.stop + b.start) for a, b in zip(box, outer, strict=True))
+    return x, y, z
+
+
+def organ_view(labels: Labels, probabilities: npt.NDArray[np.uint8], affine: Floats) -> OrganView:
+    """The part of a case to be measured, copied.
+
+    Args:
+        labels: (i, j, k) label map.
+        probabilities: (2, i, j, k) liver and tumor probability x 255.
+        affine: (4, 4) voxel index to RAS mm.
+
+    Raises:
+        InputError: the shapes differ.
+    """
+    check_shape("probabilities", probabilities.shape, (2, *labels.shape))
+    tight = box_around(labels)
+    box = grown_box(tight, RING_MM, spacing_of(affine), labels.shape) if tight else (slice(0, 0),) * 3
+    return OrganView(labels[box].copy(), probabilities[(slice(None), *box)].copy(), box, labels.shape, affine)
+
+
+def check_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Raise an InputError where an array does not lie on the grid of the label map."""
+    if tuple(shape) != tuple(expected):
+        raise InputError(f"The shape of {name} must be {tuple(expected)} as the label map's, got {tuple(shape)}.")

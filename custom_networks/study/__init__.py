@@ -1,1 +1,0 @@
-"""What a reader of a case sees besides its label map."""

@@ -1,0 +1,108 @@
+"""Masses, cysts, fluid and filled bowel beside the liver, drawn for training: what is neither liver nor its tumor."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from monai.config import KeysCollection
+from scipy.ndimage import gaussian_filter
+
+from custom_networks.labelmap.labels import Mask
+from custom_networks.training.augmentation.intensity_sources import HU_WINDOW
+from custom_networks.training.augmentation.lesion_synthesis import Array, lesion_offset, lesion_on_slices
+from custom_networks.training.augmentation.synthetic_lesions import RandSyntheticLesionsd, holds
+
+_FAT, _BONE = -140.0, 200.0  # HU: what a mass may push away
+_DARKEST = -20.0  # HU: fluid and its texture
+_NOISE = 25.0  # HU: what differs more from its surroundings is an edge
+
+
+class RandDecoysd(RandSyntheticLesionsd):
+    """Draw lesions beside the liver of a stack; the label stays background.
+
+    A network that saw few patients takes a large dark structure beside the liver (an adrenal or retroperitoneal mass, a
+    renal cyst, a stomach full of water) for a tumor, and the liver as reaching that far; a colon full of contrast
+    medium it takes for liver. Decoys replace soft tissue and fat, mostly where they touch the liver; no labelled voxel,
+    bone or air changes. Their shape, texture, core and rim are those of `RandSyntheticLesionsd`, behind which it comes;
+    the noise of the scan goes on inside them.
+
+    Args:
+        keys: the image, a tensor (1, H, W, D), HU windowed to [0, 1].
+        label_key: its label (1, H, W, D).
+        prob: probability that a stack gets decoys.
+        spacing: in-plane, mm.
+        window: HU that 0 and 1 stand for.
+        halo: slices of context on each side; every decoy reaches into the slices between.
+        decoys: least and greatest number in a stack.
+        radii: bounds of the size classes, mm.
+        size_weights: one weight a size class.
+        brightness: least and greatest HU of a decoy.
+        more: other arguments of `RandSyntheticLesionsd`.
+
+    Raises:
+        UsageError: as `RandSyntheticLesionsd`.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        label_key: str = "label",
+        prob: float = 0.25,
+        spacing: float = 1.25,
+        window: Sequence[float] = HU_WINDOW,
+        halo: int = 0,
+        decoys: Sequence[int] = (1, 2),
+        radii: Sequence[float] = (6.0, 12.0, 24.0, 48.0),
+        size_weights: Sequence[float] = (0.3, 0.4, 0.3),
+        brightness: Sequence[float] = (-5.0, 90.0),
+        **more: Any,
+    ) -> None:
+        more = {"bright_prob": 0.0} | more
+        super().__init__(keys, label_key, prob, spacing, window, halo, decoys, radii, size_weights, brightness, **more)
+
+    def _implant(self, image: Array, label: npt.NDArray[Any], heights: Array, thickness: float) -> bool:
+        """Draw one decoy into the image, in place, if it finds a place."""
+        lesion = self.draw_lesion()  # its contrast is that to water: its HU
+        low, high = self.window
+        hu = image * (high - low) + low
+        tissue = (label == 0) & (hu > _FAT) & (hu < _BONE)
+        voxel = self._beside_the_liver(tissue, label > 0, heights, lesion.radius)
+        if voxel is None:
+            return False
+        box, axes = self._box(voxel, image.shape, heights, lesion)
+        depth, share = lesion_on_slices(self.R, axes, lesion, thickness)
+        surroundings = gaussian_filter(hu[box], (1.0, 1.0, 0.0))
+        noise = np.clip(hu[box] - surroundings, -_NOISE, _NOISE)
+        drawn = lesion_offset(self.R, axes, depth, share, lesion, min(_DARKEST, self.contrast[0]))
+        change = drawn - share * (hu[box] - noise)
+        image[box] += change * tissue[box] / (high - low)
+        np.clip(image[box], 0, 1, out=image[box])
+        return True
+
+    def _beside_the_liver(
+        self, tissue: Mask, organ: Mask, heights: Array, radius: float
+    ) -> tuple[int, int, int] | None:
+        """A voxel of tissue about a radius from the organ (anywhere, where there is none), with tissue around."""
+        first, last = self._slices(heights, radius)
+        starts = np.flatnonzero(organ[..., first:last])
+        if not len(starts):
+            starts = np.flatnonzero(tissue[..., first:last])
+        for start in self._tried(starts):
+            i, j, k = (int(n) for n in np.unravel_index(start, tissue[..., first:last].shape))
+            here = tissue[..., first + k]
+            i, j = self._inwards(organ[..., first + k], here, i, j, self.R.uniform(0.3, 1.3) * radius / self.spacing)
+            if here[i, j] and holds(here, i, j, round(0.5 * radius / self.spacing)):
+                return i, j, first + k
+        return None
+
+    def _inwards(self, organ: Mask, tissue: Mask, i: int, j: int, pixels: float) -> tuple[int, int]:
+        """Where one comes to from a pixel roughly towards the body's middle, so many pixels behind the organ."""
+        middle = np.argwhere(tissue).mean(axis=0) if tissue.any() else np.array([i, j])
+        angle = np.arctan2(middle[1] - j, middle[0] - i) + self.R.normal(0, np.pi / 3)
+        steps = np.arange(sum(organ.shape))
+        rows, columns = (np.rint(n + steps * f(angle)).astype(int) for n, f in ((i, np.cos), (j, np.sin)))
+        inside = (rows >= 0) & (rows < organ.shape[0]) & (columns >= 0) & (columns < organ.shape[1])
+        last = int(np.flatnonzero(organ[rows[inside], columns[inside]]).max(initial=0))
+        end = min(last + round(pixels), int(inside.sum()) - 1)
+        return int(rows[end]), int(columns[end])

@@ -1,0 +1,248 @@
+"""What a CT would show of a liver lesion that is not there: pure functions, in mm and HU.
+
+The steps are those of Hu et al., "Label-Free Liver Tumor Segmentation" (CVPR 2023): shape by deformation and noise,
+texture, edge, mass effect, capsule. The formulas are ours. A lesion is a difference added to the image, so that the
+noise of the scan goes on inside it; only what stands out of the liver (vessels) is taken away or moved aside.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.interpolate import BSpline
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+from custom_networks.labelmap.labels import Mask
+
+Array = npt.NDArray[np.float32]
+Axes = tuple[Array, Array, Array]
+
+REACH = 2.0  # radii around the centre that hold every lesion and most of what it pushes aside
+DARKEST = 0.0  # HU: necrosis and cysts are as dark as water, not darker
+ROSE = 5.0  # signal to noise ratio that an object must have over its area to be seen (Rose 1948)
+_SUBSLICE = 1.5  # mm, at most, between the planes that a slice averages
+_STRUCTURE = 1.5  # pixels: smoothing that tells vessels from noise
+_SPLINE = BSpline.basis_element(np.arange(-2.0, 3.0), extrapolate=False)
+_SPLINE_POWER = 151 / 315  # integral of the squared cubic B-spline
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One lesion. `radius`, `softness` (width of the edge) and `grain` (of the texture) in mm, the rest in HU.
+
+    `contrast` is relative to the liver around; `texture` is a standard deviation. `core`, `rim` and `calcification`
+    are added in the centre, along the edge and in specks; 0 where there is none. `mass_effect` is the share of the
+    lesion's volume that pushed its surroundings aside, from 0 to 1.
+    """
+
+    radius: float
+    contrast: float
+    softness: float
+    texture: float
+    grain: float
+    core: float = 0.0
+    rim: float = 0.0
+    calcification: float = 0.0
+    mass_effect: float = 0.0
+
+
+def smooth_noise(random: np.random.RandomState, axes: Axes, grain: float) -> Array:
+    """Smooth random field of mean 0 and standard deviation 1: a cubic B-spline with random control points.
+
+    Args:
+        random: source of the control points.
+        axes: positions in mm along the three axes, of n, m and k points.
+        grain: distance of the control points in mm.
+
+    Returns:
+        (n, m, k).
+    """
+    bases = [_spline_basis(axis / grain, random.rand()) for axis in axes]
+    field = random.standard_normal([basis.shape[1] for basis in bases]).astype(np.float32)
+    for basis in bases:  # each contraction moves its axis to the end; after three they are in order again
+        field = np.tensordot(field, basis, axes=(0, 1))
+    return field / np.float32(_SPLINE_POWER**1.5)
+
+
+def _spline_basis(positions: Array, phase: float) -> Array:
+    """Weight (points, control points) of control points one apart, at positions in units of their distance."""
+    first = np.floor(positions.min()) - 2
+    controls = np.arange(first, np.ceil(positions.max()) + 3) + phase
+    return np.nan_to_num(_SPLINE(positions[:, None] - controls)).astype(np.float32)
+
+
+def smoothstep(t: npt.NDArray[Any]) -> Array:
+    """0 below 0, 1 above 1, and a smooth rise between."""
+    t = np.clip(t, 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def relative_depth(random: np.random.RandomState, axes: Axes, radius: float) -> Array:
+    """Distance from the centre over the distance of the surface there: below 1 inside the lesion.
+
+    The surface is an ellipsoid in any direction, deformed by a smooth displacement and roughened. It stays within
+    `REACH` radii.
+
+    Args:
+        random: source of the shape.
+        axes: positions in mm from the centre, of n, m and k points.
+        radius: mean radius in mm.
+
+    Returns:
+        (n, m, k).
+    """
+    turn = np.linalg.qr(random.standard_normal((3, 3)))[0] / (radius * random.uniform(0.75, 1.25, (3, 1)))
+    places = [axis.reshape([-1 if i == k else 1 for i in range(3)]) for k, axis in enumerate(axes)]
+    moved = [place + _bounded(smooth_noise(random, axes, radius), 0.13 * radius) for place in places]
+    squares = sum((row[0] * moved[0] + row[1] * moved[1] + row[2] * moved[2]) ** 2 for row in turn.astype(np.float32))
+    return np.sqrt(squares) * (1 + _bounded(smooth_noise(random, axes, 0.4 * radius), 0.06))
+
+
+def _bounded(noise: Array, deviation: float) -> Array:
+    """Noise of that standard deviation, cut off at two of them."""
+    return np.float32(deviation) * np.clip(noise, -2, 2)
+
+
+def lesion_on_slices(
+    random: np.random.RandomState, axes: Axes, lesion: Lesion, thickness: float
+) -> tuple[Array, Array]:
+    """What slices of that thickness see of a lesion.
+
+    Args:
+        random: source of the shape.
+        axes: positions in mm from the lesion's centre, of n, m and k (slices) points.
+        lesion: its radius and softness.
+        thickness: of a slice, in mm.
+
+    Returns:
+        Relative depth and share of the lesion in each voxel (partial volume), each (n, m, k).
+    """
+    planes = max(1, int(np.ceil(thickness / _SUBSLICE)))
+    offsets = thickness * ((np.arange(planes) + 0.5) / planes - 0.5)
+    heights = (axes[2][:, None] + offsets).ravel().astype(np.float32)
+    planewise = relative_depth(random, (axes[0], axes[1], heights), lesion.radius)
+    depth = planewise.reshape(*planewise.shape[:2], -1, planes)
+    share = smoothstep(0.5 + (1 - depth) * np.float32(lesion.radius / lesion.softness))
+    return depth.mean(axis=3), share.mean(axis=3)
+
+
+def lesion_offset(
+    random: np.random.RandomState, axes: Axes, depth: Array, share: Array, lesion: Lesion, lowest: float
+) -> Array:
+    """HU that the lesion adds to its surroundings, `lowest` or more: contrast, texture, core, calcified specks, rim."""
+    texture = smooth_noise(random, axes, lesion.grain)
+    offset = lesion.contrast + lesion.texture * texture
+    if lesion.core:
+        offset += lesion.core * smoothstep((np.float32(random.uniform(0.5, 0.8)) - depth + 0.08 * texture) / 0.25)
+    offset = np.maximum(offset, lowest)
+    if lesion.calcification:
+        specks = smooth_noise(random, axes, max(1.5, 0.15 * lesion.radius))
+        offset += lesion.calcification * smoothstep((specks - depth - 0.2) / 1.5)
+    offset *= share
+    if lesion.rim:
+        width = random.uniform(0.8, 1.6)
+        inwards = (1 - depth) * lesion.radius / width
+        offset += lesion.rim * np.exp(-0.5 * (inwards - 0.5) ** 2)
+    return offset.astype(np.float32)
+
+
+def liver_structures(hu: Array, tissue: Mask) -> tuple[float, Array]:
+    """Level of the liver in a box, and what stands out of it there: vessels, ducts.
+
+    Args:
+        hu: (n, m, k) box of the image, in HU.
+        tissue: (n, m, k) liver without lesions, not empty.
+
+    Returns:
+        Median of the liver in HU, and the (n, m, k) excess of its vessels over the liver's own variation in HU, 0 next
+        to the organ's edge, where a smoothed image shows the neighbour.
+    """
+    smooth, weight = _smoothed(hu, tissue)
+    level, deviation = _level_and_deviation(smooth[tissue])
+    spread = 2 * deviation
+    excess = smooth - np.clip(smooth, level - spread, level + spread)
+    return level, excess * tissue * np.clip(3 * weight - 2, 0, 1)
+
+
+def _smoothed(hu: Array, tissue: Mask) -> tuple[Array, Array]:
+    """Tissue smoothed in-plane by itself alone, and the weight of tissue around each voxel."""
+    inside = tissue.astype(np.float32)
+    sigma = (_STRUCTURE, _STRUCTURE, 0)
+    weight = gaussian_filter(inside, sigma, truncate=2.5)
+    return gaussian_filter(hu * inside, sigma, truncate=2.5) / np.maximum(weight, 1e-3), weight
+
+
+def _level_and_deviation(values: Array) -> tuple[float, float]:
+    """Median and standard deviation of most values, from some thousands of them; outliers do not count."""
+    sample = values[:: 1 + len(values) // 5000]
+    level = float(np.median(sample))
+    return level, 1.4826 * float(np.median(np.abs(sample - level)))
+
+
+def pushed_aside(structures: Array, depth: Array, centre: tuple[float, float], mass_effect: float) -> Array:
+    """Structures moved in-plane away from the lesion, as tissue that keeps its volume would be.
+
+    A point that was at relative depth p is at (p^3 + mass_effect)^(1/3) afterwards.
+
+    Args:
+        structures: (n, m, k).
+        depth: (n, m, k) relative depth.
+        centre: row and column of the lesion's centre in the box.
+        mass_effect: share of the lesion's volume that was pushed away.
+    """
+    if not mass_effect or not structures.any():
+        return structures
+    fading = mass_effect * smoothstep((1.8 - depth) / np.float32(0.8))
+    ratio = np.cbrt(np.maximum(depth**3 - fading, 0)) / np.maximum(depth, 1e-3)
+    rows = centre[0] + (np.arange(depth.shape[0])[:, None, None] - centre[0]) * ratio
+    columns = centre[1] + (np.arange(depth.shape[1])[None, :, None] - centre[1]) * ratio
+    slices = range(depth.shape[2])
+    moved = [map_coordinates(structures[..., k], [rows[..., k], columns[..., k]], order=1) for k in slices]
+    return np.stack(moved, axis=-1)
+
+
+def lesion_in_box(
+    random: np.random.RandomState, hu: Array, tissue: Mask, axes: Axes, lesion: Lesion, thickness: float
+) -> tuple[Array, Mask]:
+    """Change that a lesion makes to a box of the image, in `tissue` alone, and the voxels that are lesion by its shape.
+
+    Args:
+        random: source of shape and texture.
+        hu: (n, m, k) box of the image, in HU.
+        tissue: (n, m, k) liver without lesions, not empty.
+        axes: positions of the box's voxels in mm from the lesion's centre.
+        lesion: what to draw.
+        thickness: of a slice, in mm.
+
+    Returns:
+        (n, m, k) change in HU, and (n, m, k) voxels that are at least half lesion, be they tissue or not.
+    """
+    depth, share = lesion_on_slices(random, axes, lesion, thickness)
+    liver, structures = liver_structures(hu, tissue)
+    centre = tuple(float(np.interp(0, axis, np.arange(len(axis)))) for axis in axes[:2])
+    moved = pushed_aside(structures, depth, (centre[0], centre[1]), lesion.mass_effect)
+    drawn = lesion_offset(random, axes, depth, share, lesion, min(DARKEST - liver, 0.0))
+    change = (1 - share) * moved - structures + drawn
+    return change * tissue, share >= 0.5
+
+
+def stands_out(change: Array, inside: Mask, hu: Array, tissue: Mask) -> bool:
+    """Whether a lesion's largest section can be seen in the liver's noise. A label on what can't would teach guesses.
+
+    Args:
+        change: (n, m, k) change that the lesion makes, in HU.
+        inside: (n, m, k) voxels of the lesion, all of them tissue.
+        hu: (n, m, k) box of the image before, in HU.
+        tissue: (n, m, k) liver without lesions, not empty.
+    """
+    areas = inside.sum(axis=(0, 1))
+    largest = int(areas.argmax())
+    if not areas[largest]:
+        return False
+    section = (..., slice(largest, largest + 1))
+    smooth, _ = _smoothed(hu[section], tissue[section])
+    # White noise falls by this factor in the smoothing, coarse noise by less: it hides more than its pixels tell.
+    noise = 2 * np.sqrt(np.pi) * _STRUCTURE * _level_and_deviation(smooth[tissue[section]])[1]
+    contrast = abs(float(change[..., largest][inside[..., largest]].mean()))
+    return bool(contrast * np.sqrt(areas[largest]) >= ROSE * noise)

@@ -1,0 +1,108 @@
+"""How a scan was taken: thicker slices, a narrow field of view, and an end of the scan inside the liver."""
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, RandomizableTransform
+
+from custom_networks.training.augmentation.rand_image import RandImaged, plain
+
+
+class RandThickSlicesd(RandImaged):
+    """Averages each slice with its two neighbours, as thicker slices do: `(w, 1, w) / (1 + 2w)`, ends repeated.
+
+    With w = .5 slices 3 mm apart look about 6 mm thick, with w = 1 they are 9 mm thick. The label stays that of the
+    slice in the middle.
+
+    Args:
+        keys: images `(C, H, W, D)` float32.
+        prob: probability of a change.
+        weight: least and greatest weight `w` of a neighbour.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        prob: float = 0.1,
+        weight: Sequence[float] = (0.1, 0.6),
+    ) -> None:
+        super().__init__(keys, prob)
+        self.weight = tuple(weight)
+
+    def changed(self, image: torch.Tensor) -> torch.Tensor:
+        """The image of thicker slices."""
+        weight = self.uniform(self.weight)
+        numbers = torch.arange(image.shape[-1])
+        mixing = torch.eye(len(numbers))
+        for step in (-1, 1):
+            neighbour = (numbers + step).clamp(0, len(numbers) - 1)
+            mixing.index_put_((neighbour, numbers), torch.tensor(weight), accumulate=True)
+        return image @ (mixing / (1 + 2 * weight)).to(image)
+
+
+class RandScanEndsd(RandImaged):
+    """Lets the scan end near the stack's first or last slices, which then repeat, as they do in inference.
+
+    Args:
+        keys: images `(C, H, W, D)`.
+        prob: probability of a change.
+        most: the most slices that repeat; no more than the halo, whose slices have no label.
+    """
+
+    def __init__(self, keys: KeysCollection, prob: float = 0.1, most: int = 1) -> None:
+        super().__init__(keys, prob)
+        self.most = most
+
+    def changed(self, image: torch.Tensor) -> torch.Tensor:
+        """The image with some of its slices at one end replaced by the next one within the scan."""
+        missing = int(self.R.randint(1, self.most + 1))
+        numbers, last = torch.arange(image.shape[-1]), image.shape[-1] - 1
+        kept = numbers.clamp(min=missing) if self.R.randint(2) else numbers.clamp(max=last - missing)
+        return image[..., kept.clamp(0, last)]
+
+
+class RandFieldOfViewd(RandomizableTransform, MapTransform):
+    """Sets to 0 (air, background) what lies outside a circle: a scan whose field of view does not hold the patient.
+
+    All tensors are cut by the same circle. Its edge passes the middle of the slice at `distance` in a random direction;
+    the larger its radius, the straighter the cut.
+
+    Args:
+        keys: image and label, `(C, H, W, D)` of one H and W; their depths may differ.
+        prob: probability of a change.
+        distance: least and greatest distance from the slice's middle to the circle's edge, in pixels.
+        radius: least and greatest radius of the circle, in pixels.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        prob: float = 0.1,
+        distance: Sequence[float] = (48.0, 96.0),
+        radius: Sequence[float] = (100.0, 200.0),
+    ) -> None:
+        MapTransform.__init__(self, keys)
+        RandomizableTransform.__init__(self, prob)
+        self.distance = tuple(distance)
+        self.radius = tuple(radius)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        self.randomize(None)
+        if self._do_transform:
+            inside = self._circle(*d[self.first_key(d)].shape[1:3])
+            for key in self.key_iterator(d):
+                d[key] = plain(d[key]) * inside
+        return d
+
+    def _circle(self, rows: int, columns: int) -> torch.Tensor:
+        """Mask `(H, W, 1)` of the circle."""
+        direction = self.R.uniform(-math.pi, math.pi)
+        radius = self.R.uniform(self.radius[0], self.radius[1])
+        behind = radius - self.R.uniform(self.distance[0], self.distance[1])  # from the slice's middle to the circle's
+        row = torch.arange(rows) - (rows - 1) / 2 + behind * math.sin(direction)
+        column = torch.arange(columns) - (columns - 1) / 2 + behind * math.cos(direction)
+        return (row[:, None] ** 2 + column**2 <= radius**2)[..., None]

@@ -1,0 +1,17 @@
+"""Which cases train, what their label maps teach, and the stacks that are cut from them."""
+
+from custom_networks.training.data.cases import image_names, training_cases, validation_cases
+from custom_networks.training.data.label_grid import LabelOnImaged
+from custom_networks.training.data.loader import RaisingThreadDataLoader
+from custom_networks.training.data.partial_labels import MarkPartialLabelsd
+from custom_networks.training.data.slice_stacks import RandSliceStacksd
+
+__all__ = [
+    "LabelOnImaged",
+    "MarkPartialLabelsd",
+    "RaisingThreadDataLoader",
+    "RandSliceStacksd",
+    "image_names",
+    "training_cases",
+    "validation_cases",
+]

@@ -1,0 +1,136 @@
+"""A label map that does not lie where its image does teaches, and scores, nonsense."""
+
+import logging
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config.type_definitions import KeysCollection
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.transform import MapTransform
+from monai.utils.enums import MetaKeys
+
+from custom_networks.errors import BundleError, InputError
+from custom_networks.io.checks import is_placeholder
+from custom_networks.labelmap.labels import LIVER
+
+logger = logging.getLogger(__name__)
+
+TOLERANCE_MM = 0.5
+
+
+class LabelOnImaged(MapTransform):
+    """Hold a label map's grid against its image's as both were read; repair a placeholder, refuse other differences.
+
+    - The label map's affine is a placeholder (voxels of 1 x 1 x 1 mm along the patient's axes, origin within 1 mm of
+      zero: what programs write that were given none, as in some segmentations of LiTS, nnU-Net issue 2751), and its
+      shape is the image's: it gets the image's affine, with a warning that names the file.
+    - The corners of the two grids lie elsewhere by more than 0.5 mm: refused. The order and direction of the axes may
+      differ, `Orientationd` sees to that: put this transform before the label map's.
+    - The liver's centre lies left of the volume's middle and of the middle of the liver's own extent: refused, for
+      image and label map are mirrored, as in some copies of LiTS, and would teach that livers lie left. All 33 cases
+      that the weights were trained and scored on pass, whole or cut to a tenth of the liver's slices; in a mirror all
+      are refused. So is a patient with situs inversus (one in 10,000): nothing in training prepares for one.
+    - It lies left of the volume's middle alone, or the volume cuts it off at an end: a warning, for a crop can look so.
+
+    For training and evaluation alone, where a list says that the two belong together.
+
+    Args:
+        keys: label maps, MetaTensors (1, i, j, k) as `LoadVolumed` and `EnsureChannelFirstd` give them.
+        image_key: the image, a MetaTensor from `LoadVolumed`; what was done to it since does not matter.
+        allow_missing_keys: skip keys that are not there instead of raising.
+
+    Raises:
+        BundleError: on call, an item is not a MetaTensor from `LoadVolumed`.
+        InputError: on call, the label map lies elsewhere than its image, or both are mirrored.
+    """
+
+    def __init__(self, keys: KeysCollection, image_key: str = "image", allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.image_key = image_key
+        self._warned: set[str] = set()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        shape, affine, image = _grid_as_read(d[self.image_key])
+        for key in self.key_iterator(d):
+            own_shape, own_affine, label = _grid_as_read(d[key])
+            distance = _corner_distance_mm(own_shape, own_affine, shape, affine)
+            if distance > TOLERANCE_MM:
+                if own_shape != shape or not is_placeholder(own_affine):
+                    raise InputError(
+                        f"{label} must lie where its image {image} does, but has shape {own_shape} against {shape} and "
+                        f"corners up to {distance:.1f} mm away: save it on the image's grid."
+                    )
+                d[key] = _placed(d[key], affine)
+                self._warn_once(f"{label} has a placeholder for its affine: that of {image} was used.")
+            self._check_side(d[key], label)
+        return d
+
+    def _check_side(self, label: MetaTensor, file: str) -> None:
+        volume_mm, extent_mm = _right_of_middle_mm(label)
+        if volume_mm < 0 and extent_mm < 0:
+            raise InputError(
+                f"{file} must have the liver on the patient's right, but its centre lies {-volume_mm:.0f} mm left of "
+                "the middle and its bulk at its left end. Image and label map are mirrored, or the patient is (situs "
+                "inversus): correct the affines of both, or leave the case out of the data list."
+            )
+        if volume_mm < 0:
+            self._warn_once(f"{file}: the liver lies on the patient's left; check that nothing is mirrored.")
+
+    def _warn_once(self, text: str) -> None:
+        """Say it once: validation reads the same cases again and again."""
+        if text not in self._warned:
+            self._warned.add(text)
+            logger.warning(text)
+
+
+def _grid_as_read(volume: Any) -> tuple[tuple[int, ...], np.ndarray, str]:
+    """Shape (i, j, k), affine and file of a volume as `LoadVolumed` read it."""
+    meta = volume.meta if isinstance(volume, MetaTensor) else {}
+    needed = (MetaKeys.SPATIAL_SHAPE, MetaKeys.ORIGINAL_AFFINE, "filename_or_obj")
+    if not all(key in meta for key in needed):
+        raise BundleError("LabelOnImaged needs MetaTensors from LoadVolumed, got others: load image and label with it.")
+    shape, affine, file = (meta[key] for key in needed)
+    return tuple(int(size) for size in shape), np.asarray(affine, dtype=np.float64), str(file)
+
+
+def _corners(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+    """The patient coordinates (mm) of the centres of a grid's eight corner voxels, (8, 3)."""
+    indices = np.array(np.meshgrid(*((0, size - 1) for size in shape))).reshape(3, -1)
+    corners: np.ndarray = (affine[:3, :3] @ indices).T + affine[:3, 3]
+    return corners
+
+
+def _corner_distance_mm(
+    shape: tuple[int, ...], affine: np.ndarray, other_shape: tuple[int, ...], other_affine: np.ndarray
+) -> float:
+    """How far the corner that lies farthest from every corner of the other grid is from them, whatever the axes."""
+    one, other = _corners(shape, affine), _corners(other_shape, other_affine)
+    distances = np.linalg.norm(one[:, None] - other[None], axis=2)
+    return float(max(distances.min(axis=1).max(), distances.min(axis=0).max()))
+
+
+def _placed(label: MetaTensor, affine: np.ndarray) -> MetaTensor:
+    """The same voxels with another affine."""
+    placed = MetaTensor(label.as_tensor(), meta=dict(label.meta), applied_operations=list(label.applied_operations))
+    placed.affine = torch.from_numpy(affine.copy())
+    placed.meta[MetaKeys.ORIGINAL_AFFINE] = torch.from_numpy(affine.copy())
+    return placed
+
+
+def _right_of_middle_mm(label: MetaTensor) -> tuple[float, float]:
+    """How far right the centre of the labelled organ lies of the middles of the volume and of the organ's own extent.
+
+    nan where no liver is labelled in (1, i, j, k); the second also where the volume cuts the organ off.
+    """
+    labels, to_right = label.as_tensor()[0], np.asarray(label.affine)[0, :3]  # RAS: x grows to the right
+    if not (labels == LIVER).any():
+        return np.nan, np.nan
+    axis = int(np.abs(to_right).argmax())
+    profile = (labels > 0).sum(dim=[other for other in range(3) if other != axis]).numpy()
+    places, last = np.flatnonzero(profile), profile.size - 1
+    extent = np.nan if places[0] == 0 or places[-1] == last else (places[0] + places[-1]) / 2
+    centre = np.average(np.arange(profile.size), weights=profile)
+    return float(to_right[axis] * (centre - last / 2)), float(to_right[axis] * (centre - extent))

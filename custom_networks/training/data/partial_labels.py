@@ -1,0 +1,35 @@
+"""Cases whose livers are labelled, but not their tumors, must not teach that tumors are liver."""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+from custom_networks.evaluation.organ_and_tumor import tumor_is_labelled
+from custom_networks.labelmap.labels import LIVER, TUMOR
+
+ORGAN = 3  # liver or tumor, not known which
+IGNORED = 4  # not known at all
+
+
+class MarkPartialLabelsd(MapTransform):
+    """Where the case says `tumor_labelled` false, turn liver into 3 (liver or tumor, unknown which), tumor into 4.
+
+    4 is left out of the loss: a tumor label that cannot be trusted says nothing. A case without the flag counts as
+    labelled.
+    """
+
+    def __init__(self, keys: KeysCollection, flag_key: str = "tumor_labelled", allow_missing_keys: bool = False):
+        super().__init__(keys, allow_missing_keys)
+        self.flag_key = flag_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        if not tumor_is_labelled(d, self.flag_key):
+            for key in self.key_iterator(d):
+                label = d[key]
+                organ, ignored = torch.full_like(label, ORGAN), torch.full_like(label, IGNORED)
+                d[key] = torch.where(label == LIVER, organ, torch.where(label == TUMOR, ignored, label))
+        return d

@@ -1,0 +1,165 @@
+"""From the network's answer to a label map on the input's grid, without ever holding float classes of that size."""
+
+import copy
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config.type_definitions import KeysCollection
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.transform import MapTransform
+from monai.utils.enums import TraceKeys
+from monai.utils.type_conversion import convert_to_tensor
+
+from custom_networks.errors import BundleError, InputError, UsageError
+from custom_networks.transforms.resample import ResampleInPlaned, resize_slices, set_affine, slice_chunks
+
+
+def class_probabilities(scores: torch.Tensor) -> torch.Tensor:
+    """Class probabilities x 255 of the network's answer.
+
+    Args:
+        scores: (K, H, W, D); integers are probabilities x 255 already, floating values are logits.
+
+    Returns:
+        (K, H, W, D), float32, 0 to 255.
+
+    Raises:
+        InputError: a logit is not finite.
+    """
+    if not scores.is_floating_point():
+        return scores.float()
+    probabilities = torch.softmax(scores.float(), dim=0)
+    # Not-a-number compares as false everywhere: unchecked, it would be written as an empty mask.
+    if not torch.isfinite(probabilities).all():
+        raise InputError("The network's answer must be finite, got NaN or infinity: run it in float32.")
+    return probabilities.mul_(255)
+
+
+def decide(probabilities: torch.Tensor, tumor_threshold: float = 0.5, organ_threshold: float = 0.5) -> torch.Tensor:
+    """Label map from class probabilities.
+
+    A voxel is organ where liver and tumor together have at least the share `organ_threshold` of all three (one half:
+    are at least as probable as background), and an organ voxel is tumor where tumor has at least the share
+    `tumor_threshold` of the two. Tumor against liver is thus decided inside
+    the organ, where three classes side by side would let background win between the two.
+
+    Args:
+        probabilities: (3, H, W, D) of background, liver, tumor, in any common unit; all zero is background.
+        tumor_threshold: share of tumor in the organ's probability, 0 to 1.
+        organ_threshold: share of the organ in the probability of all classes, 0 to 1.
+
+    Returns:
+        (H, W, D), uint8: 0 background, 1 liver, 2 tumor.
+    """
+    background, liver, tumor = probabilities
+    organ = liver + tumor
+    is_organ = ((1 - organ_threshold) * organ >= organ_threshold * background) & (organ > 0)
+    is_tumor = is_organ & (tumor >= tumor_threshold * organ)
+    return is_organ.to(torch.uint8) + is_tumor.to(torch.uint8)
+
+
+class LabelsOnInputGridd(MapTransform):
+    """Bring the network's answer to the grid of the input before `ResampleInPlaned`, and decide there.
+
+    Reads `d[key]`, (3, h, w, D) as tensor, MetaTensor or array on the network's grid: integers are class
+    probabilities x 255, floating values are logits. Writes a uint8 MetaTensor (1, H, W, D) of labels 0, 1, 2 with the
+    affine of the grid and the operations that had led to it, and (2, H, W, D) uint8 liver and tumor probabilities
+    x 255 for the anatomy transforms. Both are still oriented as the network's input: stock
+    `Invertd(keys="pred", transform="@preprocessing", orig_keys="image", nearest_interp=False)` brings them to the
+    file's own grid. The work is done `chunk` slices at a time on the answer's device; results are on the CPU.
+
+    Args:
+        keys: the network's answer.
+        ref_key: the preprocessed image whose record says what the input's grid was.
+        probability_key: where the probabilities go; None keeps none.
+        tumor_threshold: share of tumor in the probability of liver or tumor from which a voxel is tumor, 0 to 1.
+        organ_threshold: probability of liver or tumor from which a voxel is organ, 0 to 1.
+        chunk: slices worked on at once.
+        allow_missing_keys: skip keys that are not there instead of raising.
+
+    Raises:
+        UsageError: `chunk` or a threshold is out of range.
+        BundleError: the image has no record of `ResampleInPlaned`, or the answer does not lie on its grid.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "pred",
+        ref_key: str = "image",
+        probability_key: str | None = "probabilities",
+        tumor_threshold: float = 0.5,
+        organ_threshold: float = 0.5,
+        chunk: int = 16,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if chunk < 1 or not 0 < tumor_threshold < 1 or not 0 < organ_threshold < 1:
+            raise UsageError(
+                "LabelsOnInputGridd needs chunks of at least 1 slice, and tumor_threshold and organ_threshold between "
+                f"0 and 1, got {chunk}, {tumor_threshold} and {organ_threshold}: correct the configuration."
+            )
+        self.ref_key = ref_key
+        self.probability_key = probability_key
+        self.tumor_threshold = tumor_threshold
+        self.organ_threshold = organ_threshold
+        self.chunk = chunk
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Data with the answer replaced by its label map and, where asked for, the probabilities beside it."""
+        d = dict(data)
+        image: Any = d.get(self.ref_key)
+        for key in self.key_iterator(d):
+            step = _resampling_step(image, self.ref_key)
+            record = image.applied_operations[step]
+            scores = convert_to_tensor(d[key], track_meta=False)
+            _check_grid(scores, record, key)
+            labels, probabilities = self._decided(scores, [int(n) for n in record[TraceKeys.ORIG_SIZE]])
+            d[key] = _on_grid_before(image, step, labels)
+            if probabilities is not None:
+                d[self.probability_key] = _on_grid_before(image, step, probabilities)
+        return d
+
+    def _decided(self, scores: torch.Tensor, shape: list[int]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        labels = torch.zeros((1, *shape), dtype=torch.uint8)
+        kept = None if self.probability_key is None else torch.zeros((2, *shape), dtype=torch.uint8)
+        for part in slice_chunks(shape[2], self.chunk):
+            probabilities = class_probabilities(scores[..., part])
+            # Half a unit of 255 is below any sensible threshold, and most slices of a scan hold no liver.
+            if probabilities[1:].max() < 0.5:
+                continue
+            probabilities = resize_slices(probabilities, shape[:2], antialias=False)
+            labels[0, ..., part] = decide(probabilities, self.tumor_threshold, self.organ_threshold).cpu()
+            if kept is not None:
+                kept[..., part] = probabilities[1:].round().clamp(0, 255).to(torch.uint8).cpu()
+        return labels, kept
+
+
+def _resampling_step(image: Any, name: str) -> int:
+    """Index of the last entry that `ResampleInPlaned` left in the image's operations."""
+    operations = image.applied_operations if isinstance(image, MetaTensor) else []
+    classes = [str(operation.get(TraceKeys.CLASS_NAME)) for operation in operations]
+    if ResampleInPlaned.__name__ in classes:
+        return len(classes) - 1 - classes[::-1].index(ResampleInPlaned.__name__)
+    raise BundleError(
+        f"LabelsOnInputGridd needs {name!r} with a record of ResampleInPlaned, got {type(image).__name__} with "
+        f"{classes}: put ResampleInPlaned into preprocessing and keep the image as a MetaTensor."
+    )
+
+
+def _check_grid(scores: torch.Tensor, record: Mapping[str, Any], key: Hashable) -> None:
+    expected = (3, *(int(n) for n in record[TraceKeys.EXTRA_INFO]["resampled_shape"]))
+    if tuple(scores.shape) != expected:
+        raise BundleError(
+            f"LabelsOnInputGridd needs {key!r} on the grid of the resampled image, {expected}, got "
+            f"{tuple(scores.shape)}: remove steps that change the grid between ResampleInPlaned and the network."
+        )
+
+
+def _on_grid_before(image: MetaTensor, step: int, values: torch.Tensor) -> MetaTensor:
+    """Values with the metadata that the image had before operation `step`, a `ResampleInPlaned`."""
+    out = MetaTensor(values)
+    out.meta = copy.deepcopy(image.meta)
+    out.applied_operations = copy.deepcopy(image.applied_operations[:step])
+    set_affine(out, image.applied_operations[step][TraceKeys.EXTRA_INFO]["original_affine"])
+    return out

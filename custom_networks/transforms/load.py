@@ -1,0 +1,91 @@
+"""The strict reader as a MONAI dictionary transform, for the bundle's configs and for MONAI Label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.io.dictionary import LoadImaged
+from monai.transforms.transform import MapTransform
+from monai.utils.enums import MetaKeys, PostFix, SpaceKeys
+from monai.utils.misc import ensure_tuple, ensure_tuple_rep
+
+from custom_networks.errors import InputError, UsageError
+from custom_networks.io.read import read_label_map, read_volume
+
+READERS = {"image": read_volume, "label": read_label_map}
+
+
+class LoadVolumed(LoadImaged):
+    """Load the paths under `keys` with this package's readers, and with no other.
+
+    Each path becomes a MetaTensor (i, j, k) without a channel, of the type that the reader gave (int16, int32 or
+    float32 HU; uint8 labels), its affine float64 RAS in mm; the meta dictionary holds what `SaveImaged` and `Invertd`
+    need, and `notes`, the reader's notes one per line. Follow it with `EnsureChannelFirstd(channel_dim="no_channel")`.
+
+    MONAI's own `LoadImaged` tries all registered readers in turn until one does not fail; here the first refusal is
+    final. It is a subclass because MONAI Label looks for `LoadImaged` and sets `_loader.image_only` to False.
+
+    Args:
+        keys: keys of the paths.
+        kind: "image" for CT volumes in HU, "label" for label maps.
+        allow_missing_keys: pass items without the key through.
+
+    Raises:
+        UsageError: `kind` is neither of the two.
+        InputError: on call, when a path cannot be read; inside a MONAI `Compose` it is the cause of its RuntimeError.
+
+    Example::
+
+        {"_target_": "custom_networks.transforms.LoadVolumed", "keys": "label", "kind": "label"}
+    """
+
+    def __init__(self, keys: Any, kind: Literal["image", "label"] = "image", allow_missing_keys: bool = False) -> None:
+        if kind not in READERS:
+            raise UsageError(f"LoadVolumed: kind must be 'image' or 'label', got {kind!r}.")
+        # Not LoadImaged.__init__: it builds every reader of MONAI, with a warning for each missing decoder.
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        self._loader = _VolumeLoader(kind)  # type: ignore[assignment]
+        self.meta_keys = ensure_tuple_rep(None, len(self.keys))
+        self.meta_key_postfix = ensure_tuple_rep(PostFix.meta(), len(self.keys))
+        self.overwriting = False
+
+    def register(self, reader: Any) -> None:
+        """Refuse a second reader.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(
+            f"LoadVolumed reads with its own reader alone, got {reader!r}: use MONAI's LoadImaged instead."
+        )
+
+
+class _VolumeLoader:
+    """What `LoadImaged.__call__` calls for each path, in place of MONAI's `LoadImage`."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.image_only = True
+
+    def __call__(self, path: Any, reader: None = None) -> Any:
+        """The MetaTensor of one path; with its meta dictionary beside it when `image_only` is off."""
+        paths = ensure_tuple(path)
+        if len(paths) != 1:
+            raise InputError(f"One path per case is needed, got {len(paths)}: give each volume as a case of its own.")
+        volume = READERS[self.kind](Path(paths[0]).expanduser())
+        affine = torch.from_numpy(volume.affine)
+        meta = {
+            MetaKeys.AFFINE: affine,
+            MetaKeys.ORIGINAL_AFFINE: affine.clone(),
+            MetaKeys.SPATIAL_SHAPE: np.array(volume.array.shape),
+            MetaKeys.SPACE: SpaceKeys.RAS,
+            MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),  # MONAI's sign for "no channel"
+            "filename_or_obj": str(volume.source),
+            "notes": "\n".join(volume.notes),  # one string: a tuple does not survive collating
+        }
+        image = MetaTensor(torch.from_numpy(volume.array), meta=meta)
+        return image if self.image_only else (image, image.meta)

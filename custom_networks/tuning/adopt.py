@@ -1,0 +1,62 @@
+"""Puts what tune.json chose into the bundle: inference.json, evaluate.json and metadata.json.
+
+    python custom_networks/tuning/adopt.py docs/training/operating_point.json
+
+That is the confidence and its threshold alone. The point's other numbers must be those of the bundle already; otherwise
+nothing is written.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+CONFIGS = Path(__file__).parents[2] / "bundle" / "configs"
+
+
+def configured_numbers(config: dict[str, Any]) -> dict[str, float]:
+    """The numbers of an operating point, by name, as the anatomy rules of inference or evaluation have them."""
+    arguments = {name: value for rule in config["anatomy"] for name, value in rule.items()}
+    arguments |= config["displayable_configs"]  # what the rules refer to
+    return {name: value for name, value in arguments.items() if isinstance(value, (int, float))}
+
+
+def adopted(config: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any]:
+    """`config`, one of inference or evaluation, with the confidence as `tuned`: its coefficients and its threshold.
+
+    Raises:
+        SystemExit: with the other numbers of the tuned point that are not those of `config`.
+    """
+    point, numbers = tuned["chosen"]["operating_point"], configured_numbers(config)
+    names = sorted((point.keys() | numbers.keys()) - {"min_lesion_confidence"})
+    differing = [
+        f"{name}: {point.get(name)} tuned, {numbers.get(name)} configured"
+        for name in names
+        if point.get(name) != numbers.get(name)
+    ]
+    if differing:
+        raise SystemExit(
+            f"The tuned point is not that of the bundle ({'; '.join(differing)}): write these numbers into "
+            "inference.json and evaluate.json, or tune again."
+        )
+    least = point["min_lesion_confidence"]
+    return config | {
+        "confidence_coefficients": tuned["confidence_coefficients"],
+        "displayable_configs": config["displayable_configs"] | {"min_lesion_confidence": least},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("operating_point", type=Path, help="operating_point.json of tune.json")
+    tuned = json.loads(parser.parse_args().operating_point.read_text(encoding="utf-8"))
+    paths = {name: CONFIGS / f"{name}.json" for name in ("inference", "evaluate", "metadata")}
+    configs = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
+    new = {name: adopted(configs[name], tuned) for name in ("inference", "evaluate")}  # all, before any is written
+    new["metadata"] = configs["metadata"] | {"operating_points": tuned["operating_points"]}
+    for name, config in new.items():
+        paths[name].write_text(json.dumps(config, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

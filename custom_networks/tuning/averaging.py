@@ -1,0 +1,77 @@
+"""Averages the weights of several trainings that started alike (Wortsman et al., "Model soups", ICML 2022).
+
+    python custom_networks/tuning/averaging.py out/average.pt out/seed*/model_final.pt --dataset_dir DATA
+
+Averaged weights do not fit averaged batch statistics: those of every BatchNorm are estimated again from `--batches`
+training batches of train.json, each counting alike.
+"""
+
+import argparse
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice, repeat
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+from monai.utils import set_determinism
+from torch import Tensor
+
+from custom_networks.training import estimate_batch_statistics
+
+BUNDLE = Path(__file__).parents[2] / "bundle"
+OVERRIDES = {"bundle_root": str(BUNDLE), "fold": "all", "seed": 5, "batch_size": 4}
+
+
+def mean_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Mean of each tensor over the state dicts; counters, which are integers, are those of the first."""
+    first = states[0]
+    return {
+        name: (
+            torch.stack([state[name].double() for state in states]).mean(0).to(value.dtype)
+            if value.is_floating_point()
+            else value
+        )
+        for name, value in first.items()
+    }
+
+
+def training_parts(overrides: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Device, network, loader and inferer of train.json; the seed is set, so the loader's batches are always the same.
+
+    Args:
+        overrides: ids of train.json besides OVERRIDES.
+    """
+    config = ConfigParser()
+    config.read_config(BUNDLE / "configs" / "train.json")
+    config.update({**OVERRIDES, **overrides})
+    set_determinism(seed=config["seed"], use_deterministic_algorithms=None)  # as train.json's "initialize"
+    names = ("device", "network", "train#dataloader", "train#inferer")
+    return tuple(config.get_parsed_content(name) for name in names)
+
+
+def inputs(loader: Iterable[Mapping[str, Tensor]], batches: int, device: torch.device) -> Iterator[Tensor]:
+    """The images of that many batches, on a device; the loader begins again where it ends."""
+    return (batch["image"].to(device) for batch in islice(chain.from_iterable(repeat(loader)), batches))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("output", type=Path)
+    parser.add_argument("weights", type=Path, nargs="+")
+    parser.add_argument("--dataset_dir", required=True)
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--batches", type=int, default=60)
+    arguments = parser.parse_args()
+    device, network, loader, inferer = training_parts(
+        {"dataset_dir": arguments.dataset_dir, "precision": arguments.precision}
+    )
+    averaged = mean_weights([torch.load(path, map_location="cpu", weights_only=True) for path in arguments.weights])
+    network.load_state_dict(averaged)
+    estimate_batch_statistics(network, inputs(loader, arguments.batches, device), inferer)
+    counters = {name: value for name, value in averaged.items() if not value.is_floating_point()}
+    torch.save({**{name: value.cpu() for name, value in network.state_dict().items()}, **counters}, arguments.output)
+
+
+if __name__ == "__main__":
+    main()

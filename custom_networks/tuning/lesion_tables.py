@@ -1,0 +1,179 @@
+"""What the network found in a held-out case before any lesion is dropped, in tables small enough to keep for all.
+
+An operating point is a set of the numbers that the anatomy rules take. Its first four decide the organ and cost a
+second a case; `tumor_threshold` then gives the candidate lesions; the last three only choose among these, by table.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage
+
+from custom_networks.evaluation.kept_probabilities import KeptCase, read_kept_case
+from custom_networks.evaluation.lesion_matching import longest_in_plane_mm, shared_by_components
+from custom_networks.labelmap.components import NEIGHBOURS_26, component_sizes
+from custom_networks.labelmap.labels import LIVER, TUMOR, Floats, Labels, Mask
+from custom_networks.labelmap.lesions import is_stray, list_lesions
+from custom_networks.labelmap.organ import fill_organ, keep_organ
+from custom_networks.transforms.input_grid import decide
+
+
+class OperatingPoint(NamedTuple):
+    """Arguments of the anatomy rules, by their names in inference.json."""
+
+    organ_threshold: float
+    min_part_ml: float
+    gap_mm: float
+    neck_mm: float
+    max_hole_mm2: float
+    tumor_threshold: float
+    capsule_mm: float
+    min_lesion_mm3: float
+    min_lesion_confidence: float
+
+    @property
+    def organ(self) -> tuple[float, ...]:
+        """The numbers that decide what is organ."""
+        return self[:5]
+
+
+class TrueLesions(NamedTuple):
+    """Lesions of the truth: their numbers on the grid (h, w, d), and volume (mm3) and longest diameter (mm) of each."""
+
+    components: npt.NDArray[np.int32]
+    volume_mm3: Floats
+    longest_mm: Floats
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Candidate lesions (n) of a case at an organ setting and a tumor threshold, beside its true lesions (m).
+
+    Attributes:
+        case: the case's name.
+        tumor_labelled: whether its true tumors are known.
+        spacing: of the grid (h, w, d), mm.
+        organ: voxels of the organ predicted, shared with the true one, and true.
+        true_volume_mm3: (m,) volumes of the true lesions.
+        true_longest_mm: (m,) their longest diameters in a slice.
+        volume_mm3: (n,) volumes of the candidates.
+        mean_probability: (n,) mean tumor probabilities.
+        shared: (m, n) voxels that each true lesion and each candidate share.
+        in_true_organ: (n,) voxels of each candidate in the true organ.
+        stray: for each `capsule_mm` tried, (n,) whether a candidate lies outside the liver.
+    """
+
+    case: str
+    tumor_labelled: bool
+    spacing: tuple[float, ...]
+    organ: tuple[int, int, int]
+    true_volume_mm3: Floats
+    true_longest_mm: Floats
+    volume_mm3: Floats
+    mean_probability: Floats
+    shared: npt.NDArray[np.int64]
+    in_true_organ: npt.NDArray[np.int64]
+    stray: Mapping[float, Mask]
+
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of a voxel."""
+        return float(np.prod(self.spacing))
+
+    @property
+    def is_real(self) -> Mask:
+        """(n,) whether a candidate shares a voxel with any true lesion."""
+        return np.asarray(self.shared.any(axis=0))
+
+
+class CandidateTables:
+    """The candidates of all cases of a folder, computed once for each organ setting and tumor threshold.
+
+    Args:
+        files: files of `KeepProbabilitiesd`.
+        capsules_mm: every `capsule_mm` that an operating point may have.
+    """
+
+    def __init__(self, files: Sequence[Path], capsules_mm: Iterable[float]) -> None:
+        self.files = files
+        self.capsules_mm = sorted(set(capsules_mm))
+        self._truths: dict[Path, tuple[Floats, Floats]] = {}
+        self._tables: dict[tuple[tuple[float, ...], float], list[Candidates]] = {}
+
+    def at(self, point: OperatingPoint) -> list[Candidates]:
+        """Candidates of every case at a point, in the order of the files."""
+        self.prepare([point])
+        return self._tables[point.organ, point.tumor_threshold]
+
+    def prepare(self, points: Sequence[OperatingPoint]) -> None:
+        """Compute what is missing for these points; the organ is found once for all tumor thresholds that share it."""
+        missing: dict[tuple[float, ...], list[OperatingPoint]] = {}
+        for point in points:
+            key = point.organ, point.tumor_threshold
+            if key not in self._tables:
+                self._tables[key] = []
+                missing.setdefault(point.organ, []).append(point)
+        for organ, wanted in missing.items():
+            for file in self.files:
+                for point, table in zip(wanted, self._of_file(file, wanted)):
+                    self._tables[organ, point.tumor_threshold].append(table)
+
+    def _of_file(self, file: Path, points: Sequence[OperatingPoint]) -> list[Candidates]:
+        case = read_kept_case(file)
+        truth = true_lesions(case, self._truths.get(file))
+        self._truths[file] = truth.volume_mm3, truth.longest_mm
+        return candidates(case, truth, points, self.capsules_mm)
+
+
+def true_lesions(case: KeptCase, known: tuple[Floats, Floats] | None = None) -> TrueLesions:
+    """The true lesions of a case; volumes and diameters are not measured again where they are `known`."""
+    components, count = ndimage.label(case.truth == TUMOR, NEIGHBOURS_26)
+    if known is not None:
+        return TrueLesions(components, *known)
+    volumes = component_sizes(components, count)[1:].astype(np.float64) * float(np.prod(case.spacing))
+    return TrueLesions(components, volumes, longest_in_plane_mm(components, count, case.spacing))
+
+
+def candidates(
+    case: KeptCase, truth: TrueLesions, points: Sequence[OperatingPoint], capsules_mm: Sequence[float]
+) -> list[Candidates]:
+    """Candidates of a case at each of some points that have one organ setting.
+
+    The rules are those of inference, on probabilities rounded to 1/255; only dropping lesions is left out.
+    """
+    liver, tumor = torch.from_numpy(case.probabilities).to(torch.int16)
+    scores = torch.stack([255 - liver - tumor, liver, tumor])
+    organ_threshold, min_part_ml, gap_mm, neck_mm, max_hole_mm2 = points[0].organ
+    organ = (decide(scores, organ_threshold=organ_threshold) > 0).numpy().astype(np.uint8)
+    kept = keep_organ(organ, case.spacing, min_part_ml, gap_mm, neck_mm)
+    filled = fill_organ(kept, case.probabilities, case.spacing, max_hole_mm2)
+    decisions = (decide(scores, point.tumor_threshold, organ_threshold).numpy() for point in points)
+    return [_table(case, truth, np.where(kept > 0, labels, filled), capsules_mm) for labels in decisions]
+
+
+def _table(case: KeptCase, truth: TrueLesions, labels: Labels, capsules_mm: Sequence[float]) -> Candidates:
+    truth_map = case.truth
+    if not case.tumor_labelled:  # as in the evaluation: voxels of a label 2 that cannot be trusted count for nothing
+        labels, truth_map = (np.where(case.truth == TUMOR, 0, known) for known in (labels, case.truth))
+    lesions = list_lesions(labels, case.probabilities, case.spacing, margin_mm=max(capsules_mm, default=0.0))
+    box, count, true_count = lesions.box, lesions.volume_mm3.size, truth.volume_mm3.size
+    organ, true_organ = labels > 0, truth_map > 0
+    liver = labels[box] == LIVER
+    return Candidates(
+        case=case.name,
+        tumor_labelled=case.tumor_labelled,
+        spacing=case.spacing,
+        organ=(int(organ.sum()), int((organ & true_organ).sum()), int(true_organ.sum())),
+        true_volume_mm3=truth.volume_mm3,
+        true_longest_mm=truth.longest_mm,
+        volume_mm3=lesions.volume_mm3,
+        mean_probability=lesions.mean_probability,
+        shared=shared_by_components(lesions.components, count, truth.components[box], true_count)[1:, 1:],
+        in_true_organ=np.bincount(lesions.components[true_organ[box]], minlength=count + 1)[1:],
+        stray={mm: is_stray(lesions.components, liver, case.spacing, mm) for mm in capsules_mm},
+    )

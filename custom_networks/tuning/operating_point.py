@@ -1,0 +1,141 @@
+"""What an operating point gives over all held-out cases: scores, and the objective that compares points."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+from typing import NamedTuple
+
+import numpy as np
+
+from custom_networks.labelmap.labels import Floats, Mask
+from custom_networks.labelmap.lesions import Coefficients, lesion_confidence
+from custom_networks.tuning.lesion_tables import Candidates, OperatingPoint
+
+LONG_MM = 10.0
+LARGE_MM3 = 520.0
+MOST_ML = 10.0  # of false tumor that count in a case: one hopeless case must not decide for all
+
+SCORES = {
+    "liver_dice": "mean over cases of the whole organ's Dice",
+    "tumor_dice_with_tumor": "mean over the cases with tumor of the tumor's Dice",
+    "tumor_free_ml": "mean tumor volume predicted in cases whose liver holds none, ml",
+    "lesion_recall": "true lesions that share a voxel with a predicted one, over all true lesions",
+    "lesion_recall_10mm": "the same for true lesions of at least 10 mm longest diameter in a slice",
+    "lesion_recall_520mm3": "the same for true lesions of at least 0.52 ml, a ball of 10 mm",
+    "false_lesions_per_case": "predicted lesions that share no voxel with a true one, by case with labelled tumors",
+    "objective": "liver_dice + tumor_dice_with_tumor + lesion_recall_10mm, less the penalty for each false lesion a "
+    "case above its limit and for each ml above the other (mean over tumor-free cases, of which none counts more than "
+    f"{MOST_ML:g} ml); a score that no case defines counts 0",
+    "within_limits": "1 where false_lesions_per_case and tumor_free_ml are within the limits",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an operating point may cost, and how much each lesion or ml above that takes from the objective."""
+
+    false_lesions_per_case: float = 2.0
+    tumor_free_ml: float = 0.5
+    penalty: float = 0.1
+
+
+def may_be_lesion(case: Candidates, point: OperatingPoint) -> Mask:
+    """(n,) candidates that lie in the liver and are large enough: those that the confidence is asked about."""
+    return ~case.stray[point.capsule_mm] & (case.volume_mm3 >= point.min_lesion_mm3)
+
+
+def kept_lesions(case: Candidates, point: OperatingPoint, confidence: Floats) -> Mask:
+    """(n,) candidates that an operating point reports, given the confidence in each."""
+    return may_be_lesion(case, point) & (confidence >= point.min_lesion_confidence)
+
+
+class LabelledLesions(NamedTuple):
+    """Lesions (n) of which the truth is known: patient, volume in mm3, mean tumor probability, and whether real."""
+
+    patient: list[str]
+    volume_mm3: Floats
+    mean_probability: Floats
+    real: Mask
+
+
+def labelled_lesions(
+    cases: Sequence[Candidates], point: OperatingPoint, patients: Mapping[str, str]
+) -> LabelledLesions:
+    """All lesions that the confidence is asked about, in cases with known tumors; `patients` is by case."""
+    asked = [(case, may_be_lesion(case, point)) for case in cases if case.tumor_labelled]
+    return LabelledLesions(
+        [patients[case.case] for case, here in asked for _ in range(int(here.sum()))],
+        np.concatenate([np.zeros(0), *(case.volume_mm3[here] for case, here in asked)]),
+        np.concatenate([np.zeros(0), *(case.mean_probability[here] for case, here in asked)]),
+        np.concatenate([np.zeros(0, bool), *(case.is_real[here] for case, here in asked)]),
+    )
+
+
+def held_out_confidences(
+    cases: Sequence[Candidates], patients: Mapping[str, str], models: Mapping[str, Coefficients]
+) -> list[Floats]:
+    """Confidence in each candidate of each case by the model that was fitted without its patient."""
+    return [lesion_confidence(case.mean_probability, models[patients[case.case]]) for case in cases]
+
+
+def point_scores(
+    cases: Sequence[Candidates], point: OperatingPoint, confidences: Sequence[Floats], limits: Limits
+) -> dict[str, float]:
+    """SCORES of an operating point.
+
+    Args:
+        cases: candidates at the point's organ setting and tumor threshold.
+        point: the operating point.
+        confidences: (n,) confidence in the candidates of each case.
+        limits: what the point may cost.
+
+    Returns:
+        SCORES by name; nan where no case defines one.
+    """
+    kept = [kept_lesions(case, point, confidence) for case, confidence in zip(cases, confidences, strict=True)]
+    scores = {"liver_dice": _mean(_liver_dice(case, case.stray[point.capsule_mm]) for case in cases)}
+    known = [(case, kept_here) for case, kept_here in zip(cases, kept) if case.tumor_labelled]
+    with_tumor = [(case, lesions) for case, lesions in known if case.true_volume_mm3.size]
+    free = [case.volume_mm3[lesions].sum() / 1000 for case, lesions in known if not case.true_volume_mm3.size]
+    scores["tumor_dice_with_tumor"] = _mean(_tumor_dice(case, lesions) for case, lesions in with_tumor)
+    scores["tumor_free_ml"] = _mean(free)
+    found = [np.asarray(case.shared[:, lesions].any(axis=1)) for case, lesions in with_tumor]
+    for name, wanted in _lesion_sizes([case for case, _ in with_tumor]).items():
+        scores[name] = _mean(np.concatenate([a[b] for a, b in zip(found, wanted)]) if found else ())
+    scores["false_lesions_per_case"] = _mean((lesions & ~case.is_real).sum() for case, lesions in known)
+    return scores | _objective(scores, np.minimum(free, MOST_ML), limits)
+
+
+def _lesion_sizes(cases: Sequence[Candidates]) -> dict[str, list[Mask]]:
+    """For each recall, which true lesions of each case it counts."""
+    return {
+        "lesion_recall": [np.ones(case.true_volume_mm3.size, bool) for case in cases],
+        "lesion_recall_10mm": [case.true_longest_mm >= LONG_MM for case in cases],
+        "lesion_recall_520mm3": [case.true_volume_mm3 >= LARGE_MM3 for case in cases],
+    }
+
+
+def _objective(scores: Mapping[str, float], tumor_free_ml: Floats, limits: Limits) -> dict[str, float]:
+    excess = (
+        max(0.0, np.nan_to_num(scores["false_lesions_per_case"]) - limits.false_lesions_per_case),
+        max(0.0, np.nan_to_num(_mean(tumor_free_ml)) - limits.tumor_free_ml),
+    )
+    gains = np.nansum([scores[name] for name in ("liver_dice", "tumor_dice_with_tumor", "lesion_recall_10mm")])
+    return {"objective": float(gains - limits.penalty * sum(excess)), "within_limits": float(not any(excess))}
+
+
+def _liver_dice(case: Candidates, stray: Mask) -> float:
+    predicted, shared, true = case.organ
+    predicted -= int(round(case.volume_mm3[stray].sum() / case.voxel_mm3))
+    shared -= int(case.in_true_organ[stray].sum())
+    return 2 * shared / (predicted + true) if predicted + true else 1.0
+
+
+def _tumor_dice(case: Candidates, kept: Mask) -> float:
+    shared = case.shared[:, kept].sum() * case.voxel_mm3
+    return float(2 * shared / (case.volume_mm3[kept].sum() + case.true_volume_mm3.sum()))
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = np.array(list(values), float)
+    return float(known.mean()) if known.size else nan

@@ -1,0 +1,84 @@
+"""The search for an operating point that is better over all held-out cases, by one number at a time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from custom_networks.labelmap.lesions import Coefficients
+from custom_networks.tuning.calibration import held_out_coefficients
+from custom_networks.tuning.lesion_tables import CandidateTables, OperatingPoint
+from custom_networks.tuning.operating_point import Limits, held_out_confidences, labelled_lesions, point_scores
+
+
+class Trial(NamedTuple):
+    """An operating point that was tried, and its scores."""
+
+    point: OperatingPoint
+    scores: Mapping[str, float]
+
+
+class PointScorer:
+    """Scores operating points with calibrated confidences, each patient's from a model of all others.
+
+    Args:
+        tables: candidates of the cases.
+        patients: patient by case.
+        limits: what a point may cost.
+    """
+
+    def __init__(self, tables: CandidateTables, patients: Mapping[str, str], limits: Limits) -> None:
+        self.tables = tables
+        self.patients = patients
+        self.limits = limits
+        self._models: dict[OperatingPoint, dict[str, Coefficients]] = {}
+
+    def models(self, point: OperatingPoint) -> dict[str, Coefficients]:
+        """Held-out coefficients by patient for the lesions of a point, whatever its `min_lesion_confidence`."""
+        key = point._replace(min_lesion_confidence=0.0)
+        if key not in self._models:
+            lesions = labelled_lesions(self.tables.at(point), point, self.patients)
+            self._models[key] = held_out_coefficients(
+                lesions.mean_probability, lesions.real, lesions.patient, self.patients.values()
+            )
+        return self._models[key]
+
+    def trial(self, point: OperatingPoint, calibrated_at: OperatingPoint | None = None) -> Trial:
+        """Score a point, with the confidence models of another where `calibrated_at` is given."""
+        cases = self.tables.at(point)
+        confidences = held_out_confidences(cases, self.patients, self.models(calibrated_at or point))
+        return Trial(point, point_scores(cases, point, confidences, self.limits))
+
+
+def coordinate_search(
+    start: OperatingPoint,
+    grid: Mapping[str, Sequence[float]],
+    trial: Callable[[OperatingPoint], Trial],
+    prepare: Callable[[Sequence[OperatingPoint]], None],
+    passes: int = 2,
+) -> list[Trial]:
+    """Change one number at a time, in the grid's order, to the value of the best objective; several passes over all.
+
+    A number stays as it is unless another value is better. The search ends early after a pass without change.
+
+    Args:
+        start: where to start.
+        grid: values to try by name.
+        trial: scores a point.
+        prepare: told of the points that are tried next, so that work can be shared.
+        passes: largest number of passes.
+
+    Returns:
+        Every trial once, the start first; the best is the first of those with the highest objective.
+    """
+    tried = {start: trial(start)}
+    best = start
+    for _ in range(passes):
+        before = best
+        for name, values in grid.items():
+            line = [best._replace(**{name: value}) for value in values]
+            prepare(line)
+            for point in line:
+                tried[point] = tried.get(point) or trial(point)
+            best = max([best, *line], key=lambda point: tried[point].scores["objective"])
+        if best == before:
+            break
+    return list(tried.values())

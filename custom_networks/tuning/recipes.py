@@ -1,0 +1,183 @@
+"""Compares recipes: trains and scores each variant with each seed on a fixed fold, and gathers one row a case.
+
+    python custom_networks/tuning/recipes.py docs/training/claim.json out/claim --seeds 0 1 --dataset_dir DATA
+
+The first file holds overrides of train.json: those that all variants share, and each variant's own::
+
+    {"shared": {"fold": 1, "folds": 3, "epochs": 18},
+     "variants": {"stack of 9": {}, "stack of 1": {"network_def#depth_kernels": [1, 1, 1, 1, 1]}}}
+
+Optional: `"stages"`, a list of further overrides, one training after another, each from the weights of the one before
+(coarse to fine); `"scoring"`, overrides of the evaluation alone.
+
+Runs go on where they were cut off: a training takes up its last state, a finished one is only scored, a scored one only
+read. What was run is kept as `overrides.json` beside the weights and the scores; a plan that has changed since is
+refused. Two variants run side by side on one thread each (`--parallel`): more runs an hour than one after the other.
+"""
+
+import argparse
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / "bundle" / "configs"
+# The whole fold is scored after the training: to validate on it at the end as well would cost its time twice.
+WITHOUT_VALIDATION = "$[h for h in @train#handlers if not isinstance(h, monai.handlers.ValidationHandler)]"
+
+
+def bundle_run(configs: Sequence[str], overrides: Mapping[str, Any], threads: int, log: Path) -> None:
+    """Run configs of the bundle in a process of its own, with its output in `log`.
+
+    Raises:
+        RuntimeError: if it fails.
+    """
+    files = [str(CONFIGS / name) for name in configs]
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files), "--bundle_root"]
+    command += [str(ROOT / "bundle")]
+    for name, value in overrides.items():
+        command += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
+    threading = {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+    with log.open("w", encoding="utf-8") as output:
+        done = subprocess.run(command, env={**os.environ, **threading}, stdout=output, stderr=subprocess.STDOUT)
+    if done.returncode:
+        raise RuntimeError(f"{configs} failed: see {log}")
+
+
+@dataclass(frozen=True)
+class Work:
+    """A training or a scoring: the folder that it fills, the plan's overrides, and the file that says it was done."""
+
+    folder: Path
+    overrides: Mapping[str, Any]
+    done: Path
+
+    def check(self) -> None:
+        """Refuse what was run otherwise than the plan says now.
+
+        Raises:
+            SystemExit: with the overrides that differ.
+        """
+        kept = self.folder / "overrides.json"
+        if not kept.exists():
+            if self.done.exists():
+                print(
+                    f"{self.folder} has no overrides.json: whether it was run as planned is not known", file=sys.stderr
+                )
+            return
+        before = json.loads(kept.read_text(encoding="utf-8"))
+        names = sorted(before.keys() | self.overrides.keys())
+        then_and_now = {name: (before.get(name), self.overrides.get(name)) for name in names}
+        differing = [f"{name}: {then} then, {now} now" for name, (then, now) in then_and_now.items() if then != now]
+        if differing:
+            raise SystemExit(
+                f"{kept} is not what the plan says ({'; '.join(differing)}): give another folder for the runs, or "
+                "delete this run's."
+            )
+
+    def keep(self) -> None:
+        """Write down what is about to be run."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self.overrides, indent=4) + "\n"
+        (self.folder / "overrides.json").write_text(text, encoding="utf-8")
+
+
+def planned(folder: Path, overrides: Mapping[str, Any], plan: Mapping[str, Any]) -> list[Work]:
+    """The trainings of a variant, stage by stage, and behind them its scoring."""
+    stages: Sequence[Mapping[str, Any]] = plan.get("stages", [{}])
+    folders = [folder / f"stage{n}" for n in range(1, len(stages) + 1)] if len(stages) > 1 else [folder]
+    trainings = [Work(f, {**overrides, **stage}, f / "model_final.pt") for f, stage in zip(folders, stages)]
+    scoring = {**trainings[-1].overrides, **plan.get("scoring", {}), "stages": stages}
+    return [*trainings, Work(folder / "scores", scoring, folder / "scored")]
+
+
+def train_and_score(work: Sequence[Work], dataset_dir: str, threads: int) -> None:
+    """Train a variant stage by stage and score its last averaged weights, as far as that was not done before."""
+    *trainings, scoring = work
+    start: dict[str, Path] = {}
+    for training in trainings:
+        here = training.folder
+        if not training.done.exists():
+            training.keep()
+            own = {"dataset_dir": dataset_dir, "ckpt_dir": here, "output_dir": here, "resume": True, **start}
+            own |= {"val_interval": 10**6, "train#trainer#train_handlers": WITHOUT_VALIDATION}
+            bundle_run(["train.json"], {**training.overrides, **_texts(own)}, threads, here / "train.log")
+        start = {"start_from": training.done}
+    if not scoring.done.exists():
+        scoring.keep()
+        own = {"dataset_dir": dataset_dir, "checkpoint": trainings[-1].done, "output_dir": scoring.folder}
+        asked = {name: value for name, value in scoring.overrides.items() if name != "stages"}
+        bundle_run(
+            ["train.json", "evaluate.json"], {**asked, **_texts(own)}, threads, scoring.folder.parent / "scores.log"
+        )
+        scoring.done.touch()  # the tables are there after the first case
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in values.items()}
+
+
+def rows(out: Path, variants: Sequence[str], seeds: Sequence[int]) -> Iterator[dict[str, str]]:
+    """Scores of all cases of all runs, each with its variant and seed."""
+    for variant in variants:
+        for seed in seeds:
+            with (out / run_name(variant, seed) / "scores" / "cases.csv").open(encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file):
+                    yield {"variant": variant, "seed": str(seed), **row}
+
+
+def run_name(variant: str, seed: int) -> str:
+    """Folder of a run."""
+    return re.sub(r"\W+", "_", variant) + f"-s{seed}"
+
+
+def compare(plan: Mapping[str, Any], out: Path, seeds: Sequence[int], parallel: int, dataset_dir: str) -> None:
+    """Run all variants of a plan with all seeds and write `cases.csv` into `out`.
+
+    Raises:
+        SystemExit: if two seeds would keep their probabilities in one folder, or a run there is another one.
+    """
+    if len(seeds) > 1 and plan.get("scoring", {}).get("keep_probabilities"):
+        raise SystemExit("The plan keeps probabilities in one folder, of one seed: give one, such as --seeds 0")
+    runs = [
+        planned(out / run_name(variant, seed), {**plan["shared"], **own, "seed": seed}, plan)
+        for seed in seeds
+        for variant, own in plan["variants"].items()
+    ]
+    for work in chain.from_iterable(runs):
+        work.check()
+    threads = max(1, (os.cpu_count() or 1) // parallel)
+    with ThreadPoolExecutor(parallel) as pool:
+        for running in [pool.submit(train_and_score, run, dataset_dir, threads) for run in runs]:
+            running.result()
+    table = list(rows(out, list(plan["variants"]), seeds))
+    with (out / "cases.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+
+
+def main() -> None:
+    """Read the command line and compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("plan", type=Path, help="JSON file of overrides: shared ones and each variant's own")
+    parser.add_argument("out", type=Path, help="folder of the runs")
+    parser.add_argument("--dataset_dir", required=True, help="folder of the data, as for train.json")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--parallel", type=int, default=2, help="runs at a time")
+    given = parser.parse_args()
+    plan = json.loads(given.plan.read_text(encoding="utf-8"))
+    compare(plan, given.out, given.seeds, given.parallel, given.dataset_dir)
+
+
+if __name__ == "__main__":
+    main()

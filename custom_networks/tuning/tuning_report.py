@@ -1,0 +1,126 @@
+"""The files of a tuning.
+
+`settings.csv` has every operating point tried, `lesions.csv` every lesion that the calibration saw, `reliability.csv`
+its confidences against what was true, `operating.csv` what other thresholds would give, `true_lesions.csv` which true
+lesions the chosen point finds. `operating_point.json` has all that ships: the chosen numbers, the coefficients, and
+`operating_points`, the evidence for both as metadata.json has it.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from custom_networks.files import write_table, write_text
+from custom_networks.labelmap.lesions import lesion_confidence
+from custom_networks.tuning.calibration import (
+    ReliabilityBin,
+    brier_score,
+    expected_calibration_error,
+    fit_confidence,
+    reliability,
+)
+from custom_networks.tuning.lesion_tables import OperatingPoint
+from custom_networks.tuning.operating_point import SCORES, held_out_confidences, kept_lesions, labelled_lesions
+from custom_networks.tuning.point_search import PointScorer, Trial
+
+TRUE_LESION = ("case", "patient", "slice_mm", "volume_mm3", "longest_mm", "found")
+SHIPPED = [name for name in SCORES if name not in ("objective", "within_limits")]  # the search's own
+
+Row = Iterable[str | float]
+Numbers = dict[str, float | None]
+
+
+class Choice(NamedTuple):
+    """How an operating point was chosen.
+
+    Attributes:
+        today: the operating point and confidence that are configured.
+        trials: all operating points that the search tried, with calibrated confidences.
+        search_best: the best of them.
+        chosen: the one chosen.
+        sweeps: trials beside the chosen one by the threshold that differs and its value.
+    """
+
+    today: Trial
+    trials: Sequence[Trial]
+    search_best: Trial
+    chosen: Trial
+    sweeps: Mapping[tuple[str, float], Trial]
+
+
+def write_tuning(folder: Path, scorer: PointScorer, choice: Choice) -> dict[str, Any]:
+    """Write all files to `folder`, made when missing, and return what operating_point.json holds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    point = choice.chosen.point
+    tried = [("configured", choice.today), *(("calibrated", trial) for trial in choice.trials)]
+    rows: list[Row] = [[confidence, *trial.point, *trial.scores.values()] for confidence, trial in tried]
+    write_table(folder / "settings.csv", ["confidence", *OperatingPoint._fields, *SCORES], rows)
+    table: list[Row] = [[*key, *trial.scores.values()] for key, trial in choice.sweeps.items()]
+    write_table(folder / "operating.csv", ["threshold", "value", *SCORES], table)
+    write_table(folder / "true_lesions.csv", TRUE_LESION, _true_lesions(scorer, point))
+    coefficients, quality = _write_calibration(folder, scorer, point)
+    cases, patients = len(scorer.patients), len(set(scorer.patients.values()))
+    result = {
+        "cases": cases,
+        "patients": patients,
+        "configured": _described(choice.today),
+        "search_best": _described(choice.search_best),
+        "chosen": _described(choice.chosen),
+        "confidence_coefficients": coefficients,
+        "operating_points": {
+            "note": f"cross-validated on {cases} volumes of {patients} patients by networks that did not see them, "
+            "which are not those that ship; all else as in the default",
+            "default": point._asdict(),
+            "confidence": quality,
+            "table": [
+                {"threshold": name, "value": value, **_rounded({score: trial.scores[score] for score in SHIPPED})}
+                for (name, value), trial in choice.sweeps.items()
+            ],
+        },
+        "definitions": SCORES,
+    }
+    write_text(folder / "operating_point.json", json.dumps(result, indent=4) + "\n")
+    return result
+
+
+def _write_calibration(folder: Path, scorer: PointScorer, point: OperatingPoint) -> tuple[Numbers, Numbers]:
+    """Coefficients fitted on all lesions, and how well those did that were fitted without a lesion's patient."""
+    lesions = labelled_lesions(scorer.tables.at(point), point, scorer.patients)
+    patients, _, mean_probability, real = lesions
+    models = scorer.models(point)
+    confidence = np.array(
+        [lesion_confidence(mean, models[patient]) for patient, mean in zip(patients, mean_probability)]
+    )
+    write_table(folder / "lesions.csv", [*lesions._fields, "held_out_confidence"], zip(*lesions, confidence))
+    write_table(folder / "reliability.csv", ReliabilityBin._fields, reliability(confidence, real))
+    quality = {
+        "lesions": float(real.size),
+        "real_lesions": float(real.sum()),
+        "brier": brier_score(confidence, real),
+        "expected_calibration_error": expected_calibration_error(confidence, real),
+        "brier_of_mean_probability": brier_score(mean_probability, real),
+        "expected_calibration_error_of_mean_probability": expected_calibration_error(mean_probability, real),
+    }
+    return _rounded(fit_confidence(mean_probability, real)), _rounded(quality)
+
+
+def _true_lesions(scorer: PointScorer, point: OperatingPoint) -> Iterator[Row]:
+    """A row for each true lesion of the cases with known tumors: TRUE_LESION."""
+    cases = scorer.tables.at(point)
+    confidences = held_out_confidences(cases, scorer.patients, scorer.models(point))
+    for case, confidence in zip(cases, confidences):
+        found = np.asarray(case.shared[:, kept_lesions(case, point, confidence)].any(axis=1))
+        for row in zip(case.true_volume_mm3, case.true_longest_mm, found) if case.tumor_labelled else ():
+            yield [case.case, scorer.patients[case.case], case.spacing[2], *row]
+
+
+def _described(trial: Trial) -> dict[str, Any]:
+    return {"operating_point": trial.point._asdict(), "scores": _rounded(trial.scores)}
+
+
+def _rounded(values: Mapping[str, float]) -> Numbers:
+    return {name: round(value, 4) if isfinite(value) else None for name, value in values.items()}

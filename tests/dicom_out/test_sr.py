@@ -1,0 +1,119 @@
+"""A report gives back every number that was measured, with its unit, and points at the segment it was measured on."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import highdicom as hd
+import pydicom
+import pytest
+from seg_scene import Measured, labelled, measured, series
+
+from custom_networks.dicom_out.seg import write_seg
+from custom_networks.dicom_out.source import read_source
+from custom_networks.dicom_out.sr import write_sr
+
+Numbers = list[tuple[str, float, str, str]]
+LESION: Numbers = [
+    ("Volume", 0.013, "ml", ""),
+    ("Long axis", 12.5, "mm", ""),
+    ("Short axis", 7.25, "mm", ""),
+    ("Attenuation Coefficient", 55.5, "[hnsf'U]", "Mean"),
+    ("Attenuation Coefficient", 11.25, "[hnsf'U]", "Standard Deviation"),
+    ("Certainty of Finding", 80.0, "%", ""),
+]
+
+
+def report(tmp_path: Path, lesions: list[Measured] | None = None, boxes: object = None, **options: int) -> Any:
+    """The report of the scene, read back by highdicom."""
+    source = read_source(series())
+    labels = labelled(series()) if lesions is None or lesions else labelled(series(), [])
+    lesions = measured(labels) if lesions is None else lesions
+    seg = write_seg(labels, source, tmp_path / "seg.dcm", lesions, **options)  # type: ignore[arg-type]
+    write_sr(source, seg, tmp_path / "sr.dcm", lesions, liver_ml=1500.1234)
+    return hd.sr.srread(tmp_path / "sr.dcm")
+
+
+def numbers(group: Any) -> Numbers:
+    """Name, value, unit and derivation of the measurements of a group."""
+    return [
+        (m.name.meaning, float(m.value), m.unit.value, m.derivation.meaning if m.derivation else "")
+        for m in group.get_measurements()
+    ]
+
+
+def test_every_number_comes_back_with_its_unit_and_segment(tmp_path: Path) -> None:
+    content = report(tmp_path).content
+    liver, first, second = content.get_volumetric_roi_measurement_groups()
+    segments = pydicom.dcmread(tmp_path / "seg.dcm").SegmentSequence
+    assert numbers(liver) == [("Volume", 1500.123, "ml", "")]
+    assert numbers(first) == LESION  # 8 voxels of 1.575 mm3
+    assert numbers(second) == [("Volume", 0.006, "ml", ""), *LESION[1:]]  # 4 voxels
+    for number, group in enumerate((liver, first, second), start=1):
+        assert group.tracking_uid == segments[number - 1].TrackingUID
+        assert group.tracking_identifier == segments[number - 1].TrackingID
+        assert [site.value.value for site in group.finding_sites] == ["10200004"]
+        assert group.finding_type.value == ("10200004" if number == 1 else "4147007")
+    (every,) = content.get_image_measurement_groups()
+    assert numbers(every) == [("Number of lesions", 2.0, "1", ""), ("Volume", 0.019, "ml", "")]
+
+
+def test_groups_point_at_their_own_segment_and_its_slices(tmp_path: Path) -> None:
+    groups = report(tmp_path).content.get_volumetric_roi_measurement_groups()
+    uid = pydicom.dcmread(tmp_path / "seg.dcm").SOPInstanceUID
+    for number, (group, slices) in enumerate(zip(groups, [range(1, 6), (2, 3), (4,)], strict=True), start=1):
+        segment, *images = group.referenced_segment
+        assert segment.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == uid
+        assert segment.ReferencedSOPSequence[0].ReferencedSegmentNumber == number
+        named = {image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for image in images}
+        assert named == {f"1.2.3.4.{k + 1}" for k in slices}
+
+
+def test_the_report_is_preliminary_unverified_and_of_the_same_study(tmp_path: Path) -> None:
+    report(tmp_path)
+    sr, seg = (pydicom.dcmread(tmp_path / name) for name in ("sr.dcm", "seg.dcm"))
+    assert sr.SOPClassUID == pydicom.uid.Comprehensive3DSRStorage
+    assert sr.ContentTemplateSequence[0].TemplateIdentifier == "1500"
+    assert (sr.CompletionFlag, sr.PreliminaryFlag, sr.VerificationFlag) == ("COMPLETE", "PRELIMINARY", "UNVERIFIED")
+    assert sr.StudyInstanceUID == seg.StudyInstanceUID and sr.SeriesInstanceUID != seg.SeriesInstanceUID
+    evidence = {
+        (series_.SeriesInstanceUID, item.ReferencedSOPInstanceUID)
+        for study in sr.CurrentRequestedProcedureEvidenceSequence
+        for series_ in study.ReferencedSeriesSequence
+        for item in series_.ReferencedSOPSequence
+    }
+    assert (seg.SeriesInstanceUID, seg.SOPInstanceUID) in evidence and ("1.2.3.2", "1.2.3.4.2") in evidence
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_what_was_not_measured_is_left_out(missing: float | None, tmp_path: Path) -> None:
+    whole = measured(labelled(series()))
+    lesions = [replace(lesion, sd_hu=missing, confidence=missing, longest_mm=missing) for lesion in whole]
+    group = report(tmp_path, lesions).content.get_volumetric_roi_measurement_groups()[1]
+    assert [name for name, *_ in numbers(group)] == ["Volume", "Short axis", "Attenuation Coefficient"]
+
+
+def test_no_lesion_is_a_count_of_zero(tmp_path: Path) -> None:
+    content = report(tmp_path, []).content
+    (liver,) = content.get_volumetric_roi_measurement_groups()
+    (every,) = content.get_image_measurement_groups()
+    assert liver.tracking_identifier == "Liver"
+    assert numbers(every) == [("Number of lesions", 0.0, "1", ""), ("Volume", 0.0, "ml", "")]
+
+
+def test_no_liver_is_a_volume_of_zero(tmp_path: Path) -> None:
+    source = read_source(series())
+    seg = write_seg(labelled(series(), liver=False), source, tmp_path / "seg.dcm", [])
+    write_sr(source, seg, tmp_path / "sr.dcm", [], liver_ml=0.0)
+    (liver,) = hd.sr.srread(tmp_path / "sr.dcm").content.get_volumetric_roi_measurement_groups()
+    assert numbers(liver) == [("Volume", 0.0, "ml", "")]
+
+
+def test_lesions_that_share_a_segment_do_not_claim_it_as_their_own(tmp_path: Path) -> None:
+    content = report(tmp_path, max_lesion_segments=1).content
+    liver, every = content.get_volumetric_roi_measurement_groups()
+    assert [liver.tracking_identifier, every.tracking_identifier] == ["Liver", "Liver lesions"]
+    assert numbers(every)[0] == ("Number of lesions", 2.0, "1", "")
+    own = content.get_image_measurement_groups()
+    assert [group.tracking_identifier for group in own] == ["Lesion 1", "Lesion 2"]
+    assert numbers(own[0]) == LESION

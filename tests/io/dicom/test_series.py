@@ -1,0 +1,173 @@
+"""What belongs together is one series whatever its files are called; mixed ones are taken apart where that is safe."""
+
+import random
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
+
+from custom_networks.errors import InputError
+from custom_networks.io import read_source_headers, read_volume
+from custom_networks.io.dicom.choice import list_series
+
+Write = Callable[..., Path]
+
+
+@given(seed=st.integers(0, 999), depth=st.integers(0, 3))
+@settings(max_examples=8, deadline=None)
+def test_names_order_and_places_of_files_change_nothing(eight_slices: list[Dataset], seed: int, depth: int) -> None:
+    chance = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        for number, dataset in enumerate(chance.sample(eight_slices, 8)):
+            below = [chance.choice("ab") for _ in range(chance.randint(0, depth))]
+            path = Path(folder, *below, chance.choice(["IM{}", "{}.dcm", "{}.ima", "x.{}"]).format(number))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            dataset.save_as(path, enforce_file_format=True)
+        volume = read_volume(folder)
+    assert np.array_equal(volume.array.ravel(), np.arange(16 * 12 * 8) - 1024) and volume.notes == ()
+    np.testing.assert_allclose(volume.affine[:3, 3], [50, 40, -100])
+
+
+def test_source_headers_follow_the_last_axis_and_keep_what_dicom_out_needs(write_series: Write) -> None:
+    headers = read_source_headers(write_series())
+    assert [header.ImagePositionPatient[2] for header in headers] == [-100 + 3 * k for k in range(8)]
+    assert headers[0].PatientName == "Secret^Name" and "PixelData" not in headers[0]
+
+
+def sizes(folder: Path) -> list[tuple[int, bool]]:
+    """Number of slices of each series, and whether it can be segmented."""
+    return sorted((len(part.slices), not part.reasons) for part in list_series(folder).series)
+
+
+def twice(write_series: Write, change: Callable[[int, Dataset], object], name: str = "series") -> Path:
+    """16 files under one SeriesInstanceUID: 8 slices with AcquisitionNumber 1, and 8 changed ones with 2."""
+
+    def number(k: int, dataset: Dataset) -> None:
+        dataset.SeriesInstanceUID = "1.2.7"
+        dataset.AcquisitionNumber = 1
+
+    def second(k: int, dataset: Dataset) -> object:
+        number(k, dataset)
+        dataset.AcquisitionNumber = 2
+        return change(k, dataset)
+
+    folder = write_series(number, name)
+    write_series(second, f"{name}/2")
+    return folder
+
+
+def move(z: float) -> Callable[[int, Dataset], None]:
+    """Shift slices along z."""
+    return lambda k, dataset: setattr(dataset, "ImagePositionPatient", [-50, -40, -100 + 3 * k + z])
+
+
+@pytest.mark.parametrize("z", [0, 0.005, 1.5, 10])
+def test_acquisitions_that_overlap_are_taken_apart(write_series: Write, z: float) -> None:
+    folder = twice(write_series, move(z))
+    assert sizes(folder) == [(8, True), (8, True)]
+    volume = read_volume(folder)
+    assert volume.array.shape == (16, 12, 8) and volume.spacing[2] == pytest.approx(3)
+    assert "The series was taken apart by AcquisitionNumber into 2." in volume.notes
+
+
+def test_acquisitions_that_follow_each_other_are_one_volume(write_series: Write) -> None:
+    volume = read_volume(twice(write_series, move(24)))
+    assert volume.array.shape == (16, 12, 16) and volume.spacing[2] == pytest.approx(3)
+    assert volume.notes == ("2 acquisitions form one even stack: they were taken as one.",)
+
+
+def test_a_gap_within_one_acquisition_is_no_reason_to_take_the_other_alone(write_series: Write) -> None:
+    def gap(k: int, dataset: Dataset) -> object:
+        move(24)(k, dataset)
+        return k != 4
+
+    with pytest.raises(InputError, match="slices are missing.*2 acquisitions"):
+        read_volume(twice(write_series, gap))
+
+
+def test_frames_of_reference_are_kept_apart(write_series: Write) -> None:
+    def other_frame(k: int, dataset: Dataset) -> None:
+        move(24)(k, dataset)
+        dataset.FrameOfReferenceUID, dataset.AcquisitionNumber = "1.2.4", 1
+
+    assert sizes(twice(write_series, other_frame)) == [(8, True), (8, True)]
+
+
+def test_a_second_orientation_is_taken_apart_if_the_axial_slices_are_whole(write_series: Write) -> None:
+    def coronal(k: int, dataset: Dataset) -> None:
+        dataset.ImageOrientationPatient, dataset.AcquisitionNumber = [1, 0, 0, 0, 0, -1], 1
+        dataset.ImagePositionPatient = [-50, -40 + 3 * k, 0]
+
+    folder = twice(write_series, coronal)
+    assert sizes(folder) == [(8, False), (8, True)]
+    assert "The series was taken apart by ImageOrientationPatient into 2." in read_volume(folder).notes
+
+
+def test_a_scout_within_the_series_is_left_out(write_series: Write) -> None:
+    def scout(k: int, dataset: Dataset) -> object:
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+        return k == 0
+
+    volume = read_volume(twice(write_series, scout))
+    assert volume.array.shape == (16, 12, 8)
+    assert "1 file was skipped: localizers (scouts)." in volume.notes
+
+
+def test_other_sizes_are_not_taken_apart(write_series: Write) -> None:
+    def smaller(k: int, dataset: Dataset) -> None:
+        move(24)(k, dataset)
+        dataset.Rows, dataset.AcquisitionNumber = 6, 1
+
+    with pytest.raises(InputError, match=r"slices differ in size: 16 x 12 \(8\), 16 x 6 \(8\)"):
+        read_volume(twice(write_series, smaller))
+
+
+def test_copies_with_another_picture_are_no_copies(write_series: Write) -> None:
+    folder = write_series()
+
+    def darker(k: int, dataset: Dataset) -> object:
+        dataset.SOPInstanceUID, dataset.SeriesInstanceUID = first.SOPInstanceUID, first.SeriesInstanceUID
+        dataset.RescaleIntercept = -1000
+        return k == 0
+
+    first = read_source_headers(folder)[0]
+    write_series(darker, "series/2")
+    with pytest.raises(InputError, match="names 2 different images.*lie at|lie at.*names 2 different"):
+        read_volume(folder)
+
+
+def test_a_stack_under_15_mm_is_refused(write_series: Write) -> None:
+    def thin(k: int, dataset: Dataset) -> None:
+        dataset.ImagePositionPatient = [-50, -40, 1.5 * k]
+
+    with pytest.raises(InputError, match="Its 8 slices cover 12 mm, at least 15 mm are needed"):
+        read_volume(write_series(thin))
+
+
+def test_one_series_of_two_patients_is_refused(write_series: Write) -> None:
+    def of_another(k: int, dataset: Dataset) -> None:
+        move(24)(k, dataset)
+        dataset.PatientID = "Secret2"
+
+    folder = twice(write_series, of_another)
+    with pytest.raises(InputError, match="SeriesInstanceUID names images of 2 patients") as caught:
+        read_volume(f"{folder}::1")
+    assert "Secret" not in str(caught.value)
+
+
+def test_series_without_a_uid_are_told_apart_by_their_number(write_series: Write) -> None:
+    def numbered(number: int) -> Callable[[int, Dataset], None]:
+        def change(k: int, dataset: Dataset) -> None:
+            dataset.SeriesInstanceUID, dataset.SeriesNumber = "", number
+            dataset.SOPInstanceUID, dataset.StudyInstanceUID = generate_uid(), "1.2"
+
+        return change
+
+    write_series(numbered(2), "exam/a")
+    assert sizes(write_series(numbered(3), "exam/b").parent) == [(8, True), (8, True)]

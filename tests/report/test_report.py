@@ -1,0 +1,139 @@
+"""`report.json` follows its schema, the tables agree with it, and none of the finished work is lost."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from shapes import Ellipsoid, grid, measured
+
+from custom_networks.report import report as report_module
+from custom_networks.report.measurements import measure
+from custom_networks.report.organ_view import organ_view
+from custom_networks.report.report import LESION_COLUMNS, SCHEMA, SCHEMA_VERSION, case_report, write_report
+from custom_networks.report.summary import COLUMNS, Summary
+
+TWO = [Ellipsoid((8, 5, -3), (6, 6, 6)), Ellipsoid((-12, 0, 5), (9, 8, 8))]
+POINT = {"tumor_threshold": 0.5, "min_lesion_mm3": 30.0}
+
+
+def report_of(lesions: list[Ellipsoid], case: str = "ct", notes: tuple[str, ...] = ()) -> dict[str, Any]:
+    found = measured(lesions, *grid((2.0, 2.0, 4.0), "LPS, feet first"))
+    return case_report(case, f"scans/{case}.nii.gz", found, {"mask": f"{case}_seg.nii.gz"}, POINT, notes)
+
+
+def report_without_liver() -> dict[str, Any]:
+    labels = np.zeros((10, 10, 6), np.uint8)
+    found = measure(organ_view(labels, np.zeros((2, *labels.shape), np.uint8), np.eye(4)), labels)
+    return case_report("empty", "empty.nii", found, {"mask": "empty_seg.nii.gz"}, POINT)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.parametrize(
+    "report", [report_of(TWO), report_of([]), report_without_liver()], ids=["two lesions", "no lesion", "no liver"]
+)
+def test_the_report_follows_its_schema_when_read_back(report: dict[str, Any], tmp_path: Path) -> None:
+    schema = json.loads(SCHEMA.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    write_report(report, tmp_path)
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert written == report
+    jsonschema.validate(written, schema)
+    assert written["schema_version"] == SCHEMA_VERSION and f"version {SCHEMA_VERSION}" in schema["title"]
+
+
+@pytest.mark.parametrize("change", [{"schema_version": "2.0"}, {"unknown": 1}, {"lesions": [{"id": 1}]}])
+def test_the_schema_refuses_what_it_does_not_state(change: dict[str, Any]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**report_of([]), **change}, json.loads(SCHEMA.read_text()))
+
+
+def test_every_number_of_the_schema_has_a_description() -> None:
+    lesion = json.loads(SCHEMA.read_text())["$defs"]["lesion"]["properties"]
+    assert all(spec["description"] for spec in lesion.values())
+
+
+def test_lesions_csv_has_a_row_a_lesion_with_the_numbers_of_the_report(tmp_path: Path) -> None:
+    report = report_of(TWO)
+    write_report(report, tmp_path)
+    table = rows(tmp_path / "lesions.csv")
+    assert tuple(table[0]) == LESION_COLUMNS
+    assert [(row["case"], row["id"]) for row in table] == [("ct", "1"), ("ct", "2")]
+    for row, lesion in zip(table, report["lesions"], strict=True):
+        assert float(row["longest_mm"]) == lesion["longest_mm"]
+        assert [float(row[f"centroid_{axis}_mm"]) for axis in "xyz"] == lesion["centroid"]
+        assert [float(row[f"extent_{axis}_mm"]) for axis in "xyz"] == lesion["extent_mm"]
+        assert row["touches_border"] == "false" and row["confidence_calibrated"] == "false"
+    assert report["tumor"]["lesion_count"] == 2
+    assert report["tumor"]["volume_ml"] == pytest.approx(
+        sum(float(row["volume_mm3"]) for row in table) / 1000, abs=1e-3
+    )
+
+
+def test_without_a_lesion_the_table_is_its_header(tmp_path: Path) -> None:
+    write_report(report_of([]), tmp_path)
+    assert (tmp_path / "lesions.csv").read_text() == ",".join(LESION_COLUMNS) + "\n"
+
+
+def test_notes_files_and_operating_point_are_in_the_report() -> None:
+    report = report_of([], notes=("sform and qform differ: \u809d",))
+    assert report["notes"] == ["sform and qform differ: \u809d"]
+    assert report["operating_point"] == POINT and report["files"] == {"mask": "ct_seg.nii.gz"}
+
+
+def test_a_report_that_cannot_be_written_leaves_the_one_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_report(report_of([]), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(report_module.os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        write_report(report_of(TWO), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_summary_has_a_row_a_case_at_every_moment(tmp_path: Path) -> None:
+    summary = Summary(tmp_path)
+    summary.add_report(report_of(TWO, "one"))
+    assert [row["case"] for row in rows(tmp_path / "summary.csv")] == ["one"]
+    summary.add_failure("two", "scans/two.nii.gz", "two.nii.gz is constant")
+    summary.add_report(report_without_liver())
+    table = rows(tmp_path / "summary.csv")
+    assert tuple(table[0]) == COLUMNS
+    assert [(row["case"], row["status"], row["lesions"]) for row in table] == [
+        ("one", "done", "2"),
+        ("two", "failed", ""),
+        ("empty", "done", "0"),
+    ]
+    assert table[1]["message"] == "two.nii.gz is constant" and table[1]["liver_ml"] == ""
+    assert (table[2]["liver_ml"], table[2]["burden_percent"], table[2]["largest_lesion_mm"]) == ("0.0", "", "")
+    assert float(table[0]["largest_lesion_mm"]) == pytest.approx(18, abs=2)
+
+
+def test_cases_of_an_earlier_run_into_the_same_folder_stay_in_the_summary(tmp_path: Path) -> None:
+    for case in ("one", "two"):
+        (tmp_path / case).mkdir()
+        write_report(report_of([], case), tmp_path / case)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "report.json").write_text('{"case": "broken"}')
+    summary = Summary(tmp_path)
+    summary.add_report(report_of(TWO, "two"))
+    assert [(row["case"], row["lesions"]) for row in rows(tmp_path / "summary.csv")] == [("one", "0"), ("two", "2")]
+
+
+def test_the_documentation_names_every_column_and_key() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "outputs.md").read_text(encoding="utf-8")
+    schema = json.loads(SCHEMA.read_text())
+    keys = [*schema["properties"], *schema["$defs"]["lesion"]["properties"]]
+    assert [name for name in [*LESION_COLUMNS, *COLUMNS, *keys] if f"`{name}`" not in page] == []

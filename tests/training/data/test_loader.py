@@ -1,0 +1,46 @@
+"""A failure while batches are prepared ends the training instead of shortening its epochs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from monai.data import Dataset, MetaTensor
+
+from custom_networks.training.data import RaisingThreadDataLoader
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def loader(items: list[torch.Tensor]) -> RaisingThreadDataLoader:
+    return RaisingThreadDataLoader(Dataset(items), batch_size=2, buffer_size=2)
+
+
+def test_batches_come_in_order() -> None:
+    batches = list(loader([torch.tensor([float(i)]) for i in range(5)]))
+    assert [batch.flatten().tolist() for batch in batches] == [[0.0, 1.0], [2.0, 3.0], [4.0]]
+
+
+def test_an_exception_of_the_thread_comes_after_the_batches_before_it() -> None:
+    mixed = [torch.zeros(1), torch.ones(1), MetaTensor(torch.zeros(1)), torch.ones(1)]
+    taken = []
+    with pytest.raises(AttributeError, match="meta"):
+        for batch in loader(mixed):
+            taken.append(batch)
+    assert len(taken) == 1
+
+
+def test_the_thread_is_gone_when_python_ends_in_the_middle_of_an_epoch() -> None:
+    script = """
+import atexit, threading
+atexit.register(lambda: print([t.name for t in threading.enumerate() if "enqueue" in t.name]))  # runs last
+import torch
+from monai.data import Dataset
+from custom_networks.training.data import RaisingThreadDataLoader
+batches = iter(RaisingThreadDataLoader(Dataset([torch.zeros(1)] * 50), batch_size=2, buffer_size=2))
+next(batches)
+assert any("enqueue" in thread.name for thread in threading.enumerate())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

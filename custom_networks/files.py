@@ -1,30 +1,61 @@
-"""Tables and texts of results, each replaced as a whole: a run that is cut off leaves the last complete one."""
+"""Files that appear whole or not at all, and tables that a spreadsheet can open safely."""
 
 import csv
 import os
-from collections.abc import Iterable
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from io import StringIO
 from math import isfinite
 from pathlib import Path
 
+Cell = str | float | int | bool | None
 
-def write_table(path: Path, header: Iterable[str], rows: Iterable[Iterable[str | float]]) -> None:
-    """Write a CSV file; numbers get six digits, what is not finite an empty cell."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    write_text(path, text.getvalue())
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` to write to; it is flushed to disk and takes the name when the block ends.
+
+    The temporary name is unique and ends as `path` does, for writers that look at the ending. Whatever fails, nothing
+    stays behind and an earlier file of that name stays as it was. The folder is made where it is missing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ending = "".join(path.suffixes[-2:])[-20:]
+    temporary = path.with_name(f".{secrets.token_hex(8)}{ending}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8 under a temporary name, and rename it."""
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(text, encoding="utf-8", newline="")
-    os.replace(unfinished, path)
+    """Write a text file in UTF-8, whole or not at all; what is no Unicode (odd bytes of a file's name) is escaped."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
 
-def _cell(value: str | float) -> str:
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Cell]], digits: int | None = None) -> None:
+    """Write a CSV table, whole or not at all.
+
+    None and what is not finite is an empty cell, booleans are true and false, numbers stay numbers, rounded to so many
+    significant `digits` where that is asked for. Text that a
+    spreadsheet would take for a formula (it begins with =, +, - or @) gets an apostrophe in front.
+    """
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(value, digits) for value in row] for row in rows)
+    write_text(path, text.getvalue())
+
+
+def _cell(value: Cell, digits: int | None) -> str | float | int:
     if isinstance(value, str):
-        return value
-    return f"{float(value):.6g}" if isfinite(value) else ""
+        return f"'{value}" if value.startswith(("=", "+", "-", "@")) else value
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None or not isfinite(value):
+        return ""
+    return value if digits is None else f"{float(value):.{digits}g}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from custom_networks.evaluation.case_scores import DEFINITIONS
-from custom_networks.files import write_table, write_text
+from custom_networks.files import write_csv, write_text
 
 Scores = Mapping[str, float]
 STATISTICS = ("n", "mean", "median", "min", "max")
@@ -84,10 +84,10 @@ def write_report(rows: Mapping[str, Scores], folder: Path, lesion_overlap: float
     folder.mkdir(parents=True, exist_ok=True)
     columns, pooled = column_statistics(rows), pooled_scores(rows)
     header = ["case", *next(iter(rows.values()))]
-    write_table(folder / "cases.csv", header, ([case, *scores.values()] for case, scores in rows.items()))
+    write_csv(folder / "cases.csv", header, ([case, *scores.values()] for case, scores in rows.items()), digits=6)
     lines: list[list[str | float]] = [[name, *values.values()] for name, values in columns.items()]
     lines += [[name, nan, value, nan, nan, nan] for name, value in pooled.items()]
-    write_table(folder / "summary.csv", ["score", *STATISTICS], lines)
+    write_csv(folder / "summary.csv", ["score", *STATISTICS], lines, digits=6)
     summary = {
         "cases": len(rows),
         "lesion_overlap": lesion_overlap,

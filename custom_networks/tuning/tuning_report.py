@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from custom_networks.files import write_table, write_text
+from custom_networks.files import write_csv, write_text
 from custom_networks.labelmap.lesions import lesion_confidence
 from custom_networks.tuning.calibration import (
     ReliabilityBin,
@@ -58,10 +58,10 @@ def write_tuning(folder: Path, scorer: PointScorer, choice: Choice) -> dict[str,
     point = choice.chosen.point
     tried = [("configured", choice.today), *(("calibrated", trial) for trial in choice.trials)]
     rows: list[Row] = [[confidence, *trial.point, *trial.scores.values()] for confidence, trial in tried]
-    write_table(folder / "settings.csv", ["confidence", *OperatingPoint._fields, *SCORES], rows)
+    write_csv(folder / "settings.csv", ["confidence", *OperatingPoint._fields, *SCORES], rows, digits=6)
     table: list[Row] = [[*key, *trial.scores.values()] for key, trial in choice.sweeps.items()]
-    write_table(folder / "operating.csv", ["threshold", "value", *SCORES], table)
-    write_table(folder / "true_lesions.csv", TRUE_LESION, _true_lesions(scorer, point))
+    write_csv(folder / "operating.csv", ["threshold", "value", *SCORES], table, digits=6)
+    write_csv(folder / "true_lesions.csv", TRUE_LESION, _true_lesions(scorer, point), digits=6)
     coefficients, quality = _write_calibration(folder, scorer, point)
     cases, patients = len(scorer.patients), len(set(scorer.patients.values()))
     result = {
@@ -95,8 +95,8 @@ def _write_calibration(folder: Path, scorer: PointScorer, point: OperatingPoint)
     confidence = np.array(
         [lesion_confidence(mean, models[patient]) for patient, mean in zip(patients, mean_probability)]
     )
-    write_table(folder / "lesions.csv", [*lesions._fields, "held_out_confidence"], zip(*lesions, confidence))
-    write_table(folder / "reliability.csv", ReliabilityBin._fields, reliability(confidence, real))
+    write_csv(folder / "lesions.csv", [*lesions._fields, "held_out_confidence"], zip(*lesions, confidence), digits=6)
+    write_csv(folder / "reliability.csv", ReliabilityBin._fields, reliability(confidence, real), digits=6)
     quality = {
         "lesions": float(real.size),
         "real_lesions": float(real.sum()),

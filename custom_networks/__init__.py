@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from custom_networks.api import Segmentation, segment
+    from custom_networks.api import Result, segment
 
     __version__: str
 
-__all__ = ["Segmentation", "__version__", "segment"]
+__all__ = ["Result", "__version__", "segment"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> Any:
         from custom_networks.bundle_files import bundle_version
 
         return bundle_version()
-    if name not in ("Segmentation", "segment"):
+    if name not in ("Result", "segment"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from custom_networks import api
 

@@ -1,124 +1,99 @@
-"""`segment(path)`: the masks, volumes and lesions of one CT as plain objects."""
+"""`segment(...)`: the masks, volumes and lesions of one CT in two lines of Python."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
+from custom_networks.bundle_files import bundle_root
 from custom_networks.errors import UsageError
-from custom_networks.io import name_cases, read_label_map, volumes_of
-from custom_networks.pipeline import CaseResult, Pipeline
-from custom_networks.report.measurements import Measured, Measurements
+from custom_networks.io import Case, case_of_array, case_of_image, only_case
+from custom_networks.pipeline import Pipeline
+from custom_networks.result import Result, output_folder, write
 
+if TYPE_CHECKING:
+    from nibabel.spatialimages import SpatialImage
 
-@dataclass(frozen=True, eq=False)
-class Segmentation(Measured):
-    """What was found in one CT; arrays are (i, j, k) on its own grid.
-
-    Attributes:
-        case: its name.
-        labels: uint8: 0 background, 1 liver, 2 tumor.
-        affine: (4, 4) voxel index to patient coordinates in mm, RAS+ (nibabel's convention).
-        measurements: volumes and lesions.
-        report: what `report.json` holds.
-        notes: what the reader had to say about the input.
-        tumor_probability: float32, 0 to 1, where it was asked for.
-        folder: where the files were written, if they were to be kept.
-    """
-
-    case: str
-    labels: npt.NDArray[np.uint8]
-    affine: npt.NDArray[np.float64]
-    measurements: Measurements
-    report: Mapping[str, Any]
-    notes: tuple[str, ...] = ()
-    tumor_probability: npt.NDArray[np.float32] | None = None
-    folder: Path | None = None
-
-    @property
-    def liver(self) -> npt.NDArray[np.bool_]:
-        """Mask of the liver with its tumors."""
-        return np.asarray(self.labels > 0)
-
-    @property
-    def tumor(self) -> npt.NDArray[np.bool_]:
-        """Mask of the tumors."""
-        return np.asarray(self.labels == 2)
-
-    @property
-    def lesion_map(self) -> npt.NDArray[np.int32]:
-        """The id of the lesion at each voxel, 0 where there is none."""
-        return self.measurements.lesion_map()
+__all__ = ["Result", "segment"]
 
 
 def segment(
-    path: str | Path,
+    ct: str | Path | Case | SpatialImage | npt.NDArray[Any],
     output: str | Path | None = None,
     *,
+    affine: npt.NDArray[np.float64] | None = None,
     probability: bool = False,
     overlay: bool = True,
     keep_empty_frames: bool = False,
     device: str | None = None,
+    precision: str | None = None,
     bundle: str | None = None,
+    checkpoint: str | None = None,
     overrides: Mapping[str, Any] | None = None,
-) -> Segmentation:
+) -> Result:
     """Segment liver and tumors in one CT.
 
-    Each call loads the network anew, some seconds; for many volumes use `custom_networks.pipeline.Pipeline`.
+    The network is loaded by the first call; the next ones with the same settings use it again.
 
     Args:
-        path: a NIfTI, NRRD or MetaImage file, or a folder (of any depth) or zip archive of DICOM files, of which the
-            fittest series is taken; `PATH::N` takes the one that `liverseg series PATH` numbers N.
-        output: folder for the case's folder with the files that `liverseg segment` writes; by default none is kept.
+        ct: a NIfTI, NRRD or MetaImage file, or a folder (of any depth) or zip archive of DICOM files, of which the
+            fittest series is taken (`PATH::N` takes the one that `liverseg series PATH` numbers N); or a case of
+            `custom_networks.io.find_cases`, a nibabel image, or an array (i, j, k) of HU with its affine.
+        output: folder for the case's folder with the files that `liverseg segment` writes; by default nothing is
+            written.
+        affine: (4, 4) voxel index to RAS mm of an array.
         probability: whether to give the tumor probability, too.
-        overlay: whether to draw `overlay.png`, where files are kept.
+        overlay: whether to draw `overlay.png`, where files are written.
         keep_empty_frames: whether a DICOM SEG gets a frame for every slice and segment, which some viewers need.
         device: "cpu", "cuda", "cuda:1"; by default a GPU where there is one.
+        precision: "float32" or "bfloat16"; by default float32 on a CPU.
         bundle: folder of another bundle.
-        overrides: further ids of inference.json, such as `{"precision": "float32"}`.
+        checkpoint: other weights, a state dict.
+        overrides: further ids of inference.json, such as `{"anatomy#1#neck_mm": 0.0}`.
 
     Raises:
-        UsageError: the path holds several volumes, or none.
+        UsageError: the path holds several volumes, or none; an array has no affine; `output` cannot be a folder.
         InputError: the volume cannot be segmented.
         BundleError: the bundle or its weights are missing.
     """
-    volumes = volumes_of(path)
-    if len(volumes) != 1:
-        raise UsageError(f"{path} holds {len(volumes)} volumes: give one of them, such as {volumes[0]}.")
-    settings: dict[str, Any] = {"progress": False, "save_probability": probability}
+    case = _case(ct, affine)
+    folder = output_folder(output) if output is not None else None
+    settings: dict[str, Any] = {"progress": False, **(overrides or {})}
     if device:
         settings["device"] = f"$torch.device({device!r})"
-    with TemporaryDirectory() as temporary:
-        pipeline = Pipeline(
-            output or temporary,
-            bundle,
-            {**settings, **(overrides or {})},
-            overlay=overlay and output is not None,
-            keep_empty_frames=keep_empty_frames,
-        )
-        return _loaded(pipeline.segment(name_cases(volumes)[0]), keep=output is not None)
+    if precision:
+        settings["precision"] = precision
+    result = shared_pipeline(bundle, settings, checkpoint).predict(case, probability=probability)
+    if folder is None:
+        return result
+    return write(result, folder, overlay=overlay, keep_empty_frames=keep_empty_frames)
 
 
-def _loaded(result: CaseResult, keep: bool) -> Segmentation:
-    """The result with its arrays in memory."""
-    labels = read_label_map(result.mask)
-    probability = None
-    if result.probability:
-        probability = np.asarray(nib.load(result.probability).dataobj, dtype=np.float32)  # type: ignore[attr-defined]
-    return Segmentation(
-        case=result.case,
-        labels=labels.array,
-        affine=labels.affine,
-        measurements=result.measurements,
-        report=result.report,
-        notes=result.notes,
-        tumor_probability=probability,
-        folder=result.mask.parent if keep else None,
-    )
+def _case(ct: Any, affine: npt.NDArray[np.float64] | None) -> Case:
+    if isinstance(ct, Case):
+        return ct
+    if isinstance(ct, np.ndarray):
+        if affine is None:
+            raise UsageError("An array of HU needs its affine (4, 4), voxel index to RAS mm: give it as affine=.")
+        return case_of_array(ct, affine)
+    return only_case(ct) if isinstance(ct, (str, Path)) else case_of_image(ct)
+
+
+_LAST: dict[str, Pipeline] = {}
+
+
+def shared_pipeline(bundle: str | None, settings: Mapping[str, Any], checkpoint: str | None) -> Pipeline:
+    """The pipeline of these settings: the last one that was built where they and the file of weights are the same."""
+    weights = Path(checkpoint).expanduser() if checkpoint else bundle_root(bundle) / "models" / "model.pt"
+    state = weights.stat() if weights.is_file() else None
+    version = (state.st_mtime_ns, state.st_size) if state else None
+    key = repr((bundle, sorted(settings.items()), checkpoint, version))
+    if key not in _LAST:
+        pipeline = Pipeline(bundle, settings, checkpoint)
+        _LAST.clear()
+        _LAST[key] = pipeline
+    return _LAST[key]

@@ -1,12 +1,17 @@
 """Where the bundle lies: in a checkout, beside the installed package, or around a packed one."""
 
+import hashlib
 import json
+import warnings
+from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from custom_networks.errors import BundleError, one_line
 
 if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
     from torch import nn
 
 INSTALLED_NAME = "liver_tumor_ct_25d"
@@ -45,17 +50,76 @@ def bundle_version() -> str:
     Raises:
         BundleError: if there is no bundle, or no version in it.
     """
-    path = bundle_root() / "configs" / "metadata.json"
+    root = bundle_root()
+    version = metadata(root).get("version")
+    if not version:
+        raise BundleError(f"{root / 'configs' / 'metadata.json'} states no version: install the bundle again.")
+    return str(version)
+
+
+def metadata(root: Path) -> dict[str, Any]:
+    """What the metadata.json of the bundle in `root` holds.
+
+    Raises:
+        BundleError: it is missing or no JSON object.
+    """
+    path = root / "configs" / "metadata.json"
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["version"])
-    except (OSError, ValueError, KeyError) as error:
-        raise BundleError(f"{path} states no version ({error!r}): install the bundle again.") from error
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise BundleError(f"{path} cannot be read ({error!r}): install the bundle again.") from error
 
 
-def check_weights_exist(path: Path) -> None:
-    """Raise BundleError if there is no file of weights at `path`."""
+def read_config(root: Path, overrides: Mapping[str, Any] | None = None) -> "ConfigParser":
+    """The parser of a bundle's inference.json, with `overrides` by id; what it declares is built when asked for.
+
+    Raises:
+        BundleError: the file cannot be read.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MONAI 1.6 announces that a bundle's config is code; this one is installed
+        from monai.bundle import ConfigParser
+
+        parser = ConfigParser()
+        try:
+            parser.read_config(str(root / "configs" / "inference.json"))
+            parser.update({"bundle_root": config_text(str(root)), **(overrides or {})})
+        except Exception as error:  # JSON, MONAI and Python each have their own for a config that cannot be read
+            raise unusable(root, error) from error
+    return parser
+
+
+def unusable(root: Path, error: Exception) -> BundleError:
+    """The error of a bundle whose config cannot be read or built."""
+    return BundleError(f"{root} holds no bundle that can be run ({one_line(repr(error), 300)}): install it again.")
+
+
+def weights_path(parser: "ConfigParser", checkpoint: str | Path | None = None) -> Path:
+    """The file of weights: `checkpoint`, else the one that the config names.
+
+    Raises:
+        BundleError: there is no such file.
+    """
+    path = Path(checkpoint or str(parser.get_parsed_content("checkpoint"))).expanduser()
     if not path.is_file():
         raise BundleError(f"No weights at {path}: fetch or train them, or name others by --checkpoint.")
+    return path
+
+
+def load_weights(network: "nn.Module", path: Path) -> str:
+    """Load a state dict into `network`; the SHA-256 of the very bytes that were loaded.
+
+    Raises:
+        BundleError: the file holds no weights of this network.
+    """
+    import torch
+
+    content = path.read_bytes()
+    try:
+        network.load_state_dict(torch.load(BytesIO(content), map_location="cpu", weights_only=True))
+    except Exception as error:  # PyTorch, pickle and zip each have their own
+        raise BundleError(f"{path} holds no weights of this network ({one_line(error, 200)}).") from error
+    return hashlib.sha256(content).hexdigest()
 
 
 def bundle_network(root: Path, checkpoint: str | Path | None = None) -> "nn.Module":
@@ -68,21 +132,11 @@ def bundle_network(root: Path, checkpoint: str | Path | None = None) -> "nn.Modu
     Raises:
         BundleError: if the bundle cannot be read, or its weights are missing or not those of the network.
     """
-    import torch
-    from monai.bundle import ConfigParser
-
-    parser = ConfigParser()
+    parser = read_config(root)
+    path = weights_path(parser, checkpoint)
     try:
-        parser.read_config(str(root / "configs" / "inference.json"))
-        parser["bundle_root"] = config_text(str(root))
-        network: Any = parser.get_parsed_content("network_def")
-        path = Path(checkpoint or parser.get_parsed_content("checkpoint")).expanduser()
-    except Exception as error:  # JSON, MONAI and Python each have their own for a config that cannot be read
-        raise BundleError(f"{root} holds no bundle that can be run ({error!r}): install it again.") from error
-    check_weights_exist(path)
-    try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # PyTorch, pickle and zip each have their own
-        raise BundleError(f"{path} holds no weights of this network ({one_line(error, 200)}).") from error
-    ready: nn.Module = network.eval()
-    return ready
+        network: nn.Module = parser.get_parsed_content("network_def")
+    except Exception as error:  # as in read_config
+        raise unusable(root, error) from error
+    load_weights(network, path)
+    return network.eval()

@@ -16,8 +16,9 @@ from custom_networks.bundle_files import bundle_version, config_text
 from custom_networks.errors import LiversegError, UsageError, one_line
 
 if TYPE_CHECKING:
-    from custom_networks.pipeline import CaseResult, Pipeline
-    from custom_networks.report.summary import Summary
+    from custom_networks.io import Case
+    from custom_networks.pipeline import Pipeline
+    from custom_networks.result import Result
 
 BANNER = "Research use only: this is not a medical device."
 OK, SOME_FAILED, NOTHING_STARTED, INTERRUPTED = 0, 1, 2, 130
@@ -27,6 +28,7 @@ def segment(
     *inputs: str,
     output: str,
     device: str | None = None,
+    precision: str = "auto",
     overlay: bool = True,
     probability: bool = False,
     keep_empty_frames: bool = False,
@@ -47,6 +49,7 @@ def segment(
             DICOM files; PATH::N takes the series that `liverseg series PATH` numbers N.
         output: folder for the results.
         device: cpu, cuda, cuda:1, ...; by default a GPU where there is one.
+        precision: float32, bfloat16, or auto: float32 on a CPU, bfloat16 on a GPU that has it.
         overlay: draw overlay.png.
         probability: write the tumor probability, OUTPUT/<case>/<case>_tumor_probability.nii.gz.
         keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
@@ -59,22 +62,22 @@ def segment(
 
     if debug:
         logging.getLogger("custom_networks").setLevel(logging.DEBUG)
-    items, failures = find_cases(inputs)
+    cases, failures = find_cases(inputs)
     for message in failures:
         _complain(message)
-    if not items:
+    if not cases:
         return NOTHING_STARTED
     print(BANNER, file=sys.stderr)
-    overrides: dict[str, Any] = {"progress": progress, "save_probability": probability}
+    settings: dict[str, Any] = {"progress": progress, "precision": _precision(precision)}
     if device:
-        overrides["device"] = _device(device)
-    if checkpoint:
-        overrides["checkpoint"] = config_text(str(Path(checkpoint).expanduser()))
-    pipeline = _pipeline(
-        Path(output).expanduser(), bundle, overrides, overlay=overlay, keep_empty_frames=keep_empty_frames
-    )
-    summary = _summary(Path(output).expanduser())
-    failed = sum(not _segment_one(pipeline, item, summary, debug) for item in items)
+        settings["device"] = _device(device)
+    from custom_networks.pipeline import Pipeline
+    from custom_networks.result import output_folder
+
+    folder = output_folder(output, make=False)
+    pipeline = Pipeline(bundle, settings, checkpoint)
+    run = _Run(folder, pipeline, probability, {"overlay": overlay, "keep_empty_frames": keep_empty_frames}, debug)
+    failed = sum(not run.segment(case) for case in cases)
     return SOME_FAILED if failed or failures else OK
 
 
@@ -160,10 +163,10 @@ def info(*, json: bool = False) -> int:
     """
     from json import dumps
 
-    from custom_networks.info import capabilities, capability_lines
+    from custom_networks.info import info_lines, known_facts
 
-    known = capabilities(COMMANDS)
-    print(dumps(known, indent=2) if json else "\n".join(capability_lines(known)))
+    known = known_facts(COMMANDS)
+    print(dumps(known, indent=2) if json else "\n".join(info_lines(known)))
     return OK
 
 
@@ -217,32 +220,51 @@ def _device(name: str) -> str:
     return f"$torch.device({str(device)!r})"
 
 
-def _pipeline(output: Path, bundle: str | None, overrides: dict[str, Any], **results: bool) -> "Pipeline":
-    from custom_networks.pipeline import Pipeline
+def _precision(name: str) -> str:
+    """The name of a number format, checked before anything is loaded."""
+    from custom_networks.inference.precision import PRECISIONS
 
-    return Pipeline(output, bundle, overrides, **results)
-
-
-def _summary(output: Path) -> "Summary":
-    from custom_networks.report.summary import Summary
-
-    return Summary(output)
+    if name not in PRECISIONS:
+        raise UsageError(f"--precision is {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}, got {name!r}.")
+    return name
 
 
-def _segment_one(pipeline: "Pipeline", item: dict[str, str], summary: "Summary", debug: bool) -> bool:
-    """Segment one case and report it; a failure is reported too, and leaves the others alone."""
-    try:
-        result = pipeline.segment(item)
-    except LiversegError as error:
-        message = str(error)
-        _complain(message)
-    except Exception as error:  # the other cases must still be segmented, whatever is wrong with this one
-        message = _unexpected(item["image"], error, debug)
-    else:
-        _report(result)
-        return _list(lambda: summary.add_report(result.report))
-    _list(lambda: summary.add_failure(item["case"], item["image"], message))
-    return False
+class _Run:
+    """One run over many cases: each is segmented, written and reported; one that fails leaves the others alone."""
+
+    def __init__(
+        self, output: Path, pipeline: "Pipeline", probability: bool, options: dict[str, bool], debug: bool
+    ) -> None:
+        from custom_networks.case_folder import remove_abandoned_staging
+        from custom_networks.report.summary import Summary
+        from custom_networks.result import output_folder
+
+        self._output, self._pipeline = output_folder(output), pipeline
+        self._probability, self._options, self._debug = probability, options, debug
+        remove_abandoned_staging(self._output)
+        self._summary = Summary(self._output)
+
+    def segment(self, case: "Case") -> bool:
+        """Segment, write and report a case; whether all of that went well."""
+        from custom_networks.result import write
+
+        try:
+            result = write(
+                self._pipeline.predict(case, probability=self._probability),
+                self._output,
+                probability=self._probability,
+                **self._options,
+            )
+        except LiversegError as error:
+            message = str(error)
+            _complain(message)
+        except Exception as error:  # the other cases must still be segmented, whatever is wrong with this one
+            message = _unexpected(case.source, error, self._debug)
+        else:
+            _report(result)
+            return _list(lambda: self._summary.add_report(result.report))
+        _list(lambda: self._summary.add_failure(case.name, case.source, message))
+        return False
 
 
 def _list(add: Callable[[], None]) -> bool:
@@ -263,15 +285,15 @@ def _unexpected(what: str, error: Exception, debug: bool) -> str:
     return message
 
 
-def _report(result: "CaseResult") -> None:
+def _report(result: "Result") -> None:
     for note in result.notes:
         print(f"  note: {note}", file=sys.stderr)
-    count = len(result.lesions)
+    count, seconds = len(result.lesions), result.run["seconds"]["total"]
     lesions = f" in {count} lesion{'s' * (count != 1)}" if count else ""
     found = f"liver {result.liver_ml:.1f} ml, tumor {result.tumor_ml:.1f} ml{lesions}"
-    print(f"{result.case}: {found if result.liver_ml else 'no liver found'} ({result.seconds:.1f} s)")
+    print(f"{result.case}: {found if result.liver_ml else 'no liver found'} ({seconds:.1f} s)")
     for kind, name in result.report["files"].items():
-        print(f"  {kind.removeprefix('dicom_').replace('_', ' '):<7} {result.mask.with_name(name)}", flush=True)
+        print(f"  {kind.removeprefix('dicom_').replace('_', ' '):<7} {result.folder / name}", flush=True)
 
 
 def _complain(message: str) -> None:

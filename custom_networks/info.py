@@ -1,13 +1,12 @@
 """What `liverseg` takes, gives and returns, said once for the command line, for JSON and for other programs."""
 
 import inspect
-import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from custom_networks import __version__
-from custom_networks.bundle_files import bundle_root
+from custom_networks.bundle_files import bundle_root, metadata
 
 OUTPUTS = {
     "<case>/<case>_seg.nii.gz": "label map on the input's grid, uint8",
@@ -17,6 +16,7 @@ OUTPUTS = {
     "<case>/report.json": "volumes and lesions",
     "<case>/lesions.csv": "a row for each lesion",
     "<case>/overlay.png": "outlines over the CT",
+    "<case>/manifest.json": "the input, and the files with their SHA-256",
     "summary.csv": "a row for each case",
 }
 EXIT_CODES = {
@@ -27,7 +27,7 @@ EXIT_CODES = {
 }
 
 
-def capabilities(commands: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
+def known_facts(commands: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
     """Version, labels, inputs, outputs, commands with their flags, and exit codes, as JSON can hold them.
 
     Args:
@@ -39,13 +39,13 @@ def capabilities(commands: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
     from custom_networks.io.files import MEDICAL_SUFFIXES
     from custom_networks.report.report import DISCLAIMER, SCHEMA, SCHEMA_VERSION
 
-    metadata = json.loads((bundle_root() / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    bundle = metadata(bundle_root())
     return {
         "name": "liverseg",
         "version": __version__,
-        "bundle_version": metadata["version"],
+        "bundle_version": bundle["version"],
         "disclaimer": DISCLAIMER,
-        "labels": metadata["network_data_format"]["outputs"]["pred"]["channel_def"],
+        "labels": bundle["network_data_format"]["outputs"]["pred"]["channel_def"],
         "inputs": {
             "modality": "CT",
             "files": list(MEDICAL_SUFFIXES),
@@ -60,7 +60,7 @@ def capabilities(commands: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
     }
 
 
-def capability_lines(known: Mapping[str, Any]) -> list[str]:
+def info_lines(known: Mapping[str, Any]) -> list[str]:
     """The same as lines for people."""
     lines = [
         f"{known['name']} {known['version']}, bundle {known['bundle_version']}. {known['disclaimer']}",

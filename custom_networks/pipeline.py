@@ -1,224 +1,232 @@
-"""Runs the bundle's own inference.json for one case after another, for every caller."""
+"""A `Case` becomes a `Result`, by the bundle's own inference.json: the one pipeline that every caller runs."""
+
+from __future__ import annotations
 
 import logging
+import platform
 import time
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from custom_networks.bundle_files import bundle_root, check_weights_exist, config_text
-from custom_networks.dicom_out.results import dicom_names, write_dicom_results
-from custom_networks.errors import BundleError, LiversegError, UsageError, one_line
-from custom_networks.io import Volume, read_volume
-from custom_networks.report.measurements import Measured, Measurements, measure
-from custom_networks.report.organ_view import OrganView, organ_view
-from custom_networks.report.overlay import draw_overlay
-from custom_networks.report.report import case_report, write_report
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.compose import Compose
+from monai.transforms.io.dictionary import SaveImaged
+
+from custom_networks.bundle_files import (
+    bundle_root,
+    config_text,
+    load_weights,
+    metadata,
+    read_config,
+    unusable,
+    weights_path,
+)
+from custom_networks.errors import BundleError, LiversegError
+from custom_networks.inference.precision import resolved_precision
+from custom_networks.io import Case, Volume
+from custom_networks.report.measurements import measure
+from custom_networks.report.organ_region import organ_region
+from custom_networks.result import Result
 
 logger = logging.getLogger(__name__)
 
 CUT = "The liver reaches the border of the image and may be cut: volumes are those of the part that is seen."
-OVERLAY, TUMOR_PROBABILITY = "overlay.png", "{}_tumor_probability.nii.gz"
-Written = tuple[dict[str, str], tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class CaseResult(Measured):
-    """What was found in one case.
-
-    Attributes:
-        case: its name.
-        mask: file of the label map on the input's grid: 0 background, 1 liver, 2 tumor.
-        measurements: volumes and lesions.
-        report: what `report.json` beside the mask holds.
-        seconds: time it took, reading and writing included.
-        notes: what the reader had to say about the input.
-        probability: file of the tumor probability on the input's grid, 0 to 1, where it was asked for.
-        overlay: the picture, where it was asked for and could be drawn.
-    """
-
-    case: str
-    mask: Path
-    measurements: Measurements
-    report: Mapping[str, Any]
-    seconds: float
-    notes: tuple[str, ...] = ()
-    probability: Path | None = None
-    overlay: Path | None = None
 
 
 class Pipeline:
-    """The evaluator that `configs/inference.json` declares, fed with one case at a time.
+    """What `configs/inference.json` declares, built once and called for one case after another.
+
+    It takes `preprocessing`, `inferer`, `network` and `postprocessing` from the config and calls them without the steps
+    that save, as MONAI Label does; `monai.bundle run` runs the evaluator of the same file, saving included. The
+    caller's logging, random numbers, `sys.path` and default number type stay as they are.
 
     Args:
-        output_dir: folder for the results, one folder a case in it.
         bundle: the bundle's folder; by default the one that belongs to this package.
         overrides: further ids of inference.json, such as `{"device": "$torch.device('cpu')"}`.
-        overlay: whether to draw `overlay.png`.
-        keep_empty_frames: whether the DICOM SEG gets a frame for every slice and segment, which some viewers need.
+        checkpoint: other weights, a state dict.
 
     Raises:
-        BundleError: if the bundle is not found, or its weights are missing or not its own.
-        UsageError: if `output_dir` cannot be made.
+        BundleError: the bundle is not found, or its weights are missing or not its own.
     """
 
     def __init__(
         self,
-        output_dir: str | Path,
         bundle: str | None = None,
         overrides: Mapping[str, Any] | None = None,
-        *,
-        overlay: bool = False,
-        keep_empty_frames: bool = False,
+        checkpoint: str | None = None,
     ) -> None:
-        self._overlay, self._keep_empty_frames = overlay, keep_empty_frames
+        started = time.perf_counter()
         root = bundle_root(bundle)
-        config = {
-            "bundle_root": config_text(str(root)),
-            "output_dir": config_text(str(output_dir)),
-            "return_probabilities": True,
-            **(overrides or {}),
-        }
-        # A stand-in, so that the evaluator is built for one case a run; `segment` puts the case in its place.
-        try:
-            self._workflow = _workflow(root, {**config, "dataset#data": [{"image": "", "case": ""}]})
-        except Exception as error:  # JSON, MONAI and Python each have their own for a config that cannot be read
-            raise BundleError(f"{root} holds no bundle that can be run ({error!r}): install it again.") from error
-        self._output_dir = Path(self._workflow.parser.get_parsed_content("output_dir"))
-        checkpoint = Path(str(self._workflow.parser.get_parsed_content("checkpoint")))
-        check_weights_exist(checkpoint)
-        try:
-            self._output_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = error.strerror or error
-            raise UsageError(f"{output_dir} cannot be a folder for results ({reason}): name another.") from error
-        self._check_weights(checkpoint)
+        own = {"checkpoint": config_text(checkpoint)} if checkpoint else {}
+        with _callers_state_kept():
+            self._parser = read_config(root, {"keep_measured_items": True, **(overrides or {}), **own})
+            try:
+                path = weights_path(self._parser)
+                self._build()
+            except BundleError:
+                raise
+            except Exception as error:  # JSON, MONAI and Python each have their own for a config that cannot be built
+                raise unusable(root, error) from error
+            sha256 = load_weights(self._network, path)
+        self._run = self._how_it_runs(root, path, sha256)
+        self._seconds_to_prepare = time.perf_counter() - started
 
-    def _check_weights(self, checkpoint: Path) -> None:
-        """Load the weights once before the first case, as the evaluator does at the start of each run."""
-        from monai.handlers import CheckpointLoader
+    def predict(self, case: Case, *, probability: bool = False) -> Result:
+        """Segment one case; nothing is written.
 
-        for handler in self._workflow.parser.get_parsed_content("handlers"):
-            if isinstance(handler, CheckpointLoader):
-                try:
-                    handler(self._workflow.evaluator)
-                except Exception as error:  # PyTorch, pickle and zip each have their own
-                    reason = one_line(error, 200)
-                    raise BundleError(f"{checkpoint} holds no weights of this network ({reason}).") from error
-
-    def segment(self, item: Mapping[str, str]) -> CaseResult:
-        """Segment one item of `custom_networks.io.name_cases` and write its folder.
-
-        Of the label map's companions, what cannot be drawn or written as DICOM is a note.
+        Args:
+            case: of `custom_networks.io.find_cases`, `case_of_array` or `case_of_image`.
+            probability: keep the tumor probability of the whole image, too.
 
         Raises:
-            LiversegError: if the input cannot be segmented.
+            LiversegError: the input cannot be segmented.
         """
         started = time.perf_counter()
-        case, folder = item["case"], self._output_dir / item["case"]
-        view, notes = self._answer(item)
-        # Read a second time, for the network saw other intensities, and keeping these would cost memory all along.
-        ct = read_volume(item["image"])
-        measurements = measure(view, ct.array, self._content("confidence_coefficients"))
-        notes += (CUT,) * measurements.touches_border
-        files = {"mask": f"{case}_seg.nii.gz"}
-        if self._content("save_probability"):
-            files["tumor_probability"] = TUMOR_PROBABILITY.format(case)
-        labels = Volume(view.whole_labels(), view.affine, source=folder / files["mask"])
-        self._forget_earlier_run(case, labels, files)
-        for more, said in (self._drawn(ct, labels), self._as_dicom(item, labels, measurements)):
-            files |= more
-            notes += tuple(note for note in said if note not in notes)
-        report = case_report(case, item["image"], measurements, files, self._operating_point(), notes)
-        write_report(report, folder)
-        return CaseResult(
-            case=case,
-            mask=folder / files["mask"],
+        volume = case.read()
+        read = time.perf_counter() - started
+        notes, affine, headers = volume.notes, volume.affine, volume.headers
+        volume_for_network = _HandedOver(volume)
+        del volume  # the rest keeps the oriented copy of its voxels alone
+        with _callers_state_kept(), torch.no_grad():
+            data, network_seconds = self._answer(volume_for_network)
+        ct = Volume(_on_grid_of(data["hu"], affine), affine, notes, source=Path(case.source), headers=headers)
+        region = organ_region(*(_voxels(data[key]) for key in ("pred", "probabilities", "lesion_numbers")), affine)
+        measurements = measure(region, ct.array, data["lesions"], calibrated=self._calibrated)
+        seconds = {"total": time.perf_counter() - started, "read": read, "network": network_seconds}
+        return Result(
+            input=case,
+            ct=ct,
+            region=region,
             measurements=measurements,
-            report=report,
-            seconds=time.perf_counter() - started,
-            notes=notes,
-            probability=folder / files["tumor_probability"] if "tumor_probability" in files else None,
-            overlay=folder / files["overlay"] if "overlay" in files else None,
+            operating_point=self._operating_point(),
+            run=self._run_block(case, ct, seconds),
+            notes=notes + (CUT,) * measurements.touches_border,
+            probability=_voxels(data["probabilities"])[1].copy() if probability else None,
         )
 
-    def _forget_earlier_run(self, case: str, labels: Volume, files: Mapping[str, str]) -> None:
-        """Remove what an earlier run left beside the label map: sent or shown with this one, it would be another's."""
-        optional = {OVERLAY, TUMOR_PROBABILITY.format(case), *dicom_names(case).values()} - set(files.values())
-        for name in optional:
-            labels.source.with_name(name).unlink(missing_ok=True)
+    def _build(self) -> None:
+        """Build the parts of the config that are called for every case."""
+        content = self._parser.get_parsed_content
+        self._preprocessing, self._inferer = content("preprocessing"), content("inferer")
+        self._network, self._device = content("network").eval(), torch.device(content("device"))
+        steps = content("postprocessing").transforms
+        self._postprocessing = Compose([step for step in steps if not isinstance(step, SaveImaged)])
 
-    def _drawn(self, ct: Volume, labels: Volume) -> Written:
-        """Draw `overlay.png` if it is wanted: the file by kind, and notes."""
-        if not self._overlay:
-            return {}, ()
+    def _how_it_runs(self, root: Path, weights: Path, sha256: str) -> dict[str, Any]:
+        """The part of the run block that is the same for every case; other weights than the released ones are logged.
+
+        Fine-tuned weights are welcome, but nobody should take their results for those of the model card.
+        """
+        known = metadata(root)
+        released = sha256 == known.get("weights", {}).get("sha256")
+        if not released:
+            logger.warning(
+                "%s holds other weights than those released with version %s: the model card does not speak of its "
+                "results.",
+                weights,
+                known.get("version"),
+            )
+        valid_for = self._parser.get_parsed_content("confidence_calibration", default={}).get("valid_for")
+        self._calibrated = valid_for == sha256
+        return {
+            "version": known.get("version"),
+            "weights": {"sha256": sha256, "released": released},
+            "runtime": "torch",
+            "precision": resolved_precision(self._device, getattr(self._inferer, "precision", "float32")),
+            "device": str(self._device),
+            "processor": _processor(),
+        }
+
+    def _answer(self, volume: "_HandedOver") -> tuple[dict[str, Any], float]:
+        """The data dictionary after post-processing, and the seconds that the forward passes took."""
         try:
-            return {"overlay": draw_overlay(ct, labels, labels.source.with_name(OVERLAY)).name}, ()
-        except Exception as error:  # whatever a drawing library makes of it, the mask is there
-            logger.debug("overlay of %s", labels.source, exc_info=True)
-            return {}, (f"{OVERLAY} was not written, {type(error).__name__}: {one_line(error, 200)}",)
-
-    def _as_dicom(self, item: Mapping[str, str], labels: Volume, measurements: Measurements) -> Written:
-        """Write SEG and SR if the input is DICOM: the files by kind, and notes."""
-        return write_dicom_results(
-            item["image"], labels, measurements, item["case"], keep_empty_frames=self._keep_empty_frames
-        )
-
-    def _answer(self, item: Mapping[str, str]) -> tuple[OrganView, tuple[str, ...]]:
-        """Run the bundle for one case: the liver and what lies around it, and the reader's notes."""
-        evaluator = self._workflow.evaluator
-        evaluator.interrupt_resume_enabled = False  # a run after one that failed is a new one, not the rest of that
-        self._workflow.dataset.data = [dict(item)]
-        try:
-            evaluator.run()
+            data = self._preprocessing({"image": volume})
+            started = time.perf_counter()
+            data["pred"] = self._inferer(data["image"][None].to(self._device), self._network)[0]
+            seconds = getattr(self._inferer, "network_seconds", time.perf_counter() - started)
+            return dict(self._postprocessing(data)), seconds
         except Exception as error:
             raise _own_cause(error) or error from None
-        finally:
-            output, evaluator.state.output, evaluator.state.batch = evaluator.state.output, None, None
-        pred, probabilities = output[0]["pred"], output[0].get("probabilities")
-        if probabilities is None:
-            raise BundleError("The bundle's answer has no 'probabilities': keep them in its postprocessing.")
-        view = organ_view(
-            pred.as_tensor().numpy()[0], probabilities.as_tensor().numpy(), pred.affine.numpy().astype(float)
-        )
-        return view, tuple(filter(None, str(pred.meta.get("notes", "")).split("\n")))
-
-    def _content(self, id: str) -> Any:
-        return self._workflow.parser.get_parsed_content(id, default=None)
 
     def _operating_point(self) -> dict[str, float]:
         """The numbers of the anatomy rules by name."""
-        steps = self._workflow.parser["anatomy"]
-        named = {name: self._content(f"anatomy#{i}#{name}") for i, step in enumerate(steps) for name in step}
+        steps = self._parser["anatomy"]
+        content = self._parser.get_parsed_content
+        named = {name: content(f"anatomy#{i}#{name}") for i, step in enumerate(steps) for name in step}
         return {name: v for name, v in named.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
 
+    def _run_block(self, case: Case, ct: Volume, seconds: Mapping[str, float]) -> dict[str, Any]:
+        """How a case was run, as report.json says it; the seconds of writing are added by who writes."""
+        prepare, self._seconds_to_prepare = self._seconds_to_prepare, 0.0
+        times = {**seconds, "total": seconds["total"] + prepare, "prepare": prepare, "write": 0.0}
+        return {
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            **self._run,
+            "seconds": {name: round(value, 3) for name, value in times.items()},
+            "source": {
+                "series_instance_uid": case.series_uid,
+                "series_number": case.series_number,
+                "spacing_mm": [round(mm, 4) for mm in ct.spacing],
+                "slices": ct.array.shape[ct.slice_axis],
+            },
+        }
 
-def _workflow(root: Path, overrides: Mapping[str, Any]) -> Any:
-    """The initialized workflow of the bundle's inference.json."""
-    with warnings.catch_warnings():
-        # MONAI 1.6 warns at each start that a bundle's config is code; this one came with the package.
-        warnings.simplefilter("ignore")
-        from monai.bundle import ConfigWorkflow
 
-        # It warns that no logging_file is given, on stdout.
-        logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
-        workflow = ConfigWorkflow(
-            workflow_type="infer",
-            config_file=str(root / "configs" / "inference.json"),
-            meta_file=str(root / "configs" / "metadata.json"),
-            logging_file=False,
-            **overrides,
-        )
-        workflow.initialize()
-    # ignite reports an exception that it also raises; the caller has a better sentence for it.
-    logging.getLogger("ignite").setLevel(logging.CRITICAL + 1)
-    return workflow
+class _HandedOver:
+    """A volume that is given away once, so that nobody keeps it alive beside the copy on the network's grid."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume: list[Volume] = [volume]
+
+    def read(self) -> Volume:
+        """The volume, for the first who asks."""
+        return self._volume.pop()
+
+
+def _voxels(item: MetaTensor) -> npt.NDArray[Any]:
+    """The array of a tensor with channels, without the channel where there is only one."""
+    array = item.as_tensor().cpu().numpy()
+    return array[0] if len(array) == 1 else array
+
+
+def _on_grid_of(oriented: MetaTensor, affine: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+    """A view of an oriented volume (1, i, j, k) in the order of voxels that `affine` (4, 4) has."""
+    now, wanted = (nib.orientations.io_orientation(np.asarray(a)) for a in (oriented.affine, affine))
+    return np.asarray(nib.orientations.apply_orientation(_voxels(oriented), nib.orientations.ornt_transform(now, wanted)))
+
+
+def _processor() -> str:
+    """Name of the processor and the instruction set that PyTorch uses on it."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        logger.debug("no /proc/cpuinfo with a model name")
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _own_cause(error: BaseException | None) -> LiversegError | None:
-    """The project's own error beneath those that MONAI's Compose, PyTorch's loader and ignite wrap around it."""
+    """The project's own error beneath those that MONAI's Compose wraps around it."""
     while error is not None and not isinstance(error, LiversegError):
         error = error.__cause__ or error.__context__
     return error
+
+
+@contextmanager
+def _callers_state_kept() -> Iterator[None]:
+    """Leave PyTorch's random numbers and default number type as they are found; build and run in float32."""
+    dtype = torch.get_default_dtype()
+    with torch.random.fork_rng(devices=[]):
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)

@@ -1,6 +1,8 @@
 """Two lines of Python give what the command line writes."""
 
 import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +10,23 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import torch
 
-from custom_networks import segment
+from custom_networks.api import Result, segment
 from custom_networks.errors import InputError, UsageError
 from custom_networks.phantom import make_phantom
 from custom_networks.phantom.dicom import write_series
 
-STUB = {
-    "network_def": {"_target_": "test_pipeline.ThresholdNetwork"},
-    "handlers": [],
-    "checkpoint": __file__,
-    "device": "cpu",
-    "precision": "float32",
-}
+Stubbed = Callable[..., Result]
+STUB = {"network_def": {"_target_": "test_pipeline.ThresholdNetwork"}}
+
+
+@pytest.fixture
+def stubbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Result]:
+    """`segment` with a network whose answer is the intensity itself."""
+    weights = tmp_path_factory.mktemp("weights") / "none.pt"
+    torch.save({}, weights)
+    return partial(segment, device="cpu", checkpoint=str(weights), overrides=STUB)
 
 
 @pytest.fixture
@@ -36,9 +42,11 @@ def scan(tmp_path: Path) -> tuple[Path, Any]:
     return path, truth
 
 
-def test_the_result_holds_masks_volumes_lesions_and_probabilities(scan: tuple[Path, Any], tmp_path: Path) -> None:
+def test_the_result_holds_masks_volumes_lesions_and_probabilities(
+    stubbed: Stubbed, scan: tuple[Path, Any], tmp_path: Path
+) -> None:
     path, truth = scan
-    result = segment(path, probability=True, overrides=STUB)
+    result = stubbed(path, probability=True)
     np.testing.assert_array_equal(result.labels, truth)
     np.testing.assert_array_equal(result.liver, truth > 0)
     np.testing.assert_array_equal(result.tumor, truth == 2)
@@ -52,23 +60,23 @@ def test_the_result_holds_masks_volumes_lesions_and_probabilities(scan: tuple[Pa
     assert result.tumor_probability is not None
     np.testing.assert_allclose(result.tumor_probability, truth == 2, atol=1 / 255)
     assert lesion.mean_probability == pytest.approx(1, abs=0.01)
-    assert 0.9 < lesion.confidence < 1  # calibrated: none is certain
+    assert 0.9 < lesion.confidence < 1
+    assert result.report["confidence_calibrated"] is False  # these are no weights that it was calibrated for
     assert (result.case, result.notes, result.folder) == ("ct", (), None)
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["ct.nii.gz"]
 
 
 def test_a_folder_of_one_volume_is_that_volume_and_files_are_kept_on_request(
-    scan: tuple[Path, Any], tmp_path: Path
+    stubbed: Stubbed, scan: tuple[Path, Any], tmp_path: Path
 ) -> None:
-    folder = tmp_path / "out" / "ct"
-    folder.mkdir(parents=True)
-    for earlier in ("ct_seg.dcm", "ct_sr.dcm", "ct_tumor_probability.nii.gz"):  # of a run whose mask is gone now
-        (folder / earlier).touch()
-    result = segment(scan[0].parent, tmp_path / "out", overrides=STUB)
+    earlier = stubbed(scan[0].parent, tmp_path / "out", probability=True)
+    assert earlier.folder is not None and (earlier.folder / "ct_tumor_probability.nii.gz").is_file()
+    result = stubbed(scan[0].parent, tmp_path / "out")
     assert result.tumor_probability is None and result.folder == tmp_path / "out" / "ct"
     assert sorted(p.name for p in result.folder.iterdir()) == [
         "ct_seg.nii.gz",
         "lesions.csv",
+        "manifest.json",
         "overlay.png",
         "report.json",
     ]
@@ -85,33 +93,33 @@ def archive(tmp_path: Path) -> Path:
     return tmp_path / "exam.zip"
 
 
-def test_an_archive_its_series_by_number_and_its_folder_are_one_volume(archive: Path) -> None:
+def test_an_archive_its_series_by_number_and_its_folder_are_one_volume(stubbed: Stubbed, archive: Path) -> None:
     folder, packed, first = (
-        segment(path, overrides=STUB) for path in (archive.with_suffix(""), archive, f"{archive}::1")
+        stubbed(path) for path in (archive.with_suffix(""), archive, f"{archive}::1")
     )
     assert folder.liver.any() and packed.case == "exam" and first.case == "exam_1"
     for other in (packed, first):
         np.testing.assert_array_equal(other.labels, folder.labels)
         np.testing.assert_array_equal(other.affine, folder.affine)
     with pytest.raises(InputError, match="exam.zip holds 1 series, there is no 2"):
-        segment(f"{archive}::2", overrides=STUB)
+        stubbed(f"{archive}::2")
 
 
-def test_an_archive_of_two_patients_names_one_to_give(archive: Path, tmp_path: Path) -> None:
+def test_an_archive_of_two_patients_names_one_to_give(stubbed: Stubbed, archive: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     write_series(make_phantom(6, shape=(64, 64, 24), spacing=(1.25, 1.25, 3.0), lesions=1), other, "1")
     with zipfile.ZipFile(archive, "a") as packed:
         for path in other.iterdir():
             packed.write(path, f"other/{path.name}")
     with pytest.raises(UsageError, match=r"exam.zip holds 2 volumes: give one of them, such as .*exam.zip::1"):
-        segment(archive, overrides=STUB)
+        stubbed(archive)
 
 
 @pytest.mark.parametrize("keep, frames", [(False, None), (True, 24)])
 def test_a_dicom_seg_has_a_frame_for_every_slice_on_request(
-    archive: Path, tmp_path: Path, keep: bool, frames: int | None
+    stubbed: Stubbed, archive: Path, tmp_path: Path, keep: bool, frames: int | None
 ) -> None:
-    result = segment(archive, tmp_path / "out", overlay=False, keep_empty_frames=keep, overrides=STUB)
+    result = stubbed(archive, tmp_path / "out", overlay=False, keep_empty_frames=keep)
     assert result.folder is not None and not (result.folder / "overlay.png").exists()
     seg = pydicom.dcmread(result.folder / "exam_seg.dcm")
     filled = sum(int((result.lesion_map == lesion.id).any(axis=(0, 1)).sum()) for lesion in result.lesions)
@@ -120,9 +128,33 @@ def test_a_dicom_seg_has_a_frame_for_every_slice_on_request(
     assert filled < 24 * len(seg.SegmentSequence)
 
 
-def test_several_volumes_and_none_are_refused(scan: tuple[Path, Any], tmp_path: Path) -> None:
+def test_several_volumes_and_none_are_refused(
+    stubbed: Stubbed, scan: tuple[Path, Any], tmp_path: Path
+) -> None:
     (scan[0].parent / "b.nii").touch()
     with pytest.raises(UsageError, match="scans holds 2 volumes: give one of them"):
-        segment(scan[0].parent, overrides=STUB)
+        stubbed(scan[0].parent)
     with pytest.raises(InputError, match="absent.nii"):
-        segment(tmp_path / "absent.nii", overrides=STUB)
+        stubbed(tmp_path / "absent.nii")
+
+
+def test_arrays_images_and_files_of_one_ct_give_one_answer(
+    stubbed: Stubbed, scan: tuple[Path, Any], tmp_path: Path
+) -> None:
+    image = nib.load(scan[0])
+    array = np.asarray(image.dataobj)
+    of_file, of_image, of_array = stubbed(scan[0]), stubbed(image), stubbed(array, affine=image.affine)
+    for other in (of_image, of_array):
+        np.testing.assert_array_equal(other.labels, of_file.labels)
+        np.testing.assert_array_equal(other.affine, of_file.affine)
+        assert other.lesions == of_file.lesions
+    with pytest.raises(UsageError, match="An array of HU needs its affine"):
+        stubbed(array)
+
+
+def test_the_network_is_built_once_for_the_same_settings(
+    stubbed: Stubbed, scan: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stubbed(scan[0])
+    monkeypatch.setattr("custom_networks.api.Pipeline", None)  # what is built again fails
+    assert stubbed(scan[0]).run["seconds"]["prepare"] == 0

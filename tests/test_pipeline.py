@@ -1,6 +1,11 @@
 """The whole of inference.json keeps the anatomy where it is, with a network whose answer is the intensity itself."""
 
 import gc
+import hashlib
+import logging
+import random
+import re
+import sys
 import weakref
 from pathlib import Path
 from typing import Any
@@ -14,9 +19,10 @@ from nibabel.affines import apply_affine
 
 from custom_networks.bundle_files import bundle_root, config_text
 from custom_networks.errors import BundleError, InputError, UsageError
-from custom_networks.io import name_cases
+from custom_networks.io import only_case
 from custom_networks.phantom import make_phantom
 from custom_networks.pipeline import Pipeline
+from custom_networks.result import Result, output_folder, write
 
 Array = npt.NDArray[Any]
 BACKGROUND_HU, LIVER_HU, TUMOR_HU = -120, 60, 220
@@ -35,17 +41,36 @@ class ThresholdNetwork(torch.nn.Module):
         return 20 * torch.cat([~organ, organ & ~tumor, tumor], dim=1).float()
 
 
-def pipeline(output: Path, **overrides: Any) -> Pipeline:
-    """The bundle's pipeline with the threshold in place of the network."""
-    stub = {
-        "network_def": {"_target_": f"{__name__}.ThresholdNetwork"},
-        "handlers": [],
-        "checkpoint": __file__,
-        "device": "cpu",
-        "precision": "float32",
-        "progress": False,
-    }
-    return Pipeline(output, overrides={**stub, **overrides})
+class Segmenter:
+    """The bundle's pipeline with the threshold in place of the network, and a folder for its results."""
+
+    def __init__(self, output: Path, **overrides: Any) -> None:
+        weights = output / "no_weights.pt"
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        torch.save({}, weights)
+        stub = {
+            "network_def": {"_target_": f"{__name__}.ThresholdNetwork"},
+            "checkpoint": str(weights),
+            "device": "cpu",
+            "precision": "float32",
+            "progress": False,
+        }
+        self.pipeline, self.output = Pipeline(overrides={**stub, **overrides}), output / "results"
+
+    def segment(self, path: Path) -> Result:
+        """Segment the one case of a path and write its folder."""
+        return write(self.pipeline.predict(only_case(path)), self.output, overlay=False)
+
+
+def pipeline(output: Path, **overrides: Any) -> Segmenter:
+    """What segments into a folder."""
+    return Segmenter(output, **overrides)
+
+
+def mask_of(result: Result) -> Path:
+    """The file of a result's label map."""
+    assert result.folder is not None
+    return result.folder / result.report["files"]["mask"]
 
 
 def truth_and_affine(spacing: tuple[float, float, float], shape: tuple[int, int, int]) -> tuple[Array, Array]:
@@ -54,11 +79,11 @@ def truth_and_affine(spacing: tuple[float, float, float], shape: tuple[int, int,
     return phantom.label, phantom.affine
 
 
-def save(path: Path, truth: Array, affine: Array) -> dict[str, str]:
-    """Write the CT whose HU say what each voxel is; returns the case."""
+def save(path: Path, truth: Array, affine: Array) -> Path:
+    """Write the CT whose HU say what each voxel is; returns its path."""
     hu = np.array([BACKGROUND_HU, LIVER_HU, TUMOR_HU], dtype=np.int16)[truth]
     nib.save(nib.Nifti1Image(hu, affine), path)
-    return name_cases([path])[0]
+    return path
 
 
 def labels_of(mask: Path) -> Array:
@@ -107,10 +132,10 @@ def test_the_mask_is_the_anatomy_on_the_inputs_grid(tmp_path: Path, name: str, i
     truth, affine = truth_and_affine(*GRIDS[name])
     ours = pipeline(tmp_path, **({} if inferer == "ours" else {"inferer": STOCK_INFERER}))
     result = ours.segment(save(tmp_path / "ct.nii.gz", truth, affine))
-    image, mask = nib.load(tmp_path / "ct.nii.gz"), nib.load(result.mask)
+    image, mask = nib.load(tmp_path / "ct.nii.gz"), nib.load(mask_of(result))
     assert mask.shape == image.shape
     np.testing.assert_array_equal(mask.affine, image.affine)
-    labels = labels_of(result.mask)
+    labels = labels_of(mask_of(result))
     assert dice(labels > 0, truth > 0) > 0.97
     assert dice(labels == 2, truth == 2) > 0.9
     voxel_ml = np.prod(GRIDS[name][0]) / 1000
@@ -124,7 +149,7 @@ def test_without_resampling_the_mask_is_the_truth_itself(tmp_path: Path) -> None
     truth[10:50, 8:40, 4:16] = 1
     truth[20:32, 16:28, 8:12] = 2
     result = pipeline(tmp_path).segment(save(tmp_path / "ct.nii.gz", truth, np.diag([1.25, 1.25, 3.0, 1.0])))
-    np.testing.assert_array_equal(labels_of(result.mask), truth)
+    np.testing.assert_array_equal(labels_of(mask_of(result)), truth)
     assert result.liver_ml == pytest.approx(40 * 32 * 12 * 1.25 * 1.25 * 3 / 1000)
     assert result.tumor_ml == pytest.approx(12 * 12 * 4 * 1.25 * 1.25 * 3 / 1000)
 
@@ -135,7 +160,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Array, Array, Array
     folder = tmp_path_factory.mktemp("plain")
     truth, affine = truth_and_affine((0.9, 1.7, 4.0), (96, 56, 24))
     affine[:3, 3] = 43, 47, -500  # every voxel at whole tenths of a mm, so that places can be compared as numbers
-    return truth, affine, labels_of(pipeline(folder).segment(save(folder / "ct.nii.gz", truth, affine)).mask)
+    return truth, affine, labels_of(mask_of(pipeline(folder).segment(save(folder / "ct.nii.gz", truth, affine))))
 
 
 @pytest.mark.parametrize(
@@ -158,11 +183,11 @@ def test_the_order_of_voxels_moves_nothing_in_the_patient(
     moved, moved_affine = turned(truth, affine, order, flips)
     assert points(moved, moved_affine, 1) == points(truth, affine, 1), "the test's own move"
     result = pipeline(tmp_path).segment(save(tmp_path / "ct.nii.gz", moved, moved_affine))
-    image, mask = nib.load(tmp_path / "ct.nii.gz"), nib.load(result.mask)
+    image, mask = nib.load(tmp_path / "ct.nii.gz"), nib.load(mask_of(result))
     assert mask.shape == image.shape == moved.shape
     np.testing.assert_array_equal(mask.affine, image.affine)
     for label in (1, 2):
-        assert points(labels_of(result.mask), moved_affine, label) == points(expected, affine, label)
+        assert points(labels_of(mask_of(result)), moved_affine, label) == points(expected, affine, label)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -172,12 +197,12 @@ def test_a_patient_who_lies_askew_gets_the_same_mask_askew(
     truth, affine, expected = plain
     oblique = rotation(14, axis) @ affine
     result = pipeline(tmp_path).segment(save(tmp_path / "ct.nii.gz", truth, oblique))
-    image, mask = nib.load(tmp_path / "ct.nii.gz"), nib.load(result.mask)
+    image, mask = nib.load(tmp_path / "ct.nii.gz"), nib.load(mask_of(result))
     np.testing.assert_array_equal(mask.affine, image.affine)
     np.testing.assert_allclose(mask.affine, oblique, atol=1e-4)
     # The spacing comes back from float32 cosines: a voxel on the border may round the other way.
-    assert dice(labels_of(result.mask) > 0, expected > 0) > 0.999
-    assert dice(labels_of(result.mask) == 2, expected == 2) > 0.995
+    assert dice(labels_of(mask_of(result)) > 0, expected > 0) > 0.999
+    assert dice(labels_of(mask_of(result)) == 2, expected == 2) > 0.995
 
 
 def test_a_tilted_gantry_is_kept_and_noted(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
@@ -185,8 +210,8 @@ def test_a_tilted_gantry_is_kept_and_noted(tmp_path: Path, plain: tuple[Array, A
     tilted = affine.copy()
     tilted[1, 2] = np.tan(np.radians(10)) * affine[2, 2]
     result = pipeline(tmp_path).segment(save(tmp_path / "ct.nii.gz", truth, tilted))
-    np.testing.assert_array_equal(nib.load(result.mask).affine, nib.load(tmp_path / "ct.nii.gz").affine)
-    assert dice(labels_of(result.mask) > 0, truth > 0) > 0.95
+    np.testing.assert_array_equal(nib.load(mask_of(result)).affine, nib.load(tmp_path / "ct.nii.gz").affine)
+    assert dice(labels_of(mask_of(result)) > 0, truth > 0) > 0.95
     assert len(result.notes) >= 1 and "10.0 degrees off a right angle" in result.notes[0]
 
 
@@ -206,16 +231,13 @@ def test_a_case_is_let_go_before_the_next_one_comes(
 
     monkeypatch.setattr(ThresholdNetwork, "forward", watched)
     first = ours.segment(save(tmp_path / "ct.nii.gz", truth, affine))
-    state = ours._workflow.evaluator.state
-    assert (state.output, state.batch) == (None, None)
     gc.collect()
     assert seen and all(reference() is None for reference in seen)
     with pytest.raises(InputError, match="bad.nii.gz"):
-        ours.segment(name_cases([tmp_path / "bad.nii.gz"])[0])
-    assert (state.output, state.batch) == (None, None)
-    again = ours.segment({**name_cases([tmp_path / "ct.nii.gz"])[0], "case": "again"})
-    np.testing.assert_array_equal(labels_of(first.mask), labels_of(again.mask))
-    np.testing.assert_array_equal(labels_of(again.mask), expected)
+        ours.segment(tmp_path / "bad.nii.gz")
+    again = ours.segment(save(tmp_path / "again.nii.gz", truth, affine))
+    np.testing.assert_array_equal(labels_of(mask_of(first)), labels_of(mask_of(again)))
+    np.testing.assert_array_equal(labels_of(mask_of(again)), expected)
 
 
 def test_logits_that_are_no_numbers_are_refused_with_the_file_and_write_nothing(
@@ -223,20 +245,66 @@ def test_logits_that_are_no_numbers_are_refused_with_the_file_and_write_nothing(
 ) -> None:
     truth, affine, _ = plain
     monkeypatch.setattr(ThresholdNetwork, "forward", lambda self, x: x.expand(-1, 3, -1, -1, -1) * torch.nan)
-    ours = pipeline(tmp_path / "out", **{"inferer": STOCK_INFERER})
+    ours = pipeline(tmp_path, **{"inferer": STOCK_INFERER})
     with pytest.raises(InputError, match="must be finite"):
         ours.segment(save(tmp_path / "ct.nii.gz", truth, affine))
-    assert list((tmp_path / "out").rglob("*.nii.gz")) == []
+    assert [path.name for path in (tmp_path / "results").rglob("*")] == []
 
 
 def test_missing_weights_a_missing_bundle_and_a_bad_folder_are_sentences(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="No weights at .*absent.pt: fetch or train them"):
-        pipeline(tmp_path / "out", checkpoint=str(tmp_path / "absent.pt"))
+        pipeline(tmp_path, checkpoint=str(tmp_path / "absent.pt"))
     with pytest.raises(BundleError, match=r"No bundle with configs/inference\.json in .*nowhere"):
-        Pipeline(tmp_path / "out", bundle=str(tmp_path / "nowhere"))
+        Pipeline(bundle=str(tmp_path / "nowhere"))
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="file cannot be a folder for results"):
-        pipeline(tmp_path / "file")
+    for make in (True, False):
+        with pytest.raises(UsageError, match="file cannot be a folder for results"):
+            output_folder(tmp_path / "file", make=make)
+    assert output_folder(tmp_path / "a" / "b", make=False) == tmp_path / "a" / "b" and not (tmp_path / "a").exists()
+
+
+def test_the_callers_state_is_left_as_it_was(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
+    truth, affine, _ = plain
+    names = ("", "ignite", "monai", "monai.bundle.workflows", "custom_networks")
+    torch.set_default_dtype(torch.float64)
+    try:
+        levels = [logging.getLogger(name).level for name in names]
+        before = torch.random.get_rng_state(), np.random.get_state()[1], random.getstate(), list(sys.path)
+        pipeline(tmp_path).segment(save(tmp_path / "ct.nii.gz", truth, affine))
+        after = torch.random.get_rng_state(), np.random.get_state()[1], random.getstate(), list(sys.path)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(before[0], after[0]) and np.array_equal(before[1], after[1]) and before[2:] == after[2:]
+    assert levels == [logging.getLogger(name).level for name in names]
+
+
+def test_a_result_says_in_one_line_what_it_is(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
+    truth, affine, _ = plain
+    result = pipeline(tmp_path).segment(save(tmp_path / "ct.nii.gz", truth, affine))
+    assert re.fullmatch(r"Result\('ct': liver \d+\.\d ml, tumor \d+\.\d ml in \d lesions?, 96 x 56 x 24 voxels\)", repr(result))
+
+
+def test_the_report_says_how_a_case_was_run(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
+    truth, affine, _ = plain
+    ours = pipeline(tmp_path)
+    first = ours.segment(save(tmp_path / "ct.nii.gz", truth, affine)).report["run"]
+    second = ours.segment(tmp_path / "ct.nii.gz").report["run"]
+    assert first["weights"] == {
+        "sha256": hashlib.sha256((tmp_path / "no_weights.pt").read_bytes()).hexdigest(),
+        "released": False,
+    }
+    assert (first["runtime"], first["precision"], first["device"]) == ("torch", "float32", "cpu")
+    assert first["source"] == {
+        "series_instance_uid": None,
+        "series_number": None,
+        "spacing_mm": [0.9, 1.7, 4.0],
+        "slices": 24,
+    }
+    assert first["seconds"]["prepare"] > 0 == second["seconds"]["prepare"]  # the network is loaded once
+    for name in ("date", "seconds"):
+        first.pop(name), second.pop(name)
+    assert first == second
 
 
 def test_the_bundle_is_found_in_the_checkout_and_where_it_is_named(tmp_path: Path) -> None:

@@ -73,16 +73,17 @@ def test_a_case_that_fails_costs_no_other_its_row(segment: Liverseg, save_scan: 
 def test_an_interrupted_run_has_the_rows_of_what_was_finished(
     segment: Liverseg, save_scan: SaveScan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from custom_networks.io import Case
     from custom_networks.pipeline import Pipeline
 
-    original = Pipeline.segment
+    original = Pipeline.predict
 
-    def interrupted(self: Pipeline, item: dict[str, str]) -> Any:
-        if item["case"] == "second":
+    def interrupted(self: Pipeline, case: Case, **options: Any) -> Any:
+        if case.name == "second":
             raise KeyboardInterrupt
-        return original(self, item)
+        return original(self, case, **options)
 
-    monkeypatch.setattr(Pipeline, "segment", interrupted)
+    monkeypatch.setattr(Pipeline, "predict", interrupted)
     save_scan("first.nii.gz")
     save_scan("second.nii.gz")
     assert segment("first.nii.gz", "second.nii.gz").code == 130

@@ -18,12 +18,13 @@ ROOT = Path(__file__).resolve().parents[2]
 SCAN_ML = 64 * 64 * 24 * 1.25 * 1.25 * 3 / 1000  # 460.8
 Liverseg = Callable[..., Any]
 SaveScan = Callable[..., Path]
+TABLES = ("report.json", "lesions.csv", "summary.csv", "manifest.json")
 
 
 def results(folder: Path) -> list[str]:
     """Files below a folder without the tables; a temporary file left behind would be among them."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return [name for name in files if name.rpartition("/")[2] not in ("report.json", "lesions.csv", "summary.csv")]
+    return [name for name in files if name.rpartition("/")[2] not in TABLES]
 
 
 def test_the_mask_has_the_scans_grid_and_the_volumes_are_stated(
@@ -109,10 +110,10 @@ def test_a_text_file_under_a_medical_name_is_one_line_and_exit_code_1(segment: L
 def test_a_failure_nobody_foresaw_is_one_line_and_a_traceback_on_request(
     segment: Liverseg, save_scan: SaveScan, monkeypatch: pytest.MonkeyPatch, debug: bool
 ) -> None:
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, **named: object) -> None:
         raise RuntimeError("out of\nmemory")
 
-    monkeypatch.setattr("custom_networks.pipeline.Pipeline.segment", fail)
+    monkeypatch.setattr("custom_networks.pipeline.Pipeline.predict", fail)
     answer = segment(save_scan(), *["--debug"] * debug)
     assert answer.code == 1
     assert "ct.nii.gz: failed unexpectedly, " in answer.err.splitlines()[-1]
@@ -183,7 +184,7 @@ def test_a_picture_that_cannot_be_drawn_is_a_note_and_costs_nothing_else(
     def fail(*arguments: object) -> None:
         raise OSError("No space left\non device")
 
-    monkeypatch.setattr("custom_networks.pipeline.draw_overlay", fail)
+    monkeypatch.setattr("custom_networks.result.draw_overlay", fail)
     flags = ["--output", "out", f"--checkpoint={all_liver}", "--progress=false", "--device=cpu"]
     answer = liverseg("segment", save_scan(), *flags)
     assert answer.code == 0

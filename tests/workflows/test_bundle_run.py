@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from custom_networks.io import name_cases
+from custom_networks.io import find_cases
 from custom_networks.networks import ContextNet25D
 from custom_networks.pipeline import Pipeline
 
@@ -141,14 +141,15 @@ def test_inference_writes_masks_on_the_grid_of_their_images(masks: Path, msd_fol
 
 
 def test_the_command_line_writes_the_masks_that_monai_bundle_writes(
-    masks: Path, msd_folder: Path, weights: Path, small_network: dict[str, Any], tmp_path: Path
+    masks: Path, msd_folder: Path, weights: Path, small_network: dict[str, Any]
 ) -> None:
     overrides = {"checkpoint": str(weights), "device": "cpu", "precision": "float32", "progress": False}
-    pipeline = Pipeline(tmp_path, overrides={**overrides, **small_network, **UNCUT})
-    for item in name_cases(sorted((msd_folder / "imagesTr").iterdir())):
-        result = pipeline.segment(item)
-        other = nib.load(masks / item["case"] / f"{item['case']}_seg.nii.gz")
-        np.testing.assert_array_equal(np.asarray(nib.load(result.mask).dataobj), np.asarray(other.dataobj))
+    pipeline = Pipeline(overrides={**overrides, **small_network, **UNCUT})
+    cases, _ = find_cases([str(msd_folder / "imagesTr")])
+    for case in cases:
+        result = pipeline.predict(case)
+        other = nib.load(masks / case.name / f"{case.name}_seg.nii.gz")
+        np.testing.assert_array_equal(result.labels, np.asarray(other.dataobj))
         assert result.liver_ml > 0
 
 

@@ -16,6 +16,7 @@ from custom_networks.bundle_files import bundle_network, bundle_root
 from custom_networks.packing.export import Exported, export_network
 from custom_networks.phantom import make_phantom
 from custom_networks.phantom.files import write_nifti
+from custom_networks.io import only_case
 from custom_networks.pipeline import Pipeline
 
 pytestmark = pytest.mark.slow
@@ -101,19 +102,18 @@ def test_the_stock_inferer_gives_the_networks_logits(
     torch.testing.assert_close(other, logits, atol=1e-4, rtol=0)
 
 
-def label_map(scan: Path, folder: Path, **overrides: Any) -> np.ndarray[Any, Any]:
+def label_map(scan: Path, **overrides: Any) -> np.ndarray[Any, Any]:
     ours = {"device": "$torch.device('cpu')", "precision": "float32", **overrides}
-    result = Pipeline(folder, overrides=ours).segment({"image": str(scan), "case": "ct"})
-    return np.asarray(nib.load(result.mask).dataobj)
+    return Pipeline(overrides=ours).predict(only_case(scan)).labels
 
 
 def test_bare_torchscript_through_the_stock_inferer_gives_the_bundles_label_map(scan: Path, tmp_path: Path) -> None:
     file = export_network("torchscript", tmp_path / "model.ts")
     stock = {"_target_": "SlidingWindowInferer", "roi_size": [-1, -1, -1]}
     network = f"$torch.jit.load({str(file.path)!r})"
-    bare = label_map(scan, tmp_path / "bare", network=network, handlers=[], inferer=stock)
-    eager = label_map(scan, tmp_path / "eager", inferer=stock)
-    shipped = label_map(scan, tmp_path / "shipped")
+    bare = label_map(scan, network=network, inferer=stock)
+    eager = label_map(scan, inferer=stock)
+    shipped = label_map(scan)
     assert (shipped > 0).sum() > 10_000
     np.testing.assert_array_equal(bare, eager)
     print(f"| .ts, stock inferer | {scan.name} | {int((bare != shipped).sum())} of {int((shipped > 0).sum())} |")

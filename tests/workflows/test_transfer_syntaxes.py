@@ -13,8 +13,9 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import UID
 
-from custom_networks.io import name_cases, read_volume
+from custom_networks.io import only_case, read_volume
 from custom_networks.pipeline import Pipeline
+from custom_networks.result import Result
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "bundle" / "models" / "model.pt"
 NATIVE = {
@@ -77,9 +78,9 @@ def frame_by_gdcm(path: Path, syntax: UID, folder: Path) -> bytes:
     return next(generate_frames(compressed.PixelData, number_of_frames=1))
 
 
-def in_the_patient(path: Path) -> tuple[Any, Any]:
+def in_the_patient(result: Result) -> tuple[Any, Any]:
     """A mask with its axes along the patient's, and its affine."""
-    image = nib.as_closest_canonical(nib.load(path))
+    image = nib.as_closest_canonical(nib.Nifti1Image(result.labels, result.affine))
     return np.asarray(image.dataobj), image.affine
 
 
@@ -89,17 +90,16 @@ def series(shared_data: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+def pipeline() -> Pipeline:
     if not WEIGHTS.is_file():
         pytest.skip(f"TRAINED WEIGHTS ABSENT: no {WEIGHTS}")
-    return Pipeline(tmp_path_factory.mktemp("out"), overrides={"progress": False, "precision": "float32"})
+    return Pipeline(overrides={"progress": False, "precision": "float32"})
 
 
 @pytest.fixture(scope="module")
 def expected(pipeline: Pipeline, shared_data: Path) -> tuple[Any, Any]:
     """The mask of the same scan as NIfTI."""
-    (item,) = name_cases([shared_data / "ct" / "full" / "cptac_c3l00189.nii.gz"])
-    return in_the_patient(pipeline.segment(item).mask)
+    return in_the_patient(pipeline.predict(only_case(shared_data / "ct" / "full" / "cptac_c3l00189.nii.gz")))
 
 
 @pytest.mark.slow
@@ -113,6 +113,6 @@ def test_the_mask_is_that_of_the_nifti(
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert {dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID for path in files} == {syntax}
     np.testing.assert_array_equal(read_volume(folder).array, read_volume(series).array)
-    mask, affine = in_the_patient(pipeline.segment({"image": str(folder), "case": syntax.replace(".", "_")}).mask)
+    mask, affine = in_the_patient(pipeline.predict(only_case(folder)))
     np.testing.assert_array_equal(mask, expected[0])
     np.testing.assert_allclose(affine, expected[1], atol=1e-3)

@@ -1,0 +1,225 @@
+"""What was found in one CT, in memory, and how it gets into the files of a case folder."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from custom_networks.case_folder import Claim, Input, claim
+from custom_networks.dicom_out.results import write_dicom_results
+from custom_networks.errors import UsageError, one_line
+from custom_networks.io import Case, Volume
+from custom_networks.report.measurements import Measured, Measurements
+from custom_networks.report.organ_region import OrganRegion
+from custom_networks.report.overlay import draw_overlay
+from custom_networks.report.report import case_report, write_report
+from custom_networks.transforms.save import write_label_map
+
+logger = logging.getLogger(__name__)
+
+OVERLAY = "overlay.png"
+REPLACED = "The input has changed since its results were last written: they were replaced."
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where a result was written.
+
+    Attributes:
+        folder: the case folder; its name is the case's, which other inputs of that name can have made `name_2`.
+        files: names of the files in it by kind.
+        report: what `report.json` holds.
+        notes: what there is to say about the result and its files.
+    """
+
+    folder: Path
+    files: Mapping[str, str]
+    report: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result(Measured):
+    """What was found in one CT; arrays are (i, j, k) on its own grid.
+
+    Attributes:
+        input: the case that was segmented.
+        ct: its voxels, HU, with the affine to RAS mm and, for DICOM, the headers that results refer to.
+        region: label map and probabilities of the organ and what lies around it.
+        measurements: volumes and lesions.
+        operating_point: thresholds that decided which voxels and lesions count.
+        run: how it was made, as the `run` block of report.json.
+        notes: what there is to say about the input and the answer, one sentence each.
+        probability: tumor probability x 255 of the whole image, uint8, where it was asked for.
+        written: where it was written, if it was.
+    """
+
+    input: Case
+    ct: Volume
+    region: OrganRegion
+    measurements: Measurements
+    operating_point: Mapping[str, float]
+    run: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+    probability: npt.NDArray[np.uint8] | None = None
+    written: Written | None = field(default=None)
+
+    @property
+    def case(self) -> str:
+        """Name of the case: of its folder, once it was written."""
+        return self.written.folder.name if self.written else self.input.name
+
+    @property
+    def folder(self) -> Path | None:
+        """The case folder, if the result was written."""
+        return self.written.folder if self.written else None
+
+    @property
+    def affine(self) -> npt.NDArray[np.float64]:
+        """(4, 4) voxel index to patient coordinates in mm, RAS+ (nibabel's convention)."""
+        return self.ct.affine
+
+    @property
+    def labels(self) -> npt.NDArray[np.uint8]:
+        """Label map: 0 background, 1 liver, 2 tumor."""
+        return self.region.whole_labels()
+
+    @property
+    def liver(self) -> npt.NDArray[np.bool_]:
+        """Mask of the liver with its tumors."""
+        return np.asarray(self.labels > 0)
+
+    @property
+    def tumor(self) -> npt.NDArray[np.bool_]:
+        """Mask of the tumors."""
+        return np.asarray(self.labels == 2)
+
+    @property
+    def lesion_map(self) -> npt.NDArray[np.int32]:
+        """The id of the lesion at each voxel, 0 where there is none."""
+        return self.measurements.lesion_map()
+
+    @property
+    def tumor_probability(self) -> npt.NDArray[np.float32] | None:
+        """Tumor probability, 0 to 1, where it was asked for."""
+        return None if self.probability is None else self.probability.astype(np.float32) / np.float32(255)
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """What `report.json` holds, or would hold."""
+        return self.written.report if self.written else self._report(self.case, {}, self.notes, self.run)
+
+    def _report(
+        self, case: str, files: Mapping[str, str], notes: tuple[str, ...], run: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        return case_report(case, self.input.source, self.measurements, files, self.operating_point, notes, run)
+
+    def __repr__(self) -> str:
+        lesions = len(self.lesions)
+        return (
+            f"Result({self.case!r}: liver {self.liver_ml:.1f} ml, tumor {self.tumor_ml:.1f} ml in {lesions} "
+            f"lesion{'s' * (lesions != 1)}, {' x '.join(map(str, self.region.shape))} voxels)"
+        )
+
+
+def output_folder(output: str | Path, *, make: bool = True) -> Path:
+    """The folder for results, made where it is missing, or only looked at.
+
+    Raises:
+        UsageError: it cannot be a folder.
+    """
+    try:
+        folder = Path(output).expanduser()
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+        elif not next(place for place in (folder, *folder.absolute().parents) if place.exists()).is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    except (OSError, RuntimeError, ValueError) as error:  # a file in the way, ~nobody, a null character
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise UsageError(f"{one_line(output)} cannot be a folder for results ({reason}): name another.") from error
+    return folder
+
+
+def write(
+    result: Result, output: Path, *, overlay: bool = True, keep_empty_frames: bool = False, **options: Any
+) -> Result:
+    """Write a result into its case folder below `output`; all files appear together or none does.
+
+    Beside the label map, what cannot be drawn or written as DICOM is a note.
+
+    Args:
+        result: of `Pipeline.predict`.
+        output: folder of all cases.
+        overlay: draw `overlay.png`.
+        keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
+        options: what else changed the result, kept in the folder's manifest.
+
+    Returns:
+        The result, which now knows where it was written.
+
+    Raises:
+        OSError: the label map or the report cannot be written.
+    """
+    started = time.perf_counter()
+    case = result.input
+    with claim(output, Input(case.name, case.identity, case.content, case.geometry)) as claimed:
+        notes = result.notes + (REPLACED,) * claimed.content_changed
+        files = _label_maps(result, claimed)
+        for more, said in (_drawn(result, claimed, overlay), _as_dicom(result, claimed, keep_empty_frames)):
+            files |= more
+            notes += tuple(note for note in said if note not in notes)
+        run = _with_seconds(result.run, time.perf_counter() - started)
+        report = result._report(claimed.name, files, notes, run)
+        write_report(report, claimed.staging)
+        folder = claimed.commit({"overlay": overlay, "keep_empty_frames": keep_empty_frames, **options})
+    return replace(result, run=run, notes=notes, written=Written(folder, files, report, notes))
+
+
+def _label_maps(result: Result, claimed: Claim) -> dict[str, str]:
+    """Write the label map and, where it was asked for, the tumor probability: the files by kind."""
+    files = {"mask": f"{claimed.name}_seg.nii.gz"}
+    write_label_map(result.labels, result.affine, claimed.staging / files["mask"])
+    if result.probability is not None:
+        files["tumor_probability"] = f"{claimed.name}_tumor_probability.nii.gz"
+        write_label_map(result.probability, result.affine, claimed.staging / files["tumor_probability"], 1 / 255)
+    return files
+
+
+def _drawn(result: Result, claimed: Claim, wanted: bool) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Draw `overlay.png` if it is wanted: the file by kind, and notes."""
+    if not wanted:
+        return {}, ()
+    try:
+        draw_overlay(result.ct, result.labels, claimed.staging / OVERLAY, f"{claimed.name}_seg.nii.gz")
+    except Exception as error:  # whatever a drawing library makes of it, the mask is there
+        logger.debug("overlay of %s", claimed.name, exc_info=True)
+        return {}, (f"{OVERLAY} was not written, {type(error).__name__}: {one_line(error, 200)}",)
+    return {"overlay": OVERLAY}, ()
+
+
+def _as_dicom(result: Result, claimed: Claim, keep_empty_frames: bool) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Write SEG and SR if the input is DICOM: the files by kind, and notes."""
+    return write_dicom_results(
+        claimed.staging,
+        claimed.name,
+        headers=result.ct.headers,
+        affine=result.affine,
+        labels=result.labels,
+        measured=result.measurements,
+        keep_empty_frames=keep_empty_frames,
+    )
+
+
+def _with_seconds(run: Mapping[str, Any], writing: float) -> dict[str, Any]:
+    """The run block with the time that writing took."""
+    seconds = run["seconds"]
+    return {**run, "seconds": {**seconds, "total": round(seconds["total"] + writing, 3), "write": round(writing, 3)}}

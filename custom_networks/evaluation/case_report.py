@@ -21,6 +21,7 @@ from custom_networks.errors import InputError
 from custom_networks.evaluation.case_scores import case_scores
 from custom_networks.evaluation.organ_and_tumor import tumor_is_labelled
 from custom_networks.evaluation.summary import WITH_TUMOR, Scores, column_statistics, pooled_scores, write_report
+from custom_networks.labelmap.grid import voxel_mm3
 from custom_networks.labelmap.labels import Labels
 
 logger = logging.getLogger(__name__)
@@ -137,7 +138,8 @@ class CaseScoresHandler:
         try:
             spacing = _spacing_of_one_grid(prediction, truth)
             maps = _label_map(prediction), _label_map(truth)
-            return case_scores(*maps, spacing, self.lesion_overlap, tumor_labelled)
+            affine = truth.affine.cpu().double().numpy()
+            return case_scores(*maps, spacing, self.lesion_overlap, tumor_labelled, voxel_mm3(affine))
         except InputError as error:
             raise InputError(f"{path} cannot be scored. {error}") from error
 

@@ -51,6 +51,7 @@ def case_scores(
     spacing: Sequence[float],
     overlap: float = 0.1,
     tumor_labelled: bool = True,
+    voxel_mm3: float | None = None,
 ) -> dict[str, float]:
     """Score one predicted label map against the truth on the same grid.
 
@@ -61,6 +62,7 @@ def case_scores(
         overlap: fraction that finds a lesion (see `custom_networks.evaluation.lesion_matching`).
         tumor_labelled: False: the truth's label 2 cannot be trusted: everything about tumors is nan, and the liver is
             judged without those voxels.
+        voxel_mm3: volume of a voxel, mm3; None: the product of the spacings, which a sheared grid is not.
 
     Returns:
         Scores by column name, always the same names in the same order; DEFINITIONS says what they are. Distances are
@@ -75,8 +77,9 @@ def case_scores(
     box = box_around((prediction > 0) | (truth > 0)) or (slice(0, 0),) * 3
     predicted, true = prediction[box], truth[box]
     known = (true != TUMOR) | tumor_labelled
-    liver = structure_scores((predicted >= LIVER) & known, (true >= LIVER) & known, spacing, diagonal_mm)
-    tumor = structure_scores(predicted == TUMOR, true == TUMOR, spacing, diagonal_mm) if tumor_labelled else {}
+    sizes = spacing, diagonal_mm, float(np.prod(spacing)) if voxel_mm3 is None else voxel_mm3
+    liver = structure_scores((predicted >= LIVER) & known, (true >= LIVER) & known, *sizes)
+    tumor = structure_scores(predicted == TUMOR, true == TUMOR, *sizes) if tumor_labelled else {}
     scores = {f"liver_{name}": liver[name] for name in STRUCTURE_SCORES}
     scores |= {f"tumor_{name}": tumor.get(name, nan) for name in STRUCTURE_SCORES}
     scores |= {f"liver_{name}": liver[name] for name in ("ml", "ml_truth")}
@@ -85,7 +88,9 @@ def case_scores(
     return scores | (lesions if tumor_labelled else dict.fromkeys(lesions, nan))
 
 
-def structure_scores(prediction: Mask, truth: Mask, spacing: Sequence[float], diagonal_mm: float) -> dict[str, float]:
+def structure_scores(
+    prediction: Mask, truth: Mask, spacing: Sequence[float], diagonal_mm: float, voxel_mm3: float
+) -> dict[str, float]:
     """STRUCTURE_SCORES and the volumes (ml) of one structure.
 
     Args:
@@ -93,9 +98,10 @@ def structure_scores(prediction: Mask, truth: Mask, spacing: Sequence[float], di
         truth: true mask of the same shape.
         spacing: voxel size in mm.
         diagonal_mm: the distance in mm that stands for "nothing to measure to" when one mask is empty.
+        voxel_mm3: volume of a voxel, mm3.
     """
     sizes = int(prediction.sum()), int(truth.sum())
-    voxel_ml = float(np.prod(spacing)) / 1000
+    voxel_ml = voxel_mm3 / 1000
     return {
         **_volume_scores(*sizes, int((prediction & truth).sum())),
         **_surface_scores(prediction, truth, spacing, diagonal_mm),

@@ -21,7 +21,7 @@ from custom_networks.errors import BundleError, InputError
 from custom_networks.evaluation.case_report import IMAGE_ENDING
 from custom_networks.evaluation.organ_and_tumor import tumor_is_labelled
 from custom_networks.labelmap.boxes import Box, box_around, grown_box
-from custom_networks.labelmap.labels import Labels
+from custom_networks.labelmap.labels import Floats, Labels
 
 # Below any organ threshold worth trying; the faint haze under it would make a box as large as the scan.
 LOWEST_ORGAN_PROBABILITY = 0.2
@@ -45,6 +45,11 @@ class KeptCase:
     truth: Labels
     spacing: tuple[float, ...]
     tumor_labelled: bool
+
+    @property
+    def affine(self) -> Floats:
+        """(4, 4) of a grid with this spacing, mm."""
+        return np.diag([*self.spacing, 1.0])
 
 
 class KeepProbabilitiesd(Transform):

@@ -22,6 +22,7 @@ from scipy import ndimage
 from custom_networks.errors import UsageError
 from custom_networks.labelmap.components import NEIGHBOURS_26
 from custom_networks.labelmap.diameters import widest_slice
+from custom_networks.labelmap.labels import Numbers
 
 
 class LesionCounts(NamedTuple):
@@ -48,9 +49,7 @@ def shared_voxels(prediction: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_
     return shared_by_components(*predicted, *true)
 
 
-def shared_by_components(
-    predicted: npt.NDArray[np.int32], n_predicted: int, true: npt.NDArray[np.int32], n_true: int
-) -> npt.NDArray[np.int64]:
+def shared_by_components(predicted: Numbers, n_predicted: int, true: Numbers, n_true: int) -> npt.NDArray[np.int64]:
     """The table of `shared_voxels` for lesions that are numbered already: (H, W, D), 0 for none, else 1 to `n_...`."""
     either = (predicted > 0) | (true > 0)
     pairs = true[either].astype(np.int64) * (n_predicted + 1) + predicted[either]

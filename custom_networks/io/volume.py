@@ -7,6 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from custom_networks.labelmap.grid import slice_axis_of, spacing_of
+
+__all__ = ["Volume", "slice_axis_of", "spacing_of"]
+
 
 @dataclass(frozen=True, eq=False)
 class Volume:
@@ -33,14 +37,3 @@ class Volume:
     def slice_axis(self) -> int:
         """The array axis whose direction is nearest to the patient's z (feet to head)."""
         return slice_axis_of(self.affine)
-
-
-def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:
-    """Distances in mm between neighbouring voxels along the three axes of a (4, 4) affine."""
-    x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
-    return float(x), float(y), float(z)
-
-
-def slice_axis_of(affine: np.ndarray) -> int:
-    """The voxel axis (0, 1 or 2) of a (4, 4) RAS affine that runs nearest to the patient's z."""
-    return int(np.argmax(np.abs(affine[2, :3]) / spacing_of(affine)))

@@ -1,7 +1,7 @@
-"""The predicted lesions of a case: how large each is, how far the network believed in it, how likely it is a real one.
+"""Lesions are found here, once: which parts of the tumor count, how large each is and how sure the network was of it.
 
-A lesion is a component of tumor by 26-neighbourhood. Arrays are those of `anatomy`: label maps (H, W, D) uint8 with 0
-background, 1 liver, 2 tumor; probabilities (2, H, W, D) uint8 of liver and tumor, x 255; spacing in mm.
+A lesion is a component of tumor by 26-neighbourhood. `find_lesions` is the last anatomy rule; everything that is said
+of lesions later, in reports, tables and DICOM, goes by the numbers that it gives them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,8 @@ from scipy.special import expit
 from custom_networks.errors import UsageError
 from custom_networks.labelmap.boxes import Box, box_around, grown_box
 from custom_networks.labelmap.components import NEIGHBOURS_26, is_within
-from custom_networks.labelmap.labels import LIVER, TUMOR, Floats, Labels, Mask
+from custom_networks.labelmap.grid import spacing_of, voxel_mm3
+from custom_networks.labelmap.labels import LIVER, TUMOR, Floats, Labels, Mask, Numbers, Probabilities
 
 Coefficients = Mapping[str, float]
 
@@ -23,22 +24,60 @@ CONFIDENCE_TERMS = ("intercept", "mean_probability")
 
 
 @dataclass(frozen=True)
-class PredictedLesions:
-    """The lesions of a label map in the order of their numbers, 1 to n; each array below `components` has shape (n,).
+class FoundLesion:
+    """One lesion that counts.
 
     Attributes:
-        box: where in the label map `components` lies.
-        components: number of the lesion at each voxel of the box, 0 where there is none.
+        number: its value in the number map: 1 for the largest lesion.
+        volume_mm3: its voxels times the volume of a voxel, mm3.
+        mean_probability: mean tumor probability over its voxels, 0 to 1.
+        confidence: chance that it touches a real lesion, 0 to 1; see `lesion_confidence`.
+    """
+
+    number: int
+    volume_mm3: float
+    mean_probability: float
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class Lesions:
+    """The lesions of a label map in the order of their numbers, 1 to n; each array below `numbers` has shape (n,).
+
+    Attributes:
+        box: where in the label map `numbers` lies.
+        numbers: number of the lesion at each voxel of the box, 0 where there is none.
         volume_mm3: volume of each lesion, mm3.
         mean_probability: mean tumor probability over its voxels, 0 to 1.
         confidence: chance that it touches a real lesion, 0 to 1; see `lesion_confidence`.
     """
 
     box: Box
-    components: npt.NDArray[np.int32]
+    numbers: Numbers
     volume_mm3: Floats
     mean_probability: Floats
     confidence: Floats
+
+    def largest_first(self, chosen: Mask) -> "Lesions":
+        """The chosen lesions (n,), numbered anew by size; equally large ones keep their order."""
+        order = np.flatnonzero(chosen)
+        order = order[np.argsort(-self.volume_mm3[order], kind="stable")]
+        # One byte a voxel where it can be: the map of a scan of 1000 slices takes 250 MB as uint8, 1 GB as int32.
+        new: Numbers = np.zeros(chosen.size + 1, np.uint8 if order.size <= 255 else np.int32)
+        new[order + 1] = np.arange(1, order.size + 1)
+        of_each = self.volume_mm3[order], self.mean_probability[order], self.confidence[order]
+        return Lesions(self.box, new[self.numbers], *of_each)
+
+    def number_map(self, shape: Sequence[int]) -> Numbers:
+        """The number of the lesion at each voxel of the whole label map of that shape."""
+        whole = np.zeros(shape, self.numbers.dtype)
+        whole[self.box] = self.numbers
+        return whole
+
+    def listed(self) -> tuple[FoundLesion, ...]:
+        """The lesions one by one."""
+        columns = zip(self.volume_mm3.tolist(), self.mean_probability.tolist(), self.confidence.tolist())
+        return tuple(FoundLesion(number, *values) for number, values in enumerate(columns, start=1))
 
 
 def check_coefficients(coefficients: Coefficients | None) -> Coefficients | None:
@@ -75,17 +114,17 @@ def lesion_confidence(mean_probability: Floats, coefficients: Coefficients | Non
 
 def list_lesions(
     labels: Labels,
-    probabilities: npt.NDArray[np.uint8],
-    spacing: Sequence[float],
+    probabilities: Probabilities,
+    affine: Floats,
     coefficients: Coefficients | None = None,
     margin_mm: float = 0.0,
-) -> PredictedLesions:
-    """List the lesions of a label map.
+) -> Lesions:
+    """All components of tumor, in the order in which they are met.
 
     Args:
         labels: (H, W, D) label map.
         probabilities: (2, H, W, D) of liver and tumor.
-        spacing: voxel size, mm.
+        affine: (4, 4) of the grid, mm.
         coefficients: of `lesion_confidence`.
         margin_mm: how far the box reaches beyond the lesions, mm, inside the label map.
 
@@ -93,27 +132,26 @@ def list_lesions(
         The lesions; without any, arrays of length 0 and a box without voxels.
     """
     tight = box_around(labels == TUMOR) or (slice(0, 0),) * 3
-    box = grown_box(tight, margin_mm, spacing, labels.shape) if tight[0].stop else tight
-    components, count = ndimage.label(labels[box] == TUMOR, NEIGHBOURS_26)
-    is_tumor = components > 0
-    numbers = components[is_tumor]
+    box = grown_box(tight, margin_mm, spacing_of(affine), labels.shape) if tight[0].stop else tight
+    numbers, count = ndimage.label(labels[box] == TUMOR, NEIGHBOURS_26)
+    is_tumor = numbers > 0
+    of_voxels = numbers[is_tumor]
     tumor = probabilities[1][box][is_tumor] / 255
-    voxels = np.bincount(numbers, minlength=count + 1)[1:]
-    mean = np.bincount(numbers, tumor, minlength=count + 1)[1:] / voxels
-    volume = voxels.astype(np.float64) * float(np.prod(spacing))
-    return PredictedLesions(box, components, volume, mean, lesion_confidence(mean, coefficients))
+    voxels = np.bincount(of_voxels, minlength=count + 1)[1:].astype(np.float64)
+    mean = np.bincount(of_voxels, tumor, minlength=count + 1)[1:] / voxels
+    return Lesions(box, numbers, voxels * voxel_mm3(affine), mean, lesion_confidence(mean, coefficients))
 
 
-def drop_stray_lesions(
+def find_lesions(
     labels: Labels,
-    probabilities: npt.NDArray[np.uint8],
-    spacing: Sequence[float],
+    probabilities: Probabilities,
+    affine: Floats,
     capsule_mm: float = 10.0,
     min_lesion_mm3: float = 30.0,
     min_lesion_confidence: float = 0.3,
     coefficients: Coefficients | None = None,
-) -> Labels:
-    """Remove lesions that lie outside the liver, that are too small, or that are hardly likely to be real.
+) -> tuple[Labels, Lesions]:
+    """Find the lesions that count, and remove those outside the liver, too small, or hardly likely to be real.
 
     Each lesion is judged as a whole. One farther than `capsule_mm` from every liver voxel lies outside and becomes
     background. One that touches the liver stays in full however far it grows out of it: cutting tumor voxel by voxel
@@ -124,32 +162,31 @@ def drop_stray_lesions(
     Args:
         labels: (H, W, D) label map.
         probabilities: (2, H, W, D) of liver and tumor.
-        spacing: voxel size, mm.
+        affine: (4, 4) of the grid, mm.
         capsule_mm: largest distance of a lesion from the liver, mm, between voxel centres.
         min_lesion_mm3: smallest volume of a lesion, mm3; 0 keeps all.
         min_lesion_confidence: smallest confidence in a lesion, 0 to 1; 0 keeps all.
         coefficients: of `lesion_confidence`; None: the confidence is the mean tumor probability.
 
     Returns:
-        (H, W, D) label map, a new array.
+        The label map (H, W, D), a new array, whose tumor is that of the lesions; and these, the largest first.
     """
     cleaned = labels.copy()
-    lesions = list_lesions(labels, probabilities, spacing, coefficients, capsule_mm)
-    doubtful = (lesions.volume_mm3 < min_lesion_mm3) | (lesions.confidence < min_lesion_confidence)
-    stray = is_stray(lesions.components, labels[lesions.box] == LIVER, spacing, capsule_mm)
+    found = list_lesions(labels, probabilities, affine, coefficients, capsule_mm)
+    # Rounded, so that a lesion of exactly the volume asked for counts.
+    doubtful = (np.round(found.volume_mm3, 6) < min_lesion_mm3) | (found.confidence < min_lesion_confidence)
+    stray = is_stray(found.numbers, labels[found.box] == LIVER, spacing_of(affine), capsule_mm)
     becomes = np.where(stray, 0, np.where(doubtful, LIVER, TUMOR)).astype(np.uint8)
-    is_lesion = lesions.components > 0
-    cleaned[lesions.box][is_lesion] = becomes[lesions.components[is_lesion] - 1]
-    return cleaned
+    is_lesion = found.numbers > 0
+    cleaned[found.box][is_lesion] = becomes[found.numbers[is_lesion] - 1]
+    return cleaned, found.largest_first(~stray & ~doubtful)
 
 
-def is_stray(
-    components: npt.NDArray[np.int32], liver: Mask, spacing: Sequence[float], capsule_mm: float
-) -> npt.NDArray[np.bool_]:
-    """Whether each component, (n,), lies farther than `capsule_mm` from the liver, both (H, W, D) on one grid."""
+def is_stray(numbers: Numbers, liver: Mask, spacing: Sequence[float], capsule_mm: float) -> npt.NDArray[np.bool_]:
+    """Whether each lesion, (n,), lies farther than `capsule_mm` from the liver, both (H, W, D) on one grid."""
     stray = []
-    parts = ndimage.find_objects(components) if components.size else []
+    parts = ndimage.find_objects(numbers) if numbers.size else []
     for number, part in enumerate(parts, start=1):
-        around = grown_box(part, capsule_mm, spacing, components.shape)
-        stray.append(not is_within(components[around] == number, liver[around], capsule_mm, spacing))
+        around = grown_box(part, capsule_mm, spacing, numbers.shape)
+        stray.append(not is_within(numbers[around] == number, liver[around], capsule_mm, spacing))
     return np.array(stray, bool)

@@ -15,7 +15,8 @@ from custom_networks.labelmap.components import (
     enclosed,
     is_within,
 )
-from custom_networks.labelmap.labels import LIVER, TUMOR, Labels, Mask
+from custom_networks.labelmap.grid import spacing_of, voxel_mm3
+from custom_networks.labelmap.labels import LIVER, TUMOR, Floats, Labels, Mask, Probabilities
 
 GRID_MM = 2.5  # fine enough to see how thick an organ is
 MIN_CORE_ML = 0.1
@@ -26,7 +27,7 @@ _NEIGHBOURS_4_IN_SLICE = NEIGHBOURS_6 & np.array([False, True, False])
 
 def keep_organ(
     labels: Labels,
-    spacing: Sequence[float],
+    affine: Floats,
     min_part_ml: float = 50.0,
     gap_mm: float = 10.0,
     neck_mm: float = 8.0,
@@ -41,7 +42,7 @@ def keep_organ(
 
     Args:
         labels: (H, W, D) label map.
-        spacing: voxel size, mm.
+        affine: (4, 4) of its grid, mm.
         min_part_ml: smallest volume of a further part, ml.
         gap_mm: largest distance of a further part from the largest, mm, between voxel centres.
         neck_mm: thinnest neck of a smaller part, mm; 0 cuts nothing.
@@ -53,9 +54,10 @@ def keep_organ(
     organ_box = box_around(labels)
     if organ_box is None:
         return kept
+    spacing = spacing_of(affine)
     box = grown_box(organ_box, GRID_MM, spacing, labels.shape)
     # Rounded, so that a part of exactly the volume asked for counts; one voxel at least, for 0 is the background.
-    min_voxels = max(1.0, round(min_part_ml * 1000 / float(np.prod(spacing)), 6))
+    min_voxels = max(1.0, round(min_part_ml * 1000 / voxel_mm3(affine), 6))
     components, sizes, place = _large_components(labels[box] > 0, spacing, min_voxels)
     largest = int(sizes.argmax())
     parts = ndimage.find_objects(components)
@@ -65,29 +67,30 @@ def keep_organ(
         keep[part] = part == largest or is_within(near == part, near == largest, gap_mm, spacing)
     components[~keep[components]] = 0
     if neck_mm > 0:
-        components[_hanging(components, spacing, min_part_ml, neck_mm)] = 0
+        components[_hanging(components, affine, min_part_ml, neck_mm)] = 0
     kept[box][place] = labels[box][place] * (components > 0)
     return kept
 
 
-def _hanging(components: npt.NDArray[np.int32], spacing: Sequence[float], min_part_ml: float, neck_mm: float) -> Mask:
+def _hanging(components: npt.NDArray[np.int32], affine: Floats, min_part_ml: float, neck_mm: float) -> Mask:
     """Where something hangs on a component by a thin neck; see `keep_organ`.
 
     Cores are what lies deeper than half a neck, and each voxel belongs to its nearest core. A component's largest core
     stays, and what belongs to it; so does what belongs to any core of `min_part_ml` or more in all.
     """
+    spacing = spacing_of(affine)
     steps = [max(1, int(GRID_MM / mm + 1e-6)) for mm in spacing]
     coarse = components[tuple(slice(None, None, step) for step in steps)]
     sampling = [step * mm for step, mm in zip(steps, spacing, strict=True)]
-    voxel_ml = float(np.prod(sampling)) / 1000
+    voxel_ml = voxel_mm3(affine) * float(np.prod(steps)) / 1000
     cores, count = ndimage.label(ndimage.distance_transform_edt(coarse > 0, sampling=sampling) > neck_mm / 2)
-    core_ml = component_sizes(cores, count) * voxel_ml
+    core_ml = np.round(component_sizes(cores, count) * voxel_ml, 9)  # exactly the volume asked for counts, as above
     cores[core_ml[cores] < MIN_CORE_ML] = 0  # specks of depth where the surface is rough
     if not cores.any():
         return np.zeros(components.shape, bool)
     nearest = ndimage.distance_transform_edt(cores == 0, sampling=sampling, return_distances=False, return_indices=True)
     belongs = cores[tuple(nearest)]
-    keep = np.bincount(belongs[coarse > 0], minlength=count + 1) * voxel_ml >= min_part_ml
+    keep = np.round(np.bincount(belongs[coarse > 0], minlength=count + 1) * voxel_ml, 9) >= min_part_ml
     component = np.zeros(count + 1, np.int32)
     component[cores] = coarse
     by_size = np.argsort(-core_ml)
@@ -129,8 +132,8 @@ def organ_holes(organ: Mask, spacing: Sequence[float], max_hole_mm2: float) -> M
 
 def fill_organ(
     labels: Labels,
-    probabilities: npt.NDArray[np.uint8],
-    spacing: Sequence[float],
+    probabilities: Probabilities,
+    affine: Floats,
     max_hole_mm2: float = 100.0,
 ) -> Labels:
     """Fill the organ's holes; a filled voxel is tumor where tumor is more probable than liver, else liver.
@@ -143,7 +146,7 @@ def fill_organ(
     Args:
         labels: (H, W, D) label map, slices last.
         probabilities: (2, H, W, D) of liver and tumor.
-        spacing: voxel size, mm.
+        affine: (4, 4) of the grid, mm.
         max_hole_mm2: largest hole of a slice that is filled, mm2.
 
     Returns:
@@ -153,7 +156,7 @@ def fill_organ(
     box = box_around(labels)
     if box is None:
         return filled
-    holes = organ_holes(labels[box] > 0, spacing, max_hole_mm2)
+    holes = organ_holes(labels[box] > 0, spacing_of(affine), max_hole_mm2)
     liver, tumor = (probability[box][holes] for probability in probabilities)
     filled[box][holes] = np.where(tumor > liver, TUMOR, LIVER)
     return filled

@@ -9,13 +9,14 @@ from custom_networks.labelmap.boxes import Box, grown_box
 from custom_networks.labelmap.diameters import widest_slice
 from custom_networks.labelmap.distances import RING_MM, Surface, liver_around
 from custom_networks.labelmap.labels import Floats, Mask
-from custom_networks.report.organ_view import OrganView
+from custom_networks.labelmap.lesions import FoundLesion
+from custom_networks.report.organ_region import OrganRegion
 
 Point = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Lesion:
+class MeasuredLesion:
     """One lesion in numbers; places are patient coordinates as in DICOM (LPS: to the left, back and head), mm.
 
     Attributes:
@@ -37,7 +38,7 @@ class Lesion:
             it; None where the image shows no surface.
         touches_border: whether it reaches the first or last voxel of the image along any axis, so that it may be cut.
         mean_probability: mean tumor probability over its voxels, 0 to 1.
-        confidence: chance that it is a real lesion, 0 to 1; `lesion_confidence` says what it rests on.
+        confidence: how sure it is a real lesion, 0 to 1; a chance only where `Measurements.calibrated` says so.
     """
 
     id: int
@@ -61,65 +62,57 @@ class Lesion:
 
 
 def measure_lesion(
-    id: int,
-    mask: Mask,
-    box: Box,
-    view: OrganView,
-    ct: npt.NDArray[np.generic],
-    surface: Surface,
-    probability_and_confidence: tuple[float, float],
-) -> Lesion:
+    found: FoundLesion, mask: Mask, box: Box, region: OrganRegion, hu: npt.NDArray[np.generic], surface: Surface
+) -> MeasuredLesion:
     """Measure one lesion.
 
     Args:
-        id: its number.
+        found: what the anatomy rules say of it.
         mask: (i, j, k) of `box`, its voxels.
-        box: the smallest box around it, a place in the view.
-        view: the label map of the case.
-        ct: (i, j, k) HU, on the grid of the view.
+        box: the smallest box around it, a place in the region.
+        region: the liver with its label map.
+        hu: (i, j, k) of the region, HU.
         surface: of the liver.
-        probability_and_confidence: its mean tumor probability and its confidence, 0 to 1.
     """
-    widest, index = widest_slice(mask, view.slice_axis, view.to_mm)
+    widest, index = widest_slice(mask, region.slice_axis, region.to_mm)
     start = np.array([part.start for part in box])
     longest, across = (
-        view.lps(start + np.insert(ends, view.slice_axis, index, axis=1))
+        region.lps(start + np.insert(ends, region.slice_axis, index, axis=1))
         for ends in (widest.longest_ends, widest.perpendicular_ends)
     )
-    slice_index = int(index + box[view.slice_axis].start + view.box[view.slice_axis].start)
-    from_feet = view.affine[2, view.slice_axis] > 0
-    places = view.lps(np.argwhere(mask) + start)
-    intensities = ct[box][mask].astype(np.float64)
-    probability, confidence = probability_and_confidence
-    return Lesion(
-        id=id,
-        volume_mm3=len(places) * view.voxel_mm3,
+    slice_index = int(index + box[region.slice_axis].start + region.box[region.slice_axis].start)
+    from_feet = region.affine[2, region.slice_axis] > 0
+    places = region.lps(np.argwhere(mask) + start)
+    intensities = hu[box][mask].astype(np.float64)
+    return MeasuredLesion(
+        id=found.number,
+        volume_mm3=len(places) * region.voxel_mm3,
         longest_mm=widest.longest_mm,
         perpendicular_mm=widest.perpendicular_mm,
         longest_ends=(_point(longest[0]), _point(longest[1])),
         perpendicular_ends=(_point(across[0]), _point(across[1])),
-        slice_number=slice_index + 1 if from_feet else view.shape[view.slice_axis] - slice_index,
+        slice_number=slice_index + 1 if from_feet else region.shape[region.slice_axis] - slice_index,
         slice_index=slice_index,
         slice_position_mm=float(longest[:, 2].mean()),
         # As in the diameters, a voxel reaches to the middles of its faces.
-        extent_mm=_point(np.ptp(places, axis=0) + np.abs(view.to_mm).max(axis=1)),
+        extent_mm=_point(np.ptp(places, axis=0) + np.abs(region.to_mm).max(axis=1)),
         centroid=_point(places.mean(axis=0)),
         mean_hu=float(intensities.mean()),
         sd_hu=float(intensities.std()),
-        contrast_hu=_contrast(mask, box, view, ct, float(intensities.mean())),
+        contrast_hu=_contrast(mask, box, region, hu, float(intensities.mean())),
         surface_distance_mm=surface.distance_mm(mask, start),
-        touches_border=view.at_border(box),
-        mean_probability=probability,
-        confidence=confidence,
+        touches_border=region.at_border(box),
+        mean_probability=found.mean_probability,
+        confidence=found.confidence,
     )
 
 
-def _contrast(mask: Mask, box: Box, view: OrganView, ct: npt.NDArray[np.generic], mean_hu: float) -> float | None:
-    around = grown_box(box, RING_MM, view.spacing, view.labels.shape)
-    lesion = np.zeros(view.labels[around].shape, bool)
+def _contrast(mask: Mask, box: Box, region: OrganRegion, hu: npt.NDArray[np.generic], mean_hu: float) -> float | None:
+    around = grown_box(box, RING_MM, region.spacing, region.labels.shape)
+    lesion = np.zeros(region.labels[around].shape, bool)
     lesion[tuple(slice(b.start - a.start, b.stop - a.start) for b, a in zip(box, around, strict=True))] = mask
-    ring = liver_around(view.labels[around], lesion, view.spacing)
-    return mean_hu - float(ct[around][ring].mean()) if ring.any() else None
+    ring = liver_around(region.labels[around], lesion, region.spacing)
+    return mean_hu - float(hu[around][ring].mean()) if ring.any() else None
 
 
 def _point(values: Floats) -> Point:

@@ -1,9 +1,9 @@
-"""Numbers of a case and of each of its lesions, from the label map, the CT and the network's probabilities.
+"""Numbers of a case and of each of its lesions, from the CT and what the anatomy rules found in it.
 
 Arrays lie on the file's own grid, (i, j, k) in any orientation, with its affine to RAS mm (nibabel's convention).
-Lesions and their confidence are those of `custom_networks.transforms.list_lesions`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +12,10 @@ from scipy import ndimage
 
 from custom_networks.labelmap.boxes import Box, box_around
 from custom_networks.labelmap.distances import Surface
-from custom_networks.labelmap.labels import TUMOR
-from custom_networks.labelmap.lesions import Coefficients, list_lesions
-from custom_networks.report.lesion import Lesion, measure_lesion
-from custom_networks.report.organ_view import OrganView, check_shape, inside
+from custom_networks.labelmap.labels import TUMOR, Numbers
+from custom_networks.labelmap.lesions import FoundLesion
+from custom_networks.report.lesion import MeasuredLesion, measure_lesion
+from custom_networks.report.organ_region import OrganRegion, check_shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,8 @@ class Measurements:
         lesions: the largest first.
         touches_border: whether the liver reaches the first or last voxel of the image along any axis: it may be cut,
             and the volumes are those of the part that is seen.
-        calibrated: whether the lesions' confidence is a calibrated chance; else it is the mean tumor probability.
+        calibrated: whether the lesions' confidence is a chance that was fitted for the weights in use; else it is a
+            ranking.
         numbers: (i, j, k) id of the lesion at each voxel of `box`, 0 where there is none.
         box: where in the image `numbers` lies.
         shape: (i, j, k) of the image.
@@ -36,10 +37,10 @@ class Measurements:
 
     liver_ml: float
     tumor_ml: float
-    lesions: tuple[Lesion, ...]
+    lesions: tuple[MeasuredLesion, ...]
     touches_border: bool
     calibrated: bool
-    numbers: npt.NDArray[np.int32]
+    numbers: Numbers
     box: Box
     shape: tuple[int, ...]
 
@@ -66,7 +67,7 @@ class Measured:
     measurements: Measurements
 
     @property
-    def lesions(self) -> tuple[Lesion, ...]:
+    def lesions(self) -> tuple[MeasuredLesion, ...]:
         """The lesions, the largest first."""
         return self.measurements.lesions
 
@@ -81,42 +82,38 @@ class Measured:
         return self.measurements.tumor_ml
 
 
-def measure(view: OrganView, hu: npt.NDArray[np.generic], coefficients: Coefficients | None = None) -> Measurements:
+def measure(
+    region: OrganRegion, hu: npt.NDArray[np.generic], lesions: Sequence[FoundLesion], calibrated: bool
+) -> Measurements:
     """Measure a case.
 
     Args:
-        view: its label map and probabilities, from `organ_view`.
-        hu: (i, j, k) CT of the whole image, HU.
-        coefficients: of `lesion_confidence`; None where it is not calibrated.
+        region: the liver and what lies around it, from `organ_region`.
+        hu: (i, j, k) CT of the region's box alone, HU: `ct[region.box]`.
+        lesions: what the anatomy rules found, numbered as in the region's number map.
+        calibrated: whether their confidence is a chance that was fitted for the weights in use.
 
     Returns:
         The numbers of the case; without a liver, volumes of 0 and no lesion.
 
     Raises:
-        InputError: the CT is not of the shape of the label map.
+        InputError: the CT is not of the shape of the region.
     """
-    check_shape("the CT", hu.shape, view.shape)
-    found = list_lesions(view.labels, view.probabilities, view.spacing, coefficients)
-    largest_first = np.argsort(-found.volume_mm3, kind="stable")
-    ids = np.zeros(len(largest_first) + 1, np.int32)
-    ids[largest_first + 1] = np.arange(1, len(largest_first) + 1)
-    numbers = ids[found.components]
-    surface, ct = Surface(view.labels, view.to_mm), hu[view.box]
-    lesions: list[Lesion] = []
-    for index, part in zip(largest_first, ndimage.find_objects(numbers) if numbers.size else ()):
-        box = inside(part, found.box)
-        mask = numbers[part] == len(lesions) + 1
-        confidence = float(found.mean_probability[index]), float(found.confidence[index])
-        lesions.append(measure_lesion(len(lesions) + 1, mask, box, view, ct, surface, confidence))
-    organ = box_around(view.labels)
-    voxel_ml = view.voxel_mm3 / 1000
+    check_shape("the CT", hu.shape, region.labels.shape)
+    surface = Surface(region.labels, region.to_mm)
+    boxes = ndimage.find_objects(region.numbers) if region.numbers.size else ()
+    organ = box_around(region.labels)
+    voxel_ml = region.voxel_mm3 / 1000
     return Measurements(
-        liver_ml=np.count_nonzero(view.labels) * voxel_ml,
-        tumor_ml=np.count_nonzero(view.labels == TUMOR) * voxel_ml,
-        lesions=tuple(lesions),
-        touches_border=organ is not None and view.at_border(organ),
-        calibrated=coefficients is not None,
-        numbers=numbers,
-        box=inside(found.box, view.box),
-        shape=view.shape,
+        liver_ml=np.count_nonzero(region.labels) * voxel_ml,
+        tumor_ml=np.count_nonzero(region.labels == TUMOR) * voxel_ml,
+        lesions=tuple(
+            measure_lesion(found, region.numbers[box] == found.number, box, region, hu, surface)
+            for found, box in zip(lesions, boxes, strict=True)
+        ),
+        touches_border=organ is not None and region.at_border(organ),
+        calibrated=calibrated,
+        numbers=region.numbers,
+        box=region.box,
+        shape=region.shape,
     )

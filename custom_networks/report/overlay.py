@@ -1,6 +1,5 @@
 """One picture of a case: the masks drawn over the CT where there is most to see."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.orientations import apply_orientation, io_orientation
 
+from custom_networks.files import atomic_write
 from custom_networks.io.volume import Volume
 from custom_networks.labelmap.boxes import box_around
-from custom_networks.labelmap.labels import TUMOR
+from custom_networks.labelmap.grid import voxel_mm3
+from custom_networks.labelmap.labels import TUMOR, Labels
 
 WINDOW_HU = (-160.0, 240.0)
 BODY_HU = -200.0
@@ -19,19 +20,20 @@ LONGEST_TITLE = 40
 COLOURS = {"liver": "#4fd1c5", "tumor": "#f6465d"}
 
 
-def draw_overlay(ct: Volume, labels: Volume, path: Path) -> Path:
+def draw_overlay(ct: Volume, labels: Labels, path: Path, title: str) -> None:
     """Draw liver and tumor outlines over the CT: three axial slices, one coronal, one sagittal, and the volumes.
 
     Seen as radiologists see it: the patient's right on the left of an axial or coronal picture, head up.
 
     Args:
         ct: the CT, HU.
-        labels: its label map, on the same grid; the name of its file is written in the picture.
-        path: the PNG to write.
+        labels: (i, j, k) its label map.
+        path: the PNG to write, whole or not at all.
+        title: what is written over the volumes.
     """
     from matplotlib.figure import Figure  # half a second, and not needed for the masks
 
-    hu, label_map = (_ras(v.array, v.affine) for v in (ct, labels))
+    hu, label_map = (_ras(array, ct.affine) for array in (ct.array, labels))
     axes_of = np.argsort(io_orientation(ct.affine)[:, 0])
     spacing = np.asarray(ct.spacing)[axes_of]
     body = box_around(hu > BODY_HU) or tuple(slice(0, n) for n in hu.shape)
@@ -42,14 +44,9 @@ def draw_overlay(ct: Volume, labels: Volume, path: Path) -> Path:
     grid = figure.add_gridspec(2, 3, height_ratios=heights)
     for place, (name, plane, index) in enumerate(_views(label_map)):
         _draw(figure.add_subplot(grid[place]), hu, label_map, spacing, body, plane, index, name)
-    _write(figure.add_subplot(grid[5]), label_map, float(np.prod(spacing)) / 1000, labels.source.name)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
+    _write(figure.add_subplot(grid[5]), label_map, voxel_mm3(ct.affine) / 1000, title)
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=80, format="png")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
 
 
 def _ras(array: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> npt.NDArray[Any]:

@@ -1,19 +1,17 @@
 """The report of a case, as JSON whose layout `report.schema.json` states, and the table of its lesions as CSV."""
 
-import csv
-import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from custom_networks import __version__
-from custom_networks.report.lesion import Lesion
+from custom_networks.files import Cell, write_csv, write_text
+from custom_networks.report.lesion import MeasuredLesion
 from custom_networks.report.measurements import Measurements
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 SCHEMA = Path(__file__).with_name("report.schema.json")
 REPORT, LESIONS = "report.json", "lesions.csv"
 DISCLAIMER = "Research use only: this is not a medical device."
@@ -51,6 +49,7 @@ def case_report(
     measurements: Measurements,
     files: Mapping[str, str],
     operating_point: Mapping[str, float],
+    run: Mapping[str, Any],
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What `report.json` holds.
@@ -61,6 +60,7 @@ def case_report(
         measurements: of the case.
         files: what else was written to the case's folder: kind to name.
         operating_point: thresholds that decided which voxels and lesions count.
+        run: how and when the case was run, as `report.schema.json` states under that name.
         notes: what the reader had to say about the input.
 
     Returns:
@@ -89,54 +89,31 @@ def case_report(
         "confidence_calibrated": found.calibrated,
         "operating_point": dict(operating_point),
         "lesions": [lesion_entry(lesion) for lesion in found.lesions],
+        "run": dict(run),
     }
 
 
-def lesion_entry(lesion: Lesion) -> dict[str, Any]:
+def lesion_entry(lesion: MeasuredLesion) -> dict[str, Any]:
     """A lesion as the report has it: its attributes, rounded."""
     return {name: _rounded(name, value) for name, value in asdict(lesion).items()}
 
 
 def write_report(report: Mapping[str, Any], folder: Path) -> None:
-    """Write `report.json` and `lesions.csv` to a folder, each under a temporary name that is then renamed."""
-    write_text(folder / LESIONS, table(LESION_COLUMNS, lesion_rows(report)))
+    """Write `report.json` and `lesions.csv` to a folder, each whole or not at all."""
+    write_csv(folder / LESIONS, LESION_COLUMNS, lesion_rows(report))
     write_text(folder / REPORT, json.dumps(report, indent=2, ensure_ascii=True, allow_nan=False) + "\n")
 
 
-def lesion_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of `lesions.csv` by LESION_COLUMNS, one a lesion; what is not known is left empty."""
+def lesion_rows(report: Mapping[str, Any]) -> list[list[Cell]]:
+    """The rows of `lesions.csv` under LESION_COLUMNS, one a lesion; None is what is not known."""
     shared = {"case": report["case"], "confidence_calibrated": report["confidence_calibrated"]}
     rows = []
     for lesion in report["lesions"]:
         row = {**lesion, **shared}
-        for name in ("extent", "centroid"):
-            values = lesion["extent_mm" if name == "extent" else name]
-            row.update({f"{name}_{axis}_mm": value for axis, value in zip("xyz", values, strict=True)})
-        rows.append({column: row[column] for column in LESION_COLUMNS})
+        for column, values in (("extent_{}_mm", lesion["extent_mm"]), ("centroid_{}_mm", lesion["centroid"])):
+            row |= {column.format(axis): value for axis, value in zip("xyz", values, strict=True)}
+        rows.append([row[column] for column in LESION_COLUMNS])
     return rows
-
-
-def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """A CSV table: a header, then a row each; None is an empty cell, booleans are true and false."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-    return text.getvalue()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8, under a temporary name that is then renamed."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _cell(value: Any) -> Any:
-    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _rounded(name: str, value: Any) -> Any:

@@ -1,13 +1,15 @@
 """`summary.csv`: a row for every case of an output folder, written anew whenever one more is finished."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from custom_networks.report.report import REPORT, table, write_text
+from custom_networks.files import Cell, write_csv
+from custom_networks.report.report import REPORT
 
 SUMMARY = "summary.csv"
+DONE, FAILED = "done", "failed"
 COLUMNS = (
     "case",
     "status",
@@ -25,41 +27,44 @@ COLUMNS = (
 
 
 class Summary:
-    """The rows of `summary.csv`; cases that were finished in the folder before are kept.
+    """The rows of `summary.csv`: the finished cases of an output folder, and the inputs of this run that failed.
+
+    A failed input has a row of its own: it never replaces a finished case that happens to have its name.
 
     Args:
-        folder: the folder with a folder of each case.
+        folder: where the table is written.
+        finished: the folders of cases that were finished before.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, finished: Iterable[Path]) -> None:
         self._folder = folder
-        self._rows: dict[str, dict[str, Any]] = {}
-        for path in sorted(folder.glob(f"*/{REPORT}")):
-            row = _row_of_file(path)
+        self._rows: dict[tuple[str, str], dict[str, Cell]] = {}
+        for case_folder in finished:
+            row = _row_of_file(case_folder / REPORT)
             if row:
-                self._rows[row["case"]] = row
+                self._rows[DONE, str(row["case"])] = row
 
     def add_report(self, report: Mapping[str, Any]) -> None:
         """Add a finished case, or replace what was known of it, and write the table."""
-        self._rows[report["case"]] = _row(report)
+        self._rows.pop((FAILED, report["input"]), None)
+        self._rows[DONE, report["case"]] = _row(report)
         self._write()
 
     def add_failure(self, case: str, source: str, message: str) -> None:
-        """Add a case that was refused or failed, in place of what was known of it, and write the table."""
-        row: dict[str, Any] = dict.fromkeys(COLUMNS)
-        self._rows[case] = {**row, "case": case, "status": "failed", "input": source, "message": message}
+        """Add an input that was refused or failed, and write the table."""
+        self._rows[FAILED, source] = {"case": case, "status": FAILED, "input": source, "message": message}
         self._write()
 
     def _write(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write_text(self._folder / SUMMARY, table(COLUMNS, list(self._rows.values())))
+        rows = ([row.get(column) for column in COLUMNS] for row in self._rows.values())
+        write_csv(self._folder / SUMMARY, COLUMNS, rows)
 
 
-def _row(report: Mapping[str, Any]) -> dict[str, Any]:
+def _row(report: Mapping[str, Any]) -> dict[str, Cell]:
     liver, tumor = report["liver"], report["tumor"]
     return {
         "case": report["case"],
-        "status": "done",
+        "status": DONE,
         "liver_ml": liver["volume_ml"],
         "liver_without_tumor_ml": liver["volume_without_tumor_ml"],
         "tumor_ml": tumor["volume_ml"],
@@ -69,11 +74,10 @@ def _row(report: Mapping[str, Any]) -> dict[str, Any]:
         "liver_touches_border": liver["touches_border"],
         "notes": len(report["notes"]),
         "input": report["input"],
-        "message": None,
     }
 
 
-def _row_of_file(path: Path) -> dict[str, Any] | None:
+def _row_of_file(path: Path) -> dict[str, Cell] | None:
     """The row of an earlier report; None where that was not written by this program or is of another layout."""
     try:
         return _row(json.loads(path.read_text(encoding="utf-8")))

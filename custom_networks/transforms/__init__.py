@@ -1,6 +1,6 @@
 """Pre- and post-processing: from a path to the network's grid, and from the network's answer to anatomy and files."""
 
-from custom_networks.transforms.anatomy import DropStrayLesionsd, FillOrgand, KeepOrgand
+from custom_networks.transforms.anatomy import FillOrgand, FindLesionsd, KeepOrgand
 from custom_networks.transforms.input_grid import LabelsOnInputGridd
 from custom_networks.transforms.load import LoadVolumed
 from custom_networks.transforms.resample import ResampleInPlaned
@@ -8,8 +8,8 @@ from custom_networks.transforms.save import SaveLabelMapd, SaveTumorProbabilityd
 from custom_networks.transforms.window import WindowIntensityd
 
 __all__ = [
-    "DropStrayLesionsd",
     "FillOrgand",
+    "FindLesionsd",
     "KeepOrgand",
     "LabelsOnInputGridd",
     "LoadVolumed",

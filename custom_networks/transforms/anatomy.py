@@ -1,22 +1,20 @@
-"""The rules of `anatomy` and `predicted_lesions` as MONAI dictionary transforms, for the bundle's post-processing."""
+"""The anatomy rules of `labelmap` as MONAI dictionary transforms, for the bundle's post-processing."""
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from monai.config.type_definitions import KeysCollection
 from monai.data.meta_tensor import MetaTensor
-from monai.data.utils import affine_to_spacing
 from monai.transforms.transform import MapTransform
 
 from custom_networks.errors import BundleError
-from custom_networks.labelmap.labels import Labels
-from custom_networks.labelmap.lesions import Coefficients, check_coefficients, drop_stray_lesions
+from custom_networks.labelmap.labels import Floats, Labels, Numbers, Probabilities
+from custom_networks.labelmap.lesions import Coefficients, check_coefficients, find_lesions
 from custom_networks.labelmap.organ import fill_organ, keep_organ
+from custom_networks.transforms.resample import with_meta_of
 
 
 class _LabelMapTransform(MapTransform, ABC):
@@ -33,19 +31,25 @@ class _LabelMapTransform(MapTransform, ABC):
                     f" of shape {tuple(getattr(label_map, 'shape', ()))}: put it after LabelsOnInputGridd."
                 )
             labels = label_map[0].cpu().numpy().astype(np.uint8, copy=False)
-            spacing = tuple(affine_to_spacing(label_map.affine, dtype=float).tolist())
-            out = MetaTensor(torch.from_numpy(self.corrected(labels, spacing, d))[None])
-            out.meta = copy.deepcopy(label_map.meta)
-            out.applied_operations = copy.deepcopy(label_map.applied_operations)
-            d[key] = out
+            affine = label_map.affine.cpu().numpy().astype(np.float64)
+            corrected, more = self.corrected(labels, affine, d)
+            d[key] = _like(label_map, corrected)
+            d |= {name: _like(label_map, item) if isinstance(item, np.ndarray) else item for name, item in more.items()}
         return d
 
     @abstractmethod
-    def corrected(self, labels: Labels, spacing: tuple[float, ...], data: Mapping[Hashable, Any]) -> Labels:
-        """The label map (H, W, D) by the transform's rule, a new array; `spacing` in mm."""
+    def corrected(
+        self, labels: Labels, affine: Floats, data: Mapping[Hashable, Any]
+    ) -> tuple[Labels, Mapping[Hashable, Any]]:
+        """The label map (H, W, D) by the transform's rule, a new array, and further items; arrays lie on its grid."""
 
 
-def _probabilities(data: Mapping[Hashable, Any], key: str, labels: Labels) -> npt.NDArray[np.uint8]:
+def _like(label_map: MetaTensor, values: Numbers) -> MetaTensor:
+    """Values (H, W, D) as a MetaTensor (1, H, W, D) with the label map's metadata and recorded operations."""
+    return with_meta_of(label_map, torch.from_numpy(values)[None])
+
+
+def _probabilities(data: Mapping[Hashable, Any], key: str, labels: Labels) -> Probabilities:
     """Liver and tumor probabilities x 255, (2, H, W, D), on the label map's grid."""
     probabilities = data.get(key)
     if probabilities is None or tuple(probabilities.shape) != (2, *labels.shape):
@@ -57,7 +61,7 @@ def _probabilities(data: Mapping[Hashable, Any], key: str, labels: Labels) -> np
 
 
 class KeepOrgand(_LabelMapTransform):
-    """Dictionary transform of `anatomy.keep_organ`: the largest organ part and large ones that it (nearly) touches.
+    """Dictionary transform of `keep_organ`: the largest organ part and large ones that it (nearly) touches.
 
     Args:
         keys: label maps, MetaTensor (1, H, W, D).
@@ -83,13 +87,15 @@ class KeepOrgand(_LabelMapTransform):
         self.gap_mm = gap_mm
         self.neck_mm = neck_mm
 
-    def corrected(self, labels: Labels, spacing: tuple[float, ...], data: Mapping[Hashable, Any]) -> Labels:
-        """See `anatomy.keep_organ`."""
-        return keep_organ(labels, spacing, self.min_part_ml, self.gap_mm, self.neck_mm)
+    def corrected(
+        self, labels: Labels, affine: Floats, data: Mapping[Hashable, Any]
+    ) -> tuple[Labels, Mapping[Hashable, Any]]:
+        """See `keep_organ`."""
+        return keep_organ(labels, affine, self.min_part_ml, self.gap_mm, self.neck_mm), {}
 
 
 class FillOrgand(_LabelMapTransform):
-    """Dictionary transform of `anatomy.fill_organ`: holes become tumor where tumor is likelier than liver, else liver.
+    """Dictionary transform of `fill_organ`: holes become tumor where tumor is likelier than liver, else liver.
 
     Args:
         keys: label maps, MetaTensor (1, H, W, D).
@@ -112,17 +118,25 @@ class FillOrgand(_LabelMapTransform):
         self.probability_key = probability_key
         self.max_hole_mm2 = max_hole_mm2
 
-    def corrected(self, labels: Labels, spacing: tuple[float, ...], data: Mapping[Hashable, Any]) -> Labels:
-        """See `anatomy.fill_organ`."""
-        return fill_organ(labels, _probabilities(data, self.probability_key, labels), spacing, self.max_hole_mm2)
+    def corrected(
+        self, labels: Labels, affine: Floats, data: Mapping[Hashable, Any]
+    ) -> tuple[Labels, Mapping[Hashable, Any]]:
+        """See `fill_organ`."""
+        return fill_organ(labels, _probabilities(data, self.probability_key, labels), affine, self.max_hole_mm2), {}
 
 
-class DropStrayLesionsd(_LabelMapTransform):
-    """Dictionary transform of `drop_stray_lesions`: lesions outside the liver, specks and doubtful ones go.
+class FindLesionsd(_LabelMapTransform):
+    """Dictionary transform of `find_lesions`: lesions outside the liver, specks and doubtful ones go.
+
+    Writes, beside the label map, what reports and DICOM results are made of: a number map (1, H, W, D), a MetaTensor
+    with the label map's record, so that stock `Invertd` brings it to the file's grid (1 for the largest lesion; uint8
+    where there are at most 255 lesions, else int32), and the lesions, a tuple of `FoundLesion`.
 
     Args:
-        keys: label maps, MetaTensor (1, H, W, D).
+        keys: label map, MetaTensor (1, H, W, D).
         probability_key: liver and tumor probabilities x 255, (2, H, W, D) on the label map's grid.
+        number_key: where the number map goes.
+        lesion_key: where the tuple of lesions goes.
         capsule_mm: largest distance of a lesion from the liver, mm; others become background.
         min_lesion_mm3: smallest volume of a lesion, mm3; others become liver.
         min_lesion_confidence: smallest confidence in a lesion (see `lesion_confidence`), 0 to 1; others become liver.
@@ -138,6 +152,8 @@ class DropStrayLesionsd(_LabelMapTransform):
         self,
         keys: KeysCollection = "pred",
         probability_key: str = "probabilities",
+        number_key: str = "lesion_numbers",
+        lesion_key: str = "lesions",
         capsule_mm: float = 10.0,
         min_lesion_mm3: float = 30.0,
         min_lesion_confidence: float = 0.3,
@@ -146,19 +162,24 @@ class DropStrayLesionsd(_LabelMapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.probability_key = probability_key
+        self.number_key = number_key
+        self.lesion_key = lesion_key
         self.capsule_mm = capsule_mm
         self.min_lesion_mm3 = min_lesion_mm3
         self.min_lesion_confidence = min_lesion_confidence
         self.confidence_coefficients = check_coefficients(confidence_coefficients)
 
-    def corrected(self, labels: Labels, spacing: tuple[float, ...], data: Mapping[Hashable, Any]) -> Labels:
-        """See `predicted_lesions.drop_stray_lesions`."""
-        return drop_stray_lesions(
+    def corrected(
+        self, labels: Labels, affine: Floats, data: Mapping[Hashable, Any]
+    ) -> tuple[Labels, Mapping[Hashable, Any]]:
+        """See `find_lesions`."""
+        cleaned, lesions = find_lesions(
             labels,
             _probabilities(data, self.probability_key, labels),
-            spacing,
+            affine,
             self.capsule_mm,
             self.min_lesion_mm3,
             self.min_lesion_confidence,
             self.confidence_coefficients,
         )
+        return cleaned, {self.number_key: lesions.number_map(labels.shape), self.lesion_key: lesions.listed()}

@@ -36,13 +36,15 @@ def class_probabilities(scores: torch.Tensor) -> torch.Tensor:
     return probabilities.mul_(255)
 
 
-def decide(probabilities: torch.Tensor, tumor_threshold: float = 0.5, organ_threshold: float = 0.5) -> torch.Tensor:
+def labels_from_probabilities(
+    probabilities: torch.Tensor, tumor_threshold: float = 0.5, organ_threshold: float = 0.5
+) -> torch.Tensor:
     """Label map from class probabilities.
 
     A voxel is organ where liver and tumor together have at least the share `organ_threshold` of all three (one half:
-    are at least as probable as background), and an organ voxel is tumor where tumor has at least the share
-    `tumor_threshold` of the two. Tumor against liver is thus decided inside
-    the organ, where three classes side by side would let background win between the two.
+    they are at least as probable as background), and an organ voxel is tumor where tumor has at least the share
+    `tumor_threshold` of the two. So tumor is weighed against liver inside the organ; with three classes side by side,
+    background could win between the two.
 
     Args:
         probabilities: (3, H, W, D) of background, liver, tumor, in any common unit; all zero is background.
@@ -129,7 +131,8 @@ class LabelsOnInputGridd(MapTransform):
             if probabilities[1:].max() < 0.5:
                 continue
             probabilities = resize_slices(probabilities, shape[:2], antialias=False)
-            labels[0, ..., part] = decide(probabilities, self.tumor_threshold, self.organ_threshold).cpu()
+            decided = labels_from_probabilities(probabilities, self.tumor_threshold, self.organ_threshold)
+            labels[0, ..., part] = decided.cpu()
             if kept is not None:
                 kept[..., part] = probabilities[1:].round().clamp(0, 255).to(torch.uint8).cpu()
         return labels, kept

@@ -209,7 +209,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
         size = [resampled_size(n, mm, self.spacing) for n, mm in zip(shape[:2], spacings, strict=False)]
         method, dtype = ("bilinear", self.dtype) if mode == "image" else ("label", torch.uint8)
         values = resize_volume(volume.as_tensor(), size, method, dtype, self.chunk)
-        out = _with_meta_of(volume, values)
+        out = with_meta_of(volume, values)
         # The names and values of "mode" are MONAI's, so that Invertd(nearest_interp=True) finds and changes them.
         record = {
             "mode": "bilinear" if mode == "image" else "nearest",
@@ -219,13 +219,13 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
         return self.push_transform(out, affine=in_plane_scaling(shape, size), orig_size=shape, extra_info=record)
 
     def _restored(self, volume: MetaTensor) -> MetaTensor:
-        out = _with_meta_of(volume, volume.as_tensor())
+        out = with_meta_of(volume, volume.as_tensor())
         record = self.pop_transform(out)
         size = [int(n) for n in record[TraceKeys.ORIG_SIZE][:2]]
         floating = "nearest" if record[TraceKeys.EXTRA_INFO]["mode"] == "nearest" else "bilinear"
         mode = floating if volume.is_floating_point() else "label"
         values = resize_volume(volume.as_tensor(), size, mode, volume.dtype, self.chunk)
-        out = _with_meta_of(out, values)
+        out = with_meta_of(out, values)
         set_affine(out, record[TraceKeys.EXTRA_INFO]["original_affine"])
         return out
 
@@ -237,7 +237,7 @@ def set_affine(volume: MetaTensor, affine: torch.Tensor) -> None:
         volume.meta[MetaKeys.PIXDIM][1:4] = affine_to_spacing(affine)
 
 
-def _with_meta_of(source: MetaTensor, values: torch.Tensor) -> MetaTensor:
+def with_meta_of(source: MetaTensor, values: torch.Tensor) -> MetaTensor:
     """Values with a copy of the source's metadata that shares nothing with it (MONAI's own copy shares arrays)."""
     out = MetaTensor(values)
     out.meta = copy.deepcopy(source.meta)

@@ -20,7 +20,7 @@ from custom_networks.labelmap.components import NEIGHBOURS_26, component_sizes
 from custom_networks.labelmap.labels import LIVER, TUMOR, Floats, Labels, Mask
 from custom_networks.labelmap.lesions import is_stray, list_lesions
 from custom_networks.labelmap.organ import fill_organ, keep_organ
-from custom_networks.transforms.input_grid import decide
+from custom_networks.transforms.input_grid import labels_from_probabilities
 
 
 class OperatingPoint(NamedTuple):
@@ -149,10 +149,10 @@ def candidates(
     liver, tumor = torch.from_numpy(case.probabilities).to(torch.int16)
     scores = torch.stack([255 - liver - tumor, liver, tumor])
     organ_threshold, min_part_ml, gap_mm, neck_mm, max_hole_mm2 = points[0].organ
-    organ = (decide(scores, organ_threshold=organ_threshold) > 0).numpy().astype(np.uint8)
-    kept = keep_organ(organ, case.spacing, min_part_ml, gap_mm, neck_mm)
-    filled = fill_organ(kept, case.probabilities, case.spacing, max_hole_mm2)
-    decisions = (decide(scores, point.tumor_threshold, organ_threshold).numpy() for point in points)
+    organ = (labels_from_probabilities(scores, organ_threshold=organ_threshold) > 0).numpy().astype(np.uint8)
+    kept = keep_organ(organ, case.affine, min_part_ml, gap_mm, neck_mm)
+    filled = fill_organ(kept, case.probabilities, case.affine, max_hole_mm2)
+    decisions = (labels_from_probabilities(scores, p.tumor_threshold, organ_threshold).numpy() for p in points)
     return [_table(case, truth, np.where(kept > 0, labels, filled), capsules_mm) for labels in decisions]
 
 
@@ -160,7 +160,7 @@ def _table(case: KeptCase, truth: TrueLesions, labels: Labels, capsules_mm: Sequ
     truth_map = case.truth
     if not case.tumor_labelled:  # as in the evaluation: voxels of a label 2 that cannot be trusted count for nothing
         labels, truth_map = (np.where(case.truth == TUMOR, 0, known) for known in (labels, case.truth))
-    lesions = list_lesions(labels, case.probabilities, case.spacing, margin_mm=max(capsules_mm, default=0.0))
+    lesions = list_lesions(labels, case.probabilities, case.affine, margin_mm=max(capsules_mm, default=0.0))
     box, count, true_count = lesions.box, lesions.volume_mm3.size, truth.volume_mm3.size
     organ, true_organ = labels > 0, truth_map > 0
     liver = labels[box] == LIVER
@@ -173,7 +173,7 @@ def _table(case: KeptCase, truth: TrueLesions, labels: Labels, capsules_mm: Sequ
         true_longest_mm=truth.longest_mm,
         volume_mm3=lesions.volume_mm3,
         mean_probability=lesions.mean_probability,
-        shared=shared_by_components(lesions.components, count, truth.components[box], true_count)[1:, 1:],
-        in_true_organ=np.bincount(lesions.components[true_organ[box]], minlength=count + 1)[1:],
-        stray={mm: is_stray(lesions.components, liver, case.spacing, mm) for mm in capsules_mm},
+        shared=shared_by_components(lesions.numbers, count, truth.components[box], true_count)[1:, 1:],
+        in_true_organ=np.bincount(lesions.numbers[true_organ[box]], minlength=count + 1)[1:],
+        stray={mm: is_stray(lesions.numbers, liver, case.spacing, mm) for mm in capsules_mm},
     )

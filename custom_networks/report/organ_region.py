@@ -6,28 +6,30 @@ import numpy as np
 import numpy.typing as npt
 
 from custom_networks.errors import InputError
-from custom_networks.io.volume import slice_axis_of, spacing_of
 from custom_networks.labelmap.boxes import Box, box_around, grown_box
 from custom_networks.labelmap.distances import RING_MM
-from custom_networks.labelmap.labels import Floats, Labels
+from custom_networks.labelmap.grid import slice_axis_of, spacing_of, voxel_mm3
+from custom_networks.labelmap.labels import Floats, Labels, Numbers, Probabilities
 
 RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 
 
 @dataclass(frozen=True, eq=False)
-class OrganView:
-    """The part of a case that is measured: the liver and what lies around it. The rest of the arrays can be let go.
+class OrganRegion:
+    """The liver and what lies around it, on the file's own grid. The rest of the arrays can be let go.
 
     Attributes:
         labels: (i, j, k) of `box`: 0 background, 1 liver, 2 tumor.
         probabilities: (2, i, j, k) of `box`: liver and tumor probability x 255.
+        numbers: (i, j, k) of `box`: number of the lesion at each voxel, 0 where there is none.
         box: where in the image they lie.
         shape: of the image.
         affine: (4, 4) of the image, voxel index to RAS mm.
     """
 
     labels: Labels
-    probabilities: npt.NDArray[np.uint8]
+    probabilities: Probabilities
+    numbers: Numbers
     box: Box
     shape: tuple[int, ...]
     affine: Floats
@@ -39,13 +41,18 @@ class OrganView:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Voxel size, mm."""
+        """Distances between neighbouring voxels along the three axes, mm."""
         return spacing_of(self.affine)
 
     @property
     def voxel_mm3(self) -> float:
-        """Volume of a voxel, mm3; right also where a tilted gantry sheared the grid."""
-        return abs(float(np.linalg.det(self.to_mm)))
+        """Volume of a voxel, mm3."""
+        return voxel_mm3(self.affine)
+
+    @property
+    def slice_axis(self) -> int:
+        """The axis of the arrays that runs along the slices."""
+        return slice_axis_of(self.affine)
 
     def whole_labels(self) -> Labels:
         """The label map of the whole image, (i, j, k)."""
@@ -58,38 +65,32 @@ class OrganView:
         starts = np.array([part.start for part in self.box])
         return np.asarray(((np.asarray(index) + starts) @ self.to_mm.T + self.affine[:3, 3]) * RAS_TO_LPS)
 
-    @property
-    def slice_axis(self) -> int:
-        """The axis of the arrays that runs along the slices."""
-        return slice_axis_of(self.affine)
-
     def at_border(self, box: Box) -> bool:
         """Whether a box within `self.box` reaches the first or last voxel of the image along any axis."""
-        whole = inside(box, self.box)
-        return any(part.start == 0 or part.stop == size for part, size in zip(whole, self.shape, strict=True))
+        return any(
+            outer.start + part.start == 0 or outer.start + part.stop == size
+            for outer, part, size in zip(self.box, box, self.shape, strict=True)
+        )
 
 
-def inside(box: Box, outer: Box) -> Box:
-    """A box given by its place in an outer one, as a place in the array that the outer one was cut from."""
-    x, y, z = (slice(a.start + b.start, a.stop + b.start) for a, b in zip(box, outer, strict=True))
-    return x, y, z
-
-
-def organ_view(labels: Labels, probabilities: npt.NDArray[np.uint8], affine: Floats) -> OrganView:
-    """The part of a case to be measured, copied.
+def organ_region(labels: Labels, probabilities: Probabilities, numbers: Numbers, affine: Floats) -> OrganRegion:
+    """The liver and up to 10 mm around it, copied.
 
     Args:
-        labels: (i, j, k) label map.
+        labels: (i, j, k) label map of the whole image.
         probabilities: (2, i, j, k) liver and tumor probability x 255.
+        numbers: (i, j, k) number of the lesion at each voxel, 0 where there is none.
         affine: (4, 4) voxel index to RAS mm.
 
     Raises:
         InputError: the shapes differ.
     """
     check_shape("probabilities", probabilities.shape, (2, *labels.shape))
+    check_shape("lesion numbers", numbers.shape, labels.shape)
     tight = box_around(labels)
     box = grown_box(tight, RING_MM, spacing_of(affine), labels.shape) if tight else (slice(0, 0),) * 3
-    return OrganView(labels[box].copy(), probabilities[(slice(None), *box)].copy(), box, labels.shape, affine)
+    parts = labels[box].copy(), probabilities[(slice(None), *box)].copy(), numbers[box].copy()
+    return OrganRegion(*parts, box, labels.shape, affine)
 
 
 def check_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:

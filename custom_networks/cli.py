@@ -235,14 +235,14 @@ class _Run:
     def __init__(
         self, output: Path, pipeline: "Pipeline", probability: bool, options: dict[str, bool], debug: bool
     ) -> None:
-        from custom_networks.case_folder import remove_abandoned_staging
+        from custom_networks.case_folder import remove_abandoned_staging, whole_folders
         from custom_networks.report.summary import Summary
         from custom_networks.result import output_folder
 
         self._output, self._pipeline = output_folder(output), pipeline
         self._probability, self._options, self._debug = probability, options, debug
         remove_abandoned_staging(self._output)
-        self._summary = Summary(self._output)
+        self._summary = Summary(self._output, whole_folders(self._output))
 
     def segment(self, case: "Case") -> bool:
         """Segment, write and report a case; whether all of that went well."""

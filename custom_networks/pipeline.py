@@ -11,8 +11,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import numpy as np
 import numpy.typing as npt
 import torch
 from monai.data.meta_tensor import MetaTensor
@@ -66,7 +64,7 @@ class Pipeline:
         root = bundle_root(bundle)
         own = {"checkpoint": config_text(checkpoint)} if checkpoint else {}
         with _callers_state_kept():
-            self._parser = read_config(root, {"keep_measured_items": True, **(overrides or {}), **own})
+            self._parser = read_config(root, {"keep_for_measuring": True, **(overrides or {}), **own})
             try:
                 path = weights_path(self._parser)
                 self._build()
@@ -92,13 +90,13 @@ class Pipeline:
         volume = case.read()
         read = time.perf_counter() - started
         notes, affine, headers = volume.notes, volume.affine, volume.headers
-        volume_for_network = _HandedOver(volume)
-        del volume  # the rest keeps the oriented copy of its voxels alone
+        handed_over = _HandedOver(volume)
+        del volume  # its voxels come back with the answer
         with _callers_state_kept(), torch.no_grad():
-            data, network_seconds = self._answer(volume_for_network)
-        ct = Volume(_on_grid_of(data["hu"], affine), affine, notes, source=Path(case.source), headers=headers)
+            data, network_seconds = self._answer(handed_over)
+        ct = Volume(_voxels(data["hu"]), affine, notes, source=Path(case.source), headers=headers)
         region = organ_region(*(_voxels(data[key]) for key in ("pred", "probabilities", "lesion_numbers")), affine)
-        measurements = measure(region, ct.array, data["lesions"], calibrated=self._calibrated)
+        measurements = measure(region, ct.array[region.box], data["lesions"], self._calibrated)
         seconds = {"total": time.perf_counter() - started, "read": read, "network": network_seconds}
         return Result(
             input=case,
@@ -194,12 +192,6 @@ def _voxels(item: MetaTensor) -> npt.NDArray[Any]:
     """The array of a tensor with channels, without the channel where there is only one."""
     array = item.as_tensor().cpu().numpy()
     return array[0] if len(array) == 1 else array
-
-
-def _on_grid_of(oriented: MetaTensor, affine: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
-    """A view of an oriented volume (1, i, j, k) in the order of voxels that `affine` (4, 4) has."""
-    now, wanted = (nib.orientations.io_orientation(np.asarray(a)) for a in (oriented.affine, affine))
-    return np.asarray(nib.orientations.apply_orientation(_voxels(oriented), nib.orientations.ornt_transform(now, wanted)))
 
 
 def _processor() -> str:

@@ -121,7 +121,7 @@ class Result(Measured):
     def _report(
         self, case: str, files: Mapping[str, str], notes: tuple[str, ...], run: Mapping[str, Any]
     ) -> dict[str, Any]:
-        return case_report(case, self.input.source, self.measurements, files, self.operating_point, notes, run)
+        return case_report(case, self.input.source, self.measurements, files, self.operating_point, run, notes)
 
     def __repr__(self) -> str:
         lesions = len(self.lesions)

@@ -1,0 +1,379 @@
+"""A case folder belongs to one input, and is whole or says that it is not.
+
+`<output>/<case>/manifest.json` names the input, the state and the files that are ours; what it does not name is
+foreign and never touched. `claim` finds or makes the folder, results are written to a staging folder beside it, and
+`Claim.commit` puts them in the place of older ones. Whenever the process is killed, the manifest says what holds:
+
+- `whole`: the files are of one run, with their SHA-256 and the options of that run.
+- `writing`: a run has begun to put its files in; `old` and `new` name all that may be there.
+
+A name is claimed by renaming a folder that already holds its manifest, which the system does for one process only.
+Staging folders are `.<case>.<8 digits of the host><16 random digits>`; no reader enters a folder with a leading dot.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from custom_networks.errors import InputError
+from custom_networks.files import write_text
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+MANIFEST = "manifest.json"
+WHOLE, WRITING = "whole", "writing"
+
+_LOCK, _NEW_FOLDER = ".lock", ".new"  # in a staging folder; results do not begin with a dot
+_STAGING = re.compile(r"\..+\.([0-9a-f]{8})[0-9a-f]{16}")
+_DAY = 24 * 60 * 60.0  # seconds
+
+Manifest = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a case folder belongs to.
+
+    Attributes:
+        name: of the case, a plain file name; the folder's name unless another input has it.
+        identity: digest of where the input comes from: a file's resolved path, a series' UIDs.
+        content: digest of what is in it.
+        geometry: digest of shape and affine where the identity is only a place, else empty.
+    """
+
+    name: str
+    identity: str
+    content: str
+    geometry: str = ""
+
+    def __post_init__(self) -> None:
+        if not _is_plain(self.name):
+            raise ValueError(f"A case's name must be a plain file name without a leading dot, got {self.name!r}.")
+        if not (self.identity and self.content):
+            raise ValueError(f"Identity and content must not be empty, got {self}: no two inputs could be told apart.")
+
+
+class Claim:
+    """A case folder that is ours, and a staging folder for what will be in it.
+
+    As a context manager it abandons what was not committed.
+
+    Attributes:
+        name: of the case and its folder; file names contain it.
+        folder: `<output>/<name>`.
+        staging: folder to write the files into, without subfolders.
+        content_changed: the folder holds results of an earlier version of this input, which `commit` replaces.
+    """
+
+    def __init__(self, folder: Path, of: Input, staging: Path, earlier: Manifest | None, held: ExitStack) -> None:
+        self.name = folder.name
+        self.folder = folder
+        self.staging = staging
+        self.content_changed = earlier is not None and _is_earlier_version(earlier, of)
+        self._input = of
+        self._held = held
+
+    def __enter__(self) -> "Claim":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.abandon()
+
+    def commit(self, options: Mapping[str, Any]) -> Path:
+        """Put the staged files in the place of the older ones; returns the case folder, which is whole then.
+
+        Args:
+            options: what changes a result, as JSON; it is kept in the manifest.
+
+        Raises:
+            InputError: if another input has taken the folder since, or a foreign file has the name of a new one.
+            ValueError: if the staging folder holds anything but plain files.
+        """
+        digests = {path.name: _flushed_digest(path) for path in _staged_files(self.staging)}
+        if _is_free(self.folder):  # another process had claimed it for the same input, and abandoned it
+            _put_new_folder(self.folder, self._input, self.staging)
+        with _locked(self.folder):
+            old = self._replaceable(list(digests))
+            self._put({"state": WRITING, "old": old, "new": list(digests)})
+            for name in old:
+                (self.folder / name).unlink(missing_ok=True)
+            for name in digests:
+                os.replace(self.staging / name, self.folder / name)
+            _flush_folder(self.folder)
+            self._put({"state": WHOLE, "files": digests, "options": dict(options)})
+        self._held.close()
+        return self.folder
+
+    def abandon(self) -> None:
+        """Remove what was staged, and the folder where it is new; older results stay. Nothing after `commit`."""
+        self._held.close()
+        manifest = read_manifest(self.folder)
+        ours = manifest is not None and manifest["state"] == WRITING and _may_replace(manifest, self._input)
+        if ours and os.listdir(self.folder) == [MANIFEST]:
+            (self.folder / MANIFEST).unlink(missing_ok=True)
+            with suppress(OSError):  # it is no longer empty: another process has just claimed it
+                self.folder.rmdir()
+
+    def _replaceable(self, new: Sequence[str]) -> list[str]:
+        """Names of all older files, if the folder is still ours and none of the new ones would replace a foreign one."""
+        manifest = read_manifest(self.folder)
+        if manifest is None or not _may_replace(manifest, self._input):
+            raise InputError(f"{self.folder} was taken by another input in the meantime: segment this one again.")
+        old = _listed(manifest)
+        foreign = [name for name in new if name not in old and os.path.lexists(self.folder / name)]
+        if foreign:
+            raise InputError(f"{self.folder / foreign[0]} is not of an earlier run: move it away and try again.")
+        return old
+
+    def _put(self, state: Manifest) -> None:
+        _put_manifest(self.folder, self.staging, {**state, **_identifying(self._input)})
+
+
+def claim(output: Path, of: Input) -> Claim:
+    """Claim the case folder of an input: its own of an earlier run, else the first of name, name_2, ... that is free.
+
+    Older results of the same input stay whole until `Claim.commit`. A folder is the same input's if its content is the
+    same or its identity is (unless a file's bytes and also its geometry changed: in containers every patient has the
+    same path); an unfinished folder only if its identity is. Names that differ by case alone are one name.
+    """
+    with ExitStack() as held:
+        staging = held.enter_context(_staging(output, of.name))
+        folder, earlier = _take_folder(output, of, staging)
+        return Claim(folder, of, staging, earlier, held.pop_all())
+
+
+def whole_folders(output: Path) -> list[Path]:
+    """Case folders of `output` that hold the whole results of one run, by name."""
+    folders = sorted(path for path in output.glob("*") if not path.name.startswith("."))
+    manifests = ((folder, read_manifest(folder)) for folder in folders)
+    return [folder for folder, manifest in manifests if manifest is not None and manifest["state"] == WHOLE]
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a case folder; None where there is none, or none that can be trusted."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return manifest if _is_sound(manifest) else None
+
+
+def forget(folder: Path) -> None:
+    """Remove the files that a case folder's manifest lists, then the manifest: for a writer that keeps none."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return
+    with _staging(folder.parent, folder.name) as staging, _locked(folder):
+        old = _listed(manifest)
+        _put_manifest(folder, staging, {**manifest, "state": WRITING, "old": old, "new": []})
+        for name in old:
+            (folder / name).unlink(missing_ok=True)
+        (folder / MANIFEST).unlink(missing_ok=True)
+
+
+def remove_abandoned_staging(output: Path) -> None:
+    """Remove the staging folders of runs that are gone.
+
+    A run holds a lock on a file in its staging folder, which the system drops when the process ends, however it ends.
+    Whoever can take that lock knows that the run is gone, if both run on one host since its last start (the folder's
+    name tells; containers of a host count as that host). Network file systems may keep locks to each host, and some
+    systems have none: what belongs to another host, or cannot be locked, is removed a day after it was last changed.
+    """
+    for folder in sorted(output.glob(".*")):
+        match = _STAGING.fullmatch(folder.name)
+        if match and folder.is_dir() and not folder.is_symlink():
+            with suppress(BlockingIOError, FileNotFoundError):  # its run lives; another start has just removed it
+                old = time.time() - folder.stat().st_mtime > _DAY
+                with _locked(folder / _LOCK, wait=False) as locked:
+                    if old or (locked and match[1] == _host()):
+                        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _take_folder(output: Path, of: Input, staging: Path) -> tuple[Path, Manifest | None]:
+    """The folder that is ours from now on, and its manifest of an earlier run."""
+    spelled = {name.casefold(): name for name in os.listdir(output)}
+    for number in count(1):
+        name = of.name if number == 1 else f"{of.name}_{number}"
+        folder = output / name
+        if not os.path.lexists(folder):
+            folder = output / spelled.get(name.casefold(), name)
+        if _is_free(folder) and _put_new_folder(folder, of, staging):
+            return folder, None
+        manifest = None if folder.is_symlink() else read_manifest(folder)
+        if manifest is not None and _may_replace(manifest, of):
+            return folder, manifest
+    raise AssertionError("count(1) has no end")
+
+
+def _is_free(folder: Path) -> bool:
+    """Nothing has that name, or an empty folder."""
+    if not os.path.lexists(folder):
+        return True
+    return folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
+
+
+def _put_new_folder(folder: Path, of: Input, staging: Path) -> bool:
+    """Make a folder that holds its manifest from the first moment; False if another process was faster."""
+    new = staging / _NEW_FOLDER
+    new.mkdir(exist_ok=True)
+    state = {"state": WRITING, **_identifying(of), "old": [], "new": []}
+    write_text(new / MANIFEST, json.dumps(state, indent=2) + "\n")
+    with suppress(OSError):  # Windows renames to no empty folder; one that is not empty is not removed
+        folder.rmdir()
+    try:
+        os.rename(new, folder)
+    except OSError:
+        if not os.path.lexists(folder):
+            raise
+        return False
+    return True
+
+
+def _put_manifest(folder: Path, staging: Path, manifest: Manifest) -> None:
+    """Replace a folder's manifest; what a kill leaves of the writing lies in the staging folder."""
+    write_text(staging / f".{MANIFEST}", json.dumps(manifest, indent=2) + "\n")
+    os.replace(staging / f".{MANIFEST}", folder / MANIFEST)
+
+
+def _may_replace(manifest: Manifest, of: Input) -> bool:
+    """Whether the folder with this manifest belongs to the input."""
+    same_identity = bool(manifest["identity"] == of.identity)
+    if manifest["content"] == of.content:
+        return same_identity or manifest["state"] == WHOLE
+    return same_identity and manifest["geometry"] == of.geometry
+
+
+def _is_earlier_version(manifest: Manifest, of: Input) -> bool:
+    return bool(_listed(manifest)) and manifest["content"] != of.content
+
+
+def _identifying(of: Input) -> dict[str, str]:
+    return {key: value for key, value in asdict(of).items() if key != "name"}
+
+
+def _listed(manifest: Manifest) -> list[str]:
+    """Names of all files that a sound manifest lists, each once."""
+    return sorted({*manifest.get("files", ()), *manifest.get("old", ()), *manifest.get("new", ())})
+
+
+def _is_sound(manifest: Any) -> bool:
+    """A manifest is data from a folder that anyone may write to: nothing it names may lie outside of the folder."""
+    if not isinstance(manifest, dict) or manifest.get("state") not in (WHOLE, WRITING):
+        return False
+    if not all(isinstance(manifest.get(key), str) for key in ("identity", "content", "geometry")):
+        return False
+    if not (isinstance(manifest.get("files", {}), dict) and isinstance(manifest.get("options", {}), dict)):
+        return False
+    lists = manifest.get("old", []), manifest.get("new", [])
+    if not all(isinstance(names, list) for names in lists):
+        return False
+    return all(_is_plain(name) for name in (*manifest.get("files", ()), *lists[0], *lists[1]))
+
+
+def _is_plain(name: Any) -> bool:
+    """A name of a file within a folder, on any system, that is neither hidden nor the manifest's."""
+    if not isinstance(name, str) or not name or name.startswith("."):
+        return False
+    return name.casefold() != MANIFEST and not set(name) & set("/\\:\0")
+
+
+def _staged_files(staging: Path) -> list[Path]:
+    paths = sorted(path for path in staging.iterdir() if not path.name.startswith("."))
+    for path in paths:
+        if path.is_symlink() or not path.is_file() or not _is_plain(path.name):
+            raise ValueError(f"A case folder holds plain files beside its {MANIFEST}, got {path.name!r}.")
+    return paths
+
+
+def _flushed_digest(path: Path) -> str:
+    """SHA-256 of a file, which is on the disk then."""
+    digest = hashlib.sha256()
+    with path.open("rb+") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+        os.fsync(stream.fileno())
+    return digest.hexdigest()
+
+
+def _flush_folder(folder: Path) -> None:
+    """Have the disk know the names in a folder before the manifest calls it whole."""
+    if os.name == "nt":  # cannot open folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems flush no folders
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _staging(output: Path, name: str) -> Iterator[Path]:
+    """A new staging folder, locked; it is removed in the end with what is left in it."""
+    with ExitStack() as held:
+        folder = _locked_new_folder(output, name, held)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _locked_new_folder(output: Path, name: str, held: ExitStack) -> Path:
+    while True:
+        folder = output / f".{name[:100]}.{_host()}{os.urandom(8).hex()}"
+        folder.mkdir(parents=True)
+        with suppress(FileNotFoundError):  # another start took it for abandoned before it was locked: another one
+            held.enter_context(_locked(folder / _LOCK))
+            if folder.is_dir():
+                return folder
+
+
+@contextmanager
+def _locked(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Lock a folder, or a file that is made; gives False where the file system has no locks.
+
+    Raises BlockingIOError if another process holds the lock and `wait` is false.
+    """
+    if fcntl is None:
+        yield False
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        yield _flock(descriptor, wait)
+    finally:
+        os.close(descriptor)
+
+
+def _flock(descriptor: int, wait: bool) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
+@cache
+def _host() -> str:
+    """Eight digits that all processes of one machine have in common until it starts again, containers included."""
+    try:
+        known = Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:  # not Linux
+        known = platform.node()
+    return hashlib.sha256(known.encode()).hexdigest()[:8]

@@ -56,7 +56,7 @@ def write_dicom_results(
     notes: tuple[str, ...] = ()
     seg_name, sr_name = dicom_names(case).values()
     try:
-        source = source_series(headers, affine)
+        source = source_series(headers, affine, labels.shape)
         notes = source.notes
         seg = write_seg(folder / seg_name, source, labels, measured, keep_empty_frames=keep_empty_frames)
         files["dicom_seg"] = seg_name

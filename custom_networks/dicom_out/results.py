@@ -1,13 +1,15 @@
 """DICOM results of a case that came as DICOM: the SEG of its label map and the SR of its measurements."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+
+from custom_networks.dicom_out.findings import MeasuredCase
 from custom_networks.errors import LiversegError
-from custom_networks.io.dicom.read import read_source_headers
-from custom_networks.io.files import is_zip, split_number
-from custom_networks.io.volume import Volume
-from custom_networks.report.measurements import Measurements
 
 logger = logging.getLogger(__name__)
 
@@ -18,45 +20,53 @@ def dicom_names(case: str) -> dict[str, str]:
 
 
 def write_dicom_results(
-    path: str, labels: Volume, measurements: Measurements, case: str, *, keep_empty_frames: bool = False
+    folder: Path,
+    case: str,
+    *,
+    headers: Sequence[Dataset],
+    affine: npt.NDArray[np.float64],
+    labels: npt.NDArray[np.uint8],
+    measured: MeasuredCase,
+    keep_empty_frames: bool = False,
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Write `<case>_seg.dcm` and `<case>_sr.dcm` beside the label map, if `path` holds the DICOM it was made of.
+    """Write `<case>_seg.dcm` and `<case>_sr.dcm` into a folder, if the case came as DICOM.
 
     The label map is finished by then: where DICOM cannot be written, a note says why, and nothing is lost.
 
     Args:
-        path: the input, as `custom_networks.io.read_volume` takes it.
-        labels: the label map on the input's grid; the files go beside its own.
-        measurements: of that label map.
+        folder: where the files go.
         case: the case's name.
-        keep_empty_frames: as for `write_seg`.
+        headers: of its slices, in the order of the label map's last axis (`custom_networks.io.Volume.headers`); they
+            are not changed. Empty for a case that did not come as DICOM: nothing is written then.
+        affine: (4, 4) of the series, (column, row, slice) index to RAS mm.
+        labels: (column, row, slice) of the whole series, uint8: 0 background, 1 liver, 2 tumor.
+        measured: what was measured on that label map.
+        keep_empty_frames: write a frame for every slice and segment, which some viewers need.
 
     Returns:
         The files written, by kind; and notes.
     """
-    source_path = split_number(Path(path))[0]
-    if not (source_path.is_dir() or is_zip(source_path)):
+    if not headers:
         return {}, ()
     from custom_networks.dicom_out.seg import write_seg
-    from custom_networks.dicom_out.source import read_source
+    from custom_networks.dicom_out.source import source_series
     from custom_networks.dicom_out.sr import write_sr
 
     files: dict[str, str] = {}
     notes: tuple[str, ...] = ()
+    seg_name, sr_name = dicom_names(case).values()
     try:
-        source = read_source(read_source_headers(path))
+        source = source_series(headers, affine, labels.shape)
         notes = source.notes
-        names = dicom_names(case)
-        seg_path, sr_path = (labels.source.with_name(name) for name in names.values())
-        seg = write_seg(labels, source, seg_path, measurements.lesions, keep_empty_frames=keep_empty_frames)
-        files["dicom_seg"] = names["dicom_seg"]
-        write_sr(source, seg, sr_path, measurements.lesions, liver_ml=measurements.liver_ml)
-        files["dicom_sr"] = names["dicom_sr"]
+        seg = write_seg(folder / seg_name, source, labels, measured, keep_empty_frames=keep_empty_frames)
+        files["dicom_seg"] = seg_name
+        write_sr(folder / sr_name, source, seg, measured)
+        files["dicom_sr"] = sr_name
     except LiversegError as error:
         notes += (f"{_missing(files)} not written: {error}",)
     except Exception as error:  # highdicom refuses odd attributes in many ways; the case's other files must not wait
         # Not in its words: they may quote attributes of the patient, and notes go into report.json.
-        logger.debug("DICOM results of %s", path, exc_info=True)
+        logger.debug("DICOM results of %s", folder, exc_info=True)
         notes += (f"{_missing(files)} not written ({type(error).__name__}; --debug shows where)",)
     return files, notes
 

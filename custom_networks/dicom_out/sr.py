@@ -1,7 +1,5 @@
 """DICOM structured report of a case: TID 1500 Measurement Report in a Comprehensive 3D SR (PS3.16, PS3.3 A.35.13)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,28 +9,26 @@ from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
 from custom_networks.dicom_out import codes
-from custom_networks.dicom_out.seg import MeasuredLesion, SegObject, save_whole
+from custom_networks.dicom_out.findings import MeasuredCase, MeasuredLesion
+from custom_networks.dicom_out.seg import SegObject, save_whole
 from custom_networks.dicom_out.source import SourceSeries, quiet
 
 SERIES_NUMBER = 901
 
 
-def write_sr(
-    source: SourceSeries, seg: SegObject, path: Path, lesions: Sequence[MeasuredLesion], *, liver_ml: float
-) -> Any:
+def write_sr(path: Path, source: SourceSeries, seg: SegObject, measured: MeasuredCase) -> Any:
     """Write the measurements of a case as a report that points at the segments of its SEG.
 
     One group for the liver (volume), one for all lesions (count, total volume), one a lesion: volume, long and short
-    axis, mean and standard deviation in HU, certainty; what is None or not finite is left out. Lesions that share a
-    segment have groups without a segment (TID 1501): the shared one would show another region than was measured.
-    The report is preliminary and unverified.
+    axis, mean and standard deviation in HU, and the certainty where it is calibrated; what is None or not finite is
+    left out. Lesions that share a segment have groups without a segment (TID 1501): the shared one would show another
+    region than was measured. The report is preliminary and unverified.
 
     Args:
-        source: the series, of `read_source`.
-        seg: what `write_seg` gave for the same lesions.
         path: the file to write; it appears only when it is whole.
-        lesions: what was measured; none is an answer too.
-        liver_ml: volume of the liver with its lesions, ml.
+        source: the series, of `source_series`.
+        seg: what `write_seg` gave for the same measurements.
+        measured: what was measured; no lesion is an answer too.
 
     Returns:
         highdicom's Comprehensive3DSR.
@@ -42,7 +38,8 @@ def write_sr(
     """
     hd = codes.load_highdicom()
     with quiet():
-        groups = [_liver(seg, liver_ml), _all_lesions(seg, lesions), *(_lesion(seg, lesion) for lesion in lesions)]
+        lesions = [_lesion(seg, lesion, measured.calibrated) for lesion in measured.lesions]
+        groups = [_liver(seg, measured.liver_ml), _all_lesions(seg, measured.lesions), *lesions]
         report = hd.sr.Comprehensive3DSR(
             evidence=[*source.headers, seg.dataset],
             content=hd.sr.MeasurementReport(
@@ -79,11 +76,11 @@ def _all_lesions(seg: SegObject, lesions: Sequence[MeasuredLesion]) -> Any:
     return _group(seg, "All lesions", 2 if shared else None, measurements)
 
 
-def _lesion(seg: SegObject, lesion: MeasuredLesion) -> Any:
+def _lesion(seg: SegObject, lesion: MeasuredLesion, calibrated: bool) -> Any:
     """The group of one lesion."""
     segment = seg.segment_of[lesion.id]
     alone = list(seg.segment_of.values()).count(segment) == 1
-    certainty = None if lesion.confidence is None else 100 * lesion.confidence
+    certainty = 100 * lesion.confidence if calibrated and lesion.confidence is not None else None
     measured = [
         (codes.VOLUME, lesion.volume_mm3 / 1000, codes.MILLILITER, None),
         (codes.LONG_AXIS, lesion.longest_mm, codes.MILLIMETER, None),

@@ -1,4 +1,4 @@
-"""A small CT series and a label map on it, placed by formulas that share nothing with the code under test."""
+"""A small CT series, a label map on it and its measurements, placed by formulas that the tested code does not share."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
+from custom_networks.dicom_out.source import SourceSeries, source_series
+from custom_networks.io.dicom.result_header import result_header
 from custom_networks.io.volume import Volume
 
 Array = npt.NDArray[Any]
@@ -25,12 +27,11 @@ LESIONS = ((slice(3, 5), slice(4, 6), slice(2, 4)), (slice(8, 10), slice(6, 8), 
 
 
 @dataclass(frozen=True)
-class Measured:
+class Lesion:
     """A lesion as the measurements give it."""
 
     id: int
     volume_mm3: float
-    centroid: Sequence[float]
     longest_mm: float | None = 12.5
     perpendicular_mm: float | None = 7.25
     mean_hu: float | None = 55.5
@@ -38,9 +39,23 @@ class Measured:
     confidence: float | None = 0.8
 
 
-def series(axes: Array = STANDARD, direction: float = 1.0) -> list[Dataset]:
-    """Headers of the slices in the order they were scanned; `direction` -1: against the slice normal."""
-    step = direction * STEP * np.cross(*axes)
+@dataclass(frozen=True)
+class Case:
+    """A case as the measurements give it."""
+
+    lesions: Sequence[Lesion]
+    numbers: Array
+    box: tuple[slice, slice, slice]
+    liver_ml: float = 1500.1234
+    calibrated: bool = True
+
+
+def series(axes: Array = STANDARD, direction: float = 1.0, shear_degrees: float = 0.0) -> list[Dataset]:
+    """The slices in the order they were scanned; `direction` -1: against the slice normal.
+
+    The stack leans by `shear_degrees` along the rows.
+    """
+    step = direction * STEP * (np.cross(*axes) + np.tan(np.radians(shear_degrees)) * axes[0])
     return [slice_header(k, axes, CORNER + k * step) for k in range(SLICES)]
 
 
@@ -68,30 +83,46 @@ def slice_header(k: int, axes: Array, position: Array) -> Dataset:
     return dataset
 
 
-def labelled(slices: Sequence[Dataset], boxes: Iterable[tuple[slice, ...]] = LESIONS, liver: bool = True) -> Volume:
+def read(slices: Sequence[Dataset]) -> list[Dataset]:
+    """The headers that the reader hands over: those that results need, ascending along the slice normal."""
+    normal = np.cross(*np.reshape(np.array(slices[0].ImageOrientationPatient, float), (2, 3)))
+    return [result_header(s) for s in sorted(slices, key=lambda s: float(normal @ s.ImagePositionPatient))]
+
+
+def source_of(slices: Sequence[Dataset]) -> SourceSeries:
+    """The series that results of the scene's label map refer to."""
+    headers = read(slices)
+    labels = labelled(headers)
+    return source_series(headers, labels.affine, labels.array.shape)
+
+
+def labelled(headers: Sequence[Dataset], boxes: Iterable[tuple[slice, ...]] = LESIONS, liver: bool = True) -> Volume:
     """A label map (column, row, slice) on the slices in the order given, with its affine worked out by hand."""
     array = np.zeros((COLUMNS, ROWS, SLICES), np.uint8)
     if liver:
         array[LIVER_BOX] = 1
         for box in boxes:
             array[box] = 2
-    first, second = (np.array([float(c) for c in s.ImagePositionPatient]) for s in slices[:2])
-    right, down = np.reshape([float(c) for c in slices[0].ImageOrientationPatient], (2, 3))
+    first, second = (np.array([float(c) for c in h.ImagePositionPatient]) for h in headers[:2])
+    right, down = np.reshape([float(c) for c in headers[0].ImageOrientationPatient], (2, 3))
     affine = np.eye(4)
     affine[:3] = np.column_stack([right * DX, down * DY, second - first, first])
     affine[:2] *= -1  # LPS to RAS
     return Volume(array, affine, source=Path("labels.nii.gz"))
 
 
-def measured(labels: Volume, boxes: Iterable[tuple[slice, ...]] = LESIONS) -> list[Measured]:
-    """Ids 1, 2, ... in the order of the boxes, whatever their size."""
+def measured(boxes: Sequence[tuple[slice, ...]] = LESIONS) -> Case:
+    """Ids 1, 2, ... in the order of the boxes, whatever their size; the number map is as small as they allow."""
+    whole = np.zeros((COLUMNS, ROWS, SLICES), np.int32)
     lesions = []
     for id_, box in enumerate(boxes, start=1):
-        centre = np.array([(part.start + part.stop - 1) / 2 for part in box])
-        ras = labels.affine[:3, :3] @ centre + labels.affine[:3, 3]
-        voxels = np.prod([part.stop - part.start for part in box])
-        lesions.append(Measured(id_, float(voxels * DX * DY * STEP), tuple(ras * [-1, -1, 1])))
-    return lesions
+        whole[box] = id_
+        lesions.append(Lesion(id_, float(np.prod([part.stop - part.start for part in box]) * DX * DY * STEP)))
+    x, y, z = (
+        slice(min((p.start for p in parts), default=0), max((p.stop for p in parts), default=0))
+        for parts in (zip(*boxes) if boxes else [()] * 3)
+    )
+    return Case(lesions, whole[x, y, z], (x, y, z))
 
 
 def places(labels: Volume, mask: Array) -> Array:

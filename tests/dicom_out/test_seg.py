@@ -11,10 +11,10 @@ import pydicom
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from pydicom.dataset import Dataset
 from scipy.spatial.transform import Rotation
 from seg_scene import (
     COLUMNS,
-    DX,
     LESIONS,
     ROWS,
     SLICES,
@@ -26,26 +26,29 @@ from seg_scene import (
     measured,
     places,
     places_by_pydicom,
+    read,
     segment_number,
     series,
     sign_combinations,
+    source_of,
 )
 
 from custom_networks import __version__
 from custom_networks.dicom_out.seg import SegObject, write_seg
-from custom_networks.dicom_out.source import read_source
-from custom_networks.errors import InputError, UsageError
+from custom_networks.dicom_out.source import SourceSeries
+from custom_networks.errors import UsageError
 from custom_networks.io.volume import Volume
 
 SMALLER = (LESIONS[1], LESIONS[0])
 SAME_PLACE_MM = 1e-4  # a voxel is 0.7 x 0.9 x 2.5; positions are written to six decimals
 
 
-def written(tmp_path: Path, **options: object) -> tuple[Volume, SegObject, Path]:
-    """The scene as a SEG."""
-    slices, path = series(), tmp_path / "seg.dcm"
-    labels = labelled(slices)
-    return labels, write_seg(labels, read_source(slices), path, measured(labels), **options), path  # type: ignore
+def written(tmp_path: Path, slices: Sequence[Dataset] | None = None, **options: int) -> tuple[Volume, SegObject, Path]:
+    """The scene's label map on a series, and its SEG."""
+    slices, path = slices or series(), tmp_path / "seg.dcm"
+    labels = labelled(read(slices))
+    seg = write_seg(path, source_of(slices), labels.array, measured(), **options)  # type: ignore[arg-type]
+    return labels, seg, path
 
 
 def places_by_highdicom(path: Path, segment: int) -> Array:
@@ -53,16 +56,6 @@ def places_by_highdicom(path: Path, segment: int) -> Array:
     volume = hd.seg.segread(path).get_volume(segment_numbers=[segment], combine_segments=True)
     index = np.array(np.nonzero(volume.array))
     return np.asarray((volume.affine[:3, :3] @ index + volume.affine[:3, 3:]).T)
-
-
-def moved(labels: Volume, order: Sequence[int], flips: Sequence[bool]) -> Volume:
-    """The same label map with its axes in another order and direction."""
-    array, affine = labels.array.transpose(order), labels.affine[:, [*order, 3]]
-    for axis in np.flatnonzero(flips):
-        flip = np.eye(4)
-        flip[axis, axis], flip[axis, 3] = -1, array.shape[axis] - 1
-        array, affine = np.flip(array, axis), affine @ flip
-    return replace(labels, array=array, affine=affine)
 
 
 def check_places(labels: Volume, path: Path) -> None:
@@ -81,49 +74,87 @@ def check_places(labels: Volume, path: Path) -> None:
 def test_every_sign_of_the_direction_cosines_keeps_every_voxel_in_its_place(
     row: float, column: float, scan: float, tmp_path: Path
 ) -> None:
-    slices = series(STANDARD * [[row], [column]], scan)
-    labels = labelled(slices)
-    write_seg(labels, read_source(slices), tmp_path / "seg.dcm", measured(labels))
-    check_places(labels, tmp_path / "seg.dcm")
+    labels, _, path = written(tmp_path, series(STANDARD * [[row], [column]], scan))
+    check_places(labels, path)
 
 
 @settings(
     max_examples=10, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(
-    tilt=st.tuples(*[st.floats(-10, 10)] * 2, st.floats(-180, 180)),
-    signs=st.sampled_from(sign_combinations()),
-    order=st.permutations(range(3)),
-    flips=st.tuples(*[st.booleans()] * 3),
-)
-def test_oblique_slices_and_label_maps_with_other_axes_keep_every_voxel_in_its_place(
-    tilt: tuple[float, ...], signs: tuple[float, ...], order: list[int], flips: tuple[bool, ...], tmp_path: Path
+@given(tilt=st.tuples(*[st.floats(-10, 10)] * 2, st.floats(-180, 180)), signs=st.sampled_from(sign_combinations()))
+def test_oblique_slices_keep_every_voxel_in_its_place(
+    tilt: tuple[float, ...], signs: tuple[float, ...], tmp_path: Path
 ) -> None:
     axes = (STANDARD * [[signs[0]], [signs[1]]]) @ Rotation.from_euler("xyz", tilt, degrees=True).as_matrix().T
-    slices = series(axes, signs[2])
-    labels = labelled(slices)
-    seg = write_seg(moved(labels, order, flips), read_source(slices), tmp_path / "seg.dcm", measured(labels))
+    labels, seg, path = written(tmp_path, series(axes, signs[2]))
     assert seg.segment_of == {1: 2, 2: 3}
-    check_places(labels, tmp_path / "seg.dcm")
+    check_places(labels, path)
 
 
-def test_the_order_of_the_files_does_not_matter(tmp_path: Path) -> None:
-    slices = series()
-    labels = labelled(slices)
-    write_seg(labels, read_source([slices[k] for k in (3, 0, 6, 1, 5, 2, 4)]), tmp_path / "seg.dcm", measured(labels))
-    check_places(labels, tmp_path / "seg.dcm")
+def check_sources(path: Path, slices: Sequence[Dataset]) -> None:
+    """Every frame refers to the one slice that has its position, as one whose pixels lie under its own."""
+    positions = {s.SOPInstanceUID: s.ImagePositionPatient for s in slices}
+    groups = pydicom.dcmread(path).PerFrameFunctionalGroupsSequence
+    assert len(groups) == 5 + 2 + 1
+    for group in groups:
+        (source,) = group.DerivationImageSequence[0].SourceImageSequence
+        assert positions[source.ReferencedSOPInstanceUID] == group.PlanePositionSequence[0].ImagePositionPatient
+        assert source.SpatialLocationsPreserved == "YES"
 
 
 def test_every_frame_names_the_slice_at_its_own_position(tmp_path: Path) -> None:
     _, _, path = written(tmp_path)
-    seg, positions = pydicom.dcmread(path), {s.SOPInstanceUID: s.ImagePositionPatient for s in series()}
-    assert len(seg.PerFrameFunctionalGroupsSequence) == 5 + 2 + 1
-    for group in seg.PerFrameFunctionalGroupsSequence:
-        source = group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
-        assert positions[source] == group.PlanePositionSequence[0].ImagePositionPatient
+    check_sources(path, series())
+    seg = pydicom.dcmread(path)
     referenced = {item.ReferencedSOPInstanceUID for item in seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence}
     assert referenced == {f"1.2.3.4.{k + 1}" for k in range(1, 6)}
     assert seg.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.3.2"
+
+
+def pixels_by_source(path: Path, segment: int) -> Array:
+    """The pixels of one segment on all slices of the scene, (column, row, slice), by the slices' own UIDs."""
+    uids = [f"1.2.3.4.{k + 1}" for k in range(SLICES)]
+    pixels = hd.seg.segread(path).get_pixels_by_source_instance(
+        uids, segment_numbers=[segment], combine_segments=True, assert_missing_frames_are_empty=True
+    )
+    return np.asarray(pixels).T
+
+
+def uneven() -> list[Dataset]:
+    """A series whose fourth slice lies 0.005 mm off the even grid, as at the seam of two acquisitions."""
+    slices = series()
+    slices[3].ImagePositionPatient[2] += 0.005
+    return slices
+
+
+@pytest.mark.parametrize("slices", [series(shear_degrees=0.2), uneven()], ids=["sheared", "uneven"])
+def test_slices_off_a_right_angled_even_grid_keep_their_own_positions(slices: list[Dataset], tmp_path: Path) -> None:
+    labels, _, path = written(tmp_path, slices)
+    assert not source_of(slices).is_even() and source_of(series()).is_even()
+    check_sources(path, slices)
+    tolerance = SAME_PLACE_MM + 0.005
+    assert apart_mm(places_by_pydicom(path, 1), places(labels, labels.array > 0)) < tolerance
+    assert np.array_equal(pixels_by_source(path, 1) > 0, labels.array > 0)
+    for segment, box in enumerate(LESIONS, start=2):
+        expected = np.zeros_like(labels.array)
+        expected[box] = 1
+        assert apart_mm(places_by_pydicom(path, segment), places(labels, expected)) < tolerance
+        assert np.array_equal(pixels_by_source(path, segment) > 0, expected > 0)
+
+
+@pytest.mark.parametrize("options", [{}, {"keep_empty_frames": True}], ids=str)
+def test_a_volume_and_the_slices_own_positions_give_the_same_file(
+    options: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("highdicom.UID", lambda: "1.2.3.9")
+    slices = series(STANDARD @ Rotation.from_euler("xyz", (4, -7, 30), degrees=True).as_matrix().T, -1.0)
+    as_volume = written(tmp_path, slices, **options)[1].dataset
+    monkeypatch.setattr(SourceSeries, "is_even", lambda self: False)
+    as_slices = written(tmp_path, slices, **options)[1].dataset
+    for dataset in (as_volume, as_slices):
+        del dataset.ContentDate, dataset.ContentTime, dataset.DimensionOrganizationSequence
+        del dataset.DimensionIndexSequence
+    assert as_volume == as_slices
 
 
 def test_segments_say_what_they_are_and_who_made_them(tmp_path: Path) -> None:
@@ -156,42 +187,23 @@ def test_segments_say_what_they_are_and_who_made_them(tmp_path: Path) -> None:
 
 
 def test_segments_come_in_the_order_of_the_measurements(tmp_path: Path) -> None:
-    slices = series()
-    labels = labelled(slices)
-    lesions = [replace(lesion, id=9 - lesion.id) for lesion in measured(labels, SMALLER)]
-    seg = write_seg(labels, read_source(slices), tmp_path / "seg.dcm", lesions)
+    case, path = measured(SMALLER), tmp_path / "seg.dcm"
+    numbers = np.array([0, 8, 7], np.int32)[case.numbers]
+    case = replace(case, lesions=[replace(lesion, id=9 - lesion.id) for lesion in case.lesions], numbers=numbers)
+    seg = write_seg(path, source_of(series()), labelled(read(series())).array, case)
     assert seg.segment_of == {8: 2, 7: 3}
     assert [s.SegmentLabel for s in seg.dataset.SegmentSequence] == ["Liver", "Lesion 8", "Lesion 7"]
-    assert len(places_by_pydicom(tmp_path / "seg.dcm", 2)) == 2 * 2 * 1
-    assert len(places_by_pydicom(tmp_path / "seg.dcm", 3)) == 2 * 2 * 2
+    assert len(places_by_pydicom(path, 2)) == 2 * 2 * 1
+    assert len(places_by_pydicom(path, 3)) == 2 * 2 * 2
 
 
-def test_without_measurements_the_largest_lesion_comes_first(tmp_path: Path) -> None:
-    slices = series()
-    seg = write_seg(labelled(slices, SMALLER), read_source(slices), tmp_path / "seg.dcm")
-    assert seg.segment_of == {1: 2, 2: 3}
-    assert len(places_by_pydicom(tmp_path / "seg.dcm", 2)) == 2 * 2 * 2
-
-
-@pytest.mark.parametrize("shift,scale,kept", [(DX, 1, 2), (0, 1.01, 2), (0, 1, 1)])
-def test_measurements_of_another_label_map_are_refused(shift: float, scale: float, kept: int, tmp_path: Path) -> None:
-    slices = series()
-    labels = labelled(slices)
-    lesions = [
-        replace(lesion, centroid=np.add(lesion.centroid, 2 * shift), volume_mm3=scale * lesion.volume_mm3)
-        for lesion in measured(labels)[:kept]
-    ]
-    with pytest.raises(ValueError, match="by centroid .* 2 found"):
-        write_seg(labels, read_source(slices), tmp_path / "seg.dcm", lesions)
+@pytest.mark.parametrize("lesions", [1, 0, 3])
+def test_measurements_of_other_lesions_than_the_number_map_holds_are_refused(lesions: int, tmp_path: Path) -> None:
+    case, path = measured(), tmp_path / "seg.dcm"
+    case = replace(case, lesions=[*case.lesions, replace(case.lesions[0], id=3)][:lesions])
+    with pytest.raises(ValueError, match=r"number map holds lesions \[1, 2\], but \["):
+        write_seg(path, source_of(series()), labelled(read(series())).array, case)
     assert not list(tmp_path.iterdir())
-
-
-def test_voxels_that_touch_by_a_corner_are_one_lesion(tmp_path: Path) -> None:
-    corner = (slice(5, 6), slice(6, 7), slice(4, 5))
-    slices = series()
-    seg = write_seg(labelled(slices, [LESIONS[0], corner]), read_source(slices), tmp_path / "seg.dcm")
-    assert seg.segment_of == {1: 2}
-    assert len(places_by_pydicom(tmp_path / "seg.dcm", 2)) == 9
 
 
 def test_more_lesions_than_the_limit_share_a_segment(tmp_path: Path) -> None:
@@ -201,20 +213,26 @@ def test_more_lesions_than_the_limit_share_a_segment(tmp_path: Path) -> None:
     assert apart_mm(places_by_pydicom(path, 2), places(labels, labels.array == 2)) < SAME_PLACE_MM
 
 
+def test_more_than_20_lesions_share_a_segment(tmp_path: Path) -> None:
+    voxels = [(slice(i, i + 1), slice(j, j + 1), slice(3, 4)) for i in range(2, 11, 2) for j in range(3, 8)]
+    for count, labels in ((20, ["Liver", *(f"Lesion {n}" for n in range(1, 21))]), (21, ["Liver", "Liver lesions"])):
+        scene, path = labelled(read(series()), voxels[:count]), tmp_path / f"{count}.dcm"
+        seg = write_seg(path, source_of(series()), scene.array, measured(voxels[:count]))
+        assert [s.SegmentLabel for s in seg.dataset.SegmentSequence] == labels
+
+
 def test_a_liver_without_lesions_is_one_segment(tmp_path: Path) -> None:
-    slices = series()
-    labels = labelled(slices, [])
-    seg = write_seg(labels, read_source(slices), tmp_path / "seg.dcm", [])
+    labels, path = labelled(read(series()), []), tmp_path / "seg.dcm"
+    seg = write_seg(path, source_of(series()), labels.array, measured([]))
     assert seg.segment_of == {} and seg.dataset.NumberOfFrames == 5
-    assert apart_mm(places_by_pydicom(tmp_path / "seg.dcm", 1), places(labels, labels.array > 0)) < SAME_PLACE_MM
+    assert apart_mm(places_by_pydicom(path, 1), places(labels, labels.array > 0)) < SAME_PLACE_MM
 
 
 @pytest.mark.parametrize("keep,frames", [(False, 1), (True, SLICES)])
 def test_without_a_liver_the_file_is_whole_and_empty(keep: bool, frames: int, tmp_path: Path) -> None:
-    slices = series()
-    labels = labelled(slices, liver=False)
-    write_seg(labels, read_source(slices), tmp_path / "seg.dcm", [], keep_empty_frames=keep)
-    seg = hd.seg.segread(tmp_path / "seg.dcm")
+    labels, path = labelled(read(series()), liver=False), tmp_path / "seg.dcm"
+    write_seg(path, source_of(series()), labels.array, measured([]), keep_empty_frames=keep)
+    seg = hd.seg.segread(path)
     assert [s.SegmentLabel for s in seg.SegmentSequence] == ["Liver"]
     assert seg.NumberOfFrames == frames and not seg.pixel_array.any()
 
@@ -231,29 +249,6 @@ def test_slices_lie_as_far_apart_as_measured_whatever_the_header_says(tmp_path: 
     _, _, path = written(tmp_path)
     measures = pydicom.dcmread(path).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     assert (measures.SpacingBetweenSlices, measures.SliceThickness) == (STEP, 3)  # the header has -2.5 and 3
-
-
-@pytest.mark.parametrize("change", ["shifted", "fewer slices", "scaled"])
-def test_a_label_map_on_another_grid_is_refused(change: str, tmp_path: Path) -> None:
-    slices = series()
-    labels = labelled(slices)
-    affine, array = labels.affine.copy(), labels.array
-    if change == "shifted":
-        affine[0, 3] += 0.1 * DX
-    elif change == "scaled":
-        affine[:3, 1] *= 1.01
-    else:
-        array = array[..., 1:]
-    with pytest.raises(InputError, match="labels.nii.gz does not lie on the grid"):
-        write_seg(replace(labels, array=array, affine=affine), read_source(slices), tmp_path / "seg.dcm")
-
-
-def test_an_affine_in_single_precision_fits(tmp_path: Path) -> None:
-    slices = series()
-    labels = labelled(slices)
-    single: Array = labels.affine.astype(np.float32).astype(np.float64)
-    write_seg(replace(labels, affine=single), read_source(slices), tmp_path / "seg.dcm", measured(labels))
-    check_places(labels, tmp_path / "seg.dcm")
 
 
 def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,20 +8,14 @@ foreign and never touched. `claim` finds or makes the folder, results are writte
 - `writing`: a run has begun to put its files in; `old` and `new` name all that may be there.
 
 A name is claimed by renaming a folder that already holds its manifest, which the system does for one process only.
-Staging folders are `.<case>.<8 digits of the host><16 random digits>`; no reader enters a folder with a leading dot.
 """
 
 import hashlib
 import json
 import os
-import platform
-import re
-import shutil
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
-from functools import cache
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -29,18 +23,20 @@ from typing import Any
 
 from custom_networks.errors import InputError
 from custom_networks.files import write_text
+from custom_networks.staging import locked, remove_abandoned_staging, staging_folder
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+__all__ = [
+    "Claim",
+    "Input",
+    "claim",
+    "forget",
+    "read_manifest",
+    "remove_abandoned_staging",
+    "whole_folders",
+]
 
 MANIFEST = "manifest.json"
 WHOLE, WRITING = "whole", "writing"
-
-_LOCK, _NEW_FOLDER = ".lock", ".new"  # in a staging folder; results do not begin with a dot
-_STAGING = re.compile(r"\..+\.([0-9a-f]{8})[0-9a-f]{16}")
-_DAY = 24 * 60 * 60.0  # seconds
 
 Manifest = Mapping[str, Any]
 
@@ -101,13 +97,13 @@ class Claim:
             options: what changes a result, as JSON; it is kept in the manifest.
 
         Raises:
-            InputError: if another input has taken the folder since, or a foreign file has the name of a new one.
+            InputError: if the folder is no longer ours, or a foreign file has the name of a new one.
             ValueError: if the staging folder holds anything but plain files.
         """
         digests = {path.name: _flushed_digest(path) for path in _staged_files(self.staging)}
         if _is_free(self.folder):  # another process had claimed it for the same input, and abandoned it
             _put_new_folder(self.folder, self._input, self.staging)
-        with _locked(self.folder):
+        with locked(self.folder):
             old = self._replaceable(list(digests))
             self._put({"state": WRITING, "old": old, "new": list(digests)})
             for name in old:
@@ -130,10 +126,10 @@ class Claim:
                 self.folder.rmdir()
 
     def _replaceable(self, new: Sequence[str]) -> list[str]:
-        """Names of all older files, if the folder is still ours and none of the new ones would replace a foreign one."""
+        """Names of all older files, if the folder is still ours and no new file would replace a foreign one."""
         manifest = read_manifest(self.folder)
         if manifest is None or not _may_replace(manifest, self._input):
-            raise InputError(f"{self.folder} was taken by another input in the meantime: segment this one again.")
+            raise InputError(f"{self.folder} is no longer what it was when this run began: segment this input again.")
         old = _listed(manifest)
         foreign = [name for name in new if name not in old and os.path.lexists(self.folder / name)]
         if foreign:
@@ -152,7 +148,7 @@ def claim(output: Path, of: Input) -> Claim:
     same path); an unfinished folder only if its identity is. Names that differ by case alone are one name.
     """
     with ExitStack() as held:
-        staging = held.enter_context(_staging(output, of.name))
+        staging = held.enter_context(staging_folder(output, of.name))
         folder, earlier = _take_folder(output, of, staging)
         return Claim(folder, of, staging, earlier, held.pop_all())
 
@@ -178,30 +174,12 @@ def forget(folder: Path) -> None:
     manifest = read_manifest(folder)
     if manifest is None:
         return
-    with _staging(folder.parent, folder.name) as staging, _locked(folder):
+    with staging_folder(folder.parent, folder.name) as staging, locked(folder):
         old = _listed(manifest)
         _put_manifest(folder, staging, {**manifest, "state": WRITING, "old": old, "new": []})
         for name in old:
             (folder / name).unlink(missing_ok=True)
         (folder / MANIFEST).unlink(missing_ok=True)
-
-
-def remove_abandoned_staging(output: Path) -> None:
-    """Remove the staging folders of runs that are gone.
-
-    A run holds a lock on a file in its staging folder, which the system drops when the process ends, however it ends.
-    Whoever can take that lock knows that the run is gone, if both run on one host since its last start (the folder's
-    name tells; containers of a host count as that host). Network file systems may keep locks to each host, and some
-    systems have none: what belongs to another host, or cannot be locked, is removed a day after it was last changed.
-    """
-    for folder in sorted(output.glob(".*")):
-        match = _STAGING.fullmatch(folder.name)
-        if match and folder.is_dir() and not folder.is_symlink():
-            with suppress(BlockingIOError, FileNotFoundError):  # its run lives; another start has just removed it
-                old = time.time() - folder.stat().st_mtime > _DAY
-                with _locked(folder / _LOCK, wait=False) as locked:
-                    if old or (locked and match[1] == _host()):
-                        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _take_folder(output: Path, of: Input, staging: Path) -> tuple[Path, Manifest | None]:
@@ -229,7 +207,7 @@ def _is_free(folder: Path) -> bool:
 
 def _put_new_folder(folder: Path, of: Input, staging: Path) -> bool:
     """Make a folder that holds its manifest from the first moment; False if another process was faster."""
-    new = staging / _NEW_FOLDER
+    new = staging / ".new"
     new.mkdir(exist_ok=True)
     state = {"state": WRITING, **_identifying(of), "old": [], "new": []}
     write_text(new / MANIFEST, json.dumps(state, indent=2) + "\n")
@@ -320,60 +298,3 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _staging(output: Path, name: str) -> Iterator[Path]:
-    """A new staging folder, locked; it is removed in the end with what is left in it."""
-    with ExitStack() as held:
-        folder = _locked_new_folder(output, name, held)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _locked_new_folder(output: Path, name: str, held: ExitStack) -> Path:
-    while True:
-        folder = output / f".{name[:100]}.{_host()}{os.urandom(8).hex()}"
-        folder.mkdir(parents=True)
-        with suppress(FileNotFoundError):  # another start took it for abandoned before it was locked: another one
-            held.enter_context(_locked(folder / _LOCK))
-            if folder.is_dir():
-                return folder
-
-
-@contextmanager
-def _locked(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Lock a folder, or a file that is made; gives False where the file system has no locks.
-
-    Raises BlockingIOError if another process holds the lock and `wait` is false.
-    """
-    if fcntl is None:
-        yield False
-        return
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        yield _flock(descriptor, wait)
-    finally:
-        os.close(descriptor)
-
-
-def _flock(descriptor: int, wait: bool) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        return False
-    return True
-
-
-@cache
-def _host() -> str:
-    """Eight digits that all processes of one machine have in common until it starts again, containers included."""
-    try:
-        known = Path("/proc/sys/kernel/random/boot_id").read_text()
-    except OSError:  # not Linux
-        known = platform.node()
-    return hashlib.sha256(known.encode()).hexdigest()[:8]

@@ -1,0 +1,104 @@
+"""Staging folders: what is written there is not a result yet, and goes when the run that wrote it is gone.
+
+They are named `.<case>.<8 digits of the host><16 random digits>`; no reader enters a folder with a leading dot.
+"""
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_LOCK = ".lock"
+_STAGING = re.compile(r"\..+\.([0-9a-f]{8})[0-9a-f]{16}")
+_DAY = 24 * 60 * 60.0  # seconds
+
+
+@contextmanager
+def staging_folder(output: Path, name: str) -> Iterator[Path]:
+    """A new staging folder, locked; it is removed in the end with what is left in it."""
+    with ExitStack() as held:
+        folder = _new_locked_folder(output, name, held)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_abandoned_staging(output: Path) -> None:
+    """Remove the staging folders of runs that are gone.
+
+    A run holds a lock on a file in its staging folder, which the system drops when the process ends, however it ends.
+    Whoever can take that lock knows that the run is gone, if both run on one host since its last start (the folder's
+    name tells; containers of a host count as that host). Network file systems may keep locks to each host, and some
+    systems have none: what belongs to another host, or cannot be locked, is removed a day after it was last changed.
+    """
+    for folder in sorted(output.glob(".*")):
+        match = _STAGING.fullmatch(folder.name)
+        if match and folder.is_dir() and not folder.is_symlink():
+            with suppress(BlockingIOError, FileNotFoundError):  # its run lives; another start has just removed it
+                _remove_if_abandoned(folder, match[1] == _host())
+
+
+def _remove_if_abandoned(folder: Path, of_this_host: bool) -> None:
+    old = time.time() - folder.stat().st_mtime > _DAY
+    if of_this_host or old:
+        with locked(folder / _LOCK, wait=False) as sure:
+            if sure or old:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_locked_folder(output: Path, name: str, held: ExitStack) -> Path:
+    while True:
+        folder = output / f".{name[:100]}.{_host()}{os.urandom(8).hex()}"
+        folder.mkdir(parents=True)
+        with suppress(FileNotFoundError):  # another start took it for abandoned before it was locked: another one
+            held.enter_context(locked(folder / _LOCK))
+            if folder.is_dir():
+                return folder
+
+
+@contextmanager
+def locked(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Lock a folder, or a file that is made; gives False where the file system has no locks.
+
+    Raises BlockingIOError if another process holds the lock and `wait` is false.
+    """
+    if fcntl is None:
+        yield False
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        yield _flock(descriptor, wait)
+    finally:
+        os.close(descriptor)
+
+
+def _flock(descriptor: int, wait: bool) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
+@cache
+def _host() -> str:
+    """Eight digits that all processes of one machine have in common until it starts again, containers included."""
+    try:
+        known = Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:  # not Linux
+        known = platform.node()
+    return hashlib.sha256(known.encode()).hexdigest()[:8]

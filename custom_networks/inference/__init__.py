@@ -1,7 +1,7 @@
 """Slice-stack inference over the network it is handed."""
 
 from custom_networks.inference.memory import keep_freed_memory
-from custom_networks.inference.precision import autocast_dtype, bfloat16_pays
+from custom_networks.inference.precision import chosen_precision
 from custom_networks.inference.slice_stack_inferer import SliceStackInferer
 from custom_networks.inference.spacing import slice_step
 from custom_networks.inference.stack_inferer import StackInferer
@@ -11,8 +11,7 @@ __all__ = [
     "SliceStackInferer",
     "StackInferer",
     "announce_weights",
-    "autocast_dtype",
-    "bfloat16_pays",
+    "chosen_precision",
     "keep_freed_memory",
     "slice_step",
 ]

@@ -1,59 +1,41 @@
-"""Number format, chosen by a short self-test of the machine at hand.
+"""The number format of a forward pass, by what a device can do and never by how fast it happens to be.
 
-Machines differ: with bf16 instructions bfloat16 may be faster than float32, without them it is emulated and several
-times slower (docs/performance.md). The margins are wide, so that noise does not change the choice from run to run.
+On a CPU float32 is the reference for inference. Training gains from bfloat16 where the processor has instructions for
+it; elsewhere it is emulated, several times slower than float32 (docs/performance.md).
 """
 
-import functools
-import logging
-import time
-
 import torch
-from torch import nn
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-WORTHWHILE = 1.2  # how many times faster an option must be before it replaces the plain one
-logger = logging.getLogger(__name__)
+# Keys of `torch.cpu.get_capabilities()`: with any of these instructions, training in bfloat16 pays.
+BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 
 
-def _seconds(layers: nn.Module, image: torch.Tensor, dtype: torch.dtype | None, repeats: int = 4) -> float:
-    """Best of a few timed runs of `layers` in s, after one that warms up."""
-    times = []
-    for _ in range(repeats + 1):
-        if image.is_cuda:
-            torch.cuda.synchronize(image.device)
-        start = time.perf_counter()
-        with torch.inference_mode(), torch.autocast(image.device.type, dtype=dtype, enabled=dtype is not None):
-            layers(image)
-        if image.is_cuda:
-            torch.cuda.synchronize(image.device)
-        times.append(time.perf_counter() - start)
-    return min(times[1:])
+def chosen_precision(device: torch.device, precision: str, training: bool = False) -> str:
+    """What `precision` means on `device`: "float32" or "bfloat16", the same on every run.
 
-
-def _sample(device: torch.device) -> tuple[nn.Module, torch.Tensor]:
-    """A depthwise and a pointwise convolution as the network has them, and an input for them, channels last."""
-    layers = nn.Sequential(nn.Conv2d(48, 48, 3, padding=1, groups=48), nn.Conv2d(48, 96, 1))
-    image = torch.randn(8, 48, 80, 80, device=device).contiguous(memory_format=torch.channels_last)
-    return layers.to(device).eval(), image
-
-
-@functools.lru_cache(maxsize=None)
-def bfloat16_pays(device: torch.device) -> bool:
-    """Whether bfloat16 autocast is clearly faster than float32 on this device; measured once a process."""
-    layers, image = _sample(device)
-    full, half = _seconds(layers, image, None), _seconds(layers, image, torch.bfloat16)
-    logger.info("Precision on %s: bfloat16 %.1f ms, float32 %.1f ms", device, 1e3 * half, 1e3 * full)
-    return half * WORTHWHILE < full
-
-
-def autocast_dtype(device: torch.device, precision: str) -> torch.dtype | None:
-    """The dtype to autocast to on `device`, or None for plain float32.
+    "auto" is bfloat16 on GPUs that compute in it, float32 on everything else; in training also bfloat16 on processors
+    with `BFLOAT16_INSTRUCTIONS`.
 
     Raises:
         ValueError: if `precision` is none of `PRECISIONS`.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
-    wanted = precision == "bfloat16" or (precision == "auto" and bfloat16_pays(device))
-    return torch.bfloat16 if wanted else None
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if training and device.type == "cpu" and _cpu_has_bfloat16() else "float32"
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Whether this processor has instructions for bfloat16, as far as PyTorch tells (older versions do not)."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name, False) for name in BFLOAT16_INSTRUCTIONS)
+
+
+def autocast(device: torch.device, precision: str, training: bool = False) -> torch.autocast:
+    """Context in which layers compute in the chosen precision; see `chosen_precision`."""
+    wanted = chosen_precision(device, precision, training) == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from custom_networks.inference.memory import reuse_freed_memory
-from custom_networks.inference.precision import autocast_dtype
+from custom_networks.inference.precision import autocast
 from custom_networks.inference.spacing import slice_step
 
 FULL = 255  # a probability of one in compact form
@@ -34,7 +34,7 @@ class SliceStackInferer(Inferer):
         slab: slices answered at once.
         overlap: overlap of neighbouring tiles, as a part of `roi_size`.
         context_spacing: distance in mm that the slices of a stack should have.
-        precision: "float32", "bfloat16", or "auto" for what a self-test of the machine finds faster.
+        precision: "float32", "bfloat16", or "auto": float32 on a CPU, bfloat16 on a GPU that computes in it.
         compact: give class probabilities x 255 as uint8 `(B, K, H, W, D)`; otherwise float32 logits.
         sw_device: where slabs are run; by default where the input is.
         device: where the answer is put together; by default where the input is.
@@ -128,8 +128,7 @@ class SliceStackInferer(Inferer):
         return (total / norm)[:, :, :height, :width]
 
     def _run(self, stack: Tensor, network: Callable[..., Any]) -> Tensor:
-        dtype = autocast_dtype(stack.device, self.precision)
-        with torch.autocast(stack.device.type, dtype=dtype, enabled=dtype is not None):
+        with autocast(stack.device, self.precision):
             logits: Tensor = getattr(network, "slab", network)(stack)
         return logits.float()
 

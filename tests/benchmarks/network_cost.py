@@ -22,7 +22,7 @@ from monai.networks.nets import DynUNet
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from custom_networks.inference import autocast_dtype, keep_freed_memory
+from custom_networks.inference import chosen_precision, keep_freed_memory
 from custom_networks.networks import ContextNet25D
 from custom_networks.networks.blocks import SeparableConv
 
@@ -141,8 +141,8 @@ def milliseconds(contestant: Contestant, dtype: torch.dtype | None) -> float:
 
 def timings(runners: list[Contestant], repeats: int) -> Iterator[tuple[str, list[list[float]]]]:
     """For each precision its name and, for each contestant, the ms of every repeat; all of them in turn."""
-    cpu = torch.device("cpu")
-    dtypes = dict.fromkeys([None, autocast_dtype(cpu, "auto")])  # one, where the self-test chooses float32
+    fast = chosen_precision(torch.device("cpu"), "auto", training=True) == "bfloat16"
+    dtypes = [None, torch.bfloat16] if fast else [None]  # emulated, bfloat16 would take minutes
     for runner in runners:
         channels_last(runner.network.eval())
     times: dict[torch.dtype | None, list[list[float]]] = {dtype: [[] for _ in runners] for dtype in dtypes}

@@ -1,58 +1,64 @@
-"""The self-test that chooses the number format."""
-
-from collections.abc import Iterator
+"""The number format: by what a device can do, never by a timing."""
 
 import pytest
 import torch
 
-from custom_networks.inference import autocast_dtype, bfloat16_pays, precision
+from custom_networks.inference import chosen_precision
+from custom_networks.inference.precision import autocast
 
-CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def unmeasured() -> Iterator[None]:
-    """No choice made before the test, and none of the test's kept after it."""
-    bfloat16_pays.cache_clear()
-    yield
-    bfloat16_pays.cache_clear()
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+# What `torch.cpu.get_capabilities()` says of three machines; the first lacks the keys of another architecture.
+ARM, ZEN3 = {"neon": True}, {"avx2": True, "avx512_bf16": False, "amx_bf16": False}
+ZEN4, XEON = ZEN3 | {"avx512_bf16": True}, ZEN3 | {"amx_bf16": True}
 
 
-@pytest.fixture
-def stopwatch(unmeasured: None, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that the next measurements give, in order; a measurement too many fails."""
-    seconds: list[float] = []
-    monkeypatch.setattr(precision, "_seconds", lambda *args, **kwargs: seconds.pop(0))
-    return seconds
+@pytest.mark.parametrize(
+    "capabilities, training",
+    [(ARM, "float32"), (ZEN3, "float32"), (ZEN4, "bfloat16"), (XEON, "bfloat16")],
+    ids=["ARM", "AVX2", "AVX-512 bf16", "AMX"],
+)
+def test_a_cpu_infers_in_float32_and_trains_in_what_it_has_instructions_for(
+    capabilities: dict[str, bool], training: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert chosen_precision(CPU, "auto") == "float32"
+    assert chosen_precision(CPU, "auto", training=True) == training
 
 
-def test_self_test_of_this_machine_answers_yes_or_no(unmeasured: None) -> None:
-    assert type(bfloat16_pays(CPU)) is bool
+def test_a_version_of_pytorch_that_does_not_tell_trains_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert chosen_precision(CPU, "auto", training=True) == "float32"
 
 
-def test_the_choice_is_measured_once(stopwatch: list[float]) -> None:
-    stopwatch.extend([1.0, 0.4])
-    assert [bfloat16_pays(CPU) for _ in range(3)] == [True] * 3
+@pytest.mark.parametrize("computes, expected", [(True, "bfloat16"), (False, "float32")])
+def test_a_gpu_uses_bfloat16_where_it_computes_in_it(
+    computes: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as of PyTorch 2.13 every GPU emulates it
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or computes
+    )
+    assert [chosen_precision(GPU, "auto", training) for training in (False, True)] == [expected] * 2
 
 
-@pytest.mark.parametrize("half, pays", [(0.5, True), (0.8, True), (0.9, False), (1.0, False), (7.0, False)])
-def test_bfloat16_must_be_clearly_faster_than_float32(half: float, pays: bool, stopwatch: list[float]) -> None:
-    stopwatch.extend([1.0, half])
-    assert bfloat16_pays(CPU) is pays
+def test_other_devices_use_float32() -> None:
+    assert chosen_precision(torch.device("mps"), "auto", training=True) == "float32"
 
 
-def test_named_precisions_need_no_measurement(stopwatch: list[float]) -> None:
-    assert autocast_dtype(CPU, "float32") is None
-    assert autocast_dtype(CPU, "bfloat16") is torch.bfloat16
+@pytest.mark.parametrize("device", [CPU, GPU], ids=str)
+@pytest.mark.parametrize("named", ["float32", "bfloat16"])
+def test_a_named_precision_is_that_of_any_device(named: str, device: torch.device) -> None:
+    assert chosen_precision(device, named) == chosen_precision(device, named, training=True) == named
 
 
-@pytest.mark.parametrize("half, dtype", [(0.5, torch.bfloat16), (7.0, None)])
-def test_auto_precision_follows_the_measurement(half: float, dtype: torch.dtype | None, stopwatch: list[float]) -> None:
-    stopwatch.extend([1.0, half])
-    assert autocast_dtype(CPU, "auto") is dtype
+def test_layers_compute_in_the_chosen_precision() -> None:
+    ones = torch.ones(2, 2)
+    for named, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16), ("auto", torch.float32)):
+        with autocast(CPU, named):
+            assert (ones @ ones).dtype == dtype
 
 
 @pytest.mark.parametrize("unknown", ["float16", "fp32", "", "AUTO"])
 def test_unknown_precisions_are_refused(unknown: str) -> None:
     with pytest.raises(ValueError, match=f"must be one of .*auto.*, got '{unknown}'"):
-        autocast_dtype(CPU, unknown)
+        chosen_precision(CPU, unknown)

@@ -27,7 +27,8 @@ from custom_networks.bundle_files import (
     weights_path,
 )
 from custom_networks.errors import BundleError, LiversegError
-from custom_networks.inference.precision import resolved_precision
+from custom_networks.inference.precision import chosen_precision
+from custom_networks.inference.weights import announce_weights
 from custom_networks.io import Case, Volume
 from custom_networks.report.measurements import measure
 from custom_networks.report.organ_region import organ_region
@@ -118,26 +119,14 @@ class Pipeline:
         self._postprocessing = Compose([step for step in steps if not isinstance(step, SaveImaged)])
 
     def _how_it_runs(self, root: Path, weights: Path, sha256: str) -> dict[str, Any]:
-        """The part of the run block that is the same for every case; other weights than the released ones are logged.
-
-        Fine-tuned weights are welcome, but nobody should take their results for those of the model card.
-        """
-        known = metadata(root)
-        released = sha256 == known.get("weights", {}).get("sha256")
-        if not released:
-            logger.warning(
-                "%s holds other weights than those released with version %s: the model card does not speak of its "
-                "results.",
-                weights,
-                known.get("version"),
-            )
+        """The part of the run block that is the same for every case."""
         valid_for = self._parser.get_parsed_content("confidence_calibration", default={}).get("valid_for")
         self._calibrated = valid_for == sha256
         return {
-            "version": known.get("version"),
-            "weights": {"sha256": sha256, "released": released},
+            "version": metadata(root).get("version"),
+            "weights": {"sha256": sha256, "released": announce_weights(str(weights), str(root))},
             "runtime": "torch",
-            "precision": resolved_precision(self._device, getattr(self._inferer, "precision", "float32")),
+            "precision": chosen_precision(self._device, getattr(self._inferer, "precision", "float32")),
             "device": str(self._device),
             "processor": _processor(),
         }

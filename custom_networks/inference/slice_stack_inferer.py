@@ -1,5 +1,6 @@
 """Segments a volume of any depth slab by slab, each with its real neighbours as halo."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -71,6 +72,7 @@ class SliceStackInferer(Inferer):
         self.sw_device = sw_device
         self.device = device
         self.progress = progress
+        self.network_seconds = 0.0  # of the last volume, forward passes alone
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
@@ -86,6 +88,7 @@ class SliceStackInferer(Inferer):
         step = _shared_step(inputs, self.context_spacing) if isinstance(inputs, MetaTensor) else 1
         slabs = list(_slabs(volume.shape[-1], step, self.slab))
         answer: Tensor | None = None
+        self.network_seconds = 0.0
         with reuse_freed_memory():
             for slices in tqdm(slabs, desc="slabs", disable=not self.progress):
                 logits = self._slab_logits(volume, network, slices, step)
@@ -128,8 +131,10 @@ class SliceStackInferer(Inferer):
         return (total / norm)[:, :, :height, :width]
 
     def _run(self, stack: Tensor, network: Callable[..., Any]) -> Tensor:
+        started = time.perf_counter()
         with autocast(stack.device, self.precision):
             logits: Tensor = getattr(network, "slab", network)(stack)
+        self.network_seconds += time.perf_counter() - started  # on a GPU, of starting the kernels
         return logits.float()
 
 

@@ -14,12 +14,15 @@ def announce_weights(checkpoint: str, bundle_root: str) -> bool:
     Fine-tuned weights are welcome; but nobody should take their results for those of the model card.
 
     Returns:
-        Whether the weights are the released ones. True where there is no file, which the loader reports.
+        Whether the weights are the released ones. Without a file, which the loader reports, or where metadata.json
+        names no weights, nothing is logged and the answer is no.
     """
     metadata = json.loads((Path(bundle_root) / "configs" / "metadata.json").read_text(encoding="utf-8"))
     released = metadata.get("weights", {}).get("sha256")
     path = Path(checkpoint)
-    if released is None or not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() == released:
+    if released is None or not path.is_file():
+        return False
+    if hashlib.sha256(path.read_bytes()).hexdigest() == released:
         return True
     logger.warning(
         "%s holds other weights than those released with version %s: the model card does not speak of its results.",

@@ -25,4 +25,4 @@ def test_other_weights_are_announced_in_one_line(tmp_path: Path, caplog: pytest.
 
 
 def test_missing_weights_are_left_to_the_loader(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert announce_weights(str(tmp_path / "none.pt"), str(bundle_root())) and not caplog.messages
+    assert not announce_weights(str(tmp_path / "none.pt"), str(bundle_root())) and not caplog.messages

@@ -96,7 +96,8 @@ class Pipeline:
         with _callers_state_kept(), torch.no_grad():
             data, network_seconds = self._answer(handed_over)
         ct = Volume(_voxels(data["hu"]), affine, notes, source=Path(case.source), headers=headers)
-        region = organ_region(*(_voxels(data[key]) for key in ("pred", "probabilities", "lesion_numbers")), affine)
+        probabilities = _voxels(data["probabilities"])
+        region = organ_region(_voxels(data["pred"]), probabilities, _voxels(data["lesion_numbers"]), affine)
         measurements = measure(region, ct.array[region.box], data["lesions"], self._calibrated)
         seconds = {"total": time.perf_counter() - started, "read": read, "network": network_seconds}
         return Result(
@@ -107,7 +108,7 @@ class Pipeline:
             operating_point=self._operating_point(),
             run=self._run_block(case, ct, seconds),
             notes=notes + (CUT,) * measurements.touches_border,
-            probability=_voxels(data["probabilities"])[1].copy() if probability else None,
+            probability=probabilities[1].copy() if probability else None,
         )
 
     def _build(self) -> None:
@@ -151,6 +152,7 @@ class Pipeline:
 
     def _run_block(self, case: Case, ct: Volume, seconds: Mapping[str, float]) -> dict[str, Any]:
         """How a case was run, as report.json says it; the seconds of writing are added by who writes."""
+        series = case.series
         prepare, self._seconds_to_prepare = self._seconds_to_prepare, 0.0
         times = {**seconds, "total": seconds["total"] + prepare, "prepare": prepare, "write": 0.0}
         return {
@@ -158,8 +160,8 @@ class Pipeline:
             **self._run,
             "seconds": {name: round(value, 3) for name, value in times.items()},
             "source": {
-                "series_instance_uid": case.series_uid,
-                "series_number": case.series_number,
+                "series_instance_uid": series.series_instance_uid or None if series else None,
+                "series_number": series.series_number or None if series else None,
                 "spacing_mm": [round(mm, 4) for mm in ct.spacing],
                 "slices": ct.array.shape[ct.slice_axis],
             },

@@ -2,144 +2,139 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import Any
 
 from custom_networks.errors import InputError, LiversegError, UsageError, one_line
-from custom_networks.io.dicom.choice import DicomListing, check_patients, list_series
-from custom_networks.io.dicom.files import dicom_files
-from custom_networks.io.dicom.sentences import skipped_notes
-from custom_networks.io.files import (
-    MEDICAL_SUFFIXES,
-    case_stem,
-    is_dicom,
-    is_zip,
-    medical_suffix,
-    split_number,
-    visible_files,
-)
-
-logger = logging.getLogger(__name__)
+from custom_networks.io.case import Case, FileCase, RefusedCase
+from custom_networks.io.dicom.case import dicom_case, dicom_cases
+from custom_networks.io.dicom.files import files_in
+from custom_networks.io.dicom.listing import scan_files
+from custom_networks.io.files import case_stem, is_zip, medical_suffix, split_number
+from custom_networks.io.read import existing
+from custom_networks.io.volume import Volume
 
 
-def volumes_of(given: str | Path) -> list[Path]:
-    """The volumes of one input: a medical file, a folder or zip archive as for `find_volumes`, or a series, `PATH::N`.
+def read_volume(path: str | Path) -> Volume:
+    """Read one CT volume: a NIfTI, NRRD or MetaImage file, or a folder (of any depth) or zip archive of DICOM files.
+
+    Of several DICOM series the best suited is taken, or the one that `liverseg series` numbers N: `exam.zip::N`.
+
+    Returns:
+        HU in (i, j, k): int16 (int32 where they do not fit) if the file holds whole numbers, else float32; padding
+        below -1024 HU is set to -1024. The affine is in mm, RAS+.
 
     Raises:
-        UsageError: nothing in the folder or archive could be an image.
-        InputError: there is no such path, it cannot be looked at, or it is none of these.
+        InputError: what is wrong with this input and what to do, in one sentence.
     """
+    source = existing(split_number(path)[0])
+    return (dicom_case(path) if source.is_dir() or is_zip(source) else _file_case(path)).read()
+
+
+def find_cases(inputs: Sequence[str]) -> tuple[list[Case], list[str]]:
+    """The cases that files, folders and archives hold, each once, and a message for each input that holds none.
+
+    A folder that holds DICOM files gives these, and so does an archive: itself, or where it holds several patients one
+    case for each, called by a subfolder or `folder::N` (series N). Else a folder gives its files with a medical ending,
+    and where it has none, the DICOM files in its subfolders.
+    """
+    once: dict[str, Case] = {}
+    failures: list[str] = []
+    for given in inputs:
+        try:
+            for case in _cases_of(given):
+                once.setdefault(os.path.abspath(case.source), case)
+        except LiversegError as error:
+            failures.append(str(error))
+    return list(once.values()), failures
+
+
+def only_case(path: str | Path) -> Case:
+    """The case of an input that holds one.
+
+    Raises:
+        UsageError: it holds several, or nothing in it could be an image.
+        InputError: there is no such path, it cannot be looked at, or it is no volume.
+    """
+    cases = _cases_of(path)
+    if len(cases) != 1:
+        raise UsageError(f"{path} holds {len(cases)} volumes: give one of them, such as {cases[0].source}.")
+    return cases[0]
+
+
+def list_cases(dataset_dir: str | Path, datalist: Sequence[str] | str | None = None) -> list[dict[str, Any]]:
+    """The items of a MONAI data list: each case to segment as "image", and a name that no other has as "case".
+
+    Args:
+        dataset_dir: a folder or zip archive, of which all cases are taken: see `find_cases`.
+        datalist: takes these alone (or the one named), by their paths in it.
+
+    Raises:
+        UsageError: there is none.
+        InputError: a file or folder cannot be opened.
+    """
+    if datalist is None:
+        cases = _cases_in(Path(dataset_dir))
+    elif not datalist:
+        raise UsageError("datalist is empty: name at least one volume, or leave it out to take all of dataset_dir.")
+    else:
+        cases = [_case_at(Path(dataset_dir) / path) for path in ([datalist] if isinstance(datalist, str) else datalist)]
+    names = unique_names(case.name for case in cases)
+    return [{"image": case, "case": name} for case, name in zip(cases, names, strict=True)]
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """The names, a number added to each that an earlier one has, be it in capitals."""
+    unique: list[str] = []
+    taken: set[str] = set()
+    for name in names:
+        numbered = (f"{name}_{number}" for number in count(2))
+        unique.append(name if name.lower() not in taken else next(n for n in numbered if n.lower() not in taken))
+        taken.add(unique[-1].lower())  # lower case: some file systems do not tell "CT" from "ct"
+    return unique
+
+
+def _cases_of(given: str | Path) -> list[Case]:
+    """The cases of one input: a medical file, a folder or zip archive, or a series, `PATH::N`."""
     try:
         path = Path(given).expanduser()
         source, number = split_number(path)
         if path.is_dir() or (is_zip(path) and path.is_file()):
-            return find_volumes(path)
+            return _cases_in(path)
         if not source.exists():
             raise InputError(f"No such file or folder: {path}; check the spelling.")
     except (OSError, RuntimeError, ValueError) as error:  # a name too long, ~nobody, a null character
         raise InputError(f"{one_line(given)} cannot be looked at ({one_line(error)}): check the path.") from error
     if number is None and not medical_suffix(path):
         raise InputError(f"{path} is no CT volume: give NIfTI, NRRD or MetaImage, or a folder or zip of DICOM.")
-    return [path]
+    return [_case_at(path)]
 
 
-def find_volumes(folder: str | Path) -> list[Path]:
-    """The volumes of a folder or zip archive, sorted.
-
-    A folder that holds DICOM files gives these, and so does an archive: itself, or where it holds several patients one
-    path for each, a subfolder or `folder::N` (series N). Else a folder gives its files with a medical ending, and where
-    it has none, the DICOM files in its subfolders. What holds nothing to segment beside several patients is logged.
-
-    Raises:
-        UsageError: no such folder, or nothing in it could be an image.
-        InputError: a file or folder in it cannot be opened.
-    """
-    folder = Path(folder)
+def _cases_in(folder: Path) -> list[Case]:
+    """The cases of a folder or zip archive, sorted."""
     if folder.is_file() and is_zip(folder):
-        return _patients(folder)
+        return dicom_cases(folder)
     if not folder.is_dir():
         raise UsageError(f"No such folder: {folder}; give a folder of CT volumes.")
-    files = visible_files(folder)
-    if any(path.name.upper() != "DICOMDIR" and is_dicom(path) for path in files):
-        return _patients(folder)
-    return [path for path in files if medical_suffix(path)] or _patients(folder)
+    files = files_in(folder)
+    scanned = scan_files(files)
+    volumes = [folder / file.name for file in files if medical_suffix(Path(file.name))]
+    return [_file_case(path) for path in volumes if not scanned.like_dicom] or dicom_cases(folder, scanned)
 
 
-def find_cases(inputs: Sequence[str]) -> tuple[list[dict[str, str]], list[str]]:
-    """The cases that files, folders and archives hold, each once, and a message for each input that holds none."""
-    volumes: list[Path] = []
-    failures: list[str] = []
-    for given in inputs:
-        try:
-            volumes += volumes_of(given)
-        except LiversegError as error:
-            failures.append(str(error))
-    once: dict[str, Path] = {}
-    for path in volumes:
-        once.setdefault(os.path.abspath(path), path)
-    return name_cases(list(once.values())), failures
-
-
-def _patients(source: Path) -> list[Path]:
-    """The input itself if it holds one patient's volume or none, else a path for each patient's."""
+def _case_at(path: Path) -> Case:
+    """The case at a path; where it cannot be read, one that says so when it is."""
+    source = split_number(path)[0]
+    if not (source.is_dir() or (is_zip(source) and source.is_file())):
+        return _file_case(path)
     try:
-        images, looked_at = dicom_files(source)
-        listing = list_series(source) if images else None
-        if listing:
-            check_patients(listing)
-    except InputError:
-        return [source]  # refused again, as a case, by whoever reads it
-    if listing is None:
-        looked = f"{looked_at} file{'s' * (looked_at != 1)} looked at"
-        kinds = ", ".join(MEDICAL_SUFFIXES)
-        raise UsageError(f"no image found in {source} ({looked}): give a folder that holds {kinds} or DICOM files.")
-    cases = listing.cases()
-    if len(cases) < 2:
-        return [source]  # the reader says what is wrong or what was skipped
-    patients = {listing.series[index].patient for index in cases}
-    for note in skipped_notes(listing, [i for i, s in enumerate(listing.series) if s.patient not in patients]):
-        logger.warning("%s: %s", source, note)
-    return [_own_folder(listing, index, patients) or Path(f"{source}::{index + 1}") for index in cases]
+        return dicom_case(path)
+    except InputError as error:
+        return RefusedCase(case_stem(path), str(path), reason=str(error))
 
 
-def _own_folder(listing: DicomListing, index: int, patients: set[str]) -> Path | None:
-    """The subfolder that holds all of one patient's files and none of another patient with a volume."""
-    if listing.source.is_file():
-        return None
-    own = listing.series[index].patient
-    names = [header.file.folder for series in listing.series if series.patient == own for header in series.slices]
-    folder = os.path.commonpath(names)
-    if not folder or folder == ".":
-        return None
-    others = (header.file for s in listing.series if s.patient in patients - {own} for header in s.slices)
-    return None if any(PurePosixPath(f.name).is_relative_to(folder) for f in others) else listing.source / folder
-
-
-def name_cases(paths: Sequence[str | Path]) -> list[dict[str, str]]:
-    """The items of a MONAI data list: each path as "image", and a "case" name that no other of them has."""
-    items: list[dict[str, str]] = []
-    taken: set[str] = set()
-    for path in paths:
-        stem = case_stem(path)
-        numbered = (f"{stem}_{number}" for number in count(2))
-        name = stem if stem.lower() not in taken else next(n for n in numbered if n.lower() not in taken)
-        taken.add(name.lower())  # lower case: some file systems do not tell "CT" from "ct"
-        items.append({"image": str(path), "case": name})
-    return items
-
-
-def list_cases(dataset_dir: str | Path, datalist: Sequence[str] | str | None = None) -> list[dict[str, str]]:
-    """The cases to segment: the volumes of a folder or archive, or those listed (or the one named), relative to it.
-
-    Raises:
-        UsageError: there is none.
-    """
-    if datalist is None:
-        return name_cases(find_volumes(dataset_dir))
-    if not datalist:
-        raise UsageError("datalist is empty: name at least one volume, or leave it out to take all of dataset_dir.")
-    listed = [datalist] if isinstance(datalist, str) else datalist
-    return name_cases([Path(dataset_dir) / path for path in listed])
+def _file_case(path: str | Path) -> Case:
+    return FileCase(case_stem(path), str(path))

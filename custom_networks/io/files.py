@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO
 
 from custom_networks.errors import InputError
 
 MEDICAL_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 # Room for "_seg.nii.gz" and a temporary ending within the 255 bytes of a file name.
 LONGEST_STEM = 128
+# A DICOM file begins with 128 bytes of any kind and "DICM".
+START_BYTES = 132
 
 
 def medical_suffix(path: Path) -> str:
@@ -51,23 +55,27 @@ def case_stem(path: str | Path) -> str:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file starts as DICOM does: see `looks_like_dicom`.
+    """Whether a file starts as DICOM does; InputError where it cannot be opened."""
+    stream = open_if_dicom(path)
+    if stream is not None:
+        stream.close()
+    return stream is not None
+
+
+def open_if_dicom(path: Path) -> BinaryIO | None:
+    """A file opened at its beginning, or None where it does not start as DICOM does: see `looks_like_dicom`.
 
     Raises:
         InputError: the file cannot be opened; passed over, it could be a slice that nobody misses.
     """
-    return looks_like_dicom(start_of(path))
-
-
-def start_of(path: Path) -> bytes:
-    """The first 132 bytes of a file, or what there is of them.
-
-    Raises:
-        InputError: the file cannot be opened.
-    """
     try:
-        with path.open("rb") as stream:
-            return stream.read(132)
+        with ExitStack() as closing:
+            stream = closing.enter_context(path.open("rb"))
+            if not looks_like_dicom(stream.read(START_BYTES)):
+                return None
+            stream.seek(0)
+            closing.pop_all()
+            return stream
     except OSError as error:
         raise InputError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error
 

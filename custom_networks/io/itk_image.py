@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from custom_networks.errors import InputError, one_line
-from custom_networks.io.checks import NO_AFFINE, check_geometry, spatial_shape
-from custom_networks.io.slabs import SLAB_SLICES, collect_slabs
+from custom_networks.io.checks import NO_AFFINE, spatial_shape
+from custom_networks.io.slabs import volume_of
 from custom_networks.io.volume import Volume
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -38,25 +37,43 @@ def read_itk(path: Path, lowest: float | None) -> Volume:
             are no finite numbers.
     """
     image, whole = _itk_image(path)
-    stored = _stored_array(image)
-    shape, notes = spatial_shape(stored.shape, path)
-    affine = _ras_affine(image)
-    notes += check_geometry(shape, affine, path)
-    array = collect_slabs(_slabs(stored.reshape(shape)), shape, whole_numbers=whole, lowest=lowest, source=path)
-    return Volume(array, affine, notes, source=path)
+    return volume_of(_stored_array(image), _ras_affine(image), source=path, lowest=lowest, whole_numbers=whole)
 
 
-def _itk_image(path: Path) -> tuple[Any, bool]:
-    """ITK's image, and whether its voxels are integers."""
+def itk_geometry(path: Path) -> list[list[float]]:
+    """What the header says of shape and place: size, spacing, origin and direction of each axis.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    header = _itk_header(path)
+    axes = range(header.GetNumberOfDimensions())
+    sizes = [[header.GetDimensions(axis), header.GetSpacing(axis), header.GetOrigin(axis)] for axis in axes]
+    return sizes + [list(header.GetDirection(axis)) for axis in axes]
+
+
+def _itk_header(path: Path) -> Any:
+    """ITK's reader of the file, with the header read and not checked."""
     import itk  # here, for it takes a second
 
     header = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
     if header is None:
         raise InputError(f"{path} is not a readable {path.suffix[1:].upper()} file: export the image again.")
+    header.SetFileName(str(path))
     try:
-        header.SetFileName(str(path))
         header.ReadImageInformation()
-        _check_header(header, path)
+    except RuntimeError as error:
+        raise InputError(f"{path} is damaged or incomplete ({_itk_reason(error)}): copy it again.") from error
+    return header
+
+
+def _itk_image(path: Path) -> tuple[Any, bool]:
+    """ITK's image, and whether its voxels are integers."""
+    import itk
+
+    header = _itk_header(path)
+    _check_header(header, path)
+    try:
         component = header.GetComponentTypeAsString(header.GetComponentType())
         # ITK's wheels hold no images of int8 or 64-bit integers; float64 keeps these whole.
         wrapped = component in ("unsigned_char", "short", "unsigned_short", "int", "unsigned_int", "float", "double")
@@ -108,9 +125,3 @@ def _ras_affine(image: Any) -> np.ndarray:
     affine[:3, :3] = itk.array_from_matrix(image.GetDirection())[:3, :3] * list(image.GetSpacing())[:3]
     affine[:3, 3] = list(image.GetOrigin())[:3]
     return LPS_TO_RAS @ affine
-
-
-def _slabs(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield a few slices along the last axis at a time."""
-    for start in range(0, array.shape[2], SLAB_SLICES):
-        yield array[..., start : start + SLAB_SLICES]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import IOBase
 from pathlib import Path
 from typing import cast
@@ -14,7 +14,7 @@ from nibabel.arrayproxy import ArrayProxy
 
 from custom_networks.errors import InputError, one_line
 from custom_networks.io.checks import NO_AFFINE, check_geometry, spatial_shape
-from custom_networks.io.slabs import SLAB_SLICES, collect_slabs
+from custom_networks.io.slabs import collect_slabs, slabs_of
 from custom_networks.io.volume import Volume
 
 DISAGREEMENT_MM = 1.0
@@ -27,17 +27,34 @@ def read_nifti(path: Path, lowest: float | None) -> Volume:
         InputError: no NIfTI, damaged or cut off, not 3D, no sform and no qform, or values that are no finite numbers.
     """
     image = _open_nifti(path)
+    return nifti_volume(image, _slabs_to_the_end(path, type(image)), path, lowest)
+
+
+def nifti_geometry(path: Path) -> list[list[float]]:
+    """The shape and the affine that the header says.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    image = _open_nifti(path)
+    return [list(image.shape), *np.asarray(image.affine, np.float64).tolist()]
+
+
+def nifti_volume(image: nib.Nifti1Image, slabs: Iterable[np.ndarray], path: Path, lowest: float | None) -> Volume:
+    """An image, whose scaled voxels come as `slabs`, as a checked volume; `path` names it in errors.
+
+    Raises:
+        InputError: as `read_nifti`.
+    """
     shape, notes = spatial_shape(image.shape, path)
     affine = _coded_affine(image, path)
     notes += check_geometry(shape, affine, path) + _form_notes(image, shape)
-    kind = image.get_data_dtype().kind
+    dtype = cast(ArrayProxy, image.dataobj).dtype
+    kind = dtype.kind
     if kind not in "iuf":
-        raise InputError(
-            f"{path} holds {image.get_data_dtype()} voxels, plain numbers are needed: export the CT again."
-        )
+        raise InputError(f"{path} holds {dtype} voxels, plain numbers are needed: export the CT again.")
     whole = kind in "iu" and _scales_to_whole_numbers(image)
     try:
-        slabs = _scaled_slabs(path, type(image), shape)
         array = collect_slabs(slabs, shape, whole_numbers=whole, lowest=lowest, source=path)
     except InputError:
         raise
@@ -83,16 +100,19 @@ def _form_notes(image: nib.Nifti1Image, shape: tuple[int, int, int]) -> tuple[st
 
 def _scales_to_whole_numbers(image: nib.Nifti1Image) -> bool:
     """Whether slope and intercept are whole numbers; nibabel moves them from the header to the array proxy."""
-    proxy = cast(ArrayProxy, image.dataobj)
-    return float(proxy.slope).is_integer() and float(proxy.inter).is_integer()
+    return all(float(getattr(image.dataobj, name, 0)).is_integer() for name in ("slope", "inter"))
 
 
-def _scaled_slabs(path: Path, image_class: type[nib.Nifti1Image], shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
-    """Yield the scaled voxels, a few slices at a time, then read to the end so that gzip compares its checksum."""
+def scaled_slabs(image: nib.Nifti1Image) -> Iterator[np.ndarray]:
+    """Yield the scaled voxels (i, j, n), a few slices at a time."""
+    voxels = cast(ArrayProxy, image.dataobj)
+    return slabs_of(voxels.reshape(image.shape[:3]))
+
+
+def _slabs_to_the_end(path: Path, image_class: type[nib.Nifti1Image]) -> Iterator[np.ndarray]:
+    """The slabs of a file, which is then read to its end, so that gzip compares its checksum."""
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     with cast(IOBase, opener(path, "rb")) as stream:
-        voxels = cast(ArrayProxy, image_class.from_stream(stream).dataobj).reshape(shape)
-        for start in range(0, shape[2], SLAB_SLICES):
-            yield np.asarray(voxels[..., start : start + SLAB_SLICES])
+        yield from scaled_slabs(image_class.from_stream(stream))
         while stream.read(1 << 20):
             continue

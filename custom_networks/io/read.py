@@ -1,4 +1,4 @@
-"""From a path to a checked volume; one reader per format, chosen by what the file is, and no fallback to another."""
+"""From a file to a volume; one reader per format, chosen by what the file is, and no fallback to another."""
 
 from __future__ import annotations
 
@@ -6,31 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from custom_networks.errors import InputError, one_line
-from custom_networks.io.checks import LOWEST_HU, check_ct_values, label_map
-from custom_networks.io.dicom.read import read_dicom
-from custom_networks.io.files import MEDICAL_SUFFIXES, is_dicom, is_zip, medical_suffix, split_number
-from custom_networks.io.itk_image import read_itk
-from custom_networks.io.nifti import read_nifti
+from custom_networks.io.checks import label_map
+from custom_networks.io.files import MEDICAL_SUFFIXES, is_dicom, medical_suffix
+from custom_networks.io.itk_image import itk_geometry, read_itk
+from custom_networks.io.nifti import nifti_geometry, read_nifti
 from custom_networks.io.volume import Volume
 
-
-def read_volume(path: str | Path) -> Volume:
-    """Read one CT volume: a NIfTI, NRRD or MetaImage file, or a folder (of any depth) or zip archive of DICOM files.
-
-    Of several DICOM series the fittest is taken, or the one named by its number in `liverseg series`: `exam.zip::2`.
-
-    Returns:
-        HU in (i, j, k): int16 (int32 where they do not fit) if the file holds whole numbers, else float32; padding
-        below -1024 HU is set to -1024. The affine is in mm, RAS+.
-
-    Raises:
-        InputError: what is wrong with this input and what to do, in one sentence.
-    """
-    path = Path(path)
-    source = _existing(split_number(path)[0])
-    volume = read_dicom(path) if source.is_dir() or is_zip(source) else _read_file(_existing(path), LOWEST_HU)
-    check_ct_values(volume.array, path)
-    return volume
+NIFTI = (".nii", ".nii.gz")
 
 
 def read_label_map(path: str | Path) -> Volume:
@@ -39,17 +21,21 @@ def read_label_map(path: str | Path) -> Volume:
     Raises:
         InputError: as for `read_volume`, or a value is none of the three labels; a constant map is fine.
     """
-    path = _existing(path)
+    path = existing(path)
     if path.is_dir():
         raise InputError(
             f"{path} is a folder, a label map is one file ({', '.join(MEDICAL_SUFFIXES)}): give that file."
         )
-    volume = _read_file(path, None)
+    volume = read_file(path, None)
     return replace(volume, array=label_map(volume.array, path))
 
 
-def _existing(path: str | Path) -> Path:
-    """`path` as a Path to something that is there."""
+def existing(path: str | Path) -> Path:
+    """`path` as a Path to something that is there.
+
+    Raises:
+        InputError: there is nothing.
+    """
     path = Path(path)
     try:
         path.stat()
@@ -58,13 +44,31 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _read_file(path: Path, lowest: float | None) -> Volume:
-    """Read one file by its ending; values under `lowest` are set to it."""
-    suffix = medical_suffix(path)
-    if suffix in (".nii", ".nii.gz"):
-        return read_nifti(path, lowest)
+def read_file(path: Path, lowest: float | None) -> Volume:
+    """Read one file by its ending; values under `lowest` are set to it.
+
+    Raises:
+        InputError: there is none, or it is no volume.
+    """
+    suffix = _suffix(path)
+    return read_nifti(path, lowest) if suffix in NIFTI else read_itk(path, lowest)
+
+
+def read_geometry(path: Path) -> list[list[float]]:
+    """The numbers of a file's header that say its shape and where it lies.
+
+    Raises:
+        InputError: there is none, or it cannot be read.
+    """
+    suffix = _suffix(path)
+    return nifti_geometry(path) if suffix in NIFTI else itk_geometry(path)
+
+
+def _suffix(path: Path) -> str:
+    """The medical ending of a file that exists."""
+    suffix = medical_suffix(existing(path))
     if suffix:
-        return read_itk(path, lowest)
+        return suffix
     if path.suffix.lower() == ".dcm" or is_dicom(path):
         raise InputError(f"{path} is a single DICOM file: give the folder of the series.")
     raise InputError(

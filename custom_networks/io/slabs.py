@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from custom_networks.errors import InputError
+from custom_networks.io.checks import check_geometry, spatial_shape
+from custom_networks.io.volume import Volume
 
 # A cache line of int16 along the last axis: the transposition into C order then costs little.
 SLAB_SLICES = 32
@@ -58,3 +61,28 @@ def _wide_enough(array: np.ndarray, slab: np.ndarray) -> np.ndarray:
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
             return array.astype(np.promote_types(array.dtype, dtype), copy=False)
     return array.astype(np.float32)
+
+
+def slabs_of(array: Any) -> Iterator[np.ndarray]:
+    """Yield an array or nibabel's array proxy a few slices along its last axis at a time, with its scaling applied."""
+    for start in range(0, array.shape[-1], SLAB_SLICES):
+        yield np.asarray(array[..., start : start + SLAB_SLICES])
+
+
+def volume_of(
+    array: np.ndarray, affine: np.ndarray, *, source: Path, lowest: float | None, whole_numbers: bool | None = None
+) -> Volume:
+    """An array as a checked volume; arguments as for `collect_slabs`, `whole_numbers` by default by its type.
+
+    Raises:
+        InputError: it is not 3D, holds no plain or finite numbers, or the affine is not usable.
+    """
+    shape, notes = spatial_shape(array.shape, source)
+    notes += check_geometry(shape, affine, source)
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"{source} holds {array.dtype} voxels, plain numbers are needed: export the CT again.")
+    whole = array.dtype.kind in "iu" if whole_numbers is None else whole_numbers
+    slabs = slabs_of(array.reshape(shape))
+    return Volume(
+        collect_slabs(slabs, shape, whole_numbers=whole, lowest=lowest, source=source), affine, notes, source=source
+    )

@@ -14,29 +14,30 @@ from monai.utils.enums import MetaKeys, PostFix, SpaceKeys
 from monai.utils.misc import ensure_tuple, ensure_tuple_rep
 
 from custom_networks.errors import InputError, UsageError
-from custom_networks.io.read import read_label_map, read_volume
+from custom_networks.io import Case, Volume, read_label_map, read_volume
 
 READERS = {"image": read_volume, "label": read_label_map}
 
 
 class LoadVolumed(LoadImaged):
-    """Load the paths under `keys` with this package's readers, and with no other.
+    """Load what lies under `keys` with this package's readers, and with no other.
 
-    Each path becomes a MetaTensor (i, j, k) without a channel, of the type that the reader gave (int16, int32 or
-    float32 HU; uint8 labels), its affine float64 RAS in mm; the meta dictionary holds what `SaveImaged` and `Invertd`
-    need, and `notes`, the reader's notes one per line. Follow it with `EnsureChannelFirstd(channel_dim="no_channel")`.
+    That is a path, a `Case`, which is read, or a `Volume`, which was read already and is taken as it is. Each becomes a
+    MetaTensor (i, j, k) without a channel, of the type that the reader gave (int16, int32 or float32 HU; uint8
+    labels), its affine float64 RAS in mm; the meta dictionary holds what `SaveImaged` and `Invertd` need, and `notes`,
+    the reader's notes one per line. Follow it with `EnsureChannelFirstd(channel_dim="no_channel")`.
 
     MONAI's own `LoadImaged` tries all registered readers in turn until one does not fail; here the first refusal is
     final. It is a subclass because MONAI Label looks for `LoadImaged` and sets `_loader.image_only` to False.
 
     Args:
-        keys: keys of the paths.
+        keys: keys of the paths, cases or volumes.
         kind: "image" for CT volumes in HU, "label" for label maps.
         allow_missing_keys: pass items without the key through.
 
     Raises:
         UsageError: `kind` is neither of the two.
-        InputError: on call, when a path cannot be read; inside a MONAI `Compose` it is the cause of its RuntimeError.
+        InputError: on call, when a volume cannot be read; inside a MONAI `Compose` it is the cause of its RuntimeError.
 
     Example::
 
@@ -72,12 +73,12 @@ class _VolumeLoader:
         self.image_only = True
 
     def __call__(self, path: Any, reader: None = None) -> Any:
-        """The MetaTensor of one path; with its meta dictionary beside it when `image_only` is off."""
-        paths = ensure_tuple(path)
-        if len(paths) != 1:
-            raise InputError(f"One path per case is needed, got {len(paths)}: give each volume as a case of its own.")
-        volume = READERS[self.kind](Path(paths[0]).expanduser())
-        affine = torch.from_numpy(volume.affine)
+        """The MetaTensor of one path, case or volume; beside it its meta dictionary when `image_only` is off."""
+        given = ensure_tuple(path)
+        if len(given) != 1:
+            raise InputError(f"One path per case is needed, got {len(given)}: give each volume as a case of its own.")
+        volume = self._volume(given[0])
+        affine = torch.from_numpy(volume.affine.copy())  # a volume that is given stays as it is
         meta = {
             MetaKeys.AFFINE: affine,
             MetaKeys.ORIGINAL_AFFINE: affine.clone(),
@@ -89,3 +90,8 @@ class _VolumeLoader:
         }
         image = MetaTensor(torch.from_numpy(volume.array), meta=meta)
         return image if self.image_only else (image, image.meta)
+
+    def _volume(self, given: Any) -> Volume:
+        if isinstance(given, Volume):
+            return given
+        return given.read() if isinstance(given, Case) else READERS[self.kind](Path(given).expanduser())

@@ -1,13 +1,19 @@
 """Each case has a name of its own, made from what the user called it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custom_networks.errors import UsageError
-from custom_networks.io import list_cases, name_cases
+from custom_networks.io import case_stem, list_cases
+from custom_networks.io.cases import unique_names
+
+
+def sources_and_names(*arguments: Any) -> list[tuple[str, str]]:
+    return [(item["image"].source, item["case"]) for item in list_cases(*arguments)]
 
 
 @pytest.mark.parametrize(
@@ -24,29 +30,25 @@ from custom_networks.io import list_cases, name_cases
     ],
 )
 def test_names_are_stems_numbered_where_they_meet(paths: list[str], names: list[str]) -> None:
-    assert name_cases(paths) == [{"image": path, "case": name} for path, name in zip(paths, names, strict=True)]
+    assert unique_names(map(case_stem, paths)) == names
 
 
 @given(paths=st.lists(st.sampled_from("a.nii A.nii a_2.nii a_2_2.nii A_2.nii b/a.nii a.mha .nii".split()), max_size=12))
 @settings(max_examples=60, deadline=None)
 def test_no_two_cases_share_a_folder_on_any_file_system(paths: list[str]) -> None:
-    items = name_cases(paths)
-    assert [item["image"] for item in items] == paths
-    assert len({item["case"].lower() for item in items}) == len(paths)
+    names = unique_names(map(case_stem, paths))
+    assert len({name.lower() for name in names}) == len(paths)
 
 
 def test_a_folder_gives_its_volumes_and_a_list_those_it_names(tmp_path: Path) -> None:
     for name in ("b.nii.gz", "a.nrrd", "sub/b.nii.gz", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    listed = [
-        {"image": str(tmp_path / "a.nrrd"), "case": "a"},
-        {"image": str(tmp_path / "b.nii.gz"), "case": "b"},
-    ]
-    assert list_cases(tmp_path) == list_cases(str(tmp_path)) == listed
-    assert list_cases(tmp_path, ["b.nii.gz", "sub/b.nii.gz"]) == [
-        {"image": str(tmp_path / "b.nii.gz"), "case": "b"},
-        {"image": str(tmp_path / "sub" / "b.nii.gz"), "case": "b_2"},
+    listed = [(str(tmp_path / "a.nrrd"), "a"), (str(tmp_path / "b.nii.gz"), "b")]
+    assert sources_and_names(tmp_path) == sources_and_names(str(tmp_path)) == listed
+    assert sources_and_names(tmp_path, ["b.nii.gz", "sub/b.nii.gz"]) == [
+        (str(tmp_path / "b.nii.gz"), "b"),
+        (str(tmp_path / "sub" / "b.nii.gz"), "b_2"),
     ]
 
 

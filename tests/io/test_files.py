@@ -8,8 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custom_networks.errors import InputError, UsageError
-from custom_networks.io import MEDICAL_SUFFIXES, case_stem, find_volumes
+from custom_networks.io import MEDICAL_SUFFIXES, case_stem, list_cases
 from custom_networks.io.files import is_dicom, visible_files
+
+
+def sources(folder: Path) -> list[str]:
+    return [item["image"].source for item in list_cases(folder)]
 
 
 @pytest.mark.parametrize(
@@ -45,22 +49,22 @@ def test_volumes_are_the_files_with_a_medical_ending_sorted(tmp_path: Path) -> N
     for name in [*names, "notes.txt", "._case.nii.gz", "x.ini"]:
         (tmp_path / name).touch()
     (tmp_path / "folder.nii").mkdir()
-    assert [path.name for path in find_volumes(tmp_path)] == sorted(names)
+    assert [Path(source).name for source in sources(tmp_path)] == sorted(names)
 
 
 def test_a_folder_with_dicom_files_is_itself_the_volume(write_series: Callable[..., Path]) -> None:
     folder = write_series()
     (folder / "readme.txt").touch()
-    assert find_volumes(folder) == [folder]
+    assert sources(folder) == [str(folder)]
 
 
 def test_a_folder_without_images_is_refused_with_the_number_of_files(tmp_path: Path) -> None:
     (tmp_path / "a.ini").touch()
     (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
     with pytest.raises(UsageError, match=r"no image found in .* \(2 files looked at\)"):
-        find_volumes(tmp_path)
+        list_cases(tmp_path)
     with pytest.raises(UsageError, match="No such folder: .*absent"):
-        find_volumes(tmp_path / "absent")
+        list_cases(tmp_path / "absent")
 
 
 def test_what_cannot_be_opened_is_refused_not_passed_over(tmp_path: Path) -> None:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import stat
+import weakref
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from custom_networks.errors import InputError
-from custom_networks.io.files import looks_like_dicom, start_of, visible_files
+from custom_networks.io.files import START_BYTES, looks_like_dicom, open_if_dicom, visible_files
 
 # A CT of 2000 slices of 512 x 512 is 1 GiB; an exam of several series stays below these.
 MOST_MEMBERS = 100_000
@@ -24,6 +25,72 @@ MOST_BYTES_OF_ONE = 2**30
 # CT deflates 2 to 5 times, slices of air alone 1000 times; an archive this large never does so as a whole.
 RATIO_CHECKED_FROM = 2**30
 HIGHEST_RATIO = 100
+MOST_OPEN = 16
+
+
+class ZipArchive:
+    """A zip archive that is opened when it is first read and then stays open; a pickled copy opens it anew.
+
+    Its directory is looked at, and the archive refused where it is not to be trusted, before anything is unpacked. No
+    more than `MOST_OPEN` archives stay open at a time.
+    """
+
+    _all_open: weakref.WeakSet[ZipArchive] = weakref.WeakSet()
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._zip: zipfile.ZipFile | None = None
+        self._process = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_zip": None, "_process": 0}
+
+    def close(self) -> None:
+        """Close the file until it is read again."""
+        if self._zip is not None:
+            self._zip.close()
+        self._zip = None
+        self._all_open.discard(self)
+
+    def names(self) -> list[str]:
+        """The visible files in it.
+
+        Raises:
+            InputError: the archive is damaged or not to be trusted.
+        """
+        names = [member.filename for member in self._opened().infolist() if not member.is_dir()]
+        return [name for name in names if not _is_hidden(name)]
+
+    def open_if_dicom(self, name: str) -> BinaryIO | None:
+        """The unpacked bytes of one member, or None where it does not begin as DICOM does; the rest stays packed then.
+
+        Raises:
+            InputError: the archive is damaged or not to be trusted.
+        """
+        archive = self._opened()
+        try:
+            with archive.open(name) as stream:
+                start = stream.read(START_BYTES)
+                return BytesIO(start + stream.read()) if looks_like_dicom(start) else None
+        except Exception as error:  # zlib, lzma, bz2, zip: each has its own
+            raise InputError(f"{self.path / name} cannot be unpacked ({error}): make the archive again.") from error
+
+    def _opened(self) -> zipfile.ZipFile:
+        if self._zip is not None and self._process == os.getpid():  # a forked process would share the place in the file
+            return self._zip
+        try:
+            archive = zipfile.ZipFile(self.path)
+        except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:  # a newer format of zip
+            raise InputError(f"{self.path} is not a readable zip archive ({error}): copy or make it again.") from error
+        reason = _reason_against([member for member in archive.infolist() if not member.is_dir()])
+        if reason:
+            archive.close()
+            raise InputError(f"{self.path} is refused: {reason}.")
+        for other in list(self._all_open)[: len(self._all_open) - MOST_OPEN + 1]:
+            other.close()
+        self._zip, self._process = archive, os.getpid()
+        self._all_open.add(self)
+        return archive
 
 
 @dataclass(frozen=True)
@@ -37,62 +104,55 @@ class DicomFile:
 
     source: Path
     name: str
-    archive: zipfile.ZipFile | None = field(default=None, repr=False, compare=False)
+    archive: ZipArchive | None = field(default=None, repr=False, compare=False)
 
     @property
     def folder(self) -> str:
         """The folder of the file below the source, "." for the source itself."""
         return str(PurePosixPath(self.name).parent)
 
-    def open(self) -> BinaryIO:
-        """The bytes of the file.
+    @property
+    def is_index(self) -> bool:
+        """Whether it is called DICOMDIR: an index of files that need not be there."""
+        return PurePosixPath(self.name).name.upper() == "DICOMDIR"
+
+    def is_below(self, folder: str) -> bool:
+        """Whether it lies in `folder`, a path below the source, or in a folder of that."""
+        return PurePosixPath(self.name).is_relative_to(folder)
+
+    def open(self) -> BinaryIO | None:
+        """The bytes of the file, seekable; None where it does not begin as DICOM does, and nothing more is read then.
 
         Raises:
             InputError: it cannot be opened, or its archive is damaged.
         """
-        if self.archive is None:
-            return _open(self.source / self.name)
-        try:
-            return BytesIO(self.archive.read(self.name))
-        except Exception as error:  # zlib, lzma, bz2, zip: each has its own
-            raise InputError(f"{self} cannot be unpacked ({error}): make the archive again.") from error
-
-    def start(self) -> bytes:
-        """The first 132 bytes, or what there is of them."""
-        if self.archive is None:
-            return start_of(self.source / self.name)
-        try:
-            with self.archive.open(self.name) as stream:
-                return stream.read(132)
-        except Exception as error:  # as above
-            raise InputError(f"{self} cannot be unpacked ({error}): make the archive again.") from error
+        if self.archive is not None:
+            return self.archive.open_if_dicom(self.name)
+        return open_if_dicom(self.source / self.name)
 
     def __str__(self) -> str:
         return str(self.source / self.name)
 
 
-def dicom_files(source: Path) -> tuple[list[DicomFile], int]:
-    """The DICOM files of a folder of any depth or of a zip archive, sorted by name, and how many files there are.
+def files_in(folder: Path) -> list[DicomFile]:
+    """The visible files directly in a folder.
 
-    Hidden files and DICOMDIR, an index of files that need not be there, are passed over.
+    Raises:
+        InputError: it cannot be listed.
+    """
+    return [DicomFile(folder, path.name) for path in visible_files(folder)]
+
+
+def files_of(source: Path) -> list[DicomFile]:
+    """The visible files of a folder of any depth or of a zip archive.
 
     Raises:
         InputError: something cannot be opened or listed, or the archive is damaged or not to be trusted.
     """
-    files = _members(source) if source.is_file() else [DicomFile(source, name) for name in _names_below(source)]
-    images = [file for file in files if not _is_index(file.name) and looks_like_dicom(file.start())]
-    return sorted(images, key=lambda file: file.name), len(files)
-
-
-def _open(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise InputError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error
-
-
-def _is_index(name: str) -> bool:
-    return PurePosixPath(name).name.upper() == "DICOMDIR"
+    if source.is_file():
+        archive = ZipArchive(source)
+        return [DicomFile(source, name, archive) for name in archive.names()]
+    return [DicomFile(source, name) for name in _names_below(source)]
 
 
 def _names_below(folder: Path) -> Iterator[str]:
@@ -110,20 +170,6 @@ def _names_below(folder: Path) -> Iterator[str]:
         entered.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         yield from (path.relative_to(folder).as_posix() for path in visible_files(Path(directory)))
-
-
-def _members(path: Path) -> list[DicomFile]:
-    """The visible files of an archive, after its directory was looked at and before anything of it was unpacked."""
-    try:
-        archive = zipfile.ZipFile(path)
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:  # zipfile: a newer format of zip
-        raise InputError(f"{path} is not a readable zip archive ({error}): copy or make it again.") from error
-    members = [member for member in archive.infolist() if not member.is_dir()]
-    reason = _reason_against(members)
-    if reason:
-        raise InputError(f"{path} is refused: {reason}.")
-    names = [member.filename for member in members if not _is_hidden(member.filename)]
-    return [DicomFile(path, name, archive) for name in names]
 
 
 def _is_hidden(name: str) -> bool:

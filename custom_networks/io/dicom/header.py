@@ -51,7 +51,6 @@ HEADER_TAGS = [
     "RescaleType",
     "LossyImageCompression",
 ]
-DIRECTORY = "1.2.840.10008.1.3.10"
 NAN = float("nan")
 
 
@@ -104,23 +103,6 @@ class SliceHeader:
         return bool(np.isfinite(self.position).all()) and min(self.spacing) > 0 and right_angle
 
 
-def read_headers(files: Sequence[DicomFile]) -> tuple[list[SliceHeader], list[DicomFile]]:
-    """The headers of DICOM files, and the files that are damaged so far that they do not say what they hold.
-
-    Directories (DICOMDIR under another name) are left out, and so are files without a preamble that turn out to hold
-    no image.
-    """
-    headers: list[SliceHeader] = []
-    damaged: list[DicomFile] = []
-    for file in files:
-        header = _read_header(file)
-        if header is None or not (header.modality or header.series_uid or header.sop_class == DIRECTORY):
-            damaged += [file] * (file.start()[128:] == b"DICM")
-        elif header.sop_class != DIRECTORY:
-            headers.append(header)
-    return headers, damaged
-
-
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
     """Without pydicom's warnings, which quote values of the file; what matters is refused in our own words."""
@@ -135,14 +117,13 @@ def quiet_pydicom() -> Iterator[None]:
         log.disabled = before
 
 
-def _read_header(file: DicomFile) -> SliceHeader | None:
+def read_header(file: DicomFile, stream: BinaryIO) -> SliceHeader | None:
     """Parse one header; None for what pydicom cannot make sense of."""
-    with file.open() as stream, quiet_pydicom():
-        try:
-            dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(HEADER_TAGS), force=True)
-            return _slice_header(file, dataset, stream)
-        except Exception:  # pydicom has no common error for bytes that are not what they say
-            return None
+    try:
+        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(HEADER_TAGS), force=True)
+        return _slice_header(file, dataset, stream)
+    except Exception:  # pydicom has no common error for bytes that are not what they say
+        return None
 
 
 def _slice_header(file: DicomFile, dataset: pydicom.Dataset, stream: BinaryIO) -> SliceHeader:

@@ -1,17 +1,21 @@
-"""From the pixel data of single DICOM files to Hounsfield units."""
+"""From single DICOM files to Hounsfield units, and to the headers that results need."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from typing import BinaryIO
 
 import numpy as np
 import pydicom
+from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000, UID, JPEGExtended12Bit, JPEGLSNearLossless
 
 from custom_networks.errors import InputError
 from custom_networks.io.checks import LOWEST_HU
 from custom_networks.io.dicom.header import SliceHeader, quiet_pydicom
-from custom_networks.io.slabs import SLAB_SLICES
+from custom_networks.io.dicom.result_header import RESULT_KEYWORDS, result_header
+
+logger = logging.getLogger(__name__)
 
 PIXEL_TAGS = [
     "SamplesPerPixel",
@@ -47,20 +51,15 @@ def decoder_reason(syntax: UID) -> str:
     return "" if available else f"{name} needs python-gdcm: pip install python-gdcm, or export the series uncompressed."
 
 
-def hounsfield_slabs(slices: Sequence[SliceHeader]) -> Iterator[np.ndarray]:
-    """Yield a few slices at a time in HU, (columns, rows, n)."""
-    for start in range(0, len(slices), SLAB_SLICES):
-        slab = np.stack([hounsfield_slice(header) for header in slices[start : start + SLAB_SLICES]])
-        yield slab.transpose(2, 1, 0)
+def read_slice(header: SliceHeader) -> tuple[np.ndarray, Dataset]:
+    """Open a file for its pixels in HU by its own slope and intercept, float64 (rows, columns), and its result header.
 
-
-def hounsfield_slice(header: SliceHeader) -> np.ndarray:
-    """The pixels of one file in HU by its own slope and intercept, float64 (rows, columns); padding as -1024 HU.
+    Padding is given as -1024 HU.
 
     Raises:
         InputError: the pixel data cannot be decoded, or are not one grey slice of the declared size.
     """
-    stored = _stored_pixels(header)
+    stored, kept = _stored_pixels(header)
     if stored.shape != (header.rows, header.columns):
         raise InputError(
             f"{header.file} holds pixels of shape {stored.shape}, one grey slice is needed: export it again."
@@ -69,18 +68,43 @@ def hounsfield_slice(header: SliceHeader) -> np.ndarray:
     padding = _padding_value(header, stored.dtype)
     if padding is not None:
         hu[stored == padding] = LOWEST_HU
-    return hu
+    return hu, kept
+
+
+def read_result_header(header: SliceHeader) -> Dataset:
+    """Open a file for its result header alone.
+
+    Raises:
+        InputError: it cannot be opened, or is no DICOM file any more.
+    """
+    with _opened(header) as stream, quiet_pydicom():
+        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(RESULT_KEYWORDS), force=True)
+        return _result_header(dataset, header)
 
 
 def is_same_image(one: SliceHeader, other: SliceHeader) -> bool:
     """Whether two files are equal or hold the same picture, in any transfer syntax; False if one is undecodable."""
-    with one.file.open() as first, other.file.open() as second:
-        if first.read() == second.read():
-            return True
     try:
-        return np.array_equal(hounsfield_slice(one), hounsfield_slice(other))
+        return file_bytes(one) == file_bytes(other) or np.array_equal(read_slice(one)[0], read_slice(other)[0])
     except InputError:
         return False
+
+
+def file_bytes(header: SliceHeader) -> bytes:
+    """The whole file of a slice.
+
+    Raises:
+        InputError: as `read_result_header`.
+    """
+    with _opened(header) as stream:
+        return stream.read()
+
+
+def _opened(header: SliceHeader) -> BinaryIO:
+    stream = header.file.open()
+    if stream is None:
+        raise InputError(f"{header.file} has changed and is no DICOM file any more: export the series again.")
+    return stream
 
 
 def _padding_value(header: SliceHeader, dtype: np.dtype) -> int | None:
@@ -95,11 +119,11 @@ def _padding_value(header: SliceHeader, dtype: np.dtype) -> int | None:
     return None if TISSUE_HU[0] <= hu <= TISSUE_HU[1] else value
 
 
-def _stored_pixels(header: SliceHeader) -> np.ndarray:
-    """The stored values of one file, (rows, columns); names of patients are not even parsed."""
-    with header.file.open() as stream, quiet_pydicom():
+def _stored_pixels(header: SliceHeader) -> tuple[np.ndarray, Dataset]:
+    """The stored values of one file, (rows, columns), and its result header."""
+    with _opened(header) as stream, quiet_pydicom():
         try:
-            dataset = pydicom.dcmread(stream, specific_tags=list(PIXEL_TAGS), force=True)
+            dataset = pydicom.dcmread(stream, specific_tags=[*PIXEL_TAGS, *RESULT_KEYWORDS], force=True)
             if "TransferSyntaxUID" not in dataset.file_meta:
                 dataset.file_meta.TransferSyntaxUID = header.transfer_syntax
             pixels: np.ndarray | None = dataset.pixel_array if "PixelData" in dataset else None
@@ -108,9 +132,18 @@ def _stored_pixels(header: SliceHeader) -> np.ndarray:
                 f"{header.file}: the pixel data cannot be decoded as {header.transfer_syntax.name}, the file is "
                 "damaged, incomplete or declares the wrong transfer syntax: export the series again."
             ) from error
-    if pixels is None:
-        raise InputError(f"{header.file} has no pixel data, it is damaged or incomplete: export the series again.")
-    return _only_stored_bits(pixels, header)
+        if pixels is None:
+            raise InputError(f"{header.file} has no pixel data, it is damaged or incomplete: export the series again.")
+        return _only_stored_bits(pixels, header), _result_header(dataset, header)
+
+
+def _result_header(dataset: Dataset, header: SliceHeader) -> Dataset:
+    """The result header of a slice, empty where an element is not what it says: the slice can be read all the same."""
+    try:
+        return result_header(dataset)
+    except Exception:  # pydicom has no common error for values that are not of their type
+        logger.debug("header of %s", header.file, exc_info=True)
+        return Dataset()
 
 
 def _only_stored_bits(pixels: np.ndarray, header: SliceHeader) -> np.ndarray:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from custom_networks.io.dicom.choice import DicomListing, contrast_phase, patients_reason
+from custom_networks.io.dicom.choice import contrast_phase
+from custom_networks.io.dicom.listing import DicomListing
 from custom_networks.io.dicom.rules import is_localizer
 from custom_networks.io.dicom.series import DicomSeries
 
@@ -14,9 +15,9 @@ MOST_NAMED = 12
 
 def series_lines(listing: DicomListing) -> list[str]:
     """One line for each series: its number, what it is, and whether and why it is chosen or skipped."""
-    chosen = set(listing.cases())
+    chosen = set(listing.chosen)
     patients = list(dict.fromkeys(series.patient for series in listing.series))
-    files = f"{listing.looked_at} file{'s' * (listing.looked_at != 1)}"
+    files = f"{listing.scan.looked_at} file{'s' * (listing.scan.looked_at != 1)}"
     lines = [f"{listing.source}: {files}, {len(listing.series)} series, {_ready(listing, chosen)} to segment"]
     for index, series in enumerate(listing.series):
         verdict = "chosen." if index in chosen else f"not chosen: give {listing.source}::{index + 1} to segment it."
@@ -25,19 +26,19 @@ def series_lines(listing: DicomListing) -> list[str]:
         whose = f"patient {patients.index(series.patient) + 1}, " * (len(patients) > 1)
         lines.append(f"{index + 1}  {whose}{_what(series)}{_described(series)}: {verdict}")
         lines += [f"   note: {note}" for note in series.notes]
-    lines += [f"-  {file.name}: damaged or incomplete." for file in listing.damaged]
-    return lines + [reason for reason in (patients_reason(listing),) if reason]
+    lines += [f"-  {file.name}: damaged or incomplete." for file in listing.scan.damaged]
+    return lines + [reason for reason in (listing.patients_reason,) if reason]
 
 
 def _ready(listing: DicomListing, chosen: set[int]) -> int:
     """How many of the chosen series can be segmented."""
-    return 0 if patients_reason(listing) else sum(not listing.series[index].reasons for index in chosen)
+    return 0 if listing.patients_reason else sum(not listing.series[index].reasons for index in chosen)
 
 
 def case_notes(listing: DicomListing, index: int) -> tuple[str, ...]:
     """What was chosen and what was skipped for the case of series `index`, and the notes of that series."""
     own = listing.series[index]
-    cases = {listing.series[case].patient for case in listing.cases()} - {own.patient}
+    cases = {listing.series[case].patient for case in listing.chosen} - {own.patient}
     others = [i for i, series in enumerate(listing.series) if i != index and series.patient not in cases]
     notes = [f"Series {index + 1} of {len(listing.series)} was chosen ({_what(own)})."] if others else []
     notes += skipped_notes(listing, others, own)
@@ -62,11 +63,11 @@ def skipped_notes(listing: DicomListing, indices: Sequence[int], chosen: DicomSe
             f"{named} was skipped. {why}" if why else f"{named} was not chosen: give {listing.source}::{i + 1} for it."
         )
     notes += [f"{len(rest) - MOST_NAMED} more series were skipped."] * (len(rest) > MOST_NAMED)
-    damaged = ", ".join(file.name for file in listing.damaged[:3])
+    damaged = ", ".join(file.name for file in listing.scan.damaged[:3])
     files = (
         "1 damaged or incomplete file was"
-        if len(listing.damaged) == 1
-        else f"{len(listing.damaged)} damaged files were"
+        if len(listing.scan.damaged) == 1
+        else f"{len(listing.scan.damaged)} damaged files were"
     )
     return notes + [f"{files} skipped ({damaged})."] * bool(damaged)
 

@@ -18,6 +18,7 @@ from custom_networks.io.dicom.geometry import (
     is_one_place,
     mixed_orientation_reasons,
     normal_of,
+    series_affine,
     stack_reasons,
 )
 from custom_networks.io.dicom.header import SliceHeader
@@ -41,12 +42,14 @@ class DicomSeries:
         other: why this holds nothing to segment: another modality, a scout, too few slices, ...
         faults: why this, though CT slices, is no volume that can be read: a gap, a damaged file, ...
         notes: what was accepted although it is unusual.
+        part: what tells it from the other parts where one SeriesInstanceUID was taken apart, "" where it was not.
     """
 
     slices: tuple[SliceHeader, ...]
     other: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    part: str = ""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -63,10 +66,17 @@ class DicomSeries:
         """What the slices cover along their normal, mm; 0 where they are no stack."""
         return 0.0 if self.other else covered_mm(_positions(self.slices), self.slices[0].axes) or 0.0
 
+    @property
+    def affine(self) -> np.ndarray:
+        """The (4, 4) affine of a regular stack, (column, row, slice) index to RAS mm."""
+        return series_affine(_positions(self.slices), self.slices[0].axes, self.slices[0].spacing)
+
 
 def series_of(headers: Iterable[SliceHeader]) -> list[DicomSeries]:
     """All series of an input, in an order that does not depend on the names or places of the files."""
-    together = _apart(headers, lambda s: (s.patient, s.study_uid, s.series_uid or s.series_number, s.modality or "CT"))
+    together = _grouped(
+        headers, lambda s: (s.patient, s.study_uid, s.series_uid or s.series_number, s.modality or "CT")
+    )
     patients = defaultdict(set)
     for slices in together:
         patients[slices[0].study_uid, slices[0].series_uid].add(slices[0].patient)
@@ -86,7 +96,7 @@ def _place_in_list(part: DicomSeries) -> tuple[Hashable, ...]:
     return (first.patient, first.study_uid, *order, position, first.instance_uid)
 
 
-def _apart(slices: Iterable[SliceHeader], key: Callable[[SliceHeader], Hashable]) -> list[list[SliceHeader]]:
+def _grouped(slices: Iterable[SliceHeader], key: Callable[[SliceHeader], Hashable]) -> list[list[SliceHeader]]:
     """The slices with equal keys together."""
     found: dict[Hashable, list[SliceHeader]] = defaultdict(list)
     for header in slices:
@@ -98,13 +108,15 @@ def _volumes_of(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
     """One series of one patient as the stacks that it holds."""
     kept, copied = _without_copies(slices)
     parts = []
-    for same_kind in _apart(kept, is_localizer):
-        frames = _apart(same_kind, lambda s: s.frame_uid)
+    for same_kind in _grouped(kept, is_localizer):
+        frames = _grouped(same_kind, lambda s: s.frame_uid)
         # A frame for each slice is an export's fault: frames that mean something hold more than one slice.
         one_each = len(frames) > 1 and max(map(len, frames)) == 1
         note = f"FrameOfReferenceUID differs between slices ({len(frames)}): they were taken as one frame."
         for together in [same_kind] if one_each else frames:
-            parts += [replace(part, notes=(note,) * one_each + part.notes) for part in _split(together)]
+            frame = together[0].frame_uid if len(frames) > 1 and not one_each else ""
+            for part in _split(together):
+                parts.append(replace(part, notes=(note,) * one_each + part.notes, part=f"{frame} {part.part}".strip()))
     return [replace(part, notes=copied + part.notes) for part in parts]
 
 
@@ -114,7 +126,7 @@ def _without_copies(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], t
     A copy has the SOPInstanceUID, the position and the picture of another file; a damaged one need not have the last.
     """
     kept: list[SliceHeader] = []
-    for same in _apart(slices, lambda s: (s.instance_uid, s.position) if s.instance_uid else s.file.name):
+    for same in _grouped(slices, lambda s: (s.instance_uid, s.position) if s.instance_uid else s.file.name):
         first, *others = sorted(same, key=lambda s: (s.pixel_fault != "", s.file.name))
         kept += [first, *(s for s in others if not (s.pixel_fault or is_same_image(first, s)))]
     dropped = len(slices) - len(kept)
@@ -124,31 +136,35 @@ def _without_copies(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], t
 
 def _split(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
     """The slices as one stack if they are one, else as several if that makes volumes, else as one that is refused."""
-    whole = _assess(slices)
+    whole = _stack_of(slices)
     if not (whole.reasons and all(header.placed for header in slices)):
         return [whole]
-    oriented = [_assess(part) for part in _apart(slices, _orientation)]
+    oriented = _taken_apart(slices, _orientation, "ImageOrientationPatient")
     axial = [part for part in oriented if not axial_reasons(part.slices[0].axes)]
     if len(oriented) > 1 and axial and not any(part.reasons for part in axial):
-        return _noted(oriented, "ImageOrientationPatient")
-    acquired = [_assess(part) for part in _apart(slices, lambda s: s.acquisition)]
+        return oriented
+    acquired = _taken_apart(slices, lambda s: s.acquisition, "AcquisitionNumber")
     # A part that is irregular itself says that the numbers do not explain what is wrong with the whole.
     if len(acquired) > 1 and not any(part.faults for part in acquired) and not all(part.other for part in acquired):
-        return _noted(acquired, "AcquisitionNumber")
+        return acquired
     return [whole]
 
 
-def _noted(parts: Sequence[DicomSeries], attribute: str) -> list[DicomSeries]:
-    """The parts of one series, each with a note of what told them apart."""
-    note = f"The series was taken apart by {attribute} into {len(parts)}."
-    return [replace(part, notes=(note, *part.notes)) for part in parts]
+def _taken_apart(
+    slices: Sequence[SliceHeader], key: Callable[[SliceHeader], Hashable], attribute: str
+) -> list[DicomSeries]:
+    """The stacks of slices with equal keys, each with a note of the attribute that told them apart."""
+    groups = _grouped(slices, key)
+    note = f"The series was taken apart by {attribute} into {len(groups)}."
+    stacks = [_stack_of(group) for group in groups]
+    return [replace(s, notes=(note, *s.notes), part=f"{attribute} {key(s.slices[0])}") for s in stacks]
 
 
 def _orientation(header: SliceHeader) -> Hashable:
     return tuple(np.round(np.nan_to_num(header.axes), 2).ravel().tolist())
 
 
-def _assess(slices: Sequence[SliceHeader]) -> DicomSeries:
+def _stack_of(slices: Sequence[SliceHeader]) -> DicomSeries:
     """All that speaks against these slices as one volume."""
     ordered = sorted(slices, key=lambda s: (s.file.name, s.instance_uid))
     kinds = kind_reasons(ordered)

@@ -10,8 +10,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from custom_networks.errors import InputError, UsageError
-from custom_networks.io import find_volumes, list_cases, list_dicom, read_volume
-from custom_networks.io.dicom.choice import list_series
+from custom_networks.io import list_cases, list_dicom, read_volume
+from custom_networks.io.dicom.listing import list_series
 
 Write = Callable[..., Path]
 
@@ -35,7 +35,7 @@ def labelled(
 def chosen(folder: Path) -> list[str]:
     """Descriptions of the series that would be segmented."""
     listing = list_series(folder)
-    return [listing.series[index].slices[0].description for index in listing.cases()]
+    return [listing.series[index].slices[0].description for index in listing.chosen]
 
 
 @pytest.mark.parametrize(
@@ -114,9 +114,9 @@ def test_each_patient_is_a_case_by_its_folder(
     with caplog.at_level(logging.WARNING):
         cases = list_cases(exam)
     assert sorted(case["case"] for case in cases) == ["p1", "p2"]
-    assert sorted(case["image"] for case in cases) == [str(exam / "p1"), str(exam / "p2")]
+    assert sorted(case["image"].source for case in cases) == [str(exam / "p1"), str(exam / "p2")]
     assert [record.getMessage() for record in caplog.records] == [f"{exam}: 8 files were skipped: not CT but US."]
-    assert all(read_volume(case["image"]).array.shape == (16, 12, 8) for case in cases)
+    assert all(case["image"].read().array.shape == (16, 12, 8) for case in cases)
     with pytest.raises(InputError, match="holds volumes of 2 patients: add one of ::"):
         read_volume(exam)
 
@@ -131,18 +131,18 @@ def test_patients_mixed_in_one_folder_or_archive_are_cases_by_number(write_serie
             archive.write(path, path.name)
     for source in (folder, tmp_path / "mixed.zip"):
         cases = list_cases(source)
-        assert [case["image"] for case in cases] == [f"{source}::1", f"{source}::2"]
+        assert [case["image"].source for case in cases] == [f"{source}::1", f"{source}::2"]
         assert [case["case"] for case in cases] == [f"{source.stem}_1", f"{source.stem}_2"]
-        assert all(read_volume(case["image"]).notes == () for case in cases)
+        assert all(case["image"].read().notes == () for case in cases)
 
 
 def test_a_patient_whose_volume_is_refused_is_still_a_case(write_series: Write) -> None:
     write_series(lambda k, d: labelled("", "Secret1", "1", SeriesInstanceUID="1.7")(k, d) and k != 4, "exam/gap")
     write_series(labelled("", "Secret2", "2"), "exam/whole")
     cases = {case["case"]: case["image"] for case in list_cases(Path(write_series(labelled(keep=0), "exam")))}
-    assert sorted(cases) == ["gap", "whole"] and read_volume(cases["whole"]).array.shape == (16, 12, 8)
+    assert sorted(cases) == ["gap", "whole"] and cases["whole"].read().array.shape == (16, 12, 8)
     with pytest.raises(InputError, match="slices are missing"):
-        read_volume(cases["gap"])
+        cases["gap"].read()
 
 
 @pytest.mark.parametrize("first, second", [(("", "1"), ("", "2")), (("", "1"), ("Secret", "1")), (("", ""), ("", ""))])
@@ -152,7 +152,7 @@ def test_nameless_patients_are_refused_together(
     for name, (patient, study) in (("exam/a", first), ("exam/b", second)):
         write_series(labelled("", patient, study, PatientName=""), name)
     exam = write_series(labelled(keep=0), "exam")
-    assert find_volumes(exam) == [exam]
+    assert [case["image"].source for case in list_cases(exam)] == [str(exam)]
     with pytest.raises(InputError, match=r"2 CT volumes, . of them without PatientID and PatientName"):
         read_volume(exam)
     assert list_dicom(exam)[0].endswith("2 series, 0 to segment")
@@ -167,14 +167,14 @@ def test_nothing_to_segment_names_patients_and_every_series(write_series: Write)
     text = str(caught.value)
     assert "holds no CT series that can be segmented. It holds images of 3 patients." in text
     assert text.count("It holds 1 slice, at least 5 are needed") == 3 and "Secret" not in text
-    assert find_volumes(exam) == [exam]
+    assert [case["image"].source for case in list_cases(exam)] == [str(exam)]
 
 
 def test_an_archive_without_images_starts_nothing(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "texts.zip", "w") as archive:
         archive.writestr("readme.txt", "text")
     with pytest.raises(UsageError, match=r"no image found in .*texts.zip \(1 file looked at\)"):
-        find_volumes(tmp_path / "texts.zip")
+        list_cases(tmp_path / "texts.zip")
 
 
 def test_an_input_of_damaged_files_alone_is_refused_by_their_names(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from custom_networks.errors import InputError
-from custom_networks.io.dicom.choice import list_series
-from custom_networks.io.dicom.read import read_dicom
+from custom_networks.io.dicom.case import dicom_case
+from custom_networks.io.dicom.listing import list_series
 from custom_networks.io.dicom.sentences import case_notes
 
 # Slices, mm they cover, and what the notes say.
@@ -80,7 +80,7 @@ def test_every_case_is_in_the_tables(shared_data: Path) -> None:
 def test_a_case_holds_the_expected_volume(shared_data: Path, name: str) -> None:
     slices, depth, notes = VOLUMES[name]
     listing = list_series(shared_data / "dicom" / name)
-    (case,) = listing.cases()
+    (case,) = listing.chosen
     assert listing.series[case].reasons == ()
     assert (len(listing.series[case].slices), listing.series[case].depth_mm) == (slices, pytest.approx(depth, abs=0.05))
     said = case_notes(listing, case)
@@ -90,6 +90,6 @@ def test_a_case_holds_the_expected_volume(shared_data: Path, name: str) -> None:
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_case_is_refused_with_all_its_reasons(shared_data: Path, name: str) -> None:
     with pytest.raises(InputError) as caught:
-        read_dicom(shared_data / "dicom" / name)
+        dicom_case(shared_data / "dicom" / name)
     text = str(caught.value)
     assert "\n" not in text and [part for part in REFUSED[name] if part not in text] == []

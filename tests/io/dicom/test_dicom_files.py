@@ -9,7 +9,8 @@ import pytest
 
 from custom_networks.errors import InputError
 from custom_networks.io import read_volume
-from custom_networks.io.dicom.files import dicom_files
+from custom_networks.io.dicom.files import files_of
+from custom_networks.io.dicom.listing import FileScan, scan_files
 from custom_networks.io.files import looks_like_dicom
 
 Write = Callable[..., Path]
@@ -24,9 +25,13 @@ def pack(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
+def scanned(path: Path) -> FileScan:
+    return scan_files(files_of(path))
+
+
 def refusal(path: Path) -> str:
     with pytest.raises(InputError) as caught:
-        dicom_files(path)
+        scanned(path)
     return str(caught.value)
 
 
@@ -36,9 +41,13 @@ def test_files_are_found_at_any_depth_whatever_they_are_called(tmp_path: Path) -
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(IMAGE)
     (tmp_path / "a" / "page.htm").write_text("<html>")
-    files, looked_at = dicom_files(tmp_path)
-    assert [file.name for file in files] == ["IM3", "a/IM2.dcm", "a/b/IM1"] and looked_at == 6
-    assert [file.folder for file in files] == [".", "a", "a/b"] and files[2].open().read() == IMAGE
+    found = scanned(tmp_path)
+    files = sorted(found.damaged, key=lambda file: file.name)  # these hold a preamble and nothing else
+    assert [file.name for file in files] == ["IM3", "a/IM2.dcm", "a/b/IM1"] and found.looked_at == 6
+    assert found.headers == () and found.like_dicom == 3
+    assert [file.folder for file in files] == [".", "a", "a/b"]
+    with files[2].open() as stream:
+        assert stream.read() == IMAGE
 
 
 def test_folders_that_are_links_are_entered_once(tmp_path: Path) -> None:
@@ -47,7 +56,7 @@ def test_folders_that_are_links_are_entered_once(tmp_path: Path) -> None:
     (tmp_path / "exam").mkdir()
     (tmp_path / "exam" / "series").symlink_to(tmp_path / "store")
     (tmp_path / "store" / "back").symlink_to(tmp_path / "exam")
-    assert [file.name for file in dicom_files(tmp_path / "exam")[0]] == ["series/IM1"]
+    assert [file.name for file in scanned(tmp_path / "exam").damaged] == ["series/IM1"]
 
 
 def test_an_archive_gives_the_volume_of_its_folder(write_series: Write, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from pydicom.uid import (
 
 from custom_networks.errors import InputError
 from custom_networks.io import read_volume
-from custom_networks.io.dicom.choice import list_series
+from custom_networks.io.dicom.listing import list_series
 
 Write = Callable[..., Path]
 

@@ -13,8 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from custom_networks.errors import InputError
-from custom_networks.io import read_source_headers, read_volume
-from custom_networks.io.dicom.choice import list_series
+from custom_networks.io import only_case, read_volume
+from custom_networks.io.dicom.listing import list_series
 
 Write = Callable[..., Path]
 
@@ -34,10 +34,12 @@ def test_names_order_and_places_of_files_change_nothing(eight_slices: list[Datas
     np.testing.assert_allclose(volume.affine[:3, 3], [50, 40, -100])
 
 
-def test_source_headers_follow_the_last_axis_and_keep_what_dicom_out_needs(write_series: Write) -> None:
-    headers = read_source_headers(write_series())
-    assert [header.ImagePositionPatient[2] for header in headers] == [-100 + 3 * k for k in range(8)]
-    assert headers[0].PatientName == "Secret^Name" and "PixelData" not in headers[0]
+def test_headers_follow_the_last_axis_and_keep_what_dicom_results_need_alone(write_series: Write) -> None:
+    case = only_case(write_series())
+    for headers in (case.read().headers, case.headers()):
+        assert [header.ImagePositionPatient[2] for header in headers] == [-100 + 3 * k for k in range(8)]
+        assert headers[0].PatientName == "Secret^Name"
+        assert not {"PixelData", "InstanceNumber", "RescaleSlope"} & set(headers[0].dir())
 
 
 def sizes(folder: Path) -> list[tuple[int, bool]]:
@@ -136,7 +138,7 @@ def test_copies_with_another_picture_are_no_copies(write_series: Write) -> None:
         dataset.RescaleIntercept = -1000
         return k == 0
 
-    first = read_source_headers(folder)[0]
+    first = only_case(folder).headers()[0]
     write_series(darker, "series/2")
     with pytest.raises(InputError, match="names 2 different images.*lie at|lie at.*names 2 different"):
         read_volume(folder)

@@ -1,0 +1,247 @@
+"""A case is one CT volume to segment: where it comes from, what tells it from others, and how it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+
+from custom_networks.errors import InputError, UsageError
+from custom_networks.io.checks import LOWEST_HU, check_ct_values
+from custom_networks.io.files import case_stem
+from custom_networks.io.nifti import nifti_volume, scaled_slabs
+from custom_networks.io.read import read_file, read_geometry
+from custom_networks.io.slabs import slabs_of, volume_of
+from custom_networks.io.volume import Volume
+
+IN_MEMORY = "array"
+# How a MetaImage or NRRD header names the file that holds its voxels.
+DATA_FILE = rb"^(?:ElementDataFile\s*=|data ?file:)\s*(\S.*?)\s*$"
+
+
+def digest(parts: Iterable[str | bytes]) -> str:
+    """A hex digest of parts that stay apart: ("ab", "c") and ("a", "bc") differ."""
+    whole = hashlib.sha256()
+    for part in parts:
+        content = part.encode(errors="surrogateescape") if isinstance(part, str) else part
+        whole.update(len(content).to_bytes(8, "little"))
+        whole.update(content)
+    return whole.hexdigest()
+
+
+@dataclass(frozen=True)
+class SeriesInfo:
+    """What a report says of a DICOM series.
+
+    Attributes:
+        series_instance_uid: "" where the files do not say it.
+        series_number: 0 where the files do not say it.
+        spacing_mm: along the volume's three axes.
+        slices: their number.
+    """
+
+    series_instance_uid: str
+    series_number: int
+    spacing_mm: tuple[float, float, float]
+    slices: int
+
+
+@dataclass(frozen=True, eq=False)
+class Case(ABC):
+    """One CT volume that was found, not read yet. It can be pickled and read in another process.
+
+    Attributes:
+        name: what the user called it, in safe characters; several cases can share one.
+        source: what a user would type to name it, `PATH` or `PATH::N`; "array" for what is in memory.
+        notes: what is known before reading, one sentence each; the volume's notes begin with them.
+        series: what a report says of a DICOM series; None for all else.
+    """
+
+    name: str
+    source: str
+    notes: tuple[str, ...] = ()
+    series: SeriesInfo | None = None
+
+    @abstractmethod
+    def read(self) -> Volume:
+        """The volume in HU, checked.
+
+        Raises:
+            InputError: what is wrong with it and what to do, in one sentence.
+        """
+
+    def headers(self) -> tuple[Dataset, ...]:
+        """What DICOM results need of each slice's header, read anew: see `Volume.headers`."""
+        return ()
+
+    @cached_property
+    def identity(self) -> str:
+        """A digest that stays when the same input is given again."""
+        return self._identity()
+
+    @cached_property
+    def content(self) -> str:
+        """A digest of what the input holds.
+
+        Raises:
+            InputError: a file of it cannot be opened.
+        """
+        return self._content()
+
+    @cached_property
+    def geometry(self) -> str:
+        """A digest of a file's shape and affine; "" for what is no single file."""
+        return ""
+
+    @abstractmethod
+    def _identity(self) -> str: ...
+
+    def _content(self) -> str:
+        return self.identity
+
+
+class FileCase(Case):
+    """A NIfTI, NRRD or MetaImage file. Its identity is its resolved path."""
+
+    def read(self) -> Volume:
+        """See `Case.read`."""
+        return checked(read_file(Path(self.source), LOWEST_HU))
+
+    @cached_property
+    def geometry(self) -> str:
+        """A digest of shape and affine as the header says them.
+
+        Raises:
+            InputError: the header cannot be read.
+        """
+        return digest([repr(read_geometry(Path(self.source)))])
+
+    def _identity(self) -> str:
+        return digest([os.path.realpath(self.source)])
+
+    def _content(self) -> str:
+        path = Path(self.source)
+        parts = [_file_digest(path)]
+        if path.suffix.lower() in (".mhd", ".nhdr"):
+            named = re.search(DATA_FILE, path.read_bytes()[: 1 << 16], re.MULTILINE | re.IGNORECASE)
+            data = path.with_name(os.fsdecode(named[1])) if named else path
+            parts += [_file_digest(data)] * data.is_file()
+        return digest(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class RefusedCase(Case):
+    """An input that was seen to be unreadable when it was listed; reading it says why."""
+
+    reason: str = field(kw_only=True)
+
+    def read(self) -> Volume:
+        """Refuse it.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(self.reason)
+
+    def _identity(self) -> str:
+        return digest([os.path.realpath(self.source)])
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayCase(Case):
+    """Voxels (i, j, k) in HU and their (4, 4) affine to RAS mm, in memory. Its identity is what they hold."""
+
+    array: npt.NDArray[np.generic] = field(kw_only=True, repr=False)
+    affine: npt.NDArray[np.float64] = field(kw_only=True, repr=False)
+
+    def read(self) -> Volume:
+        """See `Case.read`."""
+        return checked(volume_of(self.array, self.affine, source=Path(self.source), lowest=LOWEST_HU))
+
+    def _identity(self) -> str:
+        return _voxels_digest(self.array, self.affine)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageCase(Case):
+    """A NIfTI image of nibabel. Its identity is what it holds."""
+
+    image: nib.Nifti1Image = field(kw_only=True, repr=False)
+
+    def read(self) -> Volume:
+        """See `Case.read`."""
+        return checked(nifti_volume(self.image, scaled_slabs(self.image), Path(self.source), LOWEST_HU))
+
+    def _identity(self) -> str:
+        return digest(_voxels_digest(slab, self.image.affine) for slab in slabs_of(self.image.dataobj))
+
+
+def case_of_array(array: npt.ArrayLike, affine: npt.ArrayLike, name: str = "case") -> Case:
+    """A case from memory; neither array may change before it was read.
+
+    Args:
+        array: HU (i, j, k).
+        affine: (4, 4) voxel index to patient coordinates in mm, RAS+ (nibabel's convention).
+        name: what it is called.
+
+    Raises:
+        UsageError: the affine is no 4 x 4 matrix.
+    """
+    matrix = np.asarray(affine, dtype=np.float64)
+    if matrix.shape != (4, 4):
+        raise UsageError(f"The affine must be a 4 x 4 matrix, got shape {matrix.shape}: give voxel index to RAS mm.")
+    return ArrayCase(case_stem(name), IN_MEMORY, array=np.asarray(array), affine=matrix)
+
+
+def case_of_image(image: nib.Nifti1Image, name: str | None = None) -> Case:
+    """A case from a NIfTI image of nibabel, in memory or still in its file.
+
+    Args:
+        image: CT in HU after its scaling.
+        name: what it is called; by default as its file, else "case".
+
+    Raises:
+        UsageError: it is no NIfTI image.
+    """
+    if not isinstance(image, nib.Nifti1Image):
+        raise UsageError(f"A nibabel.Nifti1Image is needed, got {type(image).__name__}: convert it first.")
+    return ImageCase(case_stem(name or image.get_filename() or "case"), IN_MEMORY, image=image)
+
+
+def checked(volume: Volume) -> Volume:
+    """The same volume, its values held against Hounsfield units.
+
+    Raises:
+        InputError: all voxels are equal, or nothing is as dark as fat.
+    """
+    check_ct_values(volume.array, volume.source)
+    return volume
+
+
+def _voxels_digest(array: npt.NDArray[np.generic], affine: npt.NDArray[np.float64]) -> str:
+    """A digest of type, shape, values and affine; of some slices at a time, for the copy that it takes."""
+    head = (f"{array.dtype} {array.shape}", np.ascontiguousarray(affine).tobytes())
+    return digest(chain(head, (slab.tobytes() for slab in slabs_of(array))))
+
+
+def _file_digest(path: Path) -> str:
+    """The SHA-256 of a file."""
+    whole = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                whole.update(block)
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error
+    return whole.hexdigest()

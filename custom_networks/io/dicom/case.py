@@ -1,0 +1,197 @@
+"""DICOM inputs become cases: for each patient the series that suits a liver best; anything irregular is refused.
+
+ITK's and MONAI's readers average uneven steps, drop shear, merge series and believe SpacingBetweenSlices, all silently;
+so positions are taken from ImagePositionPatient alone (DICOM PS3.3 C.7.6.2) and checked here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from custom_networks.errors import InputError, UsageError
+from custom_networks.io.case import Case, RefusedCase, SeriesInfo, checked, digest
+from custom_networks.io.checks import LOWEST_HU, check_geometry
+from custom_networks.io.dicom.files import files_of
+from custom_networks.io.dicom.header import SliceHeader
+from custom_networks.io.dicom.listing import DicomListing, FileScan, list_series, listing_of, scan_files
+from custom_networks.io.dicom.pixels import file_bytes, read_result_header, read_slice
+from custom_networks.io.dicom.sentences import case_notes, refusal, series_lines, skipped_notes
+from custom_networks.io.dicom.series import DicomSeries
+from custom_networks.io.files import MEDICAL_SUFFIXES, case_stem, split_number
+from custom_networks.io.slabs import SLAB_SLICES, collect_slabs
+from custom_networks.io.volume import Volume, spacing_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class DicomCase(Case):
+    """A regular axial CT series; of its files a small record is kept. Its identity is whose series it is."""
+
+    stack: DicomSeries = field(kw_only=True, repr=False)
+
+    def read(self) -> Volume:
+        """See `Case.read`: each file is opened once, for its pixels and for what results need of its header.
+
+        Axes: i along the columns, j along the rows, k along the slice normal, ascending; the affine is RAS+ in mm.
+        """
+        slices, path = self.stack.slices, Path(self.source)
+        headers: list[Dataset] = []
+        affine, shape = self.stack.affine, (slices[0].columns, slices[0].rows, len(slices))
+        notes = self.notes + check_geometry(shape, affine, path)
+        whole = all(s.slope.is_integer() and s.intercept.is_integer() for s in slices)
+        slabs = _read_slabs(slices, headers)
+        array = collect_slabs(slabs, shape, whole_numbers=whole, lowest=LOWEST_HU, source=path)
+        return checked(Volume(array, affine, notes, source=path, headers=tuple(headers)))
+
+    def headers(self) -> tuple[Dataset, ...]:
+        """See `Case.headers`."""
+        return tuple(read_result_header(header) for header in self.stack.slices)
+
+    def _identity(self) -> str:
+        first = self.stack.slices[0]
+        if not first.series_uid:  # slices that differ in it are not of one series
+            return self.content
+        return digest([first.patient, first.study_uid, first.series_uid, self.stack.part])
+
+    def _content(self) -> str:
+        if all(header.own_instance_uid for header in self.stack.slices):
+            return digest(sorted(header.instance_uid for header in self.stack.slices))
+        return digest(sorted(sha256(file_bytes(header)).hexdigest() for header in self.stack.slices))
+
+
+def dicom_case(path: str | Path) -> DicomCase:
+    """The one case of a folder of any depth or of a zip archive of DICOM files.
+
+    Several series may lie in it: `path` means the best suited one, and the notes name the others; `path::N` means the
+    one that `list_dicom` numbers N.
+
+    Raises:
+        InputError: no DICOM image, no regular axial CT series whose pixels can all be decoded, or several patients.
+    """
+    source, number = split_number(path)
+    return _case_of(list_series(source), str(path), number)
+
+
+def dicom_cases(source: Path, scanned: FileScan | None = None) -> list[Case]:
+    """A case for each patient with a CT volume in a folder or zip archive; one that is refused where there is none.
+
+    Several patients' cases are called by a subfolder of their own, or `source::N`. What holds nothing to segment beside
+    them is logged.
+
+    Args:
+        source: the folder or archive.
+        scanned: what is known of the files directly in the folder.
+
+    Raises:
+        UsageError: no file in it could be DICOM.
+    """
+    try:
+        files = files_of(source)
+        scan = scan_files(files) if scanned is None else scanned + scan_files([f for f in files if f.folder != "."])
+        if not scan.like_dicom:
+            raise UsageError(_no_image(source, scan.looked_at))
+        listing = listing_of(source, scan)
+        listing.check_patients()
+        if len(listing.chosen) < 2:
+            return [_case_of(listing, str(source))]
+    except InputError as error:
+        return [_refused(str(source), error)]
+    return _patients_cases(listing)
+
+
+def list_dicom(path: str | Path) -> list[str]:
+    """What a folder or zip archive holds: a line for each series, what it is, whether it is chosen, and why not.
+
+    Raises:
+        InputError: there is no DICOM file, or a file cannot be opened.
+    """
+    return series_lines(list_series(Path(path)))
+
+
+def _no_image(source: Path, looked_at: int) -> str:
+    looked = f"{looked_at} file{'s' * (looked_at != 1)} looked at"
+    kinds = ", ".join(MEDICAL_SUFFIXES)
+    return f"no image found in {source} ({looked}): give a folder that holds {kinds} or DICOM files."
+
+
+def _refused(source: str, error: InputError) -> Case:
+    return RefusedCase(case_stem(source), source, reason=str(error))
+
+
+def _case_of(listing: DicomListing, source: str, number: int | None = None) -> DicomCase:
+    """The case of series `number`, by default of the one patient who has a volume."""
+    index = _only_volume(listing) if number is None else number - 1
+    if not 0 <= index < len(listing.series):
+        raise InputError(
+            f"{listing.source} holds {len(listing.series)} series, there is no {number}: see liverseg series."
+        )
+    series = listing.series[index]
+    if series.reasons:
+        raise InputError(refusal(listing, None if number is None else index))
+    first = series.slices[0]
+    info = SeriesInfo(first.series_uid, first.series_number, spacing_of(series.affine), len(series.slices))
+    return DicomCase(case_stem(source), source, case_notes(listing, index), info, stack=series)
+
+
+def _only_volume(listing: DicomListing) -> int:
+    """The index of the series of the one patient who has a volume."""
+    if not listing.chosen:
+        raise InputError(refusal(listing))
+    listing.check_patients()
+    if len(listing.chosen) > 1:
+        numbers = ", ".join(f"::{index + 1}" for index in listing.chosen)
+        raise InputError(
+            f"{listing.source} holds volumes of {len(listing.chosen)} patients: add one of {numbers} to the path to "
+            "name one."
+        )
+    return listing.chosen[0]
+
+
+def _patients_cases(listing: DicomListing) -> list[Case]:
+    """The cases of several patients."""
+    patients = {listing.series[index].patient for index in listing.chosen}
+    rest = [i for i, series in enumerate(listing.series) if series.patient not in patients]
+    for note in skipped_notes(listing, rest):
+        logger.warning("%s: %s", listing.source, note)
+    own_folders = {} if listing.source.is_file() else _own_folders(listing, patients)
+    cases: list[Case] = []
+    for index in listing.chosen:
+        folder = own_folders.get(listing.series[index].patient)
+        source = str(listing.source / folder) if folder else f"{listing.source}::{index + 1}"
+        try:
+            cases.append(_case_of(listing.below(folder), source) if folder else _case_of(listing, source, index + 1))
+        except InputError as error:
+            cases.append(_refused(source, error))
+    return cases
+
+
+def _own_folders(listing: DicomListing, patients: set[str]) -> Mapping[str, str]:
+    """By patient the subfolder that holds all of one patient's files and none of another patient with a volume."""
+    folders: dict[str, set[str]] = defaultdict(set)
+    for series in listing.series:
+        folders[series.patient] |= {header.file.folder for header in series.slices}
+    own = {patient: os.path.commonpath(folders[patient]) for patient in patients}
+
+    def is_shared(patient: str) -> bool:
+        others = (folder for other in patients - {patient} for folder in folders[other])
+        return any(PurePosixPath(folder).is_relative_to(own[patient]) for folder in others)
+
+    return {patient: folder for patient, folder in own.items() if folder not in ("", ".") and not is_shared(patient)}
+
+
+def _read_slabs(slices: Sequence[SliceHeader], headers: list[Dataset]) -> Iterator[np.ndarray]:
+    """Yield a few slices at a time in HU, (columns, rows, n), and append their result headers to `headers`."""
+    for start in range(0, len(slices), SLAB_SLICES):
+        read = [read_slice(header) for header in slices[start : start + SLAB_SLICES]]
+        headers += [header for _, header in read]
+        yield np.stack([hu for hu, _ in read]).transpose(2, 1, 0)

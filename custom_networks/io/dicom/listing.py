@@ -1,0 +1,170 @@
+"""What a folder or zip archive of DICOM holds: the headers of its files, the series they make, and those chosen."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from custom_networks.errors import InputError
+from custom_networks.io.dicom.choice import preference_key
+from custom_networks.io.dicom.files import DicomFile, files_of
+from custom_networks.io.dicom.header import SliceHeader, quiet_pydicom, read_header
+from custom_networks.io.dicom.series import DicomSeries, series_of
+from custom_networks.io.files import START_BYTES
+
+DIRECTORY = "1.2.840.10008.1.3.10"
+
+
+@dataclass(frozen=True)
+class FileScan:
+    """What a look at the headers of files found.
+
+    Attributes:
+        headers: of the DICOM images; directories (DICOMDIR under another name) are left out, and so are files without
+            a preamble that turn out to hold no image.
+        damaged: files that begin as DICOM does, but do not say what they hold.
+        looked_at: number of files of any kind.
+        like_dicom: number of files that begin as DICOM does.
+    """
+
+    headers: tuple[SliceHeader, ...]
+    damaged: tuple[DicomFile, ...]
+    looked_at: int
+    like_dicom: int
+
+    def __add__(self, other: FileScan) -> FileScan:
+        return FileScan(
+            self.headers + other.headers,
+            self.damaged + other.damaged,
+            self.looked_at + other.looked_at,
+            self.like_dicom + other.like_dicom,
+        )
+
+
+def scan_files(files: Sequence[DicomFile]) -> FileScan:
+    """Open each file once and read its header if it begins as DICOM does.
+
+    A file called DICOMDIR, an index of files that need not be there, is counted and not opened.
+
+    Raises:
+        InputError: a file cannot be opened; passed over, it could be a slice that nobody misses.
+    """
+    headers: list[SliceHeader] = []
+    damaged: list[DicomFile] = []
+    like_dicom = 0
+    for file in files:
+        stream = None if file.is_index else file.open()
+        if stream is None:
+            continue
+        like_dicom += 1
+        with stream, quiet_pydicom():
+            has_preamble = stream.read(START_BYTES)[128:] == b"DICM"
+            stream.seek(0)
+            header = read_header(file, stream)
+        if header is None or not (header.modality or header.series_uid or header.sop_class == DIRECTORY):
+            damaged += [file] * has_preamble
+        elif header.sop_class != DIRECTORY:
+            headers.append(header)
+    return FileScan(tuple(headers), tuple(damaged), len(files), like_dicom)
+
+
+@dataclass(frozen=True)
+class DicomListing:
+    """What an input holds.
+
+    Attributes:
+        source: the folder or zip archive.
+        series: all series, numbered from 1 in this order, which names and places of the files do not change.
+        scan: the headers that the series are made of, and the damaged files.
+    """
+
+    source: Path
+    series: tuple[DicomSeries, ...]
+    scan: FileScan
+
+    @cached_property
+    def chosen(self) -> tuple[int, ...]:
+        """For each patient with a CT volume, or with what would be one, the index in `series` of the best suited."""
+        volumes: dict[str, list[int]] = defaultdict(list)
+        for index, series in enumerate(self.series):
+            if not series.other:
+                volumes[series.patient].append(index)
+        return tuple(sorted(min(own, key=lambda i: (preference_key(self.series[i]), i)) for own in volumes.values()))
+
+    @cached_property
+    def patients_reason(self) -> str:
+        """Why images cannot be told apart by patient: a volume names none, and another does or is of another study.
+
+        One sentence, "" where there is no such doubt.
+        """
+        volumes = [series for series in self.series if not series.other]
+        nameless = [series for series in volumes if not series.patient]
+        studies = {series.slices[0].study_uid or str(number) for number, series in enumerate(nameless)}
+        if not nameless or (len(nameless) == len(volumes) and len(studies) == 1):
+            return ""
+        return (
+            f"{self.source} holds {len(volumes)} CT volumes, {len(nameless)} of them without PatientID and "
+            "PatientName: whose they are cannot be told; give each patient's images a folder of their own."
+        )
+
+    def check_patients(self) -> None:
+        """Refuse images that cannot be told apart by patient.
+
+        Raises:
+            InputError: as `patients_reason` says.
+        """
+        if self.patients_reason:
+            raise InputError(self.patients_reason)
+
+    def below(self, folder: str) -> DicomListing:
+        """What a subfolder holds, as if it alone had been listed, from the headers that were read already."""
+        source = self.source / folder
+
+        def moved(file: DicomFile) -> DicomFile:
+            return DicomFile(source, PurePosixPath(file.name).relative_to(folder).as_posix())
+
+        headers = tuple(replace(h, file=moved(h.file)) for h in self.scan.headers if h.file.is_below(folder))
+        damaged = tuple(moved(file) for file in self.scan.damaged if file.is_below(folder))
+        count = len(headers) + len(damaged)
+        return listing_of(source, FileScan(headers, damaged, looked_at=count, like_dicom=count))
+
+
+def list_series(source: Path) -> DicomListing:
+    """Look at all DICOM headers of a folder of any depth or of a zip archive, opening each file once.
+
+    Raises:
+        InputError: no DICOM file there, or something cannot be opened.
+    """
+    return listing_of(source, scan_files(files_of(source)))
+
+
+def listing_of(source: Path, scan: FileScan) -> DicomListing:
+    """The series that the scanned files of an input make.
+
+    Raises:
+        InputError: there is no DICOM image among them.
+    """
+    if not (scan.headers or scan.damaged):
+        files = f"{scan.looked_at} file{'s' * (scan.looked_at != 1)}"
+        raise InputError(
+            f"{source} holds no DICOM image ({files} looked at, none with a DICOM header): give a folder "
+            "or a zip archive of DICOM files."
+        )
+    headers = tuple(sorted(scan.headers, key=lambda header: header.file.name))
+    damaged = tuple(sorted(scan.damaged, key=lambda file: file.name))
+    series = tuple(_doubted_for(damaged, part) for part in series_of(headers))
+    return DicomListing(source, series, replace(scan, headers=headers, damaged=damaged))
+
+
+def _doubted_for(damaged: Sequence[DicomFile], series: DicomSeries) -> DicomSeries:
+    """The series, with a fault where a damaged file lies beside its slices: it may be one of them, at either end."""
+    folders = {header.file.folder for header in series.slices}
+    beside = sorted(file.name for file in damaged if file.folder in folders)
+    if series.other or not beside:
+        return series
+    files = "1 file is" if len(beside) == 1 else f"{len(beside)} files are"
+    text = f"{files} damaged or incomplete ({', '.join(beside[:3])}) and may be of this series: export it again."
+    return replace(series, faults=(*series.faults, text))

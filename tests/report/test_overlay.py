@@ -42,6 +42,12 @@ def save(folder: Path, order: str = "RAS", labels: Array | None = None) -> tuple
     return read_volume(folder / "ct.nii.gz"), read_label_map(folder / "seg.nii.gz")
 
 
+def draw(folder: Path, ct: Volume, labels: Volume) -> Path:
+    path = folder / "overlay.png"
+    draw_overlay(ct, labels.array, path, "seg.nii.gz")
+    return path
+
+
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Figure]:
     """Draw the scene and hand the figure over, laid out as it was saved."""
@@ -54,11 +60,11 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Figu
 
     monkeypatch.setattr(Figure, "savefig", kept)
 
-    def draw(order: str = "RAS", labels: Array | None = None) -> Figure:
-        draw_overlay(*save(tmp_path, order, labels), tmp_path / "overlay.png")
+    def drawn_scene(order: str = "RAS", labels: Array | None = None) -> Figure:
+        draw(tmp_path, *save(tmp_path, order, labels))
         return figures[-1]
 
-    return draw
+    return drawn_scene
 
 
 def outline(axis: Any, label: str) -> Array:
@@ -105,7 +111,7 @@ def test_the_tumors_outline_lies_within_the_livers_in_every_picture(drawn: Calla
 
 
 def test_every_order_of_voxels_gives_one_picture(tmp_path: Path) -> None:
-    pictures = [imread(draw_overlay(*save(tmp_path, order), tmp_path / "overlay.png")) for order in ("RAS", "PIR")]
+    pictures = [imread(draw(tmp_path, *save(tmp_path, order))) for order in ("RAS", "PIR")]
     np.testing.assert_array_equal(pictures[0], pictures[1])
 
 
@@ -151,7 +157,7 @@ def test_what_cannot_be_written_leaves_no_picture(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(Figure, "savefig", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        draw_overlay(ct, labels, tmp_path / "overlay.png")
+        draw(tmp_path, ct, labels)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ct.nii.gz", "seg.nii.gz"]
 
 

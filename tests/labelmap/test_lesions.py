@@ -10,7 +10,7 @@ from scipy import ndimage
 from test_organ import MM, Array, add_lesion, liver_block, spaced
 
 from custom_networks.errors import UsageError
-from custom_networks.labelmap.lesions import find_lesions, lesion_confidence, list_lesions
+from custom_networks.labelmap.lesions import FoundLesion, find_lesions, lesion_confidence, list_lesions
 from custom_networks.transforms import FindLesionsd
 
 COEFFICIENTS = {"intercept": -4.0, "mean_probability": 6.0}
@@ -128,6 +128,95 @@ def test_the_calibrated_confidence_decides_which_lesions_stay() -> None:
 def test_a_coefficient_of_another_name_is_refused() -> None:
     with pytest.raises(UsageError, match="got volume"):
         FindLesionsd(confidence_coefficients={"intercept": 1.0, "volume": 2.0})
+
+
+# --- the lesions that count, numbered
+
+
+def three_lesions() -> tuple[Array, Array]:
+    """Lesions of 8, 100 and 8 voxels in the order in which they are met, and one of 2 that is too small for 5 mm3."""
+    labels, probabilities = liver_block()
+    for where in (slice(12, 14), slice(25, 27)):
+        add_lesion(labels, probabilities, (where, slice(25, 27), slice(6, 8)), confidence=204)
+    add_lesion(labels, probabilities, CORE, confidence=255)
+    add_lesion(labels, probabilities, (slice(22, 24), slice(12, 13), slice(6, 7)))
+    return labels, probabilities
+
+
+def test_lesions_that_count_are_numbered_by_size_and_equal_ones_in_the_order_met() -> None:
+    labels, probabilities = three_lesions()
+    cleaned, lesions = find_lesions(labels, probabilities, spaced(1, 1, 2), min_lesion_mm3=5.0)
+    assert lesions.listed() == (
+        FoundLesion(1, 200.0, 1.0, 1.0),
+        FoundLesion(2, 16.0, pytest.approx(0.8), pytest.approx(0.8)),
+        FoundLesion(3, 16.0, pytest.approx(0.8), pytest.approx(0.8)),
+    )
+    numbers = lesions.number_map(labels.shape)
+    assert numbers.dtype == np.uint8 and numbers.shape == labels.shape
+    assert (numbers[CORE] == 1).all() and numbers[12, 25, 6] == 2 and numbers[25, 25, 6] == 3
+    assert np.array_equal(numbers > 0, cleaned == 2) and cleaned[22, 12, 6] == 1
+
+
+def test_more_lesions_than_a_byte_counts_are_numbered_in_int32() -> None:
+    labels = np.ones((40, 40, 2), np.uint8)
+    labels[::2, ::2, 0] = 2  # 400 of one voxel
+    probabilities = np.full((2, 40, 40, 2), 255, np.uint8)
+    _, lesions = find_lesions(labels, probabilities, MM, min_lesion_mm3=0.0)
+    numbers = lesions.number_map(labels.shape)
+    assert numbers.dtype == np.int32 and numbers.max() == len(lesions.listed()) == 400
+    assert numbers[::2, ::2, 0].ravel().tolist() == list(range(1, 401))
+
+
+def test_without_a_lesion_that_counts_the_number_map_is_empty() -> None:
+    labels, probabilities = three_lesions()
+    for tumor in (labels, np.minimum(labels, 1)):
+        _, lesions = find_lesions(tumor, probabilities, MM, min_lesion_mm3=1000.0)
+        assert lesions.listed() == () and not lesions.number_map(labels.shape).any()
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**32 - 1), flipped=st.sets(st.integers(0, 2)), order=st.permutations(range(3)))
+def test_turning_and_mirroring_the_grid_changes_no_lesion(seed: int, flipped: set[int], order: list[int]) -> None:
+    random = np.random.default_rng(seed)
+    labels = np.where(random.random((9, 8, 7)) < 0.06, 2, 1).astype(np.uint8)
+    probabilities = random.integers(0, 256, (2, 9, 8, 7), np.uint8)
+    affine = np.diag([1.0, 2.0, 0.5, 1.0])
+    _, known = find_lesions(labels, probabilities, affine, min_lesion_mm3=2.0)
+
+    def moved(array: Array) -> Array:
+        return np.flip(array, sorted(flipped)).transpose(order)
+
+    signs = np.diag([-1.0 if axis in flipped else 1.0 for axis in range(3)])
+    turned = np.eye(4)
+    turned[:3, :3] = (affine[:3, :3] @ signs)[:, order]
+    other = np.stack([moved(channel) for channel in probabilities])
+    _, lesions = find_lesions(moved(labels), other, turned, min_lesion_mm3=2.0)
+    assert lesions.volume_mm3.tolist() == known.volume_mm3.tolist()
+    # Equally large ones may change places, for they have none but the order in which they are met.
+    numbers, expected = lesions.number_map(moved(labels).shape), moved(known.number_map(labels.shape))
+    assert np.array_equal(numbers > 0, expected > 0)
+    unique = [i + 1 for i, volume in enumerate(known.volume_mm3) if (known.volume_mm3 == volume).sum() == 1]
+    assert all(np.array_equal(numbers == number, expected == number) for number in unique)
+
+
+@pytest.mark.parametrize(("least", "kept"), [(29.9, True), (30.1, False)])
+def test_a_sheared_grid_has_the_volume_of_its_cells(least: float, kept: bool) -> None:
+    labels, probabilities = liver_block()
+    add_lesion(labels, probabilities, (slice(15, 18), slice(15, 17), slice(8, 10)))  # 12 voxels of 1 x 1 x 2.5 mm
+    sheared = spaced(1, 1, 2.5)
+    sheared[1, 2] = 0.7  # slices 2.6 mm apart along the shear, still 2.5 mm from plane to plane
+    assert (cleaned_labels(labels, probabilities, sheared, min_lesion_mm3=least) == 2).any() == kept
+
+
+@pytest.mark.parametrize("degrees", range(0, 90, 7))
+def test_a_lesion_of_exactly_the_volume_asked_for_stays_however_the_grid_is_turned(degrees: int) -> None:
+    labels, probabilities = liver_block()
+    add_lesion(labels, probabilities, (slice(15, 17), slice(15, 16), slice(8, 9)))  # 2 voxels of 15 mm3
+    angle = np.radians(degrees)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn * [5.0, 1.0, 3.0]
+    assert (cleaned_labels(labels, probabilities, affine, min_lesion_mm3=30.0) == 2).sum() == 2
 
 
 @settings(deadline=None, max_examples=25)

@@ -1,6 +1,7 @@
 """The picture shows the patient as radiologists see them, whatever the order of the file's voxels."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Figu
 
     monkeypatch.setattr(Figure, "savefig", kept)
 
-    def drawn_scene(order: str = "RAS", labels: Array | None = None) -> Figure:
-        draw(tmp_path, *save(tmp_path, order, labels))
+    def drawn_scene(order: str = "RAS", labels: Array | None = None, affine: Array | None = None) -> Figure:
+        ct, label_map = save(tmp_path, order, labels)
+        draw(tmp_path, ct if affine is None else replace(ct, affine=affine), label_map)
         return figures[-1]
 
     return drawn_scene
@@ -119,6 +121,13 @@ def test_the_volumes_are_written_beside_the_pictures(drawn: Callable[..., Figure
     # The organ has 16 x 14 x 10 voxels of 9 cubic mm, the tumor 6 x 6 x 4.
     texts = [text.get_text() for text in drawn().axes[5].texts]
     assert texts[:3] == ["seg.nii.gz", "liver with tumors  20 ml", "tumors  1.3 ml"]
+
+
+def test_a_sheared_grid_has_the_volume_of_its_cells(drawn: Callable[..., Figure]) -> None:
+    sheared = RAS.copy()
+    sheared[1, 2] = 2.0  # a tilted gantry: the slices are shifted against each other, their distance stays
+    texts = [text.get_text() for text in drawn(affine=sheared).axes[5].texts]
+    assert texts[1:3] == ["liver with tumors  20 ml", "tumors  1.3 ml"]
 
 
 def test_an_empty_mask_is_a_ct_without_outlines_that_says_so(drawn: Callable[..., Figure]) -> None:

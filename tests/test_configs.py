@@ -173,7 +173,7 @@ def test_the_bundles_own_code_is_imported_no_earlier_than_its_folder_is_on_the_p
 def test_monai_label_can_take_inference_apart() -> None:
     inference = config("inference")
     assert all(inference[name]["_target_"] == "Compose" for name in ("preprocessing", "postprocessing"))
-    assert {step["keys"] for step in inference["volume_transforms"]} == {"image"}
+    assert {step["keys"] for step in inference["file_transforms"] + inference["grid_transforms"]} == {"image"}
     assert {step["keys"] for step in inference["anatomy"]} == {"pred"}
     assert [step["_target_"] for step in inference["output"] if step["keys"] == "pred"] == [
         "Invertd",
@@ -236,7 +236,7 @@ def test_what_inference_and_another_file_define_is_one_definition(name: str) -> 
     common = set(other) & set(inference) - BY_PURPOSE
     assert {id for id in common if other[id] != inference[id]} == set()
     needed = {
-        "train": "network_def volume_transforms spacing intensity_range context_spacing",
+        "train": "network_def file_transforms grid_transforms spacing intensity_range context_spacing",
         "evaluate": "anatomy displayable_configs",
     }
     assert set(needed[name].split()) <= common

@@ -139,7 +139,9 @@ def list_lesions(
     tumor = probabilities[1][box][is_tumor] / 255
     voxels = np.bincount(of_voxels, minlength=count + 1)[1:].astype(np.float64)
     mean = np.bincount(of_voxels, tumor, minlength=count + 1)[1:] / voxels
-    return Lesions(box, numbers, voxels * voxel_mm3(affine), mean, lesion_confidence(mean, coefficients))
+    # Rounded, so that a lesion of exactly the volume asked for counts on a turned grid, too.
+    volume = np.round(voxels * voxel_mm3(affine), 6)
+    return Lesions(box, numbers, volume, mean, lesion_confidence(mean, coefficients))
 
 
 def find_lesions(
@@ -173,8 +175,7 @@ def find_lesions(
     """
     cleaned = labels.copy()
     found = list_lesions(labels, probabilities, affine, coefficients, capsule_mm)
-    # Rounded, so that a lesion of exactly the volume asked for counts.
-    doubtful = (np.round(found.volume_mm3, 6) < min_lesion_mm3) | (found.confidence < min_lesion_confidence)
+    doubtful = (found.volume_mm3 < min_lesion_mm3) | (found.confidence < min_lesion_confidence)
     stray = is_stray(found.numbers, labels[found.box] == LIVER, spacing_of(affine), capsule_mm)
     becomes = np.where(stray, 0, np.where(doubtful, LIVER, TUMOR)).astype(np.uint8)
     is_lesion = found.numbers > 0

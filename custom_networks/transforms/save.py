@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,20 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms.io.dictionary import SaveImaged
 from monai.transforms.transform import MapTransform
 
+from custom_networks.case_folder import forget
 from custom_networks.errors import BundleError
+from custom_networks.files import atomic_write
 from custom_networks.io.files import case_stem
 
 
 class SaveLabelMapd(SaveImaged):
     """Write label maps (1, i, j, k) to `<output_dir>/<case>/<case>_<postfix>.nii.gz`: uint8, the affine as it is.
 
-    `<case>` is the item under `case_key`, or the stem of the input's file name where that is missing. A file is written
-    under a temporary name and renamed. (MONAI's SaveImaged names files by the input alone, so that two inputs of one
-    name overwrite each other; it is the base class because MONAI Label leaves out `SaveImaged`.)
+    `<case>` is the item under `case_key`, or the stem of the input's file name where that is missing. A file appears
+    whole or not at all. What `liverseg segment` wrote to that folder before, report and DICOM results included, would
+    belong to another mask: it is removed first, with its manifest. (MONAI's SaveImaged names files by the input alone,
+    so that two inputs of one name overwrite each other; it is the base class because MONAI Label leaves out
+    `SaveImaged`.)
 
     Args:
         keys: label maps, MetaTensor.
@@ -35,6 +38,9 @@ class SaveLabelMapd(SaveImaged):
     Raises:
         BundleError: on call, if an item is not a MetaTensor (1, i, j, k).
     """
+
+    channels = 1
+    slope: float | None = None
 
     def __init__(
         self,
@@ -48,9 +54,6 @@ class SaveLabelMapd(SaveImaged):
         self.output_dir = Path(output_dir)
         self.postfix = postfix
         self.case_key = case_key
-
-    channels = 1
-    slope: float | None = None
 
     def set_options(self, *args: Any, **kwargs: Any) -> None:
         """Nothing of MONAI's writers can be set here."""
@@ -67,12 +70,10 @@ class SaveLabelMapd(SaveImaged):
                     "postprocessing."
                 )
             case = str(d.get(self.case_key) or case_stem(str(voxels.meta.get("filename_or_obj", "case"))))
-            write_label_map(
-                voxels[-1].cpu().numpy(),
-                voxels.affine.cpu().numpy(),
-                self.output_dir / case / f"{case}_{self.postfix}.nii.gz",
-                self.slope,
-            )
+            folder = self.output_dir / case
+            forget(folder)
+            path = folder / f"{case}_{self.postfix}.nii.gz"
+            write_label_map(voxels[-1].cpu().numpy(), voxels.affine.cpu().numpy(), path, self.slope)
         return d
 
 
@@ -91,7 +92,7 @@ class SaveTumorProbabilityd(SaveLabelMapd):
 
 
 def write_label_map(labels: np.ndarray, affine: np.ndarray, path: Path, slope: float | None = None) -> None:
-    """Write labels (i, j, k) as uint8 NIfTI with an affine to RAS mm, under a temporary name that is then renamed.
+    """Write labels (i, j, k) as uint8 NIfTI with an affine to RAS mm, whole or not at all.
 
     Args:
         labels: whole numbers 0 to 255; with a slope, what times the slope is the value.
@@ -105,10 +106,5 @@ def write_label_map(labels: np.ndarray, affine: np.ndarray, path: Path, slope: f
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name.removesuffix('.nii.gz')}.part.nii.gz")
-    try:
+    with atomic_write(path) as temporary:
         nib.save(image, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

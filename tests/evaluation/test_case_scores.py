@@ -188,6 +188,12 @@ def test_a_label_that_does_not_exist_is_refused() -> None:
         case_scores(label_map(), label_map((3, np.s_[1:2, 1:2, 1:2])), SPACING)
 
 
+def test_volumes_of_a_sheared_grid_are_those_of_its_cells() -> None:
+    labels = liver_with_tumor(np.s_[4:8, 2:6, 2:4])  # 16 x 8 x 4 voxels, 32 of them tumor
+    scores = case_scores(labels, labels, SPACING, voxel_mm3=9.0)
+    assert (scores["liver_ml"], scores["tumor_ml_truth"]) == pytest.approx((512 * 0.009, 32 * 0.009))
+
+
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (1.0, 0.0, 1.0), (1.0, 1.0, nan)])
 def test_spacing_that_is_none_is_refused(spacing: tuple[float, ...]) -> None:
     with pytest.raises(InputError, match="three positive numbers"):

@@ -9,11 +9,18 @@ from scipy import ndimage
 
 from custom_networks.labelmap.boxes import box_around, grown_box
 from custom_networks.labelmap.components import box_of_large_parts, is_within
-from custom_networks.labelmap.lesions import drop_stray_lesions
+from custom_networks.labelmap.lesions import find_lesions
 from custom_networks.labelmap.organ import fill_organ, keep_organ
 
-MM = (1.0, 1.0, 1.0)
 Array = npt.NDArray[np.uint8]
+
+
+def spaced(x: float, y: float, z: float) -> npt.NDArray[np.float64]:
+    """Affine of a straight grid with these distances, mm."""
+    return np.diag([x, y, z, 1.0])
+
+
+MM = spaced(1, 1, 1)
 
 
 def liver_block() -> tuple[Array, Array]:
@@ -87,7 +94,7 @@ def test_left_lobe_cut_off_by_one_thick_slice_is_kept() -> None:
     labels = np.zeros((10, 10, 9), np.uint8)
     labels[:, :, :5] = 1
     labels[:, :, 6:] = 1  # slices of 5 mm: centres 10 mm apart; 300 voxels of 5 mm3 are 1.5 ml
-    assert keep_organ(labels, (1.0, 1.0, 5.0), min_part_ml=1.5, gap_mm=10.0).sum() == labels.sum()
+    assert keep_organ(labels, spaced(1.0, 1.0, 5.0), min_part_ml=1.5, gap_mm=10.0).sum() == labels.sum()
 
 
 def test_a_tumor_across_the_liver_holds_both_halves_together() -> None:
@@ -115,7 +122,7 @@ def test_parts_kept_are_those_of_the_definition(seed: int, density: float, part:
         distance = ndimage.distance_transform_edt(components != sizes.argmax(), sampling=(1.0, 2.0, 3.0))
         near = [n for n in range(1, count + 1) if sizes[n] >= part and distance[components == n].min() <= 6.0]
         expected = np.isin(components, [sizes.argmax(), *near]).astype(np.uint8)
-    kept = keep_organ(labels, (1.0, 2.0, 3.0), min_part_ml=part * 6 / 1000, gap_mm=6.0, neck_mm=0.0)
+    kept = keep_organ(labels, spaced(1.0, 2.0, 3.0), min_part_ml=part * 6 / 1000, gap_mm=6.0, neck_mm=0.0)
     assert np.array_equal(kept, expected)
 
 
@@ -134,10 +141,10 @@ def liver_with_bowel(neck: int, spacing: tuple[int, int, int] = (1, 1, 1)) -> Ar
 @pytest.mark.parametrize("spacing", [(1, 1, 1), (1, 1, 4), (2, 2, 1)])
 def test_what_hangs_by_a_thin_neck_goes(spacing: tuple[int, int, int]) -> None:
     labels, thick = liver_with_bowel(4, spacing), liver_with_bowel(14, spacing)
-    kept = keep_organ(labels, spacing)
+    kept = keep_organ(labels, spaced(*spacing))
     liver, bowel = (slice(0, 45 // spacing[0]),), (slice(50 // spacing[0], None),)
     assert kept[bowel].sum() == 0 and np.array_equal(kept[liver], labels[liver])
-    assert np.array_equal(keep_organ(thick, spacing), thick)
+    assert np.array_equal(keep_organ(thick, spaced(*spacing)), thick)
 
 
 def test_a_lobe_on_a_thin_neck_stays_and_no_neck_is_cut_when_none_is_asked_for() -> None:
@@ -201,8 +208,8 @@ def test_a_tunnel_through_all_slices_is_filled_up_to_the_given_area() -> None:
 def test_area_of_a_hole_is_in_mm2() -> None:
     labels, probabilities = liver_block()
     labels[12:15, 12:15] = 0
-    assert fill_organ(labels, probabilities, (2.0, 3.0, 1.0), max_hole_mm2=53.9)[12:15, 12:15].sum() == 0
-    assert fill_organ(labels, probabilities, (2.0, 3.0, 1.0), max_hole_mm2=54.0)[12:15, 12:15].sum() == 90
+    assert fill_organ(labels, probabilities, spaced(2.0, 3.0, 1.0), max_hole_mm2=53.9)[12:15, 12:15].sum() == 0
+    assert fill_organ(labels, probabilities, spaced(2.0, 3.0, 1.0), max_hole_mm2=54.0)[12:15, 12:15].sum() == 90
 
 
 def test_a_hole_enclosed_in_3d_is_filled_at_any_size() -> None:
@@ -232,7 +239,7 @@ def test_empty_label_maps_stay_empty_and_liver_alone_stays_as_it_is() -> None:
     for known in (np.zeros_like(labels), labels):
         assert np.array_equal(keep_organ(known, MM), known)
         assert np.array_equal(fill_organ(known, probabilities, MM), known)
-        assert np.array_equal(drop_stray_lesions(known, probabilities, MM), known)
+        assert np.array_equal(find_lesions(known, probabilities, MM)[0], known)
 
 
 def test_inputs_are_never_changed_nor_shared() -> None:
@@ -244,7 +251,7 @@ def test_inputs_are_never_changed_nor_shared() -> None:
     results = [
         keep_organ(labels, MM),
         fill_organ(labels, probabilities, MM),
-        drop_stray_lesions(labels, probabilities, MM),
+        find_lesions(labels, probabilities, MM)[0],
     ]
     for result in results:
         assert not np.array_equal(result, labels) and result.dtype == np.uint8

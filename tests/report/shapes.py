@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from custom_networks.labelmap.lesions import Coefficients, list_lesions
 from custom_networks.report.measurements import Measurements, measure
-from custom_networks.report.organ_view import organ_view
+from custom_networks.report.organ_region import organ_region
 
 Array = npt.NDArray[Any]
 BACKGROUND_HU, LIVER_HU, LESION_HU = -50, 110, 60
@@ -78,8 +79,17 @@ def scene(lesions: list[Ellipsoid], affine: Array, shape: tuple[int, ...]) -> tu
 def measured(lesions: list[Ellipsoid], affine: Array, shape: tuple[int, ...], probability: int = 204) -> Measurements:
     """What is measured of the scene."""
     labels, hu = scene(lesions, affine, shape)
-    probabilities = np.full((2, *shape), probability, np.uint8)
-    return measure(organ_view(labels, probabilities, affine), hu)
+    return measured_labels(labels, np.full((2, *shape), probability, np.uint8), affine, hu)
+
+
+def measured_labels(
+    labels: Array, probabilities: Array, affine: Array, hu: Array, coefficients: Coefficients | None = None
+) -> Measurements:
+    """What is measured of a label map when every lesion counts."""
+    found = list_lesions(labels, probabilities, affine, coefficients)
+    found = found.largest_first(np.ones(found.volume_mm3.shape, bool))
+    region = organ_region(labels, probabilities, found.number_map(labels.shape), affine)
+    return measure(region, hu[region.box], found.listed(), calibrated=coefficients is not None)
 
 
 class Truth(NamedTuple):

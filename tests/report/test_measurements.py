@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from shapes import LIVER_RADIUS, ORIENTATIONS, Ellipsoid, grid, measured, scene, truth
+from shapes import LIVER_RADIUS, ORIENTATIONS, Ellipsoid, grid, measured, measured_labels, scene, truth
 
 from custom_networks.errors import InputError
 from custom_networks.report.measurements import Measurements, measure
-from custom_networks.report.organ_view import organ_view
+from custom_networks.report.organ_region import organ_region
 
 Array = npt.NDArray[Any]
 BALL = Ellipsoid((8, 5, -3), (10, 10, 10))
@@ -25,7 +25,7 @@ DIAGONAL = np.diag([2.0, 1.0, 5.0, 1.0])
 def of_labels(labels: Array, hu: Array | None = None, affine: Array = DIAGONAL, **options: Any) -> Measurements:
     """Measures of a label map with one probability, 0.8, everywhere."""
     probabilities = np.full((2, *labels.shape), 204, np.uint8)
-    return measure(organ_view(labels, probabilities, affine), np.zeros(labels.shape) if hu is None else hu, **options)
+    return measured_labels(labels, probabilities, affine, np.zeros(labels.shape) if hu is None else hu, **options)
 
 
 def liver_block(*lesions: tuple[slice, slice, slice]) -> Array:
@@ -182,6 +182,9 @@ def test_a_sheared_grid_has_the_volume_of_its_cells() -> None:
 def test_arrays_of_differing_shapes_are_refused() -> None:
     labels = liver_block()
     with pytest.raises(InputError, match=r"probabilities must be \(2, 30, 30, 12\) .* got \(2, 30, 30, 11\)"):
-        organ_view(labels, np.zeros((2, 30, 30, 11), np.uint8), DIAGONAL)
+        organ_region(labels, np.zeros((2, 30, 30, 11), np.uint8), labels, DIAGONAL)
+    with pytest.raises(InputError, match=r"lesion numbers must be \(30, 30, 12\) .* got \(30, 30, 11\)"):
+        organ_region(labels, np.zeros((2, 30, 30, 12), np.uint8), labels[..., 1:], DIAGONAL)
+    region = organ_region(labels, np.zeros((2, 30, 30, 12), np.uint8), np.zeros_like(labels), DIAGONAL)
     with pytest.raises(InputError, match=r"the CT must be \(30, 30, 12\) .* got \(30, 12, 30\)"):
-        of_labels(labels, np.zeros((30, 12, 30)))
+        measure(region, np.zeros((30, 12, 30)), [], calibrated=False)

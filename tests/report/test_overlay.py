@@ -1,6 +1,7 @@
 """The picture shows the patient as radiologists see them, whatever the order of the file's voxels."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,12 @@ def save(folder: Path, order: str = "RAS", labels: Array | None = None) -> tuple
     return read_volume(folder / "ct.nii.gz"), read_label_map(folder / "seg.nii.gz")
 
 
+def draw(folder: Path, ct: Volume, labels: Volume) -> Path:
+    path = folder / "overlay.png"
+    draw_overlay(ct, labels.array, path, "seg.nii.gz")
+    return path
+
+
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Figure]:
     """Draw the scene and hand the figure over, laid out as it was saved."""
@@ -54,11 +61,12 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Figu
 
     monkeypatch.setattr(Figure, "savefig", kept)
 
-    def draw(order: str = "RAS", labels: Array | None = None) -> Figure:
-        draw_overlay(*save(tmp_path, order, labels), tmp_path / "overlay.png")
+    def drawn_scene(order: str = "RAS", labels: Array | None = None, affine: Array | None = None) -> Figure:
+        ct, label_map = save(tmp_path, order, labels)
+        draw(tmp_path, ct if affine is None else replace(ct, affine=affine), label_map)
         return figures[-1]
 
-    return draw
+    return drawn_scene
 
 
 def outline(axis: Any, label: str) -> Array:
@@ -105,7 +113,7 @@ def test_the_tumors_outline_lies_within_the_livers_in_every_picture(drawn: Calla
 
 
 def test_every_order_of_voxels_gives_one_picture(tmp_path: Path) -> None:
-    pictures = [imread(draw_overlay(*save(tmp_path, order), tmp_path / "overlay.png")) for order in ("RAS", "PIR")]
+    pictures = [imread(draw(tmp_path, *save(tmp_path, order))) for order in ("RAS", "PIR")]
     np.testing.assert_array_equal(pictures[0], pictures[1])
 
 
@@ -113,6 +121,13 @@ def test_the_volumes_are_written_beside_the_pictures(drawn: Callable[..., Figure
     # The organ has 16 x 14 x 10 voxels of 9 cubic mm, the tumor 6 x 6 x 4.
     texts = [text.get_text() for text in drawn().axes[5].texts]
     assert texts[:3] == ["seg.nii.gz", "liver with tumors  20 ml", "tumors  1.3 ml"]
+
+
+def test_a_sheared_grid_has_the_volume_of_its_cells(drawn: Callable[..., Figure]) -> None:
+    sheared = RAS.copy()
+    sheared[1, 2] = 2.0  # a tilted gantry: the slices are shifted against each other, their distance stays
+    texts = [text.get_text() for text in drawn(affine=sheared).axes[5].texts]
+    assert texts[1:3] == ["liver with tumors  20 ml", "tumors  1.3 ml"]
 
 
 def test_an_empty_mask_is_a_ct_without_outlines_that_says_so(drawn: Callable[..., Figure]) -> None:
@@ -151,7 +166,7 @@ def test_what_cannot_be_written_leaves_no_picture(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(Figure, "savefig", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        draw_overlay(ct, labels, tmp_path / "overlay.png")
+        draw(tmp_path, ct, labels)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ct.nii.gz", "seg.nii.gz"]
 
 

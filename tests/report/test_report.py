@@ -8,27 +8,36 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from shapes import Ellipsoid, grid, measured
+from shapes import Ellipsoid, grid, measured, measured_labels
 
-from custom_networks.report import report as report_module
-from custom_networks.report.measurements import measure
-from custom_networks.report.organ_view import organ_view
+from custom_networks import files
 from custom_networks.report.report import LESION_COLUMNS, SCHEMA, SCHEMA_VERSION, case_report, write_report
 from custom_networks.report.summary import COLUMNS, Summary
 
 TWO = [Ellipsoid((8, 5, -3), (6, 6, 6)), Ellipsoid((-12, 0, 5), (9, 8, 8))]
 POINT = {"tumor_threshold": 0.5, "min_lesion_mm3": 30.0}
+RUN: dict[str, Any] = {
+    "date": "2025-11-29T02:30:00+00:00",
+    "version": "1.0.0",
+    "weights": {"sha256": "0" * 64, "released": False},
+    "runtime": "pytorch",
+    "precision": "float32",
+    "device": "cpu",
+    "processor": "x86_64",
+    "seconds": {"total": 9.5, "read": 0.5, "prepare": 1.0, "network": 7.0, "write": 1.0},
+    "source": {"series_instance_uid": None, "series_number": None, "spacing_mm": [2.0, 2.0, 4.0], "slices": 26},
+}
 
 
 def report_of(lesions: list[Ellipsoid], case: str = "ct", notes: tuple[str, ...] = ()) -> dict[str, Any]:
     found = measured(lesions, *grid((2.0, 2.0, 4.0), "LPS, feet first"))
-    return case_report(case, f"scans/{case}.nii.gz", found, {"mask": f"{case}_seg.nii.gz"}, POINT, notes)
+    return case_report(case, f"scans/{case}.nii.gz", found, {"mask": f"{case}_seg.nii.gz"}, POINT, RUN, notes)
 
 
 def report_without_liver() -> dict[str, Any]:
     labels = np.zeros((10, 10, 6), np.uint8)
-    found = measure(organ_view(labels, np.zeros((2, *labels.shape), np.uint8), np.eye(4)), labels)
-    return case_report("empty", "empty.nii", found, {"mask": "empty_seg.nii.gz"}, POINT)
+    found = measured_labels(labels, np.zeros((2, *labels.shape), np.uint8), np.eye(4), labels)
+    return case_report("empty", "empty.nii", found, {"mask": "empty_seg.nii.gz"}, POINT, RUN)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -49,15 +58,22 @@ def test_the_report_follows_its_schema_when_read_back(report: dict[str, Any], tm
     assert written["schema_version"] == SCHEMA_VERSION and f"version {SCHEMA_VERSION}" in schema["title"]
 
 
-@pytest.mark.parametrize("change", [{"schema_version": "2.0"}, {"unknown": 1}, {"lesions": [{"id": 1}]}])
+@pytest.mark.parametrize(
+    "change",
+    [{"schema_version": "2.0"}, {"unknown": 1}, {"lesions": [{"id": 1}]}, {"run": RUN | {"patient": "Doe"}}],
+    ids=str,
+)
 def test_the_schema_refuses_what_it_does_not_state(change: dict[str, Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**report_of([]), **change}, json.loads(SCHEMA.read_text()))
 
 
 def test_every_number_of_the_schema_has_a_description() -> None:
-    lesion = json.loads(SCHEMA.read_text())["$defs"]["lesion"]["properties"]
-    assert all(spec["description"] for spec in lesion.values())
+    schema = json.loads(SCHEMA.read_text())
+    assert all(spec["description"] for spec in schema["$defs"]["lesion"]["properties"].values())
+    assert all(
+        spec["description"] for spec in schema["properties"]["run"]["properties"]["seconds"]["properties"].values()
+    )
 
 
 def test_lesions_csv_has_a_row_a_lesion_with_the_numbers_of_the_report(tmp_path: Path) -> None:
@@ -97,14 +113,14 @@ def test_a_report_that_cannot_be_written_leaves_the_one_that_was_there(
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(report_module.os, "replace", full)
+    monkeypatch.setattr(files.os, "replace", full)
     with pytest.raises(OSError, match="No space"):
         write_report(report_of(TWO), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_the_summary_has_a_row_a_case_at_every_moment(tmp_path: Path) -> None:
-    summary = Summary(tmp_path)
+    summary = Summary(tmp_path, [])
     summary.add_report(report_of(TWO, "one"))
     assert [row["case"] for row in rows(tmp_path / "summary.csv")] == ["one"]
     summary.add_failure("two", "scans/two.nii.gz", "two.nii.gz is constant")
@@ -127,13 +143,37 @@ def test_cases_of_an_earlier_run_into_the_same_folder_stay_in_the_summary(tmp_pa
         write_report(report_of([], case), tmp_path / case)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "report.json").write_text('{"case": "broken"}')
-    summary = Summary(tmp_path)
+    summary = Summary(tmp_path, [tmp_path / name for name in ("broken", "one", "two")])
     summary.add_report(report_of(TWO, "two"))
     assert [(row["case"], row["lesions"]) for row in rows(tmp_path / "summary.csv")] == [("one", "0"), ("two", "2")]
+
+
+def test_an_input_that_failed_never_replaces_a_finished_case_of_its_name(tmp_path: Path) -> None:
+    summary = Summary(tmp_path, [])
+    summary.add_report(report_of([], "ct"))
+    summary.add_failure("ct", "B/ct.nii.gz", "ct.nii.gz is constant")
+    summary.add_failure("ct", "C/ct.nii.gz", "ct.nii.gz is constant")
+    table = rows(tmp_path / "summary.csv")
+    assert [(row["case"], row["status"], row["input"]) for row in table] == [
+        ("ct", "done", "scans/ct.nii.gz"),
+        ("ct", "failed", "B/ct.nii.gz"),
+        ("ct", "failed", "C/ct.nii.gz"),
+    ]
+    summary.add_report({**report_of([], "ct_2"), "input": "B/ct.nii.gz"})
+    assert [row["case"] for row in rows(tmp_path / "summary.csv")] == ["ct", "ct", "ct_2"]
+
+
+def test_the_summary_takes_results_of_the_folders_that_it_is_given_alone(tmp_path: Path) -> None:
+    for case in ("whole", "unfinished"):
+        write_report(report_of([], case), tmp_path / case)
+    Summary(tmp_path, [tmp_path / "whole"]).add_failure("a", "a.nii", "constant")
+    assert [row["case"] for row in rows(tmp_path / "summary.csv")] == ["whole", "a"]
 
 
 def test_the_documentation_names_every_column_and_key() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "outputs.md").read_text(encoding="utf-8")
     schema = json.loads(SCHEMA.read_text())
-    keys = [*schema["properties"], *schema["$defs"]["lesion"]["properties"]]
+    run = schema["properties"]["run"]["properties"]
+    keys = [*schema["properties"], *schema["$defs"]["lesion"]["properties"], *run]
+    keys += [key for name in ("weights", "seconds", "source") for key in run[name]["properties"]]
     assert [name for name in [*LESION_COLUMNS, *COLUMNS, *keys] if f"`{name}`" not in page] == []

@@ -11,13 +11,13 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 
 from custom_networks.errors import BundleError
-from custom_networks.transforms import DropStrayLesionsd, FillOrgand, KeepOrgand
+from custom_networks.transforms import FillOrgand, FindLesionsd, KeepOrgand
 
 ARGUMENTS: list[dict[str, Any]] = [
     {"_target_": "custom_networks.transforms.KeepOrgand", "keys": "pred", "min_part_ml": 5, "gap_mm": 10},
     {"_target_": "custom_networks.transforms.FillOrgand", "keys": "pred", "probability_key": "probabilities"},
     {
-        "_target_": "custom_networks.transforms.DropStrayLesionsd",
+        "_target_": "custom_networks.transforms.FindLesionsd",
         "keys": "pred",
         "probability_key": "probabilities",
         "capsule_mm": 10,
@@ -57,8 +57,8 @@ def test_config_of_json_values_builds_the_chain_and_it_works() -> None:
 
 
 def test_lesion_volume_uses_the_affine_of_the_label_map() -> None:
-    assert (DropStrayLesionsd(min_lesion_mm3=48)(case())["pred"] == 2).sum() == 8
-    assert (DropStrayLesionsd(min_lesion_mm3=49)(case())["pred"] == 2).sum() == 0
+    assert (FindLesionsd(min_lesion_mm3=48)(case())["pred"] == 2).sum() == 8
+    assert (FindLesionsd(min_lesion_mm3=49)(case())["pred"] == 2).sum() == 0
 
 
 def test_probabilities_may_be_arrays_and_float_labels_become_uint8() -> None:
@@ -75,7 +75,7 @@ def test_wrong_items_are_refused_and_missing_ones_can_be_skipped() -> None:
         KeepOrgand()({"pred": MetaTensor(torch.zeros(3, 4, 4, 4))})
     data = case()
     data["probabilities"] = data["probabilities"][..., :3]
-    for transform in (FillOrgand(), DropStrayLesionsd()):
+    for transform in (FillOrgand(), FindLesionsd()):
         with pytest.raises(BundleError, match="probabilities"):
             transform(data)
         with pytest.raises(BundleError, match="got None"):

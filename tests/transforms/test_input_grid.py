@@ -13,7 +13,7 @@ from test_resample import affines, resampled, volume_with_spacing
 
 from custom_networks.errors import BundleError, InputError, UsageError
 from custom_networks.transforms import LabelsOnInputGridd, ResampleInPlaned
-from custom_networks.transforms.input_grid import decide
+from custom_networks.transforms.input_grid import labels_from_probabilities
 
 
 def preprocessing(spacing: float = 1.25) -> Compose:
@@ -42,18 +42,18 @@ def column(*probabilities: float) -> torch.Tensor:
     ],
 )
 def test_rule_by_worked_answers(probabilities: tuple[float, float, float], expected: int) -> None:
-    assert decide(column(*probabilities)).item() == expected
+    assert labels_from_probabilities(column(*probabilities)).item() == expected
 
 
 def test_tumor_threshold_is_the_share_within_the_organ() -> None:
-    assert decide(column(0.2, 0.5, 0.3), tumor_threshold=0.375).item() == 2
-    assert decide(column(0.2, 0.5, 0.3), tumor_threshold=0.380).item() == 1
+    assert labels_from_probabilities(column(0.2, 0.5, 0.3), tumor_threshold=0.375).item() == 2
+    assert labels_from_probabilities(column(0.2, 0.5, 0.3), tumor_threshold=0.380).item() == 1
 
 
 def test_organ_threshold_is_the_share_of_liver_and_tumor_in_all_three() -> None:
-    assert decide(column(0.6, 0.3, 0.1), organ_threshold=0.39).item() == 1
-    assert decide(column(0.6, 0.3, 0.1), organ_threshold=0.41).item() == 0
-    assert decide(column(0.0, 0.0, 0.0), organ_threshold=0.01).item() == 0
+    assert labels_from_probabilities(column(0.6, 0.3, 0.1), organ_threshold=0.39).item() == 1
+    assert labels_from_probabilities(column(0.6, 0.3, 0.1), organ_threshold=0.41).item() == 0
+    assert labels_from_probabilities(column(0.0, 0.0, 0.0), organ_threshold=0.01).item() == 0
 
 
 @pytest.mark.parametrize("kind", ["probabilities", "logits", "half", "array"])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from monai.data import MetaTensor
 from monai.transforms import SaveImaged
 
+from custom_networks.case_folder import Input, claim
 from custom_networks.errors import BundleError
 from custom_networks.io import read_label_map
 from custom_networks.transforms import SaveLabelMapd
@@ -71,6 +72,17 @@ def test_any_grid_is_kept_in_both_of_its_forms(
     np.testing.assert_array_equal(image.affine, affine.astype(np.float32))
     np.testing.assert_allclose(image.get_qform(), affine, atol=2e-3)
     np.testing.assert_allclose(image.header.get_zooms(), spacing, rtol=1e-5)
+
+
+def test_what_an_earlier_run_wrote_beside_another_mask_goes_and_foreign_files_stay(tmp_path: Path) -> None:
+    with claim(tmp_path, Input("ct", "identity", "content")) as claimed:
+        for name in ("ct_seg.nii.gz", "report.json", "ct_sr.dcm"):
+            (claimed.staging / name).write_bytes(b"of an earlier run")
+        claimed.commit({})
+    (tmp_path / "ct" / "notes.txt").write_text("mine")
+    SaveLabelMapd("pred", str(tmp_path))({"pred": label_map(), "case": "ct"})
+    assert written(tmp_path) == ["ct/ct_seg.nii.gz", "ct/notes.txt"]
+    assert read_label_map(tmp_path / "ct" / "ct_seg.nii.gz").array.shape == (5, 4, 6)
 
 
 def test_without_a_case_the_files_name_names_it(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from scipy import ndimage
 from custom_networks.evaluation.case_scores import case_scores
 from custom_networks.evaluation.kept_probabilities import KeptCase
 from custom_networks.evaluation.lesion_matching import count_lesions, longest_in_plane_mm, shared_voxels
-from custom_networks.labelmap.lesions import drop_stray_lesions, lesion_confidence
+from custom_networks.labelmap.lesions import find_lesions, lesion_confidence
 from custom_networks.labelmap.organ import fill_organ, keep_organ
 from custom_networks.tuning import lesion_tables as module
 from custom_networks.tuning.lesion_tables import CandidateTables, OperatingPoint, candidates, true_lesions
@@ -65,9 +65,9 @@ def test_the_tables_score_a_point_as_the_rules_and_the_evaluation_do(
     liver, tumor = case.probabilities.astype(float)
     organ = liver + tumor >= organ_threshold * 255
     labels = (organ * np.where(tumor >= tumor_threshold * (liver + tumor), 2, 1)).astype(np.uint8)
-    labels = keep_organ(labels, case.spacing, *point[1:4])
-    labels = fill_organ(labels, case.probabilities, case.spacing, point.max_hole_mm2)
-    labels = drop_stray_lesions(labels, case.probabilities, case.spacing, *chosen[1:], coefficients)
+    labels = keep_organ(labels, case.affine, *point[1:4])
+    labels = fill_organ(labels, case.probabilities, case.affine, point.max_hole_mm2)
+    labels, _ = find_lesions(labels, case.probabilities, case.affine, *chosen[1:], coefficients)
     known = case_scores(labels, case.truth, case.spacing)
     assert scores["liver_dice"] == pytest.approx(known["liver_dice"])
     if case.truth.max() < 2:

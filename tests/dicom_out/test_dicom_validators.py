@@ -10,22 +10,22 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 from pydicom import dcmread
-from pydicom.dataset import Dataset
-from seg_scene import Array, apart_mm, labelled, measured, places, series
+from seg_scene import LESIONS, Array, Case, Lesion, apart_mm, labelled, measured, places, read, series, source_of
 
 from custom_networks.dicom_out.seg import write_seg
-from custom_networks.dicom_out.source import read_source
+from custom_networks.dicom_out.source import source_series
 from custom_networks.dicom_out.sr import write_sr
-from custom_networks.io.volume import Volume
+from custom_networks.io import read_source_headers, read_volume
+from custom_networks.io.dicom.result_header import result_header
 
+Paths = tuple[Path, Path]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 REAL = ("liver_ge_c3l00189_5mm", "liver_siemens_2mm_j2k_empty_uids", "liver_ge_lidc0001_for_per_slice")
 
@@ -64,12 +64,12 @@ def check_valid(dciodvfy: Run, path: Path, kind: str) -> None:
     assert [line for line in lines if re.match("Error|ERROR", line)] == []
 
 
-def write_both(labels: Volume, slices: list[Dataset], folder: Path, **options: int) -> tuple[Path, Path]:
-    """SEG and SR of a label map, with lesions as they are found in it."""
-    source, paths = read_source(slices), (folder / "seg.dcm", folder / "sr.dcm")
-    lesions = measured(labels) if (labels.array == 2).any() else []
-    seg = write_seg(labels, source, paths[0], lesions, **options)  # type: ignore[arg-type]
-    write_sr(source, seg, paths[1], lesions, liver_ml=1.0)
+def write_both(folder: Path, boxes: Sequence[tuple[slice, ...]] = LESIONS, liver: bool = True, **options: int) -> Paths:
+    """SEG and SR of the scene, with lesions in the boxes."""
+    source, case, paths = source_of(series()), measured(boxes if liver else []), (folder / "seg.dcm", folder / "sr.dcm")
+    labels = labelled(read(series()), boxes, liver)
+    seg = write_seg(paths[0], source, labels.array, case, **options)  # type: ignore[arg-type]
+    write_sr(paths[1], source, seg, case)
     return paths
 
 
@@ -78,9 +78,7 @@ def write_both(labels: Volume, slices: list[Dataset], folder: Path, **options: i
 def test_whatever_a_case_holds_its_seg_and_sr_are_valid(
     holds: str, options: dict[str, int], dciodvfy: Run, tmp_path: Path
 ) -> None:
-    boxes = {} if holds == "lesions" else {"boxes": []}
-    labels = labelled(series(), liver=holds != "nothing", **boxes)
-    seg, sr = write_both(labels, series(), tmp_path, **options)
+    seg, sr = write_both(tmp_path, LESIONS if holds == "lesions" else [], holds != "nothing", **options)
     check_valid(dciodvfy, seg, "Segmentation")
     check_valid(dciodvfy, sr, "Comprehensive3DSR")
 
@@ -95,20 +93,22 @@ def ellipsoids(shape: tuple[int, int, int]) -> Array:
 
 @pytest.mark.parametrize("case", REAL)
 def test_results_for_real_series_are_valid(case: str, shared_data: Path, dciodvfy: Run, tmp_path: Path) -> None:
-    source = read_source(sorted((shared_data / "dicom" / case).glob("*")))
-    labels = Volume(ellipsoids(source.shape), source.affine, source=tmp_path)
-    seg = write_seg(labels, source, tmp_path / "seg.dcm")
-    centre = (source.affine @ [*np.argwhere(labels.array == 2).mean(axis=0), 1])[:3] * [-1, -1, 1]
-    volume = (labels.array == 2).sum() * abs(np.linalg.det(source.affine[:3, :3]))
-    lesion = replace(measured(labelled(series()))[0], id=1, volume_mm3=float(volume), centroid=tuple(centre))
-    write_sr(source, seg, tmp_path / "sr.dcm", [lesion], liver_ml=1500.0)
+    folder = shared_data / "dicom" / case
+    volume, headers = read_volume(folder), list(map(result_header, read_source_headers(folder)))
+    labels = ellipsoids(volume.array.shape)
+    numbers = (labels == 2).astype(np.int32)
+    lesion = Lesion(1, float(numbers.sum() * abs(np.linalg.det(volume.affine[:3, :3]))))
+    found = Case([lesion], numbers, (slice(0, None), slice(0, None), slice(0, None)))
+    source = source_series(headers, volume.affine, labels.shape)
+    seg = write_seg(tmp_path / "seg.dcm", source, labels, found)
+    write_sr(tmp_path / "sr.dcm", source, seg, found)
     check_valid(dciodvfy, tmp_path / "seg.dcm", "Segmentation")
     check_valid(dciodvfy, tmp_path / "sr.dcm", "Comprehensive3DSR")
 
 
 def test_dcmqi_reads_every_voxel_at_its_place(segimage2itkimage: Run, tmp_path: Path) -> None:
-    labels = labelled(series())
-    seg, _ = write_both(labels, series(), tmp_path)
+    labels = labelled(read(series()))
+    seg, _ = write_both(tmp_path)
     segimage2itkimage("--inputDICOM", seg, "--outputDirectory", tmp_path, "-t", "nii")
     lesions = {2: slice(2, 4), 3: slice(4, 5)}  # slices of the scene's lesions
     for number, file in enumerate(sorted(tmp_path.glob("*.nii*")), start=1):
@@ -124,7 +124,7 @@ def test_dcmqi_reads_every_voxel_at_its_place(segimage2itkimage: Run, tmp_path: 
 
 
 def test_dcmqi_reads_every_measurement(tid1500reader: Run, tmp_path: Path) -> None:
-    _, sr = write_both(labelled(series()), series(), tmp_path)
+    _, sr = write_both(tmp_path)
     tid1500reader("--inputDICOM", sr, "--outputMetadata", tmp_path / "sr.json")
     groups = json.loads((tmp_path / "sr.json").read_text())["Measurements"]
     read = {group["TrackingIdentifier"]: group for group in groups}
@@ -163,7 +163,7 @@ def data_set_of(path: Path) -> bytes:
 
 def test_a_storage_server_takes_both_and_keeps_every_byte(node: tuple[int, Path], tmp_path: Path) -> None:
     port, received = node
-    sent = write_both(labelled(series()), series(), tmp_path)
+    sent = write_both(tmp_path)
     store = tool("storescu", "Debian's dcmtk")
     assert store("-R", "-aec", "PACS", "localhost", port, *sent).returncode == 0
     stored = {dcmread(path).SOPInstanceUID: path for path in received.iterdir()}

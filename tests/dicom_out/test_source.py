@@ -9,12 +9,27 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from seg_scene import CORNER, SLICES, STANDARD, STEP, labelled, series, slice_header
+from seg_scene import (
+    CORNER,
+    DX,
+    SLICES,
+    STEP,
+    Array,
+    apart_mm,
+    labelled,
+    measured,
+    places,
+    places_by_pydicom,
+    read,
+    series,
+    source_of,
+)
 
 from custom_networks.dicom_out.seg import write_seg
-from custom_networks.dicom_out.source import read_source
+from custom_networks.dicom_out.source import source_series
 from custom_networks.dicom_out.sr import write_sr
 from custom_networks.errors import InputError
+from custom_networks.io.dicom.result_header import RESULT_KEYWORDS, result_header
 
 
 def changed(change: Callable[[int, Dataset], object]) -> list[Dataset]:
@@ -27,9 +42,9 @@ def changed(change: Callable[[int, Dataset], object]) -> list[Dataset]:
 
 def results(slices: list[Dataset], tmp_path: Path) -> list[Path]:
     """A SEG and an SR of the scene's liver, without lesions."""
-    source, paths = read_source(slices), [tmp_path / "seg.dcm", tmp_path / "sr.dcm"]
-    seg = write_seg(labelled(series(), []), source, paths[0], [])
-    write_sr(source, seg, paths[1], [], liver_ml=1.0)
+    source, case, paths = source_of(slices), measured([]), [tmp_path / "seg.dcm", tmp_path / "sr.dcm"]
+    seg = write_seg(paths[0], source, labelled(read(slices), []).array, case)
+    write_sr(paths[1], source, seg, case)
     return paths
 
 
@@ -80,9 +95,8 @@ def test_names_keep_their_letters_whatever_their_character_set(charset: str, tmp
     for k, dataset in enumerate(series()):
         dataset.SpecificCharacterSet, dataset.PatientName = charset, "Müller^Zoë"
         dataset.save_as(tmp_path / f"{k}.dcm", enforce_file_format=True)
-    source = read_source(sorted(tmp_path.glob("*.dcm")))
-    write_seg(labelled(series(), []), source, tmp_path / "seg", [])
-    assert str(pydicom.dcmread(tmp_path / "seg").PatientName) == "Müller^Zoë"
+    seg, _ = results([pydicom.dcmread(path) for path in sorted(tmp_path.glob("*.dcm"))], tmp_path)
+    assert str(pydicom.dcmread(seg).PatientName) == "Müller^Zoë"
 
 
 def test_files_and_data_sets_give_the_same_and_stay_as_they_are(tmp_path: Path) -> None:
@@ -90,31 +104,44 @@ def test_files_and_data_sets_give_the_same_and_stay_as_they_are(tmp_path: Path) 
     before = deepcopy(slices)
     for k, dataset in enumerate(slices):
         dataset.save_as(tmp_path / f"{k}", enforce_file_format=True)
-    of_files, of_datasets = read_source(list(tmp_path.iterdir())), read_source(slices)
-    assert of_files.headers == of_datasets.headers
-    assert np.array_equal(of_files.affine, of_datasets.affine)
+        part = pydicom.dcmread(tmp_path / f"{k}", stop_before_pixels=True, specific_tags=list(RESULT_KEYWORDS))
+        assert result_header(part) == result_header(dataset)
     assert slices == before
 
 
+def test_headers_that_are_handed_over_stay_as_they_are() -> None:
+    headers = read(changed(lambda k, dataset: setattr(dataset, "StudyInstanceUID", "")))
+    before, labels = deepcopy(headers), labelled(series())
+    source = source_series(headers, labels.affine, labels.array.shape)
+    assert headers == before and source.headers[0].StudyInstanceUID
+
+
 def test_the_grid_is_that_of_the_positions() -> None:
-    source = read_source(series()[::-1])
-    assert source.shape == (13, 10, SLICES) and source.notes == ()
-    expected = np.diag([-0.9, -0.7, STEP, 1.0])
-    expected[:3, 3] = CORNER * [-1, -1, 1]
+    source = source_of(series()[::-1])
+    assert len(source.headers) == SLICES and source.notes == ()
+    expected = np.diag([0.9, 0.7, STEP, 1.0])
+    expected[:3, 3] = CORNER
     assert np.allclose(source.affine, expected)
-
-
-def test_copies_of_a_slice_count_once() -> None:
-    assert read_source([*series(), *series()[2:4]]).shape[2] == SLICES
 
 
 def test_uids_of_the_file_meta_information_stand_in_for_empty_ones() -> None:
     def empty(k: int, dataset: Dataset) -> None:
         dataset.SOPInstanceUID = dataset.SOPClassUID = ""
 
-    headers = read_source(changed(empty)).headers
+    headers = source_of(changed(empty)).headers
     assert [h.SOPInstanceUID for h in headers] == [f"1.2.3.4.{k + 1}" for k in range(SLICES)]
     assert {h.SOPClassUID for h in headers} == {"1.2.840.10008.5.1.4.1.1.2"}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+def test_a_thickness_that_is_no_number_is_left_out(tmp_path: Path) -> None:
+    seg, _ = results(changed(lambda k, d: setattr(d, "SliceThickness", None)), tmp_path)
+    assert pydicom.dcmread(seg).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness == STEP
+    series()[0].save_as(tmp_path / "odd", enforce_file_format=True)
+    number, text = b"\x18\x00\x50\x00DS\x04\x003.0 ", b"\x18\x00\x50\x00DS\x04\x00thin"
+    (tmp_path / "odd").write_bytes((tmp_path / "odd").read_bytes().replace(number, text))
+    odd = pydicom.dcmread(tmp_path / "odd")
+    assert "SliceThickness" in odd and "SliceThickness" not in result_header(odd)
 
 
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"])
@@ -126,58 +153,38 @@ def test_a_uid_that_a_series_does_not_have_is_made_up_once_and_noted(keyword: st
         else:
             setattr(dataset, keyword, f"1.2.9.{k}" if fault == "different" else "")
 
-    source = read_source(changed(spoil))
+    source = source_of(changed(spoil))
     uids = {h[keyword].value for h in source.headers}
     assert len(uids) == 1 and pydicom.uid.UID(uids.pop()).is_valid
     assert len(source.notes) == 1 and source.notes[0].startswith(f"{keyword} is ")
-    assert source.headers == read_source(changed(spoil)[::-1]).headers  # SEG and SR fit each other
+    assert source.headers == source_of(changed(spoil)[::-1]).headers  # SEG and SR fit each other
     results(changed(spoil), tmp_path)
 
 
-def without(keyword: str) -> list[Dataset]:
-    """The series without an attribute."""
-    return changed(lambda k, dataset: dataset.pop(keyword))
-
-
-def nameless() -> list[Dataset]:
-    """A series without SOPInstanceUID, in the file meta information neither."""
-    slices = without("SOPInstanceUID")
+def test_a_slice_that_no_result_can_refer_to_is_refused() -> None:
+    slices = changed(lambda k, dataset: dataset.pop("SOPInstanceUID"))
     del slices[3].file_meta.MediaStorageSOPInstanceUID
-    return slices
-
-
-def foreign(**values: object) -> list[Dataset]:
-    """The series with other values in one slice."""
-    slices = series()
-    slices[2].update(values)
-    return slices
-
-
-@pytest.mark.parametrize(
-    "slices,reason",
-    [
-        (series()[:1], "at least 2 slices, got 1"),
-        ([], "at least 2 slices, got 0"),
-        (nameless(), "no SOPInstanceUID"),
-        (without("ImagePositionPatient"), "no geometry"),
-        (without("ImageOrientationPatient"), "no geometry"),
-        (without("PixelSpacing"), "no geometry"),
-        (foreign(PatientID="ID 8"), "different patients"),
-        (foreign(Columns=14), "differ in size"),
-        (foreign(PixelSpacing=[0.8, 0.9]), "differ in size or pixel spacing"),
-        (foreign(ImageOrientationPatient=[-1, 0, 0, 0, 1, 0]), "differ in orientation"),
-        (series()[:3] + series()[4:], "slices are missing"),
-        ([*series(), slice_header(20, STANDARD, CORNER)], "same position"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_slices_that_no_result_can_stand_on_are_refused(slices: list[Dataset], reason: str) -> None:
-    with pytest.raises(InputError, match=reason) as refusal:
-        read_source(slices)
+    with pytest.raises(InputError, match="Slice 4 has no SOPInstanceUID") as refusal:
+        source_of(slices)
     assert "Doe" not in str(refusal.value)
 
 
-def test_a_file_without_geometry_is_named(tmp_path: Path) -> None:
-    (tmp_path / "IM1").write_bytes(b"no DICOM")
-    with pytest.raises(InputError, match="IM1 has no geometry"):
-        read_source([tmp_path / "IM1"])
+@pytest.mark.parametrize("change", ["shifted", "fewer slices", "scaled"])
+def test_a_label_map_on_another_grid_is_refused(change: str) -> None:
+    labels = labelled(series())
+    affine, shape = labels.affine.copy(), labels.array.shape
+    if change == "shifted":
+        affine[0, 3] += 0.1 * DX
+    elif change == "scaled":
+        affine[:3, 1] *= 1.01
+    else:
+        shape = labels.array[..., 1:].shape
+    with pytest.raises(InputError, match="does not lie on the grid of its DICOM slices"):
+        source_series(read(series()), affine, shape)
+
+
+def test_an_affine_in_single_precision_fits(tmp_path: Path) -> None:
+    labels, path = labelled(series(), []), tmp_path / "seg.dcm"
+    single: Array = labels.affine.astype(np.float32).astype(np.float64)
+    write_seg(path, source_series(read(series()), single, labels.array.shape), labels.array, measured([]))
+    assert apart_mm(places_by_pydicom(path, 1), places(labels, labels.array > 0)) < 1e-4

@@ -7,10 +7,9 @@ from typing import Any
 import highdicom as hd
 import pydicom
 import pytest
-from seg_scene import Measured, labelled, measured, series
+from seg_scene import LESIONS, Case, labelled, measured, read, series, source_of
 
 from custom_networks.dicom_out.seg import write_seg
-from custom_networks.dicom_out.source import read_source
 from custom_networks.dicom_out.sr import write_sr
 
 Numbers = list[tuple[str, float, str, str]]
@@ -24,13 +23,12 @@ LESION: Numbers = [
 ]
 
 
-def report(tmp_path: Path, lesions: list[Measured] | None = None, boxes: object = None, **options: int) -> Any:
-    """The report of the scene, read back by highdicom."""
-    source = read_source(series())
-    labels = labelled(series()) if lesions is None or lesions else labelled(series(), [])
-    lesions = measured(labels) if lesions is None else lesions
-    seg = write_seg(labels, source, tmp_path / "seg.dcm", lesions, **options)  # type: ignore[arg-type]
-    write_sr(source, seg, tmp_path / "sr.dcm", lesions, liver_ml=1500.1234)
+def report(tmp_path: Path, case: Case | None = None, liver: bool = True, **options: int) -> Any:
+    """The report of a case on the scene's series, by default with both lesions, read back by highdicom."""
+    case = case or measured()
+    source, labels = source_of(series()), labelled(read(series()), LESIONS[: len(case.lesions)], liver)
+    seg = write_seg(tmp_path / "seg.dcm", source, labels.array, case, **options)  # type: ignore[arg-type]
+    write_sr(tmp_path / "sr.dcm", source, seg, case)
     return hd.sr.srread(tmp_path / "sr.dcm")
 
 
@@ -87,14 +85,20 @@ def test_the_report_is_preliminary_unverified_and_of_the_same_study(tmp_path: Pa
 
 @pytest.mark.parametrize("missing", [None, float("nan")])
 def test_what_was_not_measured_is_left_out(missing: float | None, tmp_path: Path) -> None:
-    whole = measured(labelled(series()))
-    lesions = [replace(lesion, sd_hu=missing, confidence=missing, longest_mm=missing) for lesion in whole]
-    group = report(tmp_path, lesions).content.get_volumetric_roi_measurement_groups()[1]
+    case = measured()
+    lesions = [replace(lesion, sd_hu=missing, confidence=missing, longest_mm=missing) for lesion in case.lesions]
+    content = report(tmp_path, replace(case, lesions=lesions)).content
+    group = content.get_volumetric_roi_measurement_groups()[1]
     assert [name for name, *_ in numbers(group)] == ["Volume", "Short axis", "Attenuation Coefficient"]
 
 
+def test_a_confidence_that_is_not_calibrated_is_no_certainty(tmp_path: Path) -> None:
+    content = report(tmp_path, replace(measured(), calibrated=False)).content
+    assert numbers(content.get_volumetric_roi_measurement_groups()[1]) == LESION[:-1]
+
+
 def test_no_lesion_is_a_count_of_zero(tmp_path: Path) -> None:
-    content = report(tmp_path, []).content
+    content = report(tmp_path, measured([])).content
     (liver,) = content.get_volumetric_roi_measurement_groups()
     (every,) = content.get_image_measurement_groups()
     assert liver.tracking_identifier == "Liver"
@@ -102,10 +106,8 @@ def test_no_lesion_is_a_count_of_zero(tmp_path: Path) -> None:
 
 
 def test_no_liver_is_a_volume_of_zero(tmp_path: Path) -> None:
-    source = read_source(series())
-    seg = write_seg(labelled(series(), liver=False), source, tmp_path / "seg.dcm", [])
-    write_sr(source, seg, tmp_path / "sr.dcm", [], liver_ml=0.0)
-    (liver,) = hd.sr.srread(tmp_path / "sr.dcm").content.get_volumetric_roi_measurement_groups()
+    content = report(tmp_path, replace(measured([]), liver_ml=0.0), liver=False).content
+    (liver,) = content.get_volumetric_roi_measurement_groups()
     assert numbers(liver) == [("Volume", 0.0, "ml", "")]
 
 

@@ -118,12 +118,14 @@ class Claim:
     def abandon(self) -> None:
         """Remove what was staged, and the folder where it is new; older results stay. Nothing after `commit`."""
         self._held.close()
-        manifest = read_manifest(self.folder)
-        ours = manifest is not None and manifest["state"] == WRITING and _may_replace(manifest, self._input)
-        if ours and os.listdir(self.folder) == [MANIFEST]:
-            (self.folder / MANIFEST).unlink(missing_ok=True)
-            with suppress(OSError):  # it is no longer empty: another process has just claimed it
-                self.folder.rmdir()
+        with suppress(FileNotFoundError), locked(self.folder):
+            manifest = read_manifest(self.folder)
+            if manifest is None or manifest["state"] != WRITING or _listed(manifest):
+                return
+            if _may_replace(manifest, self._input) and os.listdir(self.folder) == [MANIFEST]:
+                (self.folder / MANIFEST).unlink(missing_ok=True)
+                with suppress(OSError):  # it is no longer empty: another process has just claimed it
+                    self.folder.rmdir()
 
     def _replaceable(self, new: Sequence[str]) -> list[str]:
         """Names of all older files, if the folder is still ours and no new file would replace a foreign one."""

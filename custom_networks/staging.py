@@ -19,7 +19,6 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_LOCK = ".lock"
 _STAGING = re.compile(r"\..+\.([0-9a-f]{8})[0-9a-f]{16}")
 _DAY = 24 * 60 * 60.0  # seconds
 
@@ -38,7 +37,7 @@ def staging_folder(output: Path, name: str) -> Iterator[Path]:
 def remove_abandoned_staging(output: Path) -> None:
     """Remove the staging folders of runs that are gone.
 
-    A run holds a lock on a file in its staging folder, which the system drops when the process ends, however it ends.
+    A run holds a lock on its staging folder, which the system drops when the process ends, however it ends.
     Whoever can take that lock knows that the run is gone, if both run on one host since its last start (the folder's
     name tells; containers of a host count as that host). Network file systems may keep locks to each host, and some
     systems have none: what belongs to another host, or cannot be locked, is removed a day after it was last changed.
@@ -53,7 +52,7 @@ def remove_abandoned_staging(output: Path) -> None:
 def _remove_if_abandoned(folder: Path, of_this_host: bool) -> None:
     old = time.time() - folder.stat().st_mtime > _DAY
     if of_this_host or old:
-        with locked(folder / _LOCK, wait=False) as sure:
+        with locked(folder, wait=False) as sure:
             if sure or old:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -63,21 +62,21 @@ def _new_locked_folder(output: Path, name: str, held: ExitStack) -> Path:
         folder = output / f".{name[:100]}.{_host()}{os.urandom(8).hex()}"
         folder.mkdir(parents=True)
         with suppress(FileNotFoundError):  # another start took it for abandoned before it was locked: another one
-            held.enter_context(locked(folder / _LOCK))
+            held.enter_context(locked(folder))
             if folder.is_dir():
                 return folder
 
 
 @contextmanager
-def locked(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Lock a folder, or a file that is made; gives False where the file system has no locks.
+def locked(folder: Path, wait: bool = True) -> Iterator[bool]:
+    """Lock a folder; gives False where the file system has no locks, as NFS has none for folders.
 
     Raises BlockingIOError if another process holds the lock and `wait` is false.
     """
     if fcntl is None:
         yield False
         return
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         yield _flock(descriptor, wait)
     finally:

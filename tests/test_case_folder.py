@@ -333,7 +333,7 @@ def test_a_clearing_that_is_killed_is_done_again(tmp_path: Path) -> None:
     while killed:
         output = tmp_path / str(step)
         output.mkdir()
-        killed_at(12, lambda output=output: run(output, OURS, "first"))  # type: ignore[misc]
+        assert killed_at(12, lambda output=output: run(output, OURS, "first"))  # type: ignore[misc]
         assert any(name.startswith(".ct.") for name in entries(output))
         killed = killed_at(step, lambda output=output: remove_abandoned_staging(output))  # type: ignore[misc]
         remove_abandoned_staging(output)
@@ -397,6 +397,15 @@ def test_a_folder_that_was_removed_meanwhile_is_made_again(tmp_path: Path) -> No
         assert entries(tmp_path) == [second.staging.name]
         assert second.commit({}) == tmp_path / "ct"
     assert texts(tmp_path / "ct") == {"ct_seg.nii.gz": "second"}
+
+
+def test_a_claim_that_ends_beside_another_commit_of_its_input_touches_nothing(tmp_path: Path) -> None:
+    """The manifest alone is there, as between removing the old files and moving in the new ones."""
+    claimed = claim(tmp_path, OURS)
+    state = {**(read_manifest(tmp_path / "ct") or {}), "new": ["ct_seg.nii.gz"]}
+    (tmp_path / "ct" / "manifest.json").write_text(json.dumps(state))
+    claimed.abandon()
+    assert read_manifest(tmp_path / "ct") == state and entries(tmp_path) == ["ct"]
 
 
 def test_a_folder_that_another_input_took_meanwhile_is_left_alone(tmp_path: Path) -> None:

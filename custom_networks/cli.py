@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import fire
 
 from custom_networks.arguments import HELP, check_complete, fire_arguments
-from custom_networks.bundle_files import bundle_version, config_text
+from custom_networks.bundle_files import bundle_version
 from custom_networks.errors import LiversegError, UsageError, one_line
 
 if TYPE_CHECKING:

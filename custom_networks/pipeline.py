@@ -121,8 +121,7 @@ class Pipeline:
 
     def _how_it_runs(self, root: Path, weights: Path, sha256: str) -> dict[str, Any]:
         """The part of the run block that is the same for every case."""
-        valid_for = self._parser.get_parsed_content("confidence_calibration", default={}).get("valid_for")
-        self._calibrated = valid_for == sha256
+        self._calibrated = self._parser.get_parsed_content("confidence_valid_for", default=None) == sha256
         return {
             "version": metadata(root).get("version"),
             "weights": {"sha256": sha256, "released": announce_weights(str(weights), str(root))},

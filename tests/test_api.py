@@ -94,9 +94,7 @@ def archive(tmp_path: Path) -> Path:
 
 
 def test_an_archive_its_series_by_number_and_its_folder_are_one_volume(stubbed: Stubbed, archive: Path) -> None:
-    folder, packed, first = (
-        stubbed(path) for path in (archive.with_suffix(""), archive, f"{archive}::1")
-    )
+    folder, packed, first = (stubbed(path) for path in (archive.with_suffix(""), archive, f"{archive}::1"))
     assert folder.liver.any() and packed.case == "exam" and first.case == "exam_1"
     for other in (packed, first):
         np.testing.assert_array_equal(other.labels, folder.labels)
@@ -128,9 +126,7 @@ def test_a_dicom_seg_has_a_frame_for_every_slice_on_request(
     assert filled < 24 * len(seg.SegmentSequence)
 
 
-def test_several_volumes_and_none_are_refused(
-    stubbed: Stubbed, scan: tuple[Path, Any], tmp_path: Path
-) -> None:
+def test_several_volumes_and_none_are_refused(stubbed: Stubbed, scan: tuple[Path, Any], tmp_path: Path) -> None:
     (scan[0].parent / "b.nii").touch()
     with pytest.raises(UsageError, match="scans holds 2 volumes: give one of them"):
         stubbed(scan[0].parent)

@@ -282,7 +282,9 @@ def test_the_callers_state_is_left_as_it_was(tmp_path: Path, plain: tuple[Array,
 def test_a_result_says_in_one_line_what_it_is(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
     truth, affine, _ = plain
     result = pipeline(tmp_path).segment(save(tmp_path / "ct.nii.gz", truth, affine))
-    assert re.fullmatch(r"Result\('ct': liver \d+\.\d ml, tumor \d+\.\d ml in \d lesions?, 96 x 56 x 24 voxels\)", repr(result))
+    assert re.fullmatch(
+        r"Result\('ct': liver \d+\.\d ml, tumor \d+\.\d ml in \d lesions?, 96 x 56 x 24 voxels\)", repr(result)
+    )
 
 
 def test_the_report_says_how_a_case_was_run(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:

@@ -1,7 +1,6 @@
-"""What the weights that ship find in a phantom: the same as when they were released, to the voxel where that is known."""
+"""What the weights that ship find in a phantom is what they found when they were released."""
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 import pytest

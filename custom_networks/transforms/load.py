@@ -14,7 +14,7 @@ from monai.utils.enums import MetaKeys, PostFix, SpaceKeys
 from monai.utils.misc import ensure_tuple, ensure_tuple_rep
 
 from custom_networks.errors import InputError, UsageError
-from custom_networks.io import Case, Volume, read_label_map, read_volume
+from custom_networks.io import Volume, read_label_map, read_volume
 
 READERS = {"image": read_volume, "label": read_label_map}
 
@@ -92,6 +92,7 @@ class _VolumeLoader:
         return image if self.image_only else (image, image.meta)
 
     def _volume(self, given: Any) -> Volume:
-        if isinstance(given, Volume):
-            return given
-        return given.read() if isinstance(given, Case) else READERS[self.kind](Path(given).expanduser())
+        if isinstance(given, (str, Path)):
+            return READERS[self.kind](Path(given).expanduser())
+        read: Volume = given if isinstance(given, Volume) else given.read()  # a Case, or what hands a volume over
+        return read

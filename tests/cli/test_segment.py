@@ -63,7 +63,8 @@ def test_two_inputs_of_one_name_get_folders_of_their_own(
     segment: Liverseg, save_scan: SaveScan, tmp_path: Path
 ) -> None:
     save_scan("before/ct.nii.gz")
-    save_scan("after/CT.nii.gz")
+    later = nib.load(save_scan("after/CT.nii.gz"))
+    nib.save(nib.Nifti1Image(np.asarray(later.dataobj) + 1, later.affine), tmp_path / "after" / "CT.nii.gz")
     answer = segment("before/ct.nii.gz", "after/CT.nii.gz")
     assert answer.code == 0
     assert results(tmp_path / "out") == ["CT_2/CT_2_seg.nii.gz", "ct/ct_seg.nii.gz"]

@@ -13,10 +13,10 @@ from monai.inferers import SlidingWindowInferer
 from torch import Tensor
 
 from custom_networks.bundle_files import bundle_network, bundle_root
+from custom_networks.io import only_case
 from custom_networks.packing.export import Exported, export_network
 from custom_networks.phantom import make_phantom
 from custom_networks.phantom.files import write_nifti
-from custom_networks.io import only_case
 from custom_networks.pipeline import Pipeline
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,6 @@ import pytest
 from pydicom.dataset import Dataset
 
 from custom_networks.io import find_cases, list_cases, only_case
-from custom_networks.io.dicom import files
 
 Write = Callable[..., Path]
 
@@ -153,22 +152,24 @@ def test_a_pickled_case_holds_no_open_archive_and_reads_the_same(exam: Path) -> 
         assert (case.identity, case.content) == (again.identity, again.content)
 
 
-def test_few_archives_stay_open_and_none_warns_when_it_goes(
-    exam: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(files, "MOST_OPEN", 2)
+def test_few_archives_stay_open_and_none_warns_when_it_goes(exam: Path, tmp_path: Path) -> None:
     content = exam.with_suffix(".zip").read_bytes()
-    paths = [tmp_path / f"copy{number}.zip" for number in range(4)]
+    paths = [tmp_path / f"copy{number}.zip" for number in range(6)]
     for path in paths:
         path.write_bytes(content)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ResourceWarning)
         cases, _ = find_cases([str(path) for path in paths])
-        assert len(open_archives(tmp_path)) <= 2
-        assert all(case.read().array.shape[2] == 8 for case in cases) and len(cases) == 12
-        assert len(open_archives(tmp_path)) <= 2
-        del cases
-    assert open_archives(tmp_path) == []
+        assert len(open_archives(tmp_path)) <= 4
+        assert all(case.read().array.shape[2] == 8 for case in cases) and len(cases) == 18
+        assert len(open_archives(tmp_path)) <= 4
+
+
+def test_an_archive_that_was_written_anew_is_opened_anew(exam: Path, write_series: Write, tmp_path: Path) -> None:
+    assert len(find_cases([f"{exam}.zip"])[0]) == 3
+    write_series(of_patient(4), "exam/p4")
+    zipped(exam)
+    assert len(find_cases([f"{exam}.zip"])[0]) == 4
 
 
 def open_archives(folder: Path) -> list[str]:

@@ -7,10 +7,11 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -20,7 +21,7 @@ from pydicom.dataset import Dataset
 from custom_networks.errors import InputError, UsageError
 from custom_networks.io.checks import LOWEST_HU, check_ct_values
 from custom_networks.io.files import case_stem
-from custom_networks.io.nifti import nifti_volume, scaled_slabs
+from custom_networks.io.nifti import coded_affine, form_notes
 from custom_networks.io.read import read_file, read_geometry
 from custom_networks.io.slabs import slabs_of, volume_of
 from custom_networks.io.volume import Volume
@@ -125,7 +126,7 @@ class FileCase(Case):
         Raises:
             InputError: the header cannot be read.
         """
-        return digest([repr(read_geometry(Path(self.source)))])
+        return digest([read_geometry(Path(self.source))])
 
     def _identity(self) -> str:
         return digest([os.path.realpath(self.source)])
@@ -160,31 +161,19 @@ class RefusedCase(Case):
 
 @dataclass(frozen=True, eq=False)
 class ArrayCase(Case):
-    """Voxels (i, j, k) in HU and their (4, 4) affine to RAS mm, in memory. Its identity is what they hold."""
+    """Voxels (i, j, k) in HU, an array or nibabel's array proxy, and their affine. Its identity is what they hold."""
 
-    array: npt.NDArray[np.generic] = field(kw_only=True, repr=False)
+    array: Any = field(kw_only=True, repr=False)
     affine: npt.NDArray[np.float64] = field(kw_only=True, repr=False)
 
     def read(self) -> Volume:
         """See `Case.read`."""
-        return checked(volume_of(self.array, self.affine, source=Path(self.source), lowest=LOWEST_HU))
+        volume = checked(volume_of(self.array, self.affine, source=Path(self.source), lowest=LOWEST_HU))
+        return replace(volume, notes=self.notes + volume.notes)
 
     def _identity(self) -> str:
-        return _voxels_digest(self.array, self.affine)
-
-
-@dataclass(frozen=True, eq=False)
-class ImageCase(Case):
-    """A NIfTI image of nibabel. Its identity is what it holds."""
-
-    image: nib.Nifti1Image = field(kw_only=True, repr=False)
-
-    def read(self) -> Volume:
-        """See `Case.read`."""
-        return checked(nifti_volume(self.image, scaled_slabs(self.image), Path(self.source), LOWEST_HU))
-
-    def _identity(self) -> str:
-        return digest(_voxels_digest(slab, self.image.affine) for slab in slabs_of(self.image.dataobj))
+        head = (f"{self.array.dtype} {self.array.shape}", np.ascontiguousarray(self.affine).tobytes())
+        return digest(chain(head, (slab.tobytes() for slab in slabs_of(self.array))))
 
 
 def case_of_array(array: npt.ArrayLike, affine: npt.ArrayLike, name: str = "case") -> Case:
@@ -213,26 +202,19 @@ def case_of_image(image: nib.Nifti1Image, name: str | None = None) -> Case:
 
     Raises:
         UsageError: it is no NIfTI image.
+        InputError: neither sform nor qform says where it lies.
     """
     if not isinstance(image, nib.Nifti1Image):
         raise UsageError(f"A nibabel.Nifti1Image is needed, got {type(image).__name__}: convert it first.")
-    return ImageCase(case_stem(name or image.get_filename() or "case"), IN_MEMORY, image=image)
+    called = case_stem(name or image.get_filename() or "case")
+    affine = coded_affine(image, Path(called))
+    return ArrayCase(called, IN_MEMORY, form_notes(image), array=image.dataobj, affine=affine)
 
 
 def checked(volume: Volume) -> Volume:
-    """The same volume, its values held against Hounsfield units.
-
-    Raises:
-        InputError: all voxels are equal, or nothing is as dark as fat.
-    """
+    """The same volume; InputError where its values are no Hounsfield units: see `check_ct_values`."""
     check_ct_values(volume.array, volume.source)
     return volume
-
-
-def _voxels_digest(array: npt.NDArray[np.generic], affine: npt.NDArray[np.float64]) -> str:
-    """A digest of type, shape, values and affine; of some slices at a time, for the copy that it takes."""
-    head = (f"{array.dtype} {array.shape}", np.ascontiguousarray(affine).tobytes())
-    return digest(chain(head, (slab.tobytes() for slab in slabs_of(array))))
 
 
 def _file_digest(path: Path) -> str:

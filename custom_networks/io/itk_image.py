@@ -21,6 +21,8 @@ METAIMAGE_FIELDS = {
     "ElementSpacing": rb"^Element(Spacing|Size)\b",
     "TransformMatrix": rb"^(TransformMatrix|Orientation|Rotation)\b",
 }
+PLACE = rb"TransformMatrix|Orientation|Rotation|Offset|Origin|Position"
+GEOMETRY_LINES = rb"^(?:size|space|DimSize|ElementSpacing|ElementSize|" + PLACE + rb").*$"
 GEOMETRY_FIELDS = {
     ".nrrd": NRRD_FIELDS,
     ".nhdr": NRRD_FIELDS,
@@ -40,40 +42,22 @@ def read_itk(path: Path, lowest: float | None) -> Volume:
     return volume_of(_stored_array(image), _ras_affine(image), source=path, lowest=lowest, whole_numbers=whole)
 
 
-def itk_geometry(path: Path) -> list[list[float]]:
-    """What the header says of shape and place: size, spacing, origin and direction of each axis.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    header = _itk_header(path)
-    axes = range(header.GetNumberOfDimensions())
-    sizes = [[header.GetDimensions(axis), header.GetSpacing(axis), header.GetOrigin(axis)] for axis in axes]
-    return sizes + [list(header.GetDirection(axis)) for axis in axes]
+def itk_geometry(path: Path) -> bytes:
+    """The lines of the header that say shape and place."""
+    return b"\n".join(re.findall(GEOMETRY_LINES, _header_text(path), re.IGNORECASE | re.MULTILINE))
 
 
-def _itk_header(path: Path) -> Any:
-    """ITK's reader of the file, with the header read and not checked."""
+def _itk_image(path: Path) -> tuple[Any, bool]:
+    """ITK's image, and whether its voxels are integers."""
     import itk  # here, for it takes a second
 
     header = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
     if header is None:
         raise InputError(f"{path} is not a readable {path.suffix[1:].upper()} file: export the image again.")
-    header.SetFileName(str(path))
     try:
+        header.SetFileName(str(path))
         header.ReadImageInformation()
-    except RuntimeError as error:
-        raise InputError(f"{path} is damaged or incomplete ({_itk_reason(error)}): copy it again.") from error
-    return header
-
-
-def _itk_image(path: Path) -> tuple[Any, bool]:
-    """ITK's image, and whether its voxels are integers."""
-    import itk
-
-    header = _itk_header(path)
-    _check_header(header, path)
-    try:
+        _check_header(header, path)
         component = header.GetComponentTypeAsString(header.GetComponentType())
         # ITK's wheels hold no images of int8 or 64-bit integers; float64 keeps these whole.
         wrapped = component in ("unsigned_char", "short", "unsigned_short", "int", "unsigned_int", "float", "double")

@@ -31,11 +31,7 @@ def read_label_map(path: str | Path) -> Volume:
 
 
 def existing(path: str | Path) -> Path:
-    """`path` as a Path to something that is there.
-
-    Raises:
-        InputError: there is nothing.
-    """
+    """`path` as a Path to something that is there; InputError where there is nothing."""
     path = Path(path)
     try:
         path.stat()
@@ -45,21 +41,13 @@ def existing(path: str | Path) -> Path:
 
 
 def read_file(path: Path, lowest: float | None) -> Volume:
-    """Read one file by its ending; values under `lowest` are set to it.
-
-    Raises:
-        InputError: there is none, or it is no volume.
-    """
+    """Read one file by its ending; values under `lowest` are set to it. InputError where it is no volume."""
     suffix = _suffix(path)
     return read_nifti(path, lowest) if suffix in NIFTI else read_itk(path, lowest)
 
 
-def read_geometry(path: Path) -> list[list[float]]:
-    """The numbers of a file's header that say its shape and where it lies.
-
-    Raises:
-        InputError: there is none, or it cannot be read.
-    """
+def read_geometry(path: Path) -> bytes:
+    """What a file's header says of its shape and affine; InputError where it cannot be read."""
     suffix = _suffix(path)
     return nifti_geometry(path) if suffix in NIFTI else itk_geometry(path)
 

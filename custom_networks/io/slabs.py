@@ -64,15 +64,27 @@ def _wide_enough(array: np.ndarray, slab: np.ndarray) -> np.ndarray:
 
 
 def slabs_of(array: Any) -> Iterator[np.ndarray]:
-    """Yield an array or nibabel's array proxy a few slices along its last axis at a time, with its scaling applied."""
+    """Yield an array or nibabel's array proxy, its scaling applied, a few slices along its last axis at a time."""
     for start in range(0, array.shape[-1], SLAB_SLICES):
         yield np.asarray(array[..., start : start + SLAB_SLICES])
 
 
 def volume_of(
-    array: np.ndarray, affine: np.ndarray, *, source: Path, lowest: float | None, whole_numbers: bool | None = None
+    array: Any,
+    affine: np.ndarray,
+    slabs: Iterable[np.ndarray] | None = None,
+    *,
+    source: Path,
+    lowest: float | None,
+    whole_numbers: bool | None = None,
 ) -> Volume:
-    """An array as a checked volume; arguments as for `collect_slabs`, `whole_numbers` by default by its type.
+    """Voxels as a checked volume.
+
+    Args:
+        array: an array, or nibabel's array proxy.
+        affine: (4, 4), voxel index to RAS mm.
+        slabs: where its voxels come from, if not from `array` itself.
+        source, lowest, whole_numbers: as for `collect_slabs`; by default the numbers are whole by type and scaling.
 
     Raises:
         InputError: it is not 3D, holds no plain or finite numbers, or the affine is not usable.
@@ -81,8 +93,13 @@ def volume_of(
     notes += check_geometry(shape, affine, source)
     if array.dtype.kind not in "iuf":
         raise InputError(f"{source} holds {array.dtype} voxels, plain numbers are needed: export the CT again.")
-    whole = array.dtype.kind in "iu" if whole_numbers is None else whole_numbers
-    slabs = slabs_of(array.reshape(shape))
-    return Volume(
-        collect_slabs(slabs, shape, whole_numbers=whole, lowest=lowest, source=source), affine, notes, source=source
-    )
+    slabs = slabs_of(array.reshape(shape)) if slabs is None else slabs
+    whole = _is_whole(array) if whole_numbers is None else whole_numbers
+    joined = collect_slabs(slabs, shape, whole_numbers=whole, lowest=lowest, source=source)
+    return Volume(joined, affine, notes, source=source)
+
+
+def _is_whole(array: Any) -> bool:
+    """Whether an array holds integers, and its scaling, if it is a proxy, keeps them so."""
+    scaling = [float(getattr(array, name, 0)) for name in ("slope", "inter")]
+    return array.dtype.kind in "iu" and all(number.is_integer() for number in scaling)

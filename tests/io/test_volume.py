@@ -18,3 +18,11 @@ def test_slice_axis_is_the_one_along_the_patients_z_whatever_its_spacing(axis: i
     affine = np.eye(4)
     affine[:3, :3] = np.roll(np.diag([9.0, 9.0, 0.5]), axis - 2, axis=1)
     assert Volume(np.zeros((2, 2, 2)), affine, source=Path("x")).slice_axis == axis
+
+
+def test_a_voxels_volume_is_that_of_its_parallelepiped_where_the_axes_are_sheared() -> None:
+    affine = np.diag([-0.8, 0.7, 3.0, 1.0])
+    affine[:3, 2] = [0, 3 * np.tan(np.radians(15)), 3]  # the spacing grows, the volume does not
+    volume = Volume(np.zeros((2, 2, 2)), affine, source=Path("x"))
+    assert volume.voxel_mm3 == pytest.approx(0.8 * 0.7 * 3) and np.prod(volume.spacing) > 1.03 * volume.voxel_mm3
+    assert volume.headers == ()

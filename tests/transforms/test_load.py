@@ -16,6 +16,7 @@ from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, SaveImaged
 
 from custom_networks.errors import InputError, UsageError
+from custom_networks.io import only_case
 from custom_networks.transforms import LoadVolumed
 
 Write = Callable[..., Path]
@@ -83,6 +84,21 @@ def test_loader_collates_and_decollates_one_case(
     assert np.array_equal(item["image"][0].numpy(), hounsfield)
     assert item["image"].meta["filename_or_obj"] == case["image"]
     assert item["image"].meta["notes"] == "Trailing axes of size 1 were dropped from 16 x 12 x 8 x 1."
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_case_is_read_and_a_volume_taken_as_it_is(case: dict[str, Any], hounsfield: np.ndarray, workers: int) -> None:
+    found = only_case(case["image"])
+    volume = found.read()
+    transform = Compose([LoadVolumed("image"), EnsureChannelFirstd("image", channel_dim="no_channel")])
+    items = [{"image": given, "case": "a"} for given in (found, volume)]
+    for batch in DataLoader(Dataset(items, transform), batch_size=1, num_workers=workers):
+        (item,) = decollate_batch(batch)
+        assert np.array_equal(item["image"][0].numpy(), hounsfield) and item["case"] == "a"
+        assert item["image"].meta["filename_or_obj"] == case["image"]
+    taken = LoadVolumed("image")({"image": volume})["image"]
+    taken.affine[0, 0] = 7
+    assert volume.affine[0, 0] == pytest.approx(-0.8)
 
 
 def test_saved_mask_has_the_shape_and_affine_of_the_input(load: Compose, case: dict[str, Any], tmp_path: Path) -> None:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import stat
-import weakref
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from custom_networks.errors import InputError
 from custom_networks.io.files import START_BYTES, looks_like_dicom, open_if_dicom, visible_files
@@ -25,72 +25,7 @@ MOST_BYTES_OF_ONE = 2**30
 # CT deflates 2 to 5 times, slices of air alone 1000 times; an archive this large never does so as a whole.
 RATIO_CHECKED_FROM = 2**30
 HIGHEST_RATIO = 100
-MOST_OPEN = 16
-
-
-class ZipArchive:
-    """A zip archive that is opened when it is first read and then stays open; a pickled copy opens it anew.
-
-    Its directory is looked at, and the archive refused where it is not to be trusted, before anything is unpacked. No
-    more than `MOST_OPEN` archives stay open at a time.
-    """
-
-    _all_open: weakref.WeakSet[ZipArchive] = weakref.WeakSet()
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._zip: zipfile.ZipFile | None = None
-        self._process = 0
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_zip": None, "_process": 0}
-
-    def close(self) -> None:
-        """Close the file until it is read again."""
-        if self._zip is not None:
-            self._zip.close()
-        self._zip = None
-        self._all_open.discard(self)
-
-    def names(self) -> list[str]:
-        """The visible files in it.
-
-        Raises:
-            InputError: the archive is damaged or not to be trusted.
-        """
-        names = [member.filename for member in self._opened().infolist() if not member.is_dir()]
-        return [name for name in names if not _is_hidden(name)]
-
-    def open_if_dicom(self, name: str) -> BinaryIO | None:
-        """The unpacked bytes of one member, or None where it does not begin as DICOM does; the rest stays packed then.
-
-        Raises:
-            InputError: the archive is damaged or not to be trusted.
-        """
-        archive = self._opened()
-        try:
-            with archive.open(name) as stream:
-                start = stream.read(START_BYTES)
-                return BytesIO(start + stream.read()) if looks_like_dicom(start) else None
-        except Exception as error:  # zlib, lzma, bz2, zip: each has its own
-            raise InputError(f"{self.path / name} cannot be unpacked ({error}): make the archive again.") from error
-
-    def _opened(self) -> zipfile.ZipFile:
-        if self._zip is not None and self._process == os.getpid():  # a forked process would share the place in the file
-            return self._zip
-        try:
-            archive = zipfile.ZipFile(self.path)
-        except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:  # a newer format of zip
-            raise InputError(f"{self.path} is not a readable zip archive ({error}): copy or make it again.") from error
-        reason = _reason_against([member for member in archive.infolist() if not member.is_dir()])
-        if reason:
-            archive.close()
-            raise InputError(f"{self.path} is refused: {reason}.")
-        for other in list(self._all_open)[: len(self._all_open) - MOST_OPEN + 1]:
-            other.close()
-        self._zip, self._process = archive, os.getpid()
-        self._all_open.add(self)
-        return archive
+MOST_OPEN = 4
 
 
 @dataclass(frozen=True)
@@ -104,7 +39,6 @@ class DicomFile:
 
     source: Path
     name: str
-    archive: ZipArchive | None = field(default=None, repr=False, compare=False)
 
     @property
     def folder(self) -> str:
@@ -124,22 +58,24 @@ class DicomFile:
         """The bytes of the file, seekable; None where it does not begin as DICOM does, and nothing more is read then.
 
         Raises:
-            InputError: it cannot be opened, or its archive is damaged.
+            InputError: it cannot be opened, or its archive is damaged or not to be trusted.
         """
-        if self.archive is not None:
-            return self.archive.open_if_dicom(self.name)
-        return open_if_dicom(self.source / self.name)
+        if self.source.is_dir():
+            return open_if_dicom(self.source / self.name)
+        archive = _opened_archive(self.source)
+        try:
+            with archive.open(self.name) as stream:
+                start = stream.read(START_BYTES)
+                return BytesIO(start + stream.read()) if looks_like_dicom(start) else None
+        except Exception as error:  # zlib, lzma, bz2, zip: each has its own
+            raise InputError(f"{self} cannot be unpacked ({error}): make the archive again.") from error
 
     def __str__(self) -> str:
         return str(self.source / self.name)
 
 
 def files_in(folder: Path) -> list[DicomFile]:
-    """The visible files directly in a folder.
-
-    Raises:
-        InputError: it cannot be listed.
-    """
+    """The visible files directly in a folder; InputError where it cannot be listed."""
     return [DicomFile(folder, path.name) for path in visible_files(folder)]
 
 
@@ -149,10 +85,33 @@ def files_of(source: Path) -> list[DicomFile]:
     Raises:
         InputError: something cannot be opened or listed, or the archive is damaged or not to be trusted.
     """
-    if source.is_file():
-        archive = ZipArchive(source)
-        return [DicomFile(source, name, archive) for name in archive.names()]
-    return [DicomFile(source, name) for name in _names_below(source)]
+    if source.is_dir():
+        return [DicomFile(source, name) for name in _names_below(source)]
+    members = (member.filename for member in _opened_archive(source).infolist() if not member.is_dir())
+    return [DicomFile(source, name) for name in members if not _is_hidden(name)]
+
+
+def _opened_archive(path: Path) -> zipfile.ZipFile:
+    """The archive, opened once for listing and reading, anew where it was written since; a few stay open at a time."""
+    try:
+        written = path.stat().st_mtime_ns
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error
+    return _trusted_archive(path, written, os.getpid())  # forked processes would share one place in the file
+
+
+@lru_cache(maxsize=MOST_OPEN)
+def _trusted_archive(path: Path, written: int, process: int) -> zipfile.ZipFile:
+    """An archive whose directory was looked at, before anything of it was unpacked."""
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:  # zipfile: a newer format of zip
+        raise InputError(f"{path} is not a readable zip archive ({error}): copy or make it again.") from error
+    reason = _reason_against([member for member in archive.infolist() if not member.is_dir()])
+    if reason:
+        archive.close()
+        raise InputError(f"{path} is refused: {reason}.")
+    return archive
 
 
 def _names_below(folder: Path) -> Iterator[str]:

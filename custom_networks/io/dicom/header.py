@@ -18,39 +18,14 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from custom_networks.io.dicom.files import DicomFile
 from custom_networks.io.dicom.pixel_element import PixelShape, pixel_fault
 
-HEADER_TAGS = [
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "SeriesNumber",
-    "SeriesDescription",
-    "ProtocolName",
-    "ContrastBolusAgent",
-    "FrameOfReferenceUID",
-    "Modality",
-    "ImageType",
-    "AcquisitionNumber",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",  # tells pydicom the VR of the next where the file does not
-    "PixelPaddingValue",
-    "PixelSpacing",
-    "ImageOrientationPatient",
-    "ImagePositionPatient",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "RescaleType",
-    "LossyImageCompression",
-]
+# PixelRepresentation tells pydicom the VR of PixelPaddingValue where the file does not.
+HEADER_TAGS = """
+    SOPClassUID SOPInstanceUID PatientID PatientName PatientBirthDate StudyInstanceUID SeriesInstanceUID SeriesNumber
+    SeriesDescription ProtocolName ContrastBolusAgent FrameOfReferenceUID Modality ImageType AcquisitionNumber
+    NumberOfFrames SamplesPerPixel Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation PixelPaddingValue
+    PixelSpacing ImageOrientationPatient ImagePositionPatient RescaleSlope RescaleIntercept RescaleType
+    LossyImageCompression
+""".split()
 NAN = float("nan")
 
 
@@ -120,7 +95,7 @@ def quiet_pydicom() -> Iterator[None]:
 def read_header(file: DicomFile, stream: BinaryIO) -> SliceHeader | None:
     """Parse one header; None for what pydicom cannot make sense of."""
     try:
-        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(HEADER_TAGS), force=True)
+        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=[*HEADER_TAGS], force=True)
         return _slice_header(file, dataset, stream)
     except Exception:  # pydicom has no common error for bytes that are not what they say
         return None

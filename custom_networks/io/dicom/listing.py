@@ -111,11 +111,7 @@ class DicomListing:
         )
 
     def check_patients(self) -> None:
-        """Refuse images that cannot be told apart by patient.
-
-        Raises:
-            InputError: as `patients_reason` says.
-        """
+        """Refuse images that cannot be told apart by patient, by an InputError of `patients_reason`."""
         if self.patients_reason:
             raise InputError(self.patients_reason)
 
@@ -142,11 +138,7 @@ def list_series(source: Path) -> DicomListing:
 
 
 def listing_of(source: Path, scan: FileScan) -> DicomListing:
-    """The series that the scanned files of an input make.
-
-    Raises:
-        InputError: there is no DICOM image among them.
-    """
+    """The series that the scanned files of an input make; InputError where there is no DICOM image among them."""
     if not (scan.headers or scan.damaged):
         files = f"{scan.looked_at} file{'s' * (scan.looked_at != 1)}"
         raise InputError(
@@ -155,11 +147,11 @@ def listing_of(source: Path, scan: FileScan) -> DicomListing:
         )
     headers = tuple(sorted(scan.headers, key=lambda header: header.file.name))
     damaged = tuple(sorted(scan.damaged, key=lambda file: file.name))
-    series = tuple(_doubted_for(damaged, part) for part in series_of(headers))
+    series = tuple(_with_damage_beside(part, damaged) for part in series_of(headers))
     return DicomListing(source, series, replace(scan, headers=headers, damaged=damaged))
 
 
-def _doubted_for(damaged: Sequence[DicomFile], series: DicomSeries) -> DicomSeries:
+def _with_damage_beside(series: DicomSeries, damaged: Sequence[DicomFile]) -> DicomSeries:
     """The series, with a fault where a damaged file lies beside its slices: it may be one of them, at either end."""
     folders = {header.file.folder for header in series.slices}
     beside = sorted(file.name for file in damaged if file.folder in folders)

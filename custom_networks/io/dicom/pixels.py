@@ -17,19 +17,10 @@ from custom_networks.io.dicom.result_header import RESULT_KEYWORDS, result_heade
 
 logger = logging.getLogger(__name__)
 
-PIXEL_TAGS = [
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "PlanarConfiguration",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PixelData",
-]
+PIXEL_TAGS = """
+    SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns BitsAllocated BitsStored
+    HighBit PixelRepresentation PixelData
+""".split()
 LOSSY = (JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000)
 # A padding value is believed only where no tissue is: headers declare 0, which is water, and then do not mean it.
 TISSUE_HU = (-900, 2500)
@@ -72,11 +63,7 @@ def read_slice(header: SliceHeader) -> tuple[np.ndarray, Dataset]:
 
 
 def read_result_header(header: SliceHeader) -> Dataset:
-    """Open a file for its result header alone.
-
-    Raises:
-        InputError: it cannot be opened, or is no DICOM file any more.
-    """
+    """Open a file for its result header alone; InputError where it is no DICOM file any more."""
     with _opened(header) as stream, quiet_pydicom():
         dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(RESULT_KEYWORDS), force=True)
         return _result_header(dataset, header)
@@ -91,11 +78,7 @@ def is_same_image(one: SliceHeader, other: SliceHeader) -> bool:
 
 
 def file_bytes(header: SliceHeader) -> bytes:
-    """The whole file of a slice.
-
-    Raises:
-        InputError: as `read_result_header`.
-    """
+    """The whole file of a slice; InputError where it is no DICOM file any more."""
     with _opened(header) as stream:
         return stream.read()
 

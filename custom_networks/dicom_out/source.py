@@ -4,7 +4,6 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass
 from itertools import product
 
@@ -38,8 +37,8 @@ class SourceSeries:
     def is_even(self) -> bool:
         """Whether the slices lie on an even grid with right angles, as `highdicom.Volume` takes it.
 
-        The reader also accepts slices up to half a degree off a right angle and slightly uneven ones, which a Volume
-        would move or, more than 0.001 mm off, leave without a reference to their source.
+        The reader also accepts slices up to half a degree off a right angle, which a Volume refuses, and slightly
+        uneven ones: if one lies 0.001 mm off the grid, no frame of a Volume refers to its source any more.
         """
         directions = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
         place = self.affine[:3, 3] + np.arange(len(self.headers))[:, None] * self.affine[:3, 2]
@@ -87,9 +86,9 @@ def source_series(headers: Sequence[Dataset], affine: npt.NDArray[np.float64], s
                 f"Slice {number} has no SOPInstanceUID, a DICOM result cannot refer to it: export the series again."
             )
     with quiet():
-        own = deepcopy(list(headers))
-        notes = _unify(own, float(np.linalg.norm(affine[:3, 2])))
-    return SourceSeries(tuple(own), _TO_LPS @ affine, notes)
+        shared, notes = _shared(headers, float(np.linalg.norm(affine[:3, 2])))
+        own = tuple(Dataset({**dict(header.items()), **dict(shared.items())}) for header in headers)
+    return SourceSeries(own, _TO_LPS @ affine, notes)
 
 
 def _check_grid(headers: Sequence[Dataset], affine: npt.NDArray[np.float64], shape: tuple[int, ...]) -> None:
@@ -108,27 +107,27 @@ def _check_grid(headers: Sequence[Dataset], affine: npt.NDArray[np.float64], sha
         )
 
 
-def _unify(headers: Sequence[Dataset], step: float) -> tuple[str, ...]:
-    """Give all slices what a series shares, in place; the notes tell what the slices themselves do not say.
+def _shared(headers: Sequence[Dataset], step: float) -> tuple[Dataset, tuple[str, ...]]:
+    """What all slices of a series must say alike, and notes of what they do not say themselves.
 
     SpacingBetweenSlices of a file can be negative and SliceThickness another number, so the distance is the measured
-    one.
+    one, `step` in mm.
     """
-    first, notes = headers[0], []
+    first, shared, notes = headers[0], Dataset(), []
     made_of = sorted(str(h.SOPInstanceUID) for h in headers)  # the same series gets the same UIDs in SEG and SR
     for keyword in SERIES_UIDS:
         values = {str(h.get(keyword)) for h in headers}
         if len(values) == 1 and values != {""}:
+            setattr(shared, keyword, first[keyword].value)
             continue
         what = f"is different in {len(values)} slices" if len(values) > 1 else "is empty in the slices"
-        first[keyword].value = generate_uid(entropy_srcs=[keyword, *made_of])
+        setattr(shared, keyword, generate_uid(entropy_srcs=[keyword, *made_of]))
         notes.append(f"{keyword} {what}: the DICOM results have a generated one and a viewer may not link them.")
+    for keyword in (*PATIENT_AND_STUDY, "ImageOrientationPatient", "PixelSpacing"):
+        shared[keyword] = first[keyword]
+    if "SpecificCharacterSet" in first:
+        shared.SpecificCharacterSet = first.SpecificCharacterSet
     thickness = first.get("SliceThickness")
-    for header in headers:
-        for keyword in (*SERIES_UIDS, *PATIENT_AND_STUDY, "ImageOrientationPatient", "PixelSpacing"):
-            header[keyword] = first[keyword]
-        header.SliceThickness = thickness if thickness and float(thickness) > 0 else round(step, 6)
-        header.SpacingBetweenSlices = round(step, 6)
-        if "SpecificCharacterSet" in first:
-            header.SpecificCharacterSet = first.SpecificCharacterSet
-    return tuple(notes)
+    shared.SliceThickness = thickness if thickness and float(thickness) > 0 else round(step, 6)
+    shared.SpacingBetweenSlices = round(step, 6)
+    return shared, tuple(notes)

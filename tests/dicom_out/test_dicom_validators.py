@@ -22,8 +22,7 @@ from seg_scene import LESIONS, Array, Case, Lesion, apart_mm, labelled, measured
 from custom_networks.dicom_out.seg import write_seg
 from custom_networks.dicom_out.source import source_series
 from custom_networks.dicom_out.sr import write_sr
-from custom_networks.io import read_source_headers, read_volume
-from custom_networks.io.dicom.result_header import result_header
+from custom_networks.io import read_volume
 
 Paths = tuple[Path, Path]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -94,7 +93,8 @@ def ellipsoids(shape: tuple[int, int, int]) -> Array:
 @pytest.mark.parametrize("case", REAL)
 def test_results_for_real_series_are_valid(case: str, shared_data: Path, dciodvfy: Run, tmp_path: Path) -> None:
     folder = shared_data / "dicom" / case
-    volume, headers = read_volume(folder), list(map(result_header, read_source_headers(folder)))
+    volume = read_volume(folder)
+    headers = volume.headers
     labels = ellipsoids(volume.array.shape)
     numbers = (labels == 2).astype(np.int32)
     lesion = Lesion(1, float(numbers.sum() * abs(np.linalg.det(volume.affine[:3, :3]))))

@@ -41,7 +41,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Cell]]
     """Write a CSV table, whole or not at all.
 
     None and numbers that are not finite become empty cells, booleans `true` and `false`. Numbers stay numbers, rounded
-    to `digits` significant ones if given. Text that a spreadsheet would take for a formula (it begins with =, +, - or @)
+    to `digits` significant ones if given. Text that a spreadsheet takes for a formula (it begins with =, +, - or @)
     gets an apostrophe in front.
     """
     text = StringIO()

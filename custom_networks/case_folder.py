@@ -25,15 +25,7 @@ from custom_networks.errors import InputError
 from custom_networks.files import write_text
 from custom_networks.staging import locked, remove_abandoned_staging, staging_folder
 
-__all__ = [
-    "Claim",
-    "Input",
-    "claim",
-    "forget",
-    "read_manifest",
-    "remove_abandoned_staging",
-    "whole_folders",
-]
+__all__ = ["Claim", "Input", "claim", "forget", "read_manifest", "remove_abandoned_staging", "whole_folders"]
 
 MANIFEST = "manifest.json"
 WHOLE, WRITING = "whole", "writing"

@@ -40,9 +40,9 @@ def write_text(path: Path, text: str) -> None:
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Cell]], digits: int | None = None) -> None:
     """Write a CSV table, whole or not at all.
 
-    None and what is not finite is an empty cell, booleans are true and false, numbers stay numbers, rounded to so many
-    significant `digits` where that is asked for. Text that a
-    spreadsheet would take for a formula (it begins with =, +, - or @) gets an apostrophe in front.
+    None and numbers that are not finite become empty cells, booleans `true` and `false`. Numbers stay numbers, rounded
+    to `digits` significant ones if given. Text that a spreadsheet takes for a formula (it begins with =, +, - or @)
+    gets an apostrophe in front.
     """
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")

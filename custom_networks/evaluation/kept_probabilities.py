@@ -5,7 +5,6 @@ One compressed NumPy file a case, `<case>.npz`, cropped to the box of everything
 `tumor_labelled`, and `source`, the image's folder and name.
 """
 
-import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -20,6 +19,7 @@ from monai.transforms.transform import Transform
 from custom_networks.errors import BundleError, InputError
 from custom_networks.evaluation.case_report import IMAGE_ENDING
 from custom_networks.evaluation.organ_and_tumor import tumor_is_labelled
+from custom_networks.files import atomic_write
 from custom_networks.labelmap.boxes import Box, box_around, grown_box
 from custom_networks.labelmap.labels import Floats, Labels
 
@@ -142,7 +142,6 @@ def _write(
     spacing: list[float],
     tumor_labelled: bool,
 ) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     other = _kept_source(path)
     if other not in (None, source):
         raise InputError(
@@ -150,8 +149,7 @@ def _write(
             "where one data list holds both, rename one of the images (and its name in the list)."
         )
     box = _box_of_all_organ(probabilities, label, spacing)
-    unfinished = path.with_name(path.name + ".part")
-    with unfinished.open("wb") as stream:
+    with atomic_write(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(
             stream,
             probabilities=probabilities[(slice(None), *box)],
@@ -160,7 +158,6 @@ def _write(
             tumor_labelled=np.array(tumor_labelled),
             source=np.array(source),
         )
-    os.replace(unfinished, path)
 
 
 def _box_of_all_organ(probabilities: npt.NDArray[np.uint8], label: Labels, spacing: list[float]) -> Box:

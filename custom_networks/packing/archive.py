@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from custom_networks.bundle_files import INSTALLED_NAME, bundle_root
 from custom_networks.errors import BundleError, UsageError
+from custom_networks.files import atomic_write
 from custom_networks.packing.contents import PACKAGE, bundle_contents, without_large_files
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can hold
@@ -102,11 +102,8 @@ def _check(archive: bytes, left_out: Mapping[str, bytes]) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write the archive under a temporary name and rename it."""
-    partial = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        os.replace(partial, path)
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
         raise UsageError(f"{path} cannot be written ({error.strerror or error}): name another file.") from error

@@ -2,19 +2,18 @@
 
 import hashlib
 import logging
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
 
 from custom_networks.bundle_files import bundle_network, bundle_root
 from custom_networks.errors import BundleError, UsageError, one_line
+from custom_networks.files import atomic_write
 
 LARGEST_DIFFERENCE = 1e-4  # of logits; rounding alone gives less than 1e-5
 _DESCRIBED_BY = ("metadata.json", "inference.json")
@@ -73,9 +72,7 @@ def export_network(
     configs = [root / "configs" / name for name in _DESCRIBED_BY]
     described = {config.name: config.read_text(encoding="utf-8") for config in configs if config.is_file()}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            partial = Path(folder) / path.name
+        with atomic_write(path) as partial:
             _written(chosen, network, described, partial)
             difference = _difference(network, chosen.open(partial))
             content = partial.read_bytes()
@@ -83,7 +80,6 @@ def export_network(
                 raise BundleError(
                     f"The {format} file's logits differ from the network's by {difference:.1e}: kept back."
                 )
-            os.replace(partial, path)
     except OSError as error:
         raise UsageError(f"{path} cannot be written ({error.strerror or error}): name another file.") from error
     return Exported(path, len(content), hashlib.sha256(content).hexdigest(), difference)
@@ -126,7 +122,8 @@ def _write_torchscript(network: nn.Module, described: Mapping[str, str], path: P
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch 2.13 prefers torch.export; MONAI reads TorchScript
         extra = {name: text.encode() for name, text in described.items()}
-        torch.jit.save(torch.jit.script(network), path, _extra_files=extra)
+        with path.open("wb") as stream:  # by its name, which is temporary, it would be another archive each time
+            torch.jit.save(torch.jit.script(network), stream, _extra_files=extra)
 
 
 def _open_torchscript(path: Path) -> Answer:

@@ -13,6 +13,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from custom_networks.errors import UsageError
 from custom_networks.phantom.synthesis import Phantom
+from custom_networks.staging import staging_folder
 
 INTERCEPT = -1024
 DAY, TIME = "20240101", "120000"  # fixed: the bytes of a phantom follow from its seed alone
@@ -91,12 +92,10 @@ def write_series(phantom: Phantom, folder: Path, number: str) -> None:
     dataset = _patient_and_study(phantom, number)
     _add_series(dataset, phantom)
     _add_pixel_description(dataset, phantom)
-    partial = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     prefix = _uid(phantom, "instances")
-    for index in range(phantom.image.shape[2]):
-        uid = str(generate_uid(entropy_srcs=[prefix, str(index)]))
-        (partial / f"IM{index + 1:04d}.dcm").write_bytes(_slice_bytes(dataset, phantom, index, uid))
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
+    with staging_folder(folder.parent, folder.name) as partial:
+        for index in range(phantom.image.shape[2]):
+            uid = str(generate_uid(entropy_srcs=[prefix, str(index)]))
+            (partial / f"IM{index + 1:04d}.dcm").write_bytes(_slice_bytes(dataset, phantom, index, uid))
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from custom_networks.errors import UsageError
+from custom_networks.files import atomic_write, write_text
 from custom_networks.phantom.dicom import write_series
 from custom_networks.phantom.synthesis import Phantom, make_phantom
 
@@ -22,25 +22,18 @@ def case_seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, then rename it, so that a half-written one never bears the name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(content)
-    os.replace(partial, path)
-
-
 def write_nifti(path: Path, voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> None:
     """Write an array (i, j, k) with its affine (RAS mm) as .nii.gz; equal voxels give equal bytes."""
     image = nib.Nifti1Image(voxels, affine)
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
-    # The time in a gzip header would make each run's bytes differ.
-    _write_whole(path, gzip.compress(image.to_bytes(), compresslevel=3, mtime=0))
+    with atomic_write(path) as temporary:
+        # The time in a gzip header would make each run's bytes differ.
+        temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=3, mtime=0))
 
 
-def _dataset_json(seed: int, training: list[dict[str, str]]) -> bytes:
+def _dataset_json(seed: int, training: list[dict[str, str]]) -> str:
     """The MSD's dataset.json for a list of {"image", "label"} paths relative to its folder."""
     description = {
         "name": "Phantom",
@@ -56,7 +49,7 @@ def _dataset_json(seed: int, training: list[dict[str, str]]) -> bytes:
         "training": training,
         "test": [],
     }
-    return (json.dumps(description, indent=2) + "\n").encode()
+    return json.dumps(description, indent=2) + "\n"
 
 
 def _write_case(folder: Path, name: str, phantom: Phantom, format: str) -> tuple[Path, Path]:
@@ -94,7 +87,7 @@ def write_phantoms(
             images.append(image)
             paths = {"image": image, "label": label}
             training.append({key: f"./{path.relative_to(folder).as_posix()}" for key, path in paths.items()})
-        _write_whole(folder / "dataset.json", _dataset_json(seed, training))
+        write_text(folder / "dataset.json", _dataset_json(seed, training))
     except OSError as error:
         raise UsageError(f"Phantoms cannot be written to {folder} ({error}); choose another folder.") from error
     return images

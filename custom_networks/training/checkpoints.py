@@ -1,7 +1,6 @@
 """Weights on disk: each file is replaced as a whole, so that a run that is killed leaves the last complete one."""
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,18 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
 from torch import nn
 
+from custom_networks.files import atomic_write
+
 logger = logging.getLogger(__name__)
 
 
 def save_whole(state: object, path: Path) -> None:
-    """Save `state` by `torch.save` under a temporary name in the same folder, and rename it.
-
-    Of several processes, the first one does.
-    """
+    """Save `state` by `torch.save`, whole or not at all. Of several processes, the first one does."""
     if idist.get_rank() > 0:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    torch.save(state, unfinished)
-    os.replace(unfinished, path)
+    # torch.save would put the temporary name into the file: equal weights would be different bytes.
+    with atomic_write(path) as temporary, temporary.open("wb") as stream:
+        torch.save(state, stream)
 
 
 class BestModelSaver(Checkpoint):

@@ -11,6 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from custom_networks.files import write_text
+
 CONFIGS = Path(__file__).parents[2] / "bundle" / "configs"
 
 
@@ -55,7 +57,7 @@ def main() -> None:
     new = {name: adopted(configs[name], tuned) for name in ("inference", "evaluate")}  # all, before any is written
     new["metadata"] = configs["metadata"] | {"operating_points": tuned["operating_points"]}
     for name, config in new.items():
-        paths[name].write_text(json.dumps(config, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(paths[name], json.dumps(config, indent=4, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

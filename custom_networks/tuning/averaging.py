@@ -18,6 +18,7 @@ from monai.utils import set_determinism
 from torch import Tensor
 
 from custom_networks.training import estimate_batch_statistics
+from custom_networks.training.checkpoints import save_whole
 
 BUNDLE = Path(__file__).parents[2] / "bundle"
 OVERRIDES = {"bundle_root": str(BUNDLE), "fold": "all", "seed": 5, "batch_size": 4}
@@ -70,7 +71,7 @@ def main() -> None:
     network.load_state_dict(averaged)
     estimate_batch_statistics(network, inputs(loader, arguments.batches, device), inferer)
     counters = {name: value for name, value in averaged.items() if not value.is_floating_point()}
-    torch.save({**{name: value.cpu() for name, value in network.state_dict().items()}, **counters}, arguments.output)
+    save_whole({**{name: value.cpu() for name, value in network.state_dict().items()}, **counters}, arguments.output)
 
 
 if __name__ == "__main__":

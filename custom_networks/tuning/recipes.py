@@ -24,10 +24,13 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
+
+from custom_networks.files import write_csv, write_text
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "bundle" / "configs"
@@ -86,9 +89,7 @@ class Work:
 
     def keep(self) -> None:
         """Write down what is about to be run."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self.overrides, indent=4) + "\n"
-        (self.folder / "overrides.json").write_text(text, encoding="utf-8")
+        write_text(self.folder / "overrides.json", json.dumps(self.overrides, indent=4) + "\n")
 
 
 def planned(folder: Path, overrides: Mapping[str, Any], plan: Mapping[str, Any]) -> list[Work]:
@@ -160,10 +161,18 @@ def compare(plan: Mapping[str, Any], out: Path, seeds: Sequence[int], parallel: 
         for running in [pool.submit(train_and_score, run, dataset_dir, threads) for run in runs]:
             running.result()
     table = list(rows(out, list(plan["variants"]), seeds))
-    with (out / "cases.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(table[0]))
-        writer.writeheader()
-        writer.writerows(table)
+    columns = list(table[0])
+    write_csv(out / "cases.csv", columns, ([_cell(name, row[name]) for name in columns] for row in table))
+
+
+def _cell(column: str, text: str) -> str | float:
+    """A number of a table that was read, as a number; names stay as they are."""
+    if column in ("variant", "case"):
+        return text
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Weights on disk are those of before or those of now, never a part of either."""
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import torch
@@ -9,6 +9,7 @@ from ignite.engine import Engine
 from torch import nn
 
 from custom_networks.training import BestModelSaver, FinalModelSaver
+from custom_networks.training.checkpoints import save_whole
 
 
 def network(weight: float) -> nn.Module:
@@ -33,11 +34,17 @@ def ended(saver: BestModelSaver | FinalModelSaver, score: float = 0.0) -> None:
 def kill_while_writing(monkeypatch: pytest.MonkeyPatch) -> None:
     """`torch.save` writes a few bytes, and then the process gets a signal."""
 
-    def save(state: Any, path: Path) -> None:
-        Path(path).write_bytes(b"PK")
+    def save(state: Any, stream: IO[bytes]) -> None:
+        stream.write(b"PK")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(torch, "save", save)
+
+
+def test_equal_weights_are_equal_bytes(tmp_path: Path) -> None:
+    for name in ("a.pt", "b.pt"):
+        save_whole({"weight": torch.ones(3)}, tmp_path / name)
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
 
 
 def test_only_better_weights_replace_the_best_ones(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import torch
@@ -124,8 +124,8 @@ def test_file_alone_lies_in_its_new_folder_and_loads_as_weights_only(tmp_path: P
 def test_save_that_breaks_off_leaves_the_earlier_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(tmp_path, epochs=1).go()
 
-    def disk_full(state: Any, path: Path) -> None:
-        Path(path).write_bytes(b"half a file")
+    def disk_full(state: Any, stream: IO[bytes]) -> None:
+        stream.write(b"half a file")
         raise OSError("No space left on device")
 
     monkeypatch.setattr(torch, "save", disk_full)

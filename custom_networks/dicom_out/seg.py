@@ -111,11 +111,11 @@ def _names(ids: Sequence[int], shared: bool) -> list[str]:
 def _segmentation(
     source: SourceSeries, slab: slice, masks: npt.NDArray[np.uint8], names: Sequence[str], keep_empty_frames: bool
 ) -> Any:
-    """highdicom's data set of the masks (slice, row, column, segment) of the slices in `slab`."""
+    """highdicom's data set of the masks (slice, row, column, segment), placed where the slices in `slab` lie."""
     hd = codes.load_highdicom()
     dataset = hd.seg.Segmentation(
         source_images=source.headers[slab],
-        pixel_array=_placed(masks, source, slab.start),
+        pixel_array=masks,
         segmentation_type="BINARY",
         segment_descriptions=[_description(number, name) for number, name in enumerate(names, start=1)],
         series_instance_uid=hd.UID(),
@@ -131,19 +131,6 @@ def _segmentation(
     dataset.ContentCreatorName = ""  # of type 2: no person made it
     _name_segment_in_frames(dataset)
     return dataset
-
-
-def _placed(masks: npt.NDArray[np.uint8], source: SourceSeries, start: int) -> Any:
-    """The masks as a `highdicom.Volume` where the grid allows it; else as they are, at the slices' own positions.
-
-    `start` is the index of the slice that the first mask belongs to.
-    """
-    if not source.is_even():
-        return masks
-    affine = source.affine[:, [2, 1, 0, 3]]  # from (slice, row, column)
-    affine[:3, 3] += start * affine[:3, 0]
-    segments = {"SegmentNumber": range(1, masks.shape[-1] + 1)}
-    return codes.load_highdicom().Volume(masks, affine, coordinate_system="PATIENT", channels=segments)
 
 
 def _name_segment_in_frames(dataset: Any) -> None:

@@ -34,21 +34,6 @@ class SourceSeries:
     affine: npt.NDArray[np.float64]
     notes: tuple[str, ...] = ()
 
-    def is_even(self) -> bool:
-        """Whether the slices lie on an even grid with right angles, as `highdicom.Volume` takes it.
-
-        The reader also accepts slices up to half a degree off a right angle, which a Volume refuses, and slightly
-        uneven ones: if one lies 0.001 mm off the grid, no frame of a Volume refers to its source any more.
-        """
-        directions = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
-        place = self.affine[:3, 3] + np.arange(len(self.headers))[:, None] * self.affine[:3, 2]
-        cosines = np.array(self.headers[0].ImageOrientationPatient, np.float64)
-        return (
-            np.allclose(directions.T @ directions, np.eye(3), atol=1e-4)
-            and np.allclose(place, [h.ImagePositionPatient for h in self.headers], rtol=0, atol=1e-4)
-            and np.allclose(directions[:, :2].T.ravel(), cosines, rtol=0, atol=1e-5)
-        )
-
 
 @contextmanager
 def quiet() -> Iterator[None]:

@@ -35,7 +35,6 @@ from seg_scene import (
 
 from custom_networks import __version__
 from custom_networks.dicom_out.seg import SegObject, write_seg
-from custom_networks.dicom_out.source import SourceSeries
 from custom_networks.errors import UsageError
 from custom_networks.io.volume import Volume
 
@@ -130,7 +129,6 @@ def uneven() -> list[Dataset]:
 @pytest.mark.parametrize("slices", [series(shear_degrees=0.2), uneven()], ids=["sheared", "uneven"])
 def test_slices_off_a_right_angled_even_grid_keep_their_own_positions(slices: list[Dataset], tmp_path: Path) -> None:
     labels, _, path = written(tmp_path, slices)
-    assert not source_of(slices).is_even() and source_of(series()).is_even()
     check_sources(path, slices)
     tolerance = SAME_PLACE_MM + 0.005
     assert apart_mm(places_by_pydicom(path, 1), places(labels, labels.array > 0)) < tolerance
@@ -140,19 +138,6 @@ def test_slices_off_a_right_angled_even_grid_keep_their_own_positions(slices: li
         expected[box] = 1
         assert apart_mm(places_by_pydicom(path, segment), places(labels, expected)) < tolerance
         assert np.array_equal(pixels_by_source(path, segment) > 0, expected > 0)
-
-
-@pytest.mark.parametrize("options", [{}, {"keep_empty_frames": True}], ids=str)
-def test_a_volume_and_the_slices_own_positions_give_the_same_file(
-    options: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slices = series(STANDARD @ Rotation.from_euler("xyz", (4, -7, 30), degrees=True).as_matrix().T, -1.0)
-    as_volume = written(tmp_path, slices, **options)[1].dataset
-    monkeypatch.setattr(SourceSeries, "is_even", lambda self: False)
-    as_slices = written(tmp_path, slices, **options)[1].dataset
-    for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ReferencedSeriesSequence"):
-        assert as_volume[keyword] == as_slices[keyword]
-    assert as_volume.PixelData == as_slices.PixelData
 
 
 def test_segments_say_what_they_are_and_who_made_them(tmp_path: Path) -> None:

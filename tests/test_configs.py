@@ -21,6 +21,9 @@ from packaging.requirements import Requirement
 
 from custom_networks import __version__
 from custom_networks.transforms import LabelsOnInputGridd
+from custom_networks.tuning.adopt import configured_numbers
+from custom_networks.tuning.lesion_tables import OperatingPoint
+from custom_networks.tuning.tune import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "bundle" / "configs"
@@ -105,7 +108,6 @@ def test_no_string_is_changed_by_monai_or_names_somebodys_machine(path: Path) ->
         (["train", "evaluate"], "train"),
         (["train", "multi_gpu_train"], "train"),
         (["train", "evaluate", "multi_gpu_evaluate"], "train"),
-        (["inference", "tune"], "infer"),
     ],
 )
 def test_monai_finds_the_ids_of_its_properties(names: list[str], kind: str) -> None:
@@ -242,20 +244,17 @@ def test_what_inference_and_another_file_define_is_one_definition(name: str) -> 
     assert set(needed[name].split()) <= common
 
 
-def test_tuning_starts_from_what_inference_does_and_tries_it_again() -> None:
-    ready = workflow("inference", "tune", kind="infer")
-    configured, grid = (ready.parser.get_parsed_content(name) for name in ("configured", "grid"))
-    anatomy = {name: value for step in config("inference")["anatomy"] for name, value in step.items()}
-    anatomy |= config("inference")["displayable_configs"]
-    assert configured == {name: anatomy[name] for name in configured}
+def test_tuning_tries_what_inference_does_among_others() -> None:
+    configured = configured_numbers(config("inference"))
+    grid = json.loads(SETTINGS.read_text(encoding="utf-8"))["grid"]
+    assert set(configured) == set(OperatingPoint._fields)
     assert set(configured) - set(grid) == {"max_hole_mm2"}
     assert all(configured[name] in values for name, values in grid.items())
 
 
 def test_what_ships_of_a_tuning_is_what_its_files_say() -> None:
     tuned = json.loads((ROOT / "docs" / "training" / "operating_point.json").read_text(encoding="utf-8"))
-    configured = workflow("inference", "tune", kind="infer").parser.get_parsed_content("configured")
-    assert configured == tuned["chosen"]["operating_point"]
+    assert configured_numbers(config("inference")) == tuned["chosen"]["operating_point"]
     assert config("inference")["confidence_coefficients"] == tuned["confidence_coefficients"]
 
 

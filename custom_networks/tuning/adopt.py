@@ -1,6 +1,6 @@
-"""Puts what tune.json chose into the bundle: inference.json, evaluate.json and metadata.json.
+"""Puts what a tuning chose into the bundle: inference.json and evaluate.json.
 
-    python custom_networks/tuning/adopt.py docs/training/operating_point.json
+    python -m custom_networks.tuning.adopt docs/training/operating_point.json
 
 That is the confidence and its threshold alone. The point's other numbers must be those of the bundle already; otherwise
 nothing is written.
@@ -10,6 +10,8 @@ import argparse
 import json
 from pathlib import Path
 from typing import Any
+
+from custom_networks.files import write_text
 
 CONFIGS = Path(__file__).parents[2] / "bundle" / "configs"
 
@@ -48,14 +50,12 @@ def adopted(config: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("operating_point", type=Path, help="operating_point.json of tune.json")
+    parser.add_argument("operating_point", type=Path, help="operating_point.json of a tuning")
     tuned = json.loads(parser.parse_args().operating_point.read_text(encoding="utf-8"))
-    paths = {name: CONFIGS / f"{name}.json" for name in ("inference", "evaluate", "metadata")}
-    configs = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
-    new = {name: adopted(configs[name], tuned) for name in ("inference", "evaluate")}  # all, before any is written
-    new["metadata"] = configs["metadata"] | {"operating_points": tuned["operating_points"]}
-    for name, config in new.items():
-        paths[name].write_text(json.dumps(config, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
+    paths = [CONFIGS / f"{name}.json" for name in ("inference", "evaluate")]
+    configs = [adopted(json.loads(path.read_text(encoding="utf-8")), tuned) for path in paths]  # before any is written
+    for path, config in zip(paths, configs):
+        write_text(path, json.dumps(config, indent=4, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

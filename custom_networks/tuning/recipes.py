@@ -29,6 +29,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from custom_networks.files import write_text
+
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "bundle" / "configs"
 # The whole fold is scored after the training: to validate on it at the end as well would cost its time twice.
@@ -70,9 +72,8 @@ class Work:
         kept = self.folder / "overrides.json"
         if not kept.exists():
             if self.done.exists():
-                print(
-                    f"{self.folder} has no overrides.json: whether it was run as planned is not known", file=sys.stderr
-                )
+                text = f"{self.folder} has no overrides.json: whether it was run as planned is not known"
+                print(text, file=sys.stderr)
             return
         before = json.loads(kept.read_text(encoding="utf-8"))
         names = sorted(before.keys() | self.overrides.keys())
@@ -86,9 +87,7 @@ class Work:
 
     def keep(self) -> None:
         """Write down what is about to be run."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(self.overrides, indent=4) + "\n"
-        (self.folder / "overrides.json").write_text(text, encoding="utf-8")
+        write_text(self.folder / "overrides.json", json.dumps(self.overrides, indent=4) + "\n")
 
 
 def planned(folder: Path, overrides: Mapping[str, Any], plan: Mapping[str, Any]) -> list[Work]:
@@ -116,9 +115,8 @@ def train_and_score(work: Sequence[Work], dataset_dir: str, threads: int) -> Non
         scoring.keep()
         own = {"dataset_dir": dataset_dir, "checkpoint": trainings[-1].done, "output_dir": scoring.folder}
         asked = {name: value for name, value in scoring.overrides.items() if name != "stages"}
-        bundle_run(
-            ["train.json", "evaluate.json"], {**asked, **_texts(own)}, threads, scoring.folder.parent / "scores.log"
-        )
+        log = scoring.folder.parent / "scores.log"
+        bundle_run(["train.json", "evaluate.json"], {**asked, **_texts(own)}, threads, log)
         scoring.done.touch()  # the tables are there after the first case
 
 

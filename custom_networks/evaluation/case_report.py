@@ -35,9 +35,9 @@ class CaseScoresHandler:
     """Ignite handler that scores each case of an evaluator and writes cases.csv, summary.csv and summary.json.
 
     Reads ``engine.state.output`` after the postprocessing: a list of items with label maps `pred` and `label`
-    (MetaTensor (1, H, W, D), one grid, labels 0, 1, 2), and ``engine.state.batch`` for `tumor_labelled`. Put it before
-    handlers that print or plot: at the end of the epoch the means are in ``engine.state.metrics``: liver_dice,
-    tumor_dice, tumor_dice_with_tumor, and all of `pooled_scores` (mean_dice, tumor_dice_pooled, lesion_recall, ...).
+    (MetaTensor (1, H, W, D), one grid, labels 0, 1, 2) and `image`, whose file names the case (else the label's does);
+    and ``engine.state.batch`` for `tumor_labelled`. At the end of the epoch ``engine.state.metrics`` has the means of
+    liver_dice, tumor_dice and tumor_dice_with_tumor, and all of `pooled_scores`: put it before handlers that print.
 
     The files are written after every case, so that a crash loses none. With several processes, each scores its part,
     rank 0 writes its own while they work and everybody's at the end; a case that a DistributedSampler repeats to even
@@ -46,24 +46,11 @@ class CaseScoresHandler:
     Args:
         output_dir: folder of the files.
         lesion_overlap: fraction that finds a lesion (see `custom_networks.evaluation.lesion_matching`).
-        pred_key: item with the predicted label map.
-        label_key: item with the true label map.
-        image_key: item whose file names the case; without it, the label's file does.
     """
 
-    def __init__(
-        self,
-        output_dir: str,
-        lesion_overlap: float = 0.1,
-        pred_key: str = "pred",
-        label_key: str = "label",
-        image_key: str = "image",
-    ) -> None:
+    def __init__(self, output_dir: str, lesion_overlap: float) -> None:
         self.output_dir = Path(output_dir)
         self.lesion_overlap = lesion_overlap
-        self.pred_key = pred_key
-        self.label_key = label_key
-        self.image_key = image_key
         self._rows: dict[str, Scores] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -98,7 +85,7 @@ class CaseScoresHandler:
                 f"{type(engine.state.output).__name__}: leave the evaluator's decollate on."
             )
         for item, output in zip(engine.state.batch, engine.state.output):
-            path = self._path(output)
+            path = _path_of(output)
             self._rows[path] = scores = self._scores(output, tumor_is_labelled(item), path)
             logger.info("%s: %s", PurePath(path).name, _one_line(scores))
         self._write()
@@ -123,18 +110,8 @@ class CaseScoresHandler:
             names = case_names(list(self._rows))
             write_report({names[path]: row for path, row in self._rows.items()}, self.output_dir, self.lesion_overlap)
 
-    def _path(self, output: Mapping[str, Any]) -> str:
-        for key in (self.image_key, self.label_key):
-            path = getattr(output.get(key), "meta", {}).get("filename_or_obj")
-            if path:
-                return str(path)
-        raise InputError(
-            f"A case needs a file name to be reported, got none in the metadata of '{self.image_key}' or "
-            f"'{self.label_key}': load them with LoadImaged."
-        )
-
     def _scores(self, output: Mapping[str, Any], tumor_labelled: bool, path: str) -> dict[str, float]:
-        prediction, truth = output[self.pred_key], output[self.label_key]
+        prediction, truth = output["pred"], output["label"]
         try:
             spacing = _spacing_of_one_grid(prediction, truth)
             maps = _label_map(prediction), _label_map(truth)
@@ -142,6 +119,16 @@ class CaseScoresHandler:
             return case_scores(*maps, spacing, self.lesion_overlap, tumor_labelled, voxel_mm3(affine))
         except InputError as error:
             raise InputError(f"{path} cannot be scored. {error}") from error
+
+
+def _path_of(output: Mapping[str, Any]) -> str:
+    for key in ("image", "label"):
+        if path := getattr(output.get(key), "meta", {}).get("filename_or_obj"):
+            return str(path)
+    raise InputError(
+        "A case needs a file name to be reported, got none in the metadata of 'image' or 'label': load them with "
+        "LoadVolumed."
+    )
 
 
 def case_names(paths: list[str]) -> dict[str, str]:

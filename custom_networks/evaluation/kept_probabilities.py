@@ -55,45 +55,35 @@ class KeptCase:
 class KeepProbabilitiesd(Transform):
     """Write the probabilities and the truth of each case to `<output_dir>/<case>.npz`; the data pass unchanged.
 
-    Put it behind `LabelsOnInputGridd` in an evaluation. Several folds may fill one folder.
+    Put it behind `LabelsOnInputGridd` in an evaluation. Several folds may fill one folder. Items: `probabilities`,
+    (2, H, W, D) uint8 of liver and tumor x 255; `label`, the true label map, MetaTensor (1, H, W, D) on the same grid;
+    `image`, whose file names the case.
 
     Args:
         output_dir: folder of the files; made when missing. None writes nothing.
-        probability_key: (2, H, W, D) uint8, liver and tumor x 255.
-        label_key: true label map, MetaTensor (1, H, W, D) on the same grid.
-        image_key: MetaTensor whose file names the case.
 
     Raises:
         BundleError: probabilities and label are not there on one grid.
         InputError: the folder holds another case of that name, of this evaluation or one before.
     """
 
-    def __init__(
-        self,
-        output_dir: str | None,
-        probability_key: str = "probabilities",
-        label_key: str = "label",
-        image_key: str = "image",
-    ) -> None:
+    def __init__(self, output_dir: str | None) -> None:
         self.output_dir = None if output_dir is None else Path(output_dir)
-        self.probability_key = probability_key
-        self.label_key = label_key
-        self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The data as they came, once the case is on disk."""
         d = dict(data)
         if self.output_dir is None:
             return d
-        probabilities: Any = d.get(self.probability_key)
-        label: Any = d.get(self.label_key)
+        probabilities: Any = d.get("probabilities")
+        label: Any = d.get("label")
         shape = tuple(getattr(probabilities, "shape", ()))
         if not isinstance(label, MetaTensor) or shape != (2, *label.shape[1:]):
             raise BundleError(
-                f"KeepProbabilitiesd needs {self.probability_key!r} (2, H, W, D) on the grid of {self.label_key!r}, "
+                "KeepProbabilitiesd needs 'probabilities' (2, H, W, D) on the grid of 'label', "
                 f"got shapes {shape} and {tuple(getattr(label, 'shape', ()))}: put it after LabelsOnInputGridd."
             )
-        source = PurePath(d[self.image_key].meta["filename_or_obj"])
+        source = PurePath(d["image"].meta["filename_or_obj"])
         spacing = affine_to_spacing(label.affine, dtype=float).tolist()
         _write(
             self.output_dir / f"{case_name(source.name)}.npz",

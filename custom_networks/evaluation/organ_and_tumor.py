@@ -14,48 +14,28 @@ from custom_networks.labelmap.labels import LIVER, TUMOR
 class OrganAndTumord(MapTransform):
     """Turn label maps (1, H, W, D) into bool channels (2, H, W, D): organ (labels 1 and 2), then tumor (label 2).
 
-    Put it last in ``validate#postprocessing``, with new names so that the label maps stay there for
-    `CaseScoresHandler`, and MONAI's own Dice becomes the key metric::
+    For MONAI's own Dice as the key metric: a mean over the structures that the truth holds, then over cases. MeanDice
+    leaves out a structure whose truth is empty, so a tumor-free case counts with its liver alone and its false tumors
+    don't lower this mean: one false voxel must not decide between checkpoints. `case_scores` does count them.
 
-        {"_target_": "custom_networks.evaluation.OrganAndTumord",
-         "keys": ["pred", "label"], "names": ["pred_organ_and_tumor", "true_organ_and_tumor"]}
-        {"_target_": "MeanDice",
-         "output_transform": "$monai.handlers.from_engine(['pred_organ_and_tumor', 'true_organ_and_tumor'])"}
-
-    That Dice is a per-case mean: over the structures that the truth holds, then over cases (``reduction="mean"``);
-    ``reduction="mean_batch", return_with_label=["liver", "tumor"]`` gives both means. MeanDice leaves out a structure
-    whose truth is empty, so a tumor-free case counts with its liver alone and its false tumors don't lower this mean:
-    one false voxel must not decide between checkpoints. `case_scores` does count them. Where `labelled_key` is there
-    and false, the truth's label 2 cannot be trusted: its voxels are left out of both organs, and the tumor's channel is
-    emptied, and so does not count either.
+    Where the item `tumor_labelled` is there and false, the label 2 of the truth, `label`, cannot be trusted: its voxels
+    are left out of both organs, and the tumor's channel is emptied and so does not count either.
 
     Args:
         keys: the label maps; any dtype with whole numbers.
-        names: where the channels go, one name a key; None: in place. Names must not begin with ``image_`` or
-            ``label_`` (MONAI 1.6's Spacingd fails on such items).
-        labelled_key: item that tells whether tumors were labelled; a missing item means yes.
-        truth_key: the true label map, on the grid of the keys; needed where tumors were not labelled.
-        allow_missing_keys: skip keys that are not there.
+        names: where the channels go, one name a key, so that the label maps stay for `CaseScoresHandler`; None: in
+            place. Names must not begin with ``image_`` or ``label_`` (MONAI 1.6's Spacingd fails on such items).
     """
 
-    def __init__(
-        self,
-        keys: KeysCollection,
-        names: Sequence[str] | None = None,
-        labelled_key: str = "tumor_labelled",
-        truth_key: str = "label",
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
+    def __init__(self, keys: KeysCollection, names: Sequence[str] | None = None) -> None:
+        super().__init__(keys)
         self.names = ensure_tuple_rep(names, len(self.keys)) if names is not None else self.keys
-        self.labelled_key = labelled_key
-        self.truth_key = truth_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Copy of `data` with the two channels of each key under its name."""
         result = dict(data)
-        labelled = tumor_is_labelled(data, self.labelled_key)
-        known = torch.ones((), dtype=torch.bool) if labelled else data[self.truth_key] != TUMOR
+        labelled = tumor_is_labelled(data)
+        known = torch.ones((), dtype=torch.bool) if labelled else data["label"] != TUMOR
         for key, name in self.key_iterator(result, self.names):
             tumor = result[key] == TUMOR
             organ = ((result[key] == LIVER) | tumor) & known.to(tumor.device)

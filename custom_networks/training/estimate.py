@@ -26,9 +26,8 @@ BYTES_PER_VOXEL = 3  # cached: image float16, label uint8
 def announce_cache(cases: Sequence[dict[str, Any]], spacing: float, cache_rate: float = 1.0) -> None:
     """Log how much memory the cached cases will take, from their headers alone.
 
-    Slices are resampled to `spacing` mm; a voxel takes three bytes (train.json caches the image as float16, the label
-    map as uint8). Each process holds a cache of its own. Cases that are no NIfTI files count like the mean of the
-    others. Where the machine's memory would not do, the warning says which `cache_rate` would.
+    Slices are resampled to `spacing` mm. Each process holds a cache of its own. Cases that are no NIfTI files count
+    like the mean of the others. Where the machine's memory is too small, a warning says which `cache_rate` would fit.
     """
     sizes = [size for size in (_cached_bytes(case["image"], spacing) for case in cases) if size is not None]
     if not sizes or int(os.environ.get("LOCAL_RANK", 0)) > 0:  # set by torchrun
@@ -63,13 +62,12 @@ def _cached_bytes(image: str, spacing: float) -> float | None:
 
 
 class TrainingPace:
-    """Logs how long a run will take and what share of it is spent waiting for data.
+    """Handler that logs how long a run will take and what share of it is spent waiting for data.
 
-    A handler, not a benchmark beforehand: the run's own first steps are the benchmark, on the true data, device and
-    number of processes, and nothing is computed twice. After `steps` steps (the first quarter, in which libraries warm
-    up, is left out) it logs the time of all steps and, where the system tells it, the peak memory; after each epoch the
-    share of the training time that the trainer waited for its loader, and the time left at the pace so far, validation
-    included.
+    The run's own first steps are the benchmark, on the true data, device and number of processes. After `steps` steps
+    (the first quarter, in which libraries warm up, is left out) it logs the time of all steps and, where the system
+    tells it, the peak memory; after each epoch the share of the training time spent waiting for the loader, and the
+    time left at the pace so far, validation included.
 
     Args:
         device: the trainer's device.
@@ -120,9 +118,8 @@ class TrainingPace:
         steps = (engine.state.max_epochs or 0) * (engine.state.epoch_length or 0) - engine.state.iteration + self.done
         peak = self._peak_bytes()
         memory = "" if peak is None else f"; peak memory so far {peak / GIB:.1f} GiB ({self.device})"
-        logger.info(
-            "%d steps of about %.2f s: %s, and validation%s", steps, seconds, _duration(steps * seconds), memory
-        )
+        text = "%d steps of about %.2f s: %s, and validation%s"
+        logger.info(text, steps, seconds, _duration(steps * seconds), memory)
 
     def _peak_bytes(self) -> int | None:
         """Peak of what was allocated on a GPU, or of this process's memory, the cache included, on a CPU.

@@ -64,9 +64,8 @@ def main() -> None:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--batches", type=int, default=60)
     arguments = parser.parse_args()
-    device, network, loader, inferer = training_parts(
-        {"dataset_dir": arguments.dataset_dir, "precision": arguments.precision}
-    )
+    overrides = {"dataset_dir": arguments.dataset_dir, "precision": arguments.precision}
+    device, network, loader, inferer = training_parts(overrides)
     averaged = mean_weights([torch.load(path, map_location="cpu", weights_only=True) for path in arguments.weights])
     network.load_state_dict(averaged)
     estimate_batch_statistics(network, inputs(loader, arguments.batches, device), inferer)

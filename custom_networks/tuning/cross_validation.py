@@ -52,13 +52,7 @@ def read(path: Path) -> list[dict[str, str]]:
 def listed(datalist: Path) -> dict[str, tuple[str, float]]:
     """Patient and slice distance (mm) by case name."""
     cases = listed_cases(str(datalist), str(datalist.parent))["training"]
-    return {
-        case_name(case["image"]): (
-            patient_of(case),
-            _slice_mm(datalist.parent / case["image"]),
-        )
-        for case in cases
-    }
+    return {case_name(case["image"]): (patient_of(case), _slice_mm(datalist.parent / case["image"])) for case in cases}
 
 
 def _slice_mm(image: Path) -> float:

@@ -73,9 +73,8 @@ class Work:
         kept = self.folder / "overrides.json"
         if not kept.exists():
             if self.done.exists():
-                print(
-                    f"{self.folder} has no overrides.json: whether it was run as planned is not known", file=sys.stderr
-                )
+                text = f"{self.folder} has no overrides.json: whether it was run as planned is not known"
+                print(text, file=sys.stderr)
             return
         before = json.loads(kept.read_text(encoding="utf-8"))
         names = sorted(before.keys() | self.overrides.keys())
@@ -117,9 +116,8 @@ def train_and_score(work: Sequence[Work], dataset_dir: str, threads: int) -> Non
         scoring.keep()
         own = {"dataset_dir": dataset_dir, "checkpoint": trainings[-1].done, "output_dir": scoring.folder}
         asked = {name: value for name, value in scoring.overrides.items() if name != "stages"}
-        bundle_run(
-            ["train.json", "evaluate.json"], {**asked, **_texts(own)}, threads, scoring.folder.parent / "scores.log"
-        )
+        log = scoring.folder.parent / "scores.log"
+        bundle_run(["train.json", "evaluate.json"], {**asked, **_texts(own)}, threads, log)
         scoring.done.touch()  # the tables are there after the first case
 
 

@@ -48,7 +48,7 @@ def evaluate(cases: list[dict[str, Any]], folder: Path, **options: Any) -> Super
         val_data_loader=DataLoader(cases, batch_size=1),
         network=torch.nn.Identity(),
         inferer=SimpleInferer(),
-        val_handlers=[CaseScoresHandler(str(folder), **options)],
+        val_handlers=[CaseScoresHandler(str(folder), **({"lesion_overlap": 0.1} | options))],
     )
     evaluator.run()
     return evaluator

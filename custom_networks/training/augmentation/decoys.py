@@ -28,12 +28,7 @@ class RandDecoysd(RandSyntheticLesionsd):
     the noise of the scan goes on inside them.
 
     Args:
-        keys: the image, a tensor (1, H, W, D), HU windowed to [0, 1].
-        label_key: its label (1, H, W, D).
-        prob: probability that a stack gets decoys.
-        spacing: in-plane, mm.
-        window: HU that 0 and 1 stand for.
-        halo: slices of context on each side; every decoy reaches into the slices between.
+        keys, label_key, prob, spacing, window, halo: as for `RandSyntheticLesionsd`.
         decoys: least and greatest number in a stack.
         radii: bounds of the size classes, mm.
         size_weights: one weight a size class.

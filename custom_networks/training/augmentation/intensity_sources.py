@@ -26,12 +26,9 @@ class RandCTNoised(RandImaged):
     so that their noise is not seen.
 
     Args:
-        keys: images `(C, H, W, D)` float32, [0, 1] for `window`.
-        prob: probability of noise.
         amplitude: least and greatest standard deviation, in HU.
         grain: least and greatest sigma, in pixels, of the Gaussian that filters the white noise; .4 correlates
             neighbours by .2, .65 by .55.
-        window: HU that 0 and 1 stand for.
     """
 
     def __init__(
@@ -69,8 +66,6 @@ class RandSharpnessd(RandImaged):
     (MONAI's RandGaussianSmoothd and RandGaussianSharpend convolve in 3D, ten times as slowly.)
 
     Args:
-        keys: images `(C, H, W, D)` float32.
-        prob: probability of a change.
         amount: least and greatest amount of detail added.
         sigma: least and greatest sigma of the blur, in pixels.
     """
@@ -99,15 +94,12 @@ class RandQuantised(RandImaged):
     in several windows: fat and bone become flat, noise at the window's ends becomes specks).
 
     Args:
-        keys: images `(C, H, W, D)` float32, [0, 1] for `window`.
-        prob: probability of a change.
         step: finest and coarsest step of the values, in HU, drawn evenly by its logarithm.
         low: range of the narrower window's lower end, in HU.
         high: range of its upper end, in HU.
         coarse: least and greatest distance of the coarse levels, in HU.
         narrow_prob: probability that the window is narrower, given a change.
         coarse_prob: probability of coarse levels instead of clipping, given a narrower window.
-        window: HU that 0 and 1 stand for.
     """
 
     def __init__(

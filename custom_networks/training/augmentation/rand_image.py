@@ -15,7 +15,8 @@ class RandImaged(RandomizableTransform, MapTransform, ABC):
     """Changes the images of a stack with probability `prob`; a subclass says how, drawing from `self.R`.
 
     Args:
-        keys: tensors `(C, H, W, D)`; each draws its own change.
+        keys: float32 tensors `(C, H, W, D)`; each draws its own change. Subclasses that work in HU take [0, 1] for
+            their `window`, the HU that 0 and 1 stand for.
         prob: probability of a change.
     """
 

@@ -18,17 +18,10 @@ class RandThickSlicesd(RandImaged):
     slice in the middle.
 
     Args:
-        keys: images `(C, H, W, D)` float32.
-        prob: probability of a change.
         weight: least and greatest weight `w` of a neighbour.
     """
 
-    def __init__(
-        self,
-        keys: KeysCollection,
-        prob: float = 0.1,
-        weight: Sequence[float] = (0.1, 0.6),
-    ) -> None:
+    def __init__(self, keys: KeysCollection, prob: float = 0.1, weight: Sequence[float] = (0.1, 0.6)) -> None:
         super().__init__(keys, prob)
         self.weight = tuple(weight)
 
@@ -47,8 +40,6 @@ class RandScanEndsd(RandImaged):
     """Lets the scan end near the stack's first or last slices, which then repeat, as they do in inference.
 
     Args:
-        keys: images `(C, H, W, D)`.
-        prob: probability of a change.
         most: the most slices that repeat; no more than the halo, whose slices have no label.
     """
 

@@ -27,7 +27,8 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
     A lesion has one shape in mm over all slices, keeps the noise of the scan, and changes and labels only voxels that
     are labelled liver or organ; it may touch the organ's edge, but lies on no other lesion. One that the noise would
     hide is left out. A stack without liver stays as it is.
-    Comes after `RandSliceStacksd`, whose items hold the distance and the thickness of their slices.
+    Comes after `RandSliceStacksd`, whose items hold `slice_distance` and `slice_thickness`, mm; without the latter the
+    slices touch.
 
     Args:
         keys: the image, a tensor (1, H, W, D), HU windowed to [0, 1].
@@ -47,8 +48,6 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         rim_prob, core_prob, calcified_prob: share of the lesions of 5 mm or more with a bright rim (capsule), with a
             darker core (necrosis), with calcified specks.
         mass_effect: range of the share of the lesion's volume that pushes vessels aside, from 0 to 1.
-        distance_key: item with the distance of the slices, mm.
-        thickness_key: item with the thickness of the slices, mm; where it is missing they touch.
 
     Raises:
         UsageError: if `keys` isn't one key, or `radii` and `size_weights` don't match.
@@ -74,8 +73,6 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         core_prob: float = 0.4,
         calcified_prob: float = 0.05,
         mass_effect: Sequence[float] = (0.0, 0.6),
-        distance_key: str = "slice_distance",
-        thickness_key: str = "slice_thickness",
     ) -> None:
         MapTransform.__init__(self, keys)
         if len(self.keys) != 1:
@@ -99,20 +96,18 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         self.core_prob = core_prob
         self.calcified_prob = calcified_prob
         self.mass_effect = _pair(mass_effect)
-        self.distance_key = distance_key
-        self.thickness_key = thickness_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Data with new image and label where lesions were drawn; what came in is left alone."""
         d = dict(data)
         if self.R.rand() >= self.prob:
             return d
-        if self.distance_key not in d:
-            raise UsageError(f"A stack needs {self.distance_key!r}, mm, got {sorted(map(str, d))}: draw it before.")
+        if "slice_distance" not in d:
+            raise UsageError(f"A stack needs 'slice_distance', mm, got {sorted(map(str, d))}: draw it before.")
         key = self.keys[0]
         image, label = (torch.as_tensor(d[k]).clone() for k in (key, self.label_key))
-        distance = float(d[self.distance_key])
-        thickness = float(d.get(self.thickness_key, distance))
+        distance = float(d["slice_distance"])
+        thickness = float(d.get("slice_thickness", distance))
         heights = _slice_heights(image[0].numpy(), distance)
         for _ in range(self.R.randint(self.lesions[0], self.lesions[1] + 1)):
             for _ in range(_LESIONS_TRIED):
@@ -162,7 +157,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
     def _site(
         self, image: Array, label: npt.NDArray[Any], heights: Array, radius: float
     ) -> tuple[int, int, int] | None:
-        """A voxel with liver around and no vessel, whence a lesion reaches the slices to segment; None if none is."""
+        """A voxel in liver, off vessels, from which a lesion reaches the slices to segment, or None."""
         first, last = self._slices(heights, radius)
         liver = _liver(label[..., first:last])
         places = np.flatnonzero(liver)
@@ -181,12 +176,12 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         return None
 
     def _slices(self, heights: Array, radius: float) -> tuple[int, int]:
-        """First slice, and that behind the last, whence a lesion reaches the slices to segment."""
+        """First slice, and the one behind the last, from which a lesion reaches the slices to segment."""
         low, high = heights[self.halo] - 0.7 * radius, heights[-1 - self.halo] + 0.7 * radius
         return int(np.searchsorted(heights, low)), int(np.searchsorted(heights, high, side="right"))
 
     def _tried(self, places: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Some of the places, at random; none of none."""
+        """Some of the places, at random."""
         return places[self.R.randint(len(places), size=_PLACES_TRIED)] if len(places) else places
 
     def _box(

@@ -24,16 +24,13 @@ class RandTissueShiftd(RandImaged):
     with an edge blurred in-plane by `edge`.
 
     Args:
-        keys: images `(C, H, W, D)` float32, [0, 1] for `window`.
         label_key: label map `(1, H, W, D)` on the same grid; None never shifts the organ.
-        prob: probability of a change.
         knots: HU of the control points, rising.
         shifts: the most that each is moved, in HU.
         slopes: least and greatest slope.
         organ_shift: least and greatest shift of the organ, in HU.
         organ_prob: probability of shifting it, given a change.
         edge: sigma of the organ's edge, in pixels.
-        window: HU that 0 and 1 stand for.
     """
 
     def __init__(

@@ -139,9 +139,8 @@ def _split(datalist: str, dataset_dir: str, fold: int | str | None, folds: int) 
 def training_cases(datalist: str, dataset_dir: str, fold: int | str | None = 0, folds: int = 5) -> list[Case]:
     """Cases to train on: all but those of `fold`; with no fold, all of the list's "training".
 
-    Items without a "group" whose images bear LiTS's or MSD's names (volume-N.nii, liver_N.nii.gz: the same scans) get
-    the known patients with several scans as groups: 0 and 1, 6 to 10, 14 and 15. Of these names, 28 to 47 are left out
-    where their affine is LiTS's placeholder of 1 x 1 x 1 mm. Both are logged.
+    Items without a "group" whose images bear LiTS's or MSD's names (volume-N.nii, liver_N.nii.gz) get the patients that
+    are known to have several scans as groups; scans whose spacing LiTS lost are left out (see `lits`). Both are logged.
 
     Args:
         datalist: JSON file in MSD form: "training" (and perhaps "dev" or "validation") lists items with "image" and

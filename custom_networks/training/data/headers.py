@@ -1,9 +1,10 @@
 """What a NIfTI header alone says: read before training starts, when no voxel has been loaded yet."""
 
 from pathlib import Path
+from typing import Any
 
+import nibabel as nib
 import numpy as np
-from monai.data.image_reader import NibabelReader
 
 from custom_networks.errors import InputError
 
@@ -20,7 +21,7 @@ def nifti_grid(path: str | Path) -> tuple[tuple[int, ...], np.ndarray] | None:
     if not (path.name.lower().endswith((".nii", ".nii.gz")) and path.is_file()):
         return None
     try:
-        image = NibabelReader().read(path)
+        image: Any = nib.load(path)
     except Exception as error:  # arbitrary bytes: nibabel has no common error
         raise InputError(f"{path} is not a readable NIfTI file ({error}): copy it again.") from error
     return tuple(int(size) for size in image.shape), np.asarray(image.affine, dtype=np.float64)

@@ -34,26 +34,24 @@ class LabelOnImaged(MapTransform):
       are refused. So is a patient with situs inversus (one in 10,000): nothing in training prepares for one.
     - It lies left of the volume's middle alone, or the volume cuts it off at an end: a warning, for a crop can look so.
 
-    For training and evaluation alone, where a list says that the two belong together.
+    For training and evaluation alone, where a list says that the two belong together. The image is the item `image`, a
+    MetaTensor from `LoadVolumed`; what was done to it since does not matter.
 
     Args:
         keys: label maps, MetaTensors (1, i, j, k) as `LoadVolumed` and `EnsureChannelFirstd` give them.
-        image_key: the image, a MetaTensor from `LoadVolumed`; what was done to it since does not matter.
-        allow_missing_keys: skip keys that are not there instead of raising.
 
     Raises:
         BundleError: on call, an item is not a MetaTensor from `LoadVolumed`.
         InputError: on call, the label map lies elsewhere than its image, or both are mirrored.
     """
 
-    def __init__(self, keys: KeysCollection, image_key: str = "image", allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.image_key = image_key
+    def __init__(self, keys: KeysCollection) -> None:
+        super().__init__(keys)
         self._warned: set[str] = set()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
-        shape, affine, image = _grid_as_read(d[self.image_key])
+        shape, affine, image = _grid_as_read(d["image"])
         for key in self.key_iterator(d):
             own_shape, own_affine, label = _grid_as_read(d[key])
             distance = _corner_distance_mm(own_shape, own_affine, shape, affine)

@@ -240,11 +240,11 @@ def test_list_that_was_named_and_is_missing_is_not_replaced_by_what_lies_in_the_
         training_cases(str(tmp_path / "mine.json"), str(tmp_path))
 
 
-def test_real_list_has_29_training_and_4_dev_cases_whose_files_exist(shared_data: Path) -> None:
+def test_real_list_has_32_training_and_4_dev_cases_whose_files_exist(shared_data: Path) -> None:
     folder = shared_data / "ct"
     train = training_cases(str(folder / "dataset.json"), str(folder), fold=None)
     dev = validation_cases(str(folder / "dataset.json"), str(folder), fold=None)
-    assert len(train) == 29
+    assert len(train) == 32
     assert names(dev) == ["ircad10_ct", "ircad17_ct", "ircad20_ct", "lits050_ct"]
     assert all(Path(case[key]).is_file() for case in train + dev for key in ("image", "label"))
 
@@ -254,7 +254,7 @@ def test_real_list_keeps_the_lits_patients_of_several_scans_together(shared_data
     folds = [names(validation_cases(datalist, "ct", fold)) for fold in range(5)]
     for patient in (("lits000", "lits001"), ("lits006", "lits007", "lits008", "lits009", "lits010")):
         assert sum(any(name.startswith(patient) for name in fold) for fold in folds) == 1
-    assert sum(len(fold) for fold in folds) == 29
+    assert sum(len(fold) for fold in folds) == 32
     assert max(map(len, folds)) - min(map(len, folds)) <= 1
 
 

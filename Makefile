@@ -12,7 +12,7 @@ RUN ?= out/train
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-bundle monailabel test-monailabel test-dicom bundle lint format train bench shape clean
+.PHONY: help run test test-slow test-bundle monailabel test-monailabel test-dicom bundle lint format train bench coverage shape clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -79,7 +79,7 @@ test-dicom: $(VENV)/.installed  ## validate and send DICOM results by dciodvfy, 
 	@command -v dciodvfy storescp >/dev/null || apt-get install --yes dicom3tools dcmtk \
 		|| sudo -n apt-get install --yes dicom3tools dcmtk || echo "not installed: apt-get install dicom3tools dcmtk"
 	$(BIN)/pip install --quiet "dcmqi>=1.5"
-	$(BIN)/python -m pytest -rs tests/dicom_out/test_dicom_validators.py
+	$(BIN)/python -m pytest tests/dicom_out/test_dicom_validators.py
 
 lint: $(VENV)/.installed  ## black, isort, flake8, mypy
 	$(BIN)/black --check --quiet custom_networks tests
@@ -107,7 +107,10 @@ train: $(VENV)/.installed  ## train on DATA=... (MSD Task03_Liver, LiTS or your 
 bench: $(VENV)/.installed  ## parameters, GFLOP and times of the network against its peers (quiet machine, please)
 	$(BIN)/python tests/benchmarks/network_cost.py --time
 
-shape: $(VENV)/.installed  ## sizes of functions and modules, annotations, docstrings
+coverage: $(VENV)/.installed  ## fast tests with the share of lines and branches that they run, which has a floor
+	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term
+
+shape: $(VENV)/.installed  ## sizes of functions and modules, annotations, docstrings; fails where a limit is broken
 	$(BIN)/python tests/benchmarks/code_shape.py custom_networks
 
 clean:  ## remove environments and what was built; results and trainings in out/ stay

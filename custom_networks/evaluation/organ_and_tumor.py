@@ -18,9 +18,9 @@ class OrganAndTumord(MapTransform):
     `CaseScoresHandler`, and MONAI's own Dice becomes the key metric::
 
         {"_target_": "custom_networks.evaluation.OrganAndTumord",
-         "keys": ["pred", "label"], "names": ["pred_structures", "true_structures"]}
+         "keys": ["pred", "label"], "names": ["pred_organ_and_tumor", "true_organ_and_tumor"]}
         {"_target_": "MeanDice",
-         "output_transform": "$monai.handlers.from_engine(['pred_structures', 'true_structures'])"}
+         "output_transform": "$monai.handlers.from_engine(['pred_organ_and_tumor', 'true_organ_and_tumor'])"}
 
     That Dice is a per-case mean: over the structures that the truth holds, then over cases (``reduction="mean"``);
     ``reduction="mean_batch", return_with_label=["liver", "tumor"]`` gives both means. MeanDice leaves out a structure

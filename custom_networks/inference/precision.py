@@ -4,8 +4,6 @@ On a CPU float32 is the reference for inference. Training gains from bfloat16 wh
 it; elsewhere it is emulated, several times slower than float32 (docs/performance.md).
 """
 
-from collections.abc import Mapping
-
 import torch
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -33,8 +31,8 @@ def chosen_precision(device: torch.device, precision: str, training: bool = Fals
 
 def _cpu_has_bfloat16() -> bool:
     """Whether this processor has instructions for bfloat16, as far as PyTorch tells (older versions do not)."""
-    capabilities: Mapping[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(capabilities.get(name, False) for name in BFLOAT16_INSTRUCTIONS)
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name) for name in BFLOAT16_INSTRUCTIONS)
 
 
 def autocast(device: torch.device, precision: str, training: bool = False) -> torch.autocast:

@@ -47,20 +47,24 @@ def estimate_batch_statistics(
 
 
 class AveragedWeights(EMAHandler):
-    """Follows a network by the moving average of its weights (Polyak averaging), for validation and the final model.
+    """Handler that keeps a second network at the moving average of a network's weights (Polyak averaging).
 
-    Averaged weights do not fit averaged batch statistics: before the averaged network is used, the statistics of every
-    BatchNorm are estimated again from the latest training inputs.
+    Averaged weights do not fit averaged batch statistics: before validation and at the end of the training, the
+    statistics of every BatchNorm are estimated again from the latest training inputs.
 
     Args:
         model: the network in training.
+        averaged: a copy of it, which receives the average; for validation and the final model.
         momentum: weight of the newest value in the average.
         batches: training inputs kept for the statistics.
         interval: epochs between two estimates; the interval of validation and checkpoints. The last epoch has one, too.
     """
 
-    def __init__(self, model: nn.Module, momentum: float = 0.005, batches: int = 16, interval: int = 1) -> None:
+    def __init__(
+        self, model: nn.Module, averaged: nn.Module, momentum: float = 0.005, batches: int = 16, interval: int = 1
+    ) -> None:
         super().__init__(model, momentum=momentum, handle_buffers="update")
+        self.ema_model = averaged.requires_grad_(False).eval()
         self.interval = interval
         self._inputs: deque[torch.Tensor] = deque(maxlen=batches)
 

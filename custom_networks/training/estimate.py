@@ -23,10 +23,8 @@ CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memo
 BYTES_PER_VOXEL = 3  # cached: image float16, label uint8
 
 
-def announce_cache(
-    cases: Sequence[dict[str, Any]], spacing: float, cache_rate: float = 1.0
-) -> Sequence[dict[str, Any]]:
-    """Log how much memory the cached cases will take, from their headers alone; the cases come back unchanged.
+def announce_cache(cases: Sequence[dict[str, Any]], spacing: float, cache_rate: float = 1.0) -> None:
+    """Log how much memory the cached cases will take, from their headers alone.
 
     Slices are resampled to `spacing` mm; a voxel takes three bytes (train.json caches the image as float16, the label
     map as uint8). Each process holds a cache of its own. Cases that are no NIfTI files count like the mean of the
@@ -34,7 +32,7 @@ def announce_cache(
     """
     sizes = [size for size in (_cached_bytes(case["image"], spacing) for case in cases) if size is not None]
     if not sizes or int(os.environ.get("LOCAL_RANK", 0)) > 0:  # set by torchrun
-        return cases
+        return
     cached, processes = int(cache_rate * len(cases)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     needed, memory = sum(sizes) / len(sizes) * cached * processes, _machine_memory()
     logger.info(
@@ -44,7 +42,6 @@ def announce_cache(
     if needed > 0.7 * memory:  # the rest is for the network, the batches and the cases being loaded
         fits = cache_rate * 0.7 * memory / needed
         logger.warning("The data cache may not fit: --cache_rate %.2f would; the other cases are read anew", fits)
-    return cases
 
 
 def _machine_memory() -> float:

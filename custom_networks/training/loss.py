@@ -25,7 +25,7 @@ class OrganTumorLoss(nn.Module):
 
     def __init__(
         self,
-        class_weights: Sequence[float] = (1.0, 1.0, 3.0),
+        class_weights: Sequence[float],
         dice_weights: Sequence[float] = (1.0, 1.0),
         ce_weight: float = 1.0,
         dice_weight: float = 1.0,

@@ -1,6 +1,6 @@
-"""Puts what tune.json chose into the bundle: inference.json, evaluate.json and metadata.json.
+"""Puts what a tuning chose into the bundle: inference.json and evaluate.json.
 
-    python custom_networks/tuning/adopt.py docs/training/operating_point.json
+    python -m custom_networks.tuning.adopt docs/training/operating_point.json
 
 That is the confidence and its threshold alone. The point's other numbers must be those of the bundle already; otherwise
 nothing is written.
@@ -42,7 +42,9 @@ def adopted(config: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any]:
             "inference.json and evaluate.json, or tune again."
         )
     least = point["min_lesion_confidence"]
-    return config | {
+    # Nobody has yet seen that the new coefficients hold for the weights that ship.
+    unproven = {"confidence_valid_for": None} if "confidence_valid_for" in config else {}
+    return config | unproven | {
         "confidence_coefficients": tuned["confidence_coefficients"],
         "displayable_configs": config["displayable_configs"] | {"min_lesion_confidence": least},
     }
@@ -50,14 +52,12 @@ def adopted(config: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("operating_point", type=Path, help="operating_point.json of tune.json")
+    parser.add_argument("operating_point", type=Path, help="operating_point.json of a tuning")
     tuned = json.loads(parser.parse_args().operating_point.read_text(encoding="utf-8"))
-    paths = {name: CONFIGS / f"{name}.json" for name in ("inference", "evaluate", "metadata")}
-    configs = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items()}
-    new = {name: adopted(configs[name], tuned) for name in ("inference", "evaluate")}  # all, before any is written
-    new["metadata"] = configs["metadata"] | {"operating_points": tuned["operating_points"]}
-    for name, config in new.items():
-        write_text(paths[name], json.dumps(config, indent=4, ensure_ascii=False) + "\n")
+    paths = [CONFIGS / f"{name}.json" for name in ("inference", "evaluate")]
+    configs = [adopted(json.loads(path.read_text(encoding="utf-8")), tuned) for path in paths]  # before any is written
+    for path, config in zip(paths, configs):
+        write_text(path, json.dumps(config, indent=4, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Averages the weights of several trainings that started alike (Wortsman et al., "Model soups", ICML 2022).
 
-    python custom_networks/tuning/averaging.py out/average.pt out/seed*/model_final.pt --dataset_dir DATA
+    python -m custom_networks.tuning.averaging out/average.pt out/seed*/model_final.pt --dataset_dir DATA
 
 Averaged weights do not fit averaged batch statistics: those of every BatchNorm are estimated again from `--batches`
 training batches of train.json, each counting alike.

@@ -1,9 +1,9 @@
 """Prints the tables of a cross-validation for the model card: means by slice distance, each case, lesions by size.
 
-    python custom_networks/tuning/cross_validation.py out/folds/cases.csv out/tuning/true_lesions.csv DATA/dataset.json
+    python -m custom_networks.tuning.cross_validation out/folds/cases.csv out/tuning/true_lesions.csv DATA/dataset.json
 
-The first file is that of `recipes.py` (or several `cases.csv` of evaluate.json, one after the other), the second that
-of `tune.json`. Intervals are 95 % of a bootstrap over patients, not over cases or lesions: those of one patient are
+The first file is that of `recipes` (or several `cases.csv` of evaluate.json, one after the other), the second that of
+`tune`. Intervals are 95 % of a bootstrap over patients, not over cases or lesions: those of one patient are
 alike (percentiles of 10,000 draws, Efron 1979). With a handful of patients they are too narrow, with one they are none.
 """
 

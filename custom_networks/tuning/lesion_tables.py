@@ -1,7 +1,7 @@
 """What the network found in a held-out case before any lesion is dropped, in tables small enough to keep for all.
 
-An operating point is a set of the numbers that the anatomy rules take. Its first four decide the organ and cost a
-second a case; `tumor_threshold` then gives the candidate lesions; the last three only choose among these, by table.
+An operating point is the set of numbers that the anatomy rules take. The first five decide what is organ and cost a
+second a case; `tumor_threshold` then gives the predicted lesions; the last three only choose among these, by table.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,8 +51,8 @@ class TrueLesions(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """Candidate lesions (n) of a case at an organ setting and a tumor threshold, beside its true lesions (m).
+class PredictedLesionTable:
+    """Predicted lesions (n) of a case at an organ setting and a tumor threshold, beside its true lesions (m).
 
     Attributes:
         case: the case's name.
@@ -61,11 +61,11 @@ class Candidates:
         organ: voxels of the organ predicted, shared with the true one, and true.
         true_volume_mm3: (m,) volumes of the true lesions.
         true_longest_mm: (m,) their longest diameters in a slice.
-        volume_mm3: (n,) volumes of the candidates.
+        volume_mm3: (n,) volumes of the predicted lesions.
         mean_probability: (n,) mean tumor probabilities.
-        shared: (m, n) voxels that each true lesion and each candidate share.
-        in_true_organ: (n,) voxels of each candidate in the true organ.
-        stray: for each `capsule_mm` tried, (n,) whether a candidate lies outside the liver.
+        shared: (m, n) voxels that each true and each predicted lesion share.
+        in_true_organ: (n,) voxels of each predicted lesion in the true organ.
+        stray: for each `capsule_mm` tried, (n,) whether a predicted lesion lies outside the liver.
     """
 
     case: str
@@ -87,12 +87,12 @@ class Candidates:
 
     @property
     def is_real(self) -> Mask:
-        """(n,) whether a candidate shares a voxel with any true lesion."""
+        """(n,) whether a predicted lesion shares a voxel with any true lesion."""
         return np.asarray(self.shared.any(axis=0))
 
 
-class CandidateTables:
-    """The candidates of all cases of a folder, computed once for each organ setting and tumor threshold.
+class PredictedLesionTables:
+    """The predicted lesions of all cases of a folder, found once for each organ setting and tumor threshold.
 
     Args:
         files: files of `KeepProbabilitiesd`.
@@ -103,10 +103,10 @@ class CandidateTables:
         self.files = files
         self.capsules_mm = sorted(set(capsules_mm))
         self._truths: dict[Path, tuple[Floats, Floats]] = {}
-        self._tables: dict[tuple[tuple[float, ...], float], list[Candidates]] = {}
+        self._tables: dict[tuple[tuple[float, ...], float], list[PredictedLesionTable]] = {}
 
-    def at(self, point: OperatingPoint) -> list[Candidates]:
-        """Candidates of every case at a point, in the order of the files."""
+    def at(self, point: OperatingPoint) -> list[PredictedLesionTable]:
+        """Tables of every case at a point, in the order of the files."""
         self.prepare([point])
         return self._tables[point.organ, point.tumor_threshold]
 
@@ -123,11 +123,11 @@ class CandidateTables:
                 for point, table in zip(wanted, self._of_file(file, wanted)):
                     self._tables[organ, point.tumor_threshold].append(table)
 
-    def _of_file(self, file: Path, points: Sequence[OperatingPoint]) -> list[Candidates]:
+    def _of_file(self, file: Path, points: Sequence[OperatingPoint]) -> list[PredictedLesionTable]:
         case = read_kept_case(file)
         truth = true_lesions(case, self._truths.get(file))
         self._truths[file] = truth.volume_mm3, truth.longest_mm
-        return candidates(case, truth, points, self.capsules_mm)
+        return predicted_lesion_tables(case, truth, points, self.capsules_mm)
 
 
 def true_lesions(case: KeptCase, known: tuple[Floats, Floats] | None = None) -> TrueLesions:
@@ -139,10 +139,10 @@ def true_lesions(case: KeptCase, known: tuple[Floats, Floats] | None = None) -> 
     return TrueLesions(components, volumes, longest_in_plane_mm(components, count, case.spacing))
 
 
-def candidates(
+def predicted_lesion_tables(
     case: KeptCase, truth: TrueLesions, points: Sequence[OperatingPoint], capsules_mm: Sequence[float]
-) -> list[Candidates]:
-    """Candidates of a case at each of some points that have one organ setting.
+) -> list[PredictedLesionTable]:
+    """Tables of a case at each of some points that have one organ setting.
 
     The rules are those of inference, on probabilities rounded to 1/255; only dropping lesions is left out.
     """
@@ -156,7 +156,7 @@ def candidates(
     return [_table(case, truth, np.where(kept > 0, labels, filled), capsules_mm) for labels in decisions]
 
 
-def _table(case: KeptCase, truth: TrueLesions, labels: Labels, capsules_mm: Sequence[float]) -> Candidates:
+def _table(case: KeptCase, truth: TrueLesions, labels: Labels, capsules_mm: Sequence[float]) -> PredictedLesionTable:
     truth_map = case.truth
     if not case.tumor_labelled:  # as in the evaluation: voxels of a label 2 that cannot be trusted count for nothing
         labels, truth_map = (np.where(case.truth == TUMOR, 0, known) for known in (labels, case.truth))
@@ -164,7 +164,7 @@ def _table(case: KeptCase, truth: TrueLesions, labels: Labels, capsules_mm: Sequ
     box, count, true_count = lesions.box, lesions.volume_mm3.size, truth.volume_mm3.size
     organ, true_organ = labels > 0, truth_map > 0
     liver = labels[box] == LIVER
-    return Candidates(
+    return PredictedLesionTable(
         case=case.name,
         tumor_labelled=case.tumor_labelled,
         spacing=case.spacing,

@@ -9,7 +9,7 @@ import numpy as np
 
 from custom_networks.labelmap.labels import Floats, Mask
 from custom_networks.labelmap.lesions import Coefficients, lesion_confidence
-from custom_networks.tuning.lesion_tables import Candidates, OperatingPoint
+from custom_networks.tuning.lesion_tables import OperatingPoint, PredictedLesionTable
 
 LONG_MM = 10.0
 LARGE_MM3 = 520.0
@@ -32,20 +32,26 @@ SCORES = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What an operating point may cost, and how much each lesion or ml above that takes from the objective."""
+    """What an operating point may cost, and how much each lesion or ml above that takes from the objective.
 
-    false_lesions_per_case: float = 2.0
-    tumor_free_ml: float = 0.5
-    penalty: float = 0.1
+    Attributes:
+        false_lesions_per_case: most false lesions a case.
+        tumor_free_ml: most tumor in tumor-free livers, ml; the mean over cases, of which none counts above `MOST_ML`.
+        penalty: fall of the objective for each lesion and ml above.
+    """
+
+    false_lesions_per_case: float
+    tumor_free_ml: float
+    penalty: float
 
 
-def may_be_lesion(case: Candidates, point: OperatingPoint) -> Mask:
-    """(n,) candidates that lie in the liver and are large enough: those that the confidence is asked about."""
+def may_be_lesion(case: PredictedLesionTable, point: OperatingPoint) -> Mask:
+    """(n,) predicted lesions that lie in the liver and are large enough: those that the confidence is asked about."""
     return ~case.stray[point.capsule_mm] & (case.volume_mm3 >= point.min_lesion_mm3)
 
 
-def kept_lesions(case: Candidates, point: OperatingPoint, confidence: Floats) -> Mask:
-    """(n,) candidates that an operating point reports, given the confidence in each."""
+def kept_lesions(case: PredictedLesionTable, point: OperatingPoint, confidence: Floats) -> Mask:
+    """(n,) predicted lesions that an operating point reports, given the confidence in each."""
     return may_be_lesion(case, point) & (confidence >= point.min_lesion_confidence)
 
 
@@ -59,7 +65,7 @@ class LabelledLesions(NamedTuple):
 
 
 def labelled_lesions(
-    cases: Sequence[Candidates], point: OperatingPoint, patients: Mapping[str, str]
+    cases: Sequence[PredictedLesionTable], point: OperatingPoint, patients: Mapping[str, str]
 ) -> LabelledLesions:
     """All lesions that the confidence is asked about, in cases with known tumors; `patients` is by case."""
     asked = [(case, may_be_lesion(case, point)) for case in cases if case.tumor_labelled]
@@ -72,21 +78,21 @@ def labelled_lesions(
 
 
 def held_out_confidences(
-    cases: Sequence[Candidates], patients: Mapping[str, str], models: Mapping[str, Coefficients]
+    cases: Sequence[PredictedLesionTable], patients: Mapping[str, str], models: Mapping[str, Coefficients]
 ) -> list[Floats]:
-    """Confidence in each candidate of each case by the model that was fitted without its patient."""
+    """Confidence in each predicted lesion of each case by the model that was fitted without its patient."""
     return [lesion_confidence(case.mean_probability, models[patients[case.case]]) for case in cases]
 
 
 def point_scores(
-    cases: Sequence[Candidates], point: OperatingPoint, confidences: Sequence[Floats], limits: Limits
+    cases: Sequence[PredictedLesionTable], point: OperatingPoint, confidences: Sequence[Floats], limits: Limits
 ) -> dict[str, float]:
     """SCORES of an operating point.
 
     Args:
-        cases: candidates at the point's organ setting and tumor threshold.
+        cases: predicted lesions at the point's organ setting and tumor threshold.
         point: the operating point.
-        confidences: (n,) confidence in the candidates of each case.
+        confidences: (n,) confidence in the predicted lesions of each case.
         limits: what the point may cost.
 
     Returns:
@@ -106,7 +112,7 @@ def point_scores(
     return scores | _objective(scores, np.minimum(free, MOST_ML), limits)
 
 
-def _lesion_sizes(cases: Sequence[Candidates]) -> dict[str, list[Mask]]:
+def _lesion_sizes(cases: Sequence[PredictedLesionTable]) -> dict[str, list[Mask]]:
     """For each recall, which true lesions of each case it counts."""
     return {
         "lesion_recall": [np.ones(case.true_volume_mm3.size, bool) for case in cases],
@@ -124,14 +130,14 @@ def _objective(scores: Mapping[str, float], tumor_free_ml: Floats, limits: Limit
     return {"objective": float(gains - limits.penalty * sum(excess)), "within_limits": float(not any(excess))}
 
 
-def _liver_dice(case: Candidates, stray: Mask) -> float:
+def _liver_dice(case: PredictedLesionTable, stray: Mask) -> float:
     predicted, shared, true = case.organ
     predicted -= int(round(case.volume_mm3[stray].sum() / case.voxel_mm3))
     shared -= int(case.in_true_organ[stray].sum())
     return 2 * shared / (predicted + true) if predicted + true else 1.0
 
 
-def _tumor_dice(case: Candidates, kept: Mask) -> float:
+def _tumor_dice(case: PredictedLesionTable, kept: Mask) -> float:
     shared = case.shared[:, kept].sum() * case.voxel_mm3
     return float(2 * shared / (case.volume_mm3[kept].sum() + case.true_volume_mm3.sum()))
 

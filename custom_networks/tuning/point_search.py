@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from custom_networks.labelmap.lesions import Coefficients
 from custom_networks.tuning.calibration import held_out_coefficients
-from custom_networks.tuning.lesion_tables import CandidateTables, OperatingPoint
+from custom_networks.tuning.lesion_tables import OperatingPoint, PredictedLesionTables
 from custom_networks.tuning.operating_point import Limits, held_out_confidences, labelled_lesions, point_scores
 
 
@@ -20,12 +20,12 @@ class PointScorer:
     """Scores operating points with calibrated confidences, each patient's from a model of all others.
 
     Args:
-        tables: candidates of the cases.
+        tables: predicted lesions of the cases.
         patients: patient by case.
         limits: what a point may cost.
     """
 
-    def __init__(self, tables: CandidateTables, patients: Mapping[str, str], limits: Limits) -> None:
+    def __init__(self, tables: PredictedLesionTables, patients: Mapping[str, str], limits: Limits) -> None:
         self.tables = tables
         self.patients = patients
         self.limits = limits

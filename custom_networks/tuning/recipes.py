@@ -1,6 +1,6 @@
 """Compares recipes: trains and scores each variant with each seed on a fixed fold, and gathers one row a case.
 
-    python custom_networks/tuning/recipes.py docs/training/claim.json out/claim --seeds 0 1 --dataset_dir DATA
+    python -m custom_networks.tuning.recipes docs/training/claim.json out/claim --seeds 0 1 --dataset_dir DATA
 
 The first file holds overrides of train.json: those that all variants share, and each variant's own::
 

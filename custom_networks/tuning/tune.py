@@ -1,8 +1,13 @@
-"""Post-processing tuned, and confidence calibrated, on what an evaluation kept of held-out cases.
+"""Tunes the operating point and calibrates the confidence on what evaluations kept of held-out cases.
 
-The search and its result are here; the files are those of `tuning_report`.
+    python -m custom_networks.tuning.tune out/probabilities docs/training --datalist DATA/dataset.json
+
+It starts from the numbers of inference.json; the values to try and the limits are in tune.json beside this module.
+The search and its result are here; the files that it writes are those of `tuning_report`.
 """
 
+import argparse
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,13 +18,15 @@ from custom_networks.evaluation.kept_probabilities import LOWEST_ORGAN_PROBABILI
 from custom_networks.labelmap.lesions import Coefficients, lesion_confidence
 from custom_networks.training.data.cases import listed_cases, patient_of
 from custom_networks.training.data.lits import known_patient
-from custom_networks.tuning.lesion_tables import CandidateTables, OperatingPoint
+from custom_networks.tuning.adopt import CONFIGS, configured_numbers
+from custom_networks.tuning.lesion_tables import OperatingPoint, PredictedLesionTables
 from custom_networks.tuning.operating_point import Limits, point_scores
 from custom_networks.tuning.point_search import PointScorer, Trial, coordinate_search
 from custom_networks.tuning.tuning_report import Choice, write_tuning
 
 logger = logging.getLogger(__name__)
 
+SETTINGS = Path(__file__).with_name("tune.json")
 SWEPT = ("tumor_threshold", "min_lesion_confidence")
 SWEEP = tuple(tenth / 10 for tenth in range(1, 10))
 
@@ -29,33 +36,29 @@ def tune_operating_point(
     output_dir: str,
     configured: Mapping[str, float],
     grid: Mapping[str, Sequence[float]],
+    limits: Limits,
     coefficients: Coefficients | None = None,
     datalist: str | None = None,
-    max_false_lesions: float = 2.0,
-    max_tumor_free_ml: float = 0.5,
-    penalty: float = 0.1,
     passes: int = 2,
 ) -> dict[str, Any]:
     """Choose an operating point, calibrate the confidence there, and write what both are and would give.
 
-    Chosen is the configured point with the lowest `min_lesion_confidence` of SWEEP that keeps to `max_false_lesions`:
-    as many lesions as that allows. What else could be better is searched for and reported; to adopt a part of it,
-    configure it and tune again.
+    The choice is the configured point with the lowest `min_lesion_confidence` of SWEEP that keeps to the limit of false
+    lesions. Whatever else may be better is searched for and reported; to adopt a part of it, configure it and tune
+    again.
 
-    Confidences are those of models fitted without the patient in question (leave one patient out), in the search as
-    in all that is reported; only the coefficients to be shipped are fitted on all. The operating point itself is
-    chosen on all cases: what it reaches on new ones is for cases that nothing was chosen on to say.
+    Confidences come from models fitted without the patient in question (leave one patient out), in the search and in
+    all that is reported; only the coefficients to be shipped are fitted on all. The operating point itself is chosen on
+    all cases, so its scores are too good for new ones.
 
     Args:
         probabilities_dir: folder that `KeepProbabilitiesd` filled, best with all folds.
         output_dir: folder for the results; made when missing.
         configured: today's operating point by the names of `OperatingPoint`.
         grid: values to try by the same names, in the order of the search; empty for no search.
+        limits: what a point may cost; the search's objective falls above them.
         coefficients: today's coefficients of the confidence.
         datalist: data list as for `training_cases`, to know which cases are one patient; None: each case is a patient.
-        max_false_lesions: most false lesions a case of the chosen point, above which the search's objective falls.
-        max_tumor_free_ml: mean ml of tumor in tumor-free livers, `MOST_ML` a case at most, above which it falls.
-        penalty: fall for each lesion and ml above.
         passes: largest number of passes of the search.
 
     Returns:
@@ -70,15 +73,14 @@ def tune_operating_point(
     if not files:
         raise InputError(f"No kept case (*.npz) in {probabilities_dir}: run evaluate.json with --keep_probabilities.")
     patients = _patients([file.stem for file in files], datalist)
-    limits = Limits(max_false_lesions, max_tumor_free_ml, penalty)
-    tables = CandidateTables(files, [start.capsule_mm, *grid.get("capsule_mm", ())])
+    tables = PredictedLesionTables(files, [start.capsule_mm, *grid.get("capsule_mm", ())])
     scorer = PointScorer(tables, patients, limits)
     today = _as_configured(start, tables, coefficients, limits)
     logger.info("%d cases; as configured: %s", len(files), _one_line(today))
     trials = coordinate_search(start, grid, scorer.trial, tables.prepare, passes)
     best = max(trials, key=lambda trial: trial.scores["objective"])
     logger.info("%d operating points tried; best of the search: %s", len(trials), _one_line(best))
-    chosen = _most_sensitive(start, scorer, max_false_lesions)
+    chosen = _most_sensitive(start, scorer)
     logger.info("Chosen: min_lesion_confidence %g: %s", chosen.point.min_lesion_confidence, _one_line(chosen))
     sweep = [chosen.point._replace(**{name: value}) for name in SWEPT for value in SWEEP]
     tables.prepare(sweep)
@@ -87,17 +89,15 @@ def tune_operating_point(
     return write_tuning(Path(output_dir), scorer, Choice(today, trials, best, chosen, dict(zip(labels, sweeps))))
 
 
-def _most_sensitive(start: OperatingPoint, scorer: PointScorer, max_false_lesions: float) -> Trial:
-    """`start` with the lowest swept confidence of at most so many false lesions a case, or the highest if none is."""
+def _most_sensitive(start: OperatingPoint, scorer: PointScorer) -> Trial:
+    """`start` with the lowest swept confidence that keeps to the limit of false lesions, or the highest."""
     trials = [scorer.trial(start._replace(min_lesion_confidence=value)) for value in SWEEP]
     for trial in trials:
-        if not trial.scores["false_lesions_per_case"] > max_false_lesions:  # not defined (nan) is no excess
+        if (
+            not trial.scores["false_lesions_per_case"] > scorer.limits.false_lesions_per_case
+        ):  # not defined (nan) is no excess
             return trial
-    logger.warning(
-        "No min_lesion_confidence up to %g keeps to %g false lesions a case: that one is taken.",
-        SWEEP[-1],
-        max_false_lesions,
-    )
+    logger.warning("No min_lesion_confidence up to %g keeps to the limit of false lesions: it is taken.", SWEEP[-1])
     return trials[-1]
 
 
@@ -124,16 +124,13 @@ def _patients(cases: Sequence[str], datalist: str | None) -> dict[str, str]:
     items = [item for split in listed.values() if isinstance(split, list) for item in split if isinstance(item, dict)]
     patients = {case_name(item["image"]): patient_of(item) for item in items if "image" in item}
     if datalist and (strangers := [case for case in cases if case not in patients]):
-        logger.warning(
-            "Not in %s: %s. Scans of one patient are known there by the names of LiTS alone.",
-            datalist,
-            ", ".join(strangers),
-        )
+        text = "Not in %s: %s. Scans of one patient are known there by the names of LiTS alone."
+        logger.warning(text, datalist, ", ".join(strangers))
     return {case: patients.get(case) or known_patient(f"{case}.nii.gz") or case for case in cases}
 
 
 def _as_configured(
-    point: OperatingPoint, tables: CandidateTables, coefficients: Coefficients | None, limits: Limits
+    point: OperatingPoint, tables: PredictedLesionTables, coefficients: Coefficients | None, limits: Limits
 ) -> Trial:
     cases = tables.at(point)
     confidences = [lesion_confidence(case.mean_probability, coefficients) for case in cases]
@@ -142,3 +139,24 @@ def _as_configured(
 
 def _one_line(trial: Trial) -> str:
     return ", ".join(f"{name} {value:.3f}" for name, value in trial.scores.items())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line (by default that of the process) and tune."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("probabilities", help="folder that --keep_probabilities of evaluate.json filled")
+    parser.add_argument("output", help="folder for the results")
+    parser.add_argument("--datalist", help="data list that says which cases are one patient")
+    parser.add_argument("--config", type=Path, default=CONFIGS / "inference.json", help="where to start from")
+    parser.add_argument("--settings", type=Path, default=SETTINGS, help="values to try and limits, as in tune.json")
+    given = parser.parse_args(arguments)
+    config, settings = (json.loads(path.read_text(encoding="utf-8")) for path in (given.config, given.settings))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    tune_operating_point(
+        *(given.probabilities, given.output, configured_numbers(config), settings["grid"]),
+        *(Limits(**settings["limits"]), config["confidence_coefficients"], given.datalist),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,7 @@
 `settings.csv` has every operating point tried, `lesions.csv` every lesion that the calibration saw, `reliability.csv`
 its confidences against what was true, `operating.csv` what other thresholds would give, `true_lesions.csv` which true
 lesions the chosen point finds. `operating_point.json` has all that ships: the chosen numbers, the coefficients, and
-`operating_points`, the evidence for both as metadata.json has it.
+`operating_points`, the evidence for both.
 """
 
 import json

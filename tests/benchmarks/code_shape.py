@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-LONG = 60  # lines
+LONG, MEDIAN = 60, 10  # lines of a function: none above, the median not above
+ANNOTATED, DOCUMENTED = 0.98, 0.95  # of all functions, of what is public
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -109,8 +110,8 @@ def _rows(shape: Shape) -> Iterator[tuple[str, str]]:
     yield "functions", f"{len(shape.functions)}"
     yield "function lines: median / p90 / max", _spread(lines)
     yield f"functions over {LONG} lines", f"{sum(n > LONG for n in lines)}"
-    yield "annotated", _percent([function.annotated for function in shape.functions])
-    yield "public with docstring", _percent([public.documented for public in shape.public])
+    yield "annotated", f"{_share([function.annotated for function in shape.functions]):.1%}"
+    yield "public with docstring", f"{_share([public.documented for public in shape.public]):.1%}"
 
 
 def _spread(sizes: Sequence[int]) -> str:
@@ -118,12 +119,24 @@ def _spread(sizes: Sequence[int]) -> str:
     return f"{statistics.median(sizes):g} / {ninetieth} / {max(sizes)}"
 
 
-def _percent(held: Sequence[bool]) -> str:
-    return f"{100 * sum(held) / max(1, len(held)):.0f} %"
+def _share(held: Sequence[bool]) -> float:
+    return sum(held) / max(1, len(held))
+
+
+def broken_limits(shape: Shape) -> list[str]:
+    """What of the limits at the top of this module does not hold."""
+    lines = [function.lines for function in shape.functions] or [0]
+    kept = {
+        f"median function at most {MEDIAN} lines": statistics.median(lines) <= MEDIAN,
+        f"no function over {LONG} lines": max(lines) <= LONG,
+        f"{ANNOTATED:.0%} annotated": _share([function.annotated for function in shape.functions]) >= ANNOTATED,
+        f"{DOCUMENTED:.0%} documented": _share([public.documented for public in shape.public]) >= DOCUMENTED,
+    }
+    return [limit for limit, holds in kept.items() if not holds]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the table of the package whose folder is given."""
+    """Print the table of the package whose folder is given; 1 if a limit is broken, 2 without a folder."""
     if len(arguments) != 1:
         print("usage: python tests/benchmarks/code_shape.py PACKAGE_FOLDER", file=sys.stderr)
         return 2
@@ -133,7 +146,13 @@ def main(arguments: Sequence[str]) -> int:
         print(f"| {name} | {value} |")
     for function in sorted(shape.functions, key=lambda f: -f.lines)[:5]:
         print(f"  {function.lines:3d} lines  {function.place}")
-    return 0
+    broken = broken_limits(shape)
+    for limit in broken:
+        print(f"BROKEN: {limit}", file=sys.stderr)
+    for public in shape.public if broken else ():
+        if not public.documented:
+            print(f"  no docstring: {public.place}", file=sys.stderr)
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ def test_organ_holds_the_tumor_and_the_affine_stays() -> None:
 
 def test_new_names_leave_the_label_maps_where_they_are() -> None:
     item = {"pred": line(0, 1, 2), "label": line(1, 1, 2)}
-    result = OrganAndTumord(["pred", "label"], names=["pred_structures", "true_structures"])(item)
-    assert result["pred"] is item["pred"] and result["true_structures"].shape == (2, 3, 1, 1)
+    result = OrganAndTumord(["pred", "label"], names=["pred_organ_and_tumor", "true_organ_and_tumor"])(item)
+    assert result["pred"] is item["pred"] and result["true_organ_and_tumor"].shape == (2, 3, 1, 1)
     assert list(item) == ["pred", "label"]
 
 

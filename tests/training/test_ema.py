@@ -1,6 +1,7 @@
 """The averaged network: its weights by hand, its batch statistics from the inputs kept."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -60,7 +61,7 @@ def trainer(
 
 def test_average_after_two_steps_is_the_moving_average_by_hand() -> None:
     network = Scale()
-    ema = AveragedWeights(network, momentum=0.25)
+    ema = AveragedWeights(network, deepcopy(network), momentum=0.25)
     trainer(network, [ema], batches=BATCHES[:2]).run()
     # the weight goes 1, 0.5, 0; the average 1, 0.75 * 1 + 0.25 * 0.5 = 0.875, 0.75 * 0.875 + 0 = 0.65625
     assert float(network.weight) == 0.0
@@ -69,7 +70,7 @@ def test_average_after_two_steps_is_the_moving_average_by_hand() -> None:
 
 def test_batch_statistics_are_those_of_the_kept_inputs_in_the_averaged_network() -> None:
     network = Scale()
-    ema = AveragedWeights(network, momentum=0.25, batches=2)
+    ema = AveragedWeights(network, deepcopy(network), momentum=0.25, batches=2)
     trainer(network, [ema]).run()
     average = ema.ema_model
     weight = 0.75 * 0.65625 + 0.25 * -0.5
@@ -81,7 +82,7 @@ def test_batch_statistics_are_those_of_the_kept_inputs_in_the_averaged_network()
 
 def test_statistics_are_estimated_anew_each_epoch_and_do_not_pile_up() -> None:
     network = Scale()
-    ema = AveragedWeights(network, momentum=0.25, batches=3)
+    ema = AveragedWeights(network, deepcopy(network), momentum=0.25, batches=3)
     trainer(network, [ema], epochs=3).run()
     weight = float(ema.ema_model.weight)
     mean = ema.ema_model.norm.running_mean
@@ -90,7 +91,7 @@ def test_statistics_are_estimated_anew_each_epoch_and_do_not_pile_up() -> None:
 
 def test_averaged_network_stays_in_evaluation_with_its_own_momentum() -> None:
     network = Scale(momentum=0.3)
-    ema = AveragedWeights(network)
+    ema = AveragedWeights(network, deepcopy(network))
     trainer(network, [ema], epochs=2).run()
     assert not any(module.training for module in ema.ema_model.modules())
     assert ema.ema_model.norm.momentum == 0.3
@@ -100,7 +101,7 @@ def test_averaged_network_stays_in_evaluation_with_its_own_momentum() -> None:
 @pytest.mark.parametrize("momentum", [0.1, None])
 def test_network_in_training_is_the_same_with_and_without_its_average(momentum: float | None) -> None:
     followed, alone = Scale(momentum), Scale(momentum)
-    trainer(followed, [AveragedWeights(followed, batches=2)], epochs=2).run()
+    trainer(followed, [AveragedWeights(followed, deepcopy(followed), batches=2)], epochs=2).run()
     trainer(alone, [], epochs=2).run()
     for name, value in alone.state_dict().items():
         assert torch.equal(followed.state_dict()[name], value), name
@@ -116,16 +117,23 @@ class LoadAtStart:
         engine.add_event_handler(Events.STARTED, lambda: self.network.weight.data.fill_(5.0))
 
 
+def test_the_average_lands_in_the_network_that_was_given() -> None:
+    network = Scale()
+    averaged = deepcopy(network)
+    trainer(network, [AveragedWeights(network, averaged, momentum=0.25)], batches=BATCHES[:1]).run()
+    assert float(averaged.weight) == 0.75 * 1 + 0.25 * 0.5 and not averaged.weight.requires_grad
+
+
 def test_weights_that_an_earlier_handler_loads_at_the_start_are_taken_over() -> None:
     network = Scale()
-    ema = AveragedWeights(network, momentum=0.25)
+    ema = AveragedWeights(network, deepcopy(network), momentum=0.25)
     trainer(network, [LoadAtStart(network), ema], batches=BATCHES[:1]).run()
     assert float(ema.ema_model.weight) == 0.75 * 5.0 + 0.25 * 4.5
 
 
 def epochs_with_estimate(interval: int, epochs: int) -> list[int]:
     network = Scale()
-    ema = AveragedWeights(network, batches=1, interval=interval)
+    ema = AveragedWeights(network, deepcopy(network), batches=1, interval=interval)
     engine = trainer(network, [ema], epochs=epochs)
     found: list[int] = []
 

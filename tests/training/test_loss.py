@@ -12,6 +12,7 @@ from torch import Tensor
 from custom_networks.training import OrganTumorLoss
 
 WEIGHTS = (1.0, 2.0, 5.0)
+TRAINED = (1.0, 1.0, 3.0)  # as in train.json
 Probabilities = tuple[float, float, float]
 
 
@@ -25,7 +26,7 @@ def target_of(*labels: int) -> Tensor:
 
 
 def loss_of(voxels: Sequence[Probabilities], labels: Sequence[int], **more: Any) -> float:
-    return float(OrganTumorLoss(**more)(logits_of(*voxels), target_of(*labels)))
+    return float(OrganTumorLoss(**({"class_weights": TRAINED} | more))(logits_of(*voxels), target_of(*labels)))
 
 
 def cross_entropy_of(voxels: Sequence[Probabilities], labels: Sequence[int], **more: Any) -> float:
@@ -39,7 +40,7 @@ def dice_of(voxels: Sequence[Probabilities], labels: Sequence[int], **more: Any)
 def gradient_of(voxels: Sequence[Probabilities], labels: Sequence[int]) -> Tensor:
     """Gradient (voxels, 3) of the whole loss by the logits."""
     logits = logits_of(*voxels)
-    OrganTumorLoss()(logits, target_of(*labels)).backward()
+    OrganTumorLoss(TRAINED)(logits, target_of(*labels)).backward()
     assert logits.grad is not None
     return logits.grad[0, :, :, 0, 0].T
 
@@ -93,7 +94,7 @@ def test_tumor_taken_for_liver_costs_the_organ_nothing() -> None:
 
 def test_dice_is_taken_over_the_batch_not_per_stack() -> None:
     logits, target = logits_of(*LIVER_AND_TUMOR), target_of(1, 2)
-    dice = OrganTumorLoss(ce_weight=0.0)
+    dice = OrganTumorLoss(TRAINED, ce_weight=0.0)
     as_two_stacks = dice(logits.reshape(3, 2).T.reshape(2, 3, 1, 1, 1), target.reshape(2, 1, 1, 1, 1))
     assert float(as_two_stacks) == pytest.approx(float(dice(logits, target)), rel=1e-5)
 
@@ -152,8 +153,8 @@ def test_batch_of_label_4_alone_moves_no_weight() -> None:
 @pytest.mark.parametrize("labels", [[0, 1, 2], [0, 0, 0], [0, 1, 1]])
 def test_perfect_prediction_costs_nothing_and_the_opposite_much(labels: list[int]) -> None:
     certain = torch.nn.functional.one_hot(torch.tensor(labels), 3).float().T.reshape(1, 3, 3, 1, 1) * 20
-    assert float(OrganTumorLoss()(certain, target_of(*labels))) < 1e-4
-    assert float(OrganTumorLoss()(-certain, target_of(*labels))) > 10
+    assert float(OrganTumorLoss(TRAINED)(certain, target_of(*labels))) < 1e-4
+    assert float(OrganTumorLoss(TRAINED)(-certain, target_of(*labels))) > 10
 
 
 @pytest.mark.parametrize("labels", [[0, 1], [0, 0], [3, 0], [3, 4]])
@@ -166,7 +167,7 @@ def test_batch_without_tumor_gives_a_finite_loss_and_gradient(labels: list[int])
 def test_bfloat16_logits_even_extreme_ones_give_a_finite_float32_loss_and_finite_gradients() -> None:
     logits, target = random_batch(labels=5)
     logits = (300 * logits).bfloat16().requires_grad_()
-    loss = OrganTumorLoss()(logits, target)
+    loss = OrganTumorLoss(TRAINED)(logits, target)
     loss.backward()
     assert loss.dtype == torch.float32 and loss.isfinite()
     assert logits.grad is not None and logits.grad.isfinite().all() and logits.grad.abs().sum() > 0
@@ -174,5 +175,5 @@ def test_bfloat16_logits_even_extreme_ones_give_a_finite_float32_loss_and_finite
 
 def test_labels_may_come_as_floats_as_transforms_give_them() -> None:
     logits, target = random_batch(labels=5)
-    loss = OrganTumorLoss()
+    loss = OrganTumorLoss(TRAINED)
     assert float(loss(logits, target.float())) == float(loss(logits, target))

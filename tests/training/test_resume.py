@@ -1,6 +1,7 @@
 """A run that was cut off and resumed ends with the very weights of a run that was not."""
 
 import re
+from copy import deepcopy
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,7 +26,7 @@ class Run:
     def __init__(self, folder: Path, epochs: int, seed: int = 0, **state: Any) -> None:
         torch.manual_seed(seed)
         self.network = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 1))
-        self.ema = AveragedWeights(self.network, momentum=0.25, batches=STEPS)
+        self.ema = AveragedWeights(self.network, deepcopy(self.network), momentum=0.25, batches=STEPS)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=0.02)
         self.schedule = WarmupCosineSchedule(self.optimizer, warmup_steps=2, t_total=4 * STEPS, warmup_multiplier=0.1)
         self.path = folder / "models" / "last.pt"

@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 
-from custom_networks.tuning import adopt as adopt_tuning
+from custom_networks.tuning import adopt
 
-CONFIG: dict[str, Any] = json.loads((adopt_tuning.CONFIGS / "inference.json").read_text(encoding="utf-8"))
+CONFIG: dict[str, Any] = json.loads((adopt.CONFIGS / "inference.json").read_text(encoding="utf-8"))
 
 
 def tuned(**changed: float) -> dict[str, Any]:
-    """What tune.json would say with the configured point, but for the numbers that are given."""
+    """What a tuning would say with the configured point, but for the numbers that are given."""
     coefficients = {"intercept": -1.0, "mean_probability": 2.0}
-    point = adopt_tuning.configured_numbers(CONFIG) | changed
+    point = adopt.configured_numbers(CONFIG) | changed
     return {"chosen": {"operating_point": point}, "confidence_coefficients": coefficients}
 
 
 def test_confidence_and_its_threshold_are_taken_over_and_nothing_else() -> None:
     before = copy.deepcopy(CONFIG)
-    after = adopt_tuning.adopted(CONFIG, tuned(min_lesion_confidence=0.25))
+    after = adopt.adopted(CONFIG, tuned(min_lesion_confidence=0.25))
     assert CONFIG == before
     assert after["confidence_coefficients"] == {"intercept": -1.0, "mean_probability": 2.0}
     assert after["displayable_configs"] == before["displayable_configs"] | {"min_lesion_confidence": 0.25}
@@ -28,12 +28,12 @@ def test_confidence_and_its_threshold_are_taken_over_and_nothing_else() -> None:
 
 
 def test_point_with_other_numbers_than_the_configured_ones_is_refused_by_name() -> None:
-    numbers = adopt_tuning.configured_numbers(CONFIG)
+    numbers = adopt.configured_numbers(CONFIG)
     assert {"organ_threshold", "tumor_threshold", "gap_mm", "max_hole_mm2", "capsule_mm"} < set(numbers)
     point = tuned(gap_mm=numbers["gap_mm"] + 1, tumor_threshold=0.75)
     del point["chosen"]["operating_point"]["capsule_mm"]
     with pytest.raises(SystemExit) as refused:
-        adopt_tuning.adopted(CONFIG, point)
+        adopt.adopted(CONFIG, point)
     said = str(refused.value)
     assert f"gap_mm: {numbers['gap_mm'] + 1} tuned, {numbers['gap_mm']} configured" in said
     assert "tumor_threshold: 0.75 tuned" in said and "capsule_mm: None tuned" in said

@@ -1,4 +1,4 @@
-"""Candidate tables against the anatomy rules and the scores of the evaluation themselves."""
+"""Tables of predicted lesions against the anatomy rules and the scores of the evaluation themselves."""
 
 from pathlib import Path
 
@@ -14,7 +14,12 @@ from custom_networks.evaluation.lesion_matching import count_lesions, longest_in
 from custom_networks.labelmap.lesions import find_lesions, lesion_confidence
 from custom_networks.labelmap.organ import fill_organ, keep_organ
 from custom_networks.tuning import lesion_tables as module
-from custom_networks.tuning.lesion_tables import CandidateTables, OperatingPoint, candidates, true_lesions
+from custom_networks.tuning.lesion_tables import (
+    OperatingPoint,
+    PredictedLesionTables,
+    predicted_lesion_tables,
+    true_lesions,
+)
 from custom_networks.tuning.operating_point import Limits, point_scores
 
 POINT = OperatingPoint(0.5, 0.02, 3.0, 0.0, 100.0, 0.5, 10.0, 0.0, 0.0)
@@ -58,9 +63,9 @@ def test_the_tables_score_a_point_as_the_rules_and_the_evaluation_do(
     case = noisy_case(seed)
     chosen = (tumor_threshold, capsule_mm, min_lesion_mm3, min_lesion_confidence)
     point = OperatingPoint(organ_threshold, *POINT[1:3], neck_mm, POINT.max_hole_mm2, *chosen)
-    (table,) = candidates(case, true_lesions(case), [point], [10.0, capsule_mm])
+    (table,) = predicted_lesion_tables(case, true_lesions(case), [point], [10.0, capsule_mm])
     confidence = lesion_confidence(table.mean_probability, coefficients)
-    scores = point_scores([table], point, [confidence], Limits())
+    scores = point_scores([table], point, [confidence], Limits(2.0, 0.5, 0.1))
 
     liver, tumor = case.probabilities.astype(float)
     organ = liver + tumor >= organ_threshold * 255
@@ -86,21 +91,21 @@ def test_a_point_is_computed_once_and_the_organ_once_for_all_its_thresholds(monk
         return noisy_case(int(path.stem))
 
     monkeypatch.setattr(module, "read_kept_case", read)
-    tables = CandidateTables([Path("3.npz"), Path("4.npz")], [10.0])
+    tables = PredictedLesionTables([Path("3.npz"), Path("4.npz")], [10.0])
     tables.prepare([POINT, POINT, POINT._replace(tumor_threshold=0.4), POINT._replace(min_lesion_mm3=9.0)])
     assert reads == ["3", "4"]
     assert [table.case for table in tables.at(POINT._replace(tumor_threshold=0.4))] == ["case3", "case4"]
     assert reads == ["3", "4"]
-    alone = CandidateTables([Path("4.npz")], [10.0]).at(POINT)[0]
+    alone = PredictedLesionTables([Path("4.npz")], [10.0]).at(POINT)[0]
     assert np.array_equal(tables.at(POINT)[1].shared, alone.shared)
     tables.at(POINT._replace(organ_threshold=0.4))
     assert reads == ["3", "4", "4", "3", "4"]
 
 
-def test_a_case_without_tumor_has_no_true_lesions_and_all_candidates_are_false() -> None:
+def test_a_case_without_tumor_has_no_true_lesions_and_all_predicted_ones_are_false() -> None:
     case = noisy_case(5)
     healthy = KeptCase("healthy", case.probabilities, np.minimum(case.truth, 1), case.spacing, True)
-    (table,) = candidates(healthy, true_lesions(healthy), [POINT], [10.0])
+    (table,) = predicted_lesion_tables(healthy, true_lesions(healthy), [POINT], [10.0])
     assert table.shared.shape == (0, table.volume_mm3.size) and table.volume_mm3.size > 0
     assert not table.is_real.any() and table.true_longest_mm.size == 0
 

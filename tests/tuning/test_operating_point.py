@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from custom_networks.tuning.lesion_tables import Candidates, OperatingPoint
+from custom_networks.tuning.lesion_tables import OperatingPoint, PredictedLesionTable
 from custom_networks.tuning.operating_point import Limits, labelled_lesions, may_be_lesion, point_scores
 
 POINT = OperatingPoint(0.5, 20.0, 10.0, 8.0, 100.0, 0.5, 10.0, 30.0, 0.5)
 
 
-def table(**changed: Any) -> Candidates:
-    """Voxels of 10 mm3, a true lesion of 1000 mm3 and 14 mm, one of 100 mm3 and 9 mm; candidates as below."""
+def table(**changed: Any) -> PredictedLesionTable:
+    """Voxels of 10 mm3, a true lesion of 1000 mm3 and 14 mm, one of 100 mm3 and 9 mm; predicted lesions as below."""
     known: dict[str, Any] = {
         "case": "a",
         "tumor_labelled": True,
@@ -27,7 +27,7 @@ def table(**changed: Any) -> Candidates:
         "in_true_organ": np.array([80, 20, 2, 0]),
         "stray": {10.0: np.array([False, False, False, True])},
     }
-    return Candidates(**known | changed)
+    return PredictedLesionTable(**known | changed)
 
 
 FREE = table(
@@ -39,13 +39,15 @@ FREE = table(
 )
 
 
-def scores(cases: list[Candidates], confidence: list[float], limits: Limits = Limits()) -> dict[str, float]:
+def scores(
+    cases: list[PredictedLesionTable], confidence: list[float], limits: Limits = Limits(2.0, 0.5, 0.1)
+) -> dict[str, float]:
     return point_scores(cases, POINT, [np.array(confidence)] * len(cases), limits)
 
 
 def test_scores_of_one_case_with_tumor() -> None:
     result = scores([table()], [0.9, 0.4, 0.9, 0.9])
-    # The stray candidate of 10 voxels, none of them true liver, leaves the organ: 2 * 900 / (990 + 1000).
+    # The stray lesion of 10 voxels, none of them true liver, leaves the organ: 2 * 900 / (990 + 1000).
     assert result["liver_dice"] == pytest.approx(1800 / 1990)
     assert result["tumor_dice_with_tumor"] == pytest.approx(2 * 600 / (800 + 1100))
     assert (result["lesion_recall"], result["lesion_recall_10mm"], result["lesion_recall_520mm3"]) == (0.5, 1.0, 1.0)
@@ -54,7 +56,7 @@ def test_scores_of_one_case_with_tumor() -> None:
 
 
 def test_a_false_lesion_that_stays_counts_and_lowers_dice() -> None:
-    result = scores([table()], [0.9, 0.5, 0.9, 0.9], Limits(false_lesions_per_case=0.5, penalty=0.2))
+    result = scores([table()], [0.9, 0.5, 0.9, 0.9], Limits(0.5, 2.0, 0.2))
     assert result["false_lesions_per_case"] == 1 and result["within_limits"] == 0
     assert result["tumor_dice_with_tumor"] == pytest.approx(2 * 600 / (1000 + 1100))
     assert result["objective"] == pytest.approx(1800 / 1990 + 1200 / 2100 + 1 - 0.2 * 0.5)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from custom_networks.tuning.lesion_tables import Candidates, OperatingPoint
+from custom_networks.tuning.lesion_tables import OperatingPoint, PredictedLesionTable
 from custom_networks.tuning.operating_point import Limits
 from custom_networks.tuning.point_search import PointScorer, Trial, coordinate_search
 
@@ -61,17 +61,17 @@ def test_a_second_pass_finds_what_only_pays_after_another_change() -> None:
 
 
 class FixedTables:
-    """Candidate tables that are the same at every point: two patients, each with a real and a false candidate."""
+    """Lesion tables that are the same at every point: two patients, each with a real and a false lesion."""
 
-    def at(self, point: OperatingPoint) -> list[Candidates]:
+    def at(self, point: OperatingPoint) -> list[PredictedLesionTable]:
         return [self._table("a", 0.8), self._table("b", 0.9)]
 
     def prepare(self, points: Sequence[OperatingPoint]) -> None:
         """Nothing to compute."""
 
     @staticmethod
-    def _table(case: str, mean_probability: float) -> Candidates:
-        return Candidates(
+    def _table(case: str, mean_probability: float) -> PredictedLesionTable:
+        return PredictedLesionTable(
             case=case,
             tumor_labelled=True,
             spacing=(1.0, 1.0, 1.0),
@@ -87,7 +87,7 @@ class FixedTables:
 
 
 def test_a_patient_is_scored_by_the_model_of_the_others() -> None:
-    scorer = PointScorer(FixedTables(), {"a": "p", "b": "q"}, Limits())  # type: ignore[arg-type]
+    scorer = PointScorer(FixedTables(), {"a": "p", "b": "q"}, Limits(2.0, 0.5, 0.1))  # type: ignore[arg-type]
     models = scorer.models(START)
     assert set(models) == {"p", "q"} and models["p"] != models["q"]
     assert scorer.models(START._replace(min_lesion_confidence=0.9)) is models
@@ -99,7 +99,7 @@ def test_a_patient_is_scored_by_the_model_of_the_others() -> None:
 
 
 def test_a_point_can_be_scored_with_the_models_of_another() -> None:
-    scorer = PointScorer(FixedTables(), {"a": "p", "b": "q"}, Limits())  # type: ignore[arg-type]
+    scorer = PointScorer(FixedTables(), {"a": "p", "b": "q"}, Limits(2.0, 0.5, 0.1))  # type: ignore[arg-type]
     smallest = START._replace(min_lesion_mm3=90.0, min_lesion_confidence=0.7)
     # Where only real lesions are asked about, Platt's target for one lesion is 2/3: below 0.7.
     assert scorer.trial(smallest).scores["lesion_recall"] == 0.0

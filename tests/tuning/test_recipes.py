@@ -84,13 +84,3 @@ def test_probabilities_of_two_seeds_never_share_a_folder(tmp_path: Path, ran: li
     assert ran == []
     compare(plan, tmp_path, 1)
     assert len(ran) == 6
-
-
-def test_published_plan_of_all_folds_runs_with_the_seeds_that_its_page_gives() -> None:
-    plan = json.loads((recipes.ROOT / "docs" / "training" / "folds.json").read_text())
-    page = (recipes.ROOT / "docs" / "training.md").read_text()
-    assert plan["scoring"]["keep_probabilities"] == "out/folds/probabilities"
-    assert (
-        "python custom_networks/tuning/recipes.py docs/training/folds.json out/folds --seeds 0 --dataset_dir DATA"
-        in page
-    )

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 
 from custom_networks.errors import InputError, UsageError
-from custom_networks.tuning import tune_operating_point
+from custom_networks.tuning.operating_point import Limits
+from custom_networks.tuning.tune import tune_operating_point
 
 CONFIGURED = {
     "organ_threshold": 0.5,
@@ -22,6 +24,7 @@ CONFIGURED = {
     "min_lesion_mm3": 0.0,
     "min_lesion_confidence": 0.3,
 }
+LIMITS = Limits(false_lesions_per_case=2.0, tumor_free_ml=0.5, penalty=0.1)
 GRID = {"tumor_threshold": [0.3, 0.5, 0.9], "min_lesion_confidence": [0.0, 0.3, 0.5]}
 
 
@@ -64,7 +67,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tuned(kept: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
     folder = tmp_path_factory.mktemp("tuned") / "new"
     datalist = str(kept / "dataset.json")
-    return tune_operating_point(str(kept), str(folder), CONFIGURED, GRID, datalist=datalist), folder
+    return tune_operating_point(str(kept), str(folder), CONFIGURED, GRID, LIMITS, datalist=datalist), folder
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -130,7 +133,9 @@ def test_as_many_lesions_are_reported_as_the_limit_of_false_ones_allows(
     for name in "abcde":
         keep(tmp_path, name, false_tumor=200)
     # All are alike; of the 20 of other patients 4 are real: Platt's targets give (4 * 5 / 6 + 16 / 18) / 20 = 0.211.
-    result = tune_operating_point(str(tmp_path), str(tmp_path / "out"), CONFIGURED, {}, max_false_lesions=allowed)
+    result = tune_operating_point(
+        str(tmp_path), str(tmp_path / "out"), CONFIGURED, {}, replace(LIMITS, false_lesions_per_case=allowed)
+    )
     assert result["chosen"]["operating_point"]["min_lesion_confidence"] == least
     assert result["chosen"]["scores"]["false_lesions_per_case"] == (4.0 if allowed == 4.0 else 0.0)
 
@@ -138,7 +143,9 @@ def test_as_many_lesions_are_reported_as_the_limit_of_false_ones_allows(
 def test_a_limit_that_no_threshold_keeps_gives_the_highest_with_a_warning(
     kept: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    result = tune_operating_point(str(kept), str(tmp_path), CONFIGURED, {}, max_false_lesions=-1.0)
+    result = tune_operating_point(
+        str(kept), str(tmp_path), CONFIGURED, {}, replace(LIMITS, false_lesions_per_case=-1.0)
+    )
     assert result["chosen"]["operating_point"]["min_lesion_confidence"] == 0.9
     assert "No min_lesion_confidence up to 0.9" in caplog.text
 
@@ -146,17 +153,17 @@ def test_a_limit_that_no_threshold_keeps_gives_the_highest_with_a_warning(
 def test_scans_known_to_be_one_patients_are_kept_together_without_a_list(tmp_path: Path) -> None:
     for name in ("liver_0", "liver_1", "liver_2"):
         keep(tmp_path, name)
-    assert tune_operating_point(str(tmp_path), str(tmp_path / "out"), CONFIGURED, {})["patients"] == 2
+    assert tune_operating_point(str(tmp_path), str(tmp_path / "out"), CONFIGURED, {}, LIMITS)["patients"] == 2
 
 
 def test_what_does_not_fit_is_refused_before_any_work(kept: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     with pytest.raises(InputError, match="keep_probabilities"):
-        tune_operating_point(str(tmp_path), out, CONFIGURED, GRID)
+        tune_operating_point(str(tmp_path), out, CONFIGURED, GRID, LIMITS)
     with pytest.raises(UsageError, match="in tumour_threshold"):
-        tune_operating_point(str(kept), out, CONFIGURED, {"tumour_threshold": [0.5]})
+        tune_operating_point(str(kept), out, CONFIGURED, {"tumour_threshold": [0.5]}, LIMITS)
     with pytest.raises(UsageError, match="in gap_mm"):
-        tune_operating_point(str(kept), out, {k: v for k, v in CONFIGURED.items() if k != "gap_mm"}, GRID)
+        tune_operating_point(str(kept), out, {k: v for k, v in CONFIGURED.items() if k != "gap_mm"}, GRID, LIMITS)
     with pytest.raises(UsageError, match="got 0.1"):
-        tune_operating_point(str(kept), out, CONFIGURED, {"organ_threshold": [0.1, 0.5]})
+        tune_operating_point(str(kept), out, CONFIGURED, {"organ_threshold": [0.1, 0.5]}, LIMITS)
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Held-out probabilities kept by an evaluation, and tuned, as a user does it: two commands of monai.bundle."""
+"""Held-out probabilities kept by an evaluation, and tuned, as a user does it: two commands."""
 
 import csv
 import json
@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from custom_networks.networks import ContextNet25D
+from custom_networks.tuning.tune import SETTINGS, main
 
 BundleRun = Callable[..., CompletedProcess[str]]
 CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
@@ -41,11 +42,14 @@ def test_an_evaluation_keeps_its_cases_and_the_tuning_starts_from_its_scores(
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     assert sorted(path.name for path in kept.iterdir()) == ["phantom_1.npz", "phantom_3.npz"]
 
-    grid = {"tumor_threshold": [0.4, 0.5], "min_lesion_mm3": [30.0, 100.0]}
-    run = bundle_run(
-        "inference", "tune", probabilities_dir=kept, output_dir=tmp_path / "tuning", grid=grid, **all_lesions
-    )
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    config = json.loads((CONFIGS / "inference.json").read_text())
+    config["displayable_configs"]["min_lesion_confidence"] = 0.0
+    settings = json.loads(SETTINGS.read_text())
+    settings["grid"] = {"tumor_threshold": [0.4, 0.5], "min_lesion_mm3": [30.0, 100.0]}
+    for name, content in (("config", config), ("settings", settings)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    given = ["--config", str(tmp_path / "config.json"), "--settings", str(tmp_path / "settings.json")]
+    main([str(kept), str(tmp_path / "tuning"), *given])
     tuned = json.loads((tmp_path / "tuning" / "operating_point.json").read_text())
     with (scores / "cases.csv").open(newline="") as stream:
         cases = list(csv.DictReader(stream))

@@ -21,7 +21,7 @@ OWN_FOLDERS = {name: f"${{folder!r}} + '/{name}' + os.environ.get('RANK', '0')" 
 AFTERWARDS = {
     "own": {
         "network": "$@bare_network.state_dict()",
-        "ema": "$@ema.ema_model.state_dict()",
+        "ema": "$@averaged_network.state_dict()",
         "metrics": "$dict(@validate#evaluator.state.metrics)",
     },
     "run": [

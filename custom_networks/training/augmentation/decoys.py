@@ -48,7 +48,7 @@ class RandDecoysd(RandSyntheticLesionsd):
         self,
         keys: KeysCollection,
         label_key: str = "label",
-        prob: float = 0.25,
+        prob: float = 0.1,
         spacing: float = 1.25,
         window: Sequence[float] = HU_WINDOW,
         halo: int = 0,

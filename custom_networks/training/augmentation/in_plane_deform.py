@@ -40,7 +40,7 @@ class RandInPlaneDeformd(RandomizableTransform, MapTransform):
         self,
         keys: KeysCollection,
         size: Sequence[int],
-        prob: float = 0.9,
+        prob: float = 0.1,
         rotate: Sequence[float] = (-0.26, 0.26),
         scale: Sequence[float] = (0.8, 1.25),
         stretch: float = 1.1,

@@ -58,7 +58,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         self,
         keys: KeysCollection,
         label_key: str = "label",
-        prob: float = 0.4,
+        prob: float = 0.1,
         spacing: float = 1.25,
         window: Sequence[float] = HU_WINDOW,
         halo: int = 0,

@@ -120,7 +120,8 @@ def test_image_and_label_move_together_and_slices_move_alike() -> None:
 def test_in_training_an_organ_at_the_edge_of_the_stack_is_labelled_where_its_image_goes_on() -> None:
     """Of the config's own deformation: image and label of a stack whose organ fills one half up to the edge."""
     config = json.loads((ROOT / "bundle" / "configs" / "train.json").read_text())
-    arguments = next(step for step in config["train"]["augmentation"] if "RandInPlaneDeformd" in step["_target_"])
+    step = next(step for step in config["train"]["augmentation"] if "RandInPlaneDeformd" in step["_target_"])
+    configured = {name: step[name] for name in ("padding_mode",) if name in step}
     organ = torch.zeros(1, 255, 255, 1)
     organ[:, :, 128:] = 1
     transform = RandInPlaneDeformd(
@@ -130,7 +131,7 @@ def test_in_training_an_organ_at_the_edge_of_the_stack_is_labelled_where_its_ima
         rotate=(0.26, 0.26),
         scale=(0.8, 0.8),
         mode=["nearest", "nearest"],
-        padding_mode=arguments["padding_mode"],
+        **configured,
     )
     deformed = transform.set_random_state(0)({"image": organ, "label": organ.byte()})
     assert torch.equal(deformed["image"], deformed["label"].float())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from custom_networks import training
+from custom_networks.training import augmentation
 from custom_networks.training.augmentation import RandCTNoised, RandQuantised, RandSharpnessd
 from custom_networks.training.augmentation.intensity_sources import HU_WINDOW
 
@@ -25,7 +25,7 @@ def hu_of(image: torch.Tensor) -> torch.Tensor:
 
 
 def test_one_window_is_the_default_of_all_that_work_in_hu_and_that_of_train_json() -> None:
-    signatures = {name: inspect.signature(getattr(training, name)).parameters for name in training.__all__}
+    signatures = {name: inspect.signature(getattr(augmentation, name)).parameters for name in augmentation.__all__}
     windows = {name: found["window"].default for name, found in signatures.items() if "window" in found}
     assert {"RandCTNoised", "RandQuantised", "RandTissueShiftd", "RandSyntheticLesionsd", "RandDecoysd"} == set(windows)
     assert all(window is HU_WINDOW for window in windows.values())

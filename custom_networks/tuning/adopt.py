@@ -44,10 +44,14 @@ def adopted(config: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any]:
     least = point["min_lesion_confidence"]
     # Nobody has yet seen that the new coefficients hold for the weights that ship.
     unproven = {"confidence_valid_for": None} if "confidence_valid_for" in config else {}
-    return config | unproven | {
-        "confidence_coefficients": tuned["confidence_coefficients"],
-        "displayable_configs": config["displayable_configs"] | {"min_lesion_confidence": least},
-    }
+    return (
+        config
+        | unproven
+        | {
+            "confidence_coefficients": tuned["confidence_coefficients"],
+            "displayable_configs": config["displayable_configs"] | {"min_lesion_confidence": least},
+        }
+    )
 
 
 def main() -> None:

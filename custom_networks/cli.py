@@ -249,12 +249,8 @@ class _Run:
         from custom_networks.result import write
 
         try:
-            result = write(
-                self._pipeline.predict(case, probability=self._probability),
-                self._output,
-                probability=self._probability,
-                **self._options,
-            )
+            found = self._pipeline.predict(case, probability=self._probability)
+            result = write(found, self._output, **self._options)
         except LiversegError as error:
             message = str(error)
             _complain(message)

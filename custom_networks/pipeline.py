@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import platform
 import time
@@ -36,6 +37,7 @@ from custom_networks.result import Result
 
 logger = logging.getLogger(__name__)
 
+NO_RESULT_DEPENDS_ON = ("progress",)
 CUT = "The liver reaches the border of the image and may be cut: volumes are those of the part that is seen."
 
 
@@ -74,6 +76,8 @@ class Pipeline:
             except Exception as error:  # JSON, MONAI and Python each have their own for a config that cannot be built
                 raise unusable(root, error) from error
             sha256 = load_weights(self._network, path)
+        asked = {name: value for name, value in (overrides or {}).items() if name not in NO_RESULT_DEPENDS_ON}
+        self._options = {"overrides": json.loads(json.dumps(asked, default=str))}
         self._run = self._how_it_runs(root, path, sha256)
         self._seconds_to_prepare = time.perf_counter() - started
 
@@ -106,6 +110,7 @@ class Pipeline:
             region=region,
             measurements=measurements,
             operating_point=self._operating_point(),
+            options={**self._options, "probability": probability},
             run=self._run_block(case, ct, seconds),
             notes=notes + (CUT,) * measurements.touches_border,
             probability=probabilities[1].copy() if probability else None,

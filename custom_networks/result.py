@@ -57,6 +57,7 @@ class Result(Measured):
         region: label map and probabilities of the organ and what lies around it.
         measurements: volumes and lesions.
         operating_point: thresholds that decided which voxels and lesions count.
+        options: what was asked for that changes a result; the manifest keeps it.
         run: how it was made, as the `run` block of report.json.
         notes: what there is to say about the input and the answer, one sentence each.
         probability: tumor probability x 255 of the whole image, uint8, where it was asked for.
@@ -68,6 +69,7 @@ class Result(Measured):
     region: OrganRegion
     measurements: Measurements
     operating_point: Mapping[str, float]
+    options: Mapping[str, Any]
     run: Mapping[str, Any]
     notes: tuple[str, ...] = ()
     probability: npt.NDArray[np.uint8] | None = None
@@ -149,9 +151,7 @@ def output_folder(output: str | Path, *, make: bool = True) -> Path:
     return folder
 
 
-def write(
-    result: Result, output: Path, *, overlay: bool = True, keep_empty_frames: bool = False, **options: Any
-) -> Result:
+def write(result: Result, output: Path, *, overlay: bool = True, keep_empty_frames: bool = False) -> Result:
     """Write a result into its case folder below `output`; all files appear together or none does.
 
     Beside the label map, what cannot be drawn or written as DICOM is a note.
@@ -161,7 +161,6 @@ def write(
         output: folder of all cases.
         overlay: draw `overlay.png`.
         keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
-        options: what else changed the result, kept in the folder's manifest.
 
     Returns:
         The result, which now knows where it was written.
@@ -180,7 +179,7 @@ def write(
         run = _with_seconds(result.run, time.perf_counter() - started)
         report = result._report(claimed.name, files, notes, run)
         write_report(report, claimed.staging)
-        folder = claimed.commit({"overlay": overlay, "keep_empty_frames": keep_empty_frames, **options})
+        folder = claimed.commit({**result.options, "overlay": overlay, "keep_empty_frames": keep_empty_frames})
     return replace(result, run=run, notes=notes, written=Written(folder, files, report, notes))
 
 

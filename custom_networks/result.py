@@ -18,7 +18,8 @@ from custom_networks.case_folder import Claim, Input, claim
 from custom_networks.dicom_out.results import write_dicom_results
 from custom_networks.errors import UsageError, one_line
 from custom_networks.io import Case, Volume
-from custom_networks.report.measurements import Measured, Measurements
+from custom_networks.report.lesion import MeasuredLesion
+from custom_networks.report.measurements import Measurements
 from custom_networks.report.organ_region import OrganRegion
 from custom_networks.report.overlay import draw_overlay
 from custom_networks.report.report import case_report, write_report
@@ -48,7 +49,7 @@ class Written:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Result(Measured):
+class Result:
     """What was found in one CT; arrays are (i, j, k) on its own grid.
 
     Attributes:
@@ -86,6 +87,21 @@ class Result(Measured):
         return self.written.folder if self.written else None
 
     @property
+    def lesions(self) -> tuple[MeasuredLesion, ...]:
+        """The lesions, the largest first."""
+        return self.measurements.lesions
+
+    @property
+    def liver_ml(self) -> float:
+        """Volume of the liver with its tumors, ml."""
+        return self.measurements.liver_ml
+
+    @property
+    def tumor_ml(self) -> float:
+        """Volume of the tumors, ml."""
+        return self.measurements.tumor_ml
+
+    @property
     def affine(self) -> npt.NDArray[np.float64]:
         """(4, 4) voxel index to patient coordinates in mm, RAS+ (nibabel's convention)."""
         return self.ct.affine
@@ -118,12 +134,11 @@ class Result(Measured):
     @property
     def report(self) -> Mapping[str, Any]:
         """What `report.json` holds, or would hold."""
-        return self.written.report if self.written else self._report(self.case, {}, self.notes, self.run)
-
-    def _report(
-        self, case: str, files: Mapping[str, str], notes: tuple[str, ...], run: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        return case_report(case, self.input.source, self.measurements, files, self.operating_point, run, notes)
+        if self.written:
+            return self.written.report
+        return case_report(
+            self.case, self.input.source, self.measurements, {}, self.operating_point, self.run, self.notes
+        )
 
     def __repr__(self) -> str:
         lesions = len(self.lesions)
@@ -154,16 +169,14 @@ def output_folder(output: str | Path, *, make: bool = True) -> Path:
 def write(result: Result, output: Path, *, overlay: bool = True, keep_empty_frames: bool = False) -> Result:
     """Write a result into its case folder below `output`; all files appear together or none does.
 
-    Beside the label map, what cannot be drawn or written as DICOM is a note.
+    Beside the label map, what cannot be drawn or written as DICOM is a note. The result that is returned knows where it
+    was written.
 
     Args:
         result: of `Pipeline.predict`.
         output: folder of all cases.
         overlay: draw `overlay.png`.
         keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
-
-    Returns:
-        The result, which now knows where it was written.
 
     Raises:
         OSError: the label map or the report cannot be written.
@@ -173,11 +186,23 @@ def write(result: Result, output: Path, *, overlay: bool = True, keep_empty_fram
     with claim(output, Input(case.name, case.identity, case.content, case.geometry)) as claimed:
         notes = result.notes + (REPLACED,) * claimed.content_changed
         files = _label_maps(result, claimed)
-        for more, said in (_drawn(result, claimed, overlay), _as_dicom(result, claimed, keep_empty_frames)):
+        drawn = _drawn(result, claimed) if overlay else ({}, ())
+        dicom = write_dicom_results(
+            claimed.staging,
+            claimed.name,
+            headers=result.ct.headers,
+            affine=result.affine,
+            labels=result.labels,
+            measured=result.measurements,
+            keep_empty_frames=keep_empty_frames,
+        )
+        for more, said in (drawn, dicom):
             files |= more
             notes += tuple(note for note in said if note not in notes)
-        run = _with_seconds(result.run, time.perf_counter() - started)
-        report = result._report(claimed.name, files, notes, run)
+        seconds, writing = result.run["seconds"], time.perf_counter() - started
+        seconds = {**seconds, "total": round(seconds["total"] + writing, 3), "write": round(writing, 3)}
+        run = {**result.run, "seconds": seconds}
+        report = case_report(claimed.name, case.source, result.measurements, files, result.operating_point, run, notes)
         write_report(report, claimed.staging)
         folder = claimed.commit({**result.options, "overlay": overlay, "keep_empty_frames": keep_empty_frames})
     return replace(result, run=run, notes=notes, written=Written(folder, files, report, notes))
@@ -193,32 +218,11 @@ def _label_maps(result: Result, claimed: Claim) -> dict[str, str]:
     return files
 
 
-def _drawn(result: Result, claimed: Claim, wanted: bool) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Draw `overlay.png` if it is wanted: the file by kind, and notes."""
-    if not wanted:
-        return {}, ()
+def _drawn(result: Result, claimed: Claim) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Draw `overlay.png`: the file by kind, and notes."""
     try:
         draw_overlay(result.ct, result.labels, claimed.staging / OVERLAY, f"{claimed.name}_seg.nii.gz")
     except Exception as error:  # whatever a drawing library makes of it, the mask is there
         logger.debug("overlay of %s", claimed.name, exc_info=True)
         return {}, (f"{OVERLAY} was not written, {type(error).__name__}: {one_line(error, 200)}",)
     return {"overlay": OVERLAY}, ()
-
-
-def _as_dicom(result: Result, claimed: Claim, keep_empty_frames: bool) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Write SEG and SR if the input is DICOM: the files by kind, and notes."""
-    return write_dicom_results(
-        claimed.staging,
-        claimed.name,
-        headers=result.ct.headers,
-        affine=result.affine,
-        labels=result.labels,
-        measured=result.measurements,
-        keep_empty_frames=keep_empty_frames,
-    )
-
-
-def _with_seconds(run: Mapping[str, Any], writing: float) -> dict[str, Any]:
-    """The run block with the time that writing took."""
-    seconds = run["seconds"]
-    return {**run, "seconds": {**seconds, "total": round(seconds["total"] + writing, 3), "write": round(writing, 3)}}

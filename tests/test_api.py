@@ -15,7 +15,7 @@ import torch
 from custom_networks.api import Result, segment
 from custom_networks.errors import InputError, UsageError
 from custom_networks.phantom import make_phantom
-from custom_networks.phantom.dicom import write_series
+from custom_networks.phantom.files import write_series
 
 Stubbed = Callable[..., Result]
 STUB = {"network_def": {"_target_": "test_pipeline.ThresholdNetwork"}}

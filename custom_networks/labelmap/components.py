@@ -36,13 +36,10 @@ def box_of_large_parts(mask: Mask, min_voxels: float) -> Box:
 
 
 def component_sizes(components: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.int64]:
-    """Voxels of each of `count` components by number, 0 for the background.
-
-    (Counted block by block: np.bincount makes 8 bytes of every voxel that it is given.)
-    """
+    """Voxels of each of `count` components by number, 0 for the background."""
     flat = components.ravel()
     sizes = np.zeros(count + 1, np.int64)
-    for start in range(0, flat.size, VOXELS_AT_ONCE):
+    for start in range(0, flat.size, VOXELS_AT_ONCE):  # np.bincount makes 8 bytes of every voxel that it is given
         sizes += np.bincount(flat[start : start + VOXELS_AT_ONCE], minlength=count + 1)
     sizes[0] = 0
     return sizes
@@ -59,10 +56,9 @@ def is_within(part: Mask, target: Mask, distance_mm: float, spacing: Sequence[fl
 
 
 def enclosed(mask: Mask, structure: Mask) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Holes of a mask: components of its background, by `structure`, that do not reach the array's border.
+    """Holes of a mask by number, 0 elsewhere, and their voxels by number.
 
-    Returns:
-        An array of the mask's shape with 0 outside holes and else the hole's number, and the voxels by number.
+    A hole is a component of the background, by `structure`, that does not reach the array's border.
     """
     padded = np.pad(mask, 1)
     components, count = ndimage.label(~padded, structure)

@@ -24,13 +24,9 @@ EDGES = np.array([[0.5, 0.0], [-0.5, 0.0], [0.0, 0.5], [0.0, -0.5]])
 
 @dataclass(frozen=True, eq=False)
 class Diameters:
-    """The two diameters of a region of one slice.
+    """The largest distance between two points of a region's outline, and the longest chord of its hull across that.
 
-    Attributes:
-        longest_mm: largest distance between two points of its outline, mm.
-        perpendicular_mm: longest chord of its convex hull at a right angle to the longest diameter, mm.
-        longest_ends: (2, 2) ends of the longest diameter, pixel indices, the middle of a pixel at whole numbers.
-        perpendicular_ends: (2, 2) ends of the perpendicular one.
+    Ends are (2, 2) pixel indices, the middle of a pixel at whole numbers.
     """
 
     longest_mm: float
@@ -40,14 +36,9 @@ class Diameters:
 
 
 def diameters(pixels: npt.NDArray[np.int64], to_mm: Floats) -> Diameters:
-    """Measure a region given by its pixels.
+    """Measure a region given by the indices (n, 2) of its pixels, at least one; of equally long diameters the first.
 
-    Args:
-        pixels: (n, 2) indices of at least one pixel.
-        to_mm: (2, 2), its columns the steps of the two indices in the slice's plane, mm; need not be at right angles.
-
-    Returns:
-        The diameters; of several equally long ones the first that is found.
+    `to_mm` is (2, 2), its columns the steps of the two indices in the slice's plane, mm; need not be at right angles.
     """
     outline = _hull(pixels) @ to_mm.T
     distances = cdist(outline, outline)
@@ -65,15 +56,13 @@ def diameters(pixels: npt.NDArray[np.int64], to_mm: Floats) -> Diameters:
 def widest_slice(mask: Mask, axis: int, to_mm: Floats) -> tuple[Diameters, int]:
     """The diameters of the slice in which a lesion is longest, and its index along the slice axis.
 
-    Parts of a lesion that are not connected within a slice (not even by corners) are measured each on its own.
+    Parts of a lesion that are not connected within a slice (not even by corners) are measured each on its own. The
+    ends are indices along the other two axes, in their order.
 
     Args:
         mask: (i, j, k) of at least one voxel.
         axis: the slice axis.
         to_mm: (3, 3), its columns the steps of the three indices, mm.
-
-    Returns:
-        The diameters, whose ends are indices along the other two axes, in their order; and the slice.
     """
     slices_last = np.moveaxis(mask, axis, 2)
     parts, count = ndimage.label(slices_last, NEIGHBOURS_8_IN_SLICE)
@@ -103,10 +92,9 @@ def _longest_chord_across(outline: Floats, first: int, second: int) -> Floats:
     along = (outline[second] - outline[first]) / np.linalg.norm(outline[second] - outline[first])
     across = np.array([-along[1], along[0]])
     turned = (outline - outline[first]) @ np.column_stack([along, across])
-    one = turned[first : second + 1]
-    other = np.concatenate([turned[second:], turned[: first + 1]])[::-1]
+    halves = turned[first : second + 1], np.concatenate([turned[second:], turned[: first + 1]])[::-1]
     places = turned[:, 0]
-    heights = np.array([np.interp(places, half[:, 0], half[:, 1]) for half in (one, other)])
+    heights = np.array([np.interp(places, half[:, 0], half[:, 1]) for half in halves])
     widest = int(np.abs(heights[0] - heights[1]).argmax())
     ends = np.column_stack([np.repeat(places[widest], 2), heights[:, widest]])
     return np.asarray(outline[first] + ends @ np.array([along, across]))

@@ -16,11 +16,8 @@ RING_MM = 10.0
 class Surface:
     """The surface of the liver with its lesions: the background voxels that share a face with it.
 
-    Where the liver is cut off by the array's border there is no surface.
-
-    Args:
-        labels: (i, j, k) label map, 0 background.
-        to_mm: (3, 3), its columns the steps of the three indices, mm.
+    Where the liver is cut off by the array's border there is no surface. `to_mm` is (3, 3), its columns the steps of
+    the three indices, mm.
     """
 
     def __init__(self, labels: Labels, to_mm: Floats) -> None:
@@ -31,11 +28,8 @@ class Surface:
     def distance_mm(self, lesion: Mask, start: npt.ArrayLike = (0, 0, 0)) -> float | None:
         """Shortest distance from a lesion to the background, mm: 0 where it touches it, None without a surface.
 
-        It is measured between the outsides of voxels, not between their centres.
-
-        Args:
-            lesion: (i, j, k) mask of at least one voxel.
-            start: index in the label map of the mask's first voxel.
+        It is measured between the outsides of voxels, not between their centres. The lesion is a mask (i, j, k) of at
+        least one voxel, whose first voxel is `start` in the label map.
         """
         if self._tree is None:
             return None
@@ -48,24 +42,12 @@ class Surface:
         return max(0.0, float(between_centres[closest] - np.abs(way @ self._to_mm).max()))
 
 
-def liver_around(
-    labels: Labels,
-    lesion: Mask,
-    spacing: Sequence[float],
-    gap_mm: float = RING_GAP_MM,
-    ring_mm: float = RING_MM,
-) -> Mask:
-    """Liver voxels up to `ring_mm` from a lesion and more than `gap_mm` from every lesion, between voxel centres.
+def liver_around(labels: Labels, lesion: Mask, spacing: Sequence[float]) -> Mask:
+    """Liver voxels up to `RING_MM` from a lesion and more than `RING_GAP_MM` from every lesion, between voxel centres.
 
-    The gap keeps out edges blurred by partial volume, which are neither liver nor lesion.
-
-    Args:
-        labels: (i, j, k) label map that reaches `ring_mm` beyond the lesion, or to the border of the image.
-        lesion: (i, j, k) mask of at least one voxel.
-        spacing: voxel size, mm.
-        gap_mm: width of what is left out around lesions, mm.
-        ring_mm: width of the ring, mm.
+    The gap keeps out edges blurred by partial volume, which are neither liver nor lesion. The label map must reach
+    `RING_MM` beyond the lesion, or to the border of the image; the spacing is in mm.
     """
-    near = ndimage.distance_transform_edt(~lesion, sampling=spacing) <= ring_mm
-    clear = ndimage.distance_transform_edt(labels != TUMOR, sampling=spacing) > gap_mm
+    near = ndimage.distance_transform_edt(~lesion, sampling=spacing) <= RING_MM
+    clear = ndimage.distance_transform_edt(labels != TUMOR, sampling=spacing) > RING_GAP_MM
     return np.asarray((labels == LIVER) & near & clear)

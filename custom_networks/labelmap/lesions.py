@@ -25,14 +25,7 @@ CONFIDENCE_TERMS = ("intercept", "mean_probability")
 
 @dataclass(frozen=True)
 class FoundLesion:
-    """One lesion that counts.
-
-    Attributes:
-        number: its value in the number map: 1 for the largest lesion.
-        volume_mm3: its voxels times the volume of a voxel, mm3.
-        mean_probability: mean tumor probability over its voxels, 0 to 1.
-        confidence: chance that it touches a real lesion, 0 to 1; see `lesion_confidence`.
-    """
+    """One of the `Lesions`, with its number: 1 for the largest lesion."""
 
     number: int
     volume_mm3: float
@@ -97,14 +90,7 @@ def lesion_confidence(mean_probability: Floats, coefficients: Coefficients | Non
     ``confidence = 1 / (1 + exp(-(intercept + mean_probability * mean)))``, where both names are coefficients and a
     missing one is 0. They are fitted on predictions for patients that the network was not trained on
     (`custom_networks.tuning.calibration`). Without coefficients the confidence is the mean tumor probability itself,
-    which is no calibrated chance.
-
-    Args:
-        mean_probability: (n,) mean tumor probabilities, 0 to 1.
-        coefficients: values of CONFIDENCE_TERMS; None for the mean probability.
-
-    Returns:
-        (n,) confidences, 0 to 1.
+    which is no calibrated chance. Both are (n,), 0 to 1.
     """
     if coefficients is None:
         return mean_probability
@@ -119,17 +105,9 @@ def list_lesions(
     coefficients: Coefficients | None = None,
     margin_mm: float = 0.0,
 ) -> Lesions:
-    """All components of tumor, in the order in which they are met.
+    """All components of tumor, in the order in which they are met; without any, a box without voxels.
 
-    Args:
-        labels: (H, W, D) label map.
-        probabilities: (2, H, W, D) of liver and tumor.
-        affine: (4, 4) of the grid, mm.
-        coefficients: of `lesion_confidence`.
-        margin_mm: how far the box reaches beyond the lesions, mm, inside the label map.
-
-    Returns:
-        The lesions; without any, arrays of length 0 and a box without voxels.
+    Inside the label map the box reaches `margin_mm` beyond the lesions; for the coefficients see `lesion_confidence`.
     """
     tight = box_around(labels == TUMOR) or (slice(0, 0),) * 3
     box = grown_box(tight, margin_mm, spacing_of(affine), labels.shape) if tight[0].stop else tight
@@ -162,16 +140,16 @@ def find_lesions(
     under `min_lesion_confidence` become liver. Without any liver voxel every lesion is outside.
 
     Args:
-        labels: (H, W, D) label map.
-        probabilities: (2, H, W, D) of liver and tumor.
-        affine: (4, 4) of the grid, mm.
+        labels: label map.
+        probabilities: of liver and tumor.
+        affine: of the grid.
         capsule_mm: largest distance of a lesion from the liver, mm, between voxel centres.
         min_lesion_mm3: smallest volume of a lesion, mm3; 0 keeps all.
         min_lesion_confidence: smallest confidence in a lesion, 0 to 1; 0 keeps all.
-        coefficients: of `lesion_confidence`; None: the confidence is the mean tumor probability.
+        coefficients: of `lesion_confidence`.
 
     Returns:
-        The label map (H, W, D), a new array, whose tumor is that of the lesions; and these, the largest first.
+        The label map, a new array, whose tumor is that of the lesions; and these, the largest first.
     """
     cleaned = labels.copy()
     found = list_lesions(labels, probabilities, affine, coefficients, capsule_mm)
@@ -185,9 +163,8 @@ def find_lesions(
 
 def is_stray(numbers: Numbers, liver: Mask, spacing: Sequence[float], capsule_mm: float) -> npt.NDArray[np.bool_]:
     """Whether each lesion, (n,), lies farther than `capsule_mm` from the liver, both (H, W, D) on one grid."""
-    stray = []
     parts = ndimage.find_objects(numbers) if numbers.size else []
-    for number, part in enumerate(parts, start=1):
-        around = grown_box(part, capsule_mm, spacing, numbers.shape)
-        stray.append(not is_within(numbers[around] == number, liver[around], capsule_mm, spacing))
-    return np.array(stray, bool)
+    boxes = [grown_box(part, capsule_mm, spacing, numbers.shape) for part in parts]
+    return np.array(
+        [not is_within(numbers[b] == n, liver[b], capsule_mm, spacing) for n, b in enumerate(boxes, start=1)], bool
+    )

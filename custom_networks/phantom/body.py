@@ -2,19 +2,8 @@
 
 import numpy as np
 
-from custom_networks.phantom.canvas import WHOLE, Canvas
-from custom_networks.phantom.fields import Array, Ellipsoid, Points, coverage, norm, voxel_steps
-from custom_networks.phantom.tissue import (
-    CANAL,
-    CARTILAGE,
-    CORTICAL_BONE,
-    DISC,
-    FAT,
-    LUNG,
-    SKIN,
-    SPONGY_BONE,
-    Enhancement,
-)
+from custom_networks.phantom.canvas import WHOLE, Array, Canvas, Ellipsoid, Points, coverage, norm, voxel_steps
+from custom_networks.phantom.tissue import CARTILAGE, CORTICAL_BONE, FAT, LUNG, SKIN, SPONGY_BONE, Enhancement
 
 HALF_WIDTH, HALF_DEPTH, HALF_HEIGHT = 165.0, 112.0, 105.0
 WALL = 12.0  # mm of muscle between the fat under the skin and the fat inside
@@ -51,11 +40,11 @@ def paint_trunk(rng: np.random.Generator, canvas: Canvas, tissue: Enhancement) -
     fat = rng.uniform(7, 24) + 2.5 * canvas.texture(rng, 50.0)
     wall = depth - np.maximum(fat, 4)
     strands = np.float32(9) * canvas.texture(rng, 5.0)
-    canvas.blend(WHOLE, coverage(-depth, steps), SKIN)
-    canvas.blend(WHOLE, coverage(2 - depth, steps), FAT + strands)
-    canvas.blend(WHOLE, coverage(-wall, steps), tissue.muscle)
+    canvas.paint(WHOLE, -depth, SKIN, steps)
+    canvas.paint(WHOLE, 2 - depth, FAT + strands, steps)
+    canvas.paint(WHOLE, -wall, tissue.muscle, steps)
     cavity = WALL - wall
-    canvas.blend(WHOLE, coverage(cavity, steps), FAT + strands)
+    canvas.paint(WHOLE, cavity, FAT + strands, steps)
     return cavity, wall
 
 
@@ -74,17 +63,15 @@ def paint_table(canvas: Canvas) -> None:
 def paint_chest(rng: np.random.Generator, canvas: Canvas, cavity: Array, tissue: Enhancement) -> Array:
     """Paint diaphragm, lung bases with their vessels, and heart; returns the field of what lies under the diaphragm."""
     window = canvas.window((0, 0, 50), (HALF_WIDTH, HALF_DEPTH, 75))
-    points = canvas.at(window)
-    x, y, z = points
+    x, y, _ = points = canvas.at(window)
     under = canvas.points[2] - diaphragm_height(canvas.points)
     heart = Ellipsoid((-26, 34, 92), (62, 46, 40), -25)
     mediastinum = np.maximum(np.abs(x + 4) - np.float32(27), np.abs(y + 8) - np.float32(52))
-    chest = np.maximum(-under[window], cavity[window])
-    canvas.blend(window, coverage(chest), tissue.muscle)
+    canvas.paint(window, np.maximum(-under[window], cavity[window]), tissue.muscle)
     lung = np.maximum.reduce([3 - under[window], cavity[window] + 1, -mediastinum, -heart.field(points)])
     branches = np.maximum(canvas.texture(rng, 4.0, window) - np.float32(1.7), 0)
     gradient = np.float32(-1.1) * (y + 40)  # the dependent lung is denser
-    canvas.blend(window, coverage(lung), np.minimum(LUNG + np.clip(gradient, -40, 60) + 650 * branches, 30))
+    canvas.paint(window, lung, np.minimum(LUNG + np.clip(gradient, -40, 60) + 650 * branches, 30))
     canvas.blend(window, coverage(np.maximum(mediastinum, -lung)) * coverage(2 - under[window]), FAT + 20)
     canvas.ellipsoid(heart, tissue.muscle + 25)
     canvas.ellipsoid(Ellipsoid((-34, 28, 98), (30, 24, 26), -25), 0.75 * tissue.aorta + 0.25 * tissue.veins)
@@ -99,14 +86,13 @@ def paint_ribs(rng: np.random.Generator, canvas: Canvas, wall: Array) -> None:
     height = z + np.float32(0.62) * y + np.float32(rng.uniform(0, RIB_DISTANCE))
     along = (height + RIB_DISTANCE / 2) % np.float32(RIB_DISTANCE) - np.float32(RIB_DISTANCE / 2)
     thickness = norm((wall - np.float32(WALL * 0.52)) / np.float32(3.6), along / np.float32(6.2))
-    margin: Array = (np.maximum(y, -40) * np.float32(0.9) - np.float32(62) - z) / np.float32(5)
+    margin = (np.maximum(y, -40) * np.float32(0.9) - np.float32(62) - z) / np.float32(5)
     spine = (np.float32(24) - np.abs(x)) / 5  # no rib where the vertebrae are, at the back
-    limits: list[Array] = [thickness - 1, margin, np.minimum(spine, -y)]
-    field = np.maximum.reduce(limits)
+    field = np.maximum(np.maximum(thickness - 1, margin), np.minimum(spine, -y))
     steps = voxel_steps(field)
     front = np.clip((y - 48) / np.float32(8), 0, 1)
-    canvas.blend(WHOLE, coverage(field, steps), CORTICAL_BONE + front * (CARTILAGE - CORTICAL_BONE))
-    canvas.blend(WHOLE, coverage(field + np.float32(0.42), steps), SPONGY_BONE + front * (CARTILAGE - SPONGY_BONE))
+    for inset, bone in ((0, CORTICAL_BONE), (0.42, SPONGY_BONE)):
+        canvas.paint(WHOLE, field + np.float32(inset), bone + front * (CARTILAGE - bone), steps)
 
 
 def paint_spine(rng: np.random.Generator, canvas: Canvas, tissue: Enhancement) -> None:
@@ -125,9 +111,10 @@ def paint_spine(rng: np.random.Generator, canvas: Canvas, tissue: Enhancement) -
     transverse = np.maximum.reduce([np.abs(x) - 36, np.abs(y + 66 + np.abs(x) * np.float32(0.15)) - 4, level - 5])
     arch = np.minimum.reduce([lamina, spinous, transverse])
     trabeculae = np.float32(22) * canvas.texture(rng, 3.0, window)
-    canvas.blend(window, coverage(body), DISC)
-    canvas.blend(window, coverage(arch), CORTICAL_BONE - 60)
-    canvas.blend(window, coverage(arch + 2), SPONGY_BONE + 40)
-    canvas.blend(window, coverage(np.maximum(body, gap)), CORTICAL_BONE - 130)
-    canvas.blend(window, coverage(np.maximum(body, gap) + np.float32(1.8)), SPONGY_BONE + trabeculae)
-    canvas.blend(window, coverage(canal), CANAL)
+    canvas.paint(window, body, 85.0)  # discs
+    canvas.paint(window, arch, CORTICAL_BONE - 60)
+    canvas.paint(window, arch + 2, SPONGY_BONE + 40)
+    vertebra = np.maximum(body, gap)
+    canvas.paint(window, vertebra, CORTICAL_BONE - 130)
+    canvas.paint(window, vertebra + np.float32(1.8), SPONGY_BONE + trabeculae)
+    canvas.paint(window, canal, 28.0)

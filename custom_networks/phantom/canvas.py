@@ -1,17 +1,109 @@
-"""The grid of a phantom and the canvas on it, where shapes are painted in Hounsfield units."""
+"""Implicit shapes, smooth random fields, and the canvas on which they are painted in Hounsfield units.
 
-from collections.abc import Iterable
+A shape is a field in millimetres that is negative inside.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import cos, radians, sin
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from custom_networks.phantom.fields import Array, Axes, Ellipsoid, Points, Triple, coverage, smooth_field
-
+Array = npt.NDArray[np.float32]
+Axes = Sequence[npt.NDArray[Any]]
+Points = tuple[Array, Array, Array]
+Triple = tuple[float, float, float]
 Window = tuple[slice, slice, slice]
+
 WHOLE: Window = (slice(None), slice(None), slice(None))
 WARP_REACH = 14.0  # mm; a displacement beyond it has odds of about 1 in 10^4 and would only clip an outline
+
+
+def smooth_field(rng: np.random.Generator, axes: Axes, scale: float) -> Callable[[Axes], Array]:
+    """Draw a Gaussian random field of zero mean and unit variance, smooth over `scale` mm, that covers three axes (mm).
+
+    It gives the values (len(x), len(y), len(z)) on the grid of any three axes: it is defined everywhere by white noise
+    on knots, so that two grids that overlap see the same field.
+    """
+    knots = [np.arange(np.min(axis) - 2 * scale, np.max(axis) + 2.5 * scale, scale) for axis in axes]
+    weights = rng.standard_normal([len(own) for own in knots], dtype=np.float32)
+
+    def values_on(axes: Axes) -> Array:
+        values: Array = weights
+        for axis, own in zip(axes, knots):
+            basis = np.exp(-0.5 * ((np.asarray(axis)[:, None] - own) / scale) ** 2)
+            basis /= np.linalg.norm(basis, axis=1, keepdims=True)
+            # Contracting the first axis moves the new one to the end: after three rounds the order is x, y, z again.
+            values = np.tensordot(values, basis.astype(np.float32), axes=(0, 1))
+        return np.ascontiguousarray(values)
+
+    return values_on
+
+
+def norm(*components: Any) -> Array:
+    """Euclidean length of vectors given by their components (arrays that broadcast)."""
+    return np.sqrt(sum(component * component for component in components))
+
+
+@dataclass(frozen=True)
+class Ellipsoid:
+    """Ellipsoid by centre and radii (mm), turned by `yaw` degrees in the axial plane."""
+
+    centre: Triple
+    radii: Triple
+    yaw: float = 0.0
+
+    @property
+    def reach(self) -> Triple:
+        """Half the size (mm) of an upright box that holds the ellipsoid at any yaw."""
+        widest = max(self.radii[:2]) if self.yaw else 0.0
+        return max(widest, self.radii[0]), max(widest, self.radii[1]), self.radii[2]
+
+    def unit_radius(self, points: Points) -> Array:
+        """Distance from the centre in units of the radius: 1 on the surface."""
+        x, y, z = (p - np.float32(c) for p, c in zip(points, self.centre))
+        c, s = np.float32(cos(radians(self.yaw))), np.float32(sin(radians(self.yaw)))
+        a, b, h = (np.float32(1 / r) for r in self.radii)
+        return norm((c * x + s * y) * a, (c * y - s * x) * b, z * h)
+
+    def field(self, points: Points) -> Array:
+        """About the signed distance (mm) to the surface, negative inside."""
+        return (self.unit_radius(points) - 1) * np.float32(min(self.radii))
+
+
+def capsule(points: Points, start: npt.NDArray[Any], end: npt.NDArray[Any], radius: float) -> Array:
+    """Signed distance (mm) to a rod of one radius (mm) from `start` to `end`, negative inside."""
+    along = np.asarray(end - start, np.float32)
+    offsets = [p - np.float32(s) for p, s in zip(points, start)]
+    t = sum(o * a for o, a in zip(offsets, along)) / np.float32(max(float(along @ along), 1e-6))
+    t = np.clip(t, 0, 1)
+    return norm(*(o - t * a for o, a in zip(offsets, along))) - np.float32(radius)
+
+
+def smooth_union(first: Array, second: Array, width: float) -> Array:
+    """Union of two shapes with a fillet about `width` mm wide (polynomial smooth minimum, Quilez)."""
+    gap = np.maximum(width - np.abs(first - second), 0) / np.float32(width)
+    return np.minimum(first, second) - gap * gap * np.float32(width / 4)
+
+
+def voxel_steps(field: Array) -> Array:
+    """How much a field changes across one voxel: the sum of its absolute differences along the three axes."""
+    steps = np.full_like(field, 1e-3)
+    for axis in range(3):
+        steps += np.abs(np.gradient(field, axis=axis))
+    return steps
+
+
+def coverage(field: Array, steps: Array | None = None, softness: float = 0.0) -> Array:
+    """Share of each voxel that lies inside the shape (partial volume): 0.5 where the field is 0.
+
+    Exact for planes along the voxels' faces; a ball of 6 voxels' radius sums to its volume within 3 percent. `steps`
+    are the field's `voxel_steps`, where already known; `softness` (mm) blurs the boundary further.
+    """
+    steps = voxel_steps(field) if steps is None else steps
+    return np.clip(np.float32(0.5) - field / (steps + np.float32(softness)), 0, 1)
 
 
 @dataclass(frozen=True)
@@ -77,13 +169,17 @@ class Canvas:
         region = self.hu[window]
         region += share * (hu - region)
 
+    def paint(self, window: Window, field: Array, hu: Any, steps: Array | None = None) -> None:
+        """Fill the inside of a shape with `hu` (a number or an array), given its field in an index box."""
+        self.blend(window, coverage(field, steps), hu)
+
     def ellipsoid(self, shape: Ellipsoid, hu: float) -> None:
         """Paint an ellipsoid of one tissue."""
         window = self.window(shape.centre, shape.reach)
-        self.blend(window, coverage(shape.field(self.at(window))), hu)
+        self.paint(window, shape.field(self.at(window)), hu)
 
     def texture(self, rng: np.random.Generator, scale: float, window: Window = WHOLE) -> Array:
-        """A new `SmoothField` of unit variance inside an index box, smooth over `scale` (standard mm)."""
+        """A new `smooth_field` inside an index box, smooth over `scale` (standard mm)."""
         axes = [axis[part] for axis, part in zip(self.axes, window)]
         return smooth_field(rng, axes, scale)(axes)
 

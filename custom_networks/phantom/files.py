@@ -1,20 +1,28 @@
-"""Phantoms on disk, in the layout of the Medical Segmentation Decathlon (MSD)."""
+"""Phantoms on disk: NIfTI or DICOM series, in the layout of the Medical Segmentation Decathlon (MSD)."""
 
 import gzip
 import json
+import os
+import shutil
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filewriter import dcmwrite
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from custom_networks.errors import UsageError
 from custom_networks.files import atomic_write, write_text
-from custom_networks.phantom.dicom import write_series
-from custom_networks.phantom.synthesis import Phantom, make_phantom
+from custom_networks.phantom.synthesis import LOWEST, Phantom, make_phantom
+from custom_networks.staging import staging_folder
 
 FORMATS = ("nifti", "dicom")
+DAY, TIME = "20240101", "120000"  # fixed: the bytes of a phantom follow from its seed alone
 
 
 def case_seed(seed: int, index: int) -> int:
@@ -31,6 +39,81 @@ def write_nifti(path: Path, voxels: npt.NDArray[Any], affine: npt.NDArray[np.flo
     with atomic_write(path) as temporary:
         # The time in a gzip header would make each run's bytes differ.
         temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=3, mtime=0))
+
+
+def _uid(phantom: Phantom, *names: str) -> str:
+    """Unique identifier that follows from the phantom's voxels, its place and a name."""
+    content = sha256(phantom.image.tobytes() + phantom.affine.tobytes()).hexdigest()
+    return str(generate_uid(entropy_srcs=[content, *names]))
+
+
+def _shared_attributes(phantom: Phantom, number: str) -> Dataset:
+    """What all slices share of patient, study, series, equipment, frame of reference and image plane.
+
+    Empty attributes are of type 2. Pixels are 12 bits unsigned, HU = value - 1024.
+    """
+    dataset = Dataset()
+    dataset.PatientName, dataset.PatientID = f"PHANTOM^{number}", f"PHANTOM-{number}"
+    dataset.PatientBirthDate, dataset.PatientSex = "", ""
+    dataset.StudyInstanceUID = _uid(phantom, "study")
+    dataset.StudyID, dataset.AccessionNumber = "1", ""
+    dataset.StudyDate = dataset.SeriesDate = dataset.AcquisitionDate = dataset.ContentDate = DAY
+    dataset.StudyTime = dataset.SeriesTime = dataset.AcquisitionTime = dataset.ContentTime = TIME
+    dataset.StudyDescription = "Synthetic abdomen"
+    dataset.ReferringPhysicianName = ""
+    dataset.SeriesInstanceUID, dataset.FrameOfReferenceUID = _uid(phantom, "series"), _uid(phantom, "frame")
+    dataset.PositionReferenceIndicator = ""
+    dataset.Modality, dataset.SeriesNumber, dataset.AcquisitionNumber = "CT", 1, 1
+    dataset.SeriesDescription = "Synthetic phantom, not a patient"
+    dataset.BodyPartExamined, dataset.PatientPosition = "ABDOMEN", "HFS"
+    dataset.Manufacturer, dataset.ManufacturerModelName = "liverseg", "phantom"
+    dataset.KVP, dataset.ConvolutionKernel = 120, "SYNTHETIC"
+    dataset.SOPClassUID = CTImageStorage
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    dataset.Columns, dataset.Rows, _ = phantom.image.shape
+    dx, dy, dz = phantom.spacing
+    dataset.PixelSpacing, dataset.SliceThickness = [dy, dx], dz
+    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
+    dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RescaleType = 1, LOWEST, "HU"
+    dataset.WindowCenter, dataset.WindowWidth = 40, 400
+    return dataset
+
+
+def _slice_bytes(dataset: Dataset, phantom: Phantom, index: int, instance_uid: str) -> bytes:
+    """The DICOM file of one slice; `dataset` holds what all slices share."""
+    x, y, z = phantom.affine[:3, 3] + index * phantom.affine[:3, 2]
+    dataset.SOPInstanceUID, dataset.InstanceNumber = instance_uid, index + 1
+    # Adding 0.0 turns -0.0 into 0.0. Four decimals are what the grid was rounded to.
+    dataset.ImagePositionPatient = [round(float(c), 4) + 0.0 for c in (-x, -y, z)]
+    dataset.SliceLocation = dataset.ImagePositionPatient[2]
+    stored = phantom.image[:, :, index].T.astype(np.int32) - LOWEST
+    dataset.PixelData = stored.astype("<u2").tobytes()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    buffer = BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def write_series(phantom: Phantom, folder: Path, number: str) -> None:
+    """Write a phantom as `folder`/IM0001.dcm and on, feet first; the folder appears only when it is whole.
+
+    `number` names the patient (PHANTOM^number). An older series there is replaced; raises UsageError where the folder
+    holds anything else.
+    """
+    foreign = sorted(path.name for path in folder.glob("*") if not path.match("IM[0-9]*.dcm"))
+    if foreign:
+        raise UsageError(f"{folder} must be new or hold a phantom's slices, found {foreign[0]}; choose another folder.")
+    dataset = _shared_attributes(phantom, number)
+    prefix = _uid(phantom, "instances")
+    with staging_folder(folder.parent, folder.name) as partial:
+        for index in range(phantom.image.shape[2]):
+            uid = str(generate_uid(entropy_srcs=[prefix, str(index)]))
+            (partial / f"IM{index + 1:04d}.dcm").write_bytes(_slice_bytes(dataset, phantom, index, uid))
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
 
 
 def _dataset_json(seed: int, training: list[dict[str, str]]) -> str:
@@ -78,8 +161,7 @@ def write_phantoms(
     if cases < 1 or seed < 0:
         raise UsageError(f"Phantoms need cases >= 1 and a seed >= 0, got cases {cases} and seed {seed}; change them.")
     folder = Path(folder)
-    training = []
-    images = []
+    training, images = [], []
     try:
         for index in range(cases):
             name = f"phantom_{index:03d}"

@@ -1,14 +1,24 @@
 """Liver lesions: where they lie, their deformed shapes of exact volume, and how each kind looks."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from custom_networks.phantom.canvas import Grid, Window, window_around
-from custom_networks.phantom.fields import Array, Axes, SmoothField, Triple, coverage, norm, smooth_field
+from custom_networks.phantom.canvas import (
+    Array,
+    Axes,
+    Grid,
+    Triple,
+    Window,
+    coverage,
+    norm,
+    smooth_field,
+    window_around,
+)
 from custom_networks.phantom.tissue import WATER, Enhancement
 
 KINDS = ("metastasis", "rim", "hypervascular", "confluent", "calcified")
@@ -31,7 +41,7 @@ class Shape:
     """Outline in radii of the lesion: balls, moved by noise, cut at the level that holds a unit ball's volume."""
 
     balls: npt.NDArray[np.float64]
-    noise: SmoothField
+    noise: Callable[[Axes], Array]
     bumps: float
     level: float = 0.0
 
@@ -49,10 +59,9 @@ def draw_shape(rng: np.random.Generator, kind: str) -> Shape:
         more = np.column_stack([rng.normal(0, 0.5, (5, 3)), rng.uniform(0.35, 0.7, 5)])
         balls = np.vstack([balls * 0.75, more])
     bumps = {CYST: 0.02, "confluent": 0.12}.get(kind, 0.08)
-    noise = smooth_field(rng, [LATTICE] * 3, 0.6)
-    values = Shape(balls, noise, bumps).field([LATTICE] * 3).ravel()
+    shape = Shape(balls, smooth_field(rng, [LATTICE] * 3, 0.6), bumps)
     voxels = round(4 / 3 * np.pi / (LATTICE[1] - LATTICE[0]) ** 3)
-    return Shape(balls, noise, bumps, float(np.partition(values, voxels)[voxels]))
+    return replace(shape, level=float(np.partition(shape.field([LATTICE] * 3), voxels, axis=None)[voxels]))
 
 
 @dataclass(frozen=True)
@@ -70,8 +79,7 @@ def find_sites(grid: Grid, window: Window, liver: npt.NDArray[np.bool_]) -> Site
     sampling = (grid.spacing[0] * stride, grid.spacing[1] * stride, grid.spacing[2])
     depth = ndimage.distance_transform_edt(mask, sampling=sampling)[1:-1, 1:-1, 1:-1]
     indices = np.argwhere(depth > 0)
-    corner = np.array([part.start for part in window])
-    voxels = corner + indices * [stride, stride, 1]
+    voxels = indices * [stride, stride, 1] + [part.start for part in window]
     return Site(voxels @ grid.affine[:3, :3].T + grid.affine[:3, 3], depth[tuple(indices.T)])
 
 
@@ -100,9 +108,9 @@ def draw_lesions(rng: np.random.Generator, site: Site, count: int) -> tuple[list
     low = np.array([20.0 if kind == "confluent" else SMALLEST for kind in kinds])
     diameters = np.exp(rng.uniform(np.log(low), np.log(LARGEST))) if count else low
     tumors: list[Lesion] = []
+    cysts: list[Lesion] = []
     for index in np.argsort(-diameters, kind="stable"):
         tumors.append(place(rng, site, kinds[index], float(diameters[index]), tumors))
-    cysts: list[Lesion] = []
     for _ in range(int(rng.choice(3, p=(0.65, 0.25, 0.1)))):
         cysts.append(place(rng, site, CYST, float(rng.uniform(5, 25)), tumors + cysts))
     return tumors, cysts
@@ -135,24 +143,17 @@ def lesion_hu(rng: np.random.Generator, kind: str, outline: Array, texture: Arra
     return hu
 
 
-def lesion_window(grid: Grid, lesion: Lesion) -> Window:
-    """Index box that holds the lesion's whole shape."""
-    reach = lesion.diameter_mm / 2 * LATTICE[-1]
-    return window_around(grid.axes, lesion.centre_mm, (reach, reach, reach))
-
-
 def paint_lesion(
     rng: np.random.Generator, hu: Array, organ: Array, grid: Grid, lesion: Lesion, tissue: Enhancement
 ) -> tuple[Window, npt.NDArray[np.bool_]]:
     """Paint one lesion into HU, within the organ (a field on the whole grid); returns its index box and mask."""
-    window = lesion_window(grid, lesion)
+    window = window_around(grid.axes, lesion.centre_mm, [lesion.diameter_mm / 2 * LATTICE[-1]] * 3)
     relative = [axis[part] - c for axis, part, c in zip(grid.axes, window, lesion.centre_mm)]
     radius = np.float32(lesion.diameter_mm / 2)
     outline = radius * draw_shape(rng, lesion.kind).field([axis / radius for axis in relative])
     texture = smooth_field(rng, relative, 3.0)(relative)
-    inner = np.maximum(outline, organ[window])
     softness = 0.0 if lesion.kind == CYST else min(rng.uniform(0.5, 3.0), 0.2 * lesion.diameter_mm)
     share = np.minimum(coverage(outline, softness=softness), coverage(organ[window]))
     region: Any = hu[window]
     region += share * (lesion_hu(rng, lesion.kind, outline, texture, tissue) - region)
-    return window, inner < 0
+    return window, np.maximum(outline, organ[window]) < 0

@@ -1,31 +1,21 @@
-"""From a seed to a phantom: a synthetic abdominal CT with its exact truth."""
+"""From a seed to a phantom: a synthetic abdominal CT with its exact truth, as a scanner would show it."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from custom_networks.errors import UsageError
-from custom_networks.phantom.body import (
-    HALF_DEPTH,
-    HALF_HEIGHT,
-    HALF_WIDTH,
-    paint_chest,
-    paint_ribs,
-    paint_spine,
-    paint_table,
-    paint_trunk,
-)
-from custom_networks.phantom.canvas import Canvas, Grid, blank_canvas
-from custom_networks.phantom.fields import Array, Triple
+from custom_networks.phantom import body
+from custom_networks.phantom.canvas import Array, Canvas, Grid, Triple, blank_canvas
 from custom_networks.phantom.lesions import Lesion, draw_lesions, find_sites, paint_lesion
-from custom_networks.phantom.liver import liver_field, liver_window, paint_liver
-from custom_networks.phantom.organs import draw_neighbours, paint_organs
-from custom_networks.phantom.scan import acquire
+from custom_networks.phantom.organs import draw_neighbours, liver_field, liver_window, paint_liver, paint_organs
 from custom_networks.phantom.tissue import Enhancement, draw_enhancement
 
 MOST_LESIONS = 8
 SMALLEST_SHAPE = (32, 32, 8)
+LOWEST, HIGHEST = -1024, 3071  # what 12 bits hold with the usual intercept of -1024
 
 
 @dataclass(frozen=True)
@@ -86,17 +76,17 @@ def _draw_body(rng: np.random.Generator, grid: Grid) -> tuple[Triple, Triple]:
     half_depth = min(half_width * rng.uniform(0.66, 0.78), 0.42 * depth)
     middle = [(axis[0] + axis[-1]) / 2 for axis in grid.axes]
     x, y, z = (m + shift for m, shift in zip(middle, rng.uniform(-1, 1, 3) * (0.01 * width, 0.01 * depth, 0)))
-    scale = (half_width / HALF_WIDTH, half_depth / HALF_DEPTH, min(height / 2, 125.0) / HALF_HEIGHT)
+    scale = (half_width / body.HALF_WIDTH, half_depth / body.HALF_DEPTH, min(height / 2, 125.0) / body.HALF_HEIGHT)
     return (x, y + 0.03 * depth, z), scale
 
 
 def _paint_patient(rng: np.random.Generator, canvas: Canvas, tissue: Enhancement) -> Array:
     """Paint the whole patient but the lesions; returns the liver's field on the whole grid (mm, negative inside)."""
-    cavity, wall = paint_trunk(rng, canvas, tissue)
-    paint_table(canvas)
-    under = paint_chest(rng, canvas, cavity, tissue)
-    paint_spine(rng, canvas, tissue)
-    paint_ribs(rng, canvas, wall)
+    cavity, wall = body.paint_trunk(rng, canvas, tissue)
+    body.paint_table(canvas)
+    under = body.paint_chest(rng, canvas, cavity, tissue)
+    body.paint_spine(rng, canvas, tissue)
+    body.paint_ribs(rng, canvas, wall)
     organs = draw_neighbours(rng)
     paint_organs(rng, canvas, organs, cavity, under, tissue)
     field = liver_field(rng, canvas, organs, cavity, under)
@@ -104,6 +94,31 @@ def _paint_patient(rng: np.random.Generator, canvas: Canvas, tissue: Enhancement
     everywhere = np.full(canvas.hu.shape, 1e3, np.float32)
     everywhere[liver_window(canvas)] = field
     return everywhere
+
+
+def _blur(image: Array, sigma_mm: float, spacing: Triple, sigma_slices: float = 0.0) -> Array:
+    """Gaussian blur of `sigma_mm` in-plane and of a part of a slice along the stack."""
+    sigmas = (sigma_mm / spacing[0], sigma_mm / spacing[1], sigma_slices)
+    return ndimage.gaussian_filter(image, sigmas, truncate=3.0, output=np.float32)
+
+
+def reconstruction_noise(rng: np.random.Generator, shape: tuple[int, ...], spacing: Triple) -> Array:
+    """Noise of unit standard deviation with a band of in-plane frequencies, as filtered back-projection makes it."""
+    white = rng.standard_normal(shape, dtype=np.float32)
+    fine = _blur(white, 0.75, spacing, 0.35)
+    grain = fine - np.float32(0.75) * _blur(fine, 1.6, spacing)
+    grain /= np.float32(grain.std())
+    return grain
+
+
+def acquire(rng: np.random.Generator, hu: Array, spacing: Triple) -> npt.NDArray[np.int16]:
+    """A CT image (int16 HU) of the painted tissue: sharpness and dose vary; noise is strongest in the middle."""
+    image = _blur(hu, rng.uniform(0.55, 0.85), spacing, 0.2)
+    grain = reconstruction_noise(rng, hu.shape, spacing) * np.float32(rng.uniform(8, 22))
+    x, y = (np.linspace(-1, 1, n, dtype=np.float32)[:, None] for n in hu.shape[:2])
+    middle = np.exp(-1.2 * (x**2 + y.T**2)) * np.float32(0.5) + np.float32(0.65)
+    image += grain * middle[:, :, None]
+    return np.clip(np.rint(image), LOWEST, HIGHEST).astype(np.int16)
 
 
 def make_phantom(
@@ -128,9 +143,8 @@ def make_phantom(
     label = (organ < 0).astype(np.uint8)
     window = liver_window(canvas)
     number = int(rng.integers(0, MOST_LESIONS + 1))
-    tumors, cysts = draw_lesions(
-        rng, find_sites(grid, window, organ[window] < 0), number if lesions is None else lesions
-    )
+    sites = find_sites(grid, window, organ[window] < 0)
+    tumors, cysts = draw_lesions(rng, sites, number if lesions is None else lesions)
     for lesion in cysts + tumors:
         box, mask = paint_lesion(rng, canvas.hu, organ, grid, lesion, tissue)
         if lesion in tumors:

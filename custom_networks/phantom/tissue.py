@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 AIR, LUNG, FAT, SKIN, BILE, FLUID, WATER = -1000.0, -850.0, -100.0, 20.0, 6.0, 22.0, 5.0
-SPONGY_BONE, CORTICAL_BONE, CARTILAGE, DISC, CANAL = 190.0, 520.0, 110.0, 85.0, 28.0
+SPONGY_BONE, CORTICAL_BONE, CARTILAGE = 190.0, 520.0, 110.0
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,13 @@ PHASES = (
     Enhancement("portal", 108, 122, 195, 160, 165, 175, 160, 85, 64),
     Enhancement("delayed", 95, 102, 165, 175, 125, 128, 125, 75, 66),
 )
+PERFUSED = ("liver", "spleen", "cortex", "medulla", "aorta", "portal", "veins")
 
 
 def draw_enhancement(rng: np.random.Generator) -> Enhancement:
     """A phase (mostly portal venous), with the patient's own circulation; one liver in five is fatty."""
     mean = PHASES[rng.choice(len(PHASES), p=(0.1, 0.2, 0.6, 0.1))]
     strength = rng.uniform(0.88, 1.12)
-    fat = rng.uniform(10, 30) if rng.random() < 0.2 else 0.0
-    return replace(
-        mean,
-        liver=mean.liver * strength - fat,
-        spleen=mean.spleen * strength,
-        cortex=mean.cortex * strength,
-        medulla=mean.medulla * strength,
-        aorta=mean.aorta * strength,
-        portal=mean.portal * strength,
-        veins=mean.veins * strength,
-    )
+    own = {name: getattr(mean, name) * strength for name in PERFUSED}
+    own["liver"] -= rng.uniform(10, 30) if rng.random() < 0.2 else 0.0
+    return replace(mean, **own)

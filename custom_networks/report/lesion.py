@@ -64,15 +64,9 @@ class MeasuredLesion:
 def measure_lesion(
     found: FoundLesion, mask: Mask, box: Box, region: OrganRegion, hu: npt.NDArray[np.generic], surface: Surface
 ) -> MeasuredLesion:
-    """Measure one lesion.
+    """Measure one lesion by its mask (i, j, k) of `box`, the smallest box around it in the region; HU of the region.
 
-    Args:
-        found: what the anatomy rules say of it.
-        mask: (i, j, k) of `box`, its voxels.
-        box: the smallest box around it, a place in the region.
-        region: the liver with its label map.
-        hu: (i, j, k) of the region, HU.
-        surface: of the liver.
+    `found` is what the anatomy rules say of it, `surface` that of the liver.
     """
     widest, index = widest_slice(mask, region.slice_axis, region.to_mm)
     start = np.array([part.start for part in box])

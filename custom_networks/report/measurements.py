@@ -61,40 +61,16 @@ class Measurements:
         return whole
 
 
-class Measured:
-    """Something that holds `measurements`, and offers the most wanted of them by name."""
-
-    measurements: Measurements
-
-    @property
-    def lesions(self) -> tuple[MeasuredLesion, ...]:
-        """The lesions, the largest first."""
-        return self.measurements.lesions
-
-    @property
-    def liver_ml(self) -> float:
-        """Volume of the liver with its tumors, ml."""
-        return self.measurements.liver_ml
-
-    @property
-    def tumor_ml(self) -> float:
-        """Volume of the tumors, ml."""
-        return self.measurements.tumor_ml
-
-
 def measure(
     region: OrganRegion, hu: npt.NDArray[np.generic], lesions: Sequence[FoundLesion], calibrated: bool
 ) -> Measurements:
-    """Measure a case.
+    """Measure a case; without a liver, volumes are 0 and there is no lesion.
 
     Args:
         region: the liver and what lies around it, from `organ_region`.
         hu: (i, j, k) CT of the region's box alone, HU: `ct[region.box]`.
         lesions: what the anatomy rules found, numbered as in the region's number map.
         calibrated: whether their confidence is a chance that was fitted for the weights in use.
-
-    Returns:
-        The numbers of the case; without a liver, volumes of 0 and no lesion.
 
     Raises:
         InputError: the CT is not of the shape of the region.

@@ -74,13 +74,7 @@ class OrganRegion:
 
 
 def organ_region(labels: Labels, probabilities: Probabilities, numbers: Numbers, affine: Floats) -> OrganRegion:
-    """The liver and up to 10 mm around it, copied.
-
-    Args:
-        labels: (i, j, k) label map of the whole image.
-        probabilities: (2, i, j, k) liver and tumor probability x 255.
-        numbers: (i, j, k) number of the lesion at each voxel, 0 where there is none.
-        affine: (4, 4) voxel index to RAS mm.
+    """The liver and up to 10 mm around it, copied, from arrays of the whole image as `OrganRegion` has them.
 
     Raises:
         InputError: the shapes differ.

@@ -23,19 +23,15 @@ COLOURS = {"liver": "#4fd1c5", "tumor": "#f6465d"}
 def draw_overlay(ct: Volume, labels: Labels, path: Path, title: str) -> None:
     """Draw liver and tumor outlines over the CT: three axial slices, one coronal, one sagittal, and the volumes.
 
-    Seen as radiologists see it: the patient's right on the left of an axial or coronal picture, head up.
-
-    Args:
-        ct: the CT, HU.
-        labels: (i, j, k) its label map.
-        path: the PNG to write, whole or not at all.
-        title: what is written over the volumes.
+    Seen as radiologists see it: the patient's right on the left of an axial or coronal picture, head up. The title is
+    written over the volumes; the PNG appears whole or not at all.
     """
     from matplotlib.figure import Figure  # half a second, and not needed for the masks
 
-    hu, label_map = (_ras(array, ct.affine) for array in (ct.array, labels))
-    axes_of = np.argsort(io_orientation(ct.affine)[:, 0])
-    spacing = np.asarray(ct.spacing)[axes_of]
+    # Axes along the patient's right, front and head, as nearly as whole axes can.
+    orientation = io_orientation(ct.affine)
+    hu, label_map = (apply_orientation(array, orientation) for array in (ct.array, labels))
+    spacing = np.asarray(ct.spacing)[np.argsort(orientation[:, 0])]
     body = box_around(hu > BODY_HU) or tuple(slice(0, n) for n in hu.shape)
     extent = [(part.stop - part.start) * mm for part, mm in zip(body, spacing)]
     mm_per_inch = 3 * extent[0] / WIDTH_INCH
@@ -47,11 +43,6 @@ def draw_overlay(ct: Volume, labels: Labels, path: Path, title: str) -> None:
     _write(figure.add_subplot(grid[5]), label_map, voxel_mm3(ct.affine) / 1000, title)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=80, format="png")
-
-
-def _ras(array: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
-    """The array with its axes along the patient's right, front and head, as nearly as whole axes can."""
-    return np.asarray(apply_orientation(array, io_orientation(affine)))
 
 
 def _views(label_map: npt.NDArray[Any]) -> list[tuple[str, int, int]]:

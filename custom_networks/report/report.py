@@ -8,7 +8,6 @@ from typing import Any
 
 from custom_networks import __version__
 from custom_networks.files import Cell, write_csv, write_text
-from custom_networks.report.lesion import MeasuredLesion
 from custom_networks.report.measurements import Measurements
 
 SCHEMA_VERSION = "1.1"
@@ -17,57 +16,33 @@ REPORT, LESIONS = "report.json", "lesions.csv"
 DISCLAIMER = "Research use only: this is not a medical device."
 
 DIGITS = {"confidence": 4, "mean_probability": 4, "burden_percent": 3}
-LESION_COLUMNS = (
-    "case",
-    "id",
-    "volume_mm3",
-    "longest_mm",
-    "perpendicular_mm",
-    "slice_number",
-    "slice_index",
-    "slice_position_mm",
-    "extent_x_mm",
-    "extent_y_mm",
-    "extent_z_mm",
-    "centroid_x_mm",
-    "centroid_y_mm",
-    "centroid_z_mm",
-    "mean_hu",
-    "sd_hu",
-    "contrast_hu",
-    "surface_distance_mm",
-    "touches_border",
-    "mean_probability",
-    "confidence",
-    "confidence_calibrated",
+LESION_COLUMNS = tuple(
+    "case id volume_mm3 longest_mm perpendicular_mm slice_number slice_index slice_position_mm extent_x_mm extent_y_mm "
+    "extent_z_mm centroid_x_mm centroid_y_mm centroid_z_mm mean_hu sd_hu contrast_hu surface_distance_mm "
+    "touches_border mean_probability confidence confidence_calibrated".split()
 )
 
 
 def case_report(
     case: str,
     source: str,
-    measurements: Measurements,
+    found: Measurements,
     files: Mapping[str, str],
     operating_point: Mapping[str, float],
     run: Mapping[str, Any],
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What `report.json` holds.
+    """What `report.json` holds, as `report.schema.json` states: rounded; volumes in ml and mm3, places in LPS mm.
 
     Args:
         case: name of the case.
         source: the input's path as it was given.
-        measurements: of the case.
+        found: the case's numbers.
         files: what else was written to the case's folder: kind to name.
         operating_point: thresholds that decided which voxels and lesions count.
-        run: how and when the case was run, as `report.schema.json` states under that name.
+        run: how and when the case was run.
         notes: what the reader had to say about the input.
-
-    Returns:
-        Numbers, texts, lists and dictionaries: volumes in ml and mm3, lengths in mm, intensities in HU, rounded to
-        hundredths and the like; places in LPS mm.
     """
-    found = measurements
     return {
         "schema_version": SCHEMA_VERSION,
         "software": {"name": "liverseg", "version": __version__},
@@ -88,14 +63,9 @@ def case_report(
         },
         "confidence_calibrated": found.calibrated,
         "operating_point": dict(operating_point),
-        "lesions": [lesion_entry(lesion) for lesion in found.lesions],
+        "lesions": [{name: _rounded(name, v) for name, v in asdict(lesion).items()} for lesion in found.lesions],
         "run": dict(run),
     }
-
-
-def lesion_entry(lesion: MeasuredLesion) -> dict[str, Any]:
-    """A lesion as the report has it: its attributes, rounded."""
-    return {name: _rounded(name, value) for name, value in asdict(lesion).items()}
 
 
 def write_report(report: Mapping[str, Any], folder: Path) -> None:

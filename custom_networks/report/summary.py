@@ -10,39 +10,23 @@ from custom_networks.report.report import REPORT
 
 SUMMARY = "summary.csv"
 DONE, FAILED = "done", "failed"
-COLUMNS = (
-    "case",
-    "status",
-    "liver_ml",
-    "liver_without_tumor_ml",
-    "tumor_ml",
-    "burden_percent",
-    "lesions",
-    "largest_lesion_mm",
-    "liver_touches_border",
-    "notes",
-    "input",
-    "message",
+COLUMNS = tuple(
+    "case status liver_ml liver_without_tumor_ml tumor_ml burden_percent lesions largest_lesion_mm "
+    "liver_touches_border notes input message".split()
 )
 
 
 class Summary:
     """The rows of `summary.csv`: the finished cases of an output folder, and the inputs of this run that failed.
 
-    A failed input has a row of its own: it never replaces a finished case that happens to have its name.
-
-    Args:
-        folder: where the table is written.
-        finished: the folders of cases that were finished before.
+    A failed input has a row of its own: it never replaces a finished case that happens to have its name. `finished`
+    are the folders of cases that were finished before.
     """
 
     def __init__(self, folder: Path, finished: Iterable[Path]) -> None:
         self._folder = folder
-        self._rows: dict[tuple[str, str], dict[str, Cell]] = {}
-        for case_folder in finished:
-            row = _row_of_file(case_folder / REPORT)
-            if row:
-                self._rows[DONE, str(row["case"])] = row
+        rows = filter(None, (_row_of_file(case_folder / REPORT) for case_folder in finished))
+        self._rows: dict[tuple[str, str], dict[str, Cell]] = {(DONE, str(row["case"])): row for row in rows}
 
     def add_report(self, report: Mapping[str, Any]) -> None:
         """Add a finished case, or replace what was known of it, and write the table."""

@@ -1,6 +1,6 @@
 """The anatomy rules of `labelmap` as MONAI dictionary transforms, for the bundle's post-processing."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -16,11 +16,25 @@ from custom_networks.labelmap.lesions import Coefficients, check_coefficients, f
 from custom_networks.labelmap.organ import fill_organ, keep_organ
 from custom_networks.transforms.resample import with_meta_of
 
+Data = Mapping[Hashable, Any]
+Corrected = tuple[Labels, Data]
 
-class _LabelMapTransform(MapTransform, ABC):
-    """Applies a rule to label maps (1, H, W, D) with an affine; metadata and recorded operations stay as they are."""
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+class _LabelMapTransform(MapTransform):
+    """Applies a rule to label maps (1, H, W, D) with an affine; metadata and recorded operations stay as they are.
+
+    The arguments of each are those of its rule in `labelmap`, and of all:
+
+    Args:
+        keys: label maps, MetaTensor (1, H, W, D).
+        probability_key: liver and tumor probabilities x 255, (2, H, W, D) on the label map's grid, where they count.
+        allow_missing_keys: skip keys that are not there instead of raising.
+
+    Raises:
+        BundleError: on call, if a label map is not a MetaTensor (1, H, W, D), or the probabilities do not fit it.
+    """
+
+    def __call__(self, data: Data) -> dict[Hashable, Any]:
         """Data with a new uint8 label map under every key; the inputs are not changed."""
         d = dict(data)
         for key in self.key_iterator(d):
@@ -38,9 +52,7 @@ class _LabelMapTransform(MapTransform, ABC):
         return d
 
     @abstractmethod
-    def corrected(
-        self, labels: Labels, affine: Floats, data: Mapping[Hashable, Any]
-    ) -> tuple[Labels, Mapping[Hashable, Any]]:
+    def corrected(self, labels: Labels, affine: Floats, data: Data) -> Corrected:
         """The label map (H, W, D) by the transform's rule, a new array, and further items; arrays lie on its grid."""
 
 
@@ -49,7 +61,7 @@ def _like(label_map: MetaTensor, values: Numbers) -> MetaTensor:
     return with_meta_of(label_map, torch.from_numpy(values)[None])
 
 
-def _probabilities(data: Mapping[Hashable, Any], key: str, labels: Labels) -> Probabilities:
+def _probabilities(data: Data, key: str, labels: Labels) -> Probabilities:
     """Liver and tumor probabilities x 255, (2, H, W, D), on the label map's grid."""
     probabilities = data.get(key)
     if probabilities is None or tuple(probabilities.shape) != (2, *labels.shape):
@@ -61,18 +73,7 @@ def _probabilities(data: Mapping[Hashable, Any], key: str, labels: Labels) -> Pr
 
 
 class KeepOrgand(_LabelMapTransform):
-    """Dictionary transform of `keep_organ`: the largest organ part and large ones that it (nearly) touches.
-
-    Args:
-        keys: label maps, MetaTensor (1, H, W, D).
-        min_part_ml: smallest volume of a further part, ml.
-        gap_mm: largest distance of a further part from the largest, mm.
-        neck_mm: thinnest neck that a smaller part may hang on by, mm; 0 cuts nothing.
-        allow_missing_keys: skip keys that are not there instead of raising.
-
-    Raises:
-        BundleError: a label map is not a MetaTensor (1, H, W, D) when the transform is called.
-    """
+    """Dictionary transform of `keep_organ`: the largest organ part and large ones that it (nearly) touches."""
 
     def __init__(
         self,
@@ -83,29 +84,15 @@ class KeepOrgand(_LabelMapTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.min_part_ml = min_part_ml
-        self.gap_mm = gap_mm
-        self.neck_mm = neck_mm
+        self.limits = min_part_ml, gap_mm, neck_mm
 
-    def corrected(
-        self, labels: Labels, affine: Floats, data: Mapping[Hashable, Any]
-    ) -> tuple[Labels, Mapping[Hashable, Any]]:
+    def corrected(self, labels: Labels, affine: Floats, data: Data) -> Corrected:
         """See `keep_organ`."""
-        return keep_organ(labels, affine, self.min_part_ml, self.gap_mm, self.neck_mm), {}
+        return keep_organ(labels, affine, *self.limits), {}
 
 
 class FillOrgand(_LabelMapTransform):
-    """Dictionary transform of `fill_organ`: holes become tumor where tumor is likelier than liver, else liver.
-
-    Args:
-        keys: label maps, MetaTensor (1, H, W, D).
-        probability_key: liver and tumor probabilities x 255, (2, H, W, D) on the label map's grid.
-        max_hole_mm2: largest hole of a slice that is filled, mm2; holes enclosed in 3D are filled at any size.
-        allow_missing_keys: skip keys that are not there instead of raising.
-
-    Raises:
-        BundleError: a label map is not a MetaTensor (1, H, W, D), or the probabilities do not fit it.
-    """
+    """Dictionary transform of `fill_organ`: holes become tumor where tumor is likelier than liver, else liver."""
 
     def __init__(
         self,
@@ -118,9 +105,7 @@ class FillOrgand(_LabelMapTransform):
         self.probability_key = probability_key
         self.max_hole_mm2 = max_hole_mm2
 
-    def corrected(
-        self, labels: Labels, affine: Floats, data: Mapping[Hashable, Any]
-    ) -> tuple[Labels, Mapping[Hashable, Any]]:
+    def corrected(self, labels: Labels, affine: Floats, data: Data) -> Corrected:
         """See `fill_organ`."""
         return fill_organ(labels, _probabilities(data, self.probability_key, labels), affine, self.max_hole_mm2), {}
 
@@ -133,19 +118,12 @@ class FindLesionsd(_LabelMapTransform):
     where there are at most 255 lesions, else int32), and the lesions, a tuple of `FoundLesion`.
 
     Args:
-        keys: label map, MetaTensor (1, H, W, D).
-        probability_key: liver and tumor probabilities x 255, (2, H, W, D) on the label map's grid.
         number_key: where the number map goes.
         lesion_key: where the tuple of lesions goes.
-        capsule_mm: largest distance of a lesion from the liver, mm; others become background.
-        min_lesion_mm3: smallest volume of a lesion, mm3; others become liver.
-        min_lesion_confidence: smallest confidence in a lesion (see `lesion_confidence`), 0 to 1; others become liver.
         confidence_coefficients: the confidence's logistic model; None: confidence is the mean tumor probability.
-        allow_missing_keys: skip keys that are not there instead of raising.
 
     Raises:
         UsageError: a coefficient is not one of the model's.
-        BundleError: a label map is not a MetaTensor (1, H, W, D), or the probabilities do not fit it.
     """
 
     def __init__(
@@ -161,25 +139,12 @@ class FindLesionsd(_LabelMapTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.probability_key = probability_key
-        self.number_key = number_key
-        self.lesion_key = lesion_key
-        self.capsule_mm = capsule_mm
-        self.min_lesion_mm3 = min_lesion_mm3
-        self.min_lesion_confidence = min_lesion_confidence
-        self.confidence_coefficients = check_coefficients(confidence_coefficients)
+        self.probability_key, self.number_key, self.lesion_key = probability_key, number_key, lesion_key
+        coefficients = check_coefficients(confidence_coefficients)
+        self.limits = capsule_mm, min_lesion_mm3, min_lesion_confidence, coefficients
 
-    def corrected(
-        self, labels: Labels, affine: Floats, data: Mapping[Hashable, Any]
-    ) -> tuple[Labels, Mapping[Hashable, Any]]:
+    def corrected(self, labels: Labels, affine: Floats, data: Data) -> Corrected:
         """See `find_lesions`."""
-        cleaned, lesions = find_lesions(
-            labels,
-            _probabilities(data, self.probability_key, labels),
-            affine,
-            self.capsule_mm,
-            self.min_lesion_mm3,
-            self.min_lesion_confidence,
-            self.confidence_coefficients,
-        )
+        probabilities = _probabilities(data, self.probability_key, labels)
+        cleaned, lesions = find_lesions(labels, probabilities, affine, *self.limits)
         return cleaned, {self.number_key: lesions.number_map(labels.shape), self.lesion_key: lesions.listed()}

@@ -1,6 +1,5 @@
 """From the network's answer to a label map on the input's grid, without ever holding float classes of that size."""
 
-import copy
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -12,20 +11,13 @@ from monai.utils.enums import TraceKeys
 from monai.utils.type_conversion import convert_to_tensor
 
 from custom_networks.errors import BundleError, InputError, UsageError
-from custom_networks.transforms.resample import ResampleInPlaned, resize_slices, set_affine, slice_chunks
+from custom_networks.transforms.resample import ResampleInPlaned, resize_slices, set_affine, slice_chunks, with_meta_of
 
 
 def class_probabilities(scores: torch.Tensor) -> torch.Tensor:
-    """Class probabilities x 255 of the network's answer.
+    """Class probabilities x 255, float32, of the network's answer, both (K, H, W, D).
 
-    Args:
-        scores: (K, H, W, D); integers are probabilities x 255 already, floating values are logits.
-
-    Returns:
-        (K, H, W, D), float32, 0 to 255.
-
-    Raises:
-        InputError: a logit is not finite.
+    Integers are probabilities x 255 already, floating values are logits; one that is not finite is an InputError.
     """
     if not scores.is_floating_point():
         return scores.float()
@@ -48,8 +40,8 @@ def labels_from_probabilities(
 
     Args:
         probabilities: (3, H, W, D) of background, liver, tumor, in any common unit; all zero is background.
-        tumor_threshold: share of tumor in the organ's probability, 0 to 1.
-        organ_threshold: share of the organ in the probability of all classes, 0 to 1.
+        tumor_threshold: 0 to 1.
+        organ_threshold: 0 to 1.
 
     Returns:
         (H, W, D), uint8: 0 background, 1 liver, 2 tumor.
@@ -75,10 +67,8 @@ class LabelsOnInputGridd(MapTransform):
         keys: the network's answer.
         ref_key: the preprocessed image whose record says what the input's grid was.
         probability_key: where the probabilities go; None keeps none.
-        tumor_threshold: share of tumor in the probability of liver or tumor from which a voxel is tumor, 0 to 1.
-        organ_threshold: probability of liver or tumor from which a voxel is organ, 0 to 1.
+        tumor_threshold: of `labels_from_probabilities`, as `organ_threshold` is.
         chunk: slices worked on at once.
-        allow_missing_keys: skip keys that are not there instead of raising.
 
     Raises:
         UsageError: `chunk` or a threshold is out of range.
@@ -101,11 +91,8 @@ class LabelsOnInputGridd(MapTransform):
                 "LabelsOnInputGridd needs chunks of at least 1 slice, and tumor_threshold and organ_threshold between "
                 f"0 and 1, got {chunk}, {tumor_threshold} and {organ_threshold}: correct the configuration."
             )
-        self.ref_key = ref_key
-        self.probability_key = probability_key
-        self.tumor_threshold = tumor_threshold
-        self.organ_threshold = organ_threshold
-        self.chunk = chunk
+        self.ref_key, self.probability_key, self.chunk = ref_key, probability_key, chunk
+        self.thresholds = tumor_threshold, organ_threshold
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Data with the answer replaced by its label map and, where asked for, the probabilities beside it."""
@@ -131,8 +118,7 @@ class LabelsOnInputGridd(MapTransform):
             if probabilities[1:].max() < 0.5:
                 continue
             probabilities = resize_slices(probabilities, shape[:2], antialias=False)
-            decided = labels_from_probabilities(probabilities, self.tumor_threshold, self.organ_threshold)
-            labels[0, ..., part] = decided.cpu()
+            labels[0, ..., part] = labels_from_probabilities(probabilities, *self.thresholds).cpu()
             if kept is not None:
                 kept[..., part] = probabilities[1:].round().clamp(0, 255).to(torch.uint8).cpu()
         return labels, kept
@@ -161,8 +147,7 @@ def _check_grid(scores: torch.Tensor, record: Mapping[str, Any], key: Hashable) 
 
 def _on_grid_before(image: MetaTensor, step: int, values: torch.Tensor) -> MetaTensor:
     """Values with the metadata that the image had before operation `step`, a `ResampleInPlaned`."""
-    out = MetaTensor(values)
-    out.meta = copy.deepcopy(image.meta)
-    out.applied_operations = copy.deepcopy(image.applied_operations[:step])
+    out = with_meta_of(image, values)
+    out.applied_operations = out.applied_operations[:step]
     set_affine(out, image.applied_operations[step][TraceKeys.EXTRA_INFO]["original_affine"])
     return out

@@ -38,21 +38,14 @@ def in_plane_scaling(shape: Sequence[int], size: Sequence[int]) -> torch.Tensor:
     scaling = torch.eye(4, dtype=torch.float64)
     for axis in (0, 1):
         scale = shape[axis] / size[axis]
-        scaling[axis, axis] = scale
-        scaling[axis, 3] = (scale - 1) / 2
+        scaling[axis, axis], scaling[axis, 3] = scale, (scale - 1) / 2
     return scaling
 
 
 def resize_slices(stack: torch.Tensor, size: Sequence[int], antialias: bool = True) -> torch.Tensor:
-    """Bilinear resampling of every slice over the same extent.
+    """Bilinear resampling of every slice of (C, H, W, D) over the same extent: (C, rows, columns, D), float32.
 
-    Args:
-        stack: (C, H, W, D), any number type.
-        size: rows and columns wanted.
-        antialias: widen the kernel where pixels get larger, so that nothing above the new Nyquist rate folds back.
-
-    Returns:
-        (C, rows, columns, D), float32.
+    `antialias` widens the kernel where pixels get larger, so that nothing above the new Nyquist rate folds back.
     """
     if tuple(stack.shape[1:3]) == tuple(size):
         return stack.float()
@@ -68,15 +61,8 @@ def resize_slices(stack: torch.Tensor, size: Sequence[int], antialias: bool = Tr
 def resize_labels(stack: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     """Resampling of label maps by class probability: each class's mask is resampled, the largest share wins.
 
-    Args:
-        stack: (C, H, W, D) of whole numbers 0 to 255; each channel is a label map of its own.
-        size: rows and columns wanted.
-
-    Returns:
-        (C, rows, columns, D), uint8; of equal shares the lower label wins.
-
-    Raises:
-        InputError: a value is not a whole number from 0 to 255.
+    Each channel of (C, H, W, D) is a label map of its own; of equal shares the lower label wins. Gives
+    (C, rows, columns, D), uint8; a value that is not a whole number from 0 to 255 is an InputError.
     """
     whole = stack.to(torch.uint8)
     if not torch.equal(whole.to(stack.dtype), stack):
@@ -100,7 +86,6 @@ def resize_labels(stack: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 
 
 def _nearest_slices(stack: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """Nearest value for every pixel of the new size, in the stack's own number type."""
     planes = stack.permute(0, 3, 1, 2).double()
     return interpolate(planes, size=tuple(size), mode="nearest-exact").permute(0, 2, 3, 1).to(stack.dtype)
 
@@ -108,17 +93,14 @@ def _nearest_slices(stack: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 def resize_volume(
     volume: torch.Tensor, size: Sequence[int], mode: str, dtype: torch.dtype, chunk: int = 16
 ) -> torch.Tensor:
-    """In-plane resampling of a volume, `chunk` slices at a time.
+    """In-plane resampling of a volume (C, H, W, D) to (C, rows, columns, D), `chunk` slices at a time on its device.
 
     Args:
-        volume: (C, H, W, D).
-        size: rows and columns wanted; a volume that has them already is only cast.
+        volume: one that has the size already is only cast.
+        size: rows and columns wanted.
         mode: "bilinear" (anti-aliased), "label" (by class probability) or "nearest".
         dtype: type of the result; values are rounded before they become integers.
         chunk: slices worked on at once.
-
-    Returns:
-        (C, rows, columns, D) of `dtype`, on the volume's device.
     """
     if tuple(volume.shape[1:3]) == tuple(size):
         return volume.to(dtype)
@@ -145,17 +127,11 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
     inverted as label maps, floating ones bilinearly (or by nearest value where `Invertd(nearest_interp=True)` asks
     for it); any number of channels is allowed there, and the number type is kept.
 
-    Example:
-        `{"_target_": "custom_networks.transforms.ResampleInPlaned", "keys": ["image", "label"], "spacing": 1.25,
-        "mode": ["image", "label"]}`
-
     Args:
-        keys: items to resample.
         spacing: wanted pixel size of both in-plane axes, mm.
         mode: "image" or "label", one for all keys or one per key.
         dtype: number type of resampled images ("float32", "float16", ... or a torch.dtype); label maps become uint8.
         chunk: slices worked on at once.
-        allow_missing_keys: skip keys that are not there instead of raising.
 
     Raises:
         UsageError: `spacing` or `chunk` is not positive, or `mode` is neither "image" nor "label".
@@ -180,9 +156,8 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
             )
         if not set(self.mode) <= {"image", "label"}:
             raise UsageError(f"ResampleInPlaned's mode must be 'image' or 'label', got {mode!r}: correct it.")
-        self.spacing = spacing
+        self.spacing, self.chunk = spacing, chunk
         self.dtype: torch.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-        self.chunk = chunk
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Data with every key's volume resampled and the step recorded; the input tensors are not changed."""
@@ -208,8 +183,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
         spacings = affine_to_spacing(volume.affine, dtype=float).tolist()
         size = [resampled_size(n, mm, self.spacing) for n, mm in zip(shape[:2], spacings, strict=False)]
         method, dtype = ("bilinear", self.dtype) if mode == "image" else ("label", torch.uint8)
-        values = resize_volume(volume.as_tensor(), size, method, dtype, self.chunk)
-        out = with_meta_of(volume, values)
+        out = with_meta_of(volume, resize_volume(volume.as_tensor(), size, method, dtype, self.chunk))
         # The names and values of "mode" are MONAI's, so that Invertd(nearest_interp=True) finds and changes them.
         record = {
             "mode": "bilinear" if mode == "image" else "nearest",
@@ -224,8 +198,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
         size = [int(n) for n in record[TraceKeys.ORIG_SIZE][:2]]
         floating = "nearest" if record[TraceKeys.EXTRA_INFO]["mode"] == "nearest" else "bilinear"
         mode = floating if volume.is_floating_point() else "label"
-        values = resize_volume(volume.as_tensor(), size, mode, volume.dtype, self.chunk)
-        out = with_meta_of(out, values)
+        out = with_meta_of(out, resize_volume(volume.as_tensor(), size, mode, volume.dtype, self.chunk))
         set_affine(out, record[TraceKeys.EXTRA_INFO]["original_affine"])
         return out
 

@@ -20,20 +20,13 @@ from custom_networks.io.files import case_stem
 
 
 class SaveLabelMapd(SaveImaged):
-    """Write label maps (1, i, j, k) to `<output_dir>/<case>/<case>_<postfix>.nii.gz`: uint8, the affine as it is.
+    """Write label maps (1, i, j, k) with their affine to `<output_dir>/<case>/<case>_<postfix>.nii.gz`, as uint8.
 
     `<case>` is the item under `case_key`, or the stem of the input's file name where that is missing. A file appears
     whole or not at all. What `liverseg segment` wrote to that folder before, report and DICOM results included, would
     belong to another mask: it is removed first, with its manifest. (MONAI's SaveImaged names files by the input alone,
     so that two inputs of one name overwrite each other; it is the base class because MONAI Label leaves out
     `SaveImaged`.)
-
-    Args:
-        keys: label maps, MetaTensor.
-        output_dir: folder for all cases; made where it is missing.
-        postfix: end of the file's name.
-        case_key: key of the case's name.
-        allow_missing_keys: skip keys that are not there instead of raising.
 
     Raises:
         BundleError: on call, if an item is not a MetaTensor (1, i, j, k).
@@ -51,9 +44,7 @@ class SaveLabelMapd(SaveImaged):
         allow_missing_keys: bool = False,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
-        self.output_dir = Path(output_dir)
-        self.postfix = postfix
-        self.case_key = case_key
+        self.output_dir, self.postfix, self.case_key = Path(output_dir), postfix, case_key
 
     def set_options(self, *args: Any, **kwargs: Any) -> None:
         """Nothing of MONAI's writers can be set here."""
@@ -70,9 +61,8 @@ class SaveLabelMapd(SaveImaged):
                     "postprocessing."
                 )
             case = str(d.get(self.case_key) or case_stem(str(voxels.meta.get("filename_or_obj", "case"))))
-            folder = self.output_dir / case
-            forget(folder)
-            path = folder / f"{case}_{self.postfix}.nii.gz"
+            forget(self.output_dir / case)
+            path = self.output_dir / case / f"{case}_{self.postfix}.nii.gz"
             write_label_map(voxels[-1].cpu().numpy(), voxels.affine.cpu().numpy(), path, self.slope)
         return d
 
@@ -81,10 +71,7 @@ class SaveTumorProbabilityd(SaveLabelMapd):
     """Write the tumor's channel of liver and tumor probabilities to `<output_dir>/<case>/<case>_<postfix>.nii.gz`.
 
     The items are MetaTensors (2, i, j, k) uint8, probability x 255, and are stored so, with a slope of 1 / 255: any
-    reader of NIfTI that applies it sees 0 to 1. The other arguments are those of `SaveLabelMapd`.
-
-    Raises:
-        BundleError: on call, if an item is not a MetaTensor (2, i, j, k).
+    reader of NIfTI that applies it sees 0 to 1. All else is as in `SaveLabelMapd`.
     """
 
     channels = 2
@@ -92,13 +79,10 @@ class SaveTumorProbabilityd(SaveLabelMapd):
 
 
 def write_label_map(labels: np.ndarray, affine: np.ndarray, path: Path, slope: float | None = None) -> None:
-    """Write labels (i, j, k) as uint8 NIfTI with an affine to RAS mm, whole or not at all.
+    """Write labels (i, j, k), whole numbers 0 to 255, as uint8 .nii.gz with an affine (4, 4) to RAS mm.
 
-    Args:
-        labels: whole numbers 0 to 255; with a slope, what times the slope is the value.
-        affine: (4, 4), voxel index to RAS mm.
-        path: the file, ending in .nii.gz.
-        slope: written to the header for readers to apply; the numbers are stored as they are.
+    The file appears whole or not at all. A slope goes into the header for readers to multiply by; the numbers are
+    stored as they are.
     """
     image = nib.Nifti1Image(labels.astype(np.uint8, copy=False), affine)
     if slope is not None:

@@ -11,17 +11,10 @@ from custom_networks.errors import UsageError
 
 
 class WindowIntensityd(MapTransform):
-    """Clip HU to a window and scale it to [0, 1].
+    """Clip HU, tensors of any shape, to a window of a lowest and a highest HU, and scale it to [0, 1].
 
-    (MONAI's ScaleIntensityRanged gives the same, but holds three float copies of the volume.)
-
-    Args:
-        keys: tensors of any shape, HU.
-        window: lowest and highest HU.
-        allow_missing_keys: skip keys that are not there instead of raising.
-
-    Raises:
-        UsageError: if the window is empty.
+    (MONAI's ScaleIntensityRanged gives the same, but holds three float copies of the volume.) Raises a UsageError if
+    the window is empty.
     """
 
     def __init__(self, keys: KeysCollection, window: Sequence[float], allow_missing_keys: bool = False) -> None:

@@ -151,7 +151,7 @@ def test_any_name_of_file_and_folder_will_do(
 def series(tmp_path: Path) -> str:
     """A DICOM series of 24 slices, in a folder "ct"."""
     from custom_networks.phantom import make_phantom
-    from custom_networks.phantom.dicom import write_series
+    from custom_networks.phantom.files import write_series
 
     write_series(make_phantom(5, shape=(64, 64, 24), spacing=(1.25, 1.25, 3.0), lesions=1), tmp_path / "ct", "0")
     return "ct"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from custom_networks.phantom import make_phantom
-from custom_networks.phantom.dicom import write_series
+from custom_networks.phantom.files import write_series
 
 Liverseg = Callable[..., Any]
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from custom_networks.phantom.fields import Ellipsoid, Points, capsule, coverage, norm, smooth_field, smooth_union
+from custom_networks.phantom.canvas import Ellipsoid, Points, capsule, coverage, norm, smooth_field, smooth_union
 
 
 def lattice(step: float, half: float) -> Points:

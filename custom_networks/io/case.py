@@ -21,10 +21,8 @@ from pydicom.dataset import Dataset
 from custom_networks.errors import InputError, UsageError
 from custom_networks.io.checks import LOWEST_HU, check_ct_values
 from custom_networks.io.files import case_stem
-from custom_networks.io.nifti import coded_affine, form_notes
-from custom_networks.io.read import read_file, read_geometry
-from custom_networks.io.slabs import slabs_of, volume_of
-from custom_networks.io.volume import Volume
+from custom_networks.io.image_files import coded_affine, form_notes, header_geometry, read_file
+from custom_networks.io.volume import Volume, slabs_of, volume_of
 
 IN_MEMORY = "array"
 # How a MetaImage or NRRD header names the file that holds its voxels.
@@ -43,14 +41,7 @@ def digest(parts: Iterable[str | bytes]) -> str:
 
 @dataclass(frozen=True)
 class SeriesInfo:
-    """What a report says of a DICOM series.
-
-    Attributes:
-        series_instance_uid: "" where the files do not say it.
-        series_number: 0 where the files do not say it.
-        spacing_mm: along the volume's three axes.
-        slices: their number.
-    """
+    """What a report says of a DICOM series: "" and 0 where the files do not say it, spacing along the volume's axes."""
 
     series_instance_uid: str
     series_number: int
@@ -76,11 +67,7 @@ class Case(ABC):
 
     @abstractmethod
     def read(self) -> Volume:
-        """The volume in HU, checked.
-
-        Raises:
-            InputError: what is wrong with it and what to do, in one sentence.
-        """
+        """The volume in HU, checked; InputError says in one sentence what is wrong with it and what to do."""
 
     def headers(self) -> tuple[Dataset, ...]:
         """What DICOM results need of each slice's header, read anew: see `Volume.headers`."""
@@ -88,32 +75,22 @@ class Case(ABC):
 
     @cached_property
     def identity(self) -> str:
-        """A digest that stays when the same input is given again."""
-        return self._identity()
+        """A digest that stays when the same input is given again; of what lies in a file, the resolved path."""
+        return digest([os.path.realpath(self.source)])
 
     @cached_property
     def content(self) -> str:
-        """A digest of what the input holds.
-
-        Raises:
-            InputError: a file of it cannot be opened.
-        """
-        return self._content()
+        """A digest of what the input holds; InputError where a file of it cannot be opened."""
+        return self.identity
 
     @cached_property
     def geometry(self) -> str:
-        """A digest of a file's shape and affine; "" for what is no single file."""
+        """A digest of a file's shape and affine, "" for what is no single file; InputError for an unreadable header."""
         return ""
-
-    @abstractmethod
-    def _identity(self) -> str: ...
-
-    def _content(self) -> str:
-        return self.identity
 
 
 class FileCase(Case):
-    """A NIfTI, NRRD or MetaImage file. Its identity is its resolved path."""
+    """A NIfTI, NRRD or MetaImage file."""
 
     def read(self) -> Volume:
         """See `Case.read`."""
@@ -121,17 +98,12 @@ class FileCase(Case):
 
     @cached_property
     def geometry(self) -> str:
-        """A digest of shape and affine as the header says them.
+        """See `Case.geometry`."""
+        return digest([header_geometry(Path(self.source))])
 
-        Raises:
-            InputError: the header cannot be read.
-        """
-        return digest([read_geometry(Path(self.source))])
-
-    def _identity(self) -> str:
-        return digest([os.path.realpath(self.source)])
-
-    def _content(self) -> str:
+    @cached_property
+    def content(self) -> str:
+        """See `Case.content`: the voxels of a detached header are part of it."""
         path = Path(self.source)
         parts = [_file_digest(path)]
         if path.suffix.lower() in (".mhd", ".nhdr"):
@@ -148,15 +120,8 @@ class RefusedCase(Case):
     reason: str = field(kw_only=True)
 
     def read(self) -> Volume:
-        """Refuse it.
-
-        Raises:
-            InputError: always.
-        """
+        """Raise the InputError."""
         raise InputError(self.reason)
-
-    def _identity(self) -> str:
-        return digest([os.path.realpath(self.source)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,21 +136,17 @@ class ArrayCase(Case):
         volume = checked(volume_of(self.array, self.affine, source=Path(self.source), lowest=LOWEST_HU))
         return replace(volume, notes=self.notes + volume.notes)
 
-    def _identity(self) -> str:
+    @cached_property
+    def identity(self) -> str:
+        """A digest of the voxels, their type and the affine."""
         head = (f"{self.array.dtype} {self.array.shape}", np.ascontiguousarray(self.affine).tobytes())
         return digest(chain(head, (slab.tobytes() for slab in slabs_of(self.array))))
 
 
 def case_of_array(array: npt.ArrayLike, affine: npt.ArrayLike, name: str = "case") -> Case:
-    """A case from memory; neither array may change before it was read.
+    """A case from memory: HU (i, j, k), and the (4, 4) affine from voxel index to mm, RAS+ (nibabel's convention).
 
-    Args:
-        array: HU (i, j, k).
-        affine: (4, 4) voxel index to patient coordinates in mm, RAS+ (nibabel's convention).
-        name: what it is called.
-
-    Raises:
-        UsageError: the affine is no 4 x 4 matrix.
+    Neither array may change before it was read. UsageError where the affine is no 4 x 4 matrix.
     """
     matrix = np.asarray(affine, dtype=np.float64)
     if matrix.shape != (4, 4):
@@ -194,11 +155,9 @@ def case_of_array(array: npt.ArrayLike, affine: npt.ArrayLike, name: str = "case
 
 
 def case_of_image(image: nib.Nifti1Image, name: str | None = None) -> Case:
-    """A case from a NIfTI image of nibabel, in memory or still in its file.
+    """A case from a NIfTI image of nibabel in HU after its scaling, in memory or still in its file.
 
-    Args:
-        image: CT in HU after its scaling.
-        name: what it is called; by default as its file, else "case".
+    It is called `name`, by default as its file, else "case".
 
     Raises:
         UsageError: it is no NIfTI image.

@@ -14,7 +14,7 @@ from custom_networks.io.dicom.case import dicom_case, dicom_cases
 from custom_networks.io.dicom.files import files_in
 from custom_networks.io.dicom.listing import scan_files
 from custom_networks.io.files import case_stem, is_zip, medical_suffix, split_number
-from custom_networks.io.read import existing
+from custom_networks.io.image_files import existing
 from custom_networks.io.volume import Volume
 
 
@@ -31,15 +31,15 @@ def read_volume(path: str | Path) -> Volume:
         InputError: what is wrong with this input and what to do, in one sentence.
     """
     source = existing(split_number(path)[0])
-    return (dicom_case(path) if source.is_dir() or is_zip(source) else _file_case(path)).read()
+    return (dicom_case(path) if source.is_dir() or is_zip(source) else FileCase(case_stem(path), str(path))).read()
 
 
 def find_cases(inputs: Sequence[str]) -> tuple[list[Case], list[str]]:
     """The cases that files, folders and archives hold, each once, and a message for each input that holds none.
 
-    A folder that holds DICOM files gives these, and so does an archive: itself, or where it holds several patients one
-    case for each, called by a subfolder or `folder::N` (series N). Else a folder gives its files with a medical ending,
-    and where it has none, the DICOM files in its subfolders.
+    A folder with DICOM files, or an archive, is itself the case, or where it holds several patients one for each,
+    called by a subfolder or `folder::N` (series N). Else a folder gives its files with a medical ending, and where it
+    has none, the DICOM files in its subfolders.
     """
     once: dict[str, Case] = {}
     failures: list[str] = []
@@ -55,9 +55,7 @@ def find_cases(inputs: Sequence[str]) -> tuple[list[Case], list[str]]:
 def only_case(path: str | Path) -> Case:
     """The case of an input that holds one.
 
-    Raises:
-        UsageError: it holds several, or nothing in it could be an image.
-        InputError: there is no such path, it cannot be looked at, or it is no volume.
+    UsageError where it holds several or nothing in it could be an image; InputError where it cannot be looked at.
     """
     cases = _cases_of(path)
     if len(cases) != 1:
@@ -122,19 +120,15 @@ def _cases_in(folder: Path) -> list[Case]:
     files = files_in(folder)
     scanned = scan_files(files)
     volumes = [folder / file.name for file in files if medical_suffix(Path(file.name))]
-    return [_file_case(path) for path in volumes if not scanned.like_dicom] or dicom_cases(folder, scanned)
+    return [FileCase(case_stem(p), str(p)) for p in volumes if not scanned.like_dicom] or dicom_cases(folder, scanned)
 
 
 def _case_at(path: Path) -> Case:
     """The case at a path; where it cannot be read, one that says so when it is."""
     source = split_number(path)[0]
     if not (source.is_dir() or (is_zip(source) and source.is_file())):
-        return _file_case(path)
+        return FileCase(case_stem(path), str(path))
     try:
         return dicom_case(path)
     except InputError as error:
         return RefusedCase(case_stem(path), str(path), reason=str(error))
-
-
-def _file_case(path: str | Path) -> Case:
-    return FileCase(case_stem(path), str(path))

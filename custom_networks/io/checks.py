@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from custom_networks.errors import InputError
-from custom_networks.io.volume import slice_axis_of, spacing_of
+from custom_networks.labelmap.grid import slice_axis_of, spacing_of
 
 MIN_SLICES = 5
 # Padding outside the scanner's field of view is written as -2000, -3024 or less; air is -1000 HU.
@@ -24,8 +24,7 @@ NO_AFFINE = "has no usable affine"
 def spatial_shape(shape: tuple[int, ...], source: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
     """The three spatial sizes of an array of any shape, and a note where single trailing axes were dropped.
 
-    Raises:
-        InputError: it is not one 3D volume, or a size is below 1.
+    InputError where it is not one 3D volume, or a size is below 1.
     """
     sizes = tuple(int(size) for size in shape)
     text = " x ".join(map(str, sizes))
@@ -46,49 +45,43 @@ def check_geometry(shape: tuple[int, int, int], affine: np.ndarray, source: Path
 
     Raises:
         InputError: the affine is not finite or not invertible, there are fewer than 5 slices along the patient's z, or
-            the slices are not axial.
+            the slices are not axial: cut across thick coronal or sagittal ones, axial slices are poor.
     """
-    _check_affine(affine, source)
-    slices = shape[slice_axis_of(affine)]
-    if slices < MIN_SLICES:
+    spacing = _checked_spacing(affine, source)
+    axis = slice_axis_of(affine)
+    if shape[axis] < MIN_SLICES:
         raise InputError(
-            f"{source} holds {slices} slice{'s' * (slices != 1)}, at least {MIN_SLICES} are needed: "
+            f"{source} holds {shape[axis]} slice{'s' * (shape[axis] != 1)}, at least {MIN_SLICES} are needed: "
             "give the whole series."
         )
-    _check_axial(affine, source)
+    across = max(spacing)
+    if across > THICK_MM and across > 2 * spacing[axis]:
+        raise InputError(
+            f"{source} holds no axial slices: voxels measure {across:g} mm across the patient and {spacing[axis]:g} mm "
+            "along the patient's z: give the axial series."
+        )
     if is_placeholder(affine):
         return (
             "Voxels of exactly 1 x 1 x 1 mm at the origin are what programs write that know no better: check the "
             "size of the liver before you use any length or volume.",
         )
     shear = shear_degrees(affine)
-    if shear <= SHEAR_DEGREES:
-        return ()
-    return (f"The voxel axes are {shear:.1f} degrees off a right angle (gantry tilt): lengths in mm are approximate.",)
+    note = f"The voxel axes are {shear:.1f} degrees off a right angle (gantry tilt): lengths in mm are approximate."
+    return (note,) if shear > SHEAR_DEGREES else ()
 
 
-def _check_axial(affine: np.ndarray, source: Path) -> None:
-    """Refuse a volume whose thick slices are coronal or sagittal: cut across, they make poor axial ones."""
-    spacing = spacing_of(affine)
-    along = spacing[slice_axis_of(affine)]
-    across = max(spacing)
-    if across > THICK_MM and across > 2 * along:
-        raise InputError(
-            f"{source} holds no axial slices: voxels measure {across:g} mm across the patient and {along:g} mm along "
-            "the patient's z: give the axial series."
-        )
-
-
-def _check_affine(affine: np.ndarray, source: Path) -> None:
-    """Refuse an affine that does not place every voxel at a point of its own."""
+def _checked_spacing(affine: np.ndarray, source: Path) -> tuple[float, float, float]:
+    """The spacing in mm; InputError where the affine does not place every voxel at a point of its own."""
+    spacing, fault = spacing_of(affine), ""
     if not np.isfinite(affine).all():
-        raise InputError(f"{source} {NO_AFFINE} (entries that are not finite numbers): export the image again.")
-    spacing = spacing_of(affine)
-    text = " x ".join(f"{step:g}" for step in spacing)
-    if min(spacing) <= 0:
-        raise InputError(f"{source} {NO_AFFINE} (spacing {text} mm, positive ones needed): export the image again.")
-    if abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-3:
-        raise InputError(f"{source} {NO_AFFINE} (two voxel axes run the same way): export the image again.")
+        fault = "entries that are not finite numbers"
+    elif min(spacing) <= 0:
+        fault = f"spacing {' x '.join(f'{step:g}' for step in spacing)} mm, positive ones needed"
+    elif abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-3:
+        fault = "two voxel axes run the same way"
+    if fault:
+        raise InputError(f"{source} {NO_AFFINE} ({fault}): export the image again.")
+    return spacing
 
 
 def is_placeholder(affine: np.ndarray) -> bool:
@@ -108,11 +101,8 @@ def shear_degrees(affine: np.ndarray) -> float:
 
 
 def check_ct_values(array: np.ndarray, source: Path) -> None:
-    """Hold the intensities of a CT volume (finite, already clipped from below) against Hounsfield units.
-
-    Raises:
-        InputError: all voxels are equal, or nothing is as dark as fat.
-    """
+    """Refuse a CT volume (finite, already clipped from below) by an InputError where its voxels are all equal or none
+    is as dark as fat: these are no Hounsfield units."""
     low, high = array.min(), array.max()  # reductions: no temporary of the volume's size
     if low == high:
         raise InputError(f"{source} is constant: every voxel is {low:g}; export the original CT.")
@@ -124,11 +114,7 @@ def check_ct_values(array: np.ndarray, source: Path) -> None:
 
 
 def label_map(array: np.ndarray, source: Path) -> np.ndarray:
-    """The same labels as uint8, where 0 is background, 1 liver and 2 tumor.
-
-    Raises:
-        InputError: a value is no whole number or outside 0..2.
-    """
+    """The labels (0 background, 1 liver, 2 tumor) as uint8; InputError where a value is none of these three."""
     labels = array.astype(np.uint8) if 0 <= array.min() and array.max() <= 2 else None
     if labels is None or not np.array_equal(labels, array):
         others = np.setdiff1d(array, (0, 1, 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
@@ -19,8 +20,7 @@ START_BYTES = 132
 
 def medical_suffix(path: Path) -> str:
     """The medical ending of a file name in lower case, or "" where it has none."""
-    name = path.name.lower()
-    return next((suffix for suffix in MEDICAL_SUFFIXES if name.endswith(suffix)), "")
+    return next((suffix for suffix in MEDICAL_SUFFIXES if path.name.lower().endswith(suffix)), "")
 
 
 def is_zip(path: Path) -> bool:
@@ -35,9 +35,7 @@ def split_number(path: str | Path) -> tuple[Path, int | None]:
     """
     path = Path(path)
     matched = re.fullmatch(r"(.+)::(\d{1,6})", path.name)
-    if not matched or os.path.lexists(path):
-        return path, None
-    return path.with_name(matched[1]), int(matched[2])
+    return (path.with_name(matched[1]), int(matched[2])) if matched and not os.path.lexists(path) else (path, None)
 
 
 def case_stem(path: str | Path) -> str:
@@ -48,8 +46,8 @@ def case_stem(path: str | Path) -> str:
     """
     path, number = split_number(path)
     name = (path if path.name not in ("", "..") else path.resolve()).name
-    ending = len(medical_suffix(Path(name)) or ".zip" * is_zip(Path(name)))
-    stem = re.sub(r"[^A-Za-z0-9._-]", "_", name[: len(name) - ending])
+    ending = medical_suffix(Path(name)) or ".zip" * is_zip(Path(name))
+    stem = re.sub(r"[^A-Za-z0-9._-]", "_", name[: len(name) - len(ending)])
     stem = (stem or "case") + f"_{number}" if number is not None else stem
     return re.sub(r"^\.+", "_", stem[:LONGEST_STEM]) or "case"
 
@@ -65,8 +63,7 @@ def is_dicom(path: Path) -> bool:
 def open_if_dicom(path: Path) -> BinaryIO | None:
     """A file opened at its beginning, or None where it does not start as DICOM does: see `looks_like_dicom`.
 
-    Raises:
-        InputError: the file cannot be opened; passed over, it could be a slice that nobody misses.
+    InputError where it cannot be opened: passed over, it could be a slice that nobody misses.
     """
     try:
         with ExitStack() as closing:
@@ -90,7 +87,7 @@ def looks_like_dicom(start: bytes) -> bool:
         return True
     if len(start) < 132:
         return False
-    group, element, length = (int.from_bytes(start[a:b], "little") for a, b in ((0, 2), (2, 4), (4, 8)))
+    group, element, length = struct.unpack("<HHI", start[:8])
     known = start[4:6] in (b"UL", b"UI", b"CS", b"OB", b"SH") or 0 < length <= 64
     return group in (0x0002, 0x0008) and element <= 0x18 and known
 
@@ -98,8 +95,7 @@ def looks_like_dicom(start: bytes) -> bool:
 def visible_files(folder: Path) -> list[Path]:
     """The files directly in a folder, sorted by name, without hidden ones (macOS leaves "._" copies of every file).
 
-    Raises:
-        InputError: the folder cannot be listed.
+    InputError where the folder cannot be listed.
     """
     try:
         return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))

@@ -1,16 +1,22 @@
-"""A volume and the one thing that places it in the patient: its affine."""
+"""A volume with its affine, and how voxels become one: slab by slab, so that no float copy of it ever exists."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
 
+from custom_networks.errors import InputError
+from custom_networks.io.checks import check_geometry, spatial_shape
 from custom_networks.labelmap.grid import slice_axis_of, spacing_of
 
-__all__ = ["Volume", "slice_axis_of", "spacing_of"]
+# A cache line of int16 along the last axis: the transposition into C order then costs little.
+SLAB_SLICES = 32
+LARGEST = np.finfo(np.float32).max
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +24,7 @@ class Volume:
     """Voxels of one image or label map with their geometry.
 
     Args:
-        array: shape (i, j, k), the first index along the first voxel axis; HU for an image, 0..2 for a label map.
+        array: (i, j, k), HU for an image, 0..2 for a label map.
         affine: (4, 4) float64, voxel index to patient coordinates in mm, RAS+ (nibabel's convention).
         notes: what a reader did or saw that the user should know, one sentence each.
         source: the file or folder that was read.
@@ -46,3 +52,74 @@ class Volume:
     def slice_axis(self) -> int:
         """The array axis whose direction is nearest to the patient's z (feet to head)."""
         return slice_axis_of(self.affine)
+
+
+def slabs_of(array: Any) -> Iterator[np.ndarray]:
+    """Yield an array or nibabel's array proxy, its scaling applied, a few slices along its last axis at a time."""
+    for start in range(0, array.shape[-1], SLAB_SLICES):
+        yield np.asarray(array[..., start : start + SLAB_SLICES])
+
+
+def collect_slabs(
+    slabs: Iterable[np.ndarray], shape: tuple[int, int, int], *, whole_numbers: bool, lowest: float | None, source: Path
+) -> np.ndarray:
+    """Join slabs (i, j, n), which follow each other along the last axis, to one array of the given shape (i, j, k).
+
+    Args:
+        whole_numbers: the values are integers by type and scaling: int16 where they fit, else int32; else float32.
+        lowest: values below are set to it; None leaves all as they are.
+
+    Raises:
+        InputError: a value is NaN, infinite or beyond float32.
+    """
+    array = np.empty(shape, np.int16 if whole_numbers else np.float32)
+    start = 0
+    for slab in slabs:
+        if not (-LARGEST <= slab.min() and slab.max() <= LARGEST):  # min and max pass NaN on
+            raise InputError(
+                f"{source} holds values that are not finite numbers (NaN or infinity): export the image again."
+            )
+        if lowest is not None and slab.min() < lowest:
+            slab = np.maximum(slab, lowest)
+        array = _wide_enough(array, slab)
+        array[..., start : start + slab.shape[-1]] = slab
+        start += slab.shape[-1]
+    return array
+
+
+def _wide_enough(array: np.ndarray, slab: np.ndarray) -> np.ndarray:
+    """`array` itself, or a wider copy when an integer array cannot hold the values of `slab`."""
+    if array.dtype.kind == "f":
+        return array
+    low, high = slab.min(), slab.max()
+    for dtype in (np.int16, np.int32):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return array.astype(np.promote_types(array.dtype, dtype), copy=False)
+    return array.astype(np.float32)
+
+
+def volume_of(
+    array: Any,
+    affine: np.ndarray,
+    slabs: Iterable[np.ndarray] | None = None,
+    *,
+    source: Path,
+    lowest: float | None,
+    whole_numbers: bool | None = None,
+) -> Volume:
+    """The voxels of an array, or of nibabel's array proxy, as a checked volume; `slabs` is where they come from if not
+    from `array` itself, and `lowest` and `whole_numbers` are those of `collect_slabs` (by default by type and scaling).
+
+    Raises:
+        InputError: it is not 3D, holds no plain or finite numbers, or the affine is not usable.
+    """
+    shape, notes = spatial_shape(array.shape, source)
+    notes += check_geometry(shape, affine, source)
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"{source} holds {array.dtype} voxels, plain numbers are needed: export the CT again.")
+    if whole_numbers is None:
+        scaling = [float(getattr(array, name, 0)) for name in ("slope", "inter")]
+        whole_numbers = array.dtype.kind in "iu" and all(number.is_integer() for number in scaling)
+    slabs = slabs_of(array.reshape(shape)) if slabs is None else slabs
+    joined = collect_slabs(slabs, shape, whole_numbers=whole_numbers, lowest=lowest, source=source)
+    return Volume(joined, affine, notes, source=source)

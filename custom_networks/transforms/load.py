@@ -20,20 +20,14 @@ READERS = {"image": read_volume, "label": read_label_map}
 
 
 class LoadVolumed(LoadImaged):
-    """Load what lies under `keys` with this package's readers, and with no other.
+    """Load what lies under `keys` (a path, a `Case`, or a `Volume` that was read already) with this package's readers.
 
-    That is a path, a `Case`, which is read, or a `Volume`, which was read already and is taken as it is. Each becomes a
-    MetaTensor (i, j, k) without a channel, of the type that the reader gave (int16, int32 or float32 HU; uint8
-    labels), its affine float64 RAS in mm; the meta dictionary holds what `SaveImaged` and `Invertd` need, and `notes`,
-    the reader's notes one per line. Follow it with `EnsureChannelFirstd(channel_dim="no_channel")`.
+    Each becomes a MetaTensor (i, j, k) without a channel, of the type that the reader gave (int16, int32 or float32
+    HU; uint8 labels), its affine float64 RAS in mm; the meta dictionary holds what `SaveImaged` and `Invertd` need, and
+    `notes`, the reader's notes one per line. Follow it with `EnsureChannelFirstd(channel_dim="no_channel")`.
 
     MONAI's own `LoadImaged` tries all registered readers in turn until one does not fail; here the first refusal is
     final. It is a subclass because MONAI Label looks for `LoadImaged` and sets `_loader.image_only` to False.
-
-    Args:
-        keys: keys of the paths, cases or volumes.
-        kind: "image" for CT volumes in HU, "label" for label maps.
-        allow_missing_keys: pass items without the key through.
 
     Raises:
         UsageError: `kind` is neither of the two.
@@ -55,11 +49,7 @@ class LoadVolumed(LoadImaged):
         self.overwriting = False
 
     def register(self, reader: Any) -> None:
-        """Refuse a second reader.
-
-        Raises:
-            UsageError: always.
-        """
+        """Refuse a second reader with a UsageError."""
         raise UsageError(
             f"LoadVolumed reads with its own reader alone, got {reader!r}: use MONAI's LoadImaged instead."
         )
@@ -77,7 +67,11 @@ class _VolumeLoader:
         given = ensure_tuple(path)
         if len(given) != 1:
             raise InputError(f"One path per case is needed, got {len(given)}: give each volume as a case of its own.")
-        volume = self._volume(given[0])
+        volume = given[0]
+        if isinstance(volume, (str, Path)):
+            volume = READERS[self.kind](Path(volume).expanduser())
+        elif not isinstance(volume, Volume):
+            volume = volume.read()  # a Case, or what hands a volume over
         affine = torch.from_numpy(volume.affine.copy())  # a volume that is given stays as it is
         meta = {
             MetaKeys.AFFINE: affine,
@@ -90,9 +84,3 @@ class _VolumeLoader:
         }
         image = MetaTensor(torch.from_numpy(volume.array), meta=meta)
         return image if self.image_only else (image, image.meta)
-
-    def _volume(self, given: Any) -> Volume:
-        if isinstance(given, (str, Path)):
-            return READERS[self.kind](Path(given).expanduser())
-        read: Volume = given if isinstance(given, Volume) else given.read()  # a Case, or what hands a volume over
-        return read

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from custom_networks.errors import InputError
-from custom_networks.io.slabs import collect_slabs
+from custom_networks.io.volume import collect_slabs
 
 SOURCE = Path("case.nrrd")
 

@@ -11,6 +11,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
@@ -27,8 +28,8 @@ from custom_networks.io.dicom.pixels import file_bytes, read_result_header, read
 from custom_networks.io.dicom.sentences import case_notes, refusal, series_lines, skipped_notes
 from custom_networks.io.dicom.series import DicomSeries
 from custom_networks.io.files import MEDICAL_SUFFIXES, case_stem, split_number
-from custom_networks.io.slabs import SLAB_SLICES, collect_slabs
-from custom_networks.io.volume import Volume, spacing_of
+from custom_networks.io.volume import SLAB_SLICES, Volume, collect_slabs
+from custom_networks.labelmap.grid import spacing_of
 
 logger = logging.getLogger(__name__)
 
@@ -57,13 +58,17 @@ class DicomCase(Case):
         """See `Case.headers`."""
         return tuple(read_result_header(header) for header in self.stack.slices)
 
-    def _identity(self) -> str:
+    @cached_property
+    def identity(self) -> str:
+        """A digest of whose series it is, of which study; without a SeriesInstanceUID, of what it holds."""
         first = self.stack.slices[0]
         if not first.series_uid:  # slices that differ in it are not of one series
             return self.content
         return digest([first.patient, first.study_uid, first.series_uid, self.stack.part])
 
-    def _content(self) -> str:
+    @cached_property
+    def content(self) -> str:
+        """A digest of the slices' UIDs, or of their bytes where one has none."""
         if all(header.own_instance_uid for header in self.stack.slices):
             return digest(sorted(header.instance_uid for header in self.stack.slices))
         return digest(sorted(sha256(file_bytes(header)).hexdigest() for header in self.stack.slices))

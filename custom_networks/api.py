@@ -68,9 +68,7 @@ def segment(
     if precision:
         settings["precision"] = precision
     result = shared_pipeline(bundle, settings, checkpoint).predict(case, probability=probability)
-    if folder is None:
-        return result
-    return write(result, folder, overlay=overlay, keep_empty_frames=keep_empty_frames)
+    return write(result, folder, overlay=overlay, keep_empty_frames=keep_empty_frames) if folder else result
 
 
 def _case(ct: Any, affine: npt.NDArray[np.float64] | None) -> Case:

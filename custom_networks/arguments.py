@@ -29,7 +29,8 @@ def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> li
         UsageError: for an unknown flag, a flag without its value, or a switch that would swallow what follows it.
     """
     hints = get_type_hints(function)
-    known = inspect.signature(function).parameters
+    parameters = inspect.signature(function).parameters.values()
+    flags = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL]
     ready: list[str] = []
     rest = list(arguments)
     while rest:
@@ -39,7 +40,10 @@ def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> li
             continue
         name, assigned, value = argument.lstrip("-").partition("=")
         name = name.replace("-", "_")
-        _check_known(argument, name, [flag for flag, p in known.items() if p.kind is not p.VAR_POSITIONAL])
+        if name not in flags:
+            close = get_close_matches(name, flags, n=1)
+            hint = f"did you mean --{close[0]}?" if close else "see --help."
+            raise UsageError(f"Unknown flag {argument}: {hint}")
         if hints[name] is bool:
             ready.append(f"--{name}={_switch(name, assigned, value, rest)}")
         else:
@@ -62,14 +66,6 @@ def check_complete(command: str, ready: Sequence[str]) -> None:
         raise UsageError("liverseg info takes no input.")
 
 
-def _check_known(argument: str, name: str, flags: Sequence[str]) -> None:
-    if name in flags:
-        return
-    close = get_close_matches(name, flags, n=1)
-    hint = f"did you mean --{close[0]}?" if close else "see --help."
-    raise UsageError(f"Unknown flag {argument}: {hint}")
-
-
 def _switch(name: str, assigned: str, value: str, rest: Sequence[str]) -> bool:
     if assigned:
         if value.lower() not in ("true", "false"):
@@ -81,9 +77,7 @@ def _switch(name: str, assigned: str, value: str, rest: Sequence[str]) -> bool:
 
 
 def _value(name: str, assigned: str, value: str, rest: list[str]) -> str:
-    if not assigned:
-        if not rest or rest[0].startswith("--"):
-            raise UsageError(f"--{name} needs a value.")
+    if not assigned and rest and not rest[0].startswith("--"):
         value = rest.pop(0)
     if not value:
         raise UsageError(f"--{name} needs a value.")

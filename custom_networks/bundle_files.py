@@ -51,8 +51,7 @@ def bundle_version() -> str:
         BundleError: if there is no bundle, or no version in it.
     """
     root = bundle_root()
-    version = metadata(root).get("version")
-    if not version:
+    if not (version := metadata(root).get("version")):
         raise BundleError(f"{root / 'configs' / 'metadata.json'} states no version: install the bundle again.")
     return str(version)
 
@@ -123,11 +122,7 @@ def load_weights(network: "nn.Module", path: Path) -> str:
 
 
 def bundle_network(root: Path, checkpoint: str | Path | None = None) -> "nn.Module":
-    """The network that a bundle's inference.json declares, with its weights, on the CPU, ready to infer.
-
-    Args:
-        root: the bundle's folder.
-        checkpoint: other weights than those that inference.json names: a state dict.
+    """The network that a bundle's inference.json declares, with its weights or others, on the CPU, ready to infer.
 
     Raises:
         BundleError: if the bundle cannot be read, or its weights are missing or not those of the network.

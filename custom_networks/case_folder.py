@@ -16,7 +16,6 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
-from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -69,12 +68,9 @@ class Claim:
     """
 
     def __init__(self, folder: Path, of: Input, staging: Path, earlier: Manifest | None, held: ExitStack) -> None:
-        self.name = folder.name
-        self.folder = folder
-        self.staging = staging
-        self.content_changed = earlier is not None and _is_earlier_version(earlier, of)
-        self._input = of
-        self._held = held
+        self.name, self.folder, self.staging = folder.name, folder, staging
+        self.content_changed = bool(earlier and _listed(earlier) and earlier["content"] != of.content)
+        self._input, self._held = of, held
 
     def __enter__(self) -> "Claim":
         return self
@@ -85,8 +81,7 @@ class Claim:
     def commit(self, options: Mapping[str, Any]) -> Path:
         """Put the staged files in the place of the older ones; returns the case folder, which is whole then.
 
-        Args:
-            options: what changes a result, as JSON; it is kept in the manifest.
+        The manifest keeps the options: what changes a result, as JSON.
 
         Raises:
             InputError: if the folder is no longer ours, or a foreign file has the name of a new one.
@@ -95,15 +90,17 @@ class Claim:
         digests = {path.name: _flushed_digest(path) for path in _staged_files(self.staging)}
         if _is_free(self.folder):  # another process had claimed it for the same input, and abandoned it
             _put_new_folder(self.folder, self._input, self.staging)
+        own = _identifying(self._input)
         with locked(self.folder):
             old = self._replaceable(list(digests))
-            self._put({"state": WRITING, "old": old, "new": list(digests)})
+            _put_manifest(self.folder, self.staging, {"state": WRITING, "old": old, "new": list(digests), **own})
             for name in old:
                 (self.folder / name).unlink(missing_ok=True)
             for name in digests:
                 os.replace(self.staging / name, self.folder / name)
             _flush_folder(self.folder)
-            self._put({"state": WHOLE, "files": digests, "options": dict(options)})
+            whole = {"state": WHOLE, "files": digests, "options": dict(options), **own}
+            _put_manifest(self.folder, self.staging, whole)
         self._held.close()
         return self.folder
 
@@ -129,9 +126,6 @@ class Claim:
         if foreign:
             raise InputError(f"{self.folder / foreign[0]} is not of an earlier run: move it away and try again.")
         return old
-
-    def _put(self, state: Manifest) -> None:
-        _put_manifest(self.folder, self.staging, {**state, **_identifying(self._input)})
 
 
 def claim(output: Path, of: Input) -> Claim:
@@ -165,8 +159,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def forget(folder: Path) -> None:
     """Remove the files that a case folder's manifest lists, then the manifest: for a writer that keeps none."""
-    manifest = read_manifest(folder)
-    if manifest is None:
+    if (manifest := read_manifest(folder)) is None:
         return
     with staging_folder(folder.parent, folder.name) as staging, locked(folder):
         old = _listed(manifest)
@@ -179,8 +172,8 @@ def forget(folder: Path) -> None:
 def _take_folder(output: Path, of: Input, staging: Path) -> tuple[Path, Manifest | None]:
     """The folder that is ours from now on, and its manifest of an earlier run."""
     spelled = {name.casefold(): name for name in os.listdir(output)}
-    for number in count(1):
-        name = of.name if number == 1 else f"{of.name}_{number}"
+    name, number = of.name, 1
+    while True:
         folder = output / name
         if not os.path.lexists(folder):
             folder = output / spelled.get(name.casefold(), name)
@@ -189,22 +182,21 @@ def _take_folder(output: Path, of: Input, staging: Path) -> tuple[Path, Manifest
         manifest = None if folder.is_symlink() else read_manifest(folder)
         if manifest is not None and _may_replace(manifest, of):
             return folder, manifest
-    raise AssertionError("count(1) has no end")
+        number += 1
+        name = f"{of.name}_{number}"
 
 
 def _is_free(folder: Path) -> bool:
     """Nothing has that name, or an empty folder."""
-    if not os.path.lexists(folder):
-        return True
-    return folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
+    empty = folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
+    return empty or not os.path.lexists(folder)
 
 
 def _put_new_folder(folder: Path, of: Input, staging: Path) -> bool:
     """Make a folder that holds its manifest from the first moment; False if another process was faster."""
     new = staging / ".new"
     new.mkdir(exist_ok=True)
-    state = {"state": WRITING, **_identifying(of), "old": [], "new": []}
-    write_text(new / MANIFEST, json.dumps(state, indent=2) + "\n")
+    _put_manifest(new, staging, {"state": WRITING, **_identifying(of), "old": [], "new": []})
     with suppress(OSError):  # Windows renames to no empty folder; one that is not empty is not removed
         folder.rmdir()
     try:
@@ -230,10 +222,6 @@ def _may_replace(manifest: Manifest, of: Input) -> bool:
     return same_identity and manifest["geometry"] == of.geometry
 
 
-def _is_earlier_version(manifest: Manifest, of: Input) -> bool:
-    return bool(_listed(manifest)) and manifest["content"] != of.content
-
-
 def _identifying(of: Input) -> dict[str, str]:
     return {key: value for key, value in asdict(of).items() if key != "name"}
 
@@ -247,14 +235,11 @@ def _is_sound(manifest: Any) -> bool:
     """A manifest is data from a folder that anyone may write to: nothing it names may lie outside of the folder."""
     if not isinstance(manifest, dict) or manifest.get("state") not in (WHOLE, WRITING):
         return False
-    if not all(isinstance(manifest.get(key), str) for key in ("identity", "content", "geometry")):
+    kinds = {"identity": str, "content": str, "geometry": str, "files": dict, "options": dict, "old": list, "new": list}
+    values: dict[str, Any] = {"files": {}, "options": {}, "old": [], "new": [], **manifest}
+    if not all(isinstance(values.get(key), kind) for key, kind in kinds.items()):
         return False
-    if not (isinstance(manifest.get("files", {}), dict) and isinstance(manifest.get("options", {}), dict)):
-        return False
-    lists = manifest.get("old", []), manifest.get("new", [])
-    if not all(isinstance(names, list) for names in lists):
-        return False
-    return all(_is_plain(name) for name in (*manifest.get("files", ()), *lists[0], *lists[1]))
+    return all(_is_plain(name) for key in ("files", "old", "new") for name in values[key])
 
 
 def _is_plain(name: Any) -> bool:

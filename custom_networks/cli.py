@@ -248,37 +248,30 @@ class _Run:
         """Segment, write and report a case; whether all of that went well."""
         from custom_networks.result import write
 
+        result, message = None, ""
         try:
             found = self._pipeline.predict(case, probability=self._probability)
             result = write(found, self._output, **self._options)
         except LiversegError as error:
             message = str(error)
-            _complain(message)
         except Exception as error:  # the other cases must still be segmented, whatever is wrong with this one
-            message = _unexpected(case.source, error, self._debug)
-        else:
+            if self._debug:
+                traceback.print_exc()
+            what = f"{type(error).__name__}: {one_line(error, 300)} (--debug shows where)."
+            message = f"{case.source}: failed unexpectedly, {what}"
+        if result:
             _report(result)
-            return _list(lambda: self._summary.add_report(result.report))
-        _list(lambda: self._summary.add_failure(case.name, case.source, message))
-        return False
-
-
-def _list(add: Callable[[], None]) -> bool:
-    """Add a row to summary.csv; should that fail, the case's own files are there all the same."""
-    try:
-        add()
-        return True
-    except OSError as error:  # open in a spreadsheet, or a full disk
-        _complain(f"summary.csv cannot be written ({error.strerror or error}): close it where it is open.")
-        return False
-
-
-def _unexpected(what: str, error: Exception, debug: bool) -> str:
-    if debug:
-        traceback.print_exc()
-    message = f"{what}: failed unexpectedly, {type(error).__name__}: {one_line(error, 300)} (--debug shows where)."
-    _complain(message)
-    return message
+        else:
+            _complain(message)
+        try:
+            if result:
+                self._summary.add_report(result.report)
+            else:
+                self._summary.add_failure(case.name, case.source, message)
+        except OSError as error:  # open in a spreadsheet, or a full disk; the case's own files are there all the same
+            _complain(f"summary.csv cannot be written ({error.strerror or error}): close it where it is open.")
+            return False
+        return result is not None
 
 
 def _report(result: "Result") -> None:

@@ -30,11 +30,8 @@ EXIT_CODES = {
 def known_facts(commands: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
     """Version, labels, inputs, outputs, commands with their flags, and exit codes, as JSON can hold them.
 
-    Args:
-        commands: the functions behind the commands by name; their docstrings and signatures are the source.
-
-    Raises:
-        BundleError: the bundle is not found.
+    The docstrings and signatures of the functions behind the commands are the source. Raises a BundleError if the
+    bundle is not found.
     """
     from custom_networks.io.files import MEDICAL_SUFFIXES
     from custom_networks.report.report import DISCLAIMER, SCHEMA, SCHEMA_VERSION
@@ -71,35 +68,22 @@ def info_lines(known: Mapping[str, Any]) -> list[str]:
     lines += [f"output   {name}: {what}" for name, what in known["outputs"].items()]
     for name, command in known["commands"].items():
         lines.append(f"command  {name}: {command['summary']}")
-        lines += [f"           {_flag(argument)}: {argument['help']}" for argument in command["arguments"]]
+        for a in command["arguments"]:
+            lines.append(f"           {'--' + a['name'] if a['flag'] else a['name'].upper()}: {a['help']}")
     return lines + [f"exit {code:>3} {meaning}" for code, meaning in known["exit_codes"].items()]
-
-
-def _flag(argument: Mapping[str, Any]) -> str:
-    return f"--{argument['name']}" if argument["flag"] else str(argument["name"]).upper()
 
 
 def _command(function: Callable[..., Any]) -> dict[str, Any]:
     doc = inspect.getdoc(function) or ""
-    help_of = _argument_help(doc)
-    return {
-        "summary": doc.partition("\n")[0],
-        "arguments": [_argument(p, help_of.get(p.name, "")) for p in inspect.signature(function).parameters.values()],
-    }
+    block = doc.partition("Args:\n")[2].partition("\n\n")[0]
+    entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", block, flags=re.MULTILINE)
+    help_of = {name: " ".join(text.split()) for name, text in entries}
+    arguments = [_argument(p, help_of.get(p.name, "")) for p in inspect.signature(function).parameters.values()]
+    return {"summary": doc.partition("\n")[0], "arguments": arguments}
 
 
 def _argument(parameter: inspect.Parameter, text: str) -> dict[str, Any]:
-    kind = getattr(parameter.annotation, "__name__", None) or str(parameter.annotation)
-    if parameter.kind is not parameter.KEYWORD_ONLY:
-        return {"name": parameter.name, "flag": False, "type": kind, "required": True, "help": text}
-    required = parameter.default is parameter.empty
+    kind = (getattr(parameter.annotation, "__name__", None) or str(parameter.annotation)).removesuffix(" | None")
+    flag, required = parameter.kind is parameter.KEYWORD_ONLY, parameter.default is parameter.empty
     default = {} if required else {"default": parameter.default}
-    kind = kind.removesuffix(" | None")
-    return {"name": parameter.name, "flag": True, "type": kind, "required": required, **default, "help": text}
-
-
-def _argument_help(doc: str) -> dict[str, str]:
-    """Texts of a docstring's arguments by name."""
-    block = doc.partition("Args:\n")[2].partition("\n\n")[0]
-    entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", block, flags=re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in entries}
+    return {"name": parameter.name, "flag": flag, "type": kind, "required": required, **default, "help": text}

@@ -58,10 +58,7 @@ class Pipeline:
     """
 
     def __init__(
-        self,
-        bundle: str | None = None,
-        overrides: Mapping[str, Any] | None = None,
-        checkpoint: str | None = None,
+        self, bundle: str | None = None, overrides: Mapping[str, Any] | None = None, checkpoint: str | None = None
     ) -> None:
         started = time.perf_counter()
         root = bundle_root(bundle)
@@ -82,11 +79,9 @@ class Pipeline:
         self._seconds_to_prepare = time.perf_counter() - started
 
     def predict(self, case: Case, *, probability: bool = False) -> Result:
-        """Segment one case; nothing is written.
+        """Segment one case of `custom_networks.io`; nothing is written.
 
-        Args:
-            case: of `custom_networks.io.find_cases`, `case_of_array` or `case_of_image`.
-            probability: keep the tumor probability of the whole image, too.
+        With `probability`, the tumor probability of the whole image is kept, too.
 
         Raises:
             LiversegError: the input cannot be segmented.

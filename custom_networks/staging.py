@@ -44,17 +44,14 @@ def remove_abandoned_staging(output: Path) -> None:
     """
     for folder in sorted(output.glob(".*")):
         match = _STAGING.fullmatch(folder.name)
-        if match and folder.is_dir() and not folder.is_symlink():
-            with suppress(BlockingIOError, FileNotFoundError):  # its run lives; another start has just removed it
-                _remove_if_abandoned(folder, match[1] == _host())
-
-
-def _remove_if_abandoned(folder: Path, of_this_host: bool) -> None:
-    old = time.time() - folder.stat().st_mtime > _DAY
-    if of_this_host or old:
-        with locked(folder, wait=False) as sure:
-            if sure or old:
-                shutil.rmtree(folder, ignore_errors=True)
+        if not match or not folder.is_dir() or folder.is_symlink():
+            continue
+        with suppress(BlockingIOError, FileNotFoundError):  # its run lives; another start has just removed it
+            old = time.time() - folder.stat().st_mtime > _DAY
+            if match[1] == _host() or old:
+                with locked(folder, wait=False) as sure:
+                    if sure or old:
+                        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _new_locked_folder(output: Path, name: str, held: ExitStack) -> Path:
@@ -78,19 +75,16 @@ def locked(folder: Path, wait: bool = True) -> Iterator[bool]:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        yield _flock(descriptor, wait)
+        held = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            held = False
+        yield held
     finally:
         os.close(descriptor)
-
-
-def _flock(descriptor: int, wait: bool) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:
-        return False
-    return True
 
 
 @cache

@@ -2,9 +2,8 @@
 
 from custom_networks.inference.memory import keep_freed_memory
 from custom_networks.inference.precision import chosen_precision
-from custom_networks.inference.slice_stack_inferer import SliceStackInferer
+from custom_networks.inference.slice_stack_inferer import SliceStackInferer, StackInferer
 from custom_networks.inference.spacing import slice_step
-from custom_networks.inference.stack_inferer import StackInferer
 from custom_networks.inference.weights import announce_weights
 
 __all__ = [

@@ -8,7 +8,7 @@ import ctypes
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 LARGE = 2**31 - 1  # the greatest value mallopt takes
@@ -18,15 +18,14 @@ MMAP_DEFAULT, TRIM_DEFAULT = 32 * 2**20, 64 * 2**20
 _kept = False
 
 
-@lru_cache(maxsize=None)
+@cache
 def _glibc(name: str) -> Callable[..., int] | None:
     """A function of glibc's allocator; None on other systems and in other C libraries."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None
 
 
 def _set_thresholds(mmap: int, trim: int) -> None:
-    mallopt = _glibc("mallopt")
-    if mallopt is not None:
+    if mallopt := _glibc("mallopt"):
         mallopt(M_MMAP_THRESHOLD, mmap)
         mallopt(M_TRIM_THRESHOLD, trim)
 
@@ -50,6 +49,5 @@ def reuse_freed_memory() -> Iterator[None]:
     finally:
         if not _kept:
             _set_thresholds(MMAP_DEFAULT, TRIM_DEFAULT)
-            malloc_trim = _glibc("malloc_trim")
-            if malloc_trim is not None:
+            if malloc_trim := _glibc("malloc_trim"):
                 malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Segments a volume of any depth slab by slab, each with its real neighbours as halo."""
+"""Segments a volume of any depth slab by slab, each with its real neighbours as halo; in training, stack by stack."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -63,15 +63,9 @@ class SliceStackInferer(Inferer):
             raise ValueError(f"slab must be at least one slice, got {slab}")
         if not 0 <= overlap < 1:
             raise ValueError(f"overlap must be at least 0 and below 1, got {overlap}")
-        self.roi_size = tuple(roi_size)
-        self.slab = slab
-        self.overlap = overlap
-        self.context_spacing = context_spacing
-        self.precision = precision
-        self.compact = compact
-        self.sw_device = sw_device
-        self.device = device
-        self.progress = progress
+        self.roi_size, self.slab, self.overlap = tuple(roi_size), slab, overlap
+        self.context_spacing, self.precision, self.compact = context_spacing, precision, compact
+        self.sw_device, self.device, self.progress = sw_device, device, progress
         self.network_seconds = 0.0  # of the last volume, forward passes alone
 
     @torch.no_grad()
@@ -91,8 +85,9 @@ class SliceStackInferer(Inferer):
         self.network_seconds = 0.0
         with reuse_freed_memory():
             for slices in tqdm(slabs, desc="slabs", disable=not self.progress):
-                logits = self._slab_logits(volume, network, slices, step)
-                part = _compact(logits) if self.compact else logits
+                part = self._slab_logits(volume, network, slices, step)
+                if self.compact:
+                    part = (part.softmax(dim=1) * FULL).round_().to(torch.uint8)
                 if answer is None:
                     shape = (*part.shape[:-1], volume.shape[-1])
                     answer = torch.empty(shape, dtype=part.dtype, device=self.device or volume.device)
@@ -138,6 +133,22 @@ class SliceStackInferer(Inferer):
         return logits.float()
 
 
+class StackInferer(Inferer):
+    """Logits of stacks `(B, C, H, W, N + S - 1)` that hold real neighbours, as in training: `(B, K, H, W, N)` float32.
+
+    For the precision see `chosen_precision`, in training.
+    """
+
+    def __init__(self, precision: str = "auto") -> None:
+        self.precision = precision
+
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        # Through forward, not slab: DistributedDataParallel hooks into forward alone.
+        with autocast(inputs.device, self.precision, training=True):
+            logits: torch.Tensor = network(torch.as_tensor(inputs).as_subclass(torch.Tensor), with_halo=True)
+        return logits.float()
+
+
 def _shared_step(volumes: MetaTensor, target: float) -> int:
     """The `slice_step` of a batch, from the affine that its volumes share or from those that they bring."""
     spacings = torch.linalg.vector_norm(volumes.affine.reshape(-1, 4, 4)[:, :3, 2], dim=1).tolist()
@@ -155,8 +166,3 @@ def _slabs(depth: int, step: int, slab: int) -> Iterator[range]:
         own = range(offset, depth, step)
         for start in range(0, len(own), slab):
             yield own[start : start + slab]
-
-
-def _compact(logits: Tensor) -> Tensor:
-    """Class probabilities x 255, rounded, as uint8."""
-    return (logits.softmax(dim=1) * FULL).round_().to(torch.uint8)

@@ -11,11 +11,9 @@ logger = logging.getLogger(__name__)
 def announce_weights(checkpoint: str, bundle_root: str) -> bool:
     """Log a warning where `checkpoint` is not the file whose sha256 stands in the bundle's metadata.json.
 
-    Fine-tuned weights are welcome; but nobody should take their results for those of the model card.
-
-    Returns:
-        Whether the weights are the released ones. Without a file, which the loader reports, or where metadata.json
-        names no weights, nothing is logged and the answer is no.
+    Fine-tuned weights are welcome; but nobody should take their results for those of the model card. Gives whether the
+    weights are the released ones. Without a file, which the loader reports, or where metadata.json names no weights,
+    nothing is logged and the answer is no.
     """
     metadata = json.loads((Path(bundle_root) / "configs" / "metadata.json").read_text(encoding="utf-8"))
     released = metadata.get("weights", {}).get("sha256")

@@ -21,15 +21,7 @@ _UNIX, _REGULAR_FILE_644 = 3, 0o100644 << 16
 
 @dataclass(frozen=True)
 class PackedBundle:
-    """What was packed.
-
-    Attributes:
-        path: the archive.
-        files: paths within the bundle, in the archive's order.
-        size: of the archive, bytes.
-        sha256: of the archive.
-        left_out: size in bytes of each file that large_files.yml names instead.
-    """
+    """A written archive: its paths within the bundle in order, its size, and that of each file left out, in bytes."""
 
     path: Path
     files: tuple[str, ...]
@@ -44,9 +36,7 @@ def pack_bundle(output: str | Path, weights_url: str | None = None) -> PackedBun
     The archive is checked before it is written: unpacked, in a process that finds the packed code first, every module
     is imported, everything that the configs name is found, and the weights are loaded into the network.
 
-    Args:
-        output: the archive to write, ending in .zip.
-        weights_url: leave files over 1 MiB out and name this address for them (see `without_large_files`).
+    With `weights_url`, files over 1 MiB are left out and this address is named for them (see `without_large_files`).
 
     Raises:
         UsageError: if `output` or `weights_url` cannot be used.
@@ -60,14 +50,13 @@ def pack_bundle(output: str | Path, weights_url: str | None = None) -> PackedBun
     archive = zip_archive(packed)
     left_out = {name: content for name, content in whole.items() if name not in packed}
     _check(archive, left_out)
-    _write(path, archive)
-    return PackedBundle(
-        path=path,
-        files=tuple(packed),
-        size=len(archive),
-        sha256=hashlib.sha256(archive).hexdigest(),
-        left_out={name: len(content) for name, content in left_out.items()},
-    )
+    try:
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(archive)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written ({error.strerror or error}): name another file.") from error
+    sizes = {name: len(content) for name, content in left_out.items()}
+    return PackedBundle(path, tuple(packed), len(archive), hashlib.sha256(archive).hexdigest(), sizes)
 
 
 def zip_archive(contents: Mapping[str, bytes]) -> bytes:
@@ -99,11 +88,3 @@ def _check(archive: bytes, left_out: Mapping[str, bytes]) -> None:
     if run.returncode:
         reason = (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1]
         raise BundleError(f"The packed bundle does not work where it is unpacked ({reason}): nothing was written.")
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(content)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written ({error.strerror or error}): name another file.") from error

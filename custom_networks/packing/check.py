@@ -9,11 +9,7 @@ from typing import Any
 
 
 def check_bundle(bundle: Path, package: str) -> None:
-    """Import the bundle's own code, find all that its configs name, and load its weights into its network.
-
-    Args:
-        bundle: the bundle's folder, with its code in the folder `package`.
-        package: name of the code's package.
+    """Import the code of a bundle, its folder `package`, find all that its configs name, and load its weights.
 
     Raises:
         ImportError: if the code that is found is not the bundle's, or a module or a name in it is missing.

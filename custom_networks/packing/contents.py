@@ -21,20 +21,17 @@ _NEEDS_THE_PACKAGE = ("api",)
 
 
 def bundle_contents(root: Path, package: Path) -> dict[str, bytes]:
-    """Content of each file of a packed bundle, by its path within the bundle.
+    """Content of each file of a packed bundle in `root`, with the code in `package`, by its path within the bundle.
 
     These are the licence, the configs, the documentation, the weights that inference.json names, and of the code the
     parts that the configs name with all that those import. What training or a notebook left lying about is not.
 
-    Args:
-        root: the bundle's folder.
-        package: folder of the package's code.
-
     Raises:
         BundleError: if weights that inference.json names are missing, or a config names code that is not there.
     """
-    files = {path.relative_to(root).as_posix(): path for pattern in _FILES for path in root.glob(pattern)}
-    visible = {name: path for name, path in files.items() if path.is_file() and not path.name.startswith(".")}
+    found = (path for pattern in _FILES for path in root.glob(pattern))
+    files = (path for path in found if path.is_file() and not path.name.startswith("."))
+    visible = {path.relative_to(root).as_posix(): path for path in files}
     configs = [path.read_text(encoding="utf-8") for name, path in visible.items() if name.endswith(".json")]
     inference = (root / "configs" / "inference.json").read_text(encoding="utf-8")
     for name in _NAMED_WEIGHTS.findall(inference):
@@ -71,10 +68,8 @@ def _modules(package: Path, part: str) -> list[Path]:
 def without_large_files(contents: Mapping[str, bytes], url: str) -> dict[str, bytes]:
     """The contents with large_files.yml in place of each file that the model zoo does not take into git (over 1 MiB).
 
-    Args:
-        contents: content of each file, by its path within the bundle.
-        url: where the one file left out is published; or, ending in "/", the folder that holds all of them under their
-            paths within the bundle.
+    `url` is where the one file left out is published; or, ending in "/", the folder that holds all of them under their
+    paths within the bundle.
 
     Raises:
         UsageError: if `url` is no http(s) address, or names one file where several are left out.

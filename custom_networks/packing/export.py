@@ -23,14 +23,7 @@ Answer = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Exported:
-    """What was exported.
-
-    Attributes:
-        path: the file.
-        size: in bytes.
-        sha256: of the file.
-        difference: greatest absolute difference of its logits from the network's, on stacks of random intensities.
-    """
+    """A written file, its size in bytes, and the greatest absolute difference of its logits from the network's."""
 
     path: Path
     size: int
@@ -53,13 +46,8 @@ def export_network(
 
     The file maps images `(B, 1, H, W, D)` (float32, [0, 1], slices last, H and W multiples of the network's stride,
     every axis free) to logits `(B, K, H, W, D)`, as `forward` does. TorchScript has `slab`, too. The bundle's
-    metadata.json and inference.json travel in it. Its answers are compared with the network's before it gets its name.
-
-    Args:
-        format: torchscript (file ending .ts) or onnx (.onnx).
-        output: the file to write; one that is there is replaced.
-        bundle: folder of another bundle.
-        checkpoint: other weights, a state dict.
+    metadata.json and inference.json travel in it. Its answers are compared with the network's, on stacks of random
+    intensities, before it gets its name, which ends in .ts or .onnx.
 
     Raises:
         UsageError: if the format, the file or a package that is needed is not there.
@@ -73,7 +61,12 @@ def export_network(
     described = {config.name: config.read_text(encoding="utf-8") for config in configs if config.is_file()}
     try:
         with atomic_write(path) as partial:
-            _written(chosen, network, described, partial)
+            try:
+                chosen.write(network, described, partial)
+            except OSError:
+                raise
+            except Exception as error:  # an operator that the format lacks, a disk that TorchScript finds full
+                raise BundleError(f"The network cannot be written in this format: {one_line(error, 200)}") from error
             difference = _difference(network, chosen.open(partial))
             content = partial.read_bytes()
             if not difference <= LARGEST_DIFFERENCE:  # nan is no agreement
@@ -83,15 +76,6 @@ def export_network(
     except OSError as error:
         raise UsageError(f"{path} cannot be written ({error.strerror or error}): name another file.") from error
     return Exported(path, len(content), hashlib.sha256(content).hexdigest(), difference)
-
-
-def _written(chosen: _Format, network: nn.Module, described: Mapping[str, str], path: Path) -> None:
-    try:
-        chosen.write(network, described, path)
-    except OSError:
-        raise
-    except Exception as error:  # an operator that the format lacks, a disk that TorchScript finds full
-        raise BundleError(f"The network cannot be written in this format: {one_line(error, 200)}") from error
 
 
 def _chosen(format: str, path: Path) -> _Format:
@@ -135,8 +119,7 @@ def _open_torchscript(path: Path) -> Answer:
 
 def _write_onnx(network: nn.Module, described: Mapping[str, str], path: Path) -> None:
     """Export by `torch.export`: the older exporter follows one example and keeps its depth."""
-    stride = int(getattr(network, "stride", 1))
-    size = torch.export.Dim
+    stride, size = int(getattr(network, "stride", 1)), torch.export.Dim
     axes = {0: size("batch"), 2: stride * size("rows"), 3: stride * size("columns"), 4: size("slices")}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells that torchvision is not installed
     with warnings.catch_warnings():

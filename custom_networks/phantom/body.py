@@ -11,17 +11,6 @@ RIB_DISTANCE = 27.0
 VERTEBRA = 33.0
 
 
-def skin_depth(points: Points) -> Array:
-    """Depth under the skin (mm) along the ray from the body's axis, negative outside; the trunk is a superellipse."""
-    x, y, _ = points
-    exponent = np.float32(2.35)
-    level = np.abs(x / np.float32(HALF_WIDTH)) ** exponent + np.abs(y / np.float32(HALF_DEPTH)) ** exponent
-    radius = norm(x, y)
-    # The groove of the back, over the spinous processes.
-    groove = 9 * np.exp(-((x / np.float32(16)) ** 2)) * (y < -40)
-    return radius * (np.maximum(level, 1e-6) ** (-1 / exponent) - 1) - groove
-
-
 def diaphragm_height(points: Points) -> Array:
     """Height z (mm) of the diaphragm above each (x, y): a right dome, a lower left one and the tendon between."""
     x, y, _ = points
@@ -35,7 +24,12 @@ def diaphragm_height(points: Points) -> Array:
 
 def paint_trunk(rng: np.random.Generator, canvas: Canvas, tissue: Enhancement) -> tuple[Array, Array]:
     """Paint skin, fat, muscle and the fat inside; returns the field of the cavity and the depth in the wall (mm)."""
-    depth = skin_depth(canvas.points)
+    x, y, _ = canvas.points
+    exponent = np.float32(2.35)
+    level = np.abs(x / np.float32(HALF_WIDTH)) ** exponent + np.abs(y / np.float32(HALF_DEPTH)) ** exponent
+    groove = 9 * np.exp(-((x / np.float32(16)) ** 2)) * (y < -40)  # of the back, over the spinous processes
+    # Under the skin along the ray from the body's axis, negative outside: the trunk is a superellipse.
+    depth = norm(x, y) * (np.maximum(level, 1e-6) ** (-1 / exponent) - 1) - groove
     steps = voxel_steps(depth)
     fat = rng.uniform(7, 24) + 2.5 * canvas.texture(rng, 50.0)
     wall = depth - np.maximum(fat, 4)

@@ -64,15 +64,6 @@ def paint_kidney(rng: np.random.Generator, canvas: Canvas, kidney: Ellipsoid, ti
     canvas.ellipsoid(pelvis, 330.0 if tissue.phase == "delayed" else 12.0)
 
 
-def paint_spleen(canvas: Canvas, spleen: Ellipsoid, cavity: Array, under: Array, hu: float) -> None:
-    """Paint the spleen: within the wall and the diaphragm, hollow on the side of the stomach."""
-    window = canvas.window(spleen.centre, spleen.reach)
-    points = canvas.at(window)
-    hollow = Ellipsoid((-56, 2, spleen.centre[2] - 8), (34, 50, 90)).field(points)
-    parts = [spleen.field(points), cavity[window] + 3, under[window] + 4, -hollow]
-    canvas.paint(window, np.maximum.reduce(parts), hu)
-
-
 def paint_stomach(rng: np.random.Generator, canvas: Canvas, stomach: Ellipsoid, room: Array, hu: float) -> None:
     """Paint the stomach's wall, its content, and the gas that floats to the front above a level."""
     window = canvas.window(stomach.centre, stomach.reach)
@@ -149,7 +140,12 @@ def paint_organs(
     room = np.maximum(cavity, under)
     paint_bowel(rng, canvas, room, tissue)
     paint_stomach(rng, canvas, organs["stomach"], room, tissue.gut)
-    paint_spleen(canvas, organs["spleen"], cavity, under, tissue.spleen)
+    spleen = organs["spleen"]  # within the wall and the diaphragm, hollow on the side of the stomach
+    window = canvas.window(spleen.centre, spleen.reach)
+    points = canvas.at(window)
+    hollow = Ellipsoid((-56, 2, spleen.centre[2] - 8), (34, 50, 90)).field(points)
+    parts = [spleen.field(points), cavity[window] + 3, under[window] + 4, -hollow]
+    canvas.paint(window, np.maximum.reduce(parts), tissue.spleen)
     for kidney in (organs["right_kidney"], organs["left_kidney"]):
         canvas.ellipsoid(Ellipsoid(kidney.centre, (kidney.radii[0] + 9, kidney.radii[1] + 9, 60), kidney.yaw), FAT)
         paint_kidney(rng, canvas, kidney, tissue)
@@ -157,12 +153,6 @@ def paint_organs(
     canvas.ellipsoid(organs["gallbladder"], 60.0)
     a, b, c = organs["gallbladder"].radii
     canvas.ellipsoid(Ellipsoid(organs["gallbladder"].centre, (a - 2, b - 2, c - 2)), BILE)
-
-
-def impressions(points: Points, organs: Neighbours) -> Array:
-    """Field of the room that the neighbours leave to the liver: positive inside them and 2 mm around."""
-    names = ("right_kidney", "gallbladder", "cava", "aorta")
-    return np.maximum.reduce([2 - organs[name].field(points) for name in names])
 
 
 def liver_window(canvas: Canvas) -> Window:
@@ -192,8 +182,8 @@ def liver_field(rng: np.random.Generator, canvas: Canvas, organs: Neighbours, ca
     window = liver_window(canvas)
     points = canvas.at(window)
     surface = np.float32(2.0) * canvas.texture(rng, 16.0, window)
-    limits = [cavity[window] + 3, under[window] + 4, impressions(points, organs)]
-    field = np.maximum.reduce([_lobes(rng, points) + surface, *limits])
+    neighbours = [2 - organs[name].field(points) for name in ("right_kidney", "gallbladder", "cava", "aorta")]
+    field = np.maximum.reduce([_lobes(rng, points) + surface, cavity[window] + 3, under[window] + 4, *neighbours])
     parts, _ = ndimage.label(field < 0)
     islands = (parts > 0) & (parts != 1 + np.argmax(np.bincount(parts.ravel(), minlength=2)[1:]))
     field[islands] = np.abs(field[islands])

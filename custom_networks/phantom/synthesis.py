@@ -102,19 +102,13 @@ def _blur(image: Array, sigma_mm: float, spacing: Triple, sigma_slices: float = 
     return ndimage.gaussian_filter(image, sigmas, truncate=3.0, output=np.float32)
 
 
-def reconstruction_noise(rng: np.random.Generator, shape: tuple[int, ...], spacing: Triple) -> Array:
-    """Noise of unit standard deviation with a band of in-plane frequencies, as filtered back-projection makes it."""
-    white = rng.standard_normal(shape, dtype=np.float32)
-    fine = _blur(white, 0.75, spacing, 0.35)
-    grain = fine - np.float32(0.75) * _blur(fine, 1.6, spacing)
-    grain /= np.float32(grain.std())
-    return grain
-
-
 def acquire(rng: np.random.Generator, hu: Array, spacing: Triple) -> npt.NDArray[np.int16]:
     """A CT image (int16 HU) of the painted tissue: sharpness and dose vary; noise is strongest in the middle."""
     image = _blur(hu, rng.uniform(0.55, 0.85), spacing, 0.2)
-    grain = reconstruction_noise(rng, hu.shape, spacing) * np.float32(rng.uniform(8, 22))
+    # A band of in-plane frequencies, as filtered back-projection makes it.
+    fine = _blur(rng.standard_normal(hu.shape, dtype=np.float32), 0.75, spacing, 0.35)
+    grain = fine - np.float32(0.75) * _blur(fine, 1.6, spacing)
+    grain = grain / np.float32(grain.std()) * np.float32(rng.uniform(8, 22))
     x, y = (np.linspace(-1, 1, n, dtype=np.float32)[:, None] for n in hu.shape[:2])
     middle = np.exp(-1.2 * (x**2 + y.T**2)) * np.float32(0.5) + np.float32(0.65)
     image += grain * middle[:, :, None]

@@ -1,7 +1,5 @@
 """Which inputs are cases, and what a case is called: by the names that the user gave, never by DICOM attributes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Sequence
 from itertools import count
@@ -22,13 +20,11 @@ def read_volume(path: str | Path) -> Volume:
     """Read one CT volume: a NIfTI, NRRD or MetaImage file, or a folder (of any depth) or zip archive of DICOM files.
 
     Of several DICOM series the best suited is taken, or the one that `liverseg series` numbers N: `exam.zip::N`.
+    InputError says in one sentence what is wrong with the input and what to do.
 
     Returns:
         HU in (i, j, k): int16 (int32 where they do not fit) if the file holds whole numbers, else float32; padding
         below -1024 HU is set to -1024. The affine is in mm, RAS+.
-
-    Raises:
-        InputError: what is wrong with this input and what to do, in one sentence.
     """
     source = existing(split_number(path)[0])
     return (dicom_case(path) if source.is_dir() or is_zip(source) else FileCase(case_stem(path), str(path))).read()
@@ -66,13 +62,8 @@ def only_case(path: str | Path) -> Case:
 def list_cases(dataset_dir: str | Path, datalist: Sequence[str] | str | None = None) -> list[dict[str, Any]]:
     """The items of a MONAI data list: each case to segment as "image", and a name that no other has as "case".
 
-    Args:
-        dataset_dir: a folder or zip archive, of which all cases are taken: see `find_cases`.
-        datalist: takes these alone (or the one named), by their paths in it.
-
-    Raises:
-        UsageError: there is none.
-        InputError: a file or folder cannot be opened.
+    All cases of a folder or zip archive are taken (see `find_cases`), or those of `datalist` alone, paths in it.
+    UsageError where there is none; InputError where a file or folder cannot be opened.
     """
     if datalist is None:
         cases = _cases_in(Path(dataset_dir))

@@ -9,9 +9,9 @@ from typing import Any
 from custom_networks.errors import InputError, LiversegError, UsageError, one_line
 from custom_networks.io.case import Case, FileCase, RefusedCase
 from custom_networks.io.dicom.case import dicom_case, dicom_cases
-from custom_networks.io.dicom.files import files_in
+from custom_networks.io.dicom.files import DicomFile
 from custom_networks.io.dicom.listing import scan_files
-from custom_networks.io.files import case_stem, is_zip, medical_suffix, split_number
+from custom_networks.io.files import case_stem, is_zip, medical_suffix, split_number, visible_files
 from custom_networks.io.image_files import existing
 from custom_networks.io.volume import Volume
 
@@ -26,8 +26,8 @@ def read_volume(path: str | Path) -> Volume:
         HU in (i, j, k): int16 (int32 where they do not fit) if the file holds whole numbers, else float32; padding
         below -1024 HU is set to -1024. The affine is in mm, RAS+.
     """
-    source = existing(split_number(path)[0])
-    return (dicom_case(path) if source.is_dir() or is_zip(source) else FileCase(case_stem(path), str(path))).read()
+    existing(split_number(path)[0])
+    return _case_at(Path(path)).read()
 
 
 def find_cases(inputs: Sequence[str]) -> tuple[list[Case], list[str]]:
@@ -108,10 +108,10 @@ def _cases_in(folder: Path) -> list[Case]:
         return dicom_cases(folder)
     if not folder.is_dir():
         raise UsageError(f"No such folder: {folder}; give a folder of CT volumes.")
-    files = files_in(folder)
-    scanned = scan_files(files)
-    volumes = [folder / file.name for file in files if medical_suffix(Path(file.name))]
-    return [FileCase(case_stem(p), str(p)) for p in volumes if not scanned.like_dicom] or dicom_cases(folder, scanned)
+    files = visible_files(folder)
+    scanned = scan_files([DicomFile(folder, path.name) for path in files])
+    volumes: list[Case] = [FileCase(case_stem(path), str(path)) for path in files if medical_suffix(path)]
+    return volumes if volumes and not scanned.like_dicom else dicom_cases(folder, scanned)
 
 
 def _case_at(path: Path) -> Case:

@@ -63,11 +63,6 @@ class DicomFile:
         return str(self.source / self.name)
 
 
-def files_in(folder: Path) -> list[DicomFile]:
-    """The visible files directly in a folder; InputError where it cannot be listed."""
-    return [DicomFile(folder, path.name) for path in visible_files(folder)]
-
-
 def files_of(source: Path) -> list[DicomFile]:
     """The visible files of a folder of any depth or of a zip archive.
 

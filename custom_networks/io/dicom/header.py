@@ -1,8 +1,10 @@
-"""What each DICOM file says it is, without its pixels and without anything that names a patient."""
+"""What each DICOM file says it is, without decoding its pixels and without anything that names a patient."""
 
 import hashlib
 import logging
+import os
 import re
+import struct
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,11 +15,27 @@ from typing import Any, BinaryIO
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from custom_networks.io.dicom.files import DicomFile
-from custom_networks.io.dicom.pixel_element import pixel_fault
 
+NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+PIXEL_DATA, ITEM, END_OF_ITEMS = (0x7FE0, 0x0010), (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
+UNDEFINED = 0xFFFFFFFF
+MISSING = "have no pixel data"
+SHORT = "are truncated or damaged, their pixel data end too early"
+MISMATCH = "hold pixel data that do not match the declared transfer syntax"
+# How the first fragment of each family of syntaxes begins: SOI of JPEG and JPEG-LS; SOC of JPEG 2000, or its file box.
+FIRST_BYTES = (
+    (("1.2.840.10008.1.2.4.5", "1.2.840.10008.1.2.4.7", "1.2.840.10008.1.2.4.8"), (b"\xff\xd8",)),
+    (("1.2.840.10008.1.2.4.9",), (b"\xff\x4f", b"\x00\x00")),
+)
 NAN = float("nan")  # this one object, so that positions that are not known are equal as keys
 
 
@@ -172,7 +190,7 @@ def read_header(file: DicomFile, stream: BinaryIO) -> SliceHeader | None:
         values = {f.name: f.metadata["read"](dataset, *f.metadata["keywords"]) for f in READ_FIELDS}
         syntax = _transfer_syntax(dataset)
         slice_bytes = values["rows"] * values["columns"] * values["bits_allocated"] // 8
-        return SliceHeader(file, syntax, pixel_fault(stream, syntax, slice_bytes), **values)
+        return SliceHeader(file, syntax, _pixel_fault(stream, syntax, slice_bytes), **values)
     except Exception:  # pydicom has no common error for bytes that are not what they say
         return None
 
@@ -184,3 +202,47 @@ def _transfer_syntax(dataset: Dataset) -> UID:
         return UID(declared)
     implicit, _ = dataset.original_encoding
     return UID(ImplicitVRLittleEndian if implicit or implicit is None else ExplicitVRLittleEndian)
+
+
+def _pixel_fault(stream: BinaryIO, syntax: UID, slice_bytes: int) -> str:
+    """What is wrong with the pixel data element at which `stream` stands (PS3.5 7.1, 8 and A.4), "" if nothing.
+
+    `slice_bytes` is what one slice has at least; struct.error where the file ends within the head of an element.
+    """
+    if syntax == DeflatedExplicitVRLittleEndian or syntax.is_private or not syntax.is_transfer_syntax:
+        return ""  # deflated bytes, which only decoding shows to be wrong, or a syntax that is refused by its name
+    order = ">" if syntax == ExplicitVRBigEndian else "<"
+    head = stream.read(8)
+    if len(head) < 8 or struct.unpack(f"{order}HH", head[:4]) != PIXEL_DATA:
+        return MISSING
+    explicit = syntax != ImplicitVRLittleEndian and head[4:6].isalpha()
+    (length,) = struct.unpack(f"{order}I", stream.read(4) if explicit else head[4:])
+    if (length == UNDEFINED) == (syntax in NATIVE):
+        return MISMATCH
+    here = stream.tell()
+    left = stream.seek(0, os.SEEK_END) - here
+    stream.seek(here)
+    if length == UNDEFINED:
+        return _fragments_fault(stream, syntax, left)
+    return SHORT if left < length or length < slice_bytes else ""
+
+
+def _fragments_fault(stream: BinaryIO, syntax: UID, left: int) -> str:
+    """Items that do not follow each other up to the delimiter, or that begin as another syntax does."""
+    for number in range(left // 8 + 1):
+        head = stream.read(8)
+        if len(head) < 8:
+            return SHORT
+        group, element, length = struct.unpack("<HHI", head)
+        if (group, element) == END_OF_ITEMS:
+            return "" if number > 1 else SHORT
+        if (group, element) != ITEM:
+            return MISMATCH
+        left -= 8 + length
+        if left < 0:
+            return SHORT
+        start = stream.read(min(length, 2))
+        if number == 1 and any(syntax.startswith(family) and start not in begin for family, begin in FIRST_BYTES):
+            return MISMATCH
+        stream.seek(length - len(start), os.SEEK_CUR)
+    return SHORT

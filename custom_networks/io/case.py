@@ -1,7 +1,5 @@
 """A case is one CT volume to segment: where it comes from, what tells it from others, and how it is read."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re
@@ -157,11 +155,8 @@ def case_of_array(array: npt.ArrayLike, affine: npt.ArrayLike, name: str = "case
 def case_of_image(image: nib.Nifti1Image, name: str | None = None) -> Case:
     """A case from a NIfTI image of nibabel in HU after its scaling, in memory or still in its file.
 
-    It is called `name`, by default as its file, else "case".
-
-    Raises:
-        UsageError: it is no NIfTI image.
-        InputError: neither sform nor qform says where it lies.
+    It is called `name`, by default as its file, else "case". UsageError where it is no NIfTI image; InputError where
+    neither sform nor qform says where it lies.
     """
     if not isinstance(image, nib.Nifti1Image):
         raise UsageError(f"A nibabel.Nifti1Image is needed, got {type(image).__name__}: convert it first.")

@@ -1,7 +1,5 @@
 """Which inputs are cases, and what a case is called: by the names that the user gave, never by DICOM attributes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Sequence
 from itertools import count
@@ -11,9 +9,9 @@ from typing import Any
 from custom_networks.errors import InputError, LiversegError, UsageError, one_line
 from custom_networks.io.case import Case, FileCase, RefusedCase
 from custom_networks.io.dicom.case import dicom_case, dicom_cases
-from custom_networks.io.dicom.files import files_in
+from custom_networks.io.dicom.files import DicomFile
 from custom_networks.io.dicom.listing import scan_files
-from custom_networks.io.files import case_stem, is_zip, medical_suffix, split_number
+from custom_networks.io.files import case_stem, is_zip, medical_suffix, split_number, visible_files
 from custom_networks.io.image_files import existing
 from custom_networks.io.volume import Volume
 
@@ -22,16 +20,14 @@ def read_volume(path: str | Path) -> Volume:
     """Read one CT volume: a NIfTI, NRRD or MetaImage file, or a folder (of any depth) or zip archive of DICOM files.
 
     Of several DICOM series the best suited is taken, or the one that `liverseg series` numbers N: `exam.zip::N`.
+    InputError says in one sentence what is wrong with the input and what to do.
 
     Returns:
         HU in (i, j, k): int16 (int32 where they do not fit) if the file holds whole numbers, else float32; padding
         below -1024 HU is set to -1024. The affine is in mm, RAS+.
-
-    Raises:
-        InputError: what is wrong with this input and what to do, in one sentence.
     """
-    source = existing(split_number(path)[0])
-    return (dicom_case(path) if source.is_dir() or is_zip(source) else FileCase(case_stem(path), str(path))).read()
+    existing(split_number(path)[0])
+    return _case_at(Path(path)).read()
 
 
 def find_cases(inputs: Sequence[str]) -> tuple[list[Case], list[str]]:
@@ -66,13 +62,8 @@ def only_case(path: str | Path) -> Case:
 def list_cases(dataset_dir: str | Path, datalist: Sequence[str] | str | None = None) -> list[dict[str, Any]]:
     """The items of a MONAI data list: each case to segment as "image", and a name that no other has as "case".
 
-    Args:
-        dataset_dir: a folder or zip archive, of which all cases are taken: see `find_cases`.
-        datalist: takes these alone (or the one named), by their paths in it.
-
-    Raises:
-        UsageError: there is none.
-        InputError: a file or folder cannot be opened.
+    All cases of a folder or zip archive are taken (see `find_cases`), or those of `datalist` alone, paths in it.
+    UsageError where there is none; InputError where a file or folder cannot be opened.
     """
     if datalist is None:
         cases = _cases_in(Path(dataset_dir))
@@ -117,10 +108,10 @@ def _cases_in(folder: Path) -> list[Case]:
         return dicom_cases(folder)
     if not folder.is_dir():
         raise UsageError(f"No such folder: {folder}; give a folder of CT volumes.")
-    files = files_in(folder)
-    scanned = scan_files(files)
-    volumes = [folder / file.name for file in files if medical_suffix(Path(file.name))]
-    return [FileCase(case_stem(p), str(p)) for p in volumes if not scanned.like_dicom] or dicom_cases(folder, scanned)
+    files = visible_files(folder)
+    scanned = scan_files([DicomFile(folder, path.name) for path in files])
+    volumes: list[Case] = [FileCase(case_stem(path), str(path)) for path in files if medical_suffix(path)]
+    return volumes if volumes and not scanned.like_dicom else dicom_cases(folder, scanned)
 
 
 def _case_at(path: Path) -> Case:

@@ -1,7 +1,5 @@
 """What every volume must be, whatever file it came from; each refusal is one sentence of its own."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +41,8 @@ def spatial_shape(shape: tuple[int, ...], source: Path) -> tuple[tuple[int, int,
 def check_geometry(shape: tuple[int, int, int], affine: np.ndarray, source: Path) -> tuple[str, ...]:
     """Hold an array shape and its (4, 4) RAS affine against what the pipeline needs; give notes back.
 
-    Raises:
-        InputError: the affine is not finite or not invertible, there are fewer than 5 slices along the patient's z, or
-            the slices are not axial: cut across thick coronal or sagittal ones, axial slices are poor.
+    InputError where the affine is not finite or not invertible, there are fewer than 5 slices along the patient's z, or
+    the slices are not axial: cut across thick coronal or sagittal ones, axial slices are poor.
     """
     spacing = _checked_spacing(affine, source)
     axis = slice_axis_of(affine)

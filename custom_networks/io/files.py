@@ -1,7 +1,5 @@
 """What a file is by its name and its first bytes, and what a case is called: never by DICOM attributes."""
 
-from __future__ import annotations
-
 import os
 import re
 import struct

@@ -3,8 +3,6 @@
 A file gives its affine in RAS, and its voxels in slabs that never become one float64 array.
 """
 
-from __future__ import annotations
-
 import gzip
 import re
 from collections.abc import Iterator
@@ -35,14 +33,14 @@ METAIMAGE_FIELDS = {
     "ElementSpacing": rb"^Element(Spacing|Size)\b",
     "TransformMatrix": rb"^(TransformMatrix|Orientation|Rotation)\b",
 }
-GEOMETRY_LINES = rb"^(?:size|space|DimSize|ElementSpacing|ElementSize|TransformMatrix|Orientation|Rotation|Offset|Origin|Position).*$"
+PLACE = rb"TransformMatrix|Orientation|Rotation|Offset|Origin|Position"
+GEOMETRY_LINES = rb"^(?:size|space|DimSize|ElementSpacing|ElementSize|" + PLACE + rb").*$"
 
 
 def read_label_map(path: str | Path) -> Volume:
     """Read a label map (0 background, 1 liver, 2 tumor) from a NIfTI, NRRD or MetaImage file as uint8 (i, j, k).
 
-    Raises:
-        InputError: as for `read_volume`, or a value is none of the three labels; a constant map is fine.
+    InputError as for `read_volume`, or where a value is none of the three labels; a constant map is fine.
     """
     path = existing(path)
     if path.is_dir():
@@ -66,9 +64,8 @@ def existing(path: str | Path) -> Path:
 def read_file(path: Path, lowest: float | None) -> Volume:
     """Read one file by its ending; values under `lowest` are set to it.
 
-    Raises:
-        InputError: unreadable, damaged or cut off, not 3D, several channels, no geometry in the header (in NIfTI
-            neither sform nor qform), or values that are no finite numbers.
+    InputError where it is unreadable, damaged or cut off, not 3D, has several channels, no geometry in its header (in
+    NIfTI neither sform nor qform), or values that are no finite numbers.
     """
     if _suffix(path) in NIFTI:
         return _read_nifti(path, lowest)

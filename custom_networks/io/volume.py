@@ -1,7 +1,5 @@
 """A volume with its affine, and how voxels become one: slab by slab, so that no float copy of it ever exists."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,12 +63,8 @@ def collect_slabs(
 ) -> np.ndarray:
     """Join slabs (i, j, n), which follow each other along the last axis, to one array of the given shape (i, j, k).
 
-    Args:
-        whole_numbers: the values are integers by type and scaling: int16 where they fit, else int32; else float32.
-        lowest: values below are set to it; None leaves all as they are.
-
-    Raises:
-        InputError: a value is NaN, infinite or beyond float32.
+    It holds whole numbers (by type and scaling) as int16 where they fit, else as int32, and others as float32. Values
+    below `lowest` are set to it. InputError where a value is NaN, infinite or beyond float32.
     """
     array = np.empty(shape, np.int16 if whole_numbers else np.float32)
     start = 0
@@ -110,8 +104,7 @@ def volume_of(
     """The voxels of an array, or of nibabel's array proxy, as a checked volume; `slabs` is where they come from if not
     from `array` itself, and `lowest` and `whole_numbers` are those of `collect_slabs` (by default by type and scaling).
 
-    Raises:
-        InputError: it is not 3D, holds no plain or finite numbers, or the affine is not usable.
+    InputError where it is not 3D, holds no plain or finite numbers, or the affine is not usable.
     """
     shape, notes = spatial_shape(array.shape, source)
     notes += check_geometry(shape, affine, source)

@@ -1,7 +1,5 @@
 """The strict reader as a MONAI dictionary transform, for the bundle's configs and for MONAI Label."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, Literal
 

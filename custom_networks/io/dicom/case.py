@@ -4,8 +4,6 @@ ITK's and MONAI's readers average uneven steps, drop shear, merge series and bel
 so positions are taken from ImagePositionPatient alone (DICOM PS3.3 C.7.6.2) and checked here.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections import defaultdict
@@ -25,7 +23,7 @@ from custom_networks.io.dicom.files import files_of
 from custom_networks.io.dicom.header import SliceHeader
 from custom_networks.io.dicom.listing import DicomListing, FileScan, list_series, listing_of, scan_files
 from custom_networks.io.dicom.pixels import file_bytes, read_result_header, read_slice
-from custom_networks.io.dicom.sentences import case_notes, refusal, series_lines, skipped_notes
+from custom_networks.io.dicom.sentences import case_notes, counted, refusal, series_lines, skipped_notes
 from custom_networks.io.dicom.series import DicomSeries
 from custom_networks.io.files import MEDICAL_SUFFIXES, case_stem, split_number
 from custom_networks.io.volume import SLAB_SLICES, Volume, collect_slabs
@@ -78,10 +76,8 @@ def dicom_case(path: str | Path) -> DicomCase:
     """The one case of a folder of any depth or of a zip archive of DICOM files.
 
     Several series may lie in it: `path` means the best suited one, and the notes name the others; `path::N` means the
-    one that `list_dicom` numbers N.
-
-    Raises:
-        InputError: no DICOM image, no regular axial CT series whose pixels can all be decoded, or several patients.
+    one that `list_dicom` numbers N. InputError where there is no DICOM image, no regular axial CT series whose pixels
+    can all be decoded, or where there are several patients.
     """
     source, number = split_number(path)
     return _case_of(list_series(source), str(path), number)
@@ -91,46 +87,31 @@ def dicom_cases(source: Path, scanned: FileScan | None = None) -> list[Case]:
     """A case for each patient with a CT volume in a folder or zip archive; one that is refused where there is none.
 
     Several patients' cases are called by a subfolder of their own, or `source::N`. What holds nothing to segment beside
-    them is logged.
-
-    Args:
-        source: the folder or archive.
-        scanned: what is known of the files directly in the folder.
-
-    Raises:
-        UsageError: no file in it could be DICOM.
+    them is logged. `scanned` is what is known of the files directly in the folder. UsageError where no file in it could
+    be DICOM.
     """
     try:
         files = files_of(source)
         scan = scan_files(files) if scanned is None else scanned + scan_files([f for f in files if f.folder != "."])
         if not scan.like_dicom:
-            raise UsageError(_no_image(source, scan.looked_at))
+            looked_at, kinds = counted(scan.looked_at, "file"), ", ".join(MEDICAL_SUFFIXES)
+            raise UsageError(
+                f"no image found in {source} ({looked_at} looked at): give a folder that holds {kinds} or DICOM files."
+            )
         listing = listing_of(source, scan)
-        listing.check_patients()
-        if len(listing.chosen) < 2:
+        if listing.patients_reason or len(listing.chosen) < 2:
             return [_case_of(listing, str(source))]
     except InputError as error:
-        return [_refused(str(source), error)]
+        return [RefusedCase(case_stem(source), str(source), reason=str(error))]
     return _patients_cases(listing)
 
 
 def list_dicom(path: str | Path) -> list[str]:
     """What a folder or zip archive holds: a line for each series, what it is, whether it is chosen, and why not.
 
-    Raises:
-        InputError: there is no DICOM file, or a file cannot be opened.
+    InputError where there is no DICOM file, or a file cannot be opened.
     """
     return series_lines(list_series(Path(path)))
-
-
-def _no_image(source: Path, looked_at: int) -> str:
-    looked = f"{looked_at} file{'s' * (looked_at != 1)} looked at"
-    kinds = ", ".join(MEDICAL_SUFFIXES)
-    return f"no image found in {source} ({looked}): give a folder that holds {kinds} or DICOM files."
-
-
-def _refused(source: str, error: InputError) -> Case:
-    return RefusedCase(case_stem(source), source, reason=str(error))
 
 
 def _case_of(listing: DicomListing, source: str, number: int | None = None) -> DicomCase:
@@ -150,15 +131,12 @@ def _case_of(listing: DicomListing, source: str, number: int | None = None) -> D
 
 def _only_volume(listing: DicomListing) -> int:
     """The index of the series of the one patient who has a volume."""
-    if not listing.chosen:
-        raise InputError(refusal(listing))
-    listing.check_patients()
+    if not listing.chosen or listing.patients_reason:
+        raise InputError(listing.patients_reason if listing.chosen else refusal(listing))
     if len(listing.chosen) > 1:
         numbers = ", ".join(f"::{index + 1}" for index in listing.chosen)
-        raise InputError(
-            f"{listing.source} holds volumes of {len(listing.chosen)} patients: add one of {numbers} to the path to "
-            "name one."
-        )
+        patients = f"{listing.source} holds volumes of {len(listing.chosen)} patients"
+        raise InputError(f"{patients}: add one of {numbers} to the path to name one.")
     return listing.chosen[0]
 
 
@@ -176,7 +154,7 @@ def _patients_cases(listing: DicomListing) -> list[Case]:
         try:
             cases.append(_case_of(listing.below(folder), source) if folder else _case_of(listing, source, index + 1))
         except InputError as error:
-            cases.append(_refused(source, error))
+            cases.append(RefusedCase(case_stem(source), source, reason=str(error)))
     return cases
 
 

@@ -3,8 +3,6 @@
 An archive is never unpacked to disk: its members are read into memory one at a time, so no name in it can lead out.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 import zipfile
@@ -26,39 +24,30 @@ MOST_BYTES_OF_ONE = 2**30
 RATIO_CHECKED_FROM = 2**30
 HIGHEST_RATIO = 100
 MOST_OPEN = 4
+HIDDEN = (".", "__MACOSX")
 
 
 @dataclass(frozen=True)
 class DicomFile:
-    """One file of an input.
-
-    Attributes:
-        source: the folder or archive that was given.
-        name: path below it, with "/".
-    """
+    """One file of an input: the folder or archive that was given, and its path below that, with "/"."""
 
     source: Path
     name: str
 
     @property
-    def folder(self) -> str:
-        """The folder of the file below the source, "." for the source itself."""
-        return str(PurePosixPath(self.name).parent)
+    def path(self) -> PurePosixPath:
+        """Its path below the source."""
+        return PurePosixPath(self.name)
 
     @property
-    def is_index(self) -> bool:
-        """Whether it is called DICOMDIR: an index of files that need not be there."""
-        return PurePosixPath(self.name).name.upper() == "DICOMDIR"
-
-    def is_below(self, folder: str) -> bool:
-        """Whether it lies in `folder`, a path below the source, or in a folder of that."""
-        return PurePosixPath(self.name).is_relative_to(folder)
+    def folder(self) -> str:
+        """The folder of the file below the source, "." for the source itself."""
+        return str(self.path.parent)
 
     def open(self) -> BinaryIO | None:
         """The bytes of the file, seekable; None where it does not begin as DICOM does, and nothing more is read then.
 
-        Raises:
-            InputError: it cannot be opened, or its archive is damaged or not to be trusted.
+        InputError where it cannot be opened, or its archive is damaged or not to be trusted.
         """
         if self.source.is_dir():
             return open_if_dicom(self.source / self.name)
@@ -74,21 +63,16 @@ class DicomFile:
         return str(self.source / self.name)
 
 
-def files_in(folder: Path) -> list[DicomFile]:
-    """The visible files directly in a folder; InputError where it cannot be listed."""
-    return [DicomFile(folder, path.name) for path in visible_files(folder)]
-
-
 def files_of(source: Path) -> list[DicomFile]:
     """The visible files of a folder of any depth or of a zip archive.
 
-    Raises:
-        InputError: something cannot be opened or listed, or the archive is damaged or not to be trusted.
+    InputError where something cannot be opened or listed, or the archive is damaged or not to be trusted.
     """
     if source.is_dir():
         return [DicomFile(source, name) for name in _names_below(source)]
     members = (member.filename for member in _opened_archive(source).infolist() if not member.is_dir())
-    return [DicomFile(source, name) for name in members if not _is_hidden(name)]
+    shown = (name for name in members if not any(part.startswith(HIDDEN) for part in PurePosixPath(name).parts))
+    return [DicomFile(source, name) for name in shown]
 
 
 def _opened_archive(path: Path) -> zipfile.ZipFile:
@@ -127,12 +111,8 @@ def _names_below(folder: Path) -> Iterator[str]:
             folders.clear()
             continue
         entered.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        folders[:] = sorted(name for name in folders if not name.startswith(HIDDEN))
         yield from (path.relative_to(folder).as_posix() for path in visible_files(Path(directory)))
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
 
 
 def _reason_against(members: Sequence[zipfile.ZipInfo]) -> str:
@@ -147,11 +127,6 @@ def _reason_against(members: Sequence[zipfile.ZipInfo]) -> str:
             return f"the member {member.filename!r} is encrypted; pack the files without a password"
         if member.file_size > MOST_BYTES_OF_ONE:
             return f"the member {member.filename!r} is larger than {MOST_BYTES_OF_ONE >> 20} MiB; unpack it yourself"
-    return _reason_against_size(members)
-
-
-def _reason_against_size(members: Sequence[zipfile.ZipInfo]) -> str:
-    """Too many members, one name twice, or more bytes than an exam has."""
     unpacked, packed = sum(m.file_size for m in members), sum(m.compress_size for m in members)
     if len(members) > MOST_MEMBERS:
         return f"it holds {len(members)} files, at most {MOST_MEMBERS} are read; unpack it yourself"

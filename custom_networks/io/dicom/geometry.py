@@ -1,10 +1,8 @@
 """Where the slices of a series lie: their order, what is irregular about them, and the affine.
 
 Everything is in mm and in DICOM's LPS until `series_affine` gives RAS. `axes` is (2, 3): the unit vectors of
-ImageOrientationPatient, first along a row (column index ascending), then along a column.
+ImageOrientationPatient, first along a row (column index ascending), then along a column. `positions` is (n, 3).
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 
@@ -15,7 +13,6 @@ from custom_networks.io.checks import SHEAR_DEGREES
 AXIAL_DEGREES = 25.0
 # Real series hold two acquisitions 0.005 mm apart at their seam.
 SAME_POSITION_MM = 0.01
-AGAIN = "Export the whole series again."
 
 
 def normal_of(axes: np.ndarray) -> np.ndarray:
@@ -25,34 +22,27 @@ def normal_of(axes: np.ndarray) -> np.ndarray:
 
 
 def mixed_orientation_reasons(all_axes: Sequence[np.ndarray]) -> list[str]:
-    """Why the orientations of slices, each (2, 3), are not those of one stack."""
-    if np.ptp(np.array(all_axes), axis=0).max() > 1e-3:
-        return ["Its slices differ in orientation (ImageOrientationPatient): export one reconstruction."]
-    return []
+    """Why the orientations of slices are not those of one stack."""
+    mixed = np.ptp(np.array(all_axes), axis=0).max() > 1e-3
+    return ["Its slices differ in orientation (ImageOrientationPatient): export one reconstruction."] * bool(mixed)
 
 
 def axial_reasons(axes: np.ndarray) -> list[str]:
-    """Why slices of orientation `axes` (2, 3) are not axial."""
+    """Why slices of this orientation are not axial."""
     degrees = np.degrees(np.arccos(min(1.0, abs(normal_of(axes)[2]))))
-    if degrees > AXIAL_DEGREES:
-        return [f"Its slices are not axial (normal {degrees:.0f} degrees off the patient's z): give the axial series."]
-    return []
+    reason = f"Its slices are not axial (normal {degrees:.0f} degrees off the patient's z): give the axial series."
+    return [reason] if degrees > AXIAL_DEGREES else []
 
 
 def covered_mm(positions: np.ndarray, axes: np.ndarray) -> float | None:
-    """The depth in mm that slices at `positions` (n, 3) cover: from first to last and one median step; None for one."""
+    """The depth that slices cover: from first to last and one median step; None where they lie in one plane."""
     steps = np.diff(np.sort(positions @ normal_of(axes)))
     distinct = steps[steps >= SAME_POSITION_MM]
     return round(float(distinct.sum() + np.median(distinct)), 3) if distinct.size else None
 
 
-def is_one_place(positions: np.ndarray, axes: np.ndarray) -> bool:
-    """Whether several slices at `positions` (n, 3) all lie in one plane."""
-    return len(positions) > 1 and covered_mm(positions, axes) is None
-
-
 def stack_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:
-    """Why slices at `positions` (n, 3), sorted along the normal of `axes`, are no regular stack; positions named by z.
+    """Why slices, sorted along the normal of `axes`, are no regular stack; positions are named by their z.
 
     Regular: each step within 2 % or 0.05 mm of the median step, and no slice further from the even grid than that.
     """
@@ -63,32 +53,27 @@ def stack_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:
         return [f"{same}: a time series is not a volume."] if len(positions) > 1 else []
     step = float(np.median(distinct))
     tolerance = max(0.02 * step, 0.05)
-    reasons = _duplicate_reasons(positions, steps) + _step_reasons(positions, steps, step, tolerance)
-    reasons += _tilt_reasons(positions, axes)
+    reasons = [*_step_reasons(positions, steps, step, tolerance), *_tilt_reasons(positions, axes)]
     return reasons or _drift_reasons(positions, tolerance)
 
 
-def _duplicate_reasons(positions: np.ndarray, steps: np.ndarray) -> list[str]:
-    """Two slices at one place."""
-    after = np.flatnonzero(steps < SAME_POSITION_MM)
-    if not after.size:
-        return []
-    k = after[0]
-    more = f" and {after.size - 1} more" * (after.size > 1)
-    z = " and ".join(f"{value:.3f}" for value in positions[k : k + 2, 2])
-    return [f"Slices {k + 1} and {k + 2}{more} lie at the same position (z = {z} mm): export one acquisition alone."]
-
-
 def _step_reasons(positions: np.ndarray, steps: np.ndarray, step: float, tolerance: float) -> list[str]:
-    """Missing slices (a wide step), or slices that lie too close."""
+    """Two slices at one place, missing slices (a wide step), or slices that lie too close."""
+    same = np.flatnonzero(steps < SAME_POSITION_MM)
     wide = np.flatnonzero(steps > step + tolerance)
     close = np.flatnonzero((steps < step - tolerance) & (steps >= SAME_POSITION_MM))
     reasons = []
+    if same.size:
+        k, more = same[0], f" and {same.size - 1} more" * (same.size > 1)
+        z = " and ".join(f"{value:.3f}" for value in positions[k : k + 2, 2])
+        which = f"Slices {k + 1} and {k + 2}{more}"
+        reasons.append(f"{which} lie at the same position (z = {z} mm): export one acquisition alone.")
     if wide.size:
-        k = wide[0]
-        places = f" (and {wide.size - 1} more)" * (wide.size > 1)
-        jump = f"jump from {positions[k, 2]:.2f} to {positions[k + 1, 2]:.2f} mm after slice {k + 1}{places}"
-        reasons.append(f"Slice positions {jump}, {steps[k]:.2f} mm instead of {step:.2f}: slices are missing. {AGAIN}")
+        k, more = wide[0], f" (and {wide.size - 1} more)" * (wide.size > 1)
+        reasons.append(
+            f"Slice positions jump from {positions[k, 2]:.2f} to {positions[k + 1, 2]:.2f} mm after slice {k + 1}{more}"
+            f", {steps[k]:.2f} mm instead of {step:.2f}: slices are missing. Export the whole series again."
+        )
     if close.size:
         reasons.append(
             f"Slice distance varies from {steps[close].min():.2f} to {steps.max():.2f} mm (closest after slice "
@@ -99,25 +84,20 @@ def _step_reasons(positions: np.ndarray, steps: np.ndarray, step: float, toleran
 
 def _tilt_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:
     """Gantry tilt: the stack runs off the slice normal. No tag tells it reliably, positions do."""
-    run = positions[-1] - positions[0]
-    along = float(run @ normal_of(axes))
-    aside = float(np.linalg.norm(run - along * normal_of(axes)))
-    degrees = np.degrees(np.arctan2(aside, along))
-    if degrees <= SHEAR_DEGREES:
-        return []
-    return [
+    run, normal = positions[-1] - positions[0], normal_of(axes)
+    degrees = np.degrees(np.arctan2(np.linalg.norm(run - run @ normal * normal), run @ normal))
+    reason = (
         f"Its slices are sheared by a gantry tilt of {degrees:.1f} degrees: export a series resampled without tilt."
-    ]
+    )
+    return [reason] if degrees > SHEAR_DEGREES else []
 
 
 def _drift_reasons(positions: np.ndarray, tolerance: float) -> list[str]:
     """Slices that lie off the even grid from the first to the last, sideways or by steps that slowly change."""
-    grid = np.linspace(positions[0], positions[-1], len(positions))
-    distances = np.linalg.norm(positions - grid, axis=1)
+    distances = np.linalg.norm(positions - np.linspace(positions[0], positions[-1], len(positions)), axis=1)
     k = int(np.argmax(distances))
-    if distances[k] <= tolerance:
-        return []
-    return [f"Slice {k + 1} lies {distances[k]:.2f} mm off the even grid of the others: export one reconstruction."]
+    reason = f"Slice {k + 1} lies {distances[k]:.2f} mm off the even grid of the others: export one reconstruction."
+    return [reason] if distances[k] > tolerance else []
 
 
 def series_affine(positions: np.ndarray, axes: np.ndarray, spacing: Sequence[float]) -> np.ndarray:

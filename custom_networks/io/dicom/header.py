@@ -1,32 +1,118 @@
-"""What each DICOM file says it is, without its pixels and without anything that names a patient."""
-
-from __future__ import annotations
+"""What each DICOM file says it is, without decoding its pixels and without anything that names a patient."""
 
 import hashlib
 import logging
+import os
 import re
+import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import BinaryIO
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from custom_networks.io.dicom.files import DicomFile
-from custom_networks.io.dicom.pixel_element import PixelShape, pixel_fault
 
-# PixelRepresentation tells pydicom the VR of PixelPaddingValue where the file does not.
-HEADER_TAGS = """
-    SOPClassUID SOPInstanceUID PatientID PatientName PatientBirthDate StudyInstanceUID SeriesInstanceUID SeriesNumber
-    SeriesDescription ProtocolName ContrastBolusAgent FrameOfReferenceUID Modality ImageType AcquisitionNumber
-    NumberOfFrames SamplesPerPixel Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation PixelPaddingValue
-    PixelSpacing ImageOrientationPatient ImagePositionPatient RescaleSlope RescaleIntercept RescaleType
-    LossyImageCompression
-""".split()
-NAN = float("nan")
+NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+PIXEL_DATA, ITEM, END_OF_ITEMS = (0x7FE0, 0x0010), (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
+UNDEFINED = 0xFFFFFFFF
+MISSING = "have no pixel data"
+SHORT = "are truncated or damaged, their pixel data end too early"
+MISMATCH = "hold pixel data that do not match the declared transfer syntax"
+# How the first fragment of each family of syntaxes begins: SOI of JPEG and JPEG-LS; SOC of JPEG 2000, or its file box.
+FIRST_BYTES = (
+    (("1.2.840.10008.1.2.4.5", "1.2.840.10008.1.2.4.7", "1.2.840.10008.1.2.4.8"), (b"\xff\xd8",)),
+    (("1.2.840.10008.1.2.4.9",), (b"\xff\x4f", b"\x00\x00")),
+)
+NAN = float("nan")  # this one object, so that positions that are not known are equal as keys
+
+
+def uid_text(value: object) -> str:
+    """A UID as text, without anything that no UID holds."""
+    return re.sub(r"[^0-9.]", "", str(value or ""))[:64]
+
+
+def _uid(dataset: Dataset, keyword: str) -> str:
+    """The UID, or where it is empty that of the file meta information, which has one of class and instance."""
+    return uid_text(dataset.get(keyword) or dataset.file_meta.get(f"MediaStorage{keyword}"))
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    return str(dataset.get(keyword) or "").strip()
+
+
+def _words(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """The values of a text of any multiplicity, in capitals."""
+    value = dataset.get(keyword)
+    values = () if value is None else (value,) if isinstance(value, str) else tuple(value)
+    return tuple(str(word).strip().upper() for word in values)
+
+
+def _modality(dataset: Dataset, keyword: str) -> str:
+    """A modality as the standard writes it; in a damaged header the text can run on into the patient's name."""
+    text = _text(dataset, keyword)
+    return text if re.fullmatch("|[A-Z]{2,10}", text) else "unknown"
+
+
+def _whole(dataset: Dataset, keyword: str, empty: int | None = None) -> int | None:
+    """A whole number, `empty` where the element is absent, empty or holds anything else (0, too, if that is given)."""
+    try:
+        number = int(str(dataset.get(keyword)))
+    except (TypeError, ValueError):
+        return empty
+    return number if empty is None else number or empty
+
+
+def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
+    """`count` numbers of one element; all NaN where it is absent or holds anything else."""
+    try:
+        value = dataset.get(keyword)
+        numbers = tuple(float(part) for part in (value if isinstance(value, Sequence) else (value,)))
+    except (TypeError, ValueError):
+        numbers = ()
+    return numbers if len(numbers) == count and bool(np.isfinite(numbers).all()) else (NAN,) * count
+
+
+def _number(dataset: Dataset, keyword: str) -> float:
+    return _numbers(dataset, keyword, 1)[0]
+
+
+def _axes(dataset: Dataset, keyword: str) -> np.ndarray:
+    axes = np.reshape(_numbers(dataset, keyword, 6), (2, 3))
+    return axes / np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-9)
+
+
+def _high_bit(dataset: Dataset, keyword: str) -> int | None:
+    high = _whole(dataset, keyword)
+    return (_whole(dataset, "BitsStored") or 0) - 1 if high is None else high
+
+
+def _patient(dataset: Dataset, *keywords: str) -> str:
+    """A digest that is equal for one patient's images and tells two patients apart; "" where nothing names one.
+
+    PatientID counts where there is one, else PatientName, which is often spelled in several ways; each with the date
+    of birth, since two hospitals give the same ID to different people.
+    """
+    name, number, birth = (_text(dataset, keyword) for keyword in keywords)
+    name, number = (re.sub(r"\W", "", text).upper() for text in (name, number))
+    return hashlib.sha256(f"{number or '^' + name}/{birth}".encode()).hexdigest() if number or name else ""
+
+
+def _of(read: Callable[..., Any], *keywords: str, **options: Any) -> Any:
+    """A field that `read` fills from the elements of these keywords."""
+    return field(repr=False, metadata={"read": partial(read, **options), "keywords": keywords})
 
 
 @dataclass(frozen=True)
@@ -39,43 +125,48 @@ class SliceHeader:
     """
 
     file: DicomFile
-    modality: str
-    sop_class: str
-    instance_uid: str
-    own_instance_uid: bool
-    patient: str = field(repr=False)
-    study_uid: str
-    series_uid: str
-    series_number: int
-    description: str = field(repr=False)
-    protocol: str = field(repr=False)
-    contrast: bool
-    frame_uid: str
     transfer_syntax: UID
-    image_type: tuple[str, ...]
-    acquisition: int | None
-    frames: int
-    samples: int
-    rows: int
-    columns: int
-    bits_allocated: int
-    bits: int
-    high_bit: int
-    padding: int | None
-    spacing: tuple[float, ...]
-    axes: np.ndarray
-    position: tuple[float, ...]
-    slope: float
-    intercept: float
-    rescale_type: str
-    lossy: bool
     pixel_fault: str
+    modality: str = _of(_modality, "Modality")
+    sop_class: str = _of(_uid, "SOPClassUID")
+    instance_uid: str = _of(_uid, "SOPInstanceUID")
+    own_instance_uid: str = _of(_text, "SOPInstanceUID")
+    patient: str = _of(_patient, "PatientName", "PatientID", "PatientBirthDate")
+    study_uid: str = _of(_uid, "StudyInstanceUID")
+    series_uid: str = _of(_uid, "SeriesInstanceUID")
+    series_number: int = _of(_whole, "SeriesNumber", empty=0)
+    description: str = _of(_text, "SeriesDescription")
+    protocol: str = _of(_text, "ProtocolName")
+    contrast: str = _of(_text, "ContrastBolusAgent")
+    frame_uid: str = _of(_uid, "FrameOfReferenceUID")
+    image_type: tuple[str, ...] = _of(_words, "ImageType")
+    acquisition: int | None = _of(_whole, "AcquisitionNumber")
+    frames: int = _of(_whole, "NumberOfFrames", empty=1)
+    samples: int = _of(_whole, "SamplesPerPixel", empty=1)
+    rows: int = _of(_whole, "Rows", empty=0)
+    columns: int = _of(_whole, "Columns", empty=0)
+    bits_allocated: int = _of(_whole, "BitsAllocated", empty=16)
+    bits: int = _of(_whole, "BitsStored", empty=0)
+    high_bit: int = _of(_high_bit, "HighBit")
+    padding: int | None = _of(_whole, "PixelPaddingValue")
+    spacing: tuple[float, ...] = _of(_numbers, "PixelSpacing", count=2)
+    axes: np.ndarray = _of(_axes, "ImageOrientationPatient")
+    position: tuple[float, ...] = _of(_numbers, "ImagePositionPatient", count=3)
+    slope: float = _of(_number, "RescaleSlope")
+    intercept: float = _of(_number, "RescaleIntercept")
+    rescale_type: str = _of(_text, "RescaleType")
+    lossy: bool = _of(lambda dataset, keyword: _text(dataset, keyword) == "01", "LossyImageCompression")
 
     @property
     def placed(self) -> bool:
         """Whether it has a position, a pixel spacing, and an orientation of two vectors at a right angle."""
         right_angle = abs(float(self.axes[0] @ self.axes[1])) < 1e-2
         return bool(np.isfinite(self.position).all()) and min(self.spacing) > 0 and right_angle
+
+
+READ_FIELDS = [attribute for attribute in fields(SliceHeader) if attribute.metadata]
+# PixelRepresentation tells pydicom the VR of PixelPaddingValue where the file does not.
+HEADER_TAGS = ["PixelRepresentation", *(keyword for read in READ_FIELDS for keyword in read.metadata["keywords"])]
 
 
 @contextmanager
@@ -96,105 +187,62 @@ def read_header(file: DicomFile, stream: BinaryIO) -> SliceHeader | None:
     """Parse one header; None for what pydicom cannot make sense of."""
     try:
         dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=[*HEADER_TAGS], force=True)
-        return _slice_header(file, dataset, stream)
+        values = {f.name: f.metadata["read"](dataset, *f.metadata["keywords"]) for f in READ_FIELDS}
+        syntax = _transfer_syntax(dataset)
+        slice_bytes = values["rows"] * values["columns"] * values["bits_allocated"] // 8
+        return SliceHeader(file, syntax, _pixel_fault(stream, syntax, slice_bytes), **values)
     except Exception:  # pydicom has no common error for bytes that are not what they say
         return None
 
 
-def _slice_header(file: DicomFile, dataset: pydicom.Dataset, stream: BinaryIO) -> SliceHeader:
-    meta = dataset.file_meta
-    orientation = np.reshape(_numbers(dataset, "ImageOrientationPatient", 6), (2, 3))
-    bits_allocated, bits = _whole(dataset, "BitsAllocated") or 16, _whole(dataset, "BitsStored") or 0
-    shape = PixelShape(_whole(dataset, "Rows") or 0, _whole(dataset, "Columns") or 0, bits_allocated)
-    syntax = _transfer_syntax(dataset)
-    return SliceHeader(
-        file=file,
-        modality=_modality(str(dataset.get("Modality") or "").strip()),
-        sop_class=_uid(dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID")),
-        instance_uid=_uid(dataset.get("SOPInstanceUID") or meta.get("MediaStorageSOPInstanceUID")),
-        own_instance_uid=bool(dataset.get("SOPInstanceUID")),
-        patient=_patient(dataset),
-        study_uid=_uid(dataset.get("StudyInstanceUID")),
-        series_uid=_uid(dataset.get("SeriesInstanceUID")),
-        series_number=_whole(dataset, "SeriesNumber") or 0,
-        description=str(dataset.get("SeriesDescription") or "").strip(),
-        protocol=str(dataset.get("ProtocolName") or "").strip(),
-        contrast=bool(dataset.get("ContrastBolusAgent")),
-        frame_uid=_uid(dataset.get("FrameOfReferenceUID")),
-        transfer_syntax=syntax,
-        image_type=tuple(str(value).strip().upper() for value in _values(dataset.get("ImageType"))),
-        acquisition=_whole(dataset, "AcquisitionNumber"),
-        frames=_whole(dataset, "NumberOfFrames") or 1,
-        samples=_whole(dataset, "SamplesPerPixel") or 1,
-        rows=shape.rows,
-        columns=shape.columns,
-        bits_allocated=bits_allocated,
-        bits=bits,
-        high_bit=bits - 1 if (high := _whole(dataset, "HighBit")) is None else high,
-        padding=_whole(dataset, "PixelPaddingValue"),
-        spacing=_numbers(dataset, "PixelSpacing", 2),
-        axes=orientation / np.maximum(np.linalg.norm(orientation, axis=1, keepdims=True), 1e-9),
-        position=_numbers(dataset, "ImagePositionPatient", 3),
-        slope=_numbers(dataset, "RescaleSlope", 1)[0],
-        intercept=_numbers(dataset, "RescaleIntercept", 1)[0],
-        rescale_type=str(dataset.get("RescaleType") or "").upper(),
-        lossy=str(dataset.get("LossyImageCompression") or "") == "01",
-        pixel_fault=pixel_fault(stream, syntax, shape),
-    )
-
-
-def _transfer_syntax(dataset: pydicom.Dataset) -> UID:
+def _transfer_syntax(dataset: Dataset) -> UID:
     """The declared one; where the file has no meta information, what pydicom found the data set to be written in."""
-    declared = _uid(dataset.file_meta.get("TransferSyntaxUID"))
+    declared = uid_text(dataset.file_meta.get("TransferSyntaxUID"))
     if declared:
         return UID(declared)
     implicit, _ = dataset.original_encoding
     return UID(ImplicitVRLittleEndian if implicit or implicit is None else ExplicitVRLittleEndian)
 
 
-def _patient(dataset: pydicom.Dataset) -> str:
-    """A digest that is equal for one patient's images and tells two patients apart; "" where nothing names one.
+def _pixel_fault(stream: BinaryIO, syntax: UID, slice_bytes: int) -> str:
+    """What is wrong with the pixel data element at which `stream` stands (PS3.5 7.1, 8 and A.4), "" if nothing.
 
-    PatientID counts where there is one, else PatientName, which is often spelled in several ways; each with the date
-    of birth, since two hospitals give the same ID to different people.
+    `slice_bytes` is what one slice has at least; struct.error where the file ends within the head of an element.
     """
-    name, number = (re.sub(r"\W", "", str(dataset.get(k) or "")).upper() for k in ("PatientName", "PatientID"))
-    birth = str(dataset.get("PatientBirthDate") or "").strip()
-    if not (number or name):
-        return ""
-    return hashlib.sha256(f"{number or '^' + name}/{birth}".encode()).hexdigest()
+    if syntax == DeflatedExplicitVRLittleEndian or syntax.is_private or not syntax.is_transfer_syntax:
+        return ""  # deflated bytes, which only decoding shows to be wrong, or a syntax that is refused by its name
+    order = ">" if syntax == ExplicitVRBigEndian else "<"
+    head = stream.read(8)
+    if len(head) < 8 or struct.unpack(f"{order}HH", head[:4]) != PIXEL_DATA:
+        return MISSING
+    explicit = syntax != ImplicitVRLittleEndian and head[4:6].isalpha()
+    (length,) = struct.unpack(f"{order}I", stream.read(4) if explicit else head[4:])
+    if (length == UNDEFINED) == (syntax in NATIVE):
+        return MISMATCH
+    here = stream.tell()
+    left = stream.seek(0, os.SEEK_END) - here
+    stream.seek(here)
+    if length == UNDEFINED:
+        return _fragments_fault(stream, syntax, left)
+    return SHORT if left < length or length < slice_bytes else ""
 
 
-def _modality(text: str) -> str:
-    """A modality as the standard writes it; in a damaged header the text can run on into the patient's name."""
-    return text if re.fullmatch("|[A-Z]{2,10}", text) else "unknown"
-
-
-def _uid(value: object) -> str:
-    """A UID as text, without anything that no UID holds."""
-    return re.sub(r"[^0-9.]", "", str(value or ""))[:64]
-
-
-def _whole(dataset: pydicom.Dataset, keyword: str) -> int | None:
-    """A whole number, None where the element is absent, empty or holds anything else."""
-    try:
-        return int(str(dataset.get(keyword)))
-    except (TypeError, ValueError):
-        return None
-
-
-def _values(value: object) -> Sequence[object]:
-    """The values of an element of any multiplicity."""
-    if value is None:
-        return ()
-    return (value,) if isinstance(value, str) else tuple(value)  # type: ignore[arg-type]
-
-
-def _numbers(dataset: pydicom.Dataset, keyword: str, count: int) -> tuple[float, ...]:
-    """`count` numbers of one element; all NaN where it is absent or holds anything else."""
-    try:
-        value = dataset.get(keyword)
-        numbers = tuple(float(part) for part in (value if isinstance(value, Sequence) else (value,)))
-    except (TypeError, ValueError):
-        numbers = ()
-    return numbers if len(numbers) == count and bool(np.isfinite(numbers).all()) else (NAN,) * count
+def _fragments_fault(stream: BinaryIO, syntax: UID, left: int) -> str:
+    """Items that do not follow each other up to the delimiter, or that begin as another syntax does."""
+    for number in range(left // 8 + 1):
+        head = stream.read(8)
+        if len(head) < 8:
+            return SHORT
+        group, element, length = struct.unpack("<HHI", head)
+        if (group, element) == END_OF_ITEMS:
+            return "" if number > 1 else SHORT
+        if (group, element) != ITEM:
+            return MISMATCH
+        left -= 8 + length
+        if left < 0:
+            return SHORT
+        start = stream.read(min(length, 2))
+        if number == 1 and any(syntax.startswith(family) and start not in begin for family, begin in FIRST_BYTES):
+            return MISMATCH
+        stream.seek(length - len(start), os.SEEK_CUR)
+    return SHORT

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+import numpy as np
 
 from custom_networks.errors import InputError
-from custom_networks.io.dicom.choice import preference_key
 from custom_networks.io.dicom.files import DicomFile, files_of
 from custom_networks.io.dicom.header import SliceHeader, quiet_pydicom, read_header
 from custom_networks.io.dicom.series import DicomSeries, series_of
 from custom_networks.io.files import START_BYTES
 
 DIRECTORY = "1.2.840.10008.1.3.10"
+# A liver is seldom higher than this, mm: volumes that cover as much are equals.
+LIVER_MM = 150.0
+# Stacks of the network span slices of about 3 mm.
+USUAL_STEP_MM = 3.0
+# What SeriesDescription and ProtocolName call the phases, in English, German and French; the first that fits counts.
+PHASES = (
+    ("", r"w(ith|/)?\s*(and|&|/|\+)?\s*w(ithout|o|/o)\b"),  # an exam with and without says nothing about the series
+    (
+        "without contrast",
+        r"\bnon.?con|\bno con|\bwithout|\bw/?o\b|unenhanced|\bplain\b|pre.?contrast|\bnati[fv]|\bsans\b|\bnc\b",
+    ),
+    ("arterial", r"arter|\bcta\b|angio|\bart\b"),
+    ("portal venous", r"portal|ven(ous|ös|oes)|veineu|\bven\b|\bpvp?\b|\bvp\b|\b[67]\d ?s(ec)?\b"),
+    ("delayed", r"delay|\blate\b|equilib|\bspät|tardi"),
+)
+PREFERRED = ("portal venous", "with contrast", "", "delayed", "arterial", "without contrast")
+ELSEWHERE = r"\b(head|brain|kopf|schädel|neck|hals|sinus|knee|foot|ankle|wrist|shoulder|lung|bone|knochen)\b"
 
 
 @dataclass(frozen=True)
@@ -36,27 +55,21 @@ class FileScan:
     like_dicom: int
 
     def __add__(self, other: FileScan) -> FileScan:
-        return FileScan(
-            self.headers + other.headers,
-            self.damaged + other.damaged,
-            self.looked_at + other.looked_at,
-            self.like_dicom + other.like_dicom,
-        )
+        counts = self.looked_at + other.looked_at, self.like_dicom + other.like_dicom
+        return FileScan(self.headers + other.headers, self.damaged + other.damaged, *counts)
 
 
 def scan_files(files: Sequence[DicomFile]) -> FileScan:
     """Open each file once and read its header if it begins as DICOM does.
 
-    A file called DICOMDIR, an index of files that need not be there, is counted and not opened.
-
-    Raises:
-        InputError: a file cannot be opened; passed over, it could be a slice that nobody misses.
+    A file called DICOMDIR, an index of files that need not be there, is counted and not opened. InputError where a file
+    cannot be opened: passed over, it could be a slice that nobody misses.
     """
     headers: list[SliceHeader] = []
     damaged: list[DicomFile] = []
     like_dicom = 0
     for file in files:
-        stream = None if file.is_index else file.open()
+        stream = None if file.path.name.upper() == "DICOMDIR" else file.open()
         if stream is None:
             continue
         like_dicom += 1
@@ -92,14 +105,12 @@ class DicomListing:
         for index, series in enumerate(self.series):
             if not series.other:
                 volumes[series.patient].append(index)
-        return tuple(sorted(min(own, key=lambda i: (preference_key(self.series[i]), i)) for own in volumes.values()))
+        return tuple(sorted(min(own, key=lambda i: (_preference_key(self.series[i]), i)) for own in volumes.values()))
 
     @cached_property
     def patients_reason(self) -> str:
-        """Why images cannot be told apart by patient: a volume names none, and another does or is of another study.
-
-        One sentence, "" where there is no such doubt.
-        """
+        """Why images cannot be told apart by patient, "" if they can: a volume names none, and another does or is of
+        another study."""
         volumes = [series for series in self.series if not series.other]
         nameless = [series for series in volumes if not series.patient]
         studies = {series.slices[0].study_uid or str(number) for number, series in enumerate(nameless)}
@@ -110,29 +121,23 @@ class DicomListing:
             "PatientName: whose they are cannot be told; give each patient's images a folder of their own."
         )
 
-    def check_patients(self) -> None:
-        """Refuse images that cannot be told apart by patient, by an InputError of `patients_reason`."""
-        if self.patients_reason:
-            raise InputError(self.patients_reason)
-
     def below(self, folder: str) -> DicomListing:
         """What a subfolder holds, as if it alone had been listed, from the headers that were read already."""
         source = self.source / folder
 
         def moved(file: DicomFile) -> DicomFile:
-            return DicomFile(source, PurePosixPath(file.name).relative_to(folder).as_posix())
+            return DicomFile(source, file.path.relative_to(folder).as_posix())
 
-        headers = tuple(replace(h, file=moved(h.file)) for h in self.scan.headers if h.file.is_below(folder))
-        damaged = tuple(moved(file) for file in self.scan.damaged if file.is_below(folder))
+        headers = [replace(h, file=moved(h.file)) for h in self.scan.headers if h.file.path.is_relative_to(folder)]
+        damaged = [moved(file) for file in self.scan.damaged if file.path.is_relative_to(folder)]
         count = len(headers) + len(damaged)
-        return listing_of(source, FileScan(headers, damaged, looked_at=count, like_dicom=count))
+        return listing_of(source, FileScan(tuple(headers), tuple(damaged), looked_at=count, like_dicom=count))
 
 
 def list_series(source: Path) -> DicomListing:
     """Look at all DICOM headers of a folder of any depth or of a zip archive, opening each file once.
 
-    Raises:
-        InputError: no DICOM file there, or something cannot be opened.
+    InputError where there is no DICOM file, or something cannot be opened.
     """
     return listing_of(source, scan_files(files_of(source)))
 
@@ -140,10 +145,9 @@ def list_series(source: Path) -> DicomListing:
 def listing_of(source: Path, scan: FileScan) -> DicomListing:
     """The series that the scanned files of an input make; InputError where there is no DICOM image among them."""
     if not (scan.headers or scan.damaged):
-        files = f"{scan.looked_at} file{'s' * (scan.looked_at != 1)}"
         raise InputError(
-            f"{source} holds no DICOM image ({files} looked at, none with a DICOM header): give a folder "
-            "or a zip archive of DICOM files."
+            f"{source} holds no DICOM image ({scan.looked_at} file{'s' * (scan.looked_at != 1)} looked at, none with a "
+            "DICOM header): give a folder or a zip archive of DICOM files."
         )
     headers = tuple(sorted(scan.headers, key=lambda header: header.file.name))
     damaged = tuple(sorted(scan.damaged, key=lambda file: file.name))
@@ -160,3 +164,32 @@ def _with_damage_beside(series: DicomSeries, damaged: Sequence[DicomFile]) -> Di
     files = "1 file is" if len(beside) == 1 else f"{len(beside)} files are"
     text = f"{files} damaged or incomplete ({', '.join(beside[:3])}) and may be of this series: export it again."
     return replace(series, faults=(*series.faults, text))
+
+
+def contrast_phase(header: SliceHeader) -> str:
+    """One of `PREFERRED`, by what the series, else its protocol, is called, or by the contrast agent; "" if unknown."""
+    for text in (header.description.lower(), header.protocol.lower()):
+        named = next((phase for phase, pattern in PHASES if re.search(pattern, text)), "")
+        if named:
+            return named
+    return "with contrast" if header.contrast else ""
+
+
+def _preference_key(series: DicomSeries) -> tuple[float, ...]:
+    """Key that sorts the CT volumes of one patient, the one that suits a liver best first.
+
+    Compared are, in this order: depth up to that of a liver, region and kernel, contrast phase, derived or lossy
+    images, slice distance, depth. What cannot be read comes last.
+    """
+    first = series.slices[0]
+    step = series.depth_mm / len(series.slices)
+    return (
+        len(series.faults) > 0,
+        -round(min(series.depth_mm, LIVER_MM)),
+        bool(re.search(ELSEWHERE, first.description.lower())),
+        PREFERRED.index(contrast_phase(first)),
+        "DERIVED" in first.image_type,
+        any(header.lossy for header in series.slices),
+        round(abs(np.log(max(step, 0.01) / USUAL_STEP_MM)), 2),
+        -series.depth_mm,
+    )

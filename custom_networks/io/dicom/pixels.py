@@ -1,8 +1,5 @@
 """From single DICOM files to Hounsfield units, and to the headers that results need."""
 
-from __future__ import annotations
-
-import logging
 from typing import BinaryIO
 
 import numpy as np
@@ -14,8 +11,6 @@ from custom_networks.errors import InputError
 from custom_networks.io.checks import LOWEST_HU
 from custom_networks.io.dicom.header import SliceHeader, quiet_pydicom
 from custom_networks.io.dicom.result_header import RESULT_KEYWORDS, result_header
-
-logger = logging.getLogger(__name__)
 
 PIXEL_TAGS = """
     SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns BitsAllocated BitsStored
@@ -45,10 +40,8 @@ def decoder_reason(syntax: UID) -> str:
 def read_slice(header: SliceHeader) -> tuple[np.ndarray, Dataset]:
     """Open a file for its pixels in HU by its own slope and intercept, float64 (rows, columns), and its result header.
 
-    Padding is given as -1024 HU.
-
-    Raises:
-        InputError: the pixel data cannot be decoded, or are not one grey slice of the declared size.
+    Padding is given as -1024 HU. InputError where the pixel data cannot be decoded, or are not one grey slice of the
+    declared size.
     """
     stored, kept = _stored_pixels(header)
     if stored.shape != (header.rows, header.columns):
@@ -56,9 +49,12 @@ def read_slice(header: SliceHeader) -> tuple[np.ndarray, Dataset]:
             f"{header.file} holds pixels of shape {stored.shape}, one grey slice is needed: export it again."
         )
     hu = stored.astype(np.float64) * header.slope + header.intercept  # float64: exact for whole numbers
-    padding = _padding_value(header, stored.dtype)
-    if padding is not None:
-        hu[stored == padding] = LOWEST_HU
+    if header.padding is not None:
+        # Written as unsigned in a signed image, it means what the same bits mean as signed: 63536 is -2000.
+        bits, unsigned = 8 * stored.dtype.itemsize, f"u{stored.dtype.itemsize}"
+        padding = int(np.array(header.padding % 2**bits, unsigned).view(stored.dtype))
+        if not TISSUE_HU[0] <= padding * header.slope + header.intercept <= TISSUE_HU[1]:
+            hu[stored == padding] = LOWEST_HU
     return hu, kept
 
 
@@ -66,7 +62,7 @@ def read_result_header(header: SliceHeader) -> Dataset:
     """Open a file for its result header alone; InputError where it is no DICOM file any more."""
     with _opened(header) as stream, quiet_pydicom():
         dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(RESULT_KEYWORDS), force=True)
-        return _result_header(dataset, header)
+        return result_header(dataset)
 
 
 def is_same_image(one: SliceHeader, other: SliceHeader) -> bool:
@@ -90,18 +86,6 @@ def _opened(header: SliceHeader) -> BinaryIO:
     return stream
 
 
-def _padding_value(header: SliceHeader, dtype: np.dtype) -> int | None:
-    """The stored value that stands for "no image here" (PS3.3 C.7.5.1.1.2), None if there is none to believe in.
-
-    Written as unsigned in a signed image it means what the same bits mean as signed: 63536 is -2000.
-    """
-    if header.padding is None:
-        return None
-    value = int(np.array(header.padding % 2 ** (8 * dtype.itemsize), f"u{dtype.itemsize}").view(dtype))
-    hu = value * header.slope + header.intercept
-    return None if TISSUE_HU[0] <= hu <= TISSUE_HU[1] else value
-
-
 def _stored_pixels(header: SliceHeader) -> tuple[np.ndarray, Dataset]:
     """The stored values of one file, (rows, columns), and its result header."""
     with _opened(header) as stream, quiet_pydicom():
@@ -117,16 +101,7 @@ def _stored_pixels(header: SliceHeader) -> tuple[np.ndarray, Dataset]:
             ) from error
         if pixels is None:
             raise InputError(f"{header.file} has no pixel data, it is damaged or incomplete: export the series again.")
-        return _only_stored_bits(pixels, header), _result_header(dataset, header)
-
-
-def _result_header(dataset: Dataset, header: SliceHeader) -> Dataset:
-    """The result header of a slice, empty where an element is not what it says: the slice can be read all the same."""
-    try:
-        return result_header(dataset)
-    except Exception:  # pydicom has no common error for values that are not of their type
-        logger.debug("header of %s", header.file, exc_info=True)
-        return Dataset()
+        return _only_stored_bits(pixels, header), result_header(dataset)
 
 
 def _only_stored_bits(pixels: np.ndarray, header: SliceHeader) -> np.ndarray:

@@ -1,15 +1,12 @@
 """Why files are no slices of a CT volume; each reason is a sentence of its own, and all that apply are given."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from custom_networks.io.checks import MIN_SLICES
-from custom_networks.io.dicom.header import SliceHeader
-from custom_networks.io.dicom.pixel_element import MISSING
+from custom_networks.io.dicom.header import MISSING, SliceHeader
 from custom_networks.io.dicom.pixels import decoder_reason
 
 MIN_MM = 15.0
@@ -32,10 +29,6 @@ def _is_multiframe(header: SliceHeader) -> bool:
     return header.frames > 1 or header.sop_class in ENHANCED
 
 
-def _is_computed(header: SliceHeader) -> bool:
-    return bool(COMPUTED & set(header.image_type))
-
-
 # What breaks these is not looked at further: of an MR nobody needs to know that it has no Hounsfield units.
 OTHER_MODALITIES: tuple[Rule, ...] = (
     (lambda s: not s.modality, "are damaged or incomplete, they name no modality: export them again"),
@@ -44,7 +37,10 @@ OTHER_MODALITIES: tuple[Rule, ...] = (
 # Files of these kinds hold nothing to segment ...
 OTHER_KINDS: tuple[Rule, ...] = (
     (is_localizer, "are localizers (scouts), not axial slices: leave them out"),
-    (_is_computed, "are derived pictures, not Hounsfield units (ImageType {image_type}): give the original CT"),
+    (
+        lambda s: bool(COMPUTED & set(s.image_type)),
+        "are derived pictures, not Hounsfield units (ImageType {image_type}): give the original CT",
+    ),
     (
         lambda s: not (s.placed or _is_multiframe(s) or s.pixel_fault == MISSING),
         "have no position or orientation (dose screen, film, secondary capture): leave them out",
@@ -61,7 +57,9 @@ FAULTS: tuple[Rule, ...] = (
         "hold 8-bit or colour pixels, not Hounsfield units: export the original CT",
     ),
     (
-        lambda s: not (np.isfinite(s.slope * s.intercept) and s.rescale_type in ("", "HU", "US") or _is_multiframe(s)),
+        lambda s: not (
+            np.isfinite(s.slope * s.intercept) and s.rescale_type.upper() in ("", "HU", "US") or _is_multiframe(s)
+        ),
         "have no rescale to Hounsfield units (RescaleSlope, RescaleIntercept, RescaleType): export the original CT",
     ),
 )
@@ -74,16 +72,20 @@ def kind_reasons(slices: Sequence[SliceHeader]) -> list[str]:
 
 def all_of_other_kinds(slices: Sequence[SliceHeader]) -> bool:
     """Whether there is no slice of a CT volume among these files; where there is, the others are missing from it."""
-    rules = OTHER_MODALITIES + OTHER_KINDS
-    return all(any(breaks(header) for breaks, _ in rules) for header in slices)
+    return all(any(breaks(header) for breaks, _ in OTHER_MODALITIES + OTHER_KINDS) for header in slices)
 
 
 def fault_reasons(slices: Sequence[SliceHeader]) -> list[str]:
-    """Why these files, if they are CT slices, cannot be read."""
+    """Why these files, if they are CT slices, cannot be read.
+
+    One UID for several slices is a fault: whoever refers to one of them refers to all.
+    """
     syntaxes = {s.transfer_syntax for s in slices if s.pixel_fault != MISSING}
     decoders = [reason for syntax in sorted(syntaxes) if (reason := decoder_reason(syntax))]
     pictures = [s for s in slices if s.modality == "CT" and not is_localizer(s) and s.pixel_fault != MISSING]
-    return _reasons(pictures, FAULTS) + decoders + _uid_reasons(slices)
+    uids = Counter(s.instance_uid for s in slices if s.instance_uid)
+    repeated = [f"SOPInstanceUID {uid} names {n} different images" for uid, n in sorted(uids.items()) if n > 1]
+    return _reasons(pictures, FAULTS) + decoders + [f"{text}: export the series again." for text in repeated[:1]]
 
 
 def uniformity_reasons(slices: Sequence[SliceHeader]) -> list[str]:
@@ -110,27 +112,17 @@ def amount_reasons(slices: Sequence[SliceHeader], depth_mm: float | None) -> lis
     return []
 
 
-def _uid_reasons(slices: Sequence[SliceHeader]) -> list[str]:
-    """One UID for several slices: whoever refers to one of them refers to all."""
-    uids = Counter(s.instance_uid for s in slices if s.instance_uid)
-    repeated = sorted(uid for uid, n in uids.items() if n > 1)
-    if not repeated:
-        return []
-    return [f"SOPInstanceUID {repeated[0]} names {uids[repeated[0]]} different images: export the series again."]
-
-
 def _reasons(slices: Sequence[SliceHeader], rules: Sequence[Rule]) -> list[str]:
     """One sentence for each rule that is broken, with the number of files and the first of them."""
     reasons = []
     for breaks, text in rules:
-        found = [header for header in slices if breaks(header)]
-        for phrase in sorted({text.format(**_named(header)) for header in found}):
-            files = [header.file.name for header in found if text.format(**_named(header)) == phrase]
-            reasons.append(f"{len(files)} of {len(slices)} files {phrase} (first: {min(files)}).")
+        files: dict[str, list[str]] = {}
+        for header in filter(breaks, slices):
+            types = " ".join(sorted(COMPUTED & set(header.image_type)))
+            phrase = text.format(modality=header.modality, image_type=types, pixel_fault=header.pixel_fault)
+            files.setdefault(phrase, []).append(header.file.name)
+        reasons += [
+            f"{len(named)} of {len(slices)} files {phrase} (first: {min(named)})."
+            for phrase, named in sorted(files.items())
+        ]
     return reasons
-
-
-def _named(header: SliceHeader) -> dict[str, str]:
-    """What a rule's sentence may quote of a header."""
-    types = " ".join(sorted(COMPUTED & set(header.image_type)))
-    return {"modality": header.modality or "unknown", "image_type": types, "pixel_fault": header.pixel_fault}

@@ -4,18 +4,16 @@ Files belong together by patient, study, series and modality, then by frame of r
 no regular stack is taken apart by orientation and by acquisition if that gives one.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from custom_networks.io.dicom import rules
 from custom_networks.io.dicom.geometry import (
     axial_reasons,
     covered_mm,
-    is_one_place,
     mixed_orientation_reasons,
     normal_of,
     series_affine,
@@ -23,14 +21,8 @@ from custom_networks.io.dicom.geometry import (
 )
 from custom_networks.io.dicom.header import SliceHeader
 from custom_networks.io.dicom.pixels import LOSSY, is_same_image
-from custom_networks.io.dicom.rules import (
-    all_of_other_kinds,
-    amount_reasons,
-    fault_reasons,
-    is_localizer,
-    kind_reasons,
-    uniformity_reasons,
-)
+
+Key = Callable[[SliceHeader], Hashable]
 
 
 @dataclass(frozen=True)
@@ -86,17 +78,16 @@ def series_of(headers: Iterable[SliceHeader]) -> list[DicomSeries]:
         if part.slices[0].series_uid and len(named) > 1 and not part.other:
             mixed = f"Its SeriesInstanceUID names images of {len(named)} patients: export each patient's series again."
             series[number] = replace(part, faults=(*part.faults, mixed))
-    return sorted(series, key=_place_in_list)
+    return sorted(series, key=lambda part: _place_in_list(part.slices[0]))
 
 
-def _place_in_list(part: DicomSeries) -> tuple[Hashable, ...]:
-    first = part.slices[0]
+def _place_in_list(first: SliceHeader) -> tuple[Hashable, ...]:
     position = tuple(float(value) for value in np.nan_to_num(first.position))
     order = (first.series_number, first.series_uid, first.modality, first.acquisition or 0, first.frame_uid)
     return (first.patient, first.study_uid, *order, position, first.instance_uid)
 
 
-def _grouped(slices: Iterable[SliceHeader], key: Callable[[SliceHeader], Hashable]) -> list[list[SliceHeader]]:
+def _grouped(slices: Iterable[SliceHeader], key: Key) -> list[list[SliceHeader]]:
     """The slices with equal keys together."""
     found: dict[Hashable, list[SliceHeader]] = defaultdict(list)
     for header in slices:
@@ -108,7 +99,7 @@ def _volumes_of(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
     """One series of one patient as the stacks that it holds."""
     kept, copied = _without_copies(slices)
     parts = []
-    for same_kind in _grouped(kept, is_localizer):
+    for same_kind in _grouped(kept, rules.is_localizer):
         frames = _grouped(same_kind, lambda s: s.frame_uid)
         # A frame for each slice is an export's fault: frames that mean something hold more than one slice.
         one_each = len(frames) > 1 and max(map(len, frames)) == 1
@@ -116,8 +107,9 @@ def _volumes_of(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
         for together in [same_kind] if one_each else frames:
             frame = together[0].frame_uid if len(frames) > 1 and not one_each else ""
             for part in _split(together):
-                parts.append(replace(part, notes=(note,) * one_each + part.notes, part=f"{frame} {part.part}".strip()))
-    return [replace(part, notes=copied + part.notes) for part in parts]
+                notes = copied + (note,) * one_each + part.notes
+                parts.append(replace(part, notes=notes, part=f"{frame} {part.part}".strip()))
+    return parts
 
 
 def _without_copies(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], tuple[str, ...]]:
@@ -139,7 +131,7 @@ def _split(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
     whole = _stack_of(slices)
     if not (whole.reasons and all(header.placed for header in slices)):
         return [whole]
-    oriented = _taken_apart(slices, _orientation, "ImageOrientationPatient")
+    oriented = _taken_apart(slices, lambda s: tuple(np.round(s.axes, 2).ravel().tolist()), "ImageOrientationPatient")
     axial = [part for part in oriented if not axial_reasons(part.slices[0].axes)]
     if len(oriented) > 1 and axial and not any(part.reasons for part in axial):
         return oriented
@@ -150,9 +142,7 @@ def _split(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
     return [whole]
 
 
-def _taken_apart(
-    slices: Sequence[SliceHeader], key: Callable[[SliceHeader], Hashable], attribute: str
-) -> list[DicomSeries]:
+def _taken_apart(slices: Sequence[SliceHeader], key: Key, attribute: str) -> list[DicomSeries]:
     """The stacks of slices with equal keys, each with a note of the attribute that told them apart."""
     groups = _grouped(slices, key)
     note = f"The series was taken apart by {attribute} into {len(groups)}."
@@ -160,62 +150,55 @@ def _taken_apart(
     return [replace(s, notes=(note, *s.notes), part=f"{attribute} {key(s.slices[0])}") for s in stacks]
 
 
-def _orientation(header: SliceHeader) -> Hashable:
-    return tuple(np.round(np.nan_to_num(header.axes), 2).ravel().tolist())
-
-
 def _stack_of(slices: Sequence[SliceHeader]) -> DicomSeries:
     """All that speaks against these slices as one volume."""
     ordered = sorted(slices, key=lambda s: (s.file.name, s.instance_uid))
-    kinds = kind_reasons(ordered)
-    other, faults = (kinds, []) if all_of_other_kinds(ordered) else ([], kinds)
-    faults += fault_reasons(ordered)
+    kinds = rules.kind_reasons(ordered)
+    other, faults = (kinds, []) if rules.all_of_other_kinds(ordered) else ([], kinds)
+    faults += rules.fault_reasons(ordered)
     placed = [s for s in ordered if s.placed]
-    if placed and ordered[0].modality in ("CT", "") and not is_localizer(ordered[0]):
+    if placed and ordered[0].modality in ("CT", "") and not rules.is_localizer(ordered[0]):
         placed = _sorted_along_normal(placed)
         ordered = placed if len(placed) == len(ordered) else ordered
         oriented = mixed_orientation_reasons([s.axes for s in placed])
         stacked, one_place = ([], []) if oriented else _stack_reasons(placed)
         other += [] if oriented else axial_reasons(placed[0].axes)
-        faults += oriented + uniformity_reasons(placed) + stacked
+        faults += oriented + rules.uniformity_reasons(placed) + stacked
         depth = covered_mm(_positions(placed), placed[0].axes) if not (oriented or stacked or one_place) else None
-        other += one_place + amount_reasons(ordered, depth)
+        other += one_place + rules.amount_reasons(ordered, depth)
     return DicomSeries(tuple(ordered), tuple(other), tuple(faults), () if other or faults else _notes(ordered))
 
 
 def _stack_reasons(placed: Sequence[SliceHeader]) -> tuple[list[str], list[str]]:
-    """What is irregular about positions (faults), and what makes the slices something else than a stack."""
+    """What is irregular about positions (faults), and what makes the slices something else than a stack.
+
+    Several acquisitions under one SeriesInstanceUID are what most often lies behind uneven or double positions.
+    """
     axes, positions = placed[0].axes, _positions(placed)
     reasons = stack_reasons(positions, axes)
-    if is_one_place(positions, axes):
-        return [], reasons + _acquisition_reasons(placed)
-    numbers = [s.acquisition for s in placed]
-    changes = sum(a != b for a, b in zip(numbers, numbers[1:]))
-    interleaved = changes >= len(set(numbers)) > 1
-    return reasons + (_acquisition_reasons(placed) if reasons or interleaved else []), []
-
-
-def _acquisition_reasons(slices: Sequence[SliceHeader]) -> list[str]:
-    """Several acquisitions under one SeriesInstanceUID: what most often lies behind uneven or double positions."""
-    numbers = sorted({s.acquisition for s in slices if s.acquisition is not None})
-    if len({s.acquisition for s in slices}) < 2:
-        return []
-    named = ", ".join(map(str, numbers[:6])) + ", ..." * (len(numbers) > 6)
-    return [f"{len(numbers)} acquisitions (AcquisitionNumber {named}) share one series: export each on its own."]
+    acquisitions = [s.acquisition for s in placed]
+    changes = sum(a != b for a, b in zip(acquisitions, acquisitions[1:]))
+    if len(set(acquisitions)) > 1 and (reasons or changes >= len(set(acquisitions))):
+        numbers = sorted({number for number in acquisitions if number is not None})
+        named = ", ".join(map(str, numbers[:6])) + ", ..." * (len(numbers) > 6)
+        share = f"{len(numbers)} acquisitions (AcquisitionNumber {named}) share one series: export each on its own."
+        reasons = [*reasons, share]
+    is_one_place = len(placed) > 1 and covered_mm(positions, axes) is None
+    return ([], reasons) if is_one_place else (reasons, [])
 
 
 def _notes(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
     """What was accepted although it is not as the standard wants it, or costs quality."""
     acquisitions = len({s.acquisition for s in slices})
     borrowed = sum(not s.own_instance_uid for s in slices)
-    return (
-        *["The series has no SeriesInstanceUID: all slices were taken as one series."] * (not slices[0].series_uid),
-        *[f"SOPInstanceUID is empty in {borrowed} files: it was taken from the file meta information."]
-        * (borrowed > 0),
-        *[f"{acquisitions} acquisitions form one even stack: they were taken as one."] * (acquisitions > 1),
-        *["The slices are derived images (ImageType DERIVED)."] * any("DERIVED" in s.image_type for s in slices),
-        *["The pixels were compressed with loss."] * any(s.lossy or s.transfer_syntax in LOSSY for s in slices),
-    )
+    said = {
+        "The series has no SeriesInstanceUID: all slices were taken as one series.": not slices[0].series_uid,
+        f"SOPInstanceUID is empty in {borrowed} files: it was taken from the file meta information.": borrowed > 0,
+        f"{acquisitions} acquisitions form one even stack: they were taken as one.": acquisitions > 1,
+        "The slices are derived images (ImageType DERIVED).": any("DERIVED" in s.image_type for s in slices),
+        "The pixels were compressed with loss.": any(s.lossy or s.transfer_syntax in LOSSY for s in slices),
+    }
+    return tuple(note for note, holds in said.items() if holds)
 
 
 def _sorted_along_normal(slices: Sequence[SliceHeader]) -> list[SliceHeader]:

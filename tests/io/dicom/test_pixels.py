@@ -1,5 +1,6 @@
 """Stored values become HU as each file says, in every transfer syntax that is read."""
 
+import json
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +20,7 @@ from pydicom.uid import (
 )
 
 from custom_networks.errors import InputError
-from custom_networks.io import read_volume
+from custom_networks.io import only_case, read_volume
 from custom_networks.io.dicom.listing import list_series
 
 Write = Callable[..., Path]
@@ -125,3 +126,18 @@ def test_files_without_preamble_and_meta_information_are_read(write_series: Writ
         path.write_bytes(stream.getvalue())
         assert path.read_bytes()[128:132] != b"DICM"
     assert np.array_equal(read_volume(folder).array, hounsfield)
+
+
+@pytest.mark.parametrize("element", [b"\x20\x00\x10\x00SH", b"\x08\x00\x30\x00TM", b"\x18\x00\x50\x00DS"])
+def test_only_what_is_not_of_its_type_is_missing_in_a_result_header(write_series: Write, element: bytes) -> None:
+    folder = write_series(stored([7], StudyID="ID 7", StudyTime="1201"))
+    whole = only_case(folder).read().headers
+    for path in folder.iterdir():  # a double needs 8 bytes, these elements have 2 or 4
+        path.write_bytes(path.read_bytes().replace(element, element[:4] + b"FD"))
+    case = only_case(folder)
+    for headers in (case.read().headers, case.headers()):
+        for header, before in zip(headers, whole, strict=True):
+            told, expected = (json.loads(dataset.to_json()) for dataset in (header, before))
+            tag = f"{element[1]:02X}{element[0]:02X}{element[3]:02X}{element[2]:02X}"
+            assert expected.pop(tag)["Value"] and "Value" not in told.pop(tag, {})
+            assert told == expected and header.PatientName == "Secret^Name"

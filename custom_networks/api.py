@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from custom_networks.bundle_files import bundle_root
+from custom_networks.case_folder import remove_abandoned_staging
 from custom_networks.errors import UsageError
+from custom_networks.inference.precision import checked_precision, device_override
 from custom_networks.io import Case, case_of_array, case_of_image, only_case
 from custom_networks.pipeline import Pipeline
 from custom_networks.result import Result, output_folder, write
@@ -62,16 +64,20 @@ def segment(
     """
     case = _case(ct, affine)
     folder = output_folder(output) if output is not None else None
+    if folder:
+        remove_abandoned_staging(folder)
     settings: dict[str, Any] = {"progress": False, **(overrides or {})}
     if device:
-        settings["device"] = f"$torch.device({device!r})"
+        settings["device"] = device_override(device)
     if precision:
-        settings["precision"] = precision
+        settings["precision"] = checked_precision(precision)
     result = shared_pipeline(bundle, settings, checkpoint).predict(case, probability=probability)
     return write(result, folder, overlay=overlay, keep_empty_frames=keep_empty_frames) if folder else result
 
 
 def _case(ct: Any, affine: npt.NDArray[np.float64] | None) -> Case:
+    if affine is not None and not isinstance(ct, np.ndarray):
+        raise UsageError(f"affine= is for an array, got a {type(ct).__name__}, which has its own: leave it out.")
     if isinstance(ct, Case):
         return ct
     if isinstance(ct, np.ndarray):

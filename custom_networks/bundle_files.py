@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from custom_networks.errors import BundleError, one_line
+from custom_networks.errors import BundleError, LiversegError, UsageError, one_line
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -82,14 +82,25 @@ def read_config(root: Path, overrides: Mapping[str, Any] | None = None) -> "Conf
         parser = ConfigParser()
         try:
             parser.read_config(str(root / "configs" / "inference.json"))
-            parser.update({"bundle_root": config_text(str(root)), **(overrides or {})})
         except Exception as error:  # JSON, MONAI and Python each have their own for a config that cannot be read
             raise unusable(root, error) from error
+    unknown = [name for name in overrides or {} if name.partition("#")[0] not in parser]
+    if unknown:
+        raise UsageError(f"inference.json has no {', '.join(unknown)}: correct the overrides.")
+    try:
+        parser.update({"bundle_root": config_text(str(root)), **(overrides or {})})
+    except Exception as error:  # as above, for a place within an id that is not there
+        raise unusable(root, error, overrides) from error
     return parser
 
 
-def unusable(root: Path, error: Exception) -> BundleError:
-    """The error of a bundle whose config cannot be read or built."""
+def unusable(root: Path, error: Exception, overrides: Mapping[str, Any] | None = None) -> LiversegError:
+    """The error of a bundle whose config cannot be read, or built with the `overrides` that somebody asked for."""
+    if overrides:
+        named = ", ".join(overrides)
+        return UsageError(
+            f"The bundle cannot be built with {named} as given ({one_line(repr(error), 300)}): correct it."
+        )
     return BundleError(f"{root} holds no bundle that can be run ({one_line(repr(error), 300)}): install it again.")
 
 

@@ -67,10 +67,12 @@ def segment(
         _complain(message)
     if not cases:
         return NOTHING_STARTED
-    print(BANNER, file=sys.stderr)
-    settings: dict[str, Any] = {"progress": progress, "precision": _precision(precision)}
+    _say(BANNER, "stderr")
+    from custom_networks.inference.precision import checked_precision, device_override
+
+    settings: dict[str, Any] = {"progress": progress, "precision": checked_precision(precision)}
     if device:
-        settings["device"] = _device(device)
+        settings["device"] = device_override(device)
     from custom_networks.pipeline import Pipeline
     from custom_networks.result import output_folder
 
@@ -92,7 +94,7 @@ def series(path: str) -> int:
 
     source = Path(path).expanduser()
     if not source.is_dir() and not (source.is_file() and is_zip(source)):
-        raise UsageError(f"{source} is no folder and no zip archive: give one that holds DICOM files.")
+        raise UsageError(f"{source} is neither a folder nor a zip archive: give one that holds DICOM files.")
     for line in list_dicom(source):
         print(line)
     return OK
@@ -189,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(str(error))
         return NOTHING_STARTED
     except KeyboardInterrupt:
-        _complain("interrupted; what was reported is written.")
+        _complain("interrupted; the cases reported above were written.")
         return INTERRUPTED
 
 
@@ -205,28 +207,6 @@ def _run(arguments: list[str]) -> int:
     ready = fire_arguments(COMMANDS[command], rest)
     check_complete(command, ready)
     return int(fire.Fire(COMMANDS, command=[command, *ready], name="liverseg", serialize=lambda code: None))
-
-
-def _device(name: str) -> str:
-    """The override of a device's name, checked before anything is loaded."""
-    import torch
-
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"Unknown device {name!r}: give cpu, cuda or cuda:1.") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"No GPU is available for --device {name}: leave it out, or give cpu.")
-    return f"$torch.device({str(device)!r})"
-
-
-def _precision(name: str) -> str:
-    """The name of a number format, checked before anything is loaded."""
-    from custom_networks.inference.precision import PRECISIONS
-
-    if name not in PRECISIONS:
-        raise UsageError(f"--precision is {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}, got {name!r}.")
-    return name
 
 
 class _Run:
@@ -259,10 +239,6 @@ class _Run:
                 traceback.print_exc()
             what = f"{type(error).__name__}: {one_line(error, 300)} (--debug shows where)."
             message = f"{case.source}: failed unexpectedly, {what}"
-        if result:
-            _report(result)
-        else:
-            _complain(message)
         try:
             if result:
                 self._summary.add_report(result.report)
@@ -270,20 +246,31 @@ class _Run:
                 self._summary.add_failure(case.name, case.source, message)
         except OSError as error:  # open in a spreadsheet, or a full disk; the case's own files are there all the same
             _complain(f"summary.csv cannot be written ({error.strerror or error}): close it where it is open.")
-            return False
-        return result is not None
+            listed = False
+        else:
+            listed = True
+        _report(result) if result else _complain(message)
+        return result is not None and listed
 
 
 def _report(result: "Result") -> None:
     for note in result.notes:
-        print(f"  note: {note}", file=sys.stderr)
+        _say(f"  note: {note}", "stderr")
     count, seconds = len(result.lesions), result.run["seconds"]["total"]
     lesions = f" in {count} lesion{'s' * (count != 1)}" if count else ""
     found = f"liver {result.liver_ml:.1f} ml, tumor {result.tumor_ml:.1f} ml{lesions}"
-    print(f"{result.case}: {found if result.liver_ml else 'no liver found'} ({seconds:.1f} s)")
+    _say(f"{result.case}: {found if result.liver_ml else 'no liver found'} ({seconds:.1f} s)")
     for kind, name in result.report["files"].items():
-        print(f"  {kind.removeprefix('dicom_').replace('_', ' '):<7} {result.folder / name}", flush=True)
+        _say(f"  {kind.removeprefix('dicom_').replace('_', ' '):<7} {result.folder / name}")
 
 
 def _complain(message: str) -> None:
-    print(f"liverseg: {message}", file=sys.stderr, flush=True)
+    _say(f"liverseg: {message}", "stderr")
+
+
+def _say(text: str, stream: str = "stdout") -> None:
+    """Print a line; where the stream is closed or full, the work goes on without it."""
+    try:
+        print(text, file=getattr(sys, stream), flush=True)
+    except (OSError, ValueError):
+        setattr(sys, stream, open(os.devnull, "w"))

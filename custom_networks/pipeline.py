@@ -27,6 +27,7 @@ from custom_networks.bundle_files import (
     unusable,
     weights_path,
 )
+from custom_networks.case_folder import Input
 from custom_networks.errors import BundleError, LiversegError
 from custom_networks.inference.precision import chosen_precision
 from custom_networks.inference.weights import announce_weights
@@ -37,7 +38,8 @@ from custom_networks.result import Result
 
 logger = logging.getLogger(__name__)
 
-NO_RESULT_DEPENDS_ON = ("progress",)
+# Ids that change no result, or whose effect the run block states.
+SAID_ELSEWHERE = ("progress", "precision", "device")
 CUT = "The liver reaches the border of the image and may be cut: volumes are those of the part that is seen."
 
 
@@ -63,6 +65,7 @@ class Pipeline:
         started = time.perf_counter()
         root = bundle_root(bundle)
         own = {"checkpoint": config_text(checkpoint)} if checkpoint else {}
+        asked = {name: value for name, value in (overrides or {}).items() if name not in SAID_ELSEWHERE}
         with _callers_state_kept():
             self._parser = read_config(root, {"keep_for_measuring": True, **(overrides or {}), **own})
             try:
@@ -71,11 +74,11 @@ class Pipeline:
             except BundleError:
                 raise
             except Exception as error:  # JSON, MONAI and Python each have their own for a config that cannot be built
-                raise unusable(root, error) from error
+                raise unusable(root, error, asked) from error
             sha256 = load_weights(self._network, path)
-        asked = {name: value for name, value in (overrides or {}).items() if name not in NO_RESULT_DEPENDS_ON}
-        self._options = {"overrides": json.loads(json.dumps(asked, default=str))}
-        self._run = self._how_it_runs(root, path, sha256)
+        self._run = self._how_it_runs(root, path, sha256, fitted="confidence_coefficients" not in asked)
+        settled = {"weights": sha256, "precision": self._run["precision"], "overrides": asked}
+        self._options = json.loads(json.dumps(settled, default=lambda value: type(value).__name__))
         self._seconds_to_prepare = time.perf_counter() - started
 
     def predict(self, case: Case, *, probability: bool = False) -> Result:
@@ -86,14 +89,16 @@ class Pipeline:
         Raises:
             LiversegError: the input cannot be segmented.
         """
-        started = time.perf_counter()
+        started, date = time.perf_counter(), datetime.now(timezone.utc)
         volume = case.read()
+        # Now, before minutes pass in which a file may be replaced or moved away.
+        belongs_to = Input(case.name, case.identity, case.content, case.geometry)
         read = time.perf_counter() - started
         notes, affine, headers = volume.notes, volume.affine, volume.headers
-        handed_over = _HandedOver(volume)
+        single_use = _SingleUseVolume(volume)
         del volume  # its voxels come back with the answer
         with _callers_state_kept(), torch.no_grad():
-            data, network_seconds = self._answer(handed_over)
+            data, network_seconds = self._answer(single_use)
         ct = Volume(_voxels(data["hu"]), affine, notes, source=Path(case.source), headers=headers)
         probabilities = _voxels(data["probabilities"])
         region = organ_region(_voxels(data["pred"]), probabilities, _voxels(data["lesion_numbers"]), affine)
@@ -101,12 +106,13 @@ class Pipeline:
         seconds = {"total": time.perf_counter() - started, "read": read, "network": network_seconds}
         return Result(
             input=case,
+            belongs_to=belongs_to,
             ct=ct,
             region=region,
             measurements=measurements,
             operating_point=self._operating_point(),
             options={**self._options, "probability": probability},
-            run=self._run_block(case, ct, seconds),
+            run=self._run_block(date, case, ct, seconds),
             notes=notes + (CUT,) * measurements.touches_border,
             probability=probabilities[1].copy() if probability else None,
         )
@@ -119,19 +125,20 @@ class Pipeline:
         steps = content("postprocessing").transforms
         self._postprocessing = Compose([step for step in steps if not isinstance(step, SaveImaged)])
 
-    def _how_it_runs(self, root: Path, weights: Path, sha256: str) -> dict[str, Any]:
+    def _how_it_runs(self, root: Path, weights: Path, sha256: str, fitted: bool) -> dict[str, Any]:
         """The part of the run block that is the same for every case."""
-        self._calibrated = self._parser.get_parsed_content("confidence_valid_for", default=None) == sha256
+        valid_for = self._parser.get_parsed_content("confidence_valid_for", default=None)
+        self._calibrated = fitted and valid_for == sha256
         return {
             "version": metadata(root).get("version"),
-            "weights": {"sha256": sha256, "released": announce_weights(str(weights), str(root))},
+            "weights": {"sha256": sha256, "released": announce_weights(str(weights), str(root), sha256)},
             "runtime": "torch",
             "precision": chosen_precision(self._device, getattr(self._inferer, "precision", "float32")),
             "device": str(self._device),
             "processor": _processor(),
         }
 
-    def _answer(self, volume: "_HandedOver") -> tuple[dict[str, Any], float]:
+    def _answer(self, volume: "_SingleUseVolume") -> tuple[dict[str, Any], float]:
         """The data dictionary after post-processing, and the seconds that the forward passes took."""
         try:
             data = self._preprocessing({"image": volume})
@@ -140,7 +147,10 @@ class Pipeline:
             seconds = getattr(self._inferer, "network_seconds", time.perf_counter() - started)
             return dict(self._postprocessing(data)), seconds
         except Exception as error:
-            raise _own_cause(error) or error from None
+            own = _own_cause(error)
+            if own:
+                raise own from None
+            raise
 
     def _operating_point(self) -> dict[str, float]:
         """The numbers of the anatomy rules by name."""
@@ -149,13 +159,13 @@ class Pipeline:
         named = {name: content(f"anatomy#{i}#{name}") for i, step in enumerate(steps) for name in step}
         return {name: v for name, v in named.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
 
-    def _run_block(self, case: Case, ct: Volume, seconds: Mapping[str, float]) -> dict[str, Any]:
+    def _run_block(self, date: datetime, case: Case, ct: Volume, seconds: Mapping[str, float]) -> dict[str, Any]:
         """How a case was run, as report.json says it; the seconds of writing are added by who writes."""
         series = case.series
         prepare, self._seconds_to_prepare = self._seconds_to_prepare, 0.0
         times = {**seconds, "total": seconds["total"] + prepare, "prepare": prepare, "write": 0.0}
         return {
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "date": date.isoformat(timespec="seconds"),
             **self._run,
             "seconds": {name: round(value, 3) for name, value in times.items()},
             "source": {
@@ -167,7 +177,7 @@ class Pipeline:
         }
 
 
-class _HandedOver:
+class _SingleUseVolume:
     """A volume that is given away once, so that nobody keeps it alive beside the copy on the network's grid."""
 
     def __init__(self, volume: Volume) -> None:

@@ -54,6 +54,7 @@ class Result:
 
     Attributes:
         input: the case that was segmented.
+        belongs_to: what tells its case folder from those of other inputs, as it was when the case was read.
         ct: its voxels, HU, with the affine to RAS mm and, for DICOM, the headers that results refer to.
         region: label map and probabilities of the organ and what lies around it.
         measurements: volumes and lesions.
@@ -66,6 +67,7 @@ class Result:
     """
 
     input: Case
+    belongs_to: Input
     ct: Volume
     region: OrganRegion
     measurements: Measurements
@@ -183,7 +185,7 @@ def write(result: Result, output: Path, *, overlay: bool = True, keep_empty_fram
     """
     started = time.perf_counter()
     case = result.input
-    with claim(output, Input(case.name, case.identity, case.content, case.geometry)) as claimed:
+    with claim(output, result.belongs_to) as claimed:
         notes = result.notes + (REPLACED,) * claimed.content_changed
         files = _label_maps(result, claimed)
         drawn = _drawn(result, claimed) if overlay else ({}, ())

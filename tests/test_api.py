@@ -154,3 +154,18 @@ def test_the_network_is_built_once_for_the_same_settings(
     stubbed(scan[0])
     monkeypatch.setattr("custom_networks.api.Pipeline", None)  # what is built again fails
     assert stubbed(scan[0]).run["seconds"]["prepare"] == 0
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"device": "gpu"}, "Unknown device 'gpu'"),
+        ({"precision": "half"}, "The precision is auto, float32 or bfloat16, got 'half'"),
+        ({"affine": np.eye(4)}, "affine= is for an array"),
+    ],
+)
+def test_wrong_arguments_are_named_before_any_work(
+    stubbed: Stubbed, scan: tuple[Path, Any], wrong: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        stubbed(scan[0], **wrong)

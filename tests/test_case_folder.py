@@ -418,7 +418,7 @@ def test_a_folder_that_another_input_took_meanwhile_is_left_alone(tmp_path: Path
     assert set(texts(tmp_path / "ct").values()) == {"other"} and entries(tmp_path) == ["ct"]
 
 
-def test_without_locks_nothing_but_age_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_locks_staging_is_removed_by_age_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("custom_networks.staging.fcntl", None)
     claimed = claim(tmp_path, OURS)
     remove_abandoned_staging(tmp_path)

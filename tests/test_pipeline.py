@@ -279,6 +279,42 @@ def test_the_callers_state_is_left_as_it_was(tmp_path: Path, plain: tuple[Array,
     assert levels == [logging.getLogger(name).level for name in names]
 
 
+def test_a_file_that_is_replaced_after_it_was_read_is_another_input(
+    tmp_path: Path, plain: tuple[Array, Array, Array]
+) -> None:
+    truth, affine, _ = plain
+    ours = pipeline(tmp_path)
+    path = save(tmp_path / "ct.nii.gz", truth, affine)
+    first = ours.pipeline.predict(only_case(path))
+    save(path, np.ascontiguousarray(truth[:, :, :20]), affine)  # the next patient, at the same path
+    second = ours.pipeline.predict(only_case(path))
+    path.unlink()
+    names = [write(result, ours.output, overlay=False).case for result in (first, second)]
+    assert names == ["ct", "ct_2"]
+
+
+def test_an_error_that_nobody_foresaw_keeps_its_cause(
+    tmp_path: Path, plain: tuple[Array, Array, Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, affine, _ = plain
+
+    def fail(*arguments: object) -> None:
+        raise MemoryError("no room")
+
+    ours = pipeline(tmp_path)
+    monkeypatch.setattr("custom_networks.transforms.anatomy.find_lesions", fail)
+    with pytest.raises(RuntimeError) as raised:
+        ours.segment(save(tmp_path / "ct.nii.gz", truth, affine))
+    assert isinstance(raised.value.__cause__, MemoryError)
+
+
+def test_settings_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="inference.json has no no_such_id: correct the overrides"):
+        pipeline(tmp_path, no_such_id=1)
+    with pytest.raises(UsageError, match=r"The bundle cannot be built with .*anatomy#9#neck_mm"):
+        pipeline(tmp_path, **{"anatomy#9#neck_mm": 1.0})
+
+
 def test_a_result_says_in_one_line_what_it_is(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
     truth, affine, _ = plain
     result = pipeline(tmp_path).segment(save(tmp_path / "ct.nii.gz", truth, affine))

@@ -30,7 +30,7 @@ def test_what_fails_leaves_the_earlier_file_and_no_rest(tmp_path: Path) -> None:
     assert path.read_text() == "earlier" and list(tmp_path.iterdir()) == [path]
 
 
-def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+def test_two_writers_use_different_temporary_files(tmp_path: Path) -> None:
     path = tmp_path / "summary.csv"
     with atomic_write(path) as first, atomic_write(path) as second:
         assert first != second

@@ -61,7 +61,7 @@ class CaseScoresHandler:
         """
         if engine.state.epoch_length == 0:
             raise InputError(
-                "At least one case a process must be evaluated, got none: look at dataset_dir and the data list "
+                "Each process needs at least one case to evaluate, got none: look at dataset_dir and the data list "
                 '(fold "all" scores its "dev"), or start fewer processes.'
             )
         engine.add_event_handler(Events.EPOCH_STARTED, self.start)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from monai.data.meta_tensor import MetaTensor
-from monai.data.utils import affine_to_spacing
 from monai.transforms.transform import Transform
 
 from custom_networks.errors import BundleError, InputError
@@ -21,6 +20,7 @@ from custom_networks.evaluation.case_report import IMAGE_ENDING
 from custom_networks.evaluation.organ_and_tumor import tumor_is_labelled
 from custom_networks.files import atomic_write
 from custom_networks.labelmap.boxes import Box, box_around, grown_box
+from custom_networks.labelmap.grid import spacing_of, voxel_mm3
 from custom_networks.labelmap.labels import Floats, Labels
 
 # Below any organ threshold worth trying; the faint haze under it would make a box as large as the scan.
@@ -36,7 +36,8 @@ class KeptCase:
         name: its image's name without the ending.
         probabilities: (2, h, w, d) of liver and tumor, x 255.
         truth: (h, w, d) true label map.
-        spacing: voxel size, mm.
+        spacing: voxel size, mm; on a sheared grid the third is the distance of the planes, so that the product is the
+            volume of a voxel.
         tumor_labelled: whether the truth's tumors are known.
     """
 
@@ -84,7 +85,11 @@ class KeepProbabilitiesd(Transform):
                 f"got shapes {shape} and {tuple(getattr(label, 'shape', ()))}: put it after LabelsOnInputGridd."
             )
         source = PurePath(d["image"].meta["filename_or_obj"])
-        spacing = affine_to_spacing(label.affine, dtype=float).tolist()
+        rows, columns, slices = spacing_of(np.asarray(label.affine))
+        volume = voxel_mm3(np.asarray(label.affine))
+        if not np.isclose(rows * columns * slices, volume, rtol=1e-9):  # sheared: how far apart the planes lie
+            slices = volume / (rows * columns)
+        spacing = [rows, columns, slices]
         _write(
             self.output_dir / f"{case_name(source.name)}.npz",
             f"{source.parent.name}/{source.name}",

@@ -6,6 +6,8 @@ it; elsewhere it is emulated, several times slower than float32 (docs/performanc
 
 import torch
 
+from custom_networks.errors import UsageError
+
 PRECISIONS = ("auto", "float32", "bfloat16")
 # Keys of `torch.cpu.get_capabilities()`: with any of these instructions, training in bfloat16 pays.
 BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
@@ -27,6 +29,24 @@ def chosen_precision(device: torch.device, precision: str, training: bool = Fals
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     return "bfloat16" if training and device.type == "cpu" and _cpu_has_bfloat16() else "float32"
+
+
+def checked_precision(name: str) -> str:
+    """The name of a number format, one of `PRECISIONS`; else a UsageError."""
+    if name not in PRECISIONS:
+        raise UsageError(f"The precision is {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}, got {name!r}.")
+    return name
+
+
+def device_override(name: str) -> str:
+    """What the bundle's id `device` is set to for the name of a device; a UsageError where it is not there."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"Unknown device {name!r}: give cpu, cuda or cuda:1.") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"No GPU is available for --device {name}: leave it out, or give cpu.")
+    return f"$torch.device({str(device)!r})"
 
 
 def _cpu_has_bfloat16() -> bool:

@@ -8,22 +8,22 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 
-def announce_weights(checkpoint: str, bundle_root: str) -> bool:
+def announce_weights(checkpoint: str, bundle_root: str, sha256: str | None = None) -> bool:
     """Log a warning where `checkpoint` is not the file whose sha256 stands in the bundle's metadata.json.
 
     Fine-tuned weights are welcome; but nobody should take their results for those of the model card. Gives whether the
     weights are the released ones. Without a file, which the loader reports, or where metadata.json names no weights,
-    nothing is logged and the answer is no.
+    nothing is logged and the answer is no. `sha256` is the digest of the file where it is known already.
     """
     metadata = json.loads((Path(bundle_root) / "configs" / "metadata.json").read_text(encoding="utf-8"))
-    released = metadata.get("weights", {}).get("sha256")
+    released = (metadata.get("weights") or {}).get("sha256")
     path = Path(checkpoint)
     if released is None or not path.is_file():
         return False
-    if hashlib.sha256(path.read_bytes()).hexdigest() == released:
+    if (sha256 or hashlib.sha256(path.read_bytes()).hexdigest()) == released:
         return True
     logger.warning(
-        "%s holds other weights than those released with version %s: the model card does not speak of its results.",
+        "%s holds other weights than those released with version %s: the model card's scores do not apply to them.",
         checkpoint,
         metadata.get("version"),
     )

@@ -106,7 +106,7 @@ class FileCase(Case):
         parts = [_file_digest(path)]
         if path.suffix.lower() in (".mhd", ".nhdr"):
             named = re.search(DATA_FILE, path.read_bytes()[: 1 << 16], re.MULTILINE | re.IGNORECASE)
-            data = path.with_name(os.fsdecode(named[1])) if named else path
+            data = path.parent / os.fsdecode(named[1]) if named else path
             parts += [_file_digest(data)] * data.is_file()
         return digest(parts)
 
@@ -144,7 +144,7 @@ class ArrayCase(Case):
 def case_of_array(array: npt.ArrayLike, affine: npt.ArrayLike, name: str = "case") -> Case:
     """A case from memory: HU (i, j, k), and the (4, 4) affine from voxel index to mm, RAS+ (nibabel's convention).
 
-    Neither array may change before it was read. UsageError where the affine is no 4 x 4 matrix.
+    Neither array may change before it was segmented. UsageError where the affine is no 4 x 4 matrix.
     """
     matrix = np.asarray(affine, dtype=np.float64)
     if matrix.shape != (4, 4):
@@ -162,7 +162,10 @@ def case_of_image(image: nib.Nifti1Image, name: str | None = None) -> Case:
         raise UsageError(f"A nibabel.Nifti1Image is needed, got {type(image).__name__}: convert it first.")
     called = case_stem(name or image.get_filename() or "case")
     affine = coded_affine(image, Path(called))
-    return ArrayCase(called, IN_MEMORY, form_notes(image), array=image.dataobj, affine=affine)
+    voxels: Any = image.dataobj
+    if nib.is_proxy(voxels) and (voxels.slope, voxels.inter) == (1, 0):
+        voxels = np.asanyarray(voxels)  # once: a compressed file would be inflated again for every slab
+    return ArrayCase(called, IN_MEMORY, form_notes(image), array=voxels, affine=affine)
 
 
 def checked(volume: Volume) -> Volume:

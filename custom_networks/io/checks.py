@@ -59,8 +59,8 @@ def check_geometry(shape: tuple[int, int, int], affine: np.ndarray, source: Path
         )
     if is_placeholder(affine):
         return (
-            "Voxels of exactly 1 x 1 x 1 mm at the origin are what programs write that know no better: check the "
-            "size of the liver before you use any length or volume.",
+            "Voxels of exactly 1 x 1 x 1 mm at the origin are what programs write when they do not know the "
+            "geometry: check the size of the liver before you use any length or volume.",
         )
     shear = shear_degrees(affine)
     note = f"The voxel axes are {shear:.1f} degrees off a right angle (gantry tilt): lengths in mm are approximate."

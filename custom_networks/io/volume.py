@@ -42,11 +42,6 @@ class Volume:
         return spacing_of(self.affine)
 
     @property
-    def voxel_mm3(self) -> float:
-        """Volume of a voxel in mm3, also where its axes are not at right angles."""
-        return float(abs(np.linalg.det(self.affine[:3, :3])))
-
-    @property
     def slice_axis(self) -> int:
         """The array axis whose direction is nearest to the patient's z (feet to head)."""
         return slice_axis_of(self.affine)

@@ -11,9 +11,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from custom_networks.bundle_files import bundle_root
 from custom_networks.files import write_text
 
-CONFIGS = Path(__file__).parents[2] / "bundle" / "configs"
+CONFIGS = bundle_root() / "configs"
 
 
 def configured_numbers(config: dict[str, Any]) -> dict[str, float]:

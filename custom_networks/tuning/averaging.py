@@ -17,10 +17,11 @@ from monai.bundle import ConfigParser
 from monai.utils import set_determinism
 from torch import Tensor
 
+from custom_networks.bundle_files import bundle_root
 from custom_networks.training import estimate_batch_statistics
 from custom_networks.training.checkpoints import save_whole
 
-BUNDLE = Path(__file__).parents[2] / "bundle"
+BUNDLE = bundle_root()
 OVERRIDES = {"bundle_root": str(BUNDLE), "fold": "all", "seed": 5, "batch_size": 4}
 
 

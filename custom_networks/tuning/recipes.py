@@ -30,10 +30,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from custom_networks.bundle_files import bundle_root
 from custom_networks.files import write_csv, write_text
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = ROOT / "bundle" / "configs"
+BUNDLE = bundle_root()
+CONFIGS = BUNDLE / "configs"
 # The whole fold is scored after the training: to validate on it at the end as well would cost its time twice.
 WITHOUT_VALIDATION = "$[h for h in @train#handlers if not isinstance(h, monai.handlers.ValidationHandler)]"
 
@@ -46,7 +48,7 @@ def bundle_run(configs: Sequence[str], overrides: Mapping[str, Any], threads: in
     """
     files = [str(CONFIGS / name) for name in configs]
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files), "--bundle_root"]
-    command += [str(ROOT / "bundle")]
+    command += [str(BUNDLE)]
     for name, value in overrides.items():
         command += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
     threading = {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}

@@ -257,3 +257,21 @@ def test_a_terminal_that_cannot_spell_the_folder_loses_no_result(
     assert re.fullmatch(found + r"  mask    \\u809d/ct/ct_seg\.nii\.gz\n", run.stdout)
     assert "slabs" in run.stderr and "Warning" not in run.stderr
     assert results(tmp_path / "肝") == ["ct/ct_seg.nii.gz"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="NO /dev/full on this system")
+def test_a_full_stdout_stops_no_work(save_scan: SaveScan, all_liver: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "custom_networks", "segment", save_scan("a.nii.gz"), save_scan("b.nii.gz")]
+    flags = ["--output=out", "--overlay=false", f"--checkpoint={all_liver}", "--device=cpu", "--progress=false"]
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(
+            [*command, *flags],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert run.returncode == 0 and "Traceback" not in run.stderr
+    assert results(tmp_path / "out") == ["a/a_seg.nii.gz", "b/b_seg.nii.gz"]
+    assert len((tmp_path / "out" / "summary.csv").read_text().splitlines()) == 3

@@ -62,7 +62,7 @@ def table(path: Path) -> dict[str, dict[str, str]]:
 
 
 def test_evaluation_without_a_case_is_refused_before_it_runs(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="At least one case a process must be evaluated, got none"):
+    with pytest.raises(InputError, match="Each process needs at least one case to evaluate, got none"):
         evaluate([], tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -201,3 +201,16 @@ def test_what_was_seen_to_be_unreadable_says_so_when_it_is_read(write_series: Wr
             assert case.source == str(source) and case.identity
             with pytest.raises(InputError, match=sentence):
                 pickle.loads(pickle.dumps(case)).read()
+
+
+@pytest.mark.parametrize("place", ["ct.raw", "./ct.raw", "data/ct.raw", "{folder}/data/ct.raw"])
+def test_a_detached_headers_voxels_are_content_wherever_they_lie(tmp_path: Path, place: str) -> None:
+    named = place.format(folder=tmp_path)
+    data = tmp_path / named
+    data.parent.mkdir(exist_ok=True)
+    data.write_bytes(b"voxels")
+    header = tmp_path / "ct.mhd"
+    header.write_text(f"NDims = 3\nElementDataFile = {named}\n")
+    before = only_case(header).content
+    data.write_bytes(b"others")
+    assert only_case(header).content != before

@@ -12,7 +12,7 @@ import pytest
 from custom_networks.cli import main
 from custom_networks.io import only_case
 from custom_networks.phantom import make_phantom
-from custom_networks.phantom.dicom import write_series
+from custom_networks.phantom.files import write_series
 from custom_networks.pipeline import Pipeline
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -152,7 +152,7 @@ def test_a_pickled_case_holds_no_open_archive_and_reads_the_same(exam: Path) -> 
         assert (case.identity, case.content) == (again.identity, again.content)
 
 
-def test_few_archives_stay_open_and_none_warns_when_it_goes(exam: Path, tmp_path: Path) -> None:
+def test_at_most_four_archives_stay_open(exam: Path, tmp_path: Path) -> None:
     content = exam.with_suffix(".zip").read_bytes()
     paths = [tmp_path / f"copy{number}.zip" for number in range(6)]
     for path in paths:

@@ -145,6 +145,7 @@ class Pipeline:
             started = time.perf_counter()
             data["pred"] = self._inferer(data["image"][None].to(self._device), self._network)[0]
             seconds = getattr(self._inferer, "network_seconds", time.perf_counter() - started)
+            data["image"] = data["image"][:, :0].clone()  # its record alone is needed from here on
             return dict(self._postprocessing(data)), seconds
         except Exception as error:
             own = _own_cause(error)

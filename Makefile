@@ -12,7 +12,7 @@ RUN ?= out/train
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-bundle monailabel test-monailabel test-dicom bundle lint format train bench coverage shape clean
+.PHONY: help run test test-slow test-bundle monailabel test-monailabel test-dicom test-hostile bundle lint format train bench coverage shape clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -80,6 +80,9 @@ test-dicom: $(VENV)/.installed  ## validate and send DICOM results by dciodvfy, 
 		|| sudo -n apt-get install --yes dicom3tools dcmtk || echo "not installed: apt-get install dicom3tools dcmtk"
 	$(BIN)/pip install --quiet "dcmqi>=1.5"
 	$(BIN)/python -m pytest tests/dicom_out/test_dicom_validators.py
+
+test-hostile: $(VENV)/.installed  ## damaged, huge and misleading inputs: each must end right or in one clear line
+	$(BIN)/python -m pytest tests/hostile
 
 lint: $(VENV)/.installed  ## black, isort, flake8, mypy
 	$(BIN)/black --check --quiet custom_networks tests

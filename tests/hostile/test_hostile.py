@@ -1,0 +1,33 @@
+"""Each hostile input ends as it must: read, noted or refused in one clear line, never silently wrong."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hostile import MEMORY_LIMIT, Hostile, all_inputs, outcome_of
+
+INPUTS = all_inputs()
+
+
+def parameters() -> list[object]:
+    marks = {True: [], False: [pytest.mark.slow]}
+    return [
+        pytest.param(hostile, id=f"{hostile.family}-{hostile.name}", marks=marks[hostile.quick]) for hostile in INPUTS
+    ]
+
+
+def test_names_are_unique() -> None:
+    names = [hostile.name for hostile in INPUTS]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("hostile", parameters())
+def test_ends_as_it_must(hostile: Hostile, tmp_path: Path) -> None:
+    folder = tmp_path / "input"
+    folder.mkdir()
+    outcome = outcome_of(hostile.make(folder))
+    assert outcome.ended in hostile.ends.split("|"), f"{hostile.name}: {outcome}"
+    assert outcome.peak_mb < MEMORY_LIMIT / 2**20, outcome
+    assert re.search(hostile.says, " ".join(outcome.said)), outcome
+    if outcome.ended == "refused":
+        assert all(len(line) < 1000 and "\n" not in line for line in outcome.said)

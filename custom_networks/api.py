@@ -33,6 +33,7 @@ def segment(
     keep_empty_frames: bool = False,
     device: str | None = None,
     precision: str | None = None,
+    scout: bool = True,
     bundle: str | None = None,
     checkpoint: str | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -53,6 +54,7 @@ def segment(
         keep_empty_frames: whether a DICOM SEG gets a frame for every slice and segment, which some viewers need.
         device: "cpu", "cuda", "cuda:1"; by default a GPU where there is one.
         precision: "float32" or "bfloat16"; by default float32 on a CPU.
+        scout: whether the liver is found first, so that the network runs on its box alone.
         bundle: folder of another bundle.
         checkpoint: other weights, a state dict.
         overrides: further ids of inference.json, such as `{"anatomy#1#neck_mm": 0.0}`.
@@ -71,6 +73,8 @@ def segment(
         settings["device"] = device_override(device)
     if precision:
         settings["precision"] = checked_precision(precision)
+    if not scout:
+        settings["scout"] = False
     result = shared_pipeline(bundle, settings, checkpoint).predict(case, probability=probability)
     return write(result, folder, overlay=overlay, keep_empty_frames=keep_empty_frames) if folder else result
 

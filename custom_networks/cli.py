@@ -29,6 +29,7 @@ def segment(
     output: str,
     device: str | None = None,
     precision: str = "auto",
+    scout: bool = True,
     overlay: bool = True,
     probability: bool = False,
     keep_empty_frames: bool = False,
@@ -50,6 +51,7 @@ def segment(
         output: folder for the results.
         device: cpu, cuda, cuda:1, ...; by default a GPU where there is one.
         precision: float32, bfloat16, or auto: float32 on a CPU, bfloat16 on a GPU that has it.
+        scout: find the liver first and run the network on its box alone; --scout=false runs it on the whole volume.
         overlay: draw overlay.png.
         probability: write the tumor probability, OUTPUT/<case>/<case>_tumor_probability.nii.gz.
         keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
@@ -71,6 +73,8 @@ def segment(
     from custom_networks.inference.precision import checked_precision, device_override
 
     settings: dict[str, Any] = {"progress": progress, "precision": checked_precision(precision)}
+    if not scout:
+        settings["scout"] = False
     if device:
         settings["device"] = device_override(device)
     from custom_networks.pipeline import Pipeline

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from monai.data.meta_tensor import MetaTensor
@@ -30,16 +31,18 @@ from custom_networks.bundle_files import (
 from custom_networks.case_folder import Input
 from custom_networks.errors import BundleError, LiversegError
 from custom_networks.inference.precision import chosen_precision
-from custom_networks.inference.weights import announce_weights
+from custom_networks.inference.weights import announce_weights, weights_in
 from custom_networks.io import Case, Volume
 from custom_networks.report.measurements import measure
 from custom_networks.report.organ_region import organ_region
 from custom_networks.result import Result
+from custom_networks.transforms.scout import FOUND, NOTHING
 
 logger = logging.getLogger(__name__)
 
 # Ids that change no result, or whose effect the run block states.
 SAID_ELSEWHERE = ("progress", "precision", "device")
+NO_LIVER_SEEN = "The scout found no liver: the whole volume was segmented."
 CUT = "The liver reaches the border of the image and may be cut: volumes are those of the part that is seen."
 
 
@@ -71,13 +74,17 @@ class Pipeline:
             try:
                 path = weights_path(self._parser)
                 self._build()
-            except BundleError:
-                raise
             except Exception as error:  # JSON, MONAI and Python each have their own for a config that cannot be built
-                raise unusable(root, error, asked) from error
+                cause = _own_cause(error)
+                raise cause if isinstance(cause, BundleError) else unusable(root, error, asked) from error
             sha256 = load_weights(self._network, path)
         self._run = self._how_it_runs(root, path, sha256, fitted="confidence_coefficients" not in asked)
-        settled = {"weights": sha256, "precision": self._run["precision"], "overrides": asked}
+        settled = {
+            "weights": sha256,
+            "scout": self._scout_weights,
+            "precision": self._run["precision"],
+            "overrides": asked,
+        }
         self._options = json.loads(json.dumps(settled, default=lambda value: type(value).__name__))
         self._seconds_to_prepare = time.perf_counter() - started
 
@@ -101,9 +108,11 @@ class Pipeline:
             data, network_seconds = self._answer(single_use)
         ct = Volume(_voxels(data["hu"]), affine, notes, source=Path(case.source), headers=headers)
         probabilities = _voxels(data["probabilities"])
+        scout = self._scout_block(data.get("scout", {}), data["seen"], ct)
         region = organ_region(_voxels(data["pred"]), probabilities, _voxels(data["lesion_numbers"]), affine)
         measurements = measure(region, ct.array[region.box], data["lesions"], self._calibrated)
         seconds = {"total": time.perf_counter() - started, "read": read, "network": network_seconds}
+        seconds["scout"] = data.get("scout", {}).get("seconds", 0.0)
         return Result(
             input=case,
             belongs_to=belongs_to,
@@ -112,8 +121,8 @@ class Pipeline:
             measurements=measurements,
             operating_point=self._operating_point(),
             options={**self._options, "probability": probability},
-            run=self._run_block(date, case, ct, seconds),
-            notes=notes + (CUT,) * measurements.touches_border,
+            run={**self._run_block(date, case, ct, seconds), "scout": scout},
+            notes=notes + (NO_LIVER_SEEN,) * (scout["state"] == NOTHING) + (CUT,) * measurements.touches_border,
             probability=probabilities[1].copy() if probability else None,
         )
 
@@ -123,6 +132,8 @@ class Pipeline:
         self._preprocessing, self._inferer = content("preprocessing"), content("inferer")
         self._network, self._device = content("network").eval(), torch.device(content("device"))
         steps = content("postprocessing").transforms
+        on = content("scout", default=False)
+        self._scout_weights = weights_in(content("scout_checkpoint"))[1] if on else None
         self._postprocessing = Compose([step for step in steps if not isinstance(step, SaveImaged)])
 
     def _how_it_runs(self, root: Path, weights: Path, sha256: str, fitted: bool) -> dict[str, Any]:
@@ -145,6 +156,7 @@ class Pipeline:
             started = time.perf_counter()
             data["pred"] = self._inferer(data["image"][None].to(self._device), self._network)[0]
             seconds = getattr(self._inferer, "network_seconds", time.perf_counter() - started)
+            data["seen"] = _corners(data["image"])
             data["image"] = data["image"][:, :0].clone()  # its record alone is needed from here on
             return dict(self._postprocessing(data)), seconds
         except Exception as error:
@@ -152,6 +164,14 @@ class Pipeline:
             if own:
                 raise own from None
             raise
+
+    def _scout_block(self, scout: Mapping[str, Any], seen: npt.NDArray[np.float64], ct: Volume) -> dict[str, Any]:
+        """What the scout did, as report.json says it, of the corners of the volume that the network saw."""
+        box = None
+        if scout.get("state") == FOUND:
+            corners = np.linalg.solve(ct.affine, seen)[:3] + 0.5
+            box = np.clip(np.sort(corners).round().astype(int), 0, np.array(ct.array.shape)[:, None]).tolist()
+        return {"state": scout.get("state", "off"), "sha256": self._scout_weights, "box": box}
 
     def _operating_point(self) -> dict[str, float]:
         """The numbers of the anatomy rules by name."""
@@ -193,6 +213,12 @@ def _voxels(item: MetaTensor) -> npt.NDArray[Any]:
     """The array of a tensor with channels, without the channel where there is only one."""
     array = item.as_tensor().cpu().numpy()
     return array[0] if len(array) == 1 else array
+
+
+def _corners(image: MetaTensor) -> npt.NDArray[np.float64]:
+    """Two opposite outer corners of an image (1, H, W, D) in patient coordinates, homogeneous, as columns (4, 2)."""
+    ends = np.array([[-0.5, size - 0.5] for size in image.shape[1:]] + [[1.0, 1.0]])
+    return np.asarray(image.affine.cpu().numpy() @ ends)
 
 
 def _processor() -> str:

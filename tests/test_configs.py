@@ -106,6 +106,7 @@ def test_no_string_is_changed_by_monai_or_names_somebodys_machine(path: Path) ->
         (["inference"], "infer"),
         (["train"], "train"),
         (["train", "evaluate"], "train"),
+        (["train", "train_scout"], "train"),
         (["train", "multi_gpu_train"], "train"),
         (["train", "evaluate", "multi_gpu_evaluate"], "train"),
     ],
@@ -242,6 +243,24 @@ def test_what_inference_and_another_file_define_is_one_definition(name: str) -> 
         "evaluate": "anatomy displayable_configs",
     }
     assert set(needed[name].split()) <= common
+
+
+def test_the_scout_is_run_as_it_is_trained() -> None:
+    inference, recipe = config("inference"), config("train_scout")
+    trained = {
+        **config("train")["network_def"],
+        **{k.split("#")[1]: v for k, v in recipe.items() if "network_def#" in k},
+    }
+    assert inference["scout_def"] == trained
+    (step,) = inference["scout_transforms"]
+    assert (step["spacing"], step["slice_spacing"]) == (recipe["spacing"], recipe["context_spacing"])
+    assert (step["fine_spacing"], step["window"]) == ("@spacing", "@intensity_range")
+
+
+def test_without_the_scout_its_weights_are_not_needed() -> None:
+    parser = workflow("inference", kind="infer", scout=False, scout_checkpoint="/nowhere/scout.pt").parser
+    steps = [type(step).__name__ for step in parser.get_parsed_content("preprocessing").transforms]
+    assert steps == ["LoadVolumed", "EnsureChannelFirstd", "Orientationd", "ResampleInPlaned", "WindowIntensityd"]
 
 
 def test_tuning_tries_what_inference_does_among_others() -> None:

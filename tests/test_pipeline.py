@@ -345,6 +345,57 @@ def test_the_report_says_how_a_case_was_run(tmp_path: Path, plain: tuple[Array, 
     assert first == second
 
 
+# 208 x 216 x 110 mm; its liver lies in one half of it.
+WIDE: dict[str, Any] = {"spacing": (2.0, 3.0, 5.0), "shape": (104, 72, 22)}
+SCOUT = {"scout_network": {"_target_": f"{__name__}.ThresholdNetwork"}}
+
+
+@pytest.mark.parametrize(("order", "flips"), [((0, 1, 2), ()), ((2, 0, 1), (0, 2))], ids=["straight", "turned"])
+def test_the_scout_changes_where_the_network_looks_and_nothing_that_it_finds(
+    tmp_path: Path, order: tuple[int, int, int], flips: tuple[int, ...]
+) -> None:
+    truth, affine = truth_and_affine(**WIDE)
+    truth[..., :4], truth[..., 13:] = 0, 0
+    moved, its_affine = turned(truth, affine, order, flips)
+    path = save(tmp_path / "ct.nii.gz", moved, its_affine)
+    on, off = (pipeline(tmp_path / name, scout=name == "on", **SCOUT).segment(path) for name in ("on", "off"))
+    np.testing.assert_array_equal(on.labels, off.labels)
+    assert on.report["lesions"] == off.report["lesions"] and on.notes == off.notes
+    assert off.report["run"]["scout"] == {"state": "off", "sha256": None, "box": None}
+    scout = on.report["run"]["scout"]
+    assert scout["state"] == "found" and re.fullmatch("[0-9a-f]{64}", scout["sha256"])
+    assert on.report["run"]["seconds"]["scout"] > 0 == off.report["run"]["seconds"]["scout"]
+    box = tuple(slice(first, stop) for first, stop in scout["box"])
+    assert moved[box].any() and (moved > 0).sum() == (moved[box] > 0).sum()
+    slices = box[order.index(2)]
+    assert slices.stop - slices.start == 13 - 4 + 2  # a margin of one slice of 5 mm at each end; no halo here
+
+
+def test_a_scan_in_which_the_scout_finds_nothing_is_segmented_whole_and_says_so(tmp_path: Path) -> None:
+    truth, affine = truth_and_affine(**WIDE)
+    blind = {"scout_transforms#0#least_ml": 1e6}
+    result = pipeline(tmp_path, **SCOUT, **blind).segment(save(tmp_path / "ct.nii.gz", truth, affine))
+    assert (result.labels > 0).any()
+    assert result.report["run"]["scout"] | {"sha256": None} == {"state": "nothing found", "sha256": None, "box": None}
+    assert "The scout found no liver: the whole volume was segmented." in result.report["notes"]
+
+
+def test_a_small_field_of_view_is_segmented_whole(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
+    truth, affine, _ = plain
+    result = pipeline(tmp_path).segment(save(tmp_path / "ct.nii.gz", truth, affine))
+    assert result.report["run"]["scout"]["state"] == "skipped" and result.report["run"]["scout"]["box"] is None
+
+
+def test_damaged_weights_of_the_scout_stop_a_run_before_it_starts(tmp_path: Path) -> None:
+    damaged = tmp_path / "scout.pt"
+    damaged.write_bytes(Path(bundle_root() / "models" / "scout" / "scout.pt").read_bytes()[:-100])
+    with pytest.raises(BundleError, match=r"scout\.pt holds no weights"):
+        pipeline(tmp_path, scout_checkpoint=str(damaged))
+    torch.save({"no": torch.zeros(1)}, damaged)
+    with pytest.raises(BundleError, match=r"scout\.pt holds no weights of this network"):
+        pipeline(tmp_path, scout_checkpoint=str(damaged))
+
+
 def test_the_bundle_is_found_in_the_checkout_and_where_it_is_named(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[1] / "bundle"
     assert bundle_root() == bundle_root(str(root)) == root

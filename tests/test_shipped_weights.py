@@ -18,7 +18,7 @@ LIVER_ML, TUMOR_ML, LESIONS = 881.36, 69.88, 6
 @pytest.fixture(scope="module")
 def result() -> Result:
     phantom = make_phantom(11, shape=(160, 128, 40), spacing=(2.0, 2.0, 5.0), lesions=3)
-    return segment(phantom.image, affine=phantom.affine, device="cpu", precision="float32")
+    return segment(phantom.image, affine=phantom.affine, device="cpu", precision="float32", scout=False)
 
 
 def test_the_weights_are_the_released_ones(result: Result) -> None:

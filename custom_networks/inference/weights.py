@@ -1,9 +1,18 @@
-"""Tells whether weights are those that were released with this version."""
+"""Loads weights that a config names, and tells whether weights are those that were released with this version."""
 
 import hashlib
 import json
 import logging
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import torch
+from torch import nn
+
+from custom_networks.errors import BundleError, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -28,3 +37,50 @@ def announce_weights(checkpoint: str, bundle_root: str, sha256: str | None = Non
         metadata.get("version"),
     )
     return False
+
+
+def loaded_network(network: nn.Module, checkpoint: str) -> nn.Module:
+    """The network with the state dict in the file `checkpoint`, on the CPU and ready to infer.
+
+    For a network that the config itself loads, beside the one of `load_dict`. Files are read once a process, as long as
+    they stay the same: MONAI Label builds the config anew at each request.
+
+    Raises:
+        BundleError: the file is missing or damaged, or holds no weights of this network.
+    """
+    state, _ = weights_in(checkpoint)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise BundleError(f"{checkpoint} holds no weights of this network ({one_line(error, 200)}).") from error
+    return network.eval()
+
+
+def weights_in(checkpoint: str) -> tuple[dict[str, Any], str]:
+    """The state dict in a file, not to be changed, and the SHA-256 of the very bytes that it was read from.
+
+    Raises:
+        BundleError: the file is missing, or damaged: PyTorch alone would take an archive with changed bytes.
+    """
+    path = Path(checkpoint).expanduser()
+    if not path.is_file():
+        raise BundleError(
+            f"No weights at {path}: fetch or train them, or set scout to false where they are the scout's."
+        )
+    state = path.stat()
+    return _read(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, modified: int, size: int) -> tuple[dict[str, Any], str]:
+    """What `weights_in` gives of a file in the state that its time of change and its size stand for."""
+    content = path.read_bytes()
+    try:
+        with ZipFile(BytesIO(content)) as archive:
+            damaged = archive.testzip()
+        state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # PyTorch, pickle and zip each have their own
+        raise BundleError(f"{path} holds no weights ({one_line(error, 200)}): fetch it again.") from error
+    if damaged:
+        raise BundleError(f"{path} is damaged: the checksum of {damaged} in it is wrong. Fetch it again.")
+    return dict(state), hashlib.sha256(content).hexdigest()

@@ -5,11 +5,13 @@ from custom_networks.transforms.input_grid import LabelsOnInputGridd
 from custom_networks.transforms.load import LoadVolumed
 from custom_networks.transforms.resample import ResampleInPlaned
 from custom_networks.transforms.save import SaveLabelMapd, SaveTumorProbabilityd
+from custom_networks.transforms.scout import FindLiverd
 from custom_networks.transforms.window import WindowIntensityd
 
 __all__ = [
     "FillOrgand",
     "FindLesionsd",
+    "FindLiverd",
     "KeepOrgand",
     "LabelsOnInputGridd",
     "LoadVolumed",

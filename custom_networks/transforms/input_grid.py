@@ -11,7 +11,14 @@ from monai.utils.enums import TraceKeys
 from monai.utils.type_conversion import convert_to_tensor
 
 from custom_networks.errors import BundleError, InputError, UsageError
-from custom_networks.transforms.resample import ResampleInPlaned, resize_slices, set_affine, slice_chunks, with_meta_of
+from custom_networks.transforms.resample import (
+    ResampleInPlaned,
+    in_its_place,
+    resize_slices,
+    set_affine,
+    slice_chunks,
+    with_meta_of,
+)
 
 
 def class_probabilities(scores: torch.Tensor) -> torch.Tensor:
@@ -61,7 +68,8 @@ class LabelsOnInputGridd(MapTransform):
     affine of the grid and the operations that had led to it, and (2, H, W, D) uint8 liver and tumor probabilities
     x 255 for the anatomy transforms. Both are still oriented as the network's input: stock
     `Invertd(keys="pred", transform="@preprocessing", orig_keys="image", nearest_interp=False)` brings them to the
-    file's own grid. The work is done `chunk` slices at a time on the answer's device; results are on the CPU.
+    file's own grid. Where the image is a region of its grid, so is the answer: outside of it all is background, with
+    zero probabilities. The work is done `chunk` slices at a time on the answer's device; results are on the CPU.
 
     Args:
         keys: the network's answer.
@@ -103,25 +111,36 @@ class LabelsOnInputGridd(MapTransform):
             record = image.applied_operations[step]
             scores = convert_to_tensor(d[key], track_meta=False)
             _check_grid(scores, record, key)
-            labels, probabilities = self._decided(scores, [int(n) for n in record[TraceKeys.ORIG_SIZE]])
+            labels, probabilities = self._decided(scores, record)
             d[key] = _on_grid_before(image, step, labels)
             if probabilities is not None:
                 d[self.probability_key] = _on_grid_before(image, step, probabilities)
         return d
 
-    def _decided(self, scores: torch.Tensor, shape: list[int]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _decided(self, scores: torch.Tensor, record: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        shape = [int(n) for n in record[TraceKeys.ORIG_SIZE]]
         labels = torch.zeros((1, *shape), dtype=torch.uint8)
         kept = None if self.probability_key is None else torch.zeros((2, *shape), dtype=torch.uint8)
-        for part in slice_chunks(shape[2], self.chunk):
+        first = int(record[TraceKeys.EXTRA_INFO]["corner"][2])
+        for part in slice_chunks(scores.shape[3], self.chunk):
             probabilities = class_probabilities(scores[..., part])
             # Half a unit of 255 is below any sensible threshold, and most slices of a scan hold no liver.
             if probabilities[1:].max() < 0.5:
                 continue
-            probabilities = resize_slices(probabilities, shape[:2], antialias=False)
-            labels[0, ..., part] = labels_from_probabilities(probabilities, *self.thresholds).cpu()
+            probabilities = resize_slices(_whole_slices(probabilities, record), shape[:2], antialias=False)
+            place = slice(first + part.start, first + part.stop)
+            labels[0, ..., place] = labels_from_probabilities(probabilities, *self.thresholds).cpu()
             if kept is not None:
-                kept[..., part] = probabilities[1:].round().clamp(0, 255).to(torch.uint8).cpu()
+                kept[..., place] = probabilities[1:].round().clamp(0, 255).to(torch.uint8).cpu()
         return labels, kept
+
+
+def _whole_slices(probabilities: torch.Tensor, record: Mapping[str, Any]) -> torch.Tensor:
+    """Probabilities (3, h, w, n) of a region's slices in their place in-plane, where all else is zero."""
+    depth = probabilities.shape[3]
+    info = record[TraceKeys.EXTRA_INFO]
+    in_plane = {"grid": (*info["grid"][:2], depth), "corner": (*info["corner"][:2], 0)}
+    return in_its_place(probabilities, {**in_plane, "resampled_shape": (*info["resampled_shape"][:2], depth)})
 
 
 def _resampling_step(image: Any, name: str) -> int:

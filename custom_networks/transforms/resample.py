@@ -91,7 +91,12 @@ def _nearest_slices(stack: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 
 
 def resize_volume(
-    volume: torch.Tensor, size: Sequence[int], mode: str, dtype: torch.dtype, chunk: int = 16
+    volume: torch.Tensor,
+    size: Sequence[int],
+    mode: str,
+    dtype: torch.dtype,
+    chunk: int = 16,
+    kept: tuple[slice, slice] = (slice(None), slice(None)),
 ) -> torch.Tensor:
     """In-plane resampling of a volume (C, H, W, D) to (C, rows, columns, D), `chunk` slices at a time on its device.
 
@@ -101,13 +106,15 @@ def resize_volume(
         mode: "bilinear" (anti-aliased), "label" (by class probability) or "nearest".
         dtype: type of the result; values are rounded before they become integers.
         chunk: slices worked on at once.
+        kept: rows and columns of the result that are given; the same values as without, bit for bit.
     """
     if tuple(volume.shape[1:3]) == tuple(size):
-        return volume.to(dtype)
+        return volume[:, kept[0], kept[1]].to(dtype)
     resize = {"bilinear": resize_slices, "label": resize_labels, "nearest": _nearest_slices}[mode]
-    resized = torch.empty((volume.shape[0], *size, volume.shape[3]), dtype=dtype, device=volume.device)
+    rows, columns = (len(range(n)[part]) for n, part in zip(size, kept, strict=True))
+    resized = torch.empty((volume.shape[0], rows, columns, volume.shape[3]), dtype=dtype, device=volume.device)
     for part in slice_chunks(volume.shape[3], chunk):
-        values = resize(volume[..., part], size)
+        values = resize(volume[..., part], size)[:, kept[0], kept[1]]
         resized[..., part] = values if dtype.is_floating_point else values.round()
     return resized
 
@@ -127,11 +134,17 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
     inverted as label maps, floating ones bilinearly (or by nearest value where `Invertd(nearest_interp=True)` asks
     for it); any number of channels is allowed there, and the number type is kept.
 
+    Where the data hold a region (see `FindLiverd`), that part of the result is evaluated alone, with the very values
+    that the whole would have there; its place is recorded, too. The inverse puts a tensor of the region's shape back in
+    its place, among zeros; it leaves alone what has another shape.
+
     Args:
         spacing: wanted pixel size of both in-plane axes, mm.
         mode: "image" or "label", one for all keys or one per key.
         dtype: number type of resampled images ("float32", "float16", ... or a torch.dtype); label maps become uint8.
         chunk: slices worked on at once.
+        region_key: where the data hold a region, integers (3, 2): first pixel, row, slice of the result to be
+            evaluated, and the one after the last.
 
     Raises:
         UsageError: `spacing` or `chunk` is not positive, or `mode` is neither "image" nor "label".
@@ -145,9 +158,11 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
         mode: str | Sequence[str] = "image",
         dtype: str | torch.dtype = torch.float32,
         chunk: int = 16,
+        region_key: str = "region",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
+        self.region_key = region_key
         self.mode = ensure_tuple_rep(mode, len(self.keys))
         if not spacing > 0 or chunk < 1:
             raise UsageError(
@@ -163,7 +178,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
         """Data with every key's volume resampled and the step recorded; the input tensors are not changed."""
         d = dict(data)
         for key, mode in self.key_iterator(d, self.mode):
-            d[key] = self._resampled(key, d[key], mode)
+            d[key] = self._resampled(key, d[key], mode, d.get(self.region_key))
         return d
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -173,7 +188,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
             d[key] = self._restored(d[key])
         return d
 
-    def _resampled(self, key: Hashable, volume: Any, mode: str) -> MetaTensor:
+    def _resampled(self, key: Hashable, volume: Any, mode: str, region: Any = None) -> MetaTensor:
         if not isinstance(volume, MetaTensor) or volume.ndim != 4:
             raise BundleError(
                 f"ResampleInPlaned needs {key!r} as a MetaTensor (C, H, W, D), got {type(volume).__name__} of shape "
@@ -182,25 +197,59 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
         shape = tuple(volume.shape[1:])
         spacings = affine_to_spacing(volume.affine, dtype=float).tolist()
         size = [resampled_size(n, mm, self.spacing) for n, mm in zip(shape[:2], spacings, strict=False)]
+        rows, columns, slices = _slices_of(region, (*size, shape[2]))
         method, dtype = ("bilinear", self.dtype) if mode == "image" else ("label", torch.uint8)
-        out = with_meta_of(volume, resize_volume(volume.as_tensor(), size, method, dtype, self.chunk))
+        values = resize_volume(volume.as_tensor()[..., slices], size, method, dtype, self.chunk, (rows, columns))
         # The names and values of "mode" are MONAI's, so that Invertd(nearest_interp=True) finds and changes them.
         record = {
             "mode": "bilinear" if mode == "image" else "nearest",
             "original_affine": volume.affine.clone(),
-            "resampled_shape": (*size, shape[2]),
+            "grid": (*size, shape[2]),
+            "corner": (rows.start, columns.start, slices.start),
+            "resampled_shape": tuple(values.shape[1:]),
         }
-        return self.push_transform(out, affine=in_plane_scaling(shape, size), orig_size=shape, extra_info=record)
+        place = torch.eye(4, dtype=torch.float64)
+        place[:3, 3] = torch.tensor(record["corner"])
+        affine = in_plane_scaling(shape, size) @ place
+        return self.push_transform(with_meta_of(volume, values), affine=affine, orig_size=shape, extra_info=record)
 
     def _restored(self, volume: MetaTensor) -> MetaTensor:
         out = with_meta_of(volume, volume.as_tensor())
         record = self.pop_transform(out)
-        size = [int(n) for n in record[TraceKeys.ORIG_SIZE][:2]]
+        shape = [int(n) for n in record[TraceKeys.ORIG_SIZE]]
+        values = volume.as_tensor()
+        if list(values.shape[1:]) != shape:
+            values = in_its_place(values, record[TraceKeys.EXTRA_INFO])
         floating = "nearest" if record[TraceKeys.EXTRA_INFO]["mode"] == "nearest" else "bilinear"
         mode = floating if volume.is_floating_point() else "label"
-        out = with_meta_of(out, resize_volume(volume.as_tensor(), size, mode, volume.dtype, self.chunk))
+        out = with_meta_of(out, resize_volume(values, shape[:2], mode, volume.dtype, self.chunk))
         set_affine(out, record[TraceKeys.EXTRA_INFO]["original_affine"])
         return out
+
+
+def _slices_of(region: Any, grid: Sequence[int]) -> tuple[slice, slice, slice]:
+    """The region (3, 2) as slices of the grid, all of it where there is none; a BundleError where it lies outside."""
+    bounds = [(0, n) for n in grid] if region is None else [(int(first), int(stop)) for first, stop in region]
+    if any(not 0 <= first < stop <= n for (first, stop), n in zip(bounds, grid, strict=True)):
+        raise BundleError(
+            f"A region must lie within the grid {tuple(grid)}, got {bounds}: give both steps one spacing."
+        )
+    rows, columns, slices = (slice(first, stop) for first, stop in bounds)
+    return rows, columns, slices
+
+
+def in_its_place(values: torch.Tensor, record: Mapping[str, Any]) -> torch.Tensor:
+    """Values (C, h, w, d) of a region that `ResampleInPlaned` recorded, among zeros on the whole grid (C, H, W, D).
+
+    Values of another shape than the region's are given as they are.
+    """
+    grid, corner, shape = ([int(n) for n in record[name]] for name in ("grid", "corner", "resampled_shape"))
+    if list(values.shape[1:]) != shape or shape == grid:
+        return values
+    whole = values.new_zeros((values.shape[0], *grid))
+    rows, columns, slices = (slice(first, first + n) for first, n in zip(corner, shape, strict=True))
+    whole[:, rows, columns, slices] = values
+    return whole
 
 
 def set_affine(volume: MetaTensor, affine: torch.Tensor) -> None:

@@ -24,8 +24,9 @@ RUN: dict[str, Any] = {
     "precision": "float32",
     "device": "cpu",
     "processor": "x86_64",
-    "seconds": {"total": 9.5, "read": 0.5, "prepare": 1.0, "network": 7.0, "write": 1.0},
+    "seconds": {"total": 9.5, "read": 0.5, "prepare": 1.0, "scout": 0.5, "network": 6.5, "write": 1.0},
     "source": {"series_instance_uid": None, "series_number": None, "spacing_mm": [2.0, 2.0, 4.0], "slices": 26},
+    "scout": {"state": "found", "sha256": "0" * 64, "box": [[8, 20], [0, 16], [2, 24]]},
 }
 
 
@@ -175,5 +176,5 @@ def test_the_documentation_names_every_column_and_key() -> None:
     schema = json.loads(SCHEMA.read_text())
     run = schema["properties"]["run"]["properties"]
     keys = [*schema["properties"], *schema["$defs"]["lesion"]["properties"], *run]
-    keys += [key for name in ("weights", "seconds", "source") for key in run[name]["properties"]]
+    keys += [key for name in ("weights", "seconds", "source", "scout") for key in run[name]["properties"]]
     assert [name for name in [*LESION_COLUMNS, *COLUMNS, *keys] if f"`{name}`" not in page] == []

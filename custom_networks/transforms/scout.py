@@ -1,0 +1,162 @@
+"""Finds the liver on a coarse grid, so that the network runs on its box alone."""
+
+import math
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.config.type_definitions import KeysCollection
+from monai.data.meta_tensor import MetaTensor
+from monai.data.utils import affine_to_spacing
+from monai.transforms.transform import MapTransform
+from scipy import ndimage
+
+from custom_networks.errors import BundleError, UsageError
+from custom_networks.inference.slice_stack_inferer import FULL, SliceStackInferer
+from custom_networks.inference.spacing import slice_step
+from custom_networks.labelmap.boxes import Box, box_around
+from custom_networks.labelmap.components import NEIGHBOURS_26, component_sizes
+from custom_networks.labelmap.labels import Mask
+from custom_networks.transforms.resample import resampled_size, resize_volume
+from custom_networks.transforms.window import WindowIntensityd
+
+FOUND, SKIPPED, NOTHING = "found", "skipped", "nothing found"
+JOIN = 2  # voxels of the coarse grid by which parts are grown before they are told apart
+
+
+class FindLiverd(MapTransform):
+    """Find the liver's box with a small network on a coarse grid, and ask `ResampleInPlaned` for that region alone.
+
+    Put it before `ResampleInPlaned`, whose `spacing`, with the network's context, it has to know. The item is a
+    MetaTensor (1, H, W, D) of HU, slices last, which stays as it is. Slices are thinned to about `slice_spacing` mm and
+    resampled in-plane to about `spacing` mm; the network answers them in float32 on the CPU, so that one input gets one
+    box on one machine. The largest part that is liver or tumor, with parts close to it, gives the box.
+
+    `d[region_key]` becomes an int array (3, 2): first pixel, row, slice and the one after the last, on the full scan's
+    network grid. In-plane, the box grows by `margin_mm` and to multiples of `stride` pixels from the grid's corner, or
+    to the image's end: off those multiples a crop would move the mask. Along the slices it grows by `slice_margin_mm`,
+    and by the `halo` slices of each sub-volume that the network looks at, so that its context is real.
+
+    Without a region the whole volume is answered: where a scan is smaller than `least_mm` along an axis (it holds
+    little but the liver then, or too little of it to be found), and where less than `least_ml` of liver is found.
+    `d[state_key]` says so: `state` is "found", "skipped" or "nothing found", `seconds` what the search took.
+
+    Args:
+        network: (B, 1, H, W, D) in the window scaled to [0, 1] to logits (B, K, H, W, D), class 0 the background.
+        spacing: pixel size of the coarse grid, mm.
+        slice_spacing: wanted distance of its slices, mm; a volume's slices are thinned to it by `slice_step`.
+        window: HU that become 0 and 1.
+        fine_spacing: `spacing` of the `ResampleInPlaned` that follows, mm.
+        context_spacing: distance of the slices of the fine network's stack, mm.
+        halo: slices on each side that the fine network looks at.
+        stride: in-plane multiple of the fine network's input, pixels.
+        threshold: probability from which a coarse voxel counts as liver.
+
+    Raises:
+        UsageError: a spacing or `stride` is not positive.
+        BundleError: on call, an item is not a MetaTensor (1, H, W, D).
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        network: Callable[..., Any],
+        spacing: float = 4.0,
+        slice_spacing: float = 5.0,
+        window: Sequence[float] = (-160.0, 240.0),
+        fine_spacing: float = 1.25,
+        context_spacing: float = 3.0,
+        halo: int = 4,
+        stride: int = 16,
+        threshold: float = 0.5,
+        margin_mm: float = 15.0,
+        slice_margin_mm: float = 5.0,
+        least_mm: Sequence[float] = (200.0, 200.0, 100.0),
+        least_ml: float = 20.0,
+        region_key: str = "region",
+        state_key: str = "scout",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if not min(spacing, slice_spacing, fine_spacing, context_spacing, stride) > 0:
+            raise UsageError(
+                f"FindLiverd needs spacings above 0 mm and a stride above 0 pixels, got {spacing}, {slice_spacing}, "
+                f"{fine_spacing}, {context_spacing} and {stride}: correct the configuration."
+            )
+        self.network, self.spacing, self.slice_spacing = network, spacing, slice_spacing
+        self.fine_spacing, self.context_spacing, self.halo, self.stride = fine_spacing, context_spacing, halo, stride
+        self.threshold, self.margin_mm, self.slice_margin_mm = threshold, margin_mm, slice_margin_mm
+        self.least_mm, self.least_ml = tuple(least_mm), least_ml
+        self.region_key, self.state_key = region_key, state_key
+        self.windowed = WindowIntensityd("image", window)
+        self.inferer = SliceStackInferer(slab=32, precision="float32")
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Data with the region, where there is one, and how the search went; the volumes stay as they are."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            started = time.perf_counter()
+            state, region = self._searched(_checked(d[key], key))
+            if region is not None:
+                d[self.region_key] = region
+            d[self.state_key] = {"state": state, "seconds": time.perf_counter() - started}
+        return d
+
+    def _searched(self, volume: MetaTensor) -> tuple[str, npt.NDArray[np.int64] | None]:
+        """How the search went, and the region (3, 2) on the fine grid where a liver was found."""
+        shape = tuple(volume.shape[1:])
+        spacings = affine_to_spacing(volume.affine, dtype=float).tolist()
+        if any(n * mm < least for n, mm, least in zip(shape, spacings, self.least_mm, strict=True)):
+            return SKIPPED, None
+        step = slice_step(spacings[2], self.slice_spacing)
+        kept = range((shape[2] - 1) % step // 2, shape[2], step)
+        liver = self._coarse_liver(volume.as_tensor()[..., kept.start :: step], spacings)
+        coarse_mm3 = math.prod(n * mm for n, mm in zip(shape[:2], spacings, strict=False)) / math.prod(liver.shape[:2])
+        box = liver_box(liver, 1000 * self.least_ml / (coarse_mm3 * step * spacings[2]))
+        if box is None:
+            return NOTHING, None
+        rows, columns = (self._pixels(box[a], shape[a], spacings[a], liver.shape[a]) for a in (0, 1))
+        return FOUND, np.array([rows, columns, self._slices(kept[box[2]], step, shape[2], spacings[2])])
+
+    def _coarse_liver(self, slices: torch.Tensor, spacings: Sequence[float]) -> Mask:
+        """What is liver or tumor of HU slices (1, H, W, D), on the coarse grid."""
+        size = [resampled_size(n, mm, self.spacing) for n, mm in zip(slices.shape[1:3], spacings, strict=False)]
+        coarse = self.windowed({"image": resize_volume(slices, size, "bilinear", torch.float32)})["image"]
+        answer = self.inferer(coarse[None], self.network)[0]
+        return (answer[0] <= round((1 - self.threshold) * FULL)).numpy()
+
+    def _pixels(self, found: slice, size: int, mm: float, coarse: int) -> tuple[int, int]:
+        """Range of fine pixels that holds a range of coarse ones with the margin, of an axis of `size` voxels."""
+        fine = resampled_size(size, mm, self.fine_spacing)
+        margin = self.margin_mm / (size * mm / fine)
+        first = max(0, math.floor((found.start * fine / coarse - margin) / self.stride)) * self.stride
+        last = math.ceil((found.stop * fine / coarse + margin) / self.stride) * self.stride
+        return first, min(fine, last)
+
+    def _slices(self, found: range, step: int, depth: int, mm: float) -> tuple[int, int]:
+        """Range of slices that holds all up to the next coarse slice without liver, with margin and halo."""
+        around = step - 1 + math.ceil(self.slice_margin_mm / mm) + self.halo * slice_step(mm, self.context_spacing)
+        return max(0, found[0] - around), min(depth, found[-1] + around + 1)
+
+
+def liver_box(liver: Mask, least_voxels: float) -> Box | None:
+    """Box of the largest part of a coarse mask (H, W, D) and of those close to it; None below `least_voxels`.
+
+    Parts that come together when grown by `JOIN` voxels are one: a liver in two parts stays whole.
+    """
+    near, count = ndimage.label(ndimage.binary_dilation(liver, NEIGHBOURS_26, JOIN), NEIGHBOURS_26)
+    parts = np.where(liver, near, 0)
+    sizes = component_sizes(parts, count)
+    return box_around(parts == sizes.argmax()) if sizes.max() >= max(1, least_voxels) else None
+
+
+def _checked(volume: Any, key: Hashable) -> MetaTensor:
+    if not isinstance(volume, MetaTensor) or volume.ndim != 4 or volume.shape[0] != 1:
+        raise BundleError(
+            f"FindLiverd needs {key!r} as a MetaTensor (1, H, W, D), got {type(volume).__name__} of shape "
+            f"{tuple(getattr(volume, 'shape', ()))}: put it after the transforms that load and orient the volume."
+        )
+    return volume

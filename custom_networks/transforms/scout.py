@@ -92,7 +92,7 @@ class FindLiverd(MapTransform):
         self.least_mm, self.least_ml = tuple(least_mm), least_ml
         self.region_key, self.state_key = region_key, state_key
         self.windowed = WindowIntensityd("image", window)
-        self.inferer = SliceStackInferer(slab=32, precision="float32")
+        self.inferer = SliceStackInferer(slab=64, precision="float32")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Data with the region, where there is one, and how the search went; the volumes stay as they are."""

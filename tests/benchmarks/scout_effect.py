@@ -43,7 +43,8 @@ def scans(root: Path, names: list[str]) -> Iterator[dict[str, Any]]:
     """Items of the data list by id or by split, and the whole scan."""
     listed = listed_cases(str(root / "dataset.json"), str(root))
     splits = {"train": listed["training"], "dev": listed["dev"], "unlabelled": listed["unlabelled"]}
-    splits["full"] = [{"id": path.name[:-7], "image": f"full/{path.name}"} for path in (root / "full").glob("*.nii.gz")]
+    whole = [path.name for path in sorted((root / "full").glob("*.nii.gz"))]
+    splits["full"] = [{"id": f"full_{name.removesuffix('.nii.gz')}", "image": f"full/{name}"} for name in whole]
     for name in names:
         every = (item for items in splits.values() for item in items if item["id"] == name)
         yield from splits.get(name) or every
@@ -129,13 +130,15 @@ def pipelines(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any], P
         yield from ((item, pipeline) for item in items)
         return
     for fold in range(arguments.folds):
-        weights = Path(arguments.scouts.format(fold)).resolve()
         listed = validation_cases(
             str(arguments.root / "dataset.json"), str(arguments.root), fold=fold, folds=arguments.folds
         )
         held_out = {case["image"] for case in listed}
-        pipeline = Pipeline(overrides={**common, "scout_checkpoint": config_text(str(weights))})
-        yield from ((item, pipeline) for item in items if str(arguments.root / item["image"]) in held_out)
+        searched = [item for item in items if str(arguments.root / item["image"]) in held_out]
+        if searched:
+            weights = config_text(str(Path(arguments.scouts.format(fold)).resolve()))
+            pipeline = Pipeline(overrides={**common, "scout_checkpoint": weights})
+            yield from ((item, pipeline) for item in searched)
 
 
 def main() -> None:
@@ -155,6 +158,7 @@ def main() -> None:
     for item, pipeline in pipelines(arguments):
         if (item["id"], arguments.change) in known:
             continue
+        known.add((item["id"], arguments.change))
         scan = changed(read(arguments.root, item), arguments.change)
         on, off = (each.predict(case_of_array(scan[0], scan[1])) for each in (pipeline, whole))
         row = row_of(item["id"], arguments.change, scan, on, off)

@@ -1,8 +1,9 @@
 """From the network's answer to a label map on the input's grid, without ever holding float classes of that size."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config.type_definitions import KeysCollection
 from monai.data.meta_tensor import MetaTensor
@@ -119,19 +120,21 @@ class LabelsOnInputGridd(MapTransform):
 
     def _decided(self, scores: torch.Tensor, record: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
         shape = [int(n) for n in record[TraceKeys.ORIG_SIZE]]
-        labels = torch.zeros((1, *shape), dtype=torch.uint8)
-        kept = None if self.probability_key is None else torch.zeros((2, *shape), dtype=torch.uint8)
+        labels = _untouched_zeros(1, shape)
+        kept = None if self.probability_key is None else _untouched_zeros(2, shape)
         first = int(record[TraceKeys.EXTRA_INFO]["corner"][2])
         for part in slice_chunks(scores.shape[3], self.chunk):
             probabilities = class_probabilities(scores[..., part])
-            # Half a unit of 255 is below any sensible threshold, and most slices of a scan hold no liver.
+            # Half a unit of 255 is below any sensible threshold, and most of a scan is no liver.
             if probabilities[1:].max() < 0.5:
                 continue
-            probabilities = resize_slices(_whole_slices(probabilities, record), shape[:2], antialias=False)
+            probabilities = _whole_slices(probabilities, record)
+            rows, columns = _reached(probabilities, shape)
+            probabilities = resize_slices(probabilities, shape[:2], antialias=False)[:, rows, columns]
             place = slice(first + part.start, first + part.stop)
-            labels[0, ..., place] = labels_from_probabilities(probabilities, *self.thresholds).cpu()
+            labels[0, rows, columns, place] = labels_from_probabilities(probabilities, *self.thresholds).cpu()
             if kept is not None:
-                kept[..., place] = probabilities[1:].round().clamp(0, 255).to(torch.uint8).cpu()
+                kept[:, rows, columns, place] = probabilities[1:].round().clamp_(0, 255).to(torch.uint8).cpu()
         return labels, kept
 
 
@@ -141,6 +144,28 @@ def _whole_slices(probabilities: torch.Tensor, record: Mapping[str, Any]) -> tor
     info = record[TraceKeys.EXTRA_INFO]
     in_plane = {"grid": (*info["grid"][:2], depth), "corner": (*info["corner"][:2], 0)}
     return in_its_place(probabilities, {**in_plane, "resampled_shape": (*info["resampled_shape"][:2], depth)})
+
+
+def _untouched_zeros(channels: int, shape: Sequence[int]) -> torch.Tensor:
+    """Zeros (channels, H, W, D), uint8, that take memory only where something is written to them."""
+    return torch.from_numpy(np.zeros((channels, *shape), np.uint8))
+
+
+def _reached(probabilities: torch.Tensor, shape: Sequence[int]) -> tuple[slice, slice]:
+    """Rows and columns of slices resized to `shape` that can hold any organ; the probabilities (3, h, w, n) hold some.
+
+    A pixel reaches as far as bilinear interpolation takes it, to the middles of its neighbours.
+    """
+    seen = (probabilities[1:] >= 0.5).any(dim=0).any(dim=2)
+    rows, columns = (_resized_range(seen.any(dim=1 - axis), shape[axis]) for axis in (0, 1))
+    return rows, columns
+
+
+def _resized_range(seen: torch.Tensor, size: int) -> slice:
+    """The part of an axis of `size` pixels that the `seen` ones, a mask of another size, reach, a pixel more at most."""
+    pixels = seen.nonzero().flatten().tolist()
+    scale = size / len(seen)
+    return slice(max(0, int((pixels[0] - 0.5) * scale) - 1), min(size, int((pixels[-1] + 1.5) * scale) + 1))
 
 
 def _resampling_step(image: Any, name: str) -> int:

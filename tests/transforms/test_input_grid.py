@@ -13,7 +13,8 @@ from test_resample import affines, resampled, volume_with_spacing
 
 from custom_networks.errors import BundleError, InputError, UsageError
 from custom_networks.transforms import LabelsOnInputGridd, ResampleInPlaned
-from custom_networks.transforms.input_grid import labels_from_probabilities
+from custom_networks.transforms.input_grid import _reached, labels_from_probabilities
+from custom_networks.transforms.resample import resize_slices
 
 
 def preprocessing(spacing: float = 1.25) -> Compose:
@@ -164,3 +165,15 @@ def test_missing_record_wrong_grid_and_bad_numbers_are_refused() -> None:
         LabelsOnInputGridd()({"image": image, "pred": fine * float("nan")})
     with pytest.raises(UsageError, match="tumor_threshold"):
         LabelsOnInputGridd(tumor_threshold=1.5)
+
+
+@pytest.mark.parametrize("size", [(40, 60), (23, 31), (9, 7)])
+@pytest.mark.parametrize("corner", [(0, 0), (19, 12), (7, 5)])
+def test_what_is_worked_on_alone_holds_all_that_a_pixel_reaches(size: tuple[int, int], corner: tuple[int, int]) -> None:
+    probabilities = torch.zeros(3, 20, 13, 2)
+    probabilities[0] = 255
+    probabilities[:, corner[0], corner[1]] = torch.tensor([0.0, 1.0, 254.0])[:, None]
+    rows, columns = _reached(probabilities, size)
+    resized = resize_slices(probabilities, size, antialias=False)
+    resized[1:, rows, columns] = 0
+    assert not resized[1:].any()

@@ -110,7 +110,7 @@ class Result:
 
     @property
     def labels(self) -> npt.NDArray[np.uint8]:
-        """Label map: 0 background, 1 liver, 2 tumor."""
+        """Label map: 0 background, 1 liver, 2 tumor; a new array each time."""
         return self.region.whole_labels()
 
     @property
@@ -187,14 +187,15 @@ def write(result: Result, output: Path, *, overlay: bool = True, keep_empty_fram
     case = result.input
     with claim(output, result.belongs_to) as claimed:
         notes = result.notes + (REPLACED,) * claimed.content_changed
-        files = _label_maps(result, claimed)
-        drawn = _drawn(result, claimed) if overlay else ({}, ())
+        labels = result.labels
+        files = _label_maps(result, labels, claimed)
+        drawn = _drawn(result, labels, claimed) if overlay else ({}, ())
         dicom = write_dicom_results(
             claimed.staging,
             claimed.name,
             headers=result.ct.headers,
             affine=result.affine,
-            labels=result.labels,
+            labels=labels,
             measured=result.measurements,
             keep_empty_frames=keep_empty_frames,
         )
@@ -210,20 +211,20 @@ def write(result: Result, output: Path, *, overlay: bool = True, keep_empty_fram
     return replace(result, run=run, notes=notes, written=Written(folder, files, report, notes))
 
 
-def _label_maps(result: Result, claimed: Claim) -> dict[str, str]:
+def _label_maps(result: Result, labels: npt.NDArray[np.uint8], claimed: Claim) -> dict[str, str]:
     """Write the label map and, where it was asked for, the tumor probability: the files by kind."""
     files = {"mask": f"{claimed.name}_seg.nii.gz"}
-    write_label_map(result.labels, result.affine, claimed.staging / files["mask"])
+    write_label_map(labels, result.affine, claimed.staging / files["mask"])
     if result.probability is not None:
         files["tumor_probability"] = f"{claimed.name}_tumor_probability.nii.gz"
         write_label_map(result.probability, result.affine, claimed.staging / files["tumor_probability"], 1 / 255)
     return files
 
 
-def _drawn(result: Result, claimed: Claim) -> tuple[dict[str, str], tuple[str, ...]]:
+def _drawn(result: Result, labels: npt.NDArray[np.uint8], claimed: Claim) -> tuple[dict[str, str], tuple[str, ...]]:
     """Draw `overlay.png`: the file by kind, and notes."""
     try:
-        draw_overlay(result.ct, result.labels, claimed.staging / OVERLAY, f"{claimed.name}_seg.nii.gz")
+        draw_overlay(result.ct, labels, claimed.staging / OVERLAY, f"{claimed.name}_seg.nii.gz")
     except Exception as error:  # whatever a drawing library makes of it, the mask is there
         logger.debug("overlay of %s", claimed.name, exc_info=True)
         return {}, (f"{OVERLAY} was not written, {type(error).__name__}: {one_line(error, 200)}",)

@@ -8,6 +8,8 @@ from custom_networks.labelmap.labels import Labels, Mask
 
 Box = tuple[slice, slice, slice]
 
+NOWHERE: Box = (slice(0, 0), slice(0, 0), slice(0, 0))
+
 
 def box_around(mask: Labels | Mask) -> Box | None:
     """Smallest box of a 3D array that holds all its non-zero voxels; None where there are none."""
@@ -18,6 +20,19 @@ def box_around(mask: Labels | Mask) -> Box | None:
     box = (slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
     slices = np.flatnonzero(np.any(mask[box], axis=(0, 1)))
     return *box, slice(int(slices[0]), int(slices[-1]) + 1)
+
+
+def moved_box(box: Box, into: Box) -> Box:
+    """A box of the part of an array that lies in the box `into`, as a box of the array."""
+    x, y, z = (slice(i.start + b.start, i.start + b.stop) for b, i in zip(box, into, strict=True))
+    return x, y, z
+
+
+def copy_in(box: Box, labels: Labels) -> Labels:
+    """A copy of a label map that is zero outside of a box, where zeros that nobody writes take no memory."""
+    copied = np.zeros(labels.shape, labels.dtype)
+    copied[box] = labels[box]
+    return copied
 
 
 def grown_box(box: Box, margin_mm: float, spacing: Sequence[float], shape: Sequence[int]) -> Box:

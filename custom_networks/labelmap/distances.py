@@ -1,6 +1,7 @@
 """How far a lesion lies from the liver's surface, and the liver around it."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +22,16 @@ class Surface:
     """
 
     def __init__(self, labels: Labels, to_mm: Floats) -> None:
-        self._to_mm = to_mm
-        self._voxels = np.argwhere(ndimage.binary_dilation(labels > 0) & (labels == 0))
-        self._tree = cKDTree(self._voxels @ to_mm.T) if len(self._voxels) else None
+        self._labels, self._to_mm = labels, to_mm
+
+    @cached_property
+    def _voxels(self) -> npt.NDArray[np.int64]:
+        """The surface, looked for when the first lesion asks: most livers have none."""
+        return np.argwhere(ndimage.binary_dilation(self._labels > 0) & (self._labels == 0))
+
+    @cached_property
+    def _tree(self) -> cKDTree | None:
+        return cKDTree(self._voxels @ self._to_mm.T) if len(self._voxels) else None
 
     def distance_mm(self, lesion: Mask, start: npt.ArrayLike = (0, 0, 0)) -> float | None:
         """Shortest distance from a lesion to the background, mm: 0 where it touches it, None without a surface.

@@ -13,7 +13,7 @@ from scipy import ndimage
 from scipy.special import expit
 
 from custom_networks.errors import UsageError
-from custom_networks.labelmap.boxes import Box, box_around, grown_box
+from custom_networks.labelmap.boxes import NOWHERE, Box, box_around, copy_in, grown_box, moved_box
 from custom_networks.labelmap.components import NEIGHBOURS_26, is_within
 from custom_networks.labelmap.grid import spacing_of, voxel_mm3
 from custom_networks.labelmap.labels import LIVER, TUMOR, Floats, Labels, Mask, Numbers, Probabilities
@@ -109,8 +109,10 @@ def list_lesions(
 
     Inside the label map the box reaches `margin_mm` beyond the lesions; for the coefficients see `lesion_confidence`.
     """
-    tight = box_around(labels == TUMOR) or (slice(0, 0),) * 3
-    box = grown_box(tight, margin_mm, spacing_of(affine), labels.shape) if tight[0].stop else tight
+    organ = box_around(labels) or NOWHERE
+    tight = box_around(labels[organ] == TUMOR)
+    tight = moved_box(tight, organ) if tight else None
+    box = grown_box(tight, margin_mm, spacing_of(affine), labels.shape) if tight else NOWHERE
     numbers, count = ndimage.label(labels[box] == TUMOR, NEIGHBOURS_26)
     is_tumor = numbers > 0
     of_voxels = numbers[is_tumor]
@@ -151,7 +153,7 @@ def find_lesions(
     Returns:
         The label map, a new array, whose tumor is that of the lesions; and these, the largest first.
     """
-    cleaned = labels.copy()
+    cleaned = copy_in(box_around(labels) or NOWHERE, labels)
     found = list_lesions(labels, probabilities, affine, coefficients, capsule_mm)
     doubtful = (found.volume_mm3 < min_lesion_mm3) | (found.confidence < min_lesion_confidence)
     stray = is_stray(found.numbers, labels[found.box] == LIVER, spacing_of(affine), capsule_mm)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from custom_networks.errors import InputError
-from custom_networks.labelmap.boxes import Box, box_around, grown_box
+from custom_networks.labelmap.boxes import NOWHERE, Box, box_around, grown_box
 from custom_networks.labelmap.distances import RING_MM
 from custom_networks.labelmap.grid import slice_axis_of, spacing_of, voxel_mm3
 from custom_networks.labelmap.labels import Floats, Labels, Numbers, Probabilities
@@ -82,7 +82,7 @@ def organ_region(labels: Labels, probabilities: Probabilities, numbers: Numbers,
     check_shape("probabilities", probabilities.shape, (2, *labels.shape))
     check_shape("lesion numbers", numbers.shape, labels.shape)
     tight = box_around(labels)
-    box = grown_box(tight, RING_MM, spacing_of(affine), labels.shape) if tight else (slice(0, 0),) * 3
+    box = grown_box(tight, RING_MM, spacing_of(affine), labels.shape) if tight else NOWHERE
     parts = labels[box].copy(), probabilities[(slice(None), *box)].copy(), numbers[box].copy()
     return OrganRegion(*parts, box, labels.shape, affine)
 

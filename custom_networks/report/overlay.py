@@ -9,7 +9,7 @@ from nibabel.orientations import apply_orientation, io_orientation
 
 from custom_networks.files import atomic_write
 from custom_networks.io.volume import Volume
-from custom_networks.labelmap.boxes import box_around
+from custom_networks.labelmap.boxes import Box, box_around
 from custom_networks.labelmap.grid import voxel_mm3
 from custom_networks.labelmap.labels import TUMOR, Labels
 
@@ -32,28 +32,49 @@ def draw_overlay(ct: Volume, labels: Labels, path: Path, title: str) -> None:
     orientation = io_orientation(ct.affine)
     hu, label_map = (apply_orientation(array, orientation) for array in (ct.array, labels))
     spacing = np.asarray(ct.spacing)[np.argsort(orientation[:, 0])]
-    body = box_around(hu > BODY_HU) or tuple(slice(0, n) for n in hu.shape)
+    body, organ = _body_box(hu), box_around(label_map)
     extent = [(part.stop - part.start) * mm for part, mm in zip(body, spacing)]
     mm_per_inch = 3 * extent[0] / WIDTH_INCH
     heights = extent[1], max(extent[2], TEXT_INCH * mm_per_inch)  # short stacks leave room for the text, too
     figure = Figure(figsize=(WIDTH_INCH, sum(heights) / mm_per_inch + 0.8), facecolor="black", layout="constrained")
     grid = figure.add_gridspec(2, 3, height_ratios=heights)
-    for place, (name, plane, index) in enumerate(_views(label_map)):
+    for place, (name, plane, index) in enumerate(_views(label_map, organ)):
         _draw(figure.add_subplot(grid[place]), hu, label_map, spacing, body, plane, index, name)
-    _write(figure.add_subplot(grid[5]), label_map, voxel_mm3(ct.affine) / 1000, title)
+    found = label_map[organ or _all_of(label_map)]
+    _write(figure.add_subplot(grid[5]), found, voxel_mm3(ct.affine) / 1000, title)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=80, format="png")
 
 
-def _views(label_map: npt.NDArray[Any]) -> list[tuple[str, int, int]]:
-    """Name, plane and index of the five pictures: through the tumor where there is one, else through the liver."""
-    box = box_around(label_map)
+def _body_box(hu: npt.NDArray[Any]) -> Box:
+    """The box around what is denser than air; all of the volume where nothing is. No mask of its size is made."""
+    along_slices = hu.max(axis=2) > BODY_HU
+    dense = along_slices.any(axis=1), along_slices.any(axis=0), hu.max(axis=(0, 1)) > BODY_HU
+    if not along_slices.any():
+        return _all_of(hu)
+    x, y, z = (slice(int(seen[0]), int(seen[-1]) + 1) for seen in map(np.flatnonzero, dense))
+    return x, y, z
+
+
+def _all_of(array: npt.NDArray[Any]) -> Box:
+    """The box that is the whole array."""
+    x, y, z = (slice(0, size) for size in array.shape)
+    return x, y, z
+
+
+def _views(label_map: npt.NDArray[Any], box: Box | None) -> list[tuple[str, int, int]]:
+    """Name, plane and index of the five pictures: through the tumor where there is one, else through the liver.
+
+    The box is that around the labels, None where there are none.
+    """
     if box is None:
         middle = [size // 2 for size in label_map.shape]
         axial = [int(label_map.shape[2] * part) for part in (0.25, 0.5, 0.75)]
     else:
-        areas = (label_map == (TUMOR if (label_map == TUMOR).any() else 1)).astype(np.uint8)
-        middle = [int(areas.sum(axis=tuple(a for a in range(3) if a != axis)).argmax()) for axis in range(3)]
+        found = label_map[box]
+        shown = found == (TUMOR if (found == TUMOR).any() else 1)
+        areas = (np.count_nonzero(shown, axis=tuple(a for a in range(3) if a != axis)) for axis in range(3))
+        middle = [part.start + int(area.argmax()) for part, area in zip(box, areas, strict=True)]
         start, stop = box[2].start, box[2].stop
         candidates = [middle[2], *(start + (stop - start) * part // 6 for part in (2, 4, 3, 1, 5))]
         axial = sorted([*dict.fromkeys(candidates), *candidates][:3])  # three different ones, where there are three
@@ -66,14 +87,14 @@ def _draw(
     hu: npt.NDArray[Any],
     label_map: npt.NDArray[Any],
     spacing: npt.NDArray[np.float64],
-    body: tuple[slice, ...],
+    body: Box,
     plane: int,
     index: int,
     name: str,
 ) -> None:
     """One slice and the outlines of its labels, in millimetres, as far as the body reaches."""
     right, up = (a for a in range(3) if a != plane)
-    picture, labels = (np.take(v, index, axis=plane).T for v in (hu, label_map))
+    picture, labels = (v[(slice(None),) * plane + (index,)].T for v in (hu, label_map))
     extent = (0, picture.shape[1] * spacing[right], 0, picture.shape[0] * spacing[up])
     axis.imshow(picture, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], origin="lower", extent=extent)
     for mask, colour in ((labels > 0, COLOURS["liver"]), (labels == TUMOR, COLOURS["tumor"])):
@@ -82,13 +103,13 @@ def _draw(
     limits = [(body[a].start * spacing[a], body[a].stop * spacing[a]) for a in (right, up)]
     axis.set_xlim(limits[0][:: -1 if plane != 0 else 1])
     axis.set_ylim(limits[1])
-    axis.set_title(name, color="white", fontsize=11)
+    axis.set_title(name, color="white", fontsize=11, y=1.0)  # given y, no ticks are measured for it
     axis.axis("off")
 
 
 def _write(axis: Any, label_map: npt.NDArray[Any], voxel_ml: float, title: str) -> None:
     """The volumes, in the colours of their outlines, under the title, which is cut where it is too long."""
-    liver, tumor = (float(mask.sum()) * voxel_ml for mask in (label_map > 0, label_map == TUMOR))
+    liver, tumor = (np.count_nonzero(mask) * voxel_ml for mask in (label_map, label_map == TUMOR))
     lines = [
         (title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 3]}...", "white"),
         (f"liver with tumors  {liver:.0f} ml" if liver else "no liver found", COLOURS["liver"]),

@@ -162,7 +162,7 @@ def _reached(probabilities: torch.Tensor, shape: Sequence[int]) -> tuple[slice, 
 
 
 def _resized_range(seen: torch.Tensor, size: int) -> slice:
-    """The part of an axis of `size` pixels that the `seen` ones, a mask of another size, reach, a pixel more at most."""
+    """The part of an axis of `size` pixels that the `seen` ones, a mask of another size, can reach."""
     pixels = seen.nonzero().flatten().tolist()
     scale = size / len(seen)
     return slice(max(0, int((pixels[0] - 0.5) * scale) - 1), min(size, int((pixels[-1] + 1.5) * scale) + 1))

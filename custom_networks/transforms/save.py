@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+import numpy.typing as npt
 from monai.config.type_definitions import KeysCollection
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.io.dictionary import SaveImaged
@@ -17,6 +19,9 @@ from custom_networks.case_folder import forget
 from custom_networks.errors import BundleError
 from custom_networks.files import atomic_write
 from custom_networks.io.files import case_stem
+from custom_networks.labelmap.boxes import NOWHERE, box_around
+
+BLOCK = 64  # voxels along each axis that are brought into file order at once
 
 
 class SaveLabelMapd(SaveImaged):
@@ -84,7 +89,7 @@ def write_label_map(labels: np.ndarray, affine: np.ndarray, path: Path, slope: f
     The file appears whole or not at all. A slope goes into the header for readers to multiply by; the numbers are
     stored as they are.
     """
-    image = nib.Nifti1Image(labels.astype(np.uint8, copy=False), affine)
+    image = nib.Nifti1Image(_in_file_order(labels), affine)
     if slope is not None:
         image.header.set_slope_inter(slope, 0)
     image.header.set_xyzt_units("mm")
@@ -92,3 +97,17 @@ def write_label_map(labels: np.ndarray, affine: np.ndarray, path: Path, slope: f
     image.set_qform(affine, code=1)
     with atomic_write(path) as temporary:
         nib.save(image, temporary)
+
+
+def _in_file_order(labels: np.ndarray) -> npt.NDArray[np.uint8]:
+    """Labels (i, j, k) as uint8 with i the fastest axis in memory, as NIfTI wants it; zeros around them take none.
+
+    In blocks that fit a processor's cache: NumPy would fetch a cache line for every voxel.
+    """
+    ordered = np.zeros(labels.shape[::-1], np.uint8).T
+    box = box_around(labels) or NOWHERE
+    for block in product(
+        *([slice(n, min(n + BLOCK, part.stop)) for n in range(part.start, part.stop, BLOCK)] for part in box)
+    ):
+        ordered[block] = labels[block]
+    return ordered

@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -101,15 +102,12 @@ class Pipeline:
         # Now, before minutes pass in which a file may be replaced or moved away.
         belongs_to = Input(case.name, case.identity, case.content, case.geometry)
         read = time.perf_counter() - started
-        notes, affine, headers = volume.notes, volume.affine, volume.headers
-        single_use = _SingleUseVolume(volume)
-        del volume  # its voxels come back with the answer
         with _callers_state_kept(), torch.no_grad():
-            data, network_seconds = self._answer(single_use)
-        ct = Volume(_voxels(data["hu"]), affine, notes, source=Path(case.source), headers=headers)
+            data, network_seconds = self._answer(volume)
+        ct = replace(volume, source=Path(case.source))
         probabilities = _voxels(data["probabilities"])
         scout = self._scout_block(data.get("scout", {}), data["seen"], ct)
-        region = organ_region(_voxels(data["pred"]), probabilities, _voxels(data["lesion_numbers"]), affine)
+        region = organ_region(_voxels(data["pred"]), probabilities, _voxels(data["lesion_numbers"]), ct.affine)
         measurements = measure(region, ct.array[region.box], data["lesions"], self._calibrated)
         seconds = {"total": time.perf_counter() - started, "read": read, "network": network_seconds}
         seconds["scout"] = data.get("scout", {}).get("seconds", 0.0)
@@ -122,7 +120,7 @@ class Pipeline:
             operating_point=self._operating_point(),
             options={**self._options, "probability": probability},
             run={**self._run_block(date, case, ct, seconds), "scout": scout},
-            notes=notes + (NO_LIVER_SEEN,) * (scout["state"] == NOTHING) + (CUT,) * measurements.touches_border,
+            notes=ct.notes + (NO_LIVER_SEEN,) * (scout["state"] == NOTHING) + (CUT,) * measurements.touches_border,
             probability=probabilities[1].copy() if probability else None,
         )
 
@@ -149,7 +147,7 @@ class Pipeline:
             "processor": _processor(),
         }
 
-    def _answer(self, volume: "_SingleUseVolume") -> tuple[dict[str, Any], float]:
+    def _answer(self, volume: Volume) -> tuple[dict[str, Any], float]:
         """The data dictionary after post-processing, and the seconds that the forward passes took."""
         try:
             data = self._preprocessing({"image": volume})
@@ -196,17 +194,6 @@ class Pipeline:
                 "slices": ct.array.shape[ct.slice_axis],
             },
         }
-
-
-class _SingleUseVolume:
-    """A volume that is given away once, so that nobody keeps it alive beside the copy on the network's grid."""
-
-    def __init__(self, volume: Volume) -> None:
-        self._volume: list[Volume] = [volume]
-
-    def read(self) -> Volume:
-        """The volume, for the first who asks."""
-        return self._volume.pop()
 
 
 def _voxels(item: MetaTensor) -> npt.NDArray[Any]:

@@ -133,6 +133,8 @@ def test_the_mask_is_the_anatomy_on_the_inputs_grid(tmp_path: Path, name: str, i
     ours = pipeline(tmp_path, **({} if inferer == "ours" else {"inferer": STOCK_INFERER}))
     result = ours.segment(save(tmp_path / "ct.nii.gz", truth, affine))
     image, mask = nib.load(tmp_path / "ct.nii.gz"), nib.load(mask_of(result))
+    np.testing.assert_array_equal(result.ct.array, np.asarray(image.dataobj))
+    assert result.ct.array.dtype == np.int16
     assert mask.shape == image.shape
     np.testing.assert_array_equal(mask.affine, image.affine)
     labels = labels_of(mask_of(result))

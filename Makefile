@@ -12,7 +12,7 @@ RUN ?= out/train
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-bundle monailabel test-monailabel test-dicom test-hostile bundle lint format train bench coverage shape clean
+.PHONY: help run test test-slow test-bundle monailabel test-monailabel test-dicom test-hostile bundle ir lint format train bench coverage shape clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -72,6 +72,9 @@ test-monailabel: $(VENV)/.installed $(LABEL)/.installed  ## the packed bundle in
 
 bundle: $(VENV)/.installed  ## pack the bundle with its code into ZIP=... for others
 	$(BIN)/liverseg pack "$(ZIP)" $(ARGS)
+
+ir: $(VENV)/.installed  ## make the graphs for OpenVINO anew that ship with the package, after a change of the network
+	$(BIN)/python -m custom_networks.packing.graphs
 
 # dicom3tools (dciodvfy) and dcmtk (storescp) are Debian packages; where they cannot be installed their tests are
 # skipped and say so.

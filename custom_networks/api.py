@@ -13,6 +13,7 @@ from custom_networks.bundle_files import bundle_root
 from custom_networks.case_folder import remove_abandoned_staging
 from custom_networks.errors import UsageError
 from custom_networks.inference.precision import checked_precision, device_override
+from custom_networks.inference.runtimes import checked_runtime
 from custom_networks.io import Case, case_of_array, case_of_image, only_case
 from custom_networks.pipeline import Pipeline
 from custom_networks.result import Result, output_folder, write
@@ -32,6 +33,7 @@ def segment(
     overlay: bool = True,
     keep_empty_frames: bool = False,
     device: str | None = None,
+    runtime: str | None = None,
     precision: str | None = None,
     scout: bool = True,
     bundle: str | None = None,
@@ -53,7 +55,9 @@ def segment(
         overlay: whether to draw `overlay.png`, where files are written.
         keep_empty_frames: whether a DICOM SEG gets a frame for every slice and segment, which some viewers need.
         device: "cpu", "cuda", "cuda:1"; by default a GPU where there is one.
-        precision: "float32" or "bfloat16"; by default float32 on a CPU.
+        runtime: "torch" or "openvino"; by default OpenVINO on a CPU where it is installed.
+        precision: "float32" or "bfloat16"; by default bfloat16 where runtime and processor compute in it, but float32
+            in PyTorch on a CPU.
         scout: whether the liver is found first, so that the network runs on its box alone.
         bundle: folder of another bundle.
         checkpoint: other weights, a state dict.
@@ -71,6 +75,8 @@ def segment(
     settings: dict[str, Any] = {"progress": False, **(overrides or {})}
     if device:
         settings["device"] = device_override(device)
+    if runtime:
+        settings["runtime"] = checked_runtime(runtime)
     if precision:
         settings["precision"] = checked_precision(precision)
     if not scout:

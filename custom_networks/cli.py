@@ -28,6 +28,7 @@ def segment(
     *inputs: str,
     output: str,
     device: str | None = None,
+    runtime: str = "auto",
     precision: str = "auto",
     scout: bool = True,
     overlay: bool = True,
@@ -50,7 +51,9 @@ def segment(
             DICOM files; PATH::N takes the series that `liverseg series PATH` numbers N.
         output: folder for the results.
         device: cpu, cuda, cuda:1, ...; by default a GPU where there is one.
-        precision: float32, bfloat16, or auto: float32 on a CPU, bfloat16 on a GPU that has it.
+        runtime: torch, openvino, or auto: OpenVINO on a CPU where it is installed, else PyTorch.
+        precision: float32, bfloat16, or auto: bfloat16 where runtime and processor compute in it, but float32 in
+            PyTorch on a CPU.
         scout: find the liver first and run the network on its box alone; --scout=false runs it on the whole volume.
         overlay: draw overlay.png.
         probability: write the tumor probability, OUTPUT/<case>/<case>_tumor_probability.nii.gz.
@@ -71,8 +74,10 @@ def segment(
         return NOTHING_STARTED
     _say(BANNER, "stderr")
     from custom_networks.inference.precision import checked_precision, device_override
+    from custom_networks.inference.runtimes import checked_runtime
 
     settings: dict[str, Any] = {"progress": progress, "precision": checked_precision(precision)}
+    settings["runtime"] = checked_runtime(runtime)
     if not scout:
         settings["scout"] = False
     if device:

@@ -31,7 +31,6 @@ from custom_networks.bundle_files import (
 )
 from custom_networks.case_folder import Input
 from custom_networks.errors import BundleError, LiversegError
-from custom_networks.inference.precision import chosen_precision
 from custom_networks.inference.weights import announce_weights, weights_in
 from custom_networks.io import Case, Volume
 from custom_networks.report.measurements import measure
@@ -42,7 +41,7 @@ from custom_networks.transforms.scout import FOUND, NOTHING
 logger = logging.getLogger(__name__)
 
 # Ids that change no result, or whose effect the run block states.
-SAID_ELSEWHERE = ("progress", "precision", "device")
+SAID_ELSEWHERE = ("progress", "runtime", "precision", "device")
 NO_LIVER_SEEN = "The scout found no liver: the whole volume was segmented."
 CUT = "The liver reaches the border of the image and may be cut: volumes are those of the part that is seen."
 
@@ -60,7 +59,8 @@ class Pipeline:
         checkpoint: other weights, a state dict.
 
     Raises:
-        BundleError: the bundle is not found, or its weights are missing or not its own.
+        BundleError: the bundle is not found, or its weights are missing, not its own or not finite.
+        UsageError: the runtime that the overrides name is not there or cannot run the network.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Pipeline:
         settled = {
             "weights": sha256,
             "scout": self._scout_weights,
-            "precision": self._run["precision"],
+            **{name: self._run[name] for name in ("runtime", "precision")},
             "overrides": asked,
         }
         self._options = json.loads(json.dumps(settled, default=lambda value: type(value).__name__))
@@ -141,11 +141,17 @@ class Pipeline:
         return {
             "version": metadata(root).get("version"),
             "weights": {"sha256": sha256, "released": announce_weights(str(weights), str(root), sha256)},
-            "runtime": "torch",
-            "precision": chosen_precision(self._device, getattr(self._inferer, "precision", "float32")),
+            **self._runtime_and_precision(),
             "device": str(self._device),
             "processor": _processor(),
         }
+
+    def _runtime_and_precision(self) -> dict[str, str]:
+        """What runs the network and in which number type; foreign inferers leave both to PyTorch and the network."""
+        if not hasattr(self._inferer, "open"):
+            return {"runtime": "torch", "precision": "float32"}
+        runtime = self._inferer.open(self._network, self._device)
+        return {"runtime": runtime.name, "precision": runtime.precision}
 
     def _answer(self, volume: Volume) -> tuple[dict[str, Any], float]:
         """The data dictionary after post-processing, and the seconds that the forward passes took."""

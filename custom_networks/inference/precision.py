@@ -1,8 +1,19 @@
 """The number format of a forward pass, by what a device can do and never by how fast it happens to be.
 
-On a CPU float32 is the reference for inference. Training gains from bfloat16 where the processor has instructions for
-it; elsewhere it is emulated, several times slower than float32 (docs/performance.md).
+What `precision: auto` means; float32 or bfloat16 given by name is taken as it is.
+
+| device | runtime | inference | training |
+|---|---|---|---|
+| CPU | PyTorch | float32, the reference | bfloat16 with instructions for it (AVX-512 bf16, AMX), else float32 |
+| CPU | OpenVINO | bfloat16 where its OPTIMIZATION_CAPABILITIES list BF16, else float32 | - |
+| GPU | PyTorch | bfloat16 where it computes in it, else float32 | the same |
+| others | PyTorch | float32 | float32 |
+
+PyTorch emulates bfloat16 where a processor has no instructions for it, several times slower than float32; OpenVINO
+would quietly take float32, so it is not used there when bfloat16 is asked for.
 """
+
+from collections.abc import Collection
 
 import torch
 
@@ -29,6 +40,19 @@ def chosen_precision(device: torch.device, precision: str, training: bool = Fals
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     return "bfloat16" if training and device.type == "cpu" and _cpu_has_bfloat16() else "float32"
+
+
+def openvino_precision(precision: str, capabilities: Collection[str]) -> str | None:
+    """What `precision` means to OpenVINO on a processor of these OPTIMIZATION_CAPABILITIES; None if it cannot do it.
+
+    Raises:
+        ValueError: if `precision` is none of `PRECISIONS`.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
+    if precision == "bfloat16" and "BF16" not in capabilities:
+        return None
+    return "bfloat16" if precision != "float32" and "BF16" in capabilities else "float32"
 
 
 def checked_precision(name: str) -> str:

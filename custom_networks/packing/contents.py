@@ -12,6 +12,7 @@ from custom_networks.errors import BundleError, UsageError
 PACKAGE = "custom_networks"
 LARGEST_IN_GIT = 1024 * 1024  # bytes; the model zoo's pre-commit check refuses larger files
 
+_CODE = ("*.py", "graphs/*.zip")  # modules, and the network's graphs for OpenVINO
 _FILES = ("LICENSE", "configs/*.json", "configs/*.conf", "docs/*")
 _NAMED_PART = re.compile(rf"\b{PACKAGE}\.(\w+)")
 _IMPORTED_PART = re.compile(rf"^\s*(?:from|import) {PACKAGE}\.(\w+)", re.MULTILINE)
@@ -52,17 +53,19 @@ def _code(package: Path, parts: Iterable[str]) -> list[Path]:
         part = wanted.pop()
         if part not in found:
             found[part] = _modules(package, part)
-            wanted += [name for path in found[part] for name in _IMPORTED_PART.findall(path.read_text("utf-8"))]
+            modules = [path for path in found[part] if path.suffix == ".py"]
+            wanted += [name for path in modules for name in _IMPORTED_PART.findall(path.read_text("utf-8"))]
     return [path for paths in found.values() for path in paths]
 
 
 def _modules(package: Path, part: str) -> list[Path]:
+    """The files of a part of the package: a module, or a folder's modules with what they read."""
     if (package / f"{part}.py").is_file():
         return [package / f"{part}.py"]
-    modules = sorted((package / part).rglob("*.py"))
-    if not modules:
+    files = [path for pattern in _CODE for path in sorted((package / part).rglob(pattern))]
+    if not any(path.suffix == ".py" for path in files):
         raise BundleError(f"{PACKAGE}.{part} is named by the bundle but is not in {package}: correct the config.")
-    return modules
+    return files
 
 
 def without_large_files(contents: Mapping[str, bytes], url: str) -> dict[str, bytes]:

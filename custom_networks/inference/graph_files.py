@@ -1,0 +1,94 @@
+"""Graphs on disk: one zip archive each, named by the architecture, which is read only where its hash is right."""
+
+import hashlib
+import json
+import logging
+import os
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from custom_networks.errors import one_line
+from custom_networks.files import atomic_write
+
+logger = logging.getLogger(__name__)
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """OpenVINO's intermediate representation of an architecture.
+
+    Attributes:
+        xml, weights: its two files; the weights are constants of the graph alone.
+        checked: digests of the states, each with the version of OpenVINO, for which it was compared with PyTorch.
+    """
+
+    xml: bytes
+    weights: bytes
+    checked: frozenset[tuple[str, str]] = field(default_factory=frozenset)
+
+    @staticmethod
+    def of(model: Any, *checked: tuple[str, str]) -> "Graph":
+        """The graph of an `openvino.Model`."""
+        from openvino import save_model
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "graph.xml"
+            save_model(model, path, compress_to_fp16=False)
+            return Graph(path.read_bytes(), path.with_suffix(".bin").read_bytes(), frozenset(checked))
+
+
+def cache_folder(version: str) -> Path | None:
+    """Where this user's programs keep what can be made again, by the version of OpenVINO; None where there is no home."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    usual = {"darwin": home / "Library" / "Caches", "win32": home / "AppData" / "Local"}.get(
+        sys.platform, home / ".cache"
+    )
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))  # the standard has a relative path ignored
+    return (named if named.is_absolute() else usual) / "liverseg" / "openvino" / version.partition("-")[0]
+
+
+def read_graph(folder: Path | None, key: str) -> Graph | None:
+    """The graph of an architecture in a folder; None where there is none, or a damaged one."""
+    path = folder and folder / f"{key}.zip"
+    if not path or not path.is_file():
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            xml, weights = archive.read("graph.xml"), archive.read("graph.bin")
+            about = json.loads(archive.read("about.json"))
+        if about["sha256"] == _sha256(xml, weights) and about["architecture"] == key:
+            return Graph(xml, weights, frozenset(map(tuple, about["checked"])))
+        reason: object = "its hash is another one"
+    except Exception as error:  # whatever zip, JSON and file system find in a damaged file
+        reason = error
+    logger.info("%s is damaged and is not used: %s", path, one_line(reason))
+    return None
+
+
+def write_graph(folder: Path | None, key: str, graph: Graph) -> None:
+    """Keep a graph for the next process. Where that fails, the next one converts again."""
+    if folder is None:
+        return
+    about = {"architecture": key, "sha256": _sha256(graph.xml, graph.weights), "checked": sorted(graph.checked)}
+    contents = {"about.json": json.dumps(about).encode(), "graph.xml": graph.xml, "graph.bin": graph.weights}
+    try:
+        with atomic_write(folder / f"{key}.zip") as temporary, zipfile.ZipFile(temporary, "w") as archive:
+            for name, content in contents.items():
+                entry = zipfile.ZipInfo(name, _EPOCH)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(entry, content)
+    except OSError as error:
+        logger.info("the converted network is not kept in %s: %s", folder, one_line(error))
+
+
+def _sha256(*parts: bytes) -> str:
+    return hashlib.sha256(b"".join(parts)).hexdigest()

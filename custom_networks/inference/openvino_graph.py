@@ -1,0 +1,213 @@
+"""A network as OpenVINO's graph: the graph by its architecture, the weights from the very network at hand.
+
+A graph takes all weights as inputs besides the image. It is converted once for an architecture (many seconds), for any
+weights; those of a network are then put in as constants (milliseconds). So weights that were fine-tuned a moment ago
+cost no conversion. The graph of the released architecture ships with the package (`graphs/`, made by `make ir`), others
+are kept in the user's cache folder.
+"""
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from custom_networks.errors import BundleError, one_line
+from custom_networks.inference.graph_files import Graph, cache_folder, read_graph, write_graph
+from custom_networks.inference.state import architecture_digest, state_digest, tensors_of
+
+logger = logging.getLogger(__name__)
+
+SHIPPED = Path(__file__).with_name("graphs")
+IMAGE = "image"  # the graph's one input that is no weight
+TOLERANCE = 1e-4  # of the greatest logit: rounding is a tenth of it
+
+
+class CannotRun(Exception):
+    """OpenVINO is not there or not fit for a network; the text says why."""
+
+
+@cache
+def openvino_core() -> Any:
+    """OpenVINO's core, one a process.
+
+    `import openvino` reports to its makers over the network, and notes a client's number in the home folder, unless its
+    telemetry is missing; so it is made to be missing while the import lasts.
+
+    Raises:
+        CannotRun: OpenVINO is not installed or does not load.
+    """
+    named = [name for name in sys.modules if name.partition(".")[0] == "openvino_telemetry"]
+    hidden = {name: sys.modules.pop(name) for name in named}
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        import openvino
+
+        return openvino.Core()
+    except (ImportError, OSError, RuntimeError) as error:
+        raise CannotRun(f"OpenVINO is not there, {one_line(error)}") from error
+    finally:
+        del sys.modules["openvino_telemetry"]
+        sys.modules.update(hidden)
+
+
+def bound_graph(network: nn.Module, digest: str) -> Any:
+    """OpenVINO's model of `network.slab` with the weights that the network has now, checked against the network.
+
+    The check is left out for weights (`digest`) and a version of OpenVINO that it was made for when the graph was.
+
+    Raises:
+        CannotRun: the network cannot be converted.
+        BundleError: its weights, or its answers with them, are not finite.
+    """
+    core = openvino_core()
+    _check_fitness(network)
+    key = architecture_digest(network)
+    for folder in (SHIPPED, cache_folder(_version())):
+        if graph := read_graph(folder, key):
+            try:
+                model = _with_weights(core.read_model(graph.xml, graph.weights), network)
+                if (digest, _version()) not in graph.checked:
+                    _compare(model, network)
+                return model
+            except (RuntimeError, KeyError, CannotRun) as error:  # of another version, or damaged all the same
+                logger.info("the graph in %s does not fit and is made anew: %s", folder, one_line(error))
+    model = converted(network)
+    graph = Graph.of(model)
+    _compare(_with_weights(model, network), network)
+    write_graph(cache_folder(_version()), key, graph)
+    return model
+
+
+def checked_graph(network: nn.Module) -> tuple[str, Graph]:
+    """The name and the graph of a network's architecture, with a note that it was compared for its present weights."""
+    openvino_core()
+    _check_fitness(network)
+    model = converted(network)
+    graph = Graph.of(model, (state_digest(network), _version()))
+    _compare(_with_weights(model, network), network)
+    return architecture_digest(network), graph
+
+
+def converted(network: nn.Module) -> Any:
+    """OpenVINO's model of `network.slab`, image and weights as inputs that have the names of the tensors.
+
+    Raises:
+        CannotRun: the network cannot be converted.
+    """
+    try:
+        return _traced(network)
+    except Exception as error:  # tracing runs foreign code, and OpenVINO has errors of its own
+        raise CannotRun(f"it cannot be converted, {one_line(error)}") from error
+
+
+def _traced(network: nn.Module) -> Any:
+    from openvino import PartialShape
+    from openvino._offline_transformations import apply_moc_transformations
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    copied = deepcopy(network).requires_grad_(False)
+    weights = {name: tensor for name, tensor in tensors_of(copied).items() if tensor.is_floating_point()}
+
+    def slab(image: Tensor, *values: Tensor) -> Tensor:
+        for name, value in zip(weights, values):
+            path, _, leaf = name.rpartition(".")
+            module = copied.get_submodule(path)
+            own = module._parameters if leaf in module._parameters else module._buffers
+            own[leaf] = value  # type: ignore[assignment]
+        answer: Tensor = copied.slab(image)  # type: ignore[operator]
+        return answer
+
+    image = _example(network, 1)
+    with torch.no_grad(), _quiet():
+        graph = torch.jit.trace(slab, (image, *weights.values()), check_trace=False)
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    decoder = TorchScriptPythonDecoder(graph)  # must live as long as it is converted
+    model = frontend.convert(frontend.load(decoder))
+    shapes = {IMAGE: [-1, image.shape[1], -1, -1, -1], **{name: list(w.shape) for name, w in weights.items()}}
+    parameters = model.get_parameters()
+    for parameter, name in zip(parameters, shapes):
+        parameter.set_friendly_name(name)
+        parameter.output(0).set_names({name})
+    model.reshape({p.output(0): PartialShape(shape) for p, shape in zip(parameters, shapes.values())})
+    apply_moc_transformations(model, cf=True)  # folds what follows from the shapes of weights: a third of the size
+    return model
+
+
+def _with_weights(model: Any, network: nn.Module) -> Any:
+    """The model with the network's tensors in place of the inputs of their names."""
+    from openvino import opset13
+
+    tensors = tensors_of(network)
+    for parameter in list(model.get_parameters()):
+        name = parameter.get_friendly_name()
+        if name == IMAGE:
+            continue
+        constant = opset13.constant(tensors[name].detach().numpy())
+        for target in list(parameter.output(0).get_target_inputs()):
+            target.replace_source_output(constant.output(0))
+        model.remove_parameter(parameter)
+    return model
+
+
+def _compare(model: Any, network: nn.Module) -> None:
+    """Compare the model with the network on a small stack of another shape than it was traced with.
+
+    Raises:
+        CannotRun: they differ by more than rounding.
+        BundleError: the network's own answer is not finite.
+    """
+    stack = _example(network, 2)
+    with torch.no_grad():
+        expected: Tensor = network.slab(stack)  # type: ignore[operator]
+    if not bool(expected.isfinite().all()):
+        raise BundleError("The network gives numbers that are not finite: its weights are damaged, take others.")
+    model = model.clone()
+    model.reshape(list(stack.shape))
+    compiled = openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    answer = torch.from_numpy(compiled([stack.numpy()])[0])
+    if answer.shape != expected.shape or (answer - expected).abs().max() > TOLERANCE * max(1, expected.abs().max()):
+        raise CannotRun("OpenVINO's answers differ from the network's")
+
+
+def _example(network: nn.Module, more: int) -> Tensor:
+    """A small stack of noise: `more + 1` strides high, `2 * more + 1` wide, answering `more` slices."""
+    stride, halo = int(network.stride), int(network.halo)  # type: ignore[arg-type]
+    shape = (1, int(getattr(network, "in_channels", 1)), more * stride, (2 * more - 1) * stride, more + 2 * halo)
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
+
+
+def _check_fitness(network: nn.Module) -> None:
+    """Raise unless the network is one that can be converted: in evaluation, on the CPU, in finite float32."""
+    lacking = [name for name in ("slab", "halo", "stride") if not hasattr(network, name)]
+    if lacking or isinstance(network, torch.jit.ScriptModule):
+        raise CannotRun(f"the network has no {lacking[0]}" if lacking else "it is scripted")
+    if any(module.training or module._forward_hooks or module._forward_pre_hooks for module in network.modules()):
+        raise CannotRun("it is in training, or has hooks")
+    for name, tensor in tensors_of(network).items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise BundleError(f"The weights hold numbers that are not finite ({name}): they are damaged, take others.")
+        if tensor.device.type != "cpu" or (tensor.is_floating_point() and tensor.dtype != torch.float32):
+            raise CannotRun(f"{name} is {tensor.dtype} on {tensor.device}")
+
+
+def _version() -> str:
+    import openvino
+
+    return str(openvino.__version__)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Tracing warns that comparisons become constants, which those of sizes may."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

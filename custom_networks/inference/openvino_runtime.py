@@ -1,0 +1,132 @@
+"""OpenVINO on a CPU: networks compiled for static shapes, kept by the state of their weights."""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from custom_networks.errors import BundleError, one_line
+from custom_networks.inference.openvino_graph import CannotRun, bound_graph, openvino_core
+from custom_networks.inference.precision import openvino_precision
+from custom_networks.inference.state import state_digest
+from custom_networks.inference.threads import usable_cores
+
+logger = logging.getLogger(__name__)
+__all__ = ["CannotRun", "OpenVINORuntime"]
+
+T = TypeVar("T")
+# OpenVINO's names; said in full, for the defaults differ between processors.
+HINTS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+class Kept(OrderedDict[Hashable, Any]):
+    """The values that were made last, for any thread; each is made once."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most, self._lock = most, threading.RLock()
+
+    def get_or_make(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The value of a key, made where it is not kept."""
+        with self._lock:
+            if key not in self:
+                self[key] = make()
+            self.move_to_end(key)
+            while len(self) > self._most:
+                self.popitem(last=False)
+            value: T = self[key]
+            return value
+
+
+# MONAI Label parses the config anew at each request: what is compiled belongs to the process.
+_GRAPHS, _COMPILED = Kept(4), Kept(4)
+
+
+class OpenVINORuntime:
+    """See `runtimes.Runtime`. It holds the weights that the network has when it is made.
+
+    A stack is padded to the greatest number of slices in its volume, so that a volume needs one compiled shape: a
+    static shape runs about twice as fast as a dynamic one and takes half a second to compile.
+
+    Raises:
+        CannotRun: OpenVINO is missing or cannot run the network in this precision.
+        BundleError: weights or answers are not finite.
+    """
+
+    name = "openvino"
+
+    def __init__(self, network: nn.Module, precision: str) -> None:
+        core = openvino_core()
+        able = openvino_precision(precision, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+        if able is None:
+            raise CannotRun("this processor has no instructions for bfloat16")
+        self.precision = able
+        self._halo = int(getattr(network, "halo", 0))
+        self._digest = state_digest(network)
+        self._graph = _GRAPHS.get_or_make(self._digest, lambda: _graph_or_reason(network, self._digest))
+        if isinstance(self._graph, CannotRun):
+            raise CannotRun(str(self._graph))
+        self._requests: dict[tuple[int, ...], Any] = {}
+
+    def __call__(self, stack: Tensor, slices: int) -> Tensor:
+        """See `Runtime`."""
+        wanted = stack.shape[-1] - 2 * self._halo
+        if missing := slices - wanted:
+            stack = F.pad(stack, [0, missing, 0, 0, 0, 0], mode="replicate")
+        shape = tuple(stack.shape)
+        if shape not in self._requests:
+            self._requests[shape] = self._compiled(shape).create_infer_request()
+        answer = self._requests[shape].infer(
+            [stack.float().contiguous().numpy()], share_inputs=True, share_outputs=True
+        )
+        return torch.from_numpy(answer[0])[..., :wanted]
+
+    def close(self) -> None:
+        """Give back the memory of the layers, unless another thread is using them."""
+        for shape in self._requests:
+            try:
+                self._compiled(shape).release_memory()
+            except RuntimeError as error:
+                logger.debug("memory is kept: %s", one_line(error))
+        self._requests.clear()
+
+    def _compiled(self, shape: tuple[int, ...]) -> Any:
+        settings = {
+            "INFERENCE_PRECISION_HINT": HINTS[self.precision],
+            "INFERENCE_NUM_THREADS": usable_cores(),
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+            # Pinned threads of two processes share a core and leave others idle.
+            "ENABLE_CPU_PINNING": False,
+        }
+        key = (self._digest, shape, *settings.values())
+        return _COMPILED.get_or_make(key, lambda: compiled(self._graph, shape, settings))
+
+
+def compiled(graph: Any, shape: tuple[int, ...], settings: dict[str, Any]) -> Any:
+    """A graph compiled for one input shape.
+
+    Raises:
+        BundleError: OpenVINO does not compile it.
+    """
+    try:
+        static = graph.clone()
+        static.reshape(list(shape))
+        return openvino_core().compile_model(static, "CPU", settings)
+    except RuntimeError as error:
+        raise BundleError(
+            f"OpenVINO cannot compile the network for {shape} ({one_line(error)}): give --runtime torch."
+        ) from None
+
+
+def _graph_or_reason(network: nn.Module, digest: str) -> Any:
+    """The network as OpenVINO's graph; or the reason why it cannot be one, which is as costly to find."""
+    try:
+        return bound_graph(network, digest)
+    except CannotRun as reason:
+        return reason

@@ -1,0 +1,45 @@
+"""Makes the graphs for OpenVINO that ship with the package, anew: `python -m custom_networks.packing.graphs`."""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from custom_networks.bundle_files import bundle_network, bundle_root
+
+if TYPE_CHECKING:
+    from torch import nn
+
+logger = logging.getLogger(__name__)
+
+
+def ship_graphs(networks: Iterable["nn.Module"], folder: Path) -> list[Path]:
+    """Write the graph of each network into `folder`, which holds no others afterwards; the files.
+
+    Each is compared with its network, whose weights need no comparison any more where the graph is used.
+
+    Raises:
+        CannotRun: OpenVINO is missing or cannot convert a network.
+    """
+    from custom_networks.inference.graph_files import write_graph
+    from custom_networks.inference.openvino_graph import checked_graph
+
+    made = [checked_graph(network) for network in networks]
+    for path in folder.glob("*.zip"):
+        path.unlink()
+    for key, graph in made:
+        write_graph(folder, key, graph)
+    return sorted(folder.glob("*.zip"))
+
+
+def main() -> None:
+    """Make the graphs of the released networks."""
+    from custom_networks.inference.openvino_graph import SHIPPED
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for path in ship_graphs([bundle_network(bundle_root())], SHIPPED):
+        logger.info("%s, %d bytes", path, path.stat().st_size)
+
+
+if __name__ == "__main__":
+    main()

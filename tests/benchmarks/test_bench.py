@@ -143,7 +143,7 @@ def test_a_stage_within_a_stage_counts_once() -> None:
 
 
 def test_steps_after_the_network_are_told_by_their_order() -> None:
-    clock, scout, invert = Clock(), type("ScoutCropd", (), {})(), type("Invertd", (), {})()
+    clock, scout, invert = Clock(), type("FindLiverd", (), {})(), type("Invertd", (), {})()
     after = type("LabelsOnInputGridd", (), {})()
     names = [clock.stage_of(step) for step in (scout, invert, after, invert)]
     assert names == ["scout", "resample", "label and anatomy", "label and anatomy"]

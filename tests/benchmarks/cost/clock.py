@@ -13,6 +13,7 @@ import custom_networks.pipeline as pipeline_module
 
 STAGES = ("load", "resample", "scout", "network", "label and anatomy", "measure", "write", "rest")
 LOADING = ("LoadVolumed", "EnsureChannelFirstd", "Orientationd")
+SCOUTING = ("FindLiverd",)
 FIRST_AFTER_NETWORK = "LabelsOnInputGridd"
 
 
@@ -29,7 +30,7 @@ class Clock:
         self._answered = self._answered or name == FIRST_AFTER_NETWORK
         if self._answered:
             return "label and anatomy"
-        if "scout" in name.lower():
+        if name in SCOUTING:
             return "scout"
         return "load" if name in LOADING else "resample"
 

@@ -80,6 +80,7 @@ def test_ordinary_convolutions_reach_as_far(small: ContextNet25D) -> None:
         assert Slab(ordinary)(torch.rand(shape)).shape == (1, 3, 16, 16, 2)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow  # converting takes seconds
 def test_openvino_computes_what_pytorch_computes(small: ContextNet25D) -> None:
     pytest.importorskip("openvino")
     x = torch.rand(1, 1, 80, 72, 7)  # larger than what is traced
@@ -87,8 +88,7 @@ def test_openvino_computes_what_pytorch_computes(small: ContextNet25D) -> None:
     assert torch.allclose(*answers, atol=1e-4)
 
 
-@pytest.mark.parametrize("spacing", [(), (1.5, 1.5, 2.0), (0.9, 1.1, 1.5)])
-@pytest.mark.parametrize("overlap", [0.25, 0.5])
+@pytest.mark.parametrize(("spacing", "overlap"), [((), 0.5), ((1.5, 1.5, 2.0), 0.5), ((0.9, 1.1, 1.5), 0.25)])
 def test_windows_are_counted_as_monai_takes_them(setting: Setting, spacing: tuple[float, ...], overlap: float) -> None:
     calls = 0
 
@@ -131,9 +131,27 @@ def test_slopes_are_exponents() -> None:
     assert slopes([start, *points]) == {"slope_whole": 1.05, "slope_peak_mb": 0.0}
 
 
-def test_growth_over_two_lengths(setting: Setting) -> None:
+class _Even:
+    """Takes a second for every slice."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+
+    def prepare(self) -> None:
+        """Nothing to do."""
+
+    def label(self, scan: Scan) -> dict[str, float]:
+        return {"network": 0.5 * scan.slices, "whole": float(scan.slices)}
+
+    def run(self) -> dict[str, float]:
+        return self.label(self.setting.scan)
+
+
+def test_growth_over_two_lengths(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.benchmarks.cost.measuring.growth_contestant", lambda kind, own: _Even(own))
     found = measure_growth(setting, (12, 14), apart=False)["default"]
-    assert [point["slices"] for point in found["points"]] == [12, 14] and "slope_whole" in found
+    assert [(point["slices"], point["whole"]) for point in found["points"]] == [(12, 12.0), (14, 14.0)]
+    assert found["slope_whole"] == 1.0 and "slope_peak_mb" not in found
 
 
 def test_a_stage_within_a_stage_counts_once() -> None:

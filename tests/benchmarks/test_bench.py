@@ -16,7 +16,7 @@ from tests.benchmarks.cost.contestants import Setting
 from tests.benchmarks.cost.machine import slug
 from tests.benchmarks.cost.measuring import measure, measure_growth, slopes, spread
 from tests.benchmarks.cost.networks import Slab, flop, runnable, with_ordinary_convolutions
-from tests.benchmarks.cost.page import machine_section, measurements, ratio_cell, windows_cell, with_tables
+from tests.benchmarks.cost.page import machine_section, measurements, pictures, ratio_cell, windows_cell, with_tables
 from tests.benchmarks.cost.peers import Peer
 from tests.benchmarks.cost.plots import draw_plots
 from tests.benchmarks.cost.rows import ROWS
@@ -204,7 +204,9 @@ def test_plots_are_drawn(tmp_path: Path) -> None:
     point = {"stack": 9, "ms": 50.0, "kflop_slab": 27.6, "kflop_stack_by_stack": 76.4, "kflop_ordinary": 193.6}
     growth = {"default": {"points": [{"slices": n, "whole": n / 20, "peak_mb": 900 + n} for n in (50, 100)]}}
     machine = {"name": "AMD EPYC", "features": ["avx2"]}
-    draw_plots(
-        [{"machine": machine, "rows": {}, "context": [point, {**point, "stack": 17}], "growth": growth}], tmp_path
-    )
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["performance-context.png", "performance-growth.png"]
+    found = [{"machine": machine, "rows": {}, "context": [point, {**point, "stack": 17}], "growth": growth}]
+    draw_plots(found, tmp_path)
+    drawn = sorted(path.name for path in tmp_path.iterdir())
+    assert drawn == ["performance-context.png", "performance-growth.png"]
+    assert [text.partition("images/")[2].partition(")")[0] for text in pictures(found)] == drawn
+    assert pictures([{"machine": machine, "rows": {}}]) == []

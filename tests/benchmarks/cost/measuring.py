@@ -23,7 +23,7 @@ from tests.benchmarks.cost.ours import Ours
 from tests.benchmarks.cost.rows import GROWTH, ROWS
 from tests.benchmarks.cost.volumes import write_scan
 
-SLOW, FEW = 20.0, 3  # a row whose run takes longer (s) is run this often only
+SLOW, FEW = 10.0, 3  # a row whose run takes longer (s) is run this often only
 FITTED_FROM = 100  # slices
 Make = Callable[[], Contestant]
 
@@ -217,7 +217,7 @@ def _multiplied(record: dict[str, Any], times: int) -> dict[str, Any]:
 def measure_growth(setting: Setting, lengths: Sequence[int], apart: bool = True) -> dict[str, Any]:
     """Seconds and peak memory over the slices of a scan, a fresh process each; slopes of the logarithms.
 
-    The network is warmed up on the shortest scan. Scans of up to 200 slices are run three times.
+    The network is warmed up on the shortest scan. Scans of up to 100 slices are run three times.
     """
     seat, found = Apart if apart else Here, {}
     for kind in GROWTH:
@@ -229,7 +229,7 @@ def measure_growth(setting: Setting, lengths: Sequence[int], apart: bool = True)
             try:
                 one.ask("prepare")
                 one.ask("warm")
-                runs = [one.ask("run") for _ in range(3 if apart and slices <= 200 else 1)]
+                runs = [one.ask("run") for _ in range(3 if apart and slices <= FITTED_FROM else 1)]
                 peak = one.ask("peak")
             except Skipped as reason:
                 found[kind] = {"skipped": str(reason)}

@@ -7,6 +7,7 @@ from typing import Any
 
 from custom_networks.files import write_text
 from tests.benchmarks.cost.clock import STAGES
+from tests.benchmarks.cost.plots import CONTEXT, GROWN, draw_plots, with_context, with_growth
 from tests.benchmarks.cost.rows import FORMATS, GROWTH, ROWS, RUNTIMES, Row
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -21,8 +22,6 @@ def measurements(folder: Path) -> list[dict[str, Any]]:
 
 def update_page(docs: Path) -> None:
     """Write the tables between the marks of performance.md, and the plots."""
-    from tests.benchmarks.cost.plots import draw_plots
-
     found = measurements(docs / "performance")
     page = docs / "performance.md"
     write_text(page, with_tables(page.read_text(encoding="utf-8"), found))
@@ -33,8 +32,20 @@ def with_tables(page: str, found: Sequence[Mapping[str, Any]]) -> str:
     """The page with what was found between its marks."""
     before, _, rest = page.partition(BEGIN)
     after = rest.partition(END)[2]
-    sections = "\n\n".join(machine_section(one) for one in found) or NOTHING
+    sections = "\n\n".join([*(machine_section(one) for one in found), *pictures(found)]) or NOTHING
     return f"{before}{BEGIN}\n\n{sections}\n\n{END}{after}"
+
+
+def pictures(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The plots that there are data for, with what they show."""
+    shown = {
+        CONTEXT: (
+            with_context,
+            "Computation of a labelled voxel and eager time of a slice, by the slices that it sees",
+        ),
+        GROWN: (with_growth, "A whole run and its memory, by the slices of a scan"),
+    }
+    return [f"![{text}](images/{name})\n\n*{text}.*" for name, (chosen, text) in shown.items() if chosen(found)]
 
 
 def machine_section(found: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-CONTEXT, GROWTH = "performance-context.png", "performance-growth.png"
+CONTEXT, GROWN = "performance-context.png", "performance-growth.png"
 KINDS = {
     "kflop_slab": "this network, in slabs",
     "kflop_stack_by_stack": "this network, stack by stack",
@@ -14,14 +14,22 @@ DYNUNET = "dynunet-torch-float32"
 WINDOW = 128  # slices that a voxel's answer sees in DynUNet's windows
 
 
+def with_context(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The machines on which cost against context was measured."""
+    return [one for one in found if one.get("context")]
+
+
+def with_growth(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The machines on which growth was measured."""
+    return [one for one in found if any("points" in kind for kind in one.get("growth", {}).values())]
+
+
 def draw_plots(found: Sequence[Mapping[str, Any]], folder: Path) -> None:
     """Draw what there is to draw."""
-    contexts = [one for one in found if one.get("context")]
-    growths = [one for one in found if any("points" in kind for kind in one.get("growth", {}).values())]
-    if contexts:
+    if contexts := with_context(found):
         _draw_context(contexts, folder / CONTEXT)
-    if growths:
-        _draw_growth(growths, folder / GROWTH)
+    if growths := with_growth(found):
+        _draw_growth(growths, folder / GROWN)
 
 
 def _axes(title: tuple[str, str]) -> Any:

@@ -97,7 +97,7 @@ _KINDS: tuple[tuple[str, str, str, Any, tuple[tuple[str, str], ...]], ...] = (
         "SegResNet of the zoo's wholeBody bundle, 1.5 mm, windows 96^3, overlap .25",
         "peer",
         partial(Peer, build=whole_body_segresnet, spacing=(1.5, 1.5, 1.5), roi=96, overlap=0.25),
-        WITHOUT_EAGER_BF16,
+        EAGER,
     ),
     ("kuleuven", "pyliverlesionseg 0.3, liver and lesions, its own weights", "peer", KuLeuven, EAGER),
 )

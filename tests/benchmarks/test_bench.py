@@ -73,7 +73,7 @@ def test_flop_of_a_labelled_voxel(ordinary: bool, stack_by_stack: bool, kflop: f
     assert round(counted / 1e3, 1) == kflop
 
 
-def test_ordinary_convolutions_reach_as_far(small: ContextNet25D) -> None:
+def test_ordinary_convolutions_reach_as_far() -> None:
     ordinary = with_ordinary_convolutions(ContextNet25D()).eval()
     shape = (1, 1, 16, 16, 10)
     with torch.no_grad():

@@ -110,8 +110,10 @@ train: $(VENV)/.installed  ## train on DATA=... (MSD Task03_Liver, LiTS or your 
 	set -x; exec $(BIN)/python $$start -m monai.bundle run --config_file "$$config" --bundle_root bundle \
 		--dataset_dir "$(DATA)" --ckpt_dir "$(RUN)/models" --output_dir "$(RUN)/log" --resume True $(ARGS)
 
-bench: $(VENV)/.installed  ## parameters, GFLOP and times of the network against its peers (quiet machine, please)
-	$(BIN)/python tests/benchmarks/network_cost.py --time
+# h5py reads the weights of one peer, whose row is skipped without it.
+bench: $(VENV)/.installed  ## time and memory beside alternatives and peers, into docs/performance.md (quiet machine, please)
+	$(BIN)/pip install --quiet --no-deps h5py || true
+	$(BIN)/python tests/benchmarks/bench.py $(ARGS)
 
 coverage: $(VENV)/.installed  ## fast tests with the share of lines and branches that they run, which has a floor
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term

@@ -33,8 +33,9 @@ from custom_networks.case_folder import Input
 from custom_networks.errors import BundleError, LiversegError
 from custom_networks.inference.weights import announce_weights, weights_in
 from custom_networks.io import Case, Volume
+from custom_networks.labelmap.boxes import box_around
 from custom_networks.report.measurements import measure
-from custom_networks.report.organ_region import organ_region
+from custom_networks.report.organ_region import OrganRegion, organ_region
 from custom_networks.result import Result
 from custom_networks.transforms.scout import FOUND, NOTHING
 
@@ -43,6 +44,10 @@ logger = logging.getLogger(__name__)
 # Ids that change no result, or whose effect the run block states.
 SAID_ELSEWHERE = ("progress", "runtime", "precision", "device")
 NO_LIVER_SEEN = "The scout found no liver: the whole volume was segmented."
+BOX_TOO_SMALL = (
+    "The liver reaches the border of the box that the scout found and may be cut there: with --scout=false (in Python "
+    "scout=False) the whole volume is segmented."
+)
 CUT = "The liver reaches the border of the image and may be cut: volumes are those of the part that is seen."
 
 
@@ -120,7 +125,7 @@ class Pipeline:
             operating_point=self._operating_point(),
             options={**self._options, "probability": probability},
             run={**self._run_block(date, case, ct, seconds), "scout": scout},
-            notes=ct.notes + (NO_LIVER_SEEN,) * (scout["state"] == NOTHING) + (CUT,) * measurements.touches_border,
+            notes=(*ct.notes, *_scout_notes(scout, region), *[CUT] * measurements.touches_border),
             probability=probabilities[1].copy() if probability else None,
         )
 
@@ -212,6 +217,21 @@ def _corners(image: MetaTensor) -> npt.NDArray[np.float64]:
     """Two opposite outer corners of an image (1, H, W, D) in patient coordinates, homogeneous, as columns (4, 2)."""
     ends = np.array([[-0.5, size - 0.5] for size in image.shape[1:]] + [[1.0, 1.0]])
     return np.asarray(image.affine.cpu().numpy() @ ends)
+
+
+def _scout_notes(scout: Mapping[str, Any], region: OrganRegion) -> list[str]:
+    """What there is to say where the scout found nothing, or a box whose border the liver reaches within the image."""
+    organ = box_around(region.labels)
+    if scout["state"] == NOTHING:
+        return [NO_LIVER_SEEN]
+    if scout["box"] is None or organ is None:
+        return []
+    sides = zip(scout["box"], region.box, organ, region.shape, strict=True)
+    reached = [
+        0 < first >= outer.start + part.start or size > stop <= outer.start + part.stop
+        for (first, stop), outer, part, size in sides
+    ]
+    return [BOX_TOO_SMALL] * any(reached)
 
 
 def _processor() -> str:

@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bundle_files": set(),
     "packing": {"bundle_files"},
     "result": {"case_folder", "dicom_out", "io", "report", "transforms"},
-    "pipeline": {"bundle_files", "case_folder", "inference", "io", "report", "result", "transforms"},
+    "pipeline": {"bundle_files", "case_folder", "inference", "io", "labelmap", "report", "result", "transforms"},
     "info": {"bundle_files", "io", "report"},
     "api": {"bundle_files", "case_folder", "inference", "io", "pipeline", "result"},
     "arguments": set(),

@@ -21,7 +21,8 @@ from custom_networks.bundle_files import bundle_root, config_text
 from custom_networks.errors import BundleError, InputError, UsageError
 from custom_networks.io import only_case
 from custom_networks.phantom import make_phantom
-from custom_networks.pipeline import Pipeline
+from custom_networks.pipeline import BOX_TOO_SMALL, Pipeline, _scout_notes
+from custom_networks.report.organ_region import OrganRegion
 from custom_networks.result import Result, output_folder, write
 
 Array = npt.NDArray[Any]
@@ -380,6 +381,21 @@ def test_a_scan_in_which_the_scout_finds_nothing_is_segmented_whole_and_says_so(
     assert (result.labels > 0).any()
     assert result.report["run"]["scout"] | {"sha256": None} == {"state": "nothing found", "sha256": None, "box": None}
     assert "The scout found no liver: the whole volume was segmented." in result.report["notes"]
+
+
+@pytest.mark.parametrize(("axis", "side"), [(0, 0), (1, 1), (2, 0)])
+def test_a_liver_that_reaches_the_border_of_the_scouts_box_is_noted(axis: int, side: int) -> None:
+    labels = np.zeros((10, 10, 10), np.uint8)
+    labels[2:8, 2:8, 2:8] = 1
+    box = tuple(slice(first, first + 10) for first in (20, 30, 40))
+    region = OrganRegion(labels, np.zeros((2, 10, 10, 10), np.uint8), labels, box, (64, 64, 64), np.eye(4))
+    around = [[first + 1, first + 9] for first in (20, 30, 40)]
+    assert _scout_notes({"state": "found", "box": around}, region) == []
+    around[axis][side] += -1 if side else 1
+    assert _scout_notes({"state": "found", "box": around}, region) == [BOX_TOO_SMALL]
+    whole = [[0, 64]] * 3
+    assert _scout_notes({"state": "found", "box": whole}, region) == []
+    assert _scout_notes({"state": "off", "box": None}, region) == []
 
 
 def test_a_small_field_of_view_is_segmented_whole(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:

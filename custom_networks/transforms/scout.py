@@ -72,7 +72,7 @@ class FindLiverd(MapTransform):
         halo: int = 4,
         stride: int = 16,
         threshold: float = 0.5,
-        margin_mm: float = 15.0,
+        margin_mm: float = 20.0,
         slice_margin_mm: float = 5.0,
         least_mm: Sequence[float] = (200.0, 200.0, 100.0),
         least_ml: float = 20.0,

@@ -85,11 +85,23 @@ def segment(
     from custom_networks.pipeline import Pipeline
     from custom_networks.result import output_folder
 
+    _tune_this_process()
     folder = output_folder(output, make=False)
     pipeline = Pipeline(bundle, settings, checkpoint)
     run = _Run(folder, pipeline, probability, {"overlay": overlay, "keep_empty_frames": keep_empty_frames}, debug)
     failed = sum(not run.segment(case) for case in cases)
     return SOME_FAILED if failed or failures else OK
+
+
+def _tune_this_process() -> None:
+    """What a library must leave to the process: PyTorch's threads (it knows no container's quota), the allocator."""
+    import torch
+
+    from custom_networks.inference.memory import manage_this_process
+    from custom_networks.inference.threads import usable_cores
+
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
+    manage_this_process()
 
 
 def series(path: str) -> int:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -17,6 +17,14 @@ from custom_networks.phantom import make_phantom
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHAPE = (16, 12, 8)
 AFFINE = np.array([[-0.8, 0, 0, 50], [0, -0.7, 0, 40], [0, 0, 3, -100], [0, 0, 0, 1]])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of converted networks for these tests alone, the processes that they start included."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": {"io", "labelmap"},
     "dicom_out": {"io", "labelmap"},
     "bundle_files": set(),
-    "packing": {"bundle_files"},
+    "packing": {"bundle_files", "inference"},
     "result": {"case_folder", "dicom_out", "io", "report", "transforms"},
     "pipeline": {"bundle_files", "case_folder", "inference", "io", "labelmap", "report", "result", "transforms"},
     "info": {"bundle_files", "io", "report"},

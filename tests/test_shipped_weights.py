@@ -8,7 +8,7 @@ import torch
 
 from custom_networks.api import Result, segment
 from custom_networks.bundle_files import bundle_root, metadata
-from custom_networks.phantom import make_phantom
+from custom_networks.phantom import Phantom, make_phantom
 
 # Float rounding differs between instruction sets, and so do some voxels at the borders of liver and lesions.
 MASKS = {"AVX2": "209c8d311264ac391482f45059bf092fc479f05d5c03925334a78847eafecefe"}
@@ -16,9 +16,14 @@ LIVER_ML, TUMOR_ML, LESIONS = 881.36, 69.88, 6
 
 
 @pytest.fixture(scope="module")
-def result() -> Result:
-    phantom = make_phantom(11, shape=(160, 128, 40), spacing=(2.0, 2.0, 5.0), lesions=3)
-    return segment(phantom.image, affine=phantom.affine, device="cpu", precision="float32", scout=False)
+def phantom() -> Phantom:
+    return make_phantom(11, shape=(160, 128, 40), spacing=(2.0, 2.0, 5.0), lesions=3)
+
+
+@pytest.fixture(scope="module")
+def result(phantom: Phantom) -> Result:
+    """The reference: PyTorch in float32."""
+    return segment(phantom.image, affine=phantom.affine, device="cpu", runtime="torch", precision="float32", scout=False)
 
 
 def test_the_weights_are_the_released_ones(result: Result) -> None:
@@ -38,3 +43,12 @@ def test_the_mask_of_a_phantom_is_the_known_one_on_processors_of_a_known_kind(re
     if kind not in MASKS:
         pytest.skip(f"PROCESSOR UNKNOWN: no mask is known for {kind}; volumes are compared within a tolerance")
     assert hashlib.sha256(np.ascontiguousarray(result.labels).tobytes()).hexdigest() == MASKS[kind]
+
+
+def test_the_default_runtime_gives_the_same_mask_but_for_boundary_voxels(phantom: Phantom, result: Result) -> None:
+    default = segment(phantom.image, affine=phantom.affine, device="cpu")
+    assert default.run["runtime"] == "openvino"
+    for ours, reference in ((default.liver, result.liver), (default.tumor, result.tumor)):
+        differ = int((ours ^ reference).sum())
+        assert differ <= (2e-5 if default.run["precision"] == "float32" else 2e-3) * int(reference.sum()) + 1
+    assert len(default.lesions) == len(result.lesions)

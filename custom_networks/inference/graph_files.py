@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,19 +33,9 @@ class Graph:
     weights: bytes
     checked: frozenset[tuple[str, str]] = field(default_factory=frozenset)
 
-    @staticmethod
-    def of(model: Any, *checked: tuple[str, str]) -> "Graph":
-        """The graph of an `openvino.Model`."""
-        from openvino import save_model
-
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "graph.xml"
-            save_model(model, path, compress_to_fp16=False)
-            return Graph(path.read_bytes(), path.with_suffix(".bin").read_bytes(), frozenset(checked))
-
 
 def cache_folder(version: str) -> Path | None:
-    """Where this user's programs keep what can be made again, by the version of OpenVINO; None where there is no home."""
+    """Where a user's programs keep what can be made again, for a version of OpenVINO; None where there is no home."""
     try:
         home = Path.home()
     except RuntimeError:
@@ -58,10 +49,12 @@ def cache_folder(version: str) -> Path | None:
 
 def read_graph(folder: Path | None, key: str) -> Graph | None:
     """The graph of an architecture in a folder; None where there is none, or a damaged one."""
-    path = folder and folder / f"{key}.zip"
-    if not path or not path.is_file():
+    if folder is None:
         return None
+    path = folder / f"{key}.zip"
     try:
+        if not path.is_file():
+            return None
         with zipfile.ZipFile(path) as archive:
             xml, weights = archive.read("graph.xml"), archive.read("graph.bin")
             about = json.loads(archive.read("about.json"))
@@ -74,13 +67,14 @@ def read_graph(folder: Path | None, key: str) -> Graph | None:
     return None
 
 
-def write_graph(folder: Path | None, key: str, graph: Graph) -> None:
-    """Keep a graph for the next process. Where that fails, the next one converts again."""
+def write_graph(folder: Path | None, key: str, model: Any, checked: Iterable[tuple[str, str]] = ()) -> None:
+    """Keep the graph of an `openvino.Model` for the next process. Where that fails, the next one converts again."""
     if folder is None:
         return
-    about = {"architecture": key, "sha256": _sha256(graph.xml, graph.weights), "checked": sorted(graph.checked)}
-    contents = {"about.json": json.dumps(about).encode(), "graph.xml": graph.xml, "graph.bin": graph.weights}
     try:
+        xml, weights = _serialised(model)
+        about = {"architecture": key, "sha256": _sha256(xml, weights), "checked": sorted(checked)}
+        contents = {"about.json": json.dumps(about).encode(), "graph.xml": xml, "graph.bin": weights}
         with atomic_write(folder / f"{key}.zip") as temporary, zipfile.ZipFile(temporary, "w") as archive:
             for name, content in contents.items():
                 entry = zipfile.ZipInfo(name, _EPOCH)
@@ -88,6 +82,16 @@ def write_graph(folder: Path | None, key: str, graph: Graph) -> None:
                 archive.writestr(entry, content)
     except OSError as error:
         logger.info("the converted network is not kept in %s: %s", folder, one_line(error))
+
+
+def _serialised(model: Any) -> tuple[bytes, bytes]:
+    """The two files of an `openvino.Model`."""
+    from openvino import save_model
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.xml"
+        save_model(model, path, compress_to_fp16=False)
+        return path.read_bytes(), path.with_suffix(".bin").read_bytes()
 
 
 def _sha256(*parts: bytes) -> str:

@@ -15,7 +15,7 @@ LARGE = 2**31 - 1  # the greatest value mallopt takes
 # The greatest values that glibc reaches by itself.
 MMAP_DEFAULT, TRIM_DEFAULT = 32 * 2**20, 64 * 2**20
 
-_kept = False
+_kept = _managed = False
 
 
 @cache
@@ -40,9 +40,25 @@ def keep_freed_memory() -> None:
     _set_thresholds(LARGE, LARGE)
 
 
+def manage_this_process() -> None:
+    """Let inference by PyTorch keep freed blocks while it runs: for a process that belongs to this package alone.
+
+    Eager layers need a third of the processor time then. In a process of somebody else (a notebook, MONAI Label's
+    server) the allocator stays as it is.
+    """
+    global _managed
+    _managed = True
+
+
 @contextmanager
 def reuse_freed_memory() -> Iterator[None]:
-    """Keep freed blocks while layers run, then give them back: post-processing needs the memory for itself."""
+    """Keep freed blocks while layers run, then give them back, for post-processing needs the memory for itself.
+
+    Only where `manage_this_process` was called.
+    """
+    if not _managed:
+        yield
+        return
     _set_thresholds(LARGE, LARGE)
     try:
         yield

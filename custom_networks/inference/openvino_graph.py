@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from custom_networks.errors import BundleError, one_line
-from custom_networks.inference.graph_files import Graph, cache_folder, read_graph, write_graph
+from custom_networks.inference.graph_files import cache_folder, read_graph, write_graph
 from custom_networks.inference.state import architecture_digest, state_digest, tensors_of
 
 logger = logging.getLogger(__name__)
@@ -79,21 +79,32 @@ def bound_graph(network: nn.Module, digest: str) -> Any:
                 return model
             except (RuntimeError, KeyError, CannotRun) as error:  # of another version, or damaged all the same
                 logger.info("the graph in %s does not fit and is made anew: %s", folder, one_line(error))
+    return new_graph(network, cache_folder(_version()), key)
+
+
+def new_graph(network: nn.Module, folder: Path | None, key: str, *checked: tuple[str, str]) -> Any:
+    """Convert a network, compare the model with it, and keep the graph in a folder; the model with its weights.
+
+    Raises:
+        CannotRun: the network cannot be converted.
+        BundleError: its answers are not finite.
+    """
     model = converted(network)
-    graph = Graph.of(model)
-    _compare(_with_weights(model, network), network)
-    write_graph(cache_folder(_version()), key, graph)
-    return model
+    bound = _with_weights(model.clone(), network)
+    _compare(bound, network)
+    write_graph(folder, key, model, checked)
+    return bound
 
 
-def checked_graph(network: nn.Module) -> tuple[str, Graph]:
-    """The name and the graph of a network's architecture, with a note that it was compared for its present weights."""
+def ship_graph(network: nn.Module, folder: Path) -> None:
+    """Write the graph of a network into a folder, noting that its present weights need no comparison any more.
+
+    Raises:
+        CannotRun: OpenVINO is missing or cannot convert the network.
+    """
     openvino_core()
     _check_fitness(network)
-    model = converted(network)
-    graph = Graph.of(model, (state_digest(network), _version()))
-    _compare(_with_weights(model, network), network)
-    return architecture_digest(network), graph
+    new_graph(network, folder, architecture_digest(network), (state_digest(network), _version()))
 
 
 def converted(network: nn.Module) -> Any:
@@ -174,7 +185,8 @@ def _compare(model: Any, network: nn.Module) -> None:
     model.reshape(list(stack.shape))
     compiled = openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     answer = torch.from_numpy(compiled([stack.numpy()])[0])
-    if answer.shape != expected.shape or (answer - expected).abs().max() > TOLERANCE * max(1, expected.abs().max()):
+    allowed = TOLERANCE * max(1.0, float(expected.abs().max()))
+    if answer.shape != expected.shape or not float((answer - expected).abs().max()) <= allowed:
         raise CannotRun("OpenVINO's answers differ from the network's")
 
 

@@ -3,7 +3,8 @@
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -71,7 +72,7 @@ class OpenVINORuntime:
         self._graph = _GRAPHS.get_or_make(self._digest, lambda: _graph_or_reason(network, self._digest))
         if isinstance(self._graph, CannotRun):
             raise CannotRun(str(self._graph))
-        self._requests: dict[tuple[int, ...], Any] = {}
+        self._running: dict[tuple[int, ...], tuple[Any, Any]] = {}  # compiled model and request by shape
 
     def __call__(self, stack: Tensor, slices: int) -> Tensor:
         """See `Runtime`."""
@@ -79,21 +80,25 @@ class OpenVINORuntime:
         if missing := slices - wanted:
             stack = F.pad(stack, [0, missing, 0, 0, 0, 0], mode="replicate")
         shape = tuple(stack.shape)
-        if shape not in self._requests:
-            self._requests[shape] = self._compiled(shape).create_infer_request()
-        answer = self._requests[shape].infer(
-            [stack.float().contiguous().numpy()], share_inputs=True, share_outputs=True
-        )
+        if shape not in self._running:
+            model = self._compiled(shape)
+            self._running[shape] = model, model.create_infer_request()
+        image = stack.float().contiguous().numpy()
+        answer = self._running[shape][1].infer([image], share_inputs=True, share_outputs=True)
         return torch.from_numpy(answer[0])[..., :wanted]
 
-    def close(self) -> None:
-        """Give back the memory of the layers, unless another thread is using them."""
-        for shape in self._requests:
-            try:
-                self._compiled(shape).release_memory()
-            except RuntimeError as error:
-                logger.debug("memory is kept: %s", one_line(error))
-        self._requests.clear()
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """See `Runtime`; the memory is kept while another thread is using it."""
+        try:
+            yield
+        finally:
+            for model, _ in self._running.values():
+                try:
+                    model.release_memory()
+                except RuntimeError as error:
+                    logger.debug("memory is kept: %s", one_line(error))
+            self._running.clear()
 
     def _compiled(self, shape: tuple[int, ...]) -> Any:
         settings = {

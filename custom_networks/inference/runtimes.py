@@ -6,6 +6,7 @@ network and installation, never from a timing.
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from custom_networks.errors import UsageError
+from custom_networks.inference.memory import reuse_freed_memory
 from custom_networks.inference.openvino_runtime import CannotRun, OpenVINORuntime
 from custom_networks.inference.precision import autocast, chosen_precision
 
@@ -38,8 +40,8 @@ class Runtime(Protocol):
         `slices` is the same for all slabs of a volume. The answer may be overwritten by the next call.
         """
 
-    def close(self) -> None:
-        """Give back the memory that the layers took."""
+    def running(self) -> AbstractContextManager[None]:
+        """The context in which a volume is run; at its end the layers' memory is given back."""
 
 
 class TorchRuntime:
@@ -56,8 +58,9 @@ class TorchRuntime:
             logits: Tensor = self._network(stack)
             return logits.float()
 
-    def close(self) -> None:
-        """Nothing is held."""
+    def running(self) -> AbstractContextManager[None]:
+        """See `Runtime`."""
+        return reuse_freed_memory()
 
 
 def open_runtime(network: Callable[..., Any], runtime: str, precision: str, device: torch.device) -> Runtime:

@@ -1,5 +1,6 @@
 """Segments a volume of any depth slab by slab, each with its real neighbours as halo; in training, stack by stack."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,6 +20,8 @@ from custom_networks.inference.runtimes import Runtime, open_runtime
 from custom_networks.inference.slabs import cut, most_slices
 from custom_networks.inference.spacing import slice_step
 from custom_networks.inference.sub_volumes import chosen_offsets, fill_between
+
+logger = logging.getLogger(__name__)
 
 FULL = 255  # a probability of one in compact form
 
@@ -66,7 +69,7 @@ class SliceStackInferer(Inferer):
         device: torch.device | str | None = None,
         progress: bool = False,
         runtime: str = "torch",
-        memory_mb: float = 800.0,
+        memory_mb: float = 900.0,
         sub_volumes: int | None = None,
     ) -> None:
         if len(roi_size) != 2 or min(roi_size) < 1:
@@ -111,10 +114,9 @@ class SliceStackInferer(Inferer):
         step = _shared_step(inputs, self.context_spacing) if isinstance(inputs, MetaTensor) else 1
         self.network_seconds = 0.0
         runtime = self.open(network, volume.device)
-        try:
+        logger.info("the network is run by %s in %s", runtime.name, runtime.precision)
+        with runtime.running():
             answer = self._answer(volume, network, runtime, step)
-        finally:
-            runtime.close()
         result: Tensor = convert_to_dst_type(answer, inputs, dtype=answer.dtype, device=answer.device)[0]
         return result
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 _PLAIN = (bool, int, float, str, type(None))
 
@@ -25,7 +26,7 @@ def state_digest(network: nn.Module) -> str:
     digest = hashlib.sha256(architecture_digest(network).encode())
     for tensor in tensors_of(network).values():
         plain = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(plain.view(torch.uint8).numpy())
+        digest.update(plain.view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -40,6 +41,8 @@ def architecture_digest(network: nn.Module) -> str:
 
 def _modules(network: nn.Module) -> Iterator[str]:
     for name, module in network.named_modules():
+        if isinstance(module, _DropoutNd):  # does nothing in evaluation, and MONAI Label sets it
+            continue
         settings = {key: value for key, value in vars(module).items() if key[:1] != "_" and _is_plain(value)}
         yield f"{name} {type(module).__module__}.{type(module).__qualname__} {sorted(settings.items())}"
 

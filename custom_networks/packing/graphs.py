@@ -16,19 +16,15 @@ logger = logging.getLogger(__name__)
 def ship_graphs(networks: Iterable["nn.Module"], folder: Path) -> list[Path]:
     """Write the graph of each network into `folder`, which holds no others afterwards; the files.
 
-    Each is compared with its network, whose weights need no comparison any more where the graph is used.
-
     Raises:
         CannotRun: OpenVINO is missing or cannot convert a network.
     """
-    from custom_networks.inference.graph_files import write_graph
-    from custom_networks.inference.openvino_graph import checked_graph
+    from custom_networks.inference.openvino_graph import ship_graph
 
-    made = [checked_graph(network) for network in networks]
     for path in folder.glob("*.zip"):
         path.unlink()
-    for key, graph in made:
-        write_graph(folder, key, graph)
+    for network in networks:
+        ship_graph(network, folder)
     return sorted(folder.glob("*.zip"))
 
 

@@ -12,7 +12,7 @@ BLOCK = 16_384  # pages of 4 KiB in 64 MB; four such blocks are taken
 FAULTS = """
 import resource
 import torch
-from custom_networks.inference.memory import keep_freed_memory, reuse_freed_memory
+from custom_networks.inference.memory import keep_freed_memory, manage_this_process, reuse_freed_memory
 
 def page_faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -39,6 +39,7 @@ def test_every_block_costs_its_pages_without_help() -> None:
 
 def test_pages_of_a_freed_block_are_used_again_and_given_back_at_the_end() -> None:
     code = """
+manage_this_process()
 with reuse_freed_memory():
     torch.ones(16 * 2**20)
     print(page_faults(), resident_mb())
@@ -49,9 +50,19 @@ print(resident_mb())
     assert small <= large - 60
 
 
+def test_a_process_that_belongs_to_somebody_else_is_left_as_it_is() -> None:
+    code = """
+with reuse_freed_memory():
+    torch.ones(16 * 2**20)
+    print(page_faults())
+"""
+    assert _run(code)[0] > 3 * BLOCK
+
+
 def test_a_process_that_keeps_its_memory_keeps_it_after_inference_too() -> None:
     code = """
 keep_freed_memory()
+manage_this_process()
 with reuse_freed_memory():
     torch.ones(16 * 2**20)
 print(page_faults())

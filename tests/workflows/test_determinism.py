@@ -1,0 +1,52 @@
+"""The same scan, machine and options give the same bits, whatever else the machine does."""
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from custom_networks.io import only_case
+from custom_networks.phantom import make_phantom
+from custom_networks.pipeline import Pipeline
+
+
+def spin(parent: int) -> None:
+    """Use a core until the parent is gone."""
+    matrix = np.ones((400, 400))
+    while os.getppid() == parent:
+        matrix = matrix @ matrix % 7
+
+
+@pytest.fixture
+def busy_machine() -> Iterator[None]:
+    """Four processes that compute all the time."""
+    context = multiprocessing.get_context("spawn")
+    others = [context.Process(target=spin, args=(os.getpid(),), daemon=True) for _ in range(4)]
+    for process in others:
+        process.start()
+    yield
+    for process in others:
+        process.terminate()
+        process.join()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+def test_masks_and_measurements_are_the_same_on_a_busy_machine(
+    runtime: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    phantom = make_phantom(11, shape=(160, 128, 40), spacing=(2.0, 2.0, 5.0), lesions=3)
+    nib.save(nib.Nifti1Image(phantom.image, phantom.affine), tmp_path / "ct.nii.gz")
+    pipeline = Pipeline(overrides={"device": "cpu", "progress": False, "runtime": runtime})
+    first = pipeline.predict(only_case(tmp_path / "ct.nii.gz"))
+    assert first.run["runtime"] == runtime and first.tumor_ml > 0
+    request.getfixturevalue("busy_machine")
+    for _ in range(5):
+        again = pipeline.predict(only_case(tmp_path / "ct.nii.gz"))
+        np.testing.assert_array_equal(again.labels, first.labels)
+        np.testing.assert_array_equal(again.region.probabilities, first.region.probabilities)
+        assert again.measurements == first.measurements

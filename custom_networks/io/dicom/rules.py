@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from custom_networks.io.checks import MIN_SLICES
-from custom_networks.io.dicom.header import MISSING, SliceHeader
+from custom_networks.io.dicom.header import SliceHeader
+from custom_networks.io.dicom.pixel_element import MISSING
 from custom_networks.io.dicom.pixels import decoder_reason
 
 MIN_MM = 15.0

@@ -6,7 +6,7 @@ so positions are taken from ImagePositionPatient alone (DICOM PS3.3 C.7.6.2) and
 
 import logging
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -45,11 +45,13 @@ class DicomCase(Case):
         """
         slices, path = self.stack.slices, Path(self.source)
         headers: list[Dataset] = []
+        said: Counter[str] = Counter()
         affine, shape = self.stack.affine, (slices[0].columns, slices[0].rows, len(slices))
         notes = self.notes + check_geometry(shape, affine, path)
         whole = all(s.slope.is_integer() and s.intercept.is_integer() for s in slices)
-        slabs = _read_slabs(slices, headers)
+        slabs = _read_slabs(slices, headers, said)
         array = collect_slabs(slabs, shape, whole_numbers=whole, lowest=LOWEST_HU, source=path)
+        notes += tuple(f"{note} ({counted(number, 'slice')})." for note, number in said.items() if note)
         return checked(Volume(array, affine, notes, source=path, headers=tuple(headers)))
 
     def headers(self) -> tuple[Dataset, ...]:
@@ -172,9 +174,10 @@ def _own_folders(listing: DicomListing, patients: set[str]) -> Mapping[str, str]
     return {patient: folder for patient, folder in own.items() if folder not in ("", ".") and not is_shared(patient)}
 
 
-def _read_slabs(slices: Sequence[SliceHeader], headers: list[Dataset]) -> Iterator[np.ndarray]:
-    """Yield a few slices at a time in HU, (columns, rows, n), and append their result headers to `headers`."""
+def _read_slabs(slices: Sequence[SliceHeader], headers: list[Dataset], said: Counter[str]) -> Iterator[np.ndarray]:
+    """Yield a few slices at a time in HU, (columns, rows, n); add result headers to `headers`, notes to `said`."""
     for start in range(0, len(slices), SLAB_SLICES):
         read = [read_slice(header) for header in slices[start : start + SLAB_SLICES]]
-        headers += [header for _, header in read]
-        yield np.stack([hu for hu, _ in read]).transpose(2, 1, 0)
+        headers += [part.header for part in read]
+        said.update(part.note for part in read)
+        yield np.stack([part.hu for part in read]).transpose(2, 1, 0)

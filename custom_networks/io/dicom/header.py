@@ -180,6 +180,12 @@ class SliceHeader:
         return bool(np.isfinite(self.position).all()) and min(self.spacing) > 0 and right_angle
 
 
+    @property
+    def top_bit(self) -> int:
+        """HighBit where it fits the other two, else that of values which are stored at the right."""
+        return self.high_bit if self.bits <= self.high_bit + 1 <= self.bits_allocated else self.bits - 1
+
+
 READ_FIELDS = [attribute for attribute in fields(SliceHeader) if attribute.metadata]
 HEADER_TAGS = sorted({keyword for read in READ_FIELDS for keyword in read.metadata["keywords"]})
 

@@ -18,6 +18,7 @@ COMPUTED = {
     *("SUBTRACTION", "STD_DEVIATION", "IODINE", "IODINE_MAP", "EFF_ATOMIC_NUM", "ELECTRON_DENSITY"),
 }
 ENHANCED = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
+GREY = ("MONOCHROME1", "MONOCHROME2")
 Rule = tuple[Callable[[SliceHeader], bool], str]
 
 
@@ -53,8 +54,9 @@ FAULTS: tuple[Rule, ...] = (
     (_is_multiframe, "are enhanced multi-frame CT, which is not supported: export as classic CT"),
     (lambda s: not s.rows * s.columns, "have no size in pixels, they are damaged or incomplete: export them again"),
     (lambda s: s.pixel_fault not in ("", MISSING), "{pixel_fault}: export them again"),
+    (lambda s: bool(s.absent), "lack {absent}, without which no pixel can be understood: export them again"),
     (
-        lambda s: s.samples != 1 or 0 < s.bits <= 8,
+        lambda s: s.samples != 1 or 0 < s.bits <= 8 or s.photometric.upper() not in ("", *GREY),
         "hold 8-bit or colour pixels, not Hounsfield units: export the original CT",
     ),
     (
@@ -85,7 +87,7 @@ def fault_reasons(slices: Sequence[SliceHeader]) -> list[str]:
     decoders = [reason for syntax in sorted(syntaxes) if (reason := decoder_reason(syntax))]
     pictures = [s for s in slices if s.modality == "CT" and not is_localizer(s) and s.pixel_fault != MISSING]
     uids = Counter(s.instance_uid for s in slices if s.instance_uid)
-    repeated = [f"SOPInstanceUID {uid} names {n} different images" for uid, n in sorted(uids.items()) if n > 1]
+    repeated = [f"One SOPInstanceUID names {n} different images" for _, n in sorted(uids.items()) if n > 1]
     return _reasons(pictures, FAULTS) + decoders + [f"{text}: export the series again." for text in repeated[:1]]
 
 
@@ -120,7 +122,10 @@ def _reasons(slices: Sequence[SliceHeader], rules: Sequence[Rule]) -> list[str]:
         files: dict[str, list[str]] = {}
         for header in filter(breaks, slices):
             types = " ".join(sorted(COMPUTED & set(header.image_type)))
-            phrase = text.format(modality=header.modality, image_type=types, pixel_fault=header.pixel_fault)
+            absent = ", ".join(header.absent)
+            phrase = text.format(
+                modality=header.modality, image_type=types, pixel_fault=header.pixel_fault, absent=absent
+            )
             files.setdefault(phrase, []).append(header.file.name)
         reasons += [
             f"{len(named)} of {len(slices)} files {phrase} (first: {min(named)})."

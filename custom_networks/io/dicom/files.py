@@ -57,20 +57,24 @@ class DicomFile:
 
         InputError where it cannot be opened, or its archive is damaged or not to be trusted.
         """
-        stream = self._open_in_folder() if self.source.is_dir() else self._open_in_archive()
-        return None if stream is None else inflated(stream, str(self))
+        return self.start_and_stream()[1]
 
-    def _open_in_folder(self) -> BinaryIO | None:
-        """None for what is no file: a link that leads nowhere, a pipe, a device."""
-        path = self.source / self.name
-        return open_if_dicom(path) if path.is_file() else None
+    def start_and_stream(self) -> tuple[bytes, BinaryIO | None]:
+        """The first bytes of the file, none of what is no file (a link that leads nowhere, a pipe); and `open()`."""
+        if not self.source.is_dir():
+            start, stream = self._open_in_archive()
+        elif (path := self.source / self.name).is_file():
+            start, stream = open_if_dicom(path)
+        else:
+            start, stream = b"", None
+        return start, None if stream is None else inflated(stream, str(self))
 
-    def _open_in_archive(self) -> BinaryIO | None:
+    def _open_in_archive(self) -> tuple[bytes, BinaryIO | None]:
         archive = _opened_archive(self.source)
         try:
             with archive.open(self.name) as stream:
                 start = stream.read(START_BYTES)
-                return BytesIO(start + stream.read()) if looks_like_dicom(start) else None
+                return start, BytesIO(start + stream.read()) if looks_like_dicom(start) else None
         except Exception as error:  # zlib, lzma, bz2, zip: each has its own
             raise InputError(f"{self} cannot be unpacked ({error}): make the archive again.") from error
 

@@ -78,6 +78,11 @@ def all_of_other_kinds(slices: Sequence[SliceHeader]) -> bool:
     return all(any(breaks(header) for breaks, _ in OTHER_MODALITIES + OTHER_KINDS) for header in slices)
 
 
+def is_one_kind_of_ct(slices: Sequence[SliceHeader]) -> bool:
+    """Whether all of these files are slices of a CT volume by what they say of themselves."""
+    return not any(breaks(header) for header in slices for breaks, _ in OTHER_MODALITIES + OTHER_KINDS)
+
+
 def fault_reasons(slices: Sequence[SliceHeader]) -> list[str]:
     """Why these files, if they are CT slices, cannot be read.
 

@@ -94,9 +94,10 @@ def looks_like_dicom(start: bytes) -> bool:
 def visible_files(folder: Path) -> list[Path]:
     """The files directly in a folder, sorted by name, without hidden ones (macOS leaves "._" copies of every file).
 
-    A link that leads nowhere is a file too: whoever looks for it misses what it stood for. InputError where the folder cannot be listed.
+    A link that leads nowhere is a file too: what it stood for is missing. InputError where the folder cannot be listed.
     """
     try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and (path.is_file() or not path.exists()))
+        shown = (path for path in folder.iterdir() if not path.name.startswith("."))
+        return sorted(path for path in shown if path.is_file() or not path.exists())
     except OSError as error:
         raise InputError(f"{folder} cannot be listed ({error.strerror}): check its permissions.") from error

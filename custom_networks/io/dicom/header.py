@@ -25,14 +25,12 @@ NAN = float("nan")  # this one object, so that positions that are not known are 
 
 
 # The defined terms of Modality (PS3.3 C.7.3.1.1.1). Anything else is not quoted: it could be the patient's name.
-MODALITIES = frozenset(
-    """
+MODALITIES = frozenset("""
     ANN AR ASMT AU BDUS BI BMD CD CF CP CR CS CT CTPROTOCOL DD DF DG DM DMS DOC DS DX EC ECG EEG EMG EOG EPS ES FA FID
     FS GM HC HD IO IOL IVOCT IVUS KER KO LEN LP LS M3D MA MG MR MRPROTOCOL MS NM OAM OCT OP OPF OPM OPR OPT OPTBSV
     OPTENF OPV OSS OT PA PLAN POS PR PT PX REG RESP RF RG RTDOSE RTIMAGE RTINTENT RTPLAN RTRAD RTRECORD RTSEGANN
     RTSTRUCT RWV SEG SM SMR SR SRF ST STAIN TEXTUREMAP TG TD US VA VF XA XAPROTOCOL XC
-    """.split()
-)
+    """.split())
 
 
 def uid_text(value: object) -> str:
@@ -178,7 +176,6 @@ class SliceHeader:
         """Whether it has a position, a pixel spacing, and an orientation of two vectors at a right angle."""
         right_angle = abs(float(self.axes[0] @ self.axes[1])) < 1e-2
         return bool(np.isfinite(self.position).all()) and min(self.spacing) > 0 and right_angle
-
 
     @property
     def top_bit(self) -> int:

@@ -59,9 +59,7 @@ class FileScan:
 
     def __add__(self, other: FileScan) -> FileScan:
         counts = self.looked_at + other.looked_at, self.like_dicom + other.like_dicom
-        return FileScan(
-            self.headers + other.headers, self.damaged + other.damaged, *counts, self.unread + other.unread
-        )
+        return FileScan(self.headers + other.headers, self.damaged + other.damaged, *counts, self.unread + other.unread)
 
 
 def scan_files(files: Sequence[DicomFile]) -> FileScan:

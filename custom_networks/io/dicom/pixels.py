@@ -132,7 +132,8 @@ def _stored_cells(header: SliceHeader) -> tuple[np.ndarray, int, Dataset]:
             ) from error
         if pixels is None:
             raise InputError(f"{header.file} has no pixel data, it is damaged or incomplete: export the series again.")
-        return pixels, overlays, result_header(dataset)
+        native = pixels.dtype.newbyteorder("=")
+        return pixels.astype(native, copy=False), overlays, result_header(dataset)
 
 
 def _only_stored_bits(cells: np.ndarray, header: SliceHeader) -> np.ndarray:

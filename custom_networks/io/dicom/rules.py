@@ -55,6 +55,7 @@ FAULTS: tuple[Rule, ...] = (
     (lambda s: not s.rows * s.columns, "have no size in pixels, they are damaged or incomplete: export them again"),
     (lambda s: s.pixel_fault not in ("", MISSING), "{pixel_fault}: export them again"),
     (lambda s: bool(s.absent), "lack {absent}, without which no pixel can be understood: export them again"),
+    (lambda s: s.bits > s.bits_allocated, "have BitsStored above BitsAllocated: export them again"),
     (
         lambda s: s.samples != 1 or 0 < s.bits <= 8 or s.photometric.upper() not in ("", *GREY),
         "hold 8-bit or colour pixels, not Hounsfield units: export the original CT",

@@ -20,15 +20,10 @@ from custom_networks.io.dicom.geometry import (
     series_affine,
     stack_reasons,
 )
-from custom_networks.io.dicom.header import SliceHeader, is_uid
-from custom_networks.io.dicom.pixels import LOSSY, is_same_image
+from custom_networks.io.dicom.header import SliceHeader
+from custom_networks.io.dicom.pixels import is_same_image
+from custom_networks.io.dicom.series_notes import numbers_note, series_notes
 
-UIDS = {
-    "StudyInstanceUID": "study_uid",
-    "SeriesInstanceUID": "series_uid",
-    "SOPInstanceUID": "instance_uid",
-    "FrameOfReferenceUID": "frame_uid",
-}
 Key = Callable[[SliceHeader], Hashable]
 
 
@@ -86,6 +81,9 @@ def series_of(headers: Iterable[SliceHeader]) -> list[DicomSeries]:
         patients[slices[0].study_uid, slices[0].series_uid].add(slices[0].patient)
     series = [part for slices in together for part in _volumes_of(slices)]
     for number, part in enumerate(series):
+        if part.faults and len({(header.study_uid, header.series_uid) for header in part.slices}) > 1:
+            cause = "Its slices have a SeriesInstanceUID or StudyInstanceUID each: export it again with one for all."
+            series[number] = part = replace(part, faults=(*part.faults, cause))
         named = patients[part.slices[0].study_uid, part.slices[0].series_uid]
         if part.slices[0].series_uid and len(named) > 1 and not part.other:
             mixed = f"Its SeriesInstanceUID names images of {len(named)} patients: export each patient's series again."
@@ -132,7 +130,7 @@ def _grouped(slices: Iterable[SliceHeader], key: Key) -> list[list[SliceHeader]]
 def _volumes_of(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
     """One series of one patient as the stacks that it holds."""
     kept, copied = _without_copies(slices)
-    skipped = _numbers_note(slices)
+    skipped = numbers_note(slices)
     parts = []
     for same_kind in _grouped(kept, rules.is_localizer):
         frames = _grouped(same_kind, lambda s: s.frame_uid)
@@ -145,16 +143,6 @@ def _volumes_of(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
                 notes = copied + (note,) * one_each + skipped + part.notes
                 parts.append(replace(part, notes=notes, part=f"{frame} {part.part}".strip()))
     return parts
-
-
-def _numbers_note(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
-    """A note where numbers of images are missing between the first and the last: every second slice lost is even."""
-    numbers = {s.instance_number for s in slices if s.instance_number is not None}
-    if len(numbers) < len(slices):
-        return ()
-    range_ = max(numbers) - min(numbers) + 1
-    note = f"InstanceNumber skips {range_ - len(numbers)} of {range_} numbers: slices may be missing."
-    return (note,) * (range_ > len(numbers))
 
 
 def _without_copies(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], tuple[str, ...]]:
@@ -216,7 +204,7 @@ def _stack_of(slices: Sequence[SliceHeader]) -> DicomSeries:
         faults += oriented + rules.uniformity_reasons(placed) + stacked
         depth = covered_mm(_positions(placed), placed[0].axes) if not (oriented or stacked or one_place) else None
         other += one_place + rules.amount_reasons(ordered, depth)
-    return DicomSeries(tuple(ordered), tuple(other), tuple(faults), () if other or faults else _notes(ordered))
+    return DicomSeries(tuple(ordered), tuple(other), tuple(faults), () if other or faults else series_notes(ordered))
 
 
 def _stack_reasons(placed: Sequence[SliceHeader]) -> tuple[list[str], list[str]]:
@@ -235,44 +223,6 @@ def _stack_reasons(placed: Sequence[SliceHeader]) -> tuple[list[str], list[str]]
         reasons = [*reasons, share]
     is_one_place = len(placed) > 1 and covered_mm(positions, axes) is None
     return ([], reasons) if is_one_place else (reasons, [])
-
-
-def _notes(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
-    """What was accepted although it is not as the standard wants it, or costs quality."""
-    acquisitions, kernels = len({s.acquisition for s in slices}), len({s.kernel for s in slices})
-    borrowed = sum(not s.own_instance_uid for s in slices)
-    scales = len({(s.slope, s.intercept) for s in slices})
-    said = {
-        "The series has no SeriesInstanceUID: all slices were taken as one series.": not slices[0].series_uid,
-        **_uid_notes(slices),
-        f"SOPInstanceUID is empty in {borrowed} files: it was taken from the file meta information.": borrowed > 0,
-        f"{acquisitions} acquisitions form one even stack: they were taken as one.": acquisitions > 1,
-        f"{kernels} kinds of reconstruction (ConvolutionKernel) form one even stack: they were taken as one.": (
-            kernels > 1
-        ),
-        f"RescaleSlope or RescaleIntercept differs between slices ({scales} pairs): each slice has HU by its own.": (
-            scales > 1
-        ),
-        "HighBit does not fit BitsStored: the pixels were taken as stored in the lower bits.": any(
-            0 < s.bits < s.bits_allocated and s.top_bit != s.high_bit for s in slices
-        ),
-        "The slices are derived images (ImageType DERIVED).": any("DERIVED" in s.image_type for s in slices),
-        "The pixels were compressed with loss.": any(s.lossy or s.transfer_syntax in LOSSY for s in slices),
-    }
-    return tuple(note for note, holds in said.items() if holds)
-
-
-def _uid_notes(slices: Sequence[SliceHeader]) -> dict[str, bool]:
-    """What is wrong with the UIDs of slices, which are never quoted: they can hold a name."""
-    notes = {}
-    for keyword, attribute in UIDS.items():
-        uids = {getattr(header, attribute) for header in slices} - {""}
-        odd = sum(not is_uid(uid) for uid in uids)
-        notes[f"{keyword} is no valid UID (digits and dots, at most 64 characters): it was compared as it is."] = odd > 0
-        if keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
-            each = f"{keyword} differs between slices ({len(uids)}): they were taken as one series."
-            notes[each] = len(uids) > 1
-    return notes
 
 
 def _sorted_along_normal(slices: Sequence[SliceHeader]) -> list[SliceHeader]:

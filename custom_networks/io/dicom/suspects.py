@@ -44,15 +44,15 @@ def nearly_dicom(start: bytes) -> bool:
 
 
 def suspects_of(unread: Iterable[Unread], headers: Sequence[SliceHeader]) -> tuple[Unread, ...]:
-    """Those of the unread files that may be images: by ending, first bytes, or a name like that of an image beside."""
+    """Those of the unread files that may be images: by ending, first bytes, or a name like that of an image."""
     names = {header.file.name for header in headers}
-    patterns = {(header.file.folder, _pattern(header.file.path.name)) for header in headers}
+    beside = {(header.file.folder, _pattern(header.file.path.name)) for header in headers}
+    paths = {_pattern(name) for name in names}
 
     def is_suspect(one: Unread) -> bool:
-        pattern = _pattern(PurePosixPath(one.name).name)
-        return one.name not in names and (
-            one.seems_dicom or ("#" in pattern and (one.file.folder, pattern) in patterns)
-        )
+        pattern, path = _pattern(PurePosixPath(one.name).name), _pattern(one.name)
+        is_called_alike = ("#" in pattern and (one.file.folder, pattern) in beside) or ("#" in path and path in paths)
+        return one.name not in names and (one.seems_dicom or is_called_alike)
 
     return tuple(sorted(filter(is_suspect, unread), key=lambda one: one.file.name))
 
@@ -71,7 +71,7 @@ def may_be_slices(suspects: Iterable[Unread], slices: Sequence[SliceHeader]) -> 
     def is_likely(one: Unread) -> bool:
         pattern = _pattern(PurePosixPath(one.name).name)
         if one.file.folder not in folders:
-            return len(folders) > 1 and "#" in pattern and _pattern(one.name) in paths
+            return len(folders) > 1 and "#" in _pattern(one.name) and _pattern(one.name) in paths
         return ("#" in pattern and pattern in names) or (one.seems_dicom and nothing_in_common)
 
     return [one.file for one in suspects if is_likely(one)]

@@ -14,7 +14,7 @@ from pydicom.uid import generate_uid
 
 from custom_networks.errors import InputError
 from custom_networks.io.dicom.geometry import series_affine
-from custom_networks.io.dicom.header import is_uid
+from custom_networks.io.dicom.header import is_uid, uid_text
 from custom_networks.io.dicom.result_header import PATIENT_AND_STUDY, SERIES_UIDS
 
 SAME_GRID = 0.05  # voxels; the affine may have been stored in single precision
@@ -71,7 +71,7 @@ def source_series(headers: Sequence[Dataset], affine: npt.NDArray[np.float64], s
             raise InputError(
                 f"Slice {number} has no SOPInstanceUID, a DICOM result cannot refer to it: export the series again."
             )
-        if not is_uid(header.SOPInstanceUID):
+        if not is_uid(uid_text(header.SOPInstanceUID)):
             raise InputError(
                 f"Slice {number} has a SOPInstanceUID that is no valid UID (digits and dots, at most 64 characters), a "
                 "DICOM result cannot refer to it: export the series again."

@@ -81,9 +81,9 @@ def result_header(dataset: Dataset) -> ResultHeader:
         spare = uid_text(meta.get(f"MediaStorage{keyword}"))
         setattr(header, keyword, spare)
         _set(header, keyword, dataset, partial(_uid_or, spare))
-    if header.SOPClassUID and not is_uid(header.SOPClassUID):
-        left_out.append("SOPClassUID")
-    header.SOPClassUID = header.SOPClassUID if is_uid(header.SOPClassUID) else CTImageStorage
+    sop_class = uid_text(header.SOPClassUID)
+    left_out += ["SOPClassUID"] * bool(sop_class and not is_uid(sop_class))
+    header.SOPClassUID = sop_class if is_uid(sop_class) else CTImageStorage
     header.left_out = tuple(left_out)
     return header
 

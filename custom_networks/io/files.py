@@ -64,25 +64,26 @@ def case_stem(path: str | Path) -> str:
 
 def is_dicom(path: Path) -> bool:
     """Whether a file starts as DICOM does; InputError where it cannot be opened."""
-    stream = open_if_dicom(path)
+    _, stream = open_if_dicom(path)
     if stream is not None:
         stream.close()
     return stream is not None
 
 
-def open_if_dicom(path: Path) -> BinaryIO | None:
-    """A file opened at its beginning, or None where it does not start as DICOM does: see `looks_like_dicom`.
+def open_if_dicom(path: Path) -> tuple[bytes, BinaryIO | None]:
+    """The first bytes of a file, and the file opened at its beginning where they are those of DICOM, else None.
 
-    InputError where it cannot be opened: passed over, it could be a slice that nobody misses.
+    See `looks_like_dicom`. InputError where it cannot be opened: passed over, it could be a slice that nobody misses.
     """
     try:
         with ExitStack() as closing:
             stream = closing.enter_context(path.open("rb"))
-            if not looks_like_dicom(stream.read(START_BYTES)):
-                return None
+            start = stream.read(START_BYTES)
+            if not looks_like_dicom(start):
+                return start, None
             stream.seek(0)
             closing.pop_all()
-            return stream
+            return start, stream
     except OSError as error:
         raise InputError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error
 
@@ -105,9 +106,10 @@ def looks_like_dicom(start: bytes) -> bool:
 def visible_files(folder: Path) -> list[Path]:
     """The files directly in a folder, sorted by name, without hidden ones (macOS leaves "._" copies of every file).
 
-    InputError where the folder cannot be listed.
+    A link that leads nowhere is a file too: what it stood for is missing. InputError where the folder cannot be listed.
     """
     try:
-        return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+        shown = (path for path in folder.iterdir() if not path.name.startswith("."))
+        return sorted(path for path in shown if path.is_file() or not path.exists())
     except OSError as error:
         raise InputError(f"{folder} cannot be listed ({error.strerror}): check its permissions.") from error

@@ -6,7 +6,7 @@ so positions are taken from ImagePositionPatient alone (DICOM PS3.3 C.7.6.2) and
 
 import logging
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,12 +20,13 @@ from custom_networks.errors import InputError, UsageError
 from custom_networks.io.case import Case, RefusedCase, SeriesInfo, checked, digest
 from custom_networks.io.checks import LOWEST_HU, check_geometry
 from custom_networks.io.dicom.files import files_of
-from custom_networks.io.dicom.header import SliceHeader
+from custom_networks.io.dicom.header import SliceHeader, is_uid
 from custom_networks.io.dicom.listing import DicomListing, FileScan, list_series, listing_of, scan_files
 from custom_networks.io.dicom.pixels import file_bytes, read_result_header, read_slice
 from custom_networks.io.dicom.sentences import case_notes, counted, refusal, series_lines, skipped_notes
 from custom_networks.io.dicom.series import DicomSeries
 from custom_networks.io.files import MEDICAL_SUFFIXES, case_stem, split_number
+from custom_networks.io.limits import check_voxels
 from custom_networks.io.volume import SLAB_SLICES, Volume, collect_slabs
 from custom_networks.labelmap.grid import spacing_of
 
@@ -45,11 +46,14 @@ class DicomCase(Case):
         """
         slices, path = self.stack.slices, Path(self.source)
         headers: list[Dataset] = []
+        said: Counter[str] = Counter()
         affine, shape = self.stack.affine, (slices[0].columns, slices[0].rows, len(slices))
+        check_voxels(shape, path)
         notes = self.notes + check_geometry(shape, affine, path)
         whole = all(s.slope.is_integer() and s.intercept.is_integer() for s in slices)
-        slabs = _read_slabs(slices, headers)
+        slabs = _read_slabs(slices, headers, said)
         array = collect_slabs(slabs, shape, whole_numbers=whole, lowest=LOWEST_HU, source=path)
+        notes += tuple(f"{note} ({counted(number, 'slice')})." for note, number in said.items() if note)
         return checked(Volume(array, affine, notes, source=path, headers=tuple(headers)))
 
     def headers(self) -> tuple[Dataset, ...]:
@@ -58,9 +62,9 @@ class DicomCase(Case):
 
     @cached_property
     def identity(self) -> str:
-        """A digest of whose series it is, of which study; without a SeriesInstanceUID, of what it holds."""
+        """A digest of whose series it is, of which study; where the slices do not agree in that, of what it holds."""
         first = self.stack.slices[0]
-        if not first.series_uid:  # slices that differ in it are not of one series
+        if not self.stack.series_uid:
             return self.content
         return digest([first.patient, first.study_uid, first.series_uid, self.stack.part])
 
@@ -125,7 +129,8 @@ def _case_of(listing: DicomListing, source: str, number: int | None = None) -> D
     if series.reasons:
         raise InputError(refusal(listing, None if number is None else index))
     first = series.slices[0]
-    info = SeriesInfo(first.series_uid, first.series_number, spacing_of(series.affine), len(series.slices))
+    uid = series.series_uid if is_uid(series.series_uid) else ""  # what is no UID could be a name
+    info = SeriesInfo(uid, first.series_number, spacing_of(series.affine), len(series.slices))
     return DicomCase(case_stem(source), source, case_notes(listing, index), info, stack=series)
 
 
@@ -172,9 +177,10 @@ def _own_folders(listing: DicomListing, patients: set[str]) -> Mapping[str, str]
     return {patient: folder for patient, folder in own.items() if folder not in ("", ".") and not is_shared(patient)}
 
 
-def _read_slabs(slices: Sequence[SliceHeader], headers: list[Dataset]) -> Iterator[np.ndarray]:
-    """Yield a few slices at a time in HU, (columns, rows, n), and append their result headers to `headers`."""
+def _read_slabs(slices: Sequence[SliceHeader], headers: list[Dataset], said: Counter[str]) -> Iterator[np.ndarray]:
+    """Yield a few slices at a time in HU, (columns, rows, n); add result headers to `headers`, notes to `said`."""
     for start in range(0, len(slices), SLAB_SLICES):
         read = [read_slice(header) for header in slices[start : start + SLAB_SLICES]]
-        headers += [header for _, header in read]
-        yield np.stack([hu for hu, _ in read]).transpose(2, 1, 0)
+        headers += [part.header for part in read]
+        said.update(part.note for part in read)
+        yield np.stack([part.hu for part in read]).transpose(2, 1, 0)

@@ -2,9 +2,7 @@
 
 import hashlib
 import logging
-import os
 import re
-import struct
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,33 +13,38 @@ from typing import Any, BinaryIO
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
+from pydicom.multival import MultiValue
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from custom_networks.io.dicom.files import DicomFile
+from custom_networks.io.dicom.pixel_element import Expected, pixel_fault
 
-NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
-PIXEL_DATA, ITEM, END_OF_ITEMS = (0x7FE0, 0x0010), (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
-UNDEFINED = 0xFFFFFFFF
-MISSING = "have no pixel data"
-SHORT = "are truncated or damaged, their pixel data end too early"
-MISMATCH = "hold pixel data that do not match the declared transfer syntax"
-# How the first fragment of each family of syntaxes begins: SOI of JPEG and JPEG-LS; SOC of JPEG 2000, or its file box.
-FIRST_BYTES = (
-    (("1.2.840.10008.1.2.4.5", "1.2.840.10008.1.2.4.7", "1.2.840.10008.1.2.4.8"), (b"\xff\xd8",)),
-    (("1.2.840.10008.1.2.4.9",), (b"\xff\x4f", b"\x00\x00")),
-)
+# What no pixel can be understood without (PS3.3 C.7.6.3), besides the size.
+PIXEL_MODULE = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation")
 NAN = float("nan")  # this one object, so that positions that are not known are equal as keys
 
 
+# The defined terms of Modality (PS3.3 C.7.3.1.1.1). Anything else is not quoted: it could be the patient's name.
+MODALITIES = frozenset("""
+    ANN AR ASMT AU BDUS BI BMD CD CF CP CR CS CT CTPROTOCOL DD DF DG DM DMS DOC DS DX EC ECG EEG EMG EOG EPS ES FA FID
+    FS GM HC HD IO IOL IVOCT IVUS KER KO LEN LP LS M3D MA MG MR MRPROTOCOL MS NM OAM OCT OP OPF OPM OPR OPT OPTBSV
+    OPTENF OPV OSS OT PA PLAN POS PR PT PX REG RESP RF RG RTDOSE RTIMAGE RTINTENT RTPLAN RTRAD RTRECORD RTSEGANN
+    RTSTRUCT RWV SEG SM SMR SR SRF ST STAIN TEXTUREMAP TG TD US VA VF XA XAPROTOCOL XC
+    """.split())
+
+
 def uid_text(value: object) -> str:
-    """A UID as text, without anything that no UID holds."""
-    return re.sub(r"[^0-9.]", "", str(value or ""))[:64]
+    """A UID as text, whole and as it stands: two UIDs are one only where every character agrees."""
+    parts = value if isinstance(value, MultiValue) else [value or ""]
+    return "\\".join(str(part) for part in parts).strip(" \0")
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text can be referred to as a UID: digits and dots, at most 64 (PS3.5 9.1).
+
+    Leading zeros, which the standard forbids, are common and harm nobody.
+    """
+    return len(text) <= 64 and re.fullmatch(r"\d+(\.\d+)*", text) is not None
 
 
 def _uid(dataset: Dataset, keyword: str) -> str:
@@ -63,7 +66,7 @@ def _words(dataset: Dataset, keyword: str) -> tuple[str, ...]:
 def _modality(dataset: Dataset, keyword: str) -> str:
     """A modality as the standard writes it; in a damaged header the text can run on into the patient's name."""
     text = _text(dataset, keyword)
-    return text if re.fullmatch("|[A-Z]{2,10}", text) else "unknown"
+    return text if not text or text in MODALITIES else "unknown"
 
 
 def _whole(dataset: Dataset, keyword: str, empty: int | None = None) -> int | None:
@@ -94,6 +97,11 @@ def _axes(dataset: Dataset, keyword: str) -> np.ndarray:
     return axes / np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-9)
 
 
+def _absent(dataset: Dataset, *keywords: str) -> tuple[str, ...]:
+    """Those of the keywords that the file does not have, or leaves empty."""
+    return tuple(keyword for keyword in keywords if dataset.get(keyword) is None)
+
+
 def _high_bit(dataset: Dataset, keyword: str) -> int | None:
     high = _whole(dataset, keyword)
     return (_whole(dataset, "BitsStored") or 0) - 1 if high is None else high
@@ -121,12 +129,14 @@ class SliceHeader:
 
     `axes` is (2, 3), the unit vectors along a row and along a column; `spacing` between rows, then between columns.
     `patient` is a digest that tells patients apart and names none. `pixel_fault` says what is wrong with the pixel
-    data as far as that is seen without decoding them, "" if nothing.
+    data as far as that is seen without decoding them, "" if nothing; `pixel_end` is where they end in the file, 0 where
+    that is not known. `absent` names the attributes without which no pixel can be understood.
     """
 
     file: DicomFile
     transfer_syntax: UID
     pixel_fault: str
+    pixel_end: int
     modality: str = _of(_modality, "Modality")
     sop_class: str = _of(_uid, "SOPClassUID")
     instance_uid: str = _of(_uid, "SOPInstanceUID")
@@ -141,11 +151,15 @@ class SliceHeader:
     frame_uid: str = _of(_uid, "FrameOfReferenceUID")
     image_type: tuple[str, ...] = _of(_words, "ImageType")
     acquisition: int | None = _of(_whole, "AcquisitionNumber")
+    instance_number: int | None = _of(_whole, "InstanceNumber")
+    kernel: tuple[str, ...] = _of(_words, "ConvolutionKernel")
     frames: int = _of(_whole, "NumberOfFrames", empty=1)
     samples: int = _of(_whole, "SamplesPerPixel", empty=1)
     rows: int = _of(_whole, "Rows", empty=0)
     columns: int = _of(_whole, "Columns", empty=0)
     bits_allocated: int = _of(_whole, "BitsAllocated", empty=16)
+    photometric: str = _of(_text, "PhotometricInterpretation")
+    absent: tuple[str, ...] = _of(_absent, *PIXEL_MODULE)
     bits: int = _of(_whole, "BitsStored", empty=0)
     high_bit: int = _of(_high_bit, "HighBit")
     padding: int | None = _of(_whole, "PixelPaddingValue")
@@ -163,10 +177,14 @@ class SliceHeader:
         right_angle = abs(float(self.axes[0] @ self.axes[1])) < 1e-2
         return bool(np.isfinite(self.position).all()) and min(self.spacing) > 0 and right_angle
 
+    @property
+    def top_bit(self) -> int:
+        """HighBit where it fits the other two, else that of values which are stored at the right."""
+        return self.high_bit if self.bits <= self.high_bit + 1 <= self.bits_allocated else self.bits - 1
+
 
 READ_FIELDS = [attribute for attribute in fields(SliceHeader) if attribute.metadata]
-# PixelRepresentation tells pydicom the VR of PixelPaddingValue where the file does not.
-HEADER_TAGS = ["PixelRepresentation", *(keyword for read in READ_FIELDS for keyword in read.metadata["keywords"])]
+HEADER_TAGS = sorted({keyword for read in READ_FIELDS for keyword in read.metadata["keywords"]})
 
 
 @contextmanager
@@ -189,8 +207,9 @@ def read_header(file: DicomFile, stream: BinaryIO) -> SliceHeader | None:
         dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=[*HEADER_TAGS], force=True)
         values = {f.name: f.metadata["read"](dataset, *f.metadata["keywords"]) for f in READ_FIELDS}
         syntax = _transfer_syntax(dataset)
-        slice_bytes = values["rows"] * values["columns"] * values["bits_allocated"] // 8
-        return SliceHeader(file, syntax, _pixel_fault(stream, syntax, slice_bytes), **values)
+        row_bytes = values["columns"] * values["samples"] * values["bits_allocated"] // 8
+        expected = Expected(values["rows"], values["columns"], row_bytes, values["frames"])
+        return SliceHeader(file, syntax, *pixel_fault(stream, syntax, expected), **values)
     except Exception:  # pydicom has no common error for bytes that are not what they say
         return None
 
@@ -202,47 +221,3 @@ def _transfer_syntax(dataset: Dataset) -> UID:
         return UID(declared)
     implicit, _ = dataset.original_encoding
     return UID(ImplicitVRLittleEndian if implicit or implicit is None else ExplicitVRLittleEndian)
-
-
-def _pixel_fault(stream: BinaryIO, syntax: UID, slice_bytes: int) -> str:
-    """What is wrong with the pixel data element at which `stream` stands (PS3.5 7.1, 8 and A.4), "" if nothing.
-
-    `slice_bytes` is what one slice has at least; struct.error where the file ends within the head of an element.
-    """
-    if syntax == DeflatedExplicitVRLittleEndian or syntax.is_private or not syntax.is_transfer_syntax:
-        return ""  # deflated bytes, which only decoding shows to be wrong, or a syntax that is refused by its name
-    order = ">" if syntax == ExplicitVRBigEndian else "<"
-    head = stream.read(8)
-    if len(head) < 8 or struct.unpack(f"{order}HH", head[:4]) != PIXEL_DATA:
-        return MISSING
-    explicit = syntax != ImplicitVRLittleEndian and head[4:6].isalpha()
-    (length,) = struct.unpack(f"{order}I", stream.read(4) if explicit else head[4:])
-    if (length == UNDEFINED) == (syntax in NATIVE):
-        return MISMATCH
-    here = stream.tell()
-    left = stream.seek(0, os.SEEK_END) - here
-    stream.seek(here)
-    if length == UNDEFINED:
-        return _fragments_fault(stream, syntax, left)
-    return SHORT if left < length or length < slice_bytes else ""
-
-
-def _fragments_fault(stream: BinaryIO, syntax: UID, left: int) -> str:
-    """Items that do not follow each other up to the delimiter, or that begin as another syntax does."""
-    for number in range(left // 8 + 1):
-        head = stream.read(8)
-        if len(head) < 8:
-            return SHORT
-        group, element, length = struct.unpack("<HHI", head)
-        if (group, element) == END_OF_ITEMS:
-            return "" if number > 1 else SHORT
-        if (group, element) != ITEM:
-            return MISMATCH
-        left -= 8 + length
-        if left < 0:
-            return SHORT
-        start = stream.read(min(length, 2))
-        if number == 1 and any(syntax.startswith(family) and start not in begin for family, begin in FIRST_BYTES):
-            return MISMATCH
-        stream.seek(length - len(start), os.SEEK_CUR)
-    return SHORT

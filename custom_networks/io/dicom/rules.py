@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from custom_networks.io.checks import MIN_SLICES
-from custom_networks.io.dicom.header import MISSING, SliceHeader
+from custom_networks.io.dicom.header import SliceHeader
+from custom_networks.io.dicom.pixel_element import MISSING
 from custom_networks.io.dicom.pixels import decoder_reason
 
 MIN_MM = 15.0
@@ -17,6 +18,7 @@ COMPUTED = {
     *("SUBTRACTION", "STD_DEVIATION", "IODINE", "IODINE_MAP", "EFF_ATOMIC_NUM", "ELECTRON_DENSITY"),
 }
 ENHANCED = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
+GREY = ("MONOCHROME1", "MONOCHROME2")
 Rule = tuple[Callable[[SliceHeader], bool], str]
 
 
@@ -52,8 +54,10 @@ FAULTS: tuple[Rule, ...] = (
     (_is_multiframe, "are enhanced multi-frame CT, which is not supported: export as classic CT"),
     (lambda s: not s.rows * s.columns, "have no size in pixels, they are damaged or incomplete: export them again"),
     (lambda s: s.pixel_fault not in ("", MISSING), "{pixel_fault}: export them again"),
+    (lambda s: bool(s.absent), "lack {absent}, without which no pixel can be understood: export them again"),
+    (lambda s: s.bits > s.bits_allocated, "have BitsStored above BitsAllocated: export them again"),
     (
-        lambda s: s.samples != 1 or 0 < s.bits <= 8,
+        lambda s: s.samples != 1 or 0 < s.bits <= 8 or s.photometric.upper() not in ("", *GREY),
         "hold 8-bit or colour pixels, not Hounsfield units: export the original CT",
     ),
     (
@@ -75,6 +79,11 @@ def all_of_other_kinds(slices: Sequence[SliceHeader]) -> bool:
     return all(any(breaks(header) for breaks, _ in OTHER_MODALITIES + OTHER_KINDS) for header in slices)
 
 
+def is_one_kind_of_ct(slices: Sequence[SliceHeader]) -> bool:
+    """Whether all of these files are slices of a CT volume by what they say of themselves."""
+    return not any(breaks(header) for header in slices for breaks, _ in OTHER_MODALITIES + OTHER_KINDS)
+
+
 def fault_reasons(slices: Sequence[SliceHeader]) -> list[str]:
     """Why these files, if they are CT slices, cannot be read.
 
@@ -84,7 +93,7 @@ def fault_reasons(slices: Sequence[SliceHeader]) -> list[str]:
     decoders = [reason for syntax in sorted(syntaxes) if (reason := decoder_reason(syntax))]
     pictures = [s for s in slices if s.modality == "CT" and not is_localizer(s) and s.pixel_fault != MISSING]
     uids = Counter(s.instance_uid for s in slices if s.instance_uid)
-    repeated = [f"SOPInstanceUID {uid} names {n} different images" for uid, n in sorted(uids.items()) if n > 1]
+    repeated = [f"One SOPInstanceUID names {n} different images" for _, n in sorted(uids.items()) if n > 1]
     return _reasons(pictures, FAULTS) + decoders + [f"{text}: export the series again." for text in repeated[:1]]
 
 
@@ -119,7 +128,10 @@ def _reasons(slices: Sequence[SliceHeader], rules: Sequence[Rule]) -> list[str]:
         files: dict[str, list[str]] = {}
         for header in filter(breaks, slices):
             types = " ".join(sorted(COMPUTED & set(header.image_type)))
-            phrase = text.format(modality=header.modality, image_type=types, pixel_fault=header.pixel_fault)
+            absent = ", ".join(header.absent)
+            phrase = text.format(
+                modality=header.modality, image_type=types, pixel_fault=header.pixel_fault, absent=absent
+            )
             files.setdefault(phrase, []).append(header.file.name)
         reasons += [
             f"{len(named)} of {len(slices)} files {phrase} (first: {min(named)})."

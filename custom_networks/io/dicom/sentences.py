@@ -32,7 +32,7 @@ def series_lines(listing: DicomListing) -> list[str]:
         described = f' "{text[:40].strip()}"' * bool(text.strip())
         lines.append(f"{index + 1}  {whose}{_what(series)}{described}: {verdict}")
         lines += [f"   note: {note}" for note in series.notes]
-    lines += [f"-  {file.name}: damaged or incomplete." for file in listing.scan.damaged]
+    lines += [f"-  {file.name}: damaged or incomplete." for file in listing.lost]
     return lines + [listing.patients_reason] * bool(listing.patients_reason)
 
 
@@ -64,7 +64,7 @@ def skipped_notes(listing: DicomListing, indices: Sequence[int], chosen: DicomSe
         unchosen = f"{named} was not chosen: give {listing.source}::{i + 1} for it."
         notes.append(f"{named} was skipped. {why}" if why else unchosen)
     notes += [f"{len(rest) - MOST_NAMED} more series were skipped."] * (len(rest) > MOST_NAMED)
-    damaged = [file.name for file in listing.scan.damaged]
+    damaged = [file.name for file in listing.lost]
     files = "1 damaged or incomplete file was" if len(damaged) == 1 else f"{len(damaged)} damaged files were"
     return notes + [f"{files} skipped ({', '.join(damaged[:3])})."] * bool(damaged)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from custom_networks.io.checks import MIN_SLICES
 from custom_networks.io.dicom import rules
 from custom_networks.io.dicom.geometry import (
     axial_reasons,
@@ -20,7 +21,8 @@ from custom_networks.io.dicom.geometry import (
     stack_reasons,
 )
 from custom_networks.io.dicom.header import SliceHeader
-from custom_networks.io.dicom.pixels import LOSSY, is_same_image
+from custom_networks.io.dicom.pixels import is_same_image
+from custom_networks.io.dicom.series_notes import numbers_note, series_notes
 
 Key = Callable[[SliceHeader], Hashable]
 
@@ -54,6 +56,12 @@ class DicomSeries:
         return self.slices[0].patient
 
     @property
+    def series_uid(self) -> str:
+        """The SeriesInstanceUID that all slices share within one study, else ""."""
+        uids = {(header.study_uid, header.series_uid) for header in self.slices}
+        return self.slices[0].series_uid if len(uids) == 1 else ""
+
+    @property
     def depth_mm(self) -> float:
         """What the slices cover along their normal, mm; 0 where they are no stack."""
         return 0.0 if self.other else covered_mm(_positions(self.slices), self.slices[0].axes) or 0.0
@@ -66,19 +74,43 @@ class DicomSeries:
 
 def series_of(headers: Iterable[SliceHeader]) -> list[DicomSeries]:
     """All series of an input, in an order that does not depend on the names or places of the files."""
-    together = _grouped(
-        headers, lambda s: (s.patient, s.study_uid, s.series_uid or s.series_number, s.modality or "CT")
-    )
+    by_uid = _grouped(headers, lambda s: (s.patient, s.study_uid, s.series_uid or s.series_number, s.modality or "CT"))
+    together = _one_series_each(by_uid)
     patients = defaultdict(set)
     for slices in together:
         patients[slices[0].study_uid, slices[0].series_uid].add(slices[0].patient)
     series = [part for slices in together for part in _volumes_of(slices)]
     for number, part in enumerate(series):
+        if part.faults and len({(header.study_uid, header.series_uid) for header in part.slices}) > 1:
+            cause = "Its slices have a SeriesInstanceUID or StudyInstanceUID each: export it again with one for all."
+            series[number] = part = replace(part, faults=(*part.faults, cause))
         named = patients[part.slices[0].study_uid, part.slices[0].series_uid]
         if part.slices[0].series_uid and len(named) > 1 and not part.other:
             mixed = f"Its SeriesInstanceUID names images of {len(named)} patients: export each patient's series again."
             series[number] = replace(part, faults=(*part.faults, mixed))
     return sorted(series, key=lambda part: _place_in_list(part.slices[0]))
+
+
+def _one_series_each(groups: Sequence[list[SliceHeader]]) -> list[list[SliceHeader]]:
+    """The groups, those of one slice joined where they look like a series whose slices were given a UID each.
+
+    Some programs that remove names from images do that. Such slices agree in all else: patient, SeriesNumber, size and
+    orientation; and there are as many as a volume needs.
+    """
+    singles = [group[0] for group in groups if len(group) == 1]
+    joined = [
+        part
+        for part in _grouped(singles, _alike)
+        if len(part) >= MIN_SLICES and part[0].patient and rules.is_one_kind_of_ct(part)
+    ]
+    taken = {id(header) for part in joined for header in part}
+    return [group for group in groups if id(group[0]) not in taken] + joined
+
+
+def _alike(header: SliceHeader) -> Hashable:
+    axes = tuple(np.round(header.axes, 3).ravel().tolist())
+    size = header.rows, header.columns, header.spacing
+    return (header.patient, header.series_number, header.description, header.modality, size, axes)
 
 
 def _place_in_list(first: SliceHeader) -> tuple[Hashable, ...]:
@@ -98,6 +130,7 @@ def _grouped(slices: Iterable[SliceHeader], key: Key) -> list[list[SliceHeader]]
 def _volumes_of(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
     """One series of one patient as the stacks that it holds."""
     kept, copied = _without_copies(slices)
+    skipped = numbers_note(slices)
     parts = []
     for same_kind in _grouped(kept, rules.is_localizer):
         frames = _grouped(same_kind, lambda s: s.frame_uid)
@@ -107,7 +140,7 @@ def _volumes_of(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
         for together in [same_kind] if one_each else frames:
             frame = together[0].frame_uid if len(frames) > 1 and not one_each else ""
             for part in _split(together):
-                notes = copied + (note,) * one_each + part.notes
+                notes = copied + (note,) * one_each + skipped + part.notes
                 parts.append(replace(part, notes=notes, part=f"{frame} {part.part}".strip()))
     return parts
 
@@ -137,9 +170,14 @@ def _split(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
         return oriented
     acquired = _taken_apart(slices, lambda s: s.acquisition, "AcquisitionNumber")
     # A part that is irregular itself says that the numbers do not explain what is wrong with the whole.
-    if len(acquired) > 1 and not any(part.faults for part in acquired) and not all(part.other for part in acquired):
+    if _are_volumes(acquired):
         return acquired
-    return [whole]
+    reconstructed = _taken_apart(slices, lambda s: s.kernel, "ConvolutionKernel")
+    return reconstructed if _are_volumes(reconstructed) else [whole]
+
+
+def _are_volumes(parts: Sequence[DicomSeries]) -> bool:
+    return len(parts) > 1 and not any(part.faults for part in parts) and not all(part.other for part in parts)
 
 
 def _taken_apart(slices: Sequence[SliceHeader], key: Key, attribute: str) -> list[DicomSeries]:
@@ -166,7 +204,7 @@ def _stack_of(slices: Sequence[SliceHeader]) -> DicomSeries:
         faults += oriented + rules.uniformity_reasons(placed) + stacked
         depth = covered_mm(_positions(placed), placed[0].axes) if not (oriented or stacked or one_place) else None
         other += one_place + rules.amount_reasons(ordered, depth)
-    return DicomSeries(tuple(ordered), tuple(other), tuple(faults), () if other or faults else _notes(ordered))
+    return DicomSeries(tuple(ordered), tuple(other), tuple(faults), () if other or faults else series_notes(ordered))
 
 
 def _stack_reasons(placed: Sequence[SliceHeader]) -> tuple[list[str], list[str]]:
@@ -185,20 +223,6 @@ def _stack_reasons(placed: Sequence[SliceHeader]) -> tuple[list[str], list[str]]
         reasons = [*reasons, share]
     is_one_place = len(placed) > 1 and covered_mm(positions, axes) is None
     return ([], reasons) if is_one_place else (reasons, [])
-
-
-def _notes(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
-    """What was accepted although it is not as the standard wants it, or costs quality."""
-    acquisitions = len({s.acquisition for s in slices})
-    borrowed = sum(not s.own_instance_uid for s in slices)
-    said = {
-        "The series has no SeriesInstanceUID: all slices were taken as one series.": not slices[0].series_uid,
-        f"SOPInstanceUID is empty in {borrowed} files: it was taken from the file meta information.": borrowed > 0,
-        f"{acquisitions} acquisitions form one even stack: they were taken as one.": acquisitions > 1,
-        "The slices are derived images (ImageType DERIVED).": any("DERIVED" in s.image_type for s in slices),
-        "The pixels were compressed with loss.": any(s.lossy or s.transfer_syntax in LOSSY for s in slices),
-    }
-    return tuple(note for note, holds in said.items() if holds)
 
 
 def _sorted_along_normal(slices: Sequence[SliceHeader]) -> list[SliceHeader]:

@@ -8,7 +8,7 @@ import struct
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -23,6 +23,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from custom_networks.io.dicom.enhanced import ENHANCED_CT, ENHANCED_TAGS, FRAME_KEYWORDS, checked_views
 from custom_networks.io.dicom.files import DicomFile
 
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
@@ -30,6 +31,7 @@ PIXEL_DATA, ITEM, END_OF_ITEMS = (0x7FE0, 0x0010), (0xFFFE, 0xE000), (0xFFFE, 0x
 UNDEFINED = 0xFFFFFFFF
 MISSING = "have no pixel data"
 SHORT = "are truncated or damaged, their pixel data end too early"
+EXCESS = "hold pixel data of more frames than NumberOfFrames says"
 MISMATCH = "hold pixel data that do not match the declared transfer syntax"
 # How the first fragment of each family of syntaxes begins: SOI of JPEG and JPEG-LS; SOC of JPEG 2000, or its file box.
 FIRST_BYTES = (
@@ -117,11 +119,13 @@ def _of(read: Callable[..., Any], *keywords: str, **options: Any) -> Any:
 
 @dataclass(frozen=True)
 class SliceHeader:
-    """The technical part of one file's header; lengths in mm, LPS; NaN, 0 or "" where the file does not say it.
+    """The technical part of the header of one file, or of one frame of an enhanced CT.
 
+    Lengths are in mm, LPS; NaN, 0 or "" stand where the file does not say it.
     `axes` is (2, 3), the unit vectors along a row and along a column; `spacing` between rows, then between columns.
     `patient` is a digest that tells patients apart and names none. `pixel_fault` says what is wrong with the pixel
-    data as far as that is seen without decoding them, "" if nothing.
+    data as far as that is seen without decoding them, "" if nothing. `frame` counts the frames of an enhanced CT from
+    1, and is 0 for a file as a whole; `frame_fault` says why the frames of a multi-frame file are not known.
     """
 
     file: DicomFile
@@ -156,6 +160,10 @@ class SliceHeader:
     intercept: float = _of(_number, "RescaleIntercept")
     rescale_type: str = _of(_text, "RescaleType")
     lossy: bool = _of(lambda dataset, keyword: _text(dataset, keyword) == "01", "LossyImageCompression")
+    stack_id: str = _of(_text, "StackID")
+    phase: int | None = _of(_whole, "TemporalPositionIndex")
+    frame: int = 0
+    frame_fault: str = ""
 
     @property
     def placed(self) -> bool:
@@ -167,6 +175,7 @@ class SliceHeader:
 READ_FIELDS = [attribute for attribute in fields(SliceHeader) if attribute.metadata]
 # PixelRepresentation tells pydicom the VR of PixelPaddingValue where the file does not.
 HEADER_TAGS = ["PixelRepresentation", *(keyword for read in READ_FIELDS for keyword in read.metadata["keywords"])]
+FRAME_FIELDS = [attribute for attribute in READ_FIELDS if FRAME_KEYWORDS & set(attribute.metadata["keywords"])]
 
 
 @contextmanager
@@ -183,16 +192,35 @@ def quiet_pydicom() -> Iterator[None]:
         log.disabled = before
 
 
-def read_header(file: DicomFile, stream: BinaryIO) -> SliceHeader | None:
-    """Parse one header; None for what pydicom cannot make sense of."""
+def read_headers(file: DicomFile, stream: BinaryIO) -> tuple[SliceHeader, ...]:
+    """Parse the header of one file: one record, or one for each frame of an enhanced CT whose frames are known.
+
+    Nothing for what pydicom cannot make sense of.
+    """
     try:
-        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=[*HEADER_TAGS], force=True)
-        values = {f.name: f.metadata["read"](dataset, *f.metadata["keywords"]) for f in READ_FIELDS}
+        tags = [*HEADER_TAGS, *ENHANCED_TAGS]
+        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=[*tags], force=True)
+        values = _values(dataset, READ_FIELDS)
         syntax = _transfer_syntax(dataset)
         slice_bytes = values["rows"] * values["columns"] * values["bits_allocated"] // 8
-        return SliceHeader(file, syntax, _pixel_fault(stream, syntax, slice_bytes), **values)
+        header = SliceHeader(file, syntax, _pixel_fault(stream, syntax, slice_bytes, values["frames"]), **values)
+        multiframe = header.frames > 1 or header.sop_class in ENHANCED_CT
+        return _frame_headers(header, dataset) if multiframe and header.modality == "CT" else (header,)
     except Exception:  # pydicom has no common error for bytes that are not what they say
-        return None
+        return ()
+
+
+def _values(dataset: Dataset, wanted: Sequence[Field[Any]]) -> dict[str, Any]:
+    return {f.name: f.metadata["read"](dataset, *f.metadata["keywords"]) for f in wanted}
+
+
+def _frame_headers(header: SliceHeader, dataset: Dataset) -> tuple[SliceHeader, ...]:
+    """A record for each frame; `header` alone, with the reason, where the file does not say enough of them."""
+    views, reason = checked_views(dataset)
+    if reason:
+        return (replace(header, frame_fault=reason),)
+    numbered = enumerate(views, start=1)
+    return tuple(replace(header, frame=number, **_values(view, FRAME_FIELDS)) for number, view in numbered)
 
 
 def _transfer_syntax(dataset: Dataset) -> UID:
@@ -204,10 +232,11 @@ def _transfer_syntax(dataset: Dataset) -> UID:
     return UID(ImplicitVRLittleEndian if implicit or implicit is None else ExplicitVRLittleEndian)
 
 
-def _pixel_fault(stream: BinaryIO, syntax: UID, slice_bytes: int) -> str:
+def _pixel_fault(stream: BinaryIO, syntax: UID, slice_bytes: int, frames: int) -> str:
     """What is wrong with the pixel data element at which `stream` stands (PS3.5 7.1, 8 and A.4), "" if nothing.
 
-    `slice_bytes` is what one slice has at least; struct.error where the file ends within the head of an element.
+    `slice_bytes` is what one slice has at least; struct.error where the file ends within the head of an element. Each
+    compressed frame has a fragment of its own.
     """
     if syntax == DeflatedExplicitVRLittleEndian or syntax.is_private or not syntax.is_transfer_syntax:
         return ""  # deflated bytes, which only decoding shows to be wrong, or a syntax that is refused by its name
@@ -223,11 +252,13 @@ def _pixel_fault(stream: BinaryIO, syntax: UID, slice_bytes: int) -> str:
     left = stream.seek(0, os.SEEK_END) - here
     stream.seek(here)
     if length == UNDEFINED:
-        return _fragments_fault(stream, syntax, left)
-    return SHORT if left < length or length < slice_bytes else ""
+        return _fragments_fault(stream, syntax, left, frames)
+    if left < length or length < slice_bytes * frames:
+        return SHORT
+    return EXCESS if frames > 1 and length > slice_bytes * frames + 1 else ""
 
 
-def _fragments_fault(stream: BinaryIO, syntax: UID, left: int) -> str:
+def _fragments_fault(stream: BinaryIO, syntax: UID, left: int, frames: int) -> str:
     """Items that do not follow each other up to the delimiter, or that begin as another syntax does."""
     for number in range(left // 8 + 1):
         head = stream.read(8)
@@ -235,7 +266,7 @@ def _fragments_fault(stream: BinaryIO, syntax: UID, left: int) -> str:
             return SHORT
         group, element, length = struct.unpack("<HHI", head)
         if (group, element) == END_OF_ITEMS:
-            return "" if number > 1 else SHORT
+            return "" if number > frames else SHORT
         if (group, element) != ITEM:
             return MISMATCH
         left -= 8 + length

@@ -4,13 +4,16 @@ Each frame becomes a data set like that of a classic slice (DICOM PS3.3 C.7.6.16
 refused in them or written about them is the same for frames.
 """
 
-from typing import Any
+import logging
+from collections.abc import Iterable
 
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
+
+logger = logging.getLogger(__name__)
 
 ENHANCED_CT = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
 SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
@@ -48,6 +51,13 @@ FRAME_KEYWORDS = frozenset(_CLASSIC.get(keyword, keyword) for text in GROUPS.val
 Elements = dict[BaseTag, DataElement]
 
 
+def _tag(keyword: str) -> BaseTag:
+    return BaseTag(tag_for_keyword(keyword) or 0)
+
+
+_MACROS = {_tag(macro): [_tag(keyword) for keyword in keywords.split()] for macro, keywords in GROUPS.items()}
+
+
 def checked_views(dataset: Dataset) -> tuple[list[Dataset], str]:
     """The frames of a multi-frame file as `frame_views` gives them, and "".
 
@@ -83,7 +93,7 @@ def frame_views(dataset: Dataset) -> list[Dataset]:
 
     Without pixel data. Values that are not of their type are left out.
     """
-    left_out = {tag_for_keyword(keyword) for keyword in _NOT_OF_A_FRAME}
+    left_out = {_tag(keyword) for keyword in _NOT_OF_A_FRAME}
     whole = _elements(dataset, [tag for tag in dataset.keys() if tag not in left_out])
     for group in _items(dataset, SHARED)[:1]:
         whole.update(_of_groups(group))
@@ -145,29 +155,32 @@ class Frames:
 
 def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
     """The items of a sequence; none where it is absent, empty or no sequence."""
-    if keyword not in dataset or dataset[keyword].VR != "SQ":
-        return []
-    return list(dataset[keyword].value or ())
+    return _sequence(_elements(dataset, [_tag(keyword)]).get(_tag(keyword)))
 
 
-def _elements(dataset: Dataset, keys: Any) -> Elements:
-    """The elements of these tags or keywords that can be read."""
+def _sequence(element: DataElement | None) -> list[Dataset]:
+    return list(element.value or ()) if element is not None and element.VR == "SQ" else []
+
+
+def _elements(dataset: Dataset, tags: Iterable[BaseTag]) -> Elements:
+    """The elements of these tags that are there and can be read."""
     elements: Elements = {}
-    for key in keys:
+    there = dataset.keys()
+    for tag in tags:
         try:
-            element = dataset[key]
-        except Exception:  # absent, or pydicom has no common error for values that are not of their type
-            continue
-        elements[element.tag] = element
+            if tag in there:
+                elements[tag] = dataset[tag]
+        except Exception:  # pydicom has no common error for values that are not of their type
+            logger.debug("%s of an enhanced CT is not of its type", tag)
     return elements
 
 
 def _of_groups(group: Dataset) -> Elements:
     """What the functional groups of a frame, or those shared by all, say, under the names of a classic slice."""
     taken: Elements = {}
-    for sequence, keywords in GROUPS.items():
-        for item in _items(group, sequence)[:1]:
-            for element in _elements(item, keywords.split()).values():
+    for macro, sequence in _elements(group, _MACROS).items():
+        for item in _sequence(sequence)[:1]:
+            for element in _elements(item, _MACROS[macro]).values():
                 if element.value not in (None, ""):
                     _take(taken, element, item)
     return taken
@@ -181,5 +194,5 @@ def _take(taken: Elements, element: DataElement, item: Dataset) -> None:
         value = [*words, str(item.get("VolumeBasedCalculationTechnique") or "NONE")]
     if element.keyword == "ContrastBolusAgentAdministered" and value != "YES":
         return
-    tag = BaseTag(tag_for_keyword(_CLASSIC.get(element.keyword, element.keyword)) or 0)
+    tag = _tag(_CLASSIC.get(element.keyword, element.keyword))
     taken[tag] = DataElement(tag, element.VR, value, already_converted=True)

@@ -20,6 +20,7 @@ from pydicom.uid import (
 
 from custom_networks.errors import InputError
 from custom_networks.io import find_cases, only_case, read_volume
+from custom_networks.io.dicom import enhanced
 from custom_networks.io.dicom.case import dicom_case, list_dicom
 from custom_networks.io.volume import Volume
 
@@ -253,6 +254,12 @@ def test_what_is_not_known_of_every_frame_is_refused_by_name(
     wrong(image)
     with pytest.raises(InputError, match=sentence):
         read(image)
+
+
+def test_more_frames_than_anybody_scans_are_refused(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(enhanced, "MOST_FRAMES", 7)
+    with pytest.raises(InputError, match="they hold 8 frames, at most 7 are read"):
+        read(scene.enhanced(scene.slices()))
 
 
 def test_a_concatenation_of_a_single_part_is_whole(classic: Volume, read: Read) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence as Items
@@ -110,6 +111,19 @@ def _group(frame: Dataset) -> Dataset:
     kind.FrameType, kind.VolumeBasedCalculationTechnique = [*frame.ImageType, "NONE"], "NONE"
     group.CTImageFrameTypeSequence = [kind]
     return group
+
+
+def converted(files: Sequence[Path], path: Path) -> Path:
+    """Classic slices as one Legacy Converted Enhanced CT, by highdicom."""
+    from highdicom.legacy import LegacyConvertedEnhancedCTImage
+
+    slices = [dcmread(file) for file in files]
+    for dataset in slices:
+        for keyword in ("PatientBirthDate", "PatientSex", "StudyID", "AccessionNumber", "ReferringPhysicianName"):
+            setattr(dataset, keyword, dataset.get(keyword) or "")
+    path.parent.mkdir(parents=True)
+    LegacyConvertedEnhancedCTImage(slices, generate_uid(), 2, generate_uid(), 1).save_as(path)
+    return path
 
 
 def groups_of(image: Dataset, macro: str) -> list[Dataset]:

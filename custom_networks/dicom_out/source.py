@@ -26,7 +26,8 @@ class SourceSeries:
     """The slices of one series as results refer to them.
 
     Attributes:
-        headers: one a slice, ascending along the slice normal; they share all but SOPInstanceUID and position.
+        headers: one a slice, ascending along the slice normal; they share all but SOPInstanceUID and position. Those of
+            an enhanced CT share that, too, and say in ReferencedFrameNumber which of its frames they are.
         affine: (4, 4), (column, row, slice) index to LPS mm.
         notes: what had to be made up because the slices do not say it, one sentence each.
     """
@@ -34,6 +35,35 @@ class SourceSeries:
     headers: tuple[Dataset, ...]
     affine: npt.NDArray[np.float64]
     notes: tuple[str, ...] = ()
+
+    def images(self, slab: slice) -> list[Dataset]:
+        """The slices in `slab` as highdicom takes them: a data set each, or one with a frame for each."""
+        headers = self.headers[slab]
+        return [_as_frames(headers)] if "ReferencedFrameNumber" in headers[0] else list(headers)
+
+
+def _as_frames(headers: Sequence[Dataset]) -> Dataset:
+    """The frames of one image as an image of these frames alone, in this order."""
+    first = headers[0]
+    image = Dataset(dict(first.items()))
+    orientation, measures = Dataset(), Dataset()
+    orientation.ImageOrientationPatient = first.ImageOrientationPatient
+    for keyword in ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"):
+        measures[keyword] = first[keyword]
+    shared = Dataset()
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+    image.NumberOfFrames = len(headers)
+    image.SharedFunctionalGroupsSequence = [shared]
+    image.PerFrameFunctionalGroupsSequence = [_place_of(header) for header in headers]
+    return image
+
+
+def _place_of(header: Dataset) -> Dataset:
+    """The functional group that says where a frame lies."""
+    position, group = Dataset(), Dataset()
+    position.ImagePositionPatient = header.ImagePositionPatient
+    group.PlanePositionSequence = [position]
+    return group
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -22,7 +23,7 @@ from custom_networks.io.checks import LOWEST_HU, check_geometry
 from custom_networks.io.dicom.files import files_of
 from custom_networks.io.dicom.header import SliceHeader, is_uid
 from custom_networks.io.dicom.listing import DicomListing, FileScan, list_series, listing_of, scan_files
-from custom_networks.io.dicom.pixels import file_bytes, read_result_header, read_slice
+from custom_networks.io.dicom.pixels import file_bytes, read_result_headers, read_slices
 from custom_networks.io.dicom.sentences import case_notes, counted, refusal, series_lines, skipped_notes
 from custom_networks.io.dicom.series import DicomSeries
 from custom_networks.io.files import MEDICAL_SUFFIXES, case_stem, split_number
@@ -48,7 +49,7 @@ class DicomCase(Case):
         headers: list[Dataset] = []
         said: Counter[str] = Counter()
         affine, shape = self.stack.affine, (slices[0].columns, slices[0].rows, len(slices))
-        check_voxels(shape, path)
+        check_voxels(shape, path, self.allow_large)
         notes = self.notes + check_geometry(shape, affine, path)
         whole = all(s.slope.is_integer() and s.intercept.is_integer() for s in slices)
         slabs = _read_slabs(slices, headers, said)
@@ -58,7 +59,7 @@ class DicomCase(Case):
 
     def headers(self) -> tuple[Dataset, ...]:
         """See `Case.headers`."""
-        return tuple(read_result_header(header) for header in self.stack.slices)
+        return tuple(read_result_headers(self.stack.slices))
 
     @cached_property
     def identity(self) -> str:
@@ -70,10 +71,13 @@ class DicomCase(Case):
 
     @cached_property
     def content(self) -> str:
-        """A digest of the slices' UIDs, or of their bytes where one has none."""
-        if all(header.own_instance_uid for header in self.stack.slices):
-            return digest(sorted(header.instance_uid for header in self.stack.slices))
-        return digest(sorted(sha256(file_bytes(header)).hexdigest() for header in self.stack.slices))
+        """A digest of the slices' UIDs, or of their bytes where one has none, and of the numbers of frames."""
+        slices = self.stack.slices
+        frames = [f"frame {header.frame}" for header in slices if header.frame]
+        if all(header.own_instance_uid for header in slices):
+            return digest(sorted({header.instance_uid for header in slices}) + sorted(frames))
+        files = {header.file: header for header in slices}.values()
+        return digest(sorted(sha256(file_bytes(header)).hexdigest() for header in files) + sorted(frames))
 
 
 def dicom_case(path: str | Path) -> DicomCase:
@@ -179,8 +183,8 @@ def _own_folders(listing: DicomListing, patients: set[str]) -> Mapping[str, str]
 
 def _read_slabs(slices: Sequence[SliceHeader], headers: list[Dataset], said: Counter[str]) -> Iterator[np.ndarray]:
     """Yield a few slices at a time in HU, (columns, rows, n); add result headers to `headers`, notes to `said`."""
-    for start in range(0, len(slices), SLAB_SLICES):
-        read = [read_slice(header) for header in slices[start : start + SLAB_SLICES]]
-        headers += [part.header for part in read]
-        said.update(part.note for part in read)
-        yield np.stack([part.hu for part in read]).transpose(2, 1, 0)
+    read = read_slices(slices)
+    while slab := list(islice(read, SLAB_SLICES)):
+        headers += [part.header for part in slab]
+        said.update(part.note for part in slab)
+        yield np.stack([part.hu for part in slab]).transpose(2, 1, 0)

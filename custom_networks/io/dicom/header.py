@@ -6,7 +6,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from custom_networks.io.dicom.enhanced import ENHANCED_CT, ENHANCED_TAGS, FRAME_KEYWORDS, checked_views
 from custom_networks.io.dicom.files import DicomFile
 from custom_networks.io.dicom.pixel_element import Expected, pixel_fault
 
@@ -125,12 +126,15 @@ def _of(read: Callable[..., Any], *keywords: str, **options: Any) -> Any:
 
 @dataclass(frozen=True)
 class SliceHeader:
-    """The technical part of one file's header; lengths in mm, LPS; NaN, 0 or "" where the file does not say it.
+    """The technical part of the header of one file, or of one frame of an enhanced CT.
 
+    Lengths are in mm, LPS; NaN, 0 or "" stand where the file does not say it.
     `axes` is (2, 3), the unit vectors along a row and along a column; `spacing` between rows, then between columns.
     `patient` is a digest that tells patients apart and names none. `pixel_fault` says what is wrong with the pixel
     data as far as that is seen without decoding them, "" if nothing; `pixel_end` is where they end in the file, 0 where
-    that is not known. `absent` names the attributes without which no pixel can be understood.
+    that is not known. `absent` names the attributes without which no pixel can be understood. `frame` counts the frames
+    of an enhanced CT from 1, and is 0 for a file as a whole; `frame_fault` says why the frames of a multi-frame file are
+    not known.
     """
 
     file: DicomFile
@@ -170,6 +174,10 @@ class SliceHeader:
     intercept: float = _of(_number, "RescaleIntercept")
     rescale_type: str = _of(_text, "RescaleType")
     lossy: bool = _of(lambda dataset, keyword: _text(dataset, keyword) == "01", "LossyImageCompression")
+    stack_id: str = _of(_text, "StackID")
+    phase: int | None = _of(_whole, "TemporalPositionIndex")
+    frame: int = 0
+    frame_fault: str = ""
 
     @property
     def placed(self) -> bool:
@@ -185,6 +193,7 @@ class SliceHeader:
 
 READ_FIELDS = [attribute for attribute in fields(SliceHeader) if attribute.metadata]
 HEADER_TAGS = sorted({keyword for read in READ_FIELDS for keyword in read.metadata["keywords"]})
+FRAME_FIELDS = [attribute for attribute in READ_FIELDS if FRAME_KEYWORDS & set(attribute.metadata["keywords"])]
 
 
 @contextmanager
@@ -201,17 +210,36 @@ def quiet_pydicom() -> Iterator[None]:
         log.disabled = before
 
 
-def read_header(file: DicomFile, stream: BinaryIO) -> SliceHeader | None:
-    """Parse one header; None for what pydicom cannot make sense of."""
+def read_headers(file: DicomFile, stream: BinaryIO) -> tuple[SliceHeader, ...]:
+    """Parse the header of one file: one record, or one for each frame of an enhanced CT whose frames are known.
+
+    Nothing for what pydicom cannot make sense of.
+    """
     try:
-        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=[*HEADER_TAGS], force=True)
-        values = {f.name: f.metadata["read"](dataset, *f.metadata["keywords"]) for f in READ_FIELDS}
+        tags = [*HEADER_TAGS, *ENHANCED_TAGS]
+        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=[*tags], force=True)
+        values = _values(dataset, READ_FIELDS)
         syntax = _transfer_syntax(dataset)
         row_bytes = values["columns"] * values["samples"] * values["bits_allocated"] // 8
         expected = Expected(values["rows"], values["columns"], row_bytes, values["frames"])
-        return SliceHeader(file, syntax, *pixel_fault(stream, syntax, expected), **values)
+        header = SliceHeader(file, syntax, *pixel_fault(stream, syntax, expected), **values)
+        multiframe = header.frames > 1 or header.sop_class in ENHANCED_CT
+        return _frame_headers(header, dataset) if multiframe and header.modality == "CT" else (header,)
     except Exception:  # pydicom has no common error for bytes that are not what they say
-        return None
+        return ()
+
+
+def _values(dataset: Dataset, wanted: Sequence[Field[Any]]) -> dict[str, Any]:
+    return {f.name: f.metadata["read"](dataset, *f.metadata["keywords"]) for f in wanted}
+
+
+def _frame_headers(header: SliceHeader, dataset: Dataset) -> tuple[SliceHeader, ...]:
+    """A record for each frame; `header` alone, with the reason, where the file does not say enough of them."""
+    views, reason = checked_views(dataset)
+    if reason:
+        return (replace(header, frame_fault=reason),)
+    numbered = enumerate(views, start=1)
+    return tuple(replace(header, frame=number, **_values(view, FRAME_FIELDS)) for number, view in numbered)
 
 
 def _transfer_syntax(dataset: Dataset) -> UID:

@@ -13,7 +13,7 @@ import numpy as np
 
 from custom_networks.errors import InputError
 from custom_networks.io.dicom.files import DicomFile, files_of
-from custom_networks.io.dicom.header import SliceHeader, quiet_pydicom, read_header
+from custom_networks.io.dicom.header import SliceHeader, quiet_pydicom, read_headers
 from custom_networks.io.dicom.series import DicomSeries, series_of
 from custom_networks.io.dicom.suspects import Unread, may_be_slices, nearly_dicom, suspects_of
 from custom_networks.io.files import START_BYTES
@@ -43,8 +43,8 @@ class FileScan:
     """What a look at the headers of files found.
 
     Attributes:
-        headers: of the DICOM images; directories (DICOMDIR under another name) are left out, and so are files without
-            a preamble that turn out to hold no image.
+        headers: of the DICOM images, one for each frame of an enhanced CT; directories (DICOMDIR under another name)
+            are left out, and so are files without a preamble that turn out to hold no image.
         damaged: files that begin as DICOM does, but do not say what they hold.
         looked_at: number of files of any kind.
         like_dicom: number of files that begin as DICOM does.
@@ -83,12 +83,12 @@ def scan_files(files: Sequence[DicomFile]) -> FileScan:
         with stream, quiet_pydicom():
             has_preamble = stream.read(START_BYTES)[128:] == b"DICM"
             stream.seek(0)
-            header = read_header(file, stream)
-        if header is None or not (header.modality or header.series_uid or header.sop_class == DIRECTORY):
+            found = read_headers(file, stream)
+        if not (found and (found[0].modality or found[0].series_uid or found[0].sop_class == DIRECTORY)):
             damaged += [file] * has_preamble
             unread += [Unread(file)] * (not has_preamble)
-        elif header.sop_class != DIRECTORY:
-            headers.append(header)
+        elif found[0].sop_class != DIRECTORY:
+            headers += found
     return FileScan(tuple(headers), tuple(damaged), len(files), like_dicom, tuple(unread))
 
 
@@ -144,7 +144,7 @@ class DicomListing:
         headers = [replace(h, file=moved(h.file)) for h in self.scan.headers if h.file.path.is_relative_to(folder)]
         damaged = [moved(file) for file in self.scan.damaged if file.path.is_relative_to(folder)]
         unread = [replace(o, file=moved(o.file)) for o in self.scan.unread if o.file.path.is_relative_to(folder)]
-        count = len(headers) + len(damaged)
+        count = len({header.file for header in headers}) + len(damaged)
         return listing_of(source, FileScan(tuple(headers), tuple(damaged), count, count, tuple(unread)))
 
 

@@ -16,6 +16,7 @@ PIXEL_DATA, ITEM, END_OF_ITEMS = (0x7FE0, 0x0010), (0xFFFE, 0xE000), (0xFFFE, 0x
 UNDEFINED = 0xFFFFFFFF
 MISSING = "have no pixel data"
 SHORT = "are truncated or damaged, their pixel data end too early"
+EXCESS = "hold pixel data of more frames than NumberOfFrames says"
 LONG = "hold more pixel data than Rows, Columns and BitsAllocated say"
 MISMATCH = "hold pixel data that do not match the declared transfer syntax"
 OTHER_SIZE = "hold a compressed frame of another size than Rows and Columns say"
@@ -78,12 +79,17 @@ def pixel_fault(stream: BinaryIO, syntax: UID, expected: Expected) -> tuple[str,
         return _fragments_fault(stream, syntax, left, expected), stream.tell()
     if left < length or length < expected.all_bytes:
         return SHORT, 0
+    if expected.frames > 1:
+        return EXCESS if length > expected.all_bytes + 1 else "", here + length
     # Less than a row may be padding of the writer; a whole row more means that the picture is higher than it says.
     return LONG if length >= expected.all_bytes + max(expected.row_bytes, 2) else "", here + length
 
 
 def _fragments_fault(stream: BinaryIO, syntax: UID, left: int, expected: Expected) -> str:
-    """Items that do not follow each other up to the delimiter, or frames that are not as the syntax or header say."""
+    """Items that do not follow each other up to the delimiter, or frames that are not as the syntax or header say.
+
+    Each compressed frame has a fragment of its own, or several; the offset table lies in the first item.
+    """
     most = LARGEST_CODED * expected.all_bytes + CODED_EXTRA
     for number in range(left // 8 + 1):
         head = stream.read(8)
@@ -91,7 +97,7 @@ def _fragments_fault(stream: BinaryIO, syntax: UID, left: int, expected: Expecte
             return SHORT
         group, element, length = struct.unpack("<HHI", head)
         if (group, element) == END_OF_ITEMS:
-            return "" if number > 1 else SHORT
+            return "" if number > expected.frames else SHORT
         if (group, element) != ITEM:
             return MISMATCH
         left -= 8 + length

@@ -1,5 +1,7 @@
-"""From single DICOM files to Hounsfield units, and to the headers that results need."""
+"""From DICOM slices, a file each or frames of one, to Hounsfield units, and to the headers that results need."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from typing import BinaryIO, NamedTuple
 
@@ -11,6 +13,8 @@ from pydicom.uid import JPEG2000, UID, JPEGExtended12Bit, JPEGLSNearLossless, RL
 
 from custom_networks.errors import InputError
 from custom_networks.io.checks import LOWEST_HU
+from custom_networks.io.dicom.enhanced import ENHANCED_TAGS, Frames, frame_views
+from custom_networks.io.dicom.files import DicomFile
 from custom_networks.io.dicom.header import SliceHeader, quiet_pydicom
 from custom_networks.io.dicom.pixel_element import NATIVE
 from custom_networks.io.dicom.result_header import RESULT_KEYWORDS, result_header
@@ -54,13 +58,24 @@ class ReadSlice(NamedTuple):
     note: str
 
 
-def read_slice(header: SliceHeader) -> ReadSlice:
-    """Open a file for its pixels in HU by its own slope and intercept, and for its result header.
+def read_slices(headers: Sequence[SliceHeader]) -> Iterator[ReadSlice]:
+    """Yield what `read_slice` gives for each; a file whose frames follow each other is opened and parsed once."""
+    frames: Frames | None = None
+    opened: DicomFile | None = None
+    for header in headers:
+        if header.frame and header.file != opened:
+            frames, opened = _frames_of(header), header.file
+        yield read_slice(header, frames if header.frame else None)
 
-    Padding is given as -1024 HU. InputError where the pixel data cannot be decoded, are not one grey slice of the
-    declared size, or hold values that do not fit into the bits that the header says they have.
+
+def read_slice(header: SliceHeader, frames: Frames | None = None) -> ReadSlice:
+    """The pixels of a slice in HU by its own slope and intercept, and its result header.
+
+    The file is opened, unless it holds several frames and is handed in as `frames`. Padding is given as -1024 HU.
+    InputError where the pixel data cannot be decoded, are not one grey slice of the declared size, or hold values that
+    do not fit into the bits that the header says they have.
     """
-    cells, overlays, kept = _stored_cells(header)
+    cells, overlays, kept = _stored_cells(header, frames)
     if cells.shape != (header.rows, header.columns):
         raise InputError(
             f"{header.file} holds pixels of shape {cells.shape}, one grey slice is needed: export it again."
@@ -79,17 +94,44 @@ def read_slice(header: SliceHeader) -> ReadSlice:
     return ReadSlice(hu, kept, note)
 
 
-def read_result_header(header: SliceHeader) -> Dataset:
-    """Open a file for its result header alone; InputError where it is no DICOM file any more."""
-    with _opened(header) as stream, quiet_pydicom():
-        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(RESULT_KEYWORDS), force=True)
-        return result_header(dataset)
+def read_result_headers(headers: Sequence[SliceHeader]) -> Iterator[Dataset]:
+    """Open files for their result headers alone; InputError where one is no DICOM file any more."""
+    views: list[Dataset] = []
+    opened: DicomFile | None = None
+    for header in headers:
+        if header.frame == 0 or header.file != opened:
+            with _opened(header) as stream, quiet_pydicom():
+                tags = [*RESULT_KEYWORDS, *ENHANCED_TAGS]
+                dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=[*tags], force=True)
+            views = frame_views(dataset) if header.frame else [dataset]
+            opened = header.file
+        yield _result_header(views[max(header.frame - 1, 0)], header)
+
+
+def _result_header(dataset: Dataset, header: SliceHeader) -> Dataset:
+    """The result header of a slice; that of a frame says which one it is of its file."""
+    with quiet_pydicom():
+        kept = result_header(dataset)
+    if header.frame:
+        kept.ReferencedFrameNumber = header.frame
+    return kept
 
 
 def is_same_image(one: SliceHeader, other: SliceHeader) -> bool:
     """Whether two files are equal or hold the same picture, in any transfer syntax; False if one is undecodable."""
     try:
         return file_bytes(one) == file_bytes(other) or np.array_equal(read_slice(one).hu, read_slice(other).hu)
+    except InputError:
+        return False
+
+
+def are_same_frames(ones: Sequence[SliceHeader], others: Sequence[SliceHeader]) -> bool:
+    """Whether two files are equal or hold the same frames at the same places; False if one is undecodable."""
+    if [s.position for s in ones] != [s.position for s in others]:
+        return False
+    try:
+        pairs = zip(read_slices(ones), read_slices(others))
+        return file_bytes(ones[0]) == file_bytes(others[0]) or all(np.array_equal(a[0], b[0]) for a, b in pairs)
     except InputError:
         return False
 
@@ -109,31 +151,55 @@ def _opened(header: SliceHeader) -> BinaryIO:
         return BytesIO(stream.read(header.pixel_end or -1))
 
 
-def _stored_cells(header: SliceHeader) -> tuple[np.ndarray, int, Dataset]:
-    """The pixel cells of one file (rows, columns), unused bits and all; a mask of the bits that hold overlays; and the
+def _stored_cells(header: SliceHeader, frames: Frames | None) -> tuple[np.ndarray, int, Dataset]:
+    """The pixel cells of one slice (rows, columns), unused bits and all; a mask of the bits that hold overlays; and the
     slice's result header."""
     if header.rows * header.columns > MOST_PIXELS:
         raise InputError(
             f"{header.file} has {header.columns} x {header.rows} pixels, more than any CT: give the original series."
         )
-    with _opened(header) as stream, quiet_pydicom():
-        try:
-            dataset = pydicom.dcmread(stream, specific_tags=[*PIXEL_TAGS, *OVERLAY_BITS, *RESULT_KEYWORDS], force=True)
-            if "TransferSyntaxUID" not in dataset.file_meta:
-                dataset.file_meta.TransferSyntaxUID = header.transfer_syntax
-            if header.transfer_syntax in (*NATIVE, RLELossless):
-                dataset.BitsStored = dataset.BitsAllocated  # pydicom would clear the upper bits, whatever HighBit says
-            pixels: np.ndarray | None = dataset.pixel_array if "PixelData" in dataset else None
-            overlays = sum({1 << int(dataset[tag].value) for tag in OVERLAY_BITS if tag in dataset})
-        except Exception as error:  # each decoder has its own errors for damaged data
-            raise InputError(
-                f"{header.file}: the pixel data cannot be decoded as {header.transfer_syntax.name}, the file is "
-                "damaged, incomplete or declares the wrong transfer syntax: export the series again."
-            ) from error
-        if pixels is None:
-            raise InputError(f"{header.file} has no pixel data, it is damaged or incomplete: export the series again.")
-        native = pixels.dtype.newbyteorder("=")
-        return pixels.astype(native, copy=False), overlays, result_header(dataset)
+    frames = frames or (_frames_of(header) if header.frame else None)
+    with _decoding(header):
+        dataset = frames.classic(header.frame) if frames else _parsed(header)
+        if header.transfer_syntax in (*NATIVE, RLELossless):
+            dataset.BitsStored = dataset.BitsAllocated  # pydicom would clear the upper bits, whatever HighBit says
+        pixels: np.ndarray | None = dataset.pixel_array if "PixelData" in dataset else None
+        overlays = sum({1 << int(dataset[tag].value) for tag in OVERLAY_BITS if tag in dataset})
+    if pixels is None:
+        raise InputError(f"{header.file} has no pixel data, it is damaged or incomplete: export the series again.")
+    native = pixels.dtype.newbyteorder("=")
+    return pixels.astype(native, copy=False), overlays, _result_header(dataset, header)
+
+
+@contextmanager
+def _decoding(header: SliceHeader) -> Iterator[None]:
+    """Make errors of parsing and decoding InputErrors that name the file."""
+    try:
+        with quiet_pydicom():
+            yield
+    except InputError:
+        raise
+    except Exception as error:  # each decoder has its own errors for damaged data
+        raise InputError(
+            f"{header.file}: the pixel data cannot be decoded as {header.transfer_syntax.name}, the file is "
+            "damaged, incomplete or declares the wrong transfer syntax: export the series again."
+        ) from error
+
+
+def _parsed(header: SliceHeader) -> Dataset:
+    """What a file holds of pixels and of what results need."""
+    with _opened(header) as stream:
+        tags = [*PIXEL_TAGS, *OVERLAY_BITS, *RESULT_KEYWORDS, *ENHANCED_TAGS * (header.frame > 0)]
+        dataset = pydicom.dcmread(stream, specific_tags=tags, force=True)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        dataset.file_meta.TransferSyntaxUID = header.transfer_syntax
+    return dataset
+
+
+def _frames_of(header: SliceHeader) -> Frames:
+    """The file of a frame, opened and parsed."""
+    with _decoding(header):
+        return Frames(_parsed(header))
 
 
 def _only_stored_bits(cells: np.ndarray, header: SliceHeader) -> np.ndarray:

@@ -87,14 +87,19 @@ def _what(series: DicomSeries) -> str:
     """Modality, number of slices, step and phase."""
     first = series.slices[0]
     if first.modality != "CT" or not first.placed:
-        return f"{first.modality or 'unknown'}, {counted(len(series.slices), 'file')}"
+        return f"{first.modality or 'unknown'}, {counted(_files([series]), 'file')}"
     step = f", {round(series.depth_mm / len(series.slices), 2):g} mm" if series.depth_mm else ""
     phase = contrast_phase(first)
     return f"CT, {counted(len(series.slices), 'slice')}{step}{f', {phase}' * bool(phase)}"
 
 
+def _files(series: Sequence[DicomSeries]) -> int:
+    """How many files they are made of: an enhanced CT is one."""
+    return len({header.file for part in series for header in part.slices})
+
+
 def _files_were(skipped: Sequence[DicomSeries]) -> str:
-    files = sum(len(series.slices) for series in skipped)
+    files = _files(skipped)
     return f"{counted(files, 'file')} {'was' if files == 1 else 'were'}"
 
 

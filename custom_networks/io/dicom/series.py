@@ -1,7 +1,8 @@
 """Headers become series: what belongs together, in the order of positions, with all that speaks against each.
 
 Files belong together by patient, study, series and modality, then by frame of reference; scouts go apart. What is then
-no regular stack is taken apart by orientation and by acquisition if that gives one.
+no regular stack is taken apart by orientation and by acquisition if that gives one. Each enhanced CT stands for itself,
+and its frames are taken apart by stack and phase, which it names.
 """
 
 from collections import defaultdict
@@ -21,10 +22,15 @@ from custom_networks.io.dicom.geometry import (
     stack_reasons,
 )
 from custom_networks.io.dicom.header import SliceHeader
-from custom_networks.io.dicom.pixels import is_same_image
+from custom_networks.io.dicom.pixels import are_same_frames, is_same_image
 from custom_networks.io.dicom.series_notes import numbers_note, series_notes
 
 Key = Callable[[SliceHeader], Hashable]
+# What tells the volumes of one enhanced CT apart.
+FRAME_STACKS: tuple[tuple[str, Key], ...] = (
+    ("StackID", lambda s: s.stack_id),
+    ("TemporalPositionIndex", lambda s: s.phase),
+)
 
 
 @dataclass(frozen=True)
@@ -74,12 +80,17 @@ class DicomSeries:
 
 def series_of(headers: Iterable[SliceHeader]) -> list[DicomSeries]:
     """All series of an input, in an order that does not depend on the names or places of the files."""
-    by_uid = _grouped(headers, lambda s: (s.patient, s.study_uid, s.series_uid or s.series_number, s.modality or "CT"))
+    by_uid = _grouped(headers, lambda s: (*_series_key(s), (s.instance_uid or s.file.name) if s.frame else ""))
     together = _one_series_each(by_uid)
-    patients = defaultdict(set)
+    patients, images = defaultdict(set), defaultdict(list)
     for slices in together:
         patients[slices[0].study_uid, slices[0].series_uid].add(slices[0].patient)
-    series = [part for slices in together for part in _volumes_of(slices)]
+        images[_series_key(slices[0])].append(slices)
+    series = []
+    for slices in together:
+        shared = slices[0].frame and len(images[_series_key(slices[0])]) > 1
+        own = f"SOPInstanceUID {slices[0].instance_uid}" if shared else ""
+        series += [replace(part, part=f"{own} {part.part}".strip()) for part in _volumes_of(slices)]
     for number, part in enumerate(series):
         if part.faults and len({(header.study_uid, header.series_uid) for header in part.slices}) > 1:
             cause = "Its slices have a SeriesInstanceUID or StudyInstanceUID each: export it again with one for all."
@@ -91,13 +102,18 @@ def series_of(headers: Iterable[SliceHeader]) -> list[DicomSeries]:
     return sorted(series, key=lambda part: _place_in_list(part.slices[0]))
 
 
+def _series_key(header: SliceHeader) -> tuple[Hashable, ...]:
+    series = header.series_uid or header.series_number
+    return header.patient, header.study_uid, series, header.modality or "CT"
+
+
 def _one_series_each(groups: Sequence[list[SliceHeader]]) -> list[list[SliceHeader]]:
     """The groups, those of one slice joined where they look like a series whose slices were given a UID each.
 
     Some programs that remove names from images do that. Such slices agree in all else: patient, SeriesNumber, size and
-    orientation; and there are as many as a volume needs.
+    orientation; and there are as many as a volume needs. Frames are not joined, since each enhanced CT stands for itself.
     """
-    singles = [group[0] for group in groups if len(group) == 1]
+    singles = [group[0] for group in groups if len(group) == 1 and not group[0].frame]
     joined = [
         part
         for part in _grouped(singles, _alike)
@@ -116,7 +132,8 @@ def _alike(header: SliceHeader) -> Hashable:
 def _place_in_list(first: SliceHeader) -> tuple[Hashable, ...]:
     position = tuple(float(value) for value in np.nan_to_num(first.position))
     order = (first.series_number, first.series_uid, first.modality, first.acquisition or 0, first.frame_uid)
-    return (first.patient, first.study_uid, *order, position, first.instance_uid)
+    own = (first.instance_uid, first.stack_id, first.phase or 0, first.frame)
+    return (first.patient, first.study_uid, *order, position, *own)
 
 
 def _grouped(slices: Iterable[SliceHeader], key: Key) -> list[list[SliceHeader]]:
@@ -150,17 +167,33 @@ def _without_copies(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], t
 
     A copy has the SOPInstanceUID, the position and the picture of another file; a damaged one need not have the last.
     """
+    if slices[0].frame:
+        return _without_copied_files(slices)
     kept: list[SliceHeader] = []
     for same in _grouped(slices, lambda s: (s.instance_uid, s.position) if s.instance_uid else s.file.name):
         first, *others = sorted(same, key=lambda s: (s.pixel_fault != "", s.file.name))
         kept += [first, *(s for s in others if not (s.pixel_fault or is_same_image(first, s)))]
-    dropped = len(slices) - len(kept)
+    return kept, _copies_note(len(slices) - len(kept))
+
+
+def _without_copied_files(frames: Sequence[SliceHeader]) -> tuple[list[SliceHeader], tuple[str, ...]]:
+    """The same for the frames of files with one SOPInstanceUID."""
+    first, *others = sorted(_grouped(frames, lambda s: s.file), key=lambda f: (f[0].pixel_fault != "", f[0].file.name))
+    kept = [first, *(other for other in others if not (other[0].pixel_fault or are_same_frames(first, other)))]
+    return [frame for file in kept for frame in file], _copies_note(1 + len(others) - len(kept))
+
+
+def _copies_note(dropped: int) -> tuple[str, ...]:
     files = "1 file repeats another slice and was" if dropped == 1 else f"{dropped} files repeat other slices and were"
-    return kept, (f"{files} left out (same SOPInstanceUID).",) if dropped else ()
+    return (f"{files} left out (same SOPInstanceUID).",) if dropped else ()
 
 
 def _split(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
     """The slices as one stack if they are one, else as several if that makes volumes, else as one that is refused."""
+    for attribute, key in FRAME_STACKS if slices[0].frame else ():
+        groups = _grouped(slices, key)
+        if 1 < len(groups) < len(slices):  # a value for each frame counts the frames
+            return [_named(part, attribute, group, len(groups)) for group in groups for part in _split(group)]
     whole = _stack_of(slices)
     if not (whole.reasons and all(header.placed for header in slices)):
         return [whole]
@@ -186,6 +219,13 @@ def _taken_apart(slices: Sequence[SliceHeader], key: Key, attribute: str) -> lis
     note = f"The series was taken apart by {attribute} into {len(groups)}."
     stacks = [_stack_of(group) for group in groups]
     return [replace(s, notes=(note, *s.notes), part=f"{attribute} {key(s.slices[0])}") for s in stacks]
+
+
+def _named(part: DicomSeries, attribute: str, group: Sequence[SliceHeader], groups: int) -> DicomSeries:
+    """A part of one of the groups that an attribute told apart."""
+    value = dict(FRAME_STACKS)[attribute](group[0])
+    note = f"The frames were taken apart by {attribute} into {groups}."
+    return replace(part, notes=(note, *part.notes), part=f"{attribute} {value} {part.part}".strip())
 
 
 def _stack_of(slices: Sequence[SliceHeader]) -> DicomSeries:

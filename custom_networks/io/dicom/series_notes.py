@@ -16,7 +16,7 @@ UIDS = {
 def series_notes(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
     """What was accepted although it is not as the standard wants it, or costs quality."""
     acquisitions, kernels = len({s.acquisition for s in slices}), len({s.kernel for s in slices})
-    borrowed = sum(not s.own_instance_uid for s in slices)
+    borrowed = len({s.file for s in slices if not s.own_instance_uid})
     scales = len({(s.slope, s.intercept) for s in slices})
     said = {
         "The series has no SeriesInstanceUID: all slices were taken as one series.": not slices[0].series_uid,

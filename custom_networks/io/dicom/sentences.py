@@ -19,11 +19,13 @@ def series_lines(listing: DicomListing) -> list[str]:
     """One line for each series: its number, what it is, and whether and why it is chosen or skipped."""
     chosen = set(listing.chosen)
     patients = list(dict.fromkeys(series.patient for series in listing.series))
-    ready = 0 if listing.patients_reason else sum(not listing.series[index].reasons for index in chosen)
+    ready = sum(not (index in listing.unclear or listing.series[index].reasons) for index in chosen)
     files = counted(listing.scan.looked_at, "file")
     lines = [f"{listing.source}: {files}, {len(listing.series)} series, {ready} to segment"]
     for index, series in enumerate(listing.series):
         verdict = "chosen." if index in chosen else f"not chosen: give {listing.source}::{index + 1} to segment it."
+        if index in listing.unclear:
+            verdict = "refused. Whose it is cannot be told."
         if series.reasons:
             verdict = f"{'refused' if index in chosen else 'skipped'}. {' '.join(series.reasons)}"
         whose = f"patient {patients.index(series.patient) + 1}, " * (len(patients) > 1)
@@ -33,14 +35,14 @@ def series_lines(listing: DicomListing) -> list[str]:
         lines.append(f"{index + 1}  {whose}{_what(series)}{described}: {verdict}")
         lines += [f"   note: {note}" for note in series.notes]
     lines += [f"-  {file.name}: damaged or incomplete." for file in listing.scan.damaged]
-    return lines + [listing.patients_reason] * bool(listing.patients_reason)
+    return lines + [listing.unclear_reason] * bool(listing.unclear)
 
 
 def case_notes(listing: DicomListing, index: int) -> tuple[str, ...]:
     """What was chosen and what was skipped for the case of series `index`, and the notes of that series."""
     own = listing.series[index]
-    cases = {listing.series[case].patient for case in listing.chosen} - {own.patient}
-    others = [i for i, series in enumerate(listing.series) if i != index and series.patient not in cases]
+    cases = {listing.series[case].study for case in listing.chosen} - {own.study}
+    others = [i for i, series in enumerate(listing.series) if i != index and series.study not in cases]
     notes = [f"Series {index + 1} of {len(listing.series)} was chosen ({_what(own)})."] if others else []
     return (*notes, *skipped_notes(listing, others, own), *own.notes)
 

@@ -54,6 +54,16 @@ class DicomSeries:
         return self.slices[0].patient
 
     @property
+    def study_uid(self) -> str:
+        """Its StudyInstanceUID, "" where it has none."""
+        return self.slices[0].study_uid
+
+    @property
+    def study(self) -> tuple[str, str]:
+        """What tells studies apart, whatever a patient is called in them."""
+        return self.patient, self.study_uid
+
+    @property
     def depth_mm(self) -> float:
         """What the slices cover along their normal, mm; 0 where they are no stack."""
         return 0.0 if self.other else covered_mm(_positions(self.slices), self.slices[0].axes) or 0.0

@@ -239,7 +239,7 @@ def _may_replace(manifest: Manifest, of: Input) -> bool:
 
 
 def _identifying(of: Input) -> dict[str, str]:
-    return {key: value for key, value in asdict(of).items() if key != "name"}
+    return {key: value for key, value in asdict(of).items() if key != "name" and (value or key != "place")}
 
 
 def _listed(manifest: Manifest) -> list[str]:

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,7 @@ def segment(
         _check_released(pipeline)
     run = Run(folder, pipeline, probability, {"overlay": overlay, "keep_empty_frames": keep_empty_frames})
     forget_inputs(folder, inputs, cases)
-    return _segment_all(run, cases, bool(failures))
+    return _segment_all(run, cases, bool(failures), debug)
 
 
 def series(path: str) -> int:
@@ -223,11 +224,13 @@ def _run(arguments: list[str]) -> int:
     return int(fire.Fire(COMMANDS, command=[command, *ready], name="liverseg", serialize=lambda code: None))
 
 
-def _segment_all(run: "Run", cases: "Sequence[Case]", failed: bool) -> int:
+def _segment_all(run: "Run", cases: "Sequence[Case]", failed: bool, debug: bool) -> int:
     """Segment and report each case; the summary is written whatever ends the run."""
     try:
         for case in cases:
             outcome = run.segment(case)
+            if debug and outcome.error:
+                traceback.print_exception(outcome.error)
             _report(outcome.result) if outcome.result else _complain(outcome.message)
             failed |= outcome.result is None
     finally:

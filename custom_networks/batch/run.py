@@ -25,11 +25,12 @@ SUMMARY_EVERY = 60.0  # seconds; a folder of thousands of cases takes some to re
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case: its result, or why there is none, in one line."""
+    """What became of a case: its result, or why there is none, in one line and as the error."""
 
     case: Case
     result: Result | None
     message: str = ""
+    error: Exception | None = None
 
 
 class Run:
@@ -57,8 +58,7 @@ class Run:
             result = segment_into(self._output, case, self._pipeline, probability=self._probability, **self._options)
             outcome = Outcome(case, result)
         except Exception as error:  # the other cases must still be segmented, whatever is wrong with this one
-            logger.debug("%s", case.source, exc_info=True)
-            outcome = Outcome(case, None, failure(case, error))
+            outcome = Outcome(case, None, failure(case, error), error)
         if time.monotonic() - self._summed_up >= SUMMARY_EVERY:
             self.sum_up()
         return outcome

@@ -74,7 +74,8 @@ class Notices(logging.Handler):
         debug = logging.getLogger("custom_networks").isEnabledFor(logging.DEBUG)
         if debug or record.name.startswith("custom_networks"):
             text = self.format(record) if debug else " ".join(record.getMessage().split())
-            print(text, file=sys.stderr, flush=True)
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
 
 
 def _open_missing_descriptors() -> None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from custom_networks.batch.run import ready_folder, segment_into
 from custom_networks.bundle_files import bundle_root
-from custom_networks.case_folder import remove_abandoned_staging
 from custom_networks.errors import UsageError
 from custom_networks.inference.precision import checked_precision, device_override
 from custom_networks.io import Case, case_of_array, case_of_image, only_case
 from custom_networks.pipeline import Pipeline
-from custom_networks.result import Result, output_folder, write
+from custom_networks.result import Result
 
 if TYPE_CHECKING:
     from nibabel.spatialimages import SpatialImage
@@ -63,16 +63,17 @@ def segment(
         BundleError: the bundle or its weights are missing.
     """
     case = _case(ct, affine)
-    folder = output_folder(output) if output is not None else None
-    if folder:
-        remove_abandoned_staging(folder)
+    folder = ready_folder(output) if output is not None else None
     settings: dict[str, Any] = {"progress": False, **(overrides or {})}
     if device:
         settings["device"] = device_override(device)
     if precision:
         settings["precision"] = checked_precision(precision)
-    result = shared_pipeline(bundle, settings, checkpoint).predict(case, probability=probability)
-    return write(result, folder, overlay=overlay, keep_empty_frames=keep_empty_frames) if folder else result
+    pipeline = shared_pipeline(bundle, settings, checkpoint)
+    if folder is None:
+        return pipeline.predict(case, probability=probability)
+    options = {"overlay": overlay, "keep_empty_frames": keep_empty_frames}
+    return segment_into(folder, case, pipeline, probability=probability, **options)
 
 
 def _case(ct: Any, affine: npt.NDArray[np.float64] | None) -> Case:

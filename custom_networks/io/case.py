@@ -36,6 +36,11 @@ def digest(parts: Iterable[str | bytes]) -> str:
     return whole.hexdigest()
 
 
+def place_of(source: str) -> str:
+    """A digest of the resolved path of an input, as a user would type it."""
+    return digest([os.path.realpath(os.path.expanduser(source))])
+
+
 @dataclass(frozen=True)
 class SeriesInfo:
     """What a report says of a DICOM series: "" and 0 where the files do not say it, spacing along the volume's axes."""
@@ -73,9 +78,14 @@ class Case(ABC):
         return ()
 
     @cached_property
+    def place(self) -> str:
+        """A digest of the path that names the input: see `place_of`."""
+        return place_of(self.source)
+
+    @cached_property
     def identity(self) -> str:
         """A digest that stays when the same input is given again; of what lies in a file, the resolved path."""
-        return digest([os.path.realpath(self.source)])
+        return self.place
 
     @cached_property
     def content(self) -> str:
@@ -142,6 +152,11 @@ class ArrayCase(Case):
     def _slabs(self) -> Iterator[np.ndarray] | None:
         """The voxels of a file, some slices at a time; None for an array."""
         return self.array.slabs(self.allow_large) if isinstance(self.array, ImageHeader) else None
+
+    @property
+    def place(self) -> str:
+        """What is in memory has no path: its identity."""
+        return self.identity
 
     @cached_property
     def identity(self) -> str:

@@ -39,13 +39,13 @@ def regular_file(path: Path) -> Path:
 
 
 def split_number(path: str | Path) -> tuple[Path, int | None]:
-    """What stands before and after "::" in the name of one series of an input, such as `exam.zip::2`.
+    """What stands before and after "::" in the name of one series of an input, such as `exam.zip::2` or `exam/::2`.
 
     A file or folder that is really called so is taken as what it is.
     """
     path = Path(path)
-    matched = re.fullmatch(r"(.+)::(\d{1,6})", path.name)
-    return (path.with_name(matched[1]), int(matched[2])) if matched and not os.path.lexists(path) else (path, None)
+    matched = re.fullmatch(r"(.*)::(\d{1,6})", path.name)
+    return (path.parent / matched[1], int(matched[2])) if matched and not os.path.lexists(path) else (path, None)
 
 
 def case_stem(path: str | Path) -> str:

@@ -133,8 +133,8 @@ class SliceHeader:
     `patient` is a digest that tells patients apart and names none. `pixel_fault` says what is wrong with the pixel
     data as far as that is seen without decoding them, "" if nothing; `pixel_end` is where they end in the file, 0 where
     that is not known. `absent` names the attributes without which no pixel can be understood. `frame` counts the frames
-    of an enhanced CT from 1, and is 0 for a file as a whole; `frame_fault` says why the frames of a multi-frame file are
-    not known.
+    of an enhanced CT from 1, and is 0 for a file as a whole; `frame_fault` says why those of a multi-frame file are not
+    known.
     """
 
     file: DicomFile

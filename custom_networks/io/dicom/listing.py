@@ -113,24 +113,32 @@ class DicomListing:
 
     @cached_property
     def chosen(self) -> tuple[int, ...]:
-        """For each patient with a CT volume, or with what would be one, the index in `series` of the best suited."""
-        volumes: dict[str, list[int]] = defaultdict(list)
+        """For each study with a CT volume, or with what would be one, the index in `series` of the best suited."""
+        volumes: dict[tuple[str, str], list[int]] = defaultdict(list)
         for index, series in enumerate(self.series):
             if not series.other:
-                volumes[series.patient].append(index)
+                volumes[series.study].append(index)
         return tuple(sorted(min(own, key=lambda i: (_preference_key(self.series[i]), i)) for own in volumes.values()))
 
     @cached_property
-    def patients_reason(self) -> str:
-        """Why images cannot be told apart by patient, "" if they can: a volume names none, and another does or is of
-        another study."""
-        volumes = [series for series in self.series if not series.other]
-        nameless = [series for series in volumes if not series.patient]
-        studies = {series.slices[0].study_uid or str(number) for number, series in enumerate(nameless)}
-        if not nameless or (len(nameless) == len(volumes) and len(studies) == 1):
-            return ""
+    def unclear(self) -> frozenset[int]:
+        """Indices in `series` of the volumes of which nobody can tell whose they are.
+
+        A volume that names no patient is told from others by its study. It cannot be where it names no study beside
+        other volumes, or where a named patient has a volume in that study.
+        """
+        volumes = {index: series for index, series in enumerate(self.series) if not series.other}
+        named = {series.study_uid for series in volumes.values() if series.patient}
+        shared = {uid for uid in named if any(s.study == ("", uid) for s in volumes.values())}
+        unplaced = {i for i, s in volumes.items() if s.study == ("", "") and len(volumes) > 1}
+        return frozenset(unplaced | {i for i, s in volumes.items() if s.study_uid in shared})
+
+    @property
+    def unclear_reason(self) -> str:
+        """What is said of the `unclear` volumes."""
+        nameless = sum(not self.series[index].patient for index in self.unclear)
         return (
-            f"{self.source} holds {len(volumes)} CT volumes, {len(nameless)} of them without PatientID and "
+            f"{self.source} holds {len(self.unclear)} CT volumes, {nameless} of them without PatientID and "
             "PatientName: whose they are cannot be told; give each patient's images a folder of their own."
         )
 

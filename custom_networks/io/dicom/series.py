@@ -68,6 +68,16 @@ class DicomSeries:
         return self.slices[0].series_uid if len(uids) == 1 else ""
 
     @property
+    def study_uid(self) -> str:
+        """Its StudyInstanceUID, "" where it has none."""
+        return self.slices[0].study_uid
+
+    @property
+    def study(self) -> tuple[str, str]:
+        """What tells studies apart, whatever a patient is called in them."""
+        return self.patient, self.study_uid
+
+    @property
     def depth_mm(self) -> float:
         """What the slices cover along their normal, mm; 0 where they are no stack."""
         return 0.0 if self.other else covered_mm(_positions(self.slices), self.slices[0].axes) or 0.0
@@ -111,7 +121,7 @@ def _one_series_each(groups: Sequence[list[SliceHeader]]) -> list[list[SliceHead
     """The groups, those of one slice joined where they look like a series whose slices were given a UID each.
 
     Some programs that remove names from images do that. Such slices agree in all else: patient, SeriesNumber, size and
-    orientation; and there are as many as a volume needs. Frames are not joined, since each enhanced CT stands for itself.
+    orientation; and there are as many as a volume needs. Frames are not joined: each enhanced CT stands for itself.
     """
     singles = [group[0] for group in groups if len(group) == 1 and not group[0].frame]
     joined = [

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from custom_networks.phantom import files as phantom_files
 from custom_networks.phantom import make_phantom
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+REAL_ACROSS, REAL_ALONG = limits.ACROSS, limits.ALONG
 SHAPE = (16, 12, 8)
 AFFINE = np.array([[-0.8, 0, 0, 50], [0, -0.7, 0, 40], [0, 0, 3, -100], [0, 0, 0, 1]])
 
@@ -49,15 +50,24 @@ def small_phantoms(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[
     return written
 
 
-@pytest.fixture
-def tiny_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let volumes of a few voxels pass, which are smaller than any body; the limits have tests of their own."""
-    for name in ("ACROSS", "ALONG"):
-        monkeypatch.setattr(limits, name, replace(getattr(limits, name), least=0.1))
+@pytest.fixture(scope="session", autouse=True)
+def tiny_volumes() -> Iterator[None]:
+    """Let volumes pass that are smaller than any body: tests would be slow otherwise. `real_limits` takes it back."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("ACROSS", "ALONG"):
+            patch.setattr(limits, name, replace(getattr(limits, name), least=0.1))
+        yield
 
 
 @pytest.fixture
-def hounsfield(tiny_volumes: None) -> np.ndarray:
+def real_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits of a body's size as users have them."""
+    for limit, name in ((REAL_ACROSS, "ACROSS"), (REAL_ALONG, "ALONG")):
+        monkeypatch.setattr(limits, name, limit)
+
+
+@pytest.fixture
+def hounsfield() -> np.ndarray:
     """int16 HU (16, 12, 8), every voxel with a value of its own, from -1024 to 511."""
     return np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE) - 1024
 
@@ -69,7 +79,7 @@ def affine() -> np.ndarray:
 
 
 @pytest.fixture
-def write_nifti(tmp_path: Path, tiny_volumes: None) -> Callable[..., Path]:
+def write_nifti(tmp_path: Path) -> Callable[..., Path]:
     """Write an array as NIfTI with codes 1 (or those given) and hand the path back."""
 
     def write(array: np.ndarray, affine: np.ndarray = AFFINE, name: str = "ct.nii.gz", **header: object) -> Path:

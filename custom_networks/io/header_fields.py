@@ -78,7 +78,7 @@ class Fields:
         if text is None and default is not None:
             return default
         if text is None or text.lower() not in choices:
-            raise self.fault(f"{name} is {shown(text)}, one of {', '.join(choices)} is needed")
+            raise self.fault(f"{name} is {shown(text)}, a known word such as {', '.join(list(choices)[:3])} is needed")
         return choices[text.lower()]
 
 

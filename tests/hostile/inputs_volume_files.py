@@ -54,7 +54,7 @@ def nrrd(lines: dict[str, str | None] | None = None, body: bytes = RAW, more: st
     fields |= {"sizes": "40 36 12", "space directions": "(4,0,0) (0,4,0) (0,0,5)", "endian": "little"}
     fields |= {"encoding": "raw", "space origin": "(-80,-70,-100)", **(lines or {})}
     text = "".join(f"{name}: {value}\n" for name, value in fields.items() if value is not None)
-    return f"NRRD0005\n{text}{more}\n".encode() + body
+    return f"NRRD0005\n{text}{more}\n".encode("utf-8", "replace") + body
 
 
 def meta(lines: dict[str, str | None] | None = None, body: bytes = RAW) -> bytes:
@@ -65,7 +65,7 @@ def meta(lines: dict[str, str | None] | None = None, body: bytes = RAW) -> bytes
     data = (lines or {}).get("ElementDataFile") or "LOCAL"
     fields |= {"ElementType": "MET_SHORT", **(lines or {}), "ElementDataFile": None}
     text = "".join(f"{name} = {value}\n" for name, value in fields.items() if value is not None)
-    return f"{text}ElementDataFile = {data}\n".encode() + body
+    return f"{text}ElementDataFile = {data}\n".encode("utf-8", "replace") + body
 
 
 def packed_meta(wrap: Bytes = SAME) -> bytes:

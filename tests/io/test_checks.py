@@ -14,8 +14,6 @@ from custom_networks.io.checks import (
     spatial_shape,
 )
 
-pytestmark = pytest.mark.usefixtures("tiny_volumes")
-
 SOURCE = Path("case.nii.gz")
 
 

@@ -12,7 +12,6 @@ from custom_networks.io import read_label_map
 from custom_networks.transforms.save import write_label_map
 from custom_networks.transforms.save_as_input import write_as_input
 
-pytestmark = pytest.mark.usefixtures("tiny_volumes")
 LABELS = (np.arange(16 * 12 * 8) % 3).reshape(16, 12, 8).astype(np.uint8)
 
 

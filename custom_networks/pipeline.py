@@ -94,12 +94,13 @@ class Pipeline:
         # Now, before minutes pass in which a file may be replaced or moved away.
         belongs_to = Input(case.name, case.identity, case.content, case.geometry)
         read = time.perf_counter() - started
-        notes, affine, headers = volume.notes, volume.affine, volume.headers
+        notes, affine, headers, forms = volume.notes, volume.affine, volume.headers, volume.nifti_geometry
         single_use = _SingleUseVolume(volume)
         del volume  # its voxels come back with the answer
         with _callers_state_kept(), torch.no_grad():
             data, network_seconds = self._answer(single_use)
-        ct = Volume(_voxels(data["hu"]), affine, notes, source=Path(case.source), headers=headers)
+        source, hu = Path(case.source), _voxels(data["hu"])
+        ct = Volume(hu, affine, notes, source=source, headers=headers, nifti_geometry=forms)
         probabilities = _voxels(data["probabilities"])
         region = organ_region(_voxels(data["pred"]), probabilities, _voxels(data["lesion_numbers"]), affine)
         measurements = measure(region, ct.array[region.box], data["lesions"], self._calibrated)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from custom_networks.errors import InputError
+from custom_networks.io.limits import check_extent
 from custom_networks.labelmap.grid import slice_axis_of, spacing_of
 
 MIN_SLICES = 5
@@ -41,8 +42,9 @@ def spatial_shape(shape: tuple[int, ...], source: Path) -> tuple[tuple[int, int,
 def check_geometry(shape: tuple[int, int, int], affine: np.ndarray, source: Path) -> tuple[str, ...]:
     """Hold an array shape and its (4, 4) RAS affine against what the pipeline needs; give notes back.
 
-    InputError where the affine is not finite or not invertible, there are fewer than 5 slices along the patient's z, or
-    the slices are not axial: cut across thick coronal or sagittal ones, axial slices are poor.
+    InputError where the affine is not finite or not invertible, there are fewer than 5 slices along the patient's z, no
+    body has that size (`check_extent`), or the slices are not axial: cut across thick coronal or sagittal ones, axial
+    slices are poor.
     """
     spacing = _checked_spacing(affine, source)
     axis = slice_axis_of(affine)
@@ -51,6 +53,7 @@ def check_geometry(shape: tuple[int, int, int], affine: np.ndarray, source: Path
             f"{source} holds {shape[axis]} slice{'s' * (shape[axis] != 1)}, at least {MIN_SLICES} are needed: "
             "give the whole series."
         )
+    check_extent(shape, affine, source)
     across = max(spacing)
     if across > THICK_MM and across > 2 * spacing[axis]:
         raise InputError(

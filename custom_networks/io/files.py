@@ -2,12 +2,13 @@
 
 import os
 import re
+import stat
 import struct
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
-from custom_networks.errors import InputError
+from custom_networks.errors import InputError, one_line
 
 MEDICAL_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 # Room for "_seg.nii.gz" and a temporary ending within the 255 bytes of a file name.
@@ -24,6 +25,17 @@ def medical_suffix(path: Path) -> str:
 def is_zip(path: Path) -> bool:
     """Whether a path names a zip archive, by its ending."""
     return path.name.lower().endswith(".zip")
+
+
+def regular_file(path: Path) -> Path:
+    """The path itself; InputError where it is not there or no ordinary file: a pipe could be waited for forever."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise InputError(f"No such file or folder: {one_line(path)}; check the path.") from error
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path} is no ordinary file but a folder, a pipe or a device: give a file.")
+    return path
 
 
 def split_number(path: str | Path) -> tuple[Path, int | None]:

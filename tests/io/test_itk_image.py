@@ -11,6 +11,8 @@ import pytest
 from custom_networks.errors import InputError
 from custom_networks.io import read_label_map, read_volume
 
+pytestmark = pytest.mark.usefixtures("tiny_volumes")
+
 NAMES = ["ct.nrrd", "ct.nhdr", "ct.mha", "ct.mhd"]
 NRRD_TYPES = {
     "int8": "int8",

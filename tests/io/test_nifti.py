@@ -14,6 +14,8 @@ from scipy.spatial.transform import Rotation
 from custom_networks.errors import InputError
 from custom_networks.io import read_label_map, read_volume
 
+pytestmark = pytest.mark.usefixtures("tiny_volumes")
+
 Write = Callable[..., Path]
 
 

@@ -18,6 +18,8 @@ from custom_networks.transforms import SaveLabelMapd
 from custom_networks.transforms import save as monai_writer
 from custom_networks.transforms.save import write_label_map
 
+pytestmark = pytest.mark.usefixtures("tiny_volumes")
+
 AFFINE = np.array([[-0.78, 0.02, 0, 91.5], [0.02, 0.78, 0.1, -77.25], [0, -0.3, 2.5, -801.125], [0, 0, 0, 1]])
 
 

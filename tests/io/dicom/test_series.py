@@ -18,6 +18,8 @@ from custom_networks.errors import InputError
 from custom_networks.io import only_case, read_volume
 from custom_networks.io.dicom.listing import list_series
 
+pytestmark = pytest.mark.usefixtures("tiny_volumes")
+
 Write = Callable[..., Path]
 
 

@@ -61,12 +61,14 @@ class Case(ABC):
         source: what a user would type to name it, `PATH` or `PATH::N`; "array" for what is in memory.
         notes: what is known before reading, one sentence each; the volume's notes begin with them.
         series: what a report says of a DICOM series; None for all else.
+        allow_large: whether more voxels are read than `custom_networks.io.limits` allow.
     """
 
     name: str
     source: str
     notes: tuple[str, ...] = ()
     series: SeriesInfo | None = None
+    allow_large: bool = field(default=False, kw_only=True)
 
     @abstractmethod
     def read(self) -> Volume:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ def segment(
     probability: bool = False,
     overlay: bool = True,
     keep_empty_frames: bool = False,
+    allow_large: bool = False,
     device: str | None = None,
     precision: str | None = None,
     bundle: str | None = None,
@@ -51,6 +53,7 @@ def segment(
         probability: whether to give the tumor probability, too.
         overlay: whether to draw `overlay.png`, where files are written.
         keep_empty_frames: whether a DICOM SEG gets a frame for every slice and segment, which some viewers need.
+        allow_large: whether to read inputs that exceed the limits on memory.
         device: "cpu", "cuda", "cuda:1"; by default a GPU where there is one.
         precision: "float32" or "bfloat16"; by default float32 on a CPU.
         bundle: folder of another bundle.
@@ -63,6 +66,7 @@ def segment(
         BundleError: the bundle or its weights are missing.
     """
     case = _case(ct, affine)
+    case = replace(case, allow_large=case.allow_large or allow_large)
     folder = ready_folder(output) if output is not None else None
     settings: dict[str, Any] = {"progress": False, **(overrides or {})}
     if device:

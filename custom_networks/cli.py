@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ def segment(
     overlay: bool = True,
     probability: bool = False,
     keep_empty_frames: bool = False,
+    allow_large: bool = False,
     progress: bool = True,
     bundle: str | None = None,
     checkpoint: str | None = None,
@@ -54,6 +56,7 @@ def segment(
         overlay: draw overlay.png.
         probability: write the tumor probability, OUTPUT/<case>/<case>_tumor_probability.nii.gz.
         keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
+        allow_large: read inputs that exceed the limits on memory; those on what a body can be stay.
         progress: show a progress bar.
         bundle: folder of another bundle.
         checkpoint: other weights, a state dict.
@@ -70,6 +73,7 @@ def segment(
         _complain(message)
     if not cases:
         return NOTHING_STARTED
+    cases = [replace(case, allow_large=allow_large) for case in cases]
     from custom_networks.inference.precision import checked_precision, device_override
 
     settings: dict[str, Any] = {"progress": progress, "precision": checked_precision(precision)}

@@ -13,6 +13,8 @@ from custom_networks.io.case import Case, FileCase, RefusedCase
 from custom_networks.io.dicom.case import dicom_case, dicom_cases
 from custom_networks.io.dicom.files import DicomFile, files_of
 from custom_networks.io.dicom.listing import scan_files
+from custom_networks.io.dicom.sentences import lost_notes
+from custom_networks.io.dicom.suspects import suspects_of
 from custom_networks.io.files import case_stem, is_zip, medical_suffix, split_number
 from custom_networks.io.image_files import existing
 from custom_networks.io.volume import Volume
@@ -131,7 +133,9 @@ def _cases_in(folder: Path) -> list[Case]:
         raise UsageError(f"{folder} holds no image itself, but {below}: give what is to be segmented.")
     if below:
         logger.warning("%s: there are also %s: give them as inputs of their own to segment them.", folder, below)
-    if volumes and not scanned.like_dicom:
+    if volumes and not (scanned.headers or scanned.damaged):
+        for note in lost_notes([one.file for one in suspects_of(scanned.unread, ())]):
+            logger.warning("%s: %s", folder, note)
         return volumes
     return volumes + dicom_cases(folder, scanned, beside=bool(volumes))
 

@@ -97,6 +97,16 @@ def test_a_switch_is_turned_off_by_no(run: Liverseg) -> None:
     assert run("segment", "good.nii.gz", "--output", "out", "--no-overlay", "--no_progress").code == 0
 
 
+@pytest.mark.parametrize("flags, allowed", [([], False), (["--allow-large"], True)])
+def test_limits_on_memory_are_lifted_on_request(
+    run: Liverseg, monkeypatch: pytest.MonkeyPatch, flags: list[str], allowed: bool
+) -> None:
+    asked = []
+    monkeypatch.setattr(NoNetwork, "predict", lambda self, case, **options: asked.append(case.allow_large) or case)
+    assert run("segment", "good.nii.gz", "--output", "out", *flags).code == 0
+    assert asked == [allowed]
+
+
 def test_an_error_that_nobody_foresaw_is_one_line(run: Liverseg, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object) -> None:
         raise ImportError("no module\nnamed x")

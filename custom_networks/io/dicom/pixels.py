@@ -118,7 +118,8 @@ def _stored_cells(header: SliceHeader) -> tuple[np.ndarray, int, Dataset]:
         )
     with _opened(header) as stream, quiet_pydicom():
         try:
-            dataset = pydicom.dcmread(stream, specific_tags=[*PIXEL_TAGS, *OVERLAY_BITS, *RESULT_KEYWORDS], force=True)
+            tags = [*map(Tag, (*PIXEL_TAGS, *RESULT_KEYWORDS)), *OVERLAY_BITS]
+            dataset = pydicom.dcmread(stream, specific_tags=tags, force=True)
             if "TransferSyntaxUID" not in dataset.file_meta:
                 dataset.file_meta.TransferSyntaxUID = header.transfer_syntax
             if header.transfer_syntax in (*NATIVE, RLELossless):

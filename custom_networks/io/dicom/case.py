@@ -50,7 +50,7 @@ class DicomCase(Case):
         said: Counter[str] = Counter()
         affine, shape = self.stack.affine, (slices[0].columns, slices[0].rows, len(slices))
         check_voxels(shape, path, self.allow_large)
-        notes = self.notes + check_geometry(shape, affine, path)
+        notes = self.notes + check_geometry(shape, affine, path, axial=True)
         whole = all(s.slope.is_integer() and s.intercept.is_integer() for s in slices)
         slabs = _read_slabs(slices, headers, said)
         array = collect_slabs(slabs, shape, whole_numbers=whole, lowest=LOWEST_HU, source=path)

@@ -189,8 +189,8 @@ def _decoding(header: SliceHeader) -> Iterator[None]:
 def _parsed(header: SliceHeader) -> Dataset:
     """What a file holds of pixels and of what results need."""
     with _opened(header) as stream:
-        keywords = (*PIXEL_TAGS, *OVERLAY_BITS, *RESULT_KEYWORDS, *ENHANCED_TAGS * (header.frame > 0))
-        dataset = pydicom.dcmread(stream, specific_tags=[Tag(keyword) for keyword in keywords], force=True)
+        keywords = (*PIXEL_TAGS, *RESULT_KEYWORDS, *ENHANCED_TAGS * (header.frame > 0))
+        dataset = pydicom.dcmread(stream, specific_tags=[*map(Tag, keywords), *OVERLAY_BITS], force=True)
     if "TransferSyntaxUID" not in dataset.file_meta:
         dataset.file_meta.TransferSyntaxUID = header.transfer_syntax
     return dataset

@@ -1,11 +1,18 @@
 """Liver and liver tumor segmentation in abdominal CT: what the bundle's JSON cannot declare."""
 
+import getpass
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from custom_networks.api import Result, segment
 
     __version__: str
+
+try:  # MONAI asks for it when it is imported; in a container, a user need not have a name
+    getpass.getuser()
+except (ImportError, KeyError, OSError):
+    os.environ["USER"] = str(os.getuid()) if hasattr(os, "getuid") else "user"
 
 __all__ = ["Result", "__version__", "segment"]
 

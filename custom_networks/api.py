@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from custom_networks.batch.run import ready_folder, segment_into
 from custom_networks.bundle_files import bundle_root
-from custom_networks.case_folder import remove_abandoned_staging
 from custom_networks.errors import UsageError
 from custom_networks.inference.precision import checked_precision, device_override
 from custom_networks.inference.runtimes import checked_runtime
 from custom_networks.io import Case, case_of_array, case_of_image, only_case
 from custom_networks.pipeline import Pipeline
-from custom_networks.result import Result, output_folder, write
+from custom_networks.result import Result
 
 if TYPE_CHECKING:
     from nibabel.spatialimages import SpatialImage
@@ -32,6 +33,7 @@ def segment(
     probability: bool = False,
     overlay: bool = True,
     keep_empty_frames: bool = False,
+    allow_large: bool = False,
     device: str | None = None,
     runtime: str | None = None,
     precision: str | None = None,
@@ -54,6 +56,7 @@ def segment(
         probability: whether to give the tumor probability, too.
         overlay: whether to draw `overlay.png`, where files are written.
         keep_empty_frames: whether a DICOM SEG gets a frame for every slice and segment, which some viewers need.
+        allow_large: whether to read inputs that exceed the limits on memory.
         device: "cpu", "cuda", "cuda:1"; by default a GPU where there is one.
         runtime: "torch" or "openvino"; by default OpenVINO on a CPU where it is installed.
         precision: "float32" or "bfloat16"; by default bfloat16 where runtime and processor compute in it, but float32
@@ -69,9 +72,8 @@ def segment(
         BundleError: the bundle or its weights are missing.
     """
     case = _case(ct, affine)
-    folder = output_folder(output) if output is not None else None
-    if folder:
-        remove_abandoned_staging(folder)
+    case = replace(case, allow_large=case.allow_large or allow_large)
+    folder = ready_folder(output) if output is not None else None
     settings: dict[str, Any] = {"progress": False, **(overrides or {})}
     if device:
         settings["device"] = device_override(device)
@@ -81,8 +83,11 @@ def segment(
         settings["precision"] = checked_precision(precision)
     if not scout:
         settings["scout"] = False
-    result = shared_pipeline(bundle, settings, checkpoint).predict(case, probability=probability)
-    return write(result, folder, overlay=overlay, keep_empty_frames=keep_empty_frames) if folder else result
+    pipeline = shared_pipeline(bundle, settings, checkpoint)
+    if folder is None:
+        return pipeline.predict(case, probability=probability)
+    options = {"overlay": overlay, "keep_empty_frames": keep_empty_frames}
+    return segment_into(folder, case, pipeline, probability=probability, **options)
 
 
 def _case(ct: Any, affine: npt.NDArray[np.float64] | None) -> Case:

@@ -5,7 +5,8 @@ turn a folder named 2024 into a number.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, get_type_hints
 
@@ -23,7 +24,8 @@ ARGUMENTS = {  # the flags that may name them, and what they are
 def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> list[str]:
     """The arguments of `function` in the form in which Fire takes each as what it is.
 
-    Flags are `--name VALUE` or `--name=VALUE`; a switch (annotated bool) is `--name`, `--name=true` or `--name=false`.
+    Flags are `--name VALUE` or `--name=VALUE`; a switch (annotated bool) is `--name`, `--name=true`, `--name=false` or
+    `--no-name`.
 
     Raises:
         UsageError: for an unknown flag, a flag without its value, or a switch that would swallow what follows it.
@@ -40,10 +42,10 @@ def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> li
             continue
         name, assigned, value = argument.lstrip("-").partition("=")
         name = name.replace("-", "_")
+        if name not in flags and name.startswith("no_") and hints.get(name[3:]) is bool and not assigned:
+            name, assigned, value = name[3:], "=", "false"
         if name not in flags:
-            close = get_close_matches(name, flags, n=1)
-            hint = f"did you mean --{close[0]}?" if close else "see --help."
-            raise UsageError(f"Unknown flag {argument}: {hint}")
+            raise _unknown_flag(argument, name, flags, hints)
         if hints[name] is bool:
             ready.append(f"--{name}={_switch(name, assigned, value, rest)}")
         else:
@@ -64,6 +66,22 @@ def check_complete(command: str, ready: Sequence[str]) -> None:
             raise UsageError(f"liverseg {command} needs {meaning}.")
     if command == "info" and positional:
         raise UsageError("liverseg info takes no input.")
+
+
+def unknown_command(command: str, known: Iterable[str]) -> UsageError:
+    """The error of a command that there is not, with the one that may be meant."""
+    names = list(known)
+    meant = "".join(f" Did you mean {name}?" for name in get_close_matches(command, names, n=1))
+    return UsageError(f"Unknown command {command!r}: liverseg has {', '.join(names)}.{meant}")
+
+
+def _unknown_flag(argument: str, name: str, flags: Sequence[str], hints: Mapping[str, Any]) -> UsageError:
+    """The error of a flag that there is not; of one that begins with "no", a switch that is turned off may be meant."""
+    negated = re.sub(r"^no_?", "", name)
+    switches = [flag for flag in flags if hints[flag] is bool]
+    close = get_close_matches(negated, switches, n=1) if negated != name else get_close_matches(name, flags, n=1)
+    off = "=false" * (negated != name)
+    return UsageError(f"Unknown flag {argument}: " + (f"did you mean --{close[0]}{off}?" if close else "see --help."))
 
 
 def _switch(name: str, assigned: str, value: str, rest: Sequence[str]) -> bool:

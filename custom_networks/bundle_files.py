@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from custom_networks.errors import BundleError, LiversegError, UsageError, one_line
+from custom_networks.files import refuse_damaged_weights
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -120,11 +121,12 @@ def load_weights(network: "nn.Module", path: Path) -> str:
     """Load a state dict into `network`; the SHA-256 of the very bytes that were loaded.
 
     Raises:
-        BundleError: the file holds no weights of this network.
+        BundleError: the file is damaged, or holds no weights of this network.
     """
     import torch
 
     content = path.read_bytes()
+    refuse_damaged_weights(path, BytesIO(content))
     try:
         network.load_state_dict(torch.load(BytesIO(content), map_location="cpu", weights_only=True))
     except Exception as error:  # PyTorch, pickle and zip each have their own

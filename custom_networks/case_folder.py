@@ -25,6 +25,7 @@ from custom_networks.files import write_text
 from custom_networks.staging import locked, remove_abandoned_staging, staging_folder
 
 __all__ = ["Claim", "Input", "claim", "forget", "read_manifest", "remove_abandoned_staging", "whole_folders"]
+__all__ += ["whole_manifests"]
 
 MANIFEST = "manifest.json"
 WHOLE, WRITING = "whole", "writing"
@@ -41,12 +42,14 @@ class Input:
         identity: digest of where the input comes from: a file's resolved path, a series' UIDs.
         content: digest of what is in it.
         geometry: digest of shape and affine where the identity is only a place, else empty.
+        place: digest of the path that names the input, empty where none does.
     """
 
     name: str
     identity: str
     content: str
     geometry: str = ""
+    place: str = ""
 
     def __post_init__(self) -> None:
         if not _is_plain(self.name):
@@ -93,14 +96,17 @@ class Claim:
         own = _identifying(self._input)
         with locked(self.folder):
             old = self._replaceable(list(digests))
+            # Written before anything goes, so that a disk that is full by now costs no older results.
+            whole = _written_manifest(
+                self.staging, {"state": WHOLE, "files": digests, "options": dict(options), **own}, ".whole"
+            )
             _put_manifest(self.folder, self.staging, {"state": WRITING, "old": old, "new": list(digests), **own})
             for name in old:
                 (self.folder / name).unlink(missing_ok=True)
             for name in digests:
                 os.replace(self.staging / name, self.folder / name)
             _flush_folder(self.folder)
-            whole = {"state": WHOLE, "files": digests, "options": dict(options), **own}
-            _put_manifest(self.folder, self.staging, whole)
+            os.replace(whole, self.folder / MANIFEST)
         self._held.close()
         return self.folder
 
@@ -143,9 +149,14 @@ def claim(output: Path, of: Input) -> Claim:
 
 def whole_folders(output: Path) -> list[Path]:
     """Case folders of `output` that hold the whole results of one run, by name."""
+    return list(whole_manifests(output))
+
+
+def whole_manifests(output: Path) -> dict[Path, Manifest]:
+    """The same folders with their manifests."""
     folders = sorted(path for path in output.glob("*") if not path.name.startswith("."))
     manifests = ((folder, read_manifest(folder)) for folder in folders)
-    return [folder for folder, manifest in manifests if manifest is not None and manifest["state"] == WHOLE]
+    return {folder: manifest for folder, manifest in manifests if manifest is not None and manifest["state"] == WHOLE}
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -210,8 +221,13 @@ def _put_new_folder(folder: Path, of: Input, staging: Path) -> bool:
 
 def _put_manifest(folder: Path, staging: Path, manifest: Manifest) -> None:
     """Replace a folder's manifest; what a kill leaves of the writing lies in the staging folder."""
-    write_text(staging / f".{MANIFEST}", json.dumps(manifest, indent=2) + "\n")
-    os.replace(staging / f".{MANIFEST}", folder / MANIFEST)
+    os.replace(_written_manifest(staging, manifest, f".{MANIFEST}"), folder / MANIFEST)
+
+
+def _written_manifest(staging: Path, manifest: Manifest, name: str) -> Path:
+    """A manifest in the staging folder, to be renamed into its place."""
+    write_text(staging / name, json.dumps(manifest, indent=2) + "\n")
+    return staging / name
 
 
 def _may_replace(manifest: Manifest, of: Input) -> bool:
@@ -223,7 +239,7 @@ def _may_replace(manifest: Manifest, of: Input) -> bool:
 
 
 def _identifying(of: Input) -> dict[str, str]:
-    return {key: value for key, value in asdict(of).items() if key != "name"}
+    return {key: value for key, value in asdict(of).items() if key != "name" and (value or key != "place")}
 
 
 def _listed(manifest: Manifest) -> list[str]:
@@ -235,8 +251,9 @@ def _is_sound(manifest: Any) -> bool:
     """A manifest is data from a folder that anyone may write to: nothing it names may lie outside of the folder."""
     if not isinstance(manifest, dict) or manifest.get("state") not in (WHOLE, WRITING):
         return False
-    kinds = {"identity": str, "content": str, "geometry": str, "files": dict, "options": dict, "old": list, "new": list}
-    values: dict[str, Any] = {"files": {}, "options": {}, "old": [], "new": [], **manifest}
+    kinds = {**dict.fromkeys(("identity", "content", "geometry", "place"), str), "files": dict, "options": dict}
+    kinds |= {"old": list, "new": list}
+    values: dict[str, Any] = {"place": "", "files": {}, "options": {}, "old": [], "new": [], **manifest}
     if not all(isinstance(values.get(key), kind) for key, kind in kinds.items()):
         return False
     return all(_is_plain(name) for key in ("files", "old", "new") for name in values[key])

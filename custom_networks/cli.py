@@ -1,21 +1,23 @@
 """liverseg: segment liver and tumors in CT from the command line."""
 
-import io
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fire
 
-from custom_networks.arguments import HELP, check_complete, fire_arguments
+from custom_networks.arguments import HELP, check_complete, fire_arguments, unknown_command
 from custom_networks.bundle_files import bundle_version
-from custom_networks.errors import LiversegError, UsageError, one_line
+from custom_networks.errors import BundleError, LiversegError, UsageError, reason_of
+from custom_networks.streams import Notices, unbreakable_streams
 
 if TYPE_CHECKING:
+    from custom_networks.batch.run import Run
     from custom_networks.io import Case
     from custom_networks.pipeline import Pipeline
     from custom_networks.result import Result
@@ -34,6 +36,7 @@ def segment(
     overlay: bool = True,
     probability: bool = False,
     keep_empty_frames: bool = False,
+    allow_large: bool = False,
     progress: bool = True,
     bundle: str | None = None,
     checkpoint: str | None = None,
@@ -58,21 +61,24 @@ def segment(
         overlay: draw overlay.png.
         probability: write the tumor probability, OUTPUT/<case>/<case>_tumor_probability.nii.gz.
         keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
+        allow_large: read inputs that exceed the limits on memory; those on what a body can be stay.
         progress: show a progress bar.
         bundle: folder of another bundle.
         checkpoint: other weights, a state dict.
         debug: show the traceback of a failure.
     """
     from custom_networks.io import find_cases
+    from custom_networks.result import output_folder
 
     if debug:
         logging.getLogger("custom_networks").setLevel(logging.DEBUG)
+    folder = output_folder(output, make=False)
     cases, failures = find_cases(inputs)
     for message in failures:
         _complain(message)
     if not cases:
         return NOTHING_STARTED
-    _say(BANNER, "stderr")
+    cases = [replace(case, allow_large=allow_large) for case in cases]
     from custom_networks.inference.precision import checked_precision, device_override
     from custom_networks.inference.runtimes import checked_runtime
 
@@ -82,15 +88,17 @@ def segment(
         settings["scout"] = False
     if device:
         settings["device"] = device_override(device)
+    _say(BANNER, "stderr")
+    from custom_networks.batch.run import Run, forget_inputs
     from custom_networks.pipeline import Pipeline
-    from custom_networks.result import output_folder
 
     _tune_this_process()
-    folder = output_folder(output, make=False)
     pipeline = Pipeline(bundle, settings, checkpoint)
-    run = _Run(folder, pipeline, probability, {"overlay": overlay, "keep_empty_frames": keep_empty_frames}, debug)
-    failed = sum(not run.segment(case) for case in cases)
-    return SOME_FAILED if failed or failures else OK
+    if bundle is None and checkpoint is None:
+        _check_released(pipeline)
+    run = Run(folder, pipeline, probability, {"overlay": overlay, "keep_empty_frames": keep_empty_frames})
+    forget_inputs(folder, inputs, cases)
+    return _segment_all(run, cases, bool(failures), debug)
 
 
 def _tune_this_process() -> None:
@@ -117,7 +125,7 @@ def series(path: str) -> int:
     if not source.is_dir() and not (source.is_file() and is_zip(source)):
         raise UsageError(f"{source} is neither a folder nor a zip archive: give one that holds DICOM files.")
     for line in list_dicom(source):
-        print(line)
+        _say(line)
     return OK
 
 
@@ -133,7 +141,7 @@ def phantom(output: str, *, cases: int = 1, seed: int = 0, format: str = "nifti"
     from custom_networks.phantom import write_phantoms
 
     for path in write_phantoms(output, cases, seed, format):  # type: ignore[arg-type]
-        print(path)
+        _say(str(path))
     return OK
 
 
@@ -150,10 +158,10 @@ def pack(output: str, *, weights_url: str | None = None) -> int:
     from custom_networks.packing import pack_bundle
 
     packed = pack_bundle(output, weights_url)
-    print(f"{packed.path}: version {bundle_version()}, {len(packed.files)} files, {packed.size} bytes")
-    print(f"  sha256  {packed.sha256}")
+    _say(f"{packed.path}: version {bundle_version()}, {len(packed.files)} files, {packed.size} bytes")
+    _say(f"  sha256  {packed.sha256}")
     for name, size in packed.left_out.items():
-        print(f"  left out {name}, {size} bytes")
+        _say(f"  left out {name}, {size} bytes")
     return OK
 
 
@@ -172,9 +180,9 @@ def export(format: str, output: str, *, bundle: str | None = None, checkpoint: s
     from custom_networks.packing.export import export_network
 
     exported = export_network(format, output, bundle, checkpoint)
-    print(f"{exported.path}: {format}, {exported.size} bytes")
-    print(f"  sha256  {exported.sha256}")
-    print(f"  logits differ from the network's by at most {exported.difference:.1e}")
+    _say(f"{exported.path}: {format}, {exported.size} bytes")
+    _say(f"  sha256  {exported.sha256}")
+    _say(f"  logits differ from the network's by at most {exported.difference:.1e}")
     return OK
 
 
@@ -189,7 +197,7 @@ def info(*, json: bool = False) -> int:
     from custom_networks.info import info_lines, known_facts
 
     known = known_facts(COMMANDS)
-    print(dumps(known, indent=2) if json else "\n".join(info_lines(known)))
+    _say(dumps(known, indent=2) if json else "\n".join(info_lines(known)))
     return OK
 
 
@@ -200,12 +208,17 @@ COMMANDS = {command.__name__: command for command in _COMMANDS}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `liverseg`; the exit code is returned, or raised as SystemExit by Fire for a usage error of its own."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a folder's name need not fit the terminal's encoding
-        sys.stdout.reconfigure(errors="backslashreplace")
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    with unbreakable_streams():
+        return _guarded(arguments)
+
+
+def _guarded(arguments: list[str]) -> int:
+    """Run, and end with one line and an exit code whatever happens; tracebacks are for `--debug`."""
+    logging.basicConfig(level=logging.WARNING, handlers=[Notices()])
+    logging.captureWarnings(True)
     try:
         if arguments == ["--version"]:
-            print(f"liverseg {bundle_version()}")
+            _say(f"liverseg {bundle_version()}")
             return OK
         return _run(arguments)
     except LiversegError as error:
@@ -214,6 +227,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted; the cases reported above were written.")
         return INTERRUPTED
+    except Exception as error:
+        logging.getLogger(__name__).debug("liverseg %s", arguments[:1], exc_info=True)
+        _complain(f"nothing could start: {reason_of(error)} (--debug shows where).")
+        return NOTHING_STARTED
+    finally:
+        logging.captureWarnings(False)
 
 
 def _run(arguments: list[str]) -> int:
@@ -224,54 +243,34 @@ def _run(arguments: list[str]) -> int:
         return OK
     command, *rest = arguments
     if command not in COMMANDS:
-        raise UsageError(f"Unknown command {command!r}: liverseg has {', '.join(COMMANDS)}.")
+        raise unknown_command(command, COMMANDS)
     ready = fire_arguments(COMMANDS[command], rest)
     check_complete(command, ready)
     return int(fire.Fire(COMMANDS, command=[command, *ready], name="liverseg", serialize=lambda code: None))
 
 
-class _Run:
-    """One run over many cases: each is segmented, written and reported; one that fails leaves the others alone."""
+def _segment_all(run: "Run", cases: "Sequence[Case]", failed: bool, debug: bool) -> int:
+    """Segment and report each case; the summary is written whatever ends the run."""
+    try:
+        for case in cases:
+            outcome = run.segment(case)
+            if debug and outcome.error:
+                traceback.print_exception(outcome.error)
+            _report(outcome.result) if outcome.result else _complain(outcome.message)
+            failed |= outcome.result is None
+    finally:
+        if unwritten := run.sum_up():
+            _complain(unwritten)
+    return SOME_FAILED if failed or unwritten else OK
 
-    def __init__(
-        self, output: Path, pipeline: "Pipeline", probability: bool, options: dict[str, bool], debug: bool
-    ) -> None:
-        from custom_networks.case_folder import remove_abandoned_staging, whole_folders
-        from custom_networks.report.summary import Summary
-        from custom_networks.result import output_folder
 
-        self._output, self._pipeline = output_folder(output), pipeline
-        self._probability, self._options, self._debug = probability, options, debug
-        remove_abandoned_staging(self._output)
-        self._summary = Summary(self._output, whole_folders(self._output))
-
-    def segment(self, case: "Case") -> bool:
-        """Segment, write and report a case; whether all of that went well."""
-        from custom_networks.result import write
-
-        result, message = None, ""
-        try:
-            found = self._pipeline.predict(case, probability=self._probability)
-            result = write(found, self._output, **self._options)
-        except LiversegError as error:
-            message = str(error)
-        except Exception as error:  # the other cases must still be segmented, whatever is wrong with this one
-            if self._debug:
-                traceback.print_exc()
-            what = f"{type(error).__name__}: {one_line(error, 300)} (--debug shows where)."
-            message = f"{case.source}: failed unexpectedly, {what}"
-        try:
-            if result:
-                self._summary.add_report(result.report)
-            else:
-                self._summary.add_failure(case.name, case.source, message)
-        except OSError as error:  # open in a spreadsheet, or a full disk; the case's own files are there all the same
-            _complain(f"summary.csv cannot be written ({error.strerror or error}): close it where it is open.")
-            listed = False
-        else:
-            listed = True
-        _report(result) if result else _complain(message)
-        return result is not None and listed
+def _check_released(pipeline: "Pipeline") -> None:
+    """Refuse to call weights the package's own that are not the released ones; see `announce_weights`."""
+    if not pipeline.released:
+        raise BundleError(
+            f"The weights of the installed bundle are not those released with version {bundle_version()}: install the "
+            "package again, or name them by --checkpoint to use them all the same."
+        )
 
 
 def _report(result: "Result") -> None:
@@ -290,8 +289,4 @@ def _complain(message: str) -> None:
 
 
 def _say(text: str, stream: str = "stdout") -> None:
-    """Print a line; where the stream is closed or full, the work goes on without it."""
-    try:
-        print(text, file=getattr(sys, stream), flush=True)
-    except (OSError, ValueError):
-        setattr(sys, stream, open(os.devnull, "w"))
+    print(text, file=getattr(sys, stream), flush=True)

@@ -20,6 +20,38 @@ class BundleError(LiversegError):
     """The bundle's configuration or weights are missing or do not fit each other."""
 
 
+def root_cause(error: BaseException) -> BaseException:
+    """What an error was raised from: the project's own error where there is one, else the innermost cause.
+
+    MONAI wraps what goes wrong in a transform into a RuntimeError that names an object's address and no reason.
+    """
+    chain: list[BaseException] = []
+    here: BaseException | None = error
+    while here is not None and here not in chain:
+        chain.append(here)
+        here = here.__cause__
+    own: BaseException | None = error
+    seen = set()
+    while own is not None and id(own) not in seen:
+        if isinstance(own, LiversegError):
+            return own
+        seen.add(id(own))
+        own = own.__cause__ or own.__context__
+    return chain[-1]
+
+
+def reason_of(error: BaseException) -> str:
+    """One line on why something failed, fit to stand in a message: what a user knows by name comes in those words."""
+    cause = root_cause(error)
+    if isinstance(cause, LiversegError):
+        return str(cause)
+    if isinstance(cause, MemoryError):
+        return "the memory does not suffice"
+    if isinstance(cause, OSError) and cause.strerror:
+        return f"{cause.strerror}: {cause.filename}" if cause.filename else cause.strerror
+    return f"{type(cause).__name__}: {one_line(cause, 300)}" if str(cause) else type(cause).__name__
+
+
 def one_line(text: object, limit: int = 160) -> str:
     """`text` on one line, cut at `limit` characters: libraries report over many lines."""
     line = " ".join(str(text).split())

@@ -3,11 +3,15 @@
 import csv
 import os
 import secrets
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import StringIO
 from math import isfinite
 from pathlib import Path
+from typing import IO
+
+from custom_networks.errors import BundleError, one_line
 
 Cell = str | float | int | bool | None
 
@@ -59,3 +63,26 @@ def _cell(value: Cell, digits: int | None) -> str | float | int:
     if value is None or not isfinite(value):
         return ""
     return value if digits is None else f"{float(value):.{digits}g}"
+
+
+def refuse_damaged_weights(path: str | Path, content: IO[bytes] | None = None) -> None:
+    """Refuse a file of weights whose bytes are not those that were written.
+
+    `torch.save` writes a zip archive with a CRC-32 of every member, which `torch.load` does not look at: a flipped bit
+    would be another network. A file that is no archive, or is not there, is left to its loader. `content` is the
+    opened file where it is at hand.
+
+    Raises:
+        BundleError: a checksum is wrong, or the archive cannot be read to its end.
+    """
+    path = Path(path).expanduser()
+    if content is None and not path.is_file():
+        return
+    try:
+        with path.open("rb") if content is None else nullcontext(content) as stream:
+            is_archive = stream.read(2) == b"PK"
+            damaged = zipfile.ZipFile(stream).testzip() if is_archive else None
+    except Exception as error:  # zipfile, zlib and struct each have their own for damaged archives
+        raise BundleError(f"{path} is damaged ({one_line(error)}): fetch or copy it again.") from error
+    if damaged is not None:
+        raise BundleError(f"{path} is damaged (the checksum of {one_line(damaged)} is wrong): fetch or copy it again.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import platform
 import time
 from collections.abc import Iterator, Mapping
@@ -30,7 +31,7 @@ from custom_networks.bundle_files import (
     weights_path,
 )
 from custom_networks.case_folder import Input
-from custom_networks.errors import BundleError, LiversegError
+from custom_networks.errors import BundleError, LiversegError, UsageError, root_cause
 from custom_networks.inference.weights import announce_weights, weights_in
 from custom_networks.io import Case, Volume
 from custom_networks.labelmap.boxes import box_around
@@ -63,17 +64,23 @@ class Pipeline:
         overrides: further ids of inference.json, such as `{"device": "$torch.device('cpu')"}`.
         checkpoint: other weights, a state dict.
 
+    Attributes:
+        released: whether the weights are those that were released with this version.
+
     Raises:
-        BundleError: the bundle is not found, or its weights are missing, not its own or not finite.
-        UsageError: the runtime that the overrides name is not there or cannot run the network.
+        BundleError: the bundle is not found, or its weights are missing, damaged, not finite or not those of its
+            network.
+        UsageError: the environment keeps the bundle from being built, an override does, or the runtime that is named is
+            not there or cannot run the network.
     """
 
     def __init__(
         self, bundle: str | None = None, overrides: Mapping[str, Any] | None = None, checkpoint: str | None = None
     ) -> None:
         started = time.perf_counter()
+        _check_environment()
         root = bundle_root(bundle)
-        own = {"checkpoint": config_text(checkpoint)} if checkpoint else {}
+        own = {"checkpoint": config_text(str(checkpoint))} if checkpoint else {}
         asked = {name: value for name, value in (overrides or {}).items() if name not in SAID_ELSEWHERE}
         with _callers_state_kept():
             self._parser = read_config(root, {"keep_for_measuring": True, **(overrides or {}), **own})
@@ -81,10 +88,11 @@ class Pipeline:
                 path = weights_path(self._parser)
                 self._build()
             except Exception as error:  # JSON, MONAI and Python each have their own for a config that cannot be built
-                cause = _own_cause(error)
+                cause = root_cause(error)
                 raise cause if isinstance(cause, BundleError) else unusable(root, error, asked) from error
             sha256 = load_weights(self._network, path)
         self._run = self._how_it_runs(root, path, sha256, fitted="confidence_coefficients" not in asked)
+        self.released: bool = self._run["weights"]["released"]
         settled = {
             "weights": sha256,
             "scout": self._scout_weights,
@@ -101,11 +109,13 @@ class Pipeline:
 
         Raises:
             LiversegError: the input cannot be segmented.
+            RuntimeError: of MONAI, for what nobody foresaw; its cause is what happened.
         """
         started, date = time.perf_counter(), datetime.now(timezone.utc)
+        _check_process()
         volume = case.read()
         # Now, before minutes pass in which a file may be replaced or moved away.
-        belongs_to = Input(case.name, case.identity, case.content, case.geometry)
+        belongs_to = Input(case.name, case.identity, case.content, case.geometry, case.place)
         read = time.perf_counter() - started
         with _callers_state_kept(), torch.no_grad():
             data, network_seconds = self._answer(volume)
@@ -169,9 +179,9 @@ class Pipeline:
             data["image"] = data["image"][:, :0].clone()  # its record alone is needed from here on
             return dict(self._postprocessing(data)), seconds
         except Exception as error:
-            own = _own_cause(error)
-            if own:
-                raise own from None
+            cause = root_cause(error)
+            if isinstance(cause, LiversegError):
+                raise cause from None
             raise
 
     def _scout_block(self, scout: Mapping[str, Any], seen: npt.NDArray[np.float64], ct: Volume) -> dict[str, Any]:
@@ -245,11 +255,30 @@ def _processor() -> str:
     return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
-def _own_cause(error: BaseException | None) -> LiversegError | None:
-    """The project's own error beneath those that MONAI's Compose wraps around it."""
-    while error is not None and not isinstance(error, LiversegError):
-        error = error.__cause__ or error.__context__
-    return error
+_process: list[int] = []  # the process that first built a network here
+
+
+def _check_environment() -> None:
+    """Refuse a process that the network would hang in, and an environment that switches off what the bundle needs."""
+    _check_process()
+    if not _process:
+        _process.append(os.getpid())
+    if os.environ.get("MONAI_EVAL_EXPR", "1") == "0":
+        raise UsageError(
+            "MONAI_EVAL_EXPR=0 in the environment switches off the expressions of the bundle's config: unset it."
+        )
+
+
+def _check_process() -> None:
+    """Refuse a process that was forked after its parent had built a network.
+
+    The threads that a forward pass waits for are not in it.
+    """
+    if _process and _process[0] != os.getpid():
+        raise UsageError(
+            "This process was forked after its parent had loaded the network, whose threads are missing here: start "
+            "workers by multiprocessing's spawn method, or load the network in each of them alone."
+        )
 
 
 @contextmanager

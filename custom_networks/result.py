@@ -18,12 +18,14 @@ from custom_networks.case_folder import Claim, Input, claim
 from custom_networks.dicom_out.results import write_dicom_results
 from custom_networks.errors import UsageError, one_line
 from custom_networks.io import Case, Volume
+from custom_networks.io.files import medical_suffix
 from custom_networks.report.lesion import MeasuredLesion
 from custom_networks.report.measurements import Measurements
 from custom_networks.report.organ_region import OrganRegion
 from custom_networks.report.overlay import draw_overlay
 from custom_networks.report.report import case_report, write_report
 from custom_networks.transforms.save import write_label_map
+from custom_networks.transforms.save_as_input import write_as_input
 
 logger = logging.getLogger(__name__)
 
@@ -214,10 +216,16 @@ def write(result: Result, output: Path, *, overlay: bool = True, keep_empty_fram
 def _label_maps(result: Result, labels: npt.NDArray[np.uint8], claimed: Claim) -> dict[str, str]:
     """Write the label map and, where it was asked for, the tumor probability: the files by kind."""
     files = {"mask": f"{claimed.name}_seg.nii.gz"}
-    write_label_map(labels, result.affine, claimed.staging / files["mask"])
+    forms = result.ct.nifti_geometry
+    write_label_map(labels, result.affine, claimed.staging / files["mask"], nifti_geometry=forms)
+    suffix = "" if result.input.series else medical_suffix(Path(result.input.source))
+    as_input = write_as_input(labels, result.affine, claimed.staging, f"{claimed.name}_seg", suffix)
+    if as_input:
+        files["mask_as_input"] = as_input
     if result.probability is not None:
         files["tumor_probability"] = f"{claimed.name}_tumor_probability.nii.gz"
-        write_label_map(result.probability, result.affine, claimed.staging / files["tumor_probability"], 1 / 255)
+        path = claimed.staging / files["tumor_probability"]
+        write_label_map(result.probability, result.affine, path, 1 / 255, forms)
     return files
 
 

@@ -20,6 +20,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _STAGING = re.compile(r"\..+\.([0-9a-f]{8})[0-9a-f]{16}")
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.csv")  # of `files.atomic_write`
 _DAY = 24 * 60 * 60.0  # seconds
 
 
@@ -34,14 +35,26 @@ def staging_folder(output: Path, name: str) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def probe(output: Path) -> None:
+    """Write a megabyte into a folder and remove it; OSError where that fails, before hours of work are lost to it."""
+    with staging_folder(output, "probe") as staging, (staging / "probe").open("wb") as stream:
+        stream.write(bytes(1 << 20))
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
 def remove_abandoned_staging(output: Path) -> None:
-    """Remove the staging folders of runs that are gone.
+    """Remove the staging folders of runs that are gone, and what a kill left of writing a table a day ago.
 
     A run holds a lock on its staging folder, which the system drops when the process ends, however it ends.
     Whoever can take that lock knows that the run is gone, if both run on one host since its last start (the folder's
     name tells; containers of a host count as that host). Network file systems may keep locks to each host, and some
     systems have none: what belongs to another host, or cannot be locked, is removed a day after it was last changed.
     """
+    for path in output.glob(".*.csv"):
+        with suppress(FileNotFoundError):
+            if _TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime > _DAY:
+                path.unlink()
     for folder in sorted(output.glob(".*")):
         match = _STAGING.fullmatch(folder.name)
         if not match or not folder.is_dir() or folder.is_symlink():

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -11,10 +12,12 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from custom_networks.io import limits
 from custom_networks.phantom import files as phantom_files
 from custom_networks.phantom import make_phantom
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+REAL_ACROSS, REAL_ALONG = limits.ACROSS, limits.ALONG
 SHAPE = (16, 12, 8)
 AFFINE = np.array([[-0.8, 0, 0, 50], [0, -0.7, 0, 40], [0, 0, 3, -100], [0, 0, 0, 1]])
 
@@ -53,6 +56,22 @@ def small_phantoms(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[
         return folder
 
     return written
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tiny_volumes() -> Iterator[None]:
+    """Let volumes pass that are smaller than any body: tests would be slow otherwise. `real_limits` takes it back."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("ACROSS", "ALONG"):
+            patch.setattr(limits, name, replace(getattr(limits, name), least=0.1))
+        yield
+
+
+@pytest.fixture
+def real_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits of a body's size as users have them."""
+    for limit, name in ((REAL_ACROSS, "ACROSS"), (REAL_ALONG, "ALONG")):
+        monkeypatch.setattr(limits, name, limit)
 
 
 @pytest.fixture

@@ -36,10 +36,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "result": {"case_folder", "dicom_out", "io", "report", "transforms"},
     "pipeline": {"bundle_files", "case_folder", "inference", "io", "labelmap", "report", "result", "transforms"},
     "info": {"bundle_files", "io", "report"},
-    "api": {"bundle_files", "case_folder", "inference", "io", "pipeline", "result"},
+    "api": {"batch", "bundle_files", "inference", "io", "pipeline", "result"},
     "arguments": set(),
-    "cli": {"arguments", "bundle_files", "case_folder", "info", "inference", "io", "packing", "phantom", "pipeline"}
-    | {"report", "result"},
+    "streams": set(),
+    "batch": {"case_folder", "io", "pipeline", "report", "result", "staging"},
+    "cli": {"arguments", "batch", "bundle_files", "info", "inference", "io", "packing", "phantom", "pipeline"}
+    | {"result", "streams"},
     "__main__": {"cli"},
     "__init__": {"api", "bundle_files"},
 }

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydicom.dataset import Dataset
 
 from custom_networks.dicom_out import codes
 from custom_networks.dicom_out.findings import MeasuredCase
@@ -114,7 +115,7 @@ def _segmentation(
     """highdicom's data set of the masks (slice, row, column, segment), placed where the slices in `slab` lie."""
     hd = codes.load_highdicom()
     dataset = hd.seg.Segmentation(
-        source_images=source.headers[slab],
+        source_images=source.images(slab),
         pixel_array=masks,
         segmentation_type="BINARY",
         segment_descriptions=[_description(number, name) for number, name in enumerate(names, start=1)],
@@ -130,6 +131,7 @@ def _segmentation(
     )
     dataset.ContentCreatorName = ""  # of type 2: no person made it
     _name_segment_in_frames(dataset)
+    _name_source_frames(dataset, source.headers[slab])
     return dataset
 
 
@@ -140,6 +142,16 @@ def _name_segment_in_frames(dataset: Any) -> None:
         for frame in dataset.PerFrameFunctionalGroupsSequence:
             frame.SegmentIdentificationSequence = shared.SegmentIdentificationSequence
         del shared.SegmentIdentificationSequence
+
+
+def _name_source_frames(dataset: Any, headers: Sequence[Dataset]) -> None:
+    """Refer to the frames of an enhanced CT by their numbers in its file: highdicom was given these frames alone."""
+    if "ReferencedFrameNumber" not in headers[0]:
+        return
+    frames = dataset.PerFrameFunctionalGroupsSequence
+    named = [image for frame in frames for image in frame.DerivationImageSequence[0].SourceImageSequence]
+    for image in {id(image): image for image in named}.values():  # the frames of several segments share one item
+        image.ReferencedFrameNumber = headers[image.ReferencedFrameNumber - 1].ReferencedFrameNumber
 
 
 def _description(number: int, name: str) -> Any:

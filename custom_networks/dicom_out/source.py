@@ -14,6 +14,7 @@ from pydicom.uid import generate_uid
 
 from custom_networks.errors import InputError
 from custom_networks.io.dicom.geometry import series_affine
+from custom_networks.io.dicom.header import is_uid, uid_text
 from custom_networks.io.dicom.result_header import PATIENT_AND_STUDY, SERIES_UIDS
 
 SAME_GRID = 0.05  # voxels; the affine may have been stored in single precision
@@ -25,7 +26,8 @@ class SourceSeries:
     """The slices of one series as results refer to them.
 
     Attributes:
-        headers: one a slice, ascending along the slice normal; they share all but SOPInstanceUID and position.
+        headers: one a slice, ascending along the slice normal; they share all but SOPInstanceUID and position. Those of
+            an enhanced CT share that, too, and say in ReferencedFrameNumber which of its frames they are.
         affine: (4, 4), (column, row, slice) index to LPS mm.
         notes: what had to be made up because the slices do not say it, one sentence each.
     """
@@ -33,6 +35,35 @@ class SourceSeries:
     headers: tuple[Dataset, ...]
     affine: npt.NDArray[np.float64]
     notes: tuple[str, ...] = ()
+
+    def images(self, slab: slice) -> list[Dataset]:
+        """The slices in `slab` as highdicom takes them: a data set each, or one with a frame for each."""
+        headers = self.headers[slab]
+        return [_as_frames(headers)] if "ReferencedFrameNumber" in headers[0] else list(headers)
+
+
+def _as_frames(headers: Sequence[Dataset]) -> Dataset:
+    """The frames of one image as an image of these frames alone, in this order."""
+    first = headers[0]
+    image = Dataset(dict(first.items()))
+    orientation, measures = Dataset(), Dataset()
+    orientation.ImageOrientationPatient = first.ImageOrientationPatient
+    for keyword in ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"):
+        measures[keyword] = first[keyword]
+    shared = Dataset()
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+    image.NumberOfFrames = len(headers)
+    image.SharedFunctionalGroupsSequence = [shared]
+    image.PerFrameFunctionalGroupsSequence = [_place_of(header) for header in headers]
+    return image
+
+
+def _place_of(header: Dataset) -> Dataset:
+    """The functional group that says where a frame lies."""
+    position, group = Dataset(), Dataset()
+    position.ImagePositionPatient = header.ImagePositionPatient
+    group.PlanePositionSequence = [position]
+    return group
 
 
 @contextmanager
@@ -61,14 +92,19 @@ def source_series(headers: Sequence[Dataset], affine: npt.NDArray[np.float64], s
         shape: columns, rows and slices of the label map.
 
     Raises:
-        InputError: a slice has no SOPInstanceUID, so that results could not refer to it, or the label map does not lie
-            on the grid of the slices.
+        InputError: a slice has no valid SOPInstanceUID, so that results could not refer to it, or the label map does
+            not lie on the grid of the slices.
     """
     _check_grid(headers, affine, shape)
     for number, header in enumerate(headers, start=1):
         if not header.SOPInstanceUID:
             raise InputError(
                 f"Slice {number} has no SOPInstanceUID, a DICOM result cannot refer to it: export the series again."
+            )
+        if not is_uid(uid_text(header.SOPInstanceUID)):
+            raise InputError(
+                f"Slice {number} has a SOPInstanceUID that is no valid UID (digits and dots, at most 64 characters), a "
+                "DICOM result cannot refer to it: export the series again."
             )
     with quiet():
         shared, notes = _shared(headers, float(np.linalg.norm(affine[:3, 2])))
@@ -102,17 +138,29 @@ def _shared(headers: Sequence[Dataset], step: float) -> tuple[Dataset, tuple[str
     made_of = sorted(str(h.SOPInstanceUID) for h in headers)  # the same series gets the same UIDs in SEG and SR
     for keyword in SERIES_UIDS:
         values = {str(h.get(keyword)) for h in headers}
-        if len(values) == 1 and values != {""}:
+        if len(values) == 1 and is_uid(*values):
             setattr(shared, keyword, first[keyword].value)
             continue
-        what = f"is different in {len(values)} slices" if len(values) > 1 else "is empty in the slices"
+        what = "is no valid UID" if values != {""} else "is empty in the slices"
+        what = f"is different in {len(values)} slices" if len(values) > 1 else what
         setattr(shared, keyword, generate_uid(entropy_srcs=[keyword, *made_of]))
         notes.append(f"{keyword} {what}: the DICOM results have a generated one and a viewer may not link them.")
     for keyword in (*PATIENT_AND_STUDY, "ImageOrientationPatient", "PixelSpacing"):
         shared[keyword] = first[keyword]
     if "SpecificCharacterSet" in first:
         shared.SpecificCharacterSet = first.SpecificCharacterSet
-    thickness = first.get("SliceThickness")
-    shared.SliceThickness = thickness if thickness and float(thickness) > 0 else round(step, 6)
+    shared.SliceThickness = first.get("SliceThickness") or round(step, 6)
     shared.SpacingBetweenSlices = round(step, 6)
-    return shared, tuple(notes)
+    return shared, (*notes, *_left_out_note(headers))
+
+
+def _left_out_note(headers: Sequence[Dataset]) -> tuple[str, ...]:
+    """A note of what the slices say in a way that DICOM does not allow. It is not quoted: it can name the patient."""
+    keywords = sorted({keyword for header in headers for keyword in getattr(header, "left_out", ())})
+    if not keywords:
+        return ()
+    are = "is" if len(keywords) == 1 else "are"
+    return (
+        f"{', '.join(keywords)} {are} not as DICOM allows (type, length or number of values) and left empty or out in "
+        "the DICOM results.",
+    )

@@ -114,8 +114,30 @@ def _group(seg: SegObject, name: str, segment: int | None, measurements: Sequenc
     }
     if segment is None:
         return hd.sr.MeasurementsAndQualitativeEvaluations(**shared)
-    referenced = hd.sr.ReferencedSegment.from_segmentation(seg.dataset, segment_number=segment)
+    referenced = _referenced_segment(seg, segment)
     return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=referenced, **shared)
+
+
+def _referenced_segment(seg: SegObject, segment: int) -> Any:
+    """A segment with the images that it was made of; of an enhanced CT, with all its frames and not with the first."""
+    hd = codes.load_highdicom()
+    frames = [
+        frame.DerivationImageSequence[0].SourceImageSequence[0]
+        for frame in seg.dataset.PerFrameFunctionalGroupsSequence
+        if frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber == segment
+    ]
+    numbers = sorted({int(frame.ReferencedFrameNumber) for frame in frames if "ReferencedFrameNumber" in frame})
+    if not numbers:
+        return hd.sr.ReferencedSegment.from_segmentation(seg.dataset, segment_number=segment)
+    image = hd.sr.SourceImageForSegmentation(
+        frames[0].ReferencedSOPClassUID, frames[0].ReferencedSOPInstanceUID, numbers
+    )
+    return hd.sr.ReferencedSegment(
+        sop_class_uid=seg.dataset.SOPClassUID,
+        sop_instance_uid=seg.dataset.SOPInstanceUID,
+        segment_number=segment,
+        source_images=[image],
+    )
 
 
 def _measurement(name: Code, value: float, unit: Code, derivation: Code | None = None) -> Any:

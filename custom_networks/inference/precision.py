@@ -70,6 +70,10 @@ def device_override(name: str) -> str:
         raise UsageError(f"Unknown device {name!r}: give cpu, cuda or cuda:1.") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"No GPU is available for --device {name}: leave it out, or give cpu.")
+    try:
+        torch.zeros(1, device=device).cpu()
+    except Exception:  # each backend has its own for a device that PyTorch knows and this machine has not
+        raise UsageError(f"No device {name!r} is available here: leave --device out, or give cpu.") from None
     return f"$torch.device({str(device)!r})"
 
 

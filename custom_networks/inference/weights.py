@@ -14,6 +14,8 @@ from torch import nn
 
 from custom_networks.errors import BundleError, one_line
 
+from custom_networks.files import refuse_damaged_weights
+
 logger = logging.getLogger(__name__)
 
 
@@ -23,8 +25,13 @@ def announce_weights(checkpoint: str, bundle_root: str, sha256: str | None = Non
     Fine-tuned weights are welcome; but nobody should take their results for those of the model card. Gives whether the
     weights are the released ones. Without a file, which the loader reports, or where metadata.json names no weights,
     nothing is logged and the answer is no. `sha256` is the digest of the file where it is known already.
+
+    Raises:
+        BundleError: the file is damaged.
     """
     metadata = json.loads((Path(bundle_root) / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    if sha256 is None:
+        refuse_damaged_weights(checkpoint)
     released = (metadata.get("weights") or {}).get("sha256")
     path = Path(checkpoint)
     if released is None or not path.is_file():

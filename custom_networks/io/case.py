@@ -2,9 +2,8 @@
 
 import hashlib
 import os
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -18,13 +17,13 @@ from pydicom.dataset import Dataset
 
 from custom_networks.errors import InputError, UsageError
 from custom_networks.io.checks import LOWEST_HU, check_ct_values
-from custom_networks.io.files import case_stem
-from custom_networks.io.image_files import coded_affine, form_notes, header_geometry, read_file
+from custom_networks.io.files import case_stem, medical_suffix, regular_file
+from custom_networks.io.image_files import read_file, read_header
+from custom_networks.io.image_header import ImageHeader
+from custom_networks.io.nifti_header import nifti_geometry
 from custom_networks.io.volume import Volume, slabs_of, volume_of
 
 IN_MEMORY = "array"
-# How a MetaImage or NRRD header names the file that holds its voxels.
-DATA_FILE = rb"^(?:ElementDataFile\s*=|data ?file:)\s*(\S.*?)\s*$"
 
 
 def digest(parts: Iterable[str | bytes]) -> str:
@@ -35,6 +34,11 @@ def digest(parts: Iterable[str | bytes]) -> str:
         whole.update(len(content).to_bytes(8, "little"))
         whole.update(content)
     return whole.hexdigest()
+
+
+def place_of(source: str) -> str:
+    """A digest of the resolved path of an input, as a user would type it."""
+    return digest([os.path.realpath(os.path.expanduser(source))])
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,14 @@ class Case(ABC):
         source: what a user would type to name it, `PATH` or `PATH::N`; "array" for what is in memory.
         notes: what is known before reading, one sentence each; the volume's notes begin with them.
         series: what a report says of a DICOM series; None for all else.
+        allow_large: whether more voxels are read than `custom_networks.io.limits` allow.
     """
 
     name: str
     source: str
     notes: tuple[str, ...] = ()
     series: SeriesInfo | None = None
+    allow_large: bool = field(default=False, kw_only=True)
 
     @abstractmethod
     def read(self) -> Volume:
@@ -72,9 +78,14 @@ class Case(ABC):
         return ()
 
     @cached_property
+    def place(self) -> str:
+        """A digest of the path that names the input: see `place_of`."""
+        return place_of(self.source)
+
+    @cached_property
     def identity(self) -> str:
         """A digest that stays when the same input is given again; of what lies in a file, the resolved path."""
-        return digest([os.path.realpath(self.source)])
+        return self.place
 
     @cached_property
     def content(self) -> str:
@@ -92,23 +103,20 @@ class FileCase(Case):
 
     def read(self) -> Volume:
         """See `Case.read`."""
-        return checked(read_file(Path(self.source), LOWEST_HU))
+        return checked(read_file(Path(self.source), LOWEST_HU, self.allow_large))
 
     @cached_property
     def geometry(self) -> str:
         """See `Case.geometry`."""
-        return digest([header_geometry(Path(self.source))])
+        header = read_header(Path(self.source))
+        return digest([repr((header.shape, header.affine.tolist()))])
 
     @cached_property
     def content(self) -> str:
         """See `Case.content`: the voxels of a detached header are part of it."""
-        path = Path(self.source)
-        parts = [_file_digest(path)]
-        if path.suffix.lower() in (".mhd", ".nhdr"):
-            named = re.search(DATA_FILE, path.read_bytes()[: 1 << 16], re.MULTILINE | re.IGNORECASE)
-            data = path.parent / os.fsdecode(named[1]) if named else path
-            parts += [_file_digest(data)] * data.is_file()
-        return digest(parts)
+        path = regular_file(Path(self.source))
+        files = read_header(path).voxels.files if path.suffix.lower() in (".mhd", ".nhdr") else ()
+        return digest(_file_digest(file) for file in (path, *(file for file in files if file != path)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,24 +132,42 @@ class RefusedCase(Case):
 
 @dataclass(frozen=True, eq=False)
 class ArrayCase(Case):
-    """Voxels (i, j, k) in HU, an array or nibabel's array proxy, and their affine. Its identity is what they hold."""
+    """Voxels (i, j, k) in HU, an array, nibabel's array proxy or the checked header of a file, and their affine.
+
+    Its identity is what they hold. `nifti_geometry` is that of `Volume`.
+    """
 
     array: Any = field(kw_only=True, repr=False)
     affine: npt.NDArray[np.float64] = field(kw_only=True, repr=False)
+    nifti_geometry: Mapping[str, Any] = field(default_factory=dict, kw_only=True, repr=False)
 
     def read(self) -> Volume:
         """See `Case.read`."""
-        volume = checked(volume_of(self.array, self.affine, source=Path(self.source), lowest=LOWEST_HU))
-        return replace(volume, notes=self.notes + volume.notes)
+        source, large = Path(self.source), self.allow_large
+        volume = checked(
+            volume_of(self.array, self.affine, self._slabs(), source=source, lowest=LOWEST_HU, allow_large=large)
+        )
+        return replace(volume, notes=self.notes + volume.notes, nifti_geometry=self.nifti_geometry)
+
+    def _slabs(self) -> Iterator[np.ndarray] | None:
+        """The voxels of a file, some slices at a time; None for an array."""
+        return self.array.slabs(self.allow_large) if isinstance(self.array, ImageHeader) else None
+
+    @property
+    def place(self) -> str:
+        """What is in memory has no path: its identity."""
+        return self.identity
 
     @cached_property
     def identity(self) -> str:
         """A digest of the voxels, their type and the affine."""
         head = (f"{self.array.dtype} {self.array.shape}", np.ascontiguousarray(self.affine).tobytes())
-        return digest(chain(head, (slab.tobytes() for slab in slabs_of(self.array))))
+        return digest(chain(head, (slab.tobytes() for slab in self._slabs() or slabs_of(self.array))))
 
 
-def case_of_array(array: npt.ArrayLike, affine: npt.ArrayLike, name: str = "case") -> Case:
+def case_of_array(
+    array: npt.ArrayLike, affine: npt.ArrayLike, name: str = "case", *, allow_large: bool = False
+) -> Case:
     """A case from memory: HU (i, j, k), and the (4, 4) affine from voxel index to mm, RAS+ (nibabel's convention).
 
     Neither array may change before it was segmented. UsageError where the affine is no 4 x 4 matrix.
@@ -149,23 +175,39 @@ def case_of_array(array: npt.ArrayLike, affine: npt.ArrayLike, name: str = "case
     matrix = np.asarray(affine, dtype=np.float64)
     if matrix.shape != (4, 4):
         raise UsageError(f"The affine must be a 4 x 4 matrix, got shape {matrix.shape}: give voxel index to RAS mm.")
-    return ArrayCase(case_stem(name), IN_MEMORY, array=np.asarray(array), affine=matrix)
+    return ArrayCase(case_stem(name), IN_MEMORY, array=np.asarray(array), affine=matrix, allow_large=allow_large)
 
 
-def case_of_image(image: nib.Nifti1Image, name: str | None = None) -> Case:
+def case_of_image(image: nib.Nifti1Image, name: str | None = None, *, allow_large: bool = False) -> Case:
     """A case from a NIfTI image of nibabel in HU after its scaling, in memory or still in its file.
 
     It is called `name`, by default as its file, else "case". UsageError where it is no NIfTI image; InputError where
-    neither sform nor qform says where it lies.
+    neither sform nor qform says where it lies, or its file is not what its header declares.
     """
     if not isinstance(image, nib.Nifti1Image):
         raise UsageError(f"A nibabel.Nifti1Image is needed, got {type(image).__name__}: convert it first.")
     called = case_stem(name or image.get_filename() or "case")
-    affine = coded_affine(image, Path(called))
+    affine, fields, notes = nifti_geometry(image.header, Path(called), image.affine)
     voxels: Any = image.dataobj
-    if nib.is_proxy(voxels) and (voxels.slope, voxels.inter) == (1, 0):
-        voxels = np.asanyarray(voxels)  # once: a compressed file would be inflated again for every slab
-    return ArrayCase(called, IN_MEMORY, form_notes(image), array=voxels, affine=affine)
+    if nib.is_proxy(voxels):
+        voxels = _checked_header(image) or voxels
+    return ArrayCase(
+        *(called, IN_MEMORY, notes), array=voxels, affine=affine, nifti_geometry=fields, allow_large=allow_large
+    )
+
+
+def _checked_header(image: nib.Nifti1Image) -> ImageHeader | None:
+    """The header of the file in which an image's voxels still are, None where it is no longer that image.
+
+    nibabel compares no checksum, and would inflate a compressed file again for every slab.
+    """
+    path = Path(image.get_filename() or "")
+    if medical_suffix(path) not in (".nii", ".nii.gz") or not path.is_file():
+        return None
+    header = read_header(path)
+    voxels: Any = image.dataobj
+    same = (header.shape, header.slope, header.inter) == (voxels.shape[:3], voxels.slope, voxels.inter)
+    return header if same else None
 
 
 def checked(volume: Volume) -> Volume:

@@ -1,6 +1,8 @@
 """Which inputs are cases, and what a case is called: by the names that the user gave, never by DICOM attributes."""
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import count
 from pathlib import Path
@@ -9,11 +11,18 @@ from typing import Any
 from custom_networks.errors import InputError, LiversegError, UsageError, one_line
 from custom_networks.io.case import Case, FileCase, RefusedCase
 from custom_networks.io.dicom.case import dicom_case, dicom_cases
-from custom_networks.io.dicom.files import DicomFile
+from custom_networks.io.dicom.files import DicomFile, files_of
 from custom_networks.io.dicom.listing import scan_files
-from custom_networks.io.files import case_stem, is_zip, medical_suffix, split_number, visible_files
+from custom_networks.io.dicom.sentences import lost_notes
+from custom_networks.io.dicom.suspects import suspects_of
+from custom_networks.io.files import case_stem, is_zip, medical_suffix, split_number
 from custom_networks.io.image_files import existing
 from custom_networks.io.volume import Volume
+
+logger = logging.getLogger(__name__)
+
+MOST_NAMED = 12
+MANIFEST = "manifest.json"  # of a case folder: what lies beside it was written, not given
 
 
 def read_volume(path: str | Path) -> Volume:
@@ -26,16 +35,17 @@ def read_volume(path: str | Path) -> Volume:
         HU in (i, j, k): int16 (int32 where they do not fit) if the file holds whole numbers, else float32; padding
         below -1024 HU is set to -1024. The affine is in mm, RAS+.
     """
+    path = Path(path).expanduser()
     existing(split_number(path)[0])
-    return _case_at(Path(path)).read()
+    return _case_at(path).read()
 
 
 def find_cases(inputs: Sequence[str]) -> tuple[list[Case], list[str]]:
     """The cases that files, folders and archives hold, each once, and a message for each input that holds none.
 
-    A folder with DICOM files, or an archive, is itself the case, or where it holds several patients one for each,
-    called by a subfolder or `folder::N` (series N). Else a folder gives its files with a medical ending, and where it
-    has none, the DICOM files in its subfolders.
+    A folder gives the files with a medical ending that lie directly in it, and the studies of the DICOM files in it and
+    its subfolders: one study is called as the folder or archive, several by a subfolder each or `folder::N` (series N).
+    Volume files in subfolders are named in a warning, or where there is nothing else in the message.
     """
     once: dict[str, Case] = {}
     failures: list[str] = []
@@ -55,7 +65,10 @@ def only_case(path: str | Path) -> Case:
     """
     cases = _cases_of(path)
     if len(cases) != 1:
-        raise UsageError(f"{path} holds {len(cases)} volumes: give one of them, such as {cases[0].source}.")
+        listed = ", ".join(case.source for case in cases[:MOST_NAMED]) + ", ..." * (len(cases) > MOST_NAMED)
+        raise UsageError(
+            f"{path} holds {len(cases)} volumes: give one of them, such as {cases[0].source}. They are {listed}."
+        )
     return cases[0]
 
 
@@ -65,12 +78,13 @@ def list_cases(dataset_dir: str | Path, datalist: Sequence[str] | str | None = N
     All cases of a folder or zip archive are taken (see `find_cases`), or those of `datalist` alone, paths in it.
     UsageError where there is none; InputError where a file or folder cannot be opened.
     """
+    folder = Path(dataset_dir).expanduser()
     if datalist is None:
-        cases = _cases_in(Path(dataset_dir))
+        cases = _cases_in(folder)
     elif not datalist:
         raise UsageError("datalist is empty: name at least one volume, or leave it out to take all of dataset_dir.")
     else:
-        cases = [_case_at(Path(dataset_dir) / path) for path in ([datalist] if isinstance(datalist, str) else datalist)]
+        cases = [_case_at(folder / path) for path in ([datalist] if isinstance(datalist, str) else datalist)]
     names = unique_names(case.name for case in cases)
     return [{"image": case, "case": name} for case, name in zip(cases, names, strict=True)]
 
@@ -88,6 +102,8 @@ def unique_names(names: Iterable[str]) -> list[str]:
 
 def _cases_of(given: str | Path) -> list[Case]:
     """The cases of one input: a medical file, a folder or zip archive, or a series, `PATH::N`."""
+    if not str(given).strip() or str(given).startswith("::"):
+        raise UsageError(f"An input is empty ({str(given)!r}): give a file or folder, of the current folder a dot.")
     try:
         path = Path(given).expanduser()
         source, number = split_number(path)
@@ -103,15 +119,34 @@ def _cases_of(given: str | Path) -> list[Case]:
 
 
 def _cases_in(folder: Path) -> list[Case]:
-    """The cases of a folder or zip archive, sorted."""
+    """The cases of a folder, its volume files and its DICOM studies, or of a zip archive, sorted."""
     if folder.is_file() and is_zip(folder):
         return dicom_cases(folder)
     if not folder.is_dir():
         raise UsageError(f"No such folder: {folder}; give a folder of CT volumes.")
-    files = visible_files(folder)
-    scanned = scan_files([DicomFile(folder, path.name) for path in files])
-    volumes: list[Case] = [FileCase(case_stem(path), str(path)) for path in files if medical_suffix(path)]
-    return volumes if volumes and not scanned.like_dicom else dicom_cases(folder, scanned)
+    files = files_of(folder)
+    own = [file for file in files if file.folder == "." and medical_suffix(Path(file.name))]
+    volumes: list[Case] = [FileCase(case_stem(file.name), str(folder / file.name)) for file in own]
+    below = _folders_of_volumes(folder, files)
+    scanned = scan_files(files)
+    if not (volumes or scanned.like_dicom) and below:
+        raise UsageError(f"{folder} holds no image itself, but {below}: give what is to be segmented.")
+    if below:
+        logger.warning("%s: there are also %s: give them as inputs of their own to segment them.", folder, below)
+    if volumes and not (scanned.headers or scanned.damaged):
+        for note in lost_notes([one.file for one in suspects_of(scanned.unread, ())]):
+            logger.warning("%s: %s", folder, note)
+        return volumes
+    return volumes + dicom_cases(folder, scanned, beside=bool(volumes))
+
+
+def _folders_of_volumes(folder: Path, files: Iterable[DicomFile]) -> str:
+    """The subfolders that hold volume files, in words; "" where there are none. Results are not meant."""
+    found = Counter(file.folder for file in files if file.folder != "." and medical_suffix(Path(file.name)))
+    inputs = [name for name in found if not (folder / name / MANIFEST).is_file()]
+    named = ", ".join(str(folder / name) for name in inputs[:MOST_NAMED]) + ", ..." * (len(inputs) > MOST_NAMED)
+    count = sum(found[name] for name in inputs)
+    return f"{count} volume{'s' * (count != 1)} in {named}" if inputs else ""
 
 
 def _case_at(path: Path) -> Case:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from custom_networks.errors import InputError
+from custom_networks.io.limits import check_extent
 from custom_networks.labelmap.grid import slice_axis_of, spacing_of
 
 MIN_SLICES = 5
@@ -38,11 +39,14 @@ def spatial_shape(shape: tuple[int, ...], source: Path) -> tuple[tuple[int, int,
     return (sizes[0], sizes[1], sizes[2]), (note,) if len(sizes) > 3 else ()
 
 
-def check_geometry(shape: tuple[int, int, int], affine: np.ndarray, source: Path) -> tuple[str, ...]:
+def check_geometry(
+    shape: tuple[int, int, int], affine: np.ndarray, source: Path, *, axial: bool = False
+) -> tuple[str, ...]:
     """Hold an array shape and its (4, 4) RAS affine against what the pipeline needs; give notes back.
 
-    InputError where the affine is not finite or not invertible, there are fewer than 5 slices along the patient's z, or
-    the slices are not axial: cut across thick coronal or sagittal ones, axial slices are poor.
+    InputError where the affine is not finite or not invertible, there are fewer than 5 slices along the patient's z, no
+    body has that size (`check_extent`), or the slices are not axial: cut across thick coronal or sagittal ones, axial
+    slices are poor. `axial`: the slices are known to be, however wide their pixels are.
     """
     spacing = _checked_spacing(affine, source)
     axis = slice_axis_of(affine)
@@ -51,8 +55,9 @@ def check_geometry(shape: tuple[int, int, int], affine: np.ndarray, source: Path
             f"{source} holds {shape[axis]} slice{'s' * (shape[axis] != 1)}, at least {MIN_SLICES} are needed: "
             "give the whole series."
         )
+    check_extent(shape, affine, source)
     across = max(spacing)
-    if across > THICK_MM and across > 2 * spacing[axis]:
+    if not axial and across > THICK_MM and across > 2 * spacing[axis]:
         raise InputError(
             f"{source} holds no axial slices: voxels measure {across:g} mm across the patient and {spacing[axis]:g} mm "
             "along the patient's z: give the axial series."

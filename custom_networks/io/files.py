@@ -2,12 +2,13 @@
 
 import os
 import re
+import stat
 import struct
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
-from custom_networks.errors import InputError
+from custom_networks.errors import InputError, one_line
 
 MEDICAL_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 # Room for "_seg.nii.gz" and a temporary ending within the 255 bytes of a file name.
@@ -26,14 +27,25 @@ def is_zip(path: Path) -> bool:
     return path.name.lower().endswith(".zip")
 
 
+def regular_file(path: Path) -> Path:
+    """The path itself; InputError where it is not there or no ordinary file: a pipe could be waited for forever."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise InputError(f"No such file or folder: {one_line(path)}; check the path.") from error
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path} is no ordinary file but a folder, a pipe or a device: give a file.")
+    return path
+
+
 def split_number(path: str | Path) -> tuple[Path, int | None]:
-    """What stands before and after "::" in the name of one series of an input, such as `exam.zip::2`.
+    """What stands before and after "::" in the name of one series of an input, such as `exam.zip::2` or `exam/::2`.
 
     A file or folder that is really called so is taken as what it is.
     """
     path = Path(path)
-    matched = re.fullmatch(r"(.+)::(\d{1,6})", path.name)
-    return (path.with_name(matched[1]), int(matched[2])) if matched and not os.path.lexists(path) else (path, None)
+    matched = re.fullmatch(r"(.*)::(\d{1,6})", path.name)
+    return (path.parent / matched[1], int(matched[2])) if matched and not os.path.lexists(path) else (path, None)
 
 
 def case_stem(path: str | Path) -> str:
@@ -52,25 +64,26 @@ def case_stem(path: str | Path) -> str:
 
 def is_dicom(path: Path) -> bool:
     """Whether a file starts as DICOM does; InputError where it cannot be opened."""
-    stream = open_if_dicom(path)
+    _, stream = open_if_dicom(path)
     if stream is not None:
         stream.close()
     return stream is not None
 
 
-def open_if_dicom(path: Path) -> BinaryIO | None:
-    """A file opened at its beginning, or None where it does not start as DICOM does: see `looks_like_dicom`.
+def open_if_dicom(path: Path) -> tuple[bytes, BinaryIO | None]:
+    """The first bytes of a file, and the file opened at its beginning where they are those of DICOM, else None.
 
-    InputError where it cannot be opened: passed over, it could be a slice that nobody misses.
+    See `looks_like_dicom`. InputError where it cannot be opened: passed over, it could be a slice that nobody misses.
     """
     try:
         with ExitStack() as closing:
             stream = closing.enter_context(path.open("rb"))
-            if not looks_like_dicom(stream.read(START_BYTES)):
-                return None
+            start = stream.read(START_BYTES)
+            if not looks_like_dicom(start):
+                return start, None
             stream.seek(0)
             closing.pop_all()
-            return stream
+            return start, stream
     except OSError as error:
         raise InputError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error
 
@@ -93,9 +106,10 @@ def looks_like_dicom(start: bytes) -> bool:
 def visible_files(folder: Path) -> list[Path]:
     """The files directly in a folder, sorted by name, without hidden ones (macOS leaves "._" copies of every file).
 
-    InputError where the folder cannot be listed.
+    A link that leads nowhere is a file too: what it stood for is missing. InputError where the folder cannot be listed.
     """
     try:
-        return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+        shown = (path for path in folder.iterdir() if not path.name.startswith("."))
+        return sorted(path for path in shown if path.is_file() or not path.exists())
     except OSError as error:
         raise InputError(f"{folder} cannot be listed ({error.strerror}): check its permissions.") from error

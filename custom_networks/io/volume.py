@@ -1,7 +1,8 @@
 """A volume with its affine, and how voxels become one: slab by slab, so that no float copy of it ever exists."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ from pydicom.dataset import Dataset
 
 from custom_networks.errors import InputError
 from custom_networks.io.checks import check_geometry, spatial_shape
+from custom_networks.io.limits import check_voxels
 from custom_networks.labelmap.grid import slice_axis_of, spacing_of
 
 # A cache line of int16 along the last axis: the transposition into C order then costs little.
 SLAB_SLICES = 32
+LARGEST_SLAB = 128 << 20  # bytes
 LARGEST = np.finfo(np.float32).max
 
 
@@ -28,6 +31,8 @@ class Volume:
         source: the file or folder that was read.
         headers: of a DICOM series: a data set for each slice, in the order of the array's last axis, with what DICOM
             results need of its header (`custom_networks.io.dicom.result_header`). They name the patient.
+        nifti_geometry: of a NIfTI file: the fields of its header that place it, sform and qform with their codes,
+            lengths in mm; results keep them.
     """
 
     array: np.ndarray
@@ -35,6 +40,7 @@ class Volume:
     notes: tuple[str, ...] = ()
     source: Path = field(kw_only=True)
     headers: tuple[Dataset, ...] = field(default=(), kw_only=True, repr=False)
+    nifti_geometry: Mapping[str, Any] = field(default_factory=dict, kw_only=True, repr=False)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -47,10 +53,16 @@ class Volume:
         return slice_axis_of(self.affine)
 
 
+def slab_slices(slice_bytes: int) -> int:
+    """How many slices of that size are handled at a time."""
+    return max(1, min(SLAB_SLICES, LARGEST_SLAB // slice_bytes))
+
+
 def slabs_of(array: Any) -> Iterator[np.ndarray]:
     """Yield an array or nibabel's array proxy, its scaling applied, a few slices along its last axis at a time."""
-    for start in range(0, array.shape[-1], SLAB_SLICES):
-        yield np.asarray(array[..., start : start + SLAB_SLICES])
+    step = slab_slices(array.dtype.itemsize * prod(array.shape[:-1]))
+    for start in range(0, array.shape[-1], step):
+        yield np.asarray(array[..., start : start + step])
 
 
 def collect_slabs(
@@ -84,7 +96,17 @@ def _wide_enough(array: np.ndarray, slab: np.ndarray) -> np.ndarray:
     for dtype in (np.int16, np.int32):
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
             return array.astype(np.promote_types(array.dtype, dtype), copy=False)
-    return array.astype(np.float32)
+    return _as_float32(array)
+
+
+def _as_float32(array: np.ndarray) -> np.ndarray:
+    """The same numbers as float32, an int32 array turned in place."""
+    if array.dtype.itemsize != 4:
+        return array.astype(np.float32)
+    turned = array.view(np.float32)
+    for i in range(array.shape[0]):
+        turned[i] = array[i].astype(np.float32)
+    return turned
 
 
 def volume_of(
@@ -94,20 +116,20 @@ def volume_of(
     *,
     source: Path,
     lowest: float | None,
-    whole_numbers: bool | None = None,
+    allow_large: bool = False,
 ) -> Volume:
-    """The voxels of an array, or of nibabel's array proxy, as a checked volume; `slabs` is where they come from if not
-    from `array` itself, and `lowest` and `whole_numbers` are those of `collect_slabs` (by default by type and scaling).
+    """The voxels of an array, of nibabel's array proxy or a file as a checked volume; `slabs` is where they come from
+    if not from `array` itself, and `lowest` is that of `collect_slabs`. `allow_large` lifts the limits on memory.
 
-    InputError where it is not 3D, holds no plain or finite numbers, or the affine is not usable.
+    InputError where it is not 3D, too large, holds no plain or finite numbers, or the affine is not usable.
     """
     shape, notes = spatial_shape(array.shape, source)
+    check_voxels(shape, source, allow_large)
     notes += check_geometry(shape, affine, source)
     if array.dtype.kind not in "iuf":
         raise InputError(f"{source} holds {array.dtype} voxels, plain numbers are needed: export the CT again.")
-    if whole_numbers is None:
-        scaling = [float(getattr(array, name, 0)) for name in ("slope", "inter")]
-        whole_numbers = array.dtype.kind in "iu" and all(number.is_integer() for number in scaling)
+    scaling = [float(getattr(array, name, 0)) for name in ("slope", "inter")]
+    whole_numbers = array.dtype.kind in "iu" and all(number.is_integer() for number in scaling)
     slabs = slabs_of(array.reshape(shape)) if slabs is None else slabs
     joined = collect_slabs(slabs, shape, whole_numbers=whole_numbers, lowest=lowest, source=source)
     return Volume(joined, affine, notes, source=source)

@@ -1,9 +1,10 @@
-"""`summary.csv`: a row for every case of an output folder, written anew whenever one more is finished."""
+"""`summary.csv`: a row for every input of an output folder, made from the reports and refusals that lie in it."""
 
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from custom_networks.files import Cell, write_csv
 from custom_networks.report.report import REPORT
@@ -16,32 +17,62 @@ COLUMNS = tuple(
 )
 
 
-class Summary:
-    """The rows of `summary.csv`: the finished cases of an output folder, and the inputs of this run that failed.
+class Finished(NamedTuple):
+    """An input as an output folder knows it.
 
-    A failed input has a row of its own: it never replaces a finished case that happens to have its name. `finished`
-    are the folders of cases that were finished before.
+    Attributes:
+        path: what is written last for it: a whole folder's manifest, or the file of a refusal.
+        row: of a refusal, what the table says of it; of a whole folder None, its report says it.
     """
 
-    def __init__(self, folder: Path, finished: Iterable[Path]) -> None:
-        self._folder = folder
-        rows = filter(None, (_row_of_file(case_folder / REPORT) for case_folder in finished))
-        self._rows: dict[tuple[str, str], dict[str, Cell]] = {(DONE, str(row["case"])): row for row in rows}
+    path: Path
+    row: Mapping[str, Cell] | None = None
 
-    def add_report(self, report: Mapping[str, Any]) -> None:
-        """Add a finished case, or replace what was known of it, and write the table."""
-        self._rows.pop((FAILED, report["input"]), None)
-        self._rows[DONE, report["case"]] = _row(report)
-        self._write()
 
-    def add_failure(self, case: str, source: str, message: str) -> None:
-        """Add an input that was refused or failed, and write the table."""
-        self._rows[FAILED, source] = {"case": case, "status": FAILED, "input": source, "message": message}
-        self._write()
+class Summary:
+    """Writes `summary.csv` of an output folder from what lies in it, so that runs side by side lose no row.
 
-    def _write(self) -> None:
-        rows = ([row.get(column) for column in COLUMNS] for row in self._rows.values())
-        write_csv(self._folder / SUMMARY, COLUMNS, rows)
+    Args:
+        folder: the output folder.
+        finished: gives all inputs that were finished in it, by any run.
+    """
+
+    def __init__(self, folder: Path, finished: Callable[[], Iterable[Finished]]) -> None:
+        self._folder, self._finished = folder, finished
+        self._rows: dict[tuple[Path, int], Mapping[str, Cell] | None] = {}
+
+    def write(self) -> None:
+        """Write the table, in the order in which inputs were finished; again while other runs go on finishing some.
+
+        No lock is needed: whoever writes last has looked at the folder after the others had written.
+
+        Raises:
+            OSError: it cannot be written, such as while a spreadsheet holds it open.
+        """
+        written: list[tuple[int, Path]] | None = None
+        while (found := self._found()) != written:
+            rows = filter(None, (self._rows[path, time] for time, path in found))
+            write_csv(self._folder / SUMMARY, COLUMNS, ([row.get(column) for column in COLUMNS] for row in rows))
+            written = found
+
+    def _found(self) -> list[tuple[int, Path]]:
+        """When each input was finished, ns, and the file that says so; rows that are not known yet are read."""
+        found = []
+        for finished in self._finished():
+            try:
+                time = os.stat(finished.path).st_mtime_ns
+            except FileNotFoundError:  # another run is replacing it
+                continue
+            found.append((time, finished.path))
+            if (finished.path, time) not in self._rows:
+                row = finished.row if finished.row is not None else _row_of_file(finished.path.with_name(REPORT))
+                self._rows[finished.path, time] = row
+        return sorted(found)
+
+
+def refused_row(case: str, source: str, message: str) -> Mapping[str, Cell]:
+    """The row of an input that was refused or failed."""
+    return {"case": case, "status": FAILED, "input": source, "message": message}
 
 
 def _row(report: Mapping[str, Any]) -> dict[str, Cell]:
@@ -62,7 +93,7 @@ def _row(report: Mapping[str, Any]) -> dict[str, Cell]:
 
 
 def _row_of_file(path: Path) -> dict[str, Cell] | None:
-    """The row of an earlier report; None where that was not written by this program or is of another layout."""
+    """The row of a report; None where that was not written by this program or is of another layout."""
     try:
         return _row(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):

@@ -11,6 +11,7 @@ from monai.transforms.transform import Randomizable
 from monai.utils.misc import get_seed
 
 from custom_networks.errors import InputError
+from custom_networks.files import refuse_damaged_weights
 from custom_networks.training.checkpoints import save_whole
 
 logger = logging.getLogger(__name__)
@@ -72,10 +73,12 @@ class ResumableState:
         """Take up the saved state, if resuming was asked for and there is one.
 
         Raises:
-            InputError: the state is not that of these objects, or of another run.
+            BundleError: the file is damaged.
+        InputError: the state is not that of these objects, or of another run.
         """
         if not (self.resume and self.path.is_file()):
             return
+        refuse_damaged_weights(self.path)
         state = torch.load(self.path, map_location=self.map_location, weights_only=True)
         self._check(state)
         for name, item in self.objects.items():

@@ -83,11 +83,18 @@ class SaveTumorProbabilityd(SaveLabelMapd):
     slope = 1 / 255
 
 
-def write_label_map(labels: np.ndarray, affine: np.ndarray, path: Path, slope: float | None = None) -> None:
+def write_label_map(
+    labels: np.ndarray,
+    affine: np.ndarray,
+    path: Path,
+    slope: float | None = None,
+    nifti_geometry: Mapping[str, Any] | None = None,
+) -> None:
     """Write labels (i, j, k), whole numbers 0 to 255, as uint8 .nii.gz with an affine (4, 4) to RAS mm.
 
     The file appears whole or not at all. A slope goes into the header for readers to multiply by; the numbers are
-    stored as they are.
+    stored as they are. `nifti_geometry` are the fields of an input's header that place it (`Volume`), which are kept:
+    sform and qform can differ, and programs take one or the other.
     """
     image = nib.Nifti1Image(_in_file_order(labels), affine)
     if slope is not None:
@@ -95,6 +102,8 @@ def write_label_map(labels: np.ndarray, affine: np.ndarray, path: Path, slope: f
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
+    for name, value in (nifti_geometry or {}).items():
+        image.header[name] = value
     with atomic_write(path) as temporary:
         nib.save(image, temporary)
 

@@ -18,6 +18,7 @@ from monai.utils import set_determinism
 from torch import Tensor
 
 from custom_networks.bundle_files import bundle_root
+from custom_networks.files import refuse_damaged_weights
 from custom_networks.training import estimate_batch_statistics
 from custom_networks.training.checkpoints import save_whole
 
@@ -67,6 +68,8 @@ def main() -> None:
     arguments = parser.parse_args()
     overrides = {"dataset_dir": arguments.dataset_dir, "precision": arguments.precision}
     device, network, loader, inferer = training_parts(overrides)
+    for path in arguments.weights:
+        refuse_damaged_weights(path)
     averaged = mean_weights([torch.load(path, map_location="cpu", weights_only=True) for path in arguments.weights])
     network.load_state_dict(averaged)
     estimate_batch_statistics(network, inputs(loader, arguments.batches, device), inferer)

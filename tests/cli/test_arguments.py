@@ -46,7 +46,7 @@ def test_each_argument_is_written_as_what_it_is(given: list[str], ready: list[st
     "given, message",
     [
         (["--outptu", "x"], "Unknown flag --outptu: did you mean --output?"),
-        (["--nofast"], "Unknown flag --nofast: did you mean --fast?"),
+        (["--nofast"], "Unknown flag --nofast: did you mean --fast=false?"),
         (["--zzz"], "Unknown flag --zzz: see --help."),
         (["-o", "x"], "Unknown flag -o: see --help."),
         (["--"], "Unknown flag --: see --help."),

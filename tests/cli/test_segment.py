@@ -22,9 +22,9 @@ TABLES = ("report.json", "lesions.csv", "summary.csv", "manifest.json")
 
 
 def results(folder: Path) -> list[str]:
-    """Files below a folder without the tables; a temporary file left behind would be among them."""
+    """Files below a folder without tables and refusals; a temporary file left behind would be among them."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return [name for name in files if name.rpartition("/")[2] not in TABLES]
+    return [name for name in files if name.rpartition("/")[2] not in TABLES and not name.startswith(".refused/")]
 
 
 def test_the_mask_has_the_scans_grid_and_the_volumes_are_stated(

@@ -33,8 +33,15 @@ def lines_of(text: str) -> list[str]:
         (["segment"], "needs at least one input"),
         (
             ["segmnet", "ct.nii.gz"],
-            "Unknown command 'segmnet': liverseg has segment, series, phantom, info, pack, export.",
+            "Unknown command 'segmnet': liverseg has segment, series, phantom, info, pack, export. "
+            "Did you mean segment?",
         ),
+        (["segment", "ct.nii.gz", "--output", "out", "--nooverlay"], "--nooverlay: did you mean --overlay=false?"),
+        (["segment", "ct.nii.gz", "--output", "out", "--no-ovrlay"], "--no-ovrlay: did you mean --overlay=false?"),
+        (["segment", "ct.nii.gz", "--output", "out", "--device", "mps"], "No device 'mps' is available here"),
+        (["segment", "ct.nii.gz", "--output", "out", "--device", "meta"], "No device 'meta' is available here"),
+        (["segment", "ct.nii.gz", "--output", "~nobody_of_this_name/x"], "cannot be a folder for results"),
+        (["segment", "", "--output", "out"], "An input is empty ('')"),
         (["--output", "out"], "Unknown command '--output'"),
         (["segment", "ct.nii.gz", "--output", "out", "--device", "gpu"], "Unknown device 'gpu': give cpu, cuda"),
         (["segment", "ct.nii.gz", "--output", "out", "--checkpoint", "absent.pt"], "No weights at absent.pt"),

@@ -72,7 +72,8 @@ def test_shear_is_noted_in_degrees_and_tiny_spacing_is_no_singularity() -> None:
     sheared[:3, 2] = [0, np.tan(np.radians(14)), 1]
     assert shear_degrees(sheared) == pytest.approx(14)
     assert "14.0 degrees" in check_geometry((9, 9, 9), sheared, SOURCE)[0]
-    assert check_geometry((9, 9, 9), np.diag([1e-3, 1e-3, 1e-3, 1.0]), SOURCE) == ()
+    with pytest.raises(InputError, match="has a pixel size of 0.001 mm, not of 0.05 to 10 mm"):
+        check_geometry((9, 9, 9), np.diag([1e-3, 1e-3, 1e-3, 1.0]), SOURCE)
 
 
 def test_values_must_be_hounsfield_units() -> None:

@@ -31,7 +31,7 @@ def test_weights_are_averaged_and_counters_are_those_of_the_first() -> None:
 def test_batches_are_the_same_every_run_and_others_for_another_seed(
     small_phantoms: Callable[[tuple[float, float, float]], Path], seeded: None
 ) -> None:
-    folder = small_phantoms((1.3, 1.3, 3.0))
+    folder = small_phantoms((1.6, 1.6, 3.0))
     tiny = {"dataset_dir": str(folder), "precision": "float32", "patch_size": [32, 32], "patch_slices": 2}
 
     def two_batches(**more: Any) -> Tensor:

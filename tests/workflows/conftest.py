@@ -25,7 +25,7 @@ def small_network() -> dict[str, list[int] | int]:
 @pytest.fixture(scope="session")
 def msd_folder(small_phantoms: Callable[[tuple[float, float, float]], Path]) -> Path:
     """Folder with four cases: dataset.json, imagesTr and labelsTr."""
-    return small_phantoms((1.3, 1.3, 3.0))
+    return small_phantoms((1.6, 1.6, 3.0))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""DICOM inputs become cases: for each patient the series that suits a liver best; anything irregular is refused.
+"""DICOM inputs become cases: for each study the series that suits a liver best; anything irregular is refused.
 
 ITK's and MONAI's readers average uneven steps, drop shear, merge series and believe SpacingBetweenSlices, all silently;
 so positions are taken from ImagePositionPatient alone (DICOM PS3.3 C.7.6.2) and checked here.
@@ -6,11 +6,12 @@ so positions are taken from ImagePositionPatient alone (DICOM PS3.3 C.7.6.2) and
 
 import logging
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -20,12 +21,13 @@ from custom_networks.errors import InputError, UsageError
 from custom_networks.io.case import Case, RefusedCase, SeriesInfo, checked, digest
 from custom_networks.io.checks import LOWEST_HU, check_geometry
 from custom_networks.io.dicom.files import files_of
-from custom_networks.io.dicom.header import SliceHeader
+from custom_networks.io.dicom.header import SliceHeader, is_uid
 from custom_networks.io.dicom.listing import DicomListing, FileScan, list_series, listing_of, scan_files
-from custom_networks.io.dicom.pixels import file_bytes, read_result_header, read_slice
+from custom_networks.io.dicom.pixels import file_bytes, read_result_headers, read_slices
 from custom_networks.io.dicom.sentences import case_notes, counted, refusal, series_lines, skipped_notes
 from custom_networks.io.dicom.series import DicomSeries
 from custom_networks.io.files import MEDICAL_SUFFIXES, case_stem, split_number
+from custom_networks.io.limits import check_voxels
 from custom_networks.io.volume import SLAB_SLICES, Volume, collect_slabs
 from custom_networks.labelmap.grid import spacing_of
 
@@ -45,31 +47,37 @@ class DicomCase(Case):
         """
         slices, path = self.stack.slices, Path(self.source)
         headers: list[Dataset] = []
+        said: Counter[str] = Counter()
         affine, shape = self.stack.affine, (slices[0].columns, slices[0].rows, len(slices))
-        notes = self.notes + check_geometry(shape, affine, path)
+        check_voxels(shape, path, self.allow_large)
+        notes = self.notes + check_geometry(shape, affine, path, axial=True)
         whole = all(s.slope.is_integer() and s.intercept.is_integer() for s in slices)
-        slabs = _read_slabs(slices, headers)
+        slabs = _read_slabs(slices, headers, said)
         array = collect_slabs(slabs, shape, whole_numbers=whole, lowest=LOWEST_HU, source=path)
+        notes += tuple(f"{note} ({counted(number, 'slice')})." for note, number in said.items() if note)
         return checked(Volume(array, affine, notes, source=path, headers=tuple(headers)))
 
     def headers(self) -> tuple[Dataset, ...]:
         """See `Case.headers`."""
-        return tuple(read_result_header(header) for header in self.stack.slices)
+        return tuple(read_result_headers(self.stack.slices))
 
     @cached_property
     def identity(self) -> str:
-        """A digest of whose series it is, of which study; without a SeriesInstanceUID, of what it holds."""
+        """A digest of whose series it is, of which study; where the slices do not agree in that, of what it holds."""
         first = self.stack.slices[0]
-        if not first.series_uid:  # slices that differ in it are not of one series
+        if not self.stack.series_uid:
             return self.content
         return digest([first.patient, first.study_uid, first.series_uid, self.stack.part])
 
     @cached_property
     def content(self) -> str:
-        """A digest of the slices' UIDs, or of their bytes where one has none."""
-        if all(header.own_instance_uid for header in self.stack.slices):
-            return digest(sorted(header.instance_uid for header in self.stack.slices))
-        return digest(sorted(sha256(file_bytes(header)).hexdigest() for header in self.stack.slices))
+        """A digest of the slices' UIDs, or of their bytes where one has none, and of the numbers of frames."""
+        slices = self.stack.slices
+        frames = [f"frame {header.frame}" for header in slices if header.frame]
+        if all(header.own_instance_uid for header in slices):
+            return digest(sorted({header.instance_uid for header in slices}) + sorted(frames))
+        files = {header.file: header for header in slices}.values()
+        return digest(sorted(sha256(file_bytes(header)).hexdigest() for header in files) + sorted(frames))
 
 
 def dicom_case(path: str | Path) -> DicomCase:
@@ -83,27 +91,32 @@ def dicom_case(path: str | Path) -> DicomCase:
     return _case_of(list_series(source), str(path), number)
 
 
-def dicom_cases(source: Path, scanned: FileScan | None = None) -> list[Case]:
-    """A case for each patient with a CT volume in a folder or zip archive; one that is refused where there is none.
+def dicom_cases(source: Path, scanned: FileScan | None = None, beside: bool = False) -> list[Case]:
+    """A case for each study with a CT volume in a folder or zip archive; one that is refused where there is none.
 
-    Several patients' cases are called by a subfolder of their own, or `source::N`. What holds nothing to segment beside
-    them is logged. `scanned` is what is known of the files directly in the folder. UsageError where no file in it could
-    be DICOM.
+    The cases of several studies are called by a subfolder of their own, or `source::N`. What holds nothing to segment
+    beside them is logged. `scanned` is what is known already of its files. With `beside`, there are volumes of other
+    formats in the folder: where its DICOM files hold no CT volume, they are logged and make no case.
+
+    Raises:
+        UsageError: no file in it could be DICOM.
     """
     try:
-        files = files_of(source)
-        scan = scan_files(files) if scanned is None else scanned + scan_files([f for f in files if f.folder != "."])
+        scan = scan_files(files_of(source)) if scanned is None else scanned
         if not scan.like_dicom:
             looked_at, kinds = counted(scan.looked_at, "file"), ", ".join(MEDICAL_SUFFIXES)
             raise UsageError(
                 f"no image found in {source} ({looked_at} looked at): give a folder that holds {kinds} or DICOM files."
             )
         listing = listing_of(source, scan)
-        if listing.patients_reason or len(listing.chosen) < 2:
+        if beside and not listing.chosen:
+            _log_skipped(listing, range(len(listing.series)))
+            return []
+        if len(listing.chosen) < 2 or listing.unclear.issuperset(listing.chosen):
             return [_case_of(listing, str(source))]
     except InputError as error:
         return [RefusedCase(case_stem(source), str(source), reason=str(error))]
-    return _patients_cases(listing)
+    return _cases_of_studies(listing)
 
 
 def list_dicom(path: str | Path) -> list[str]:
@@ -125,56 +138,73 @@ def _case_of(listing: DicomListing, source: str, number: int | None = None) -> D
     if series.reasons:
         raise InputError(refusal(listing, None if number is None else index))
     first = series.slices[0]
-    info = SeriesInfo(first.series_uid, first.series_number, spacing_of(series.affine), len(series.slices))
+    uid = series.series_uid if is_uid(series.series_uid) else ""  # what is no UID could be a name
+    info = SeriesInfo(uid, first.series_number, spacing_of(series.affine), len(series.slices))
     return DicomCase(case_stem(source), source, case_notes(listing, index), info, stack=series)
 
 
 def _only_volume(listing: DicomListing) -> int:
-    """The index of the series of the one patient who has a volume."""
-    if not listing.chosen or listing.patients_reason:
-        raise InputError(listing.patients_reason if listing.chosen else refusal(listing))
+    """The index of the series of the one study that has a volume."""
+    if not listing.chosen:
+        raise InputError(refusal(listing))
+    if listing.unclear:
+        raise InputError(listing.unclear_reason)
     if len(listing.chosen) > 1:
         numbers = ", ".join(f"::{index + 1}" for index in listing.chosen)
-        patients = f"{listing.source} holds volumes of {len(listing.chosen)} patients"
-        raise InputError(f"{patients}: add one of {numbers} to the path to name one.")
+        patients = len({listing.series[index].patient for index in listing.chosen})
+        whose = f"{patients} patients" if patients > 1 else f"{len(listing.chosen)} studies"
+        raise InputError(f"{listing.source} holds volumes of {whose}: add one of {numbers} to the path to name one.")
     return listing.chosen[0]
 
 
-def _patients_cases(listing: DicomListing) -> list[Case]:
-    """The cases of several patients."""
-    patients = {listing.series[index].patient for index in listing.chosen}
-    rest = [i for i, series in enumerate(listing.series) if series.patient not in patients]
-    for note in skipped_notes(listing, rest):
-        logger.warning("%s: %s", listing.source, note)
-    own_folders = {} if listing.source.is_file() else _own_folders(listing, patients)
-    cases: list[Case] = []
-    for index in listing.chosen:
-        folder = own_folders.get(listing.series[index].patient)
-        source = str(listing.source / folder) if folder else f"{listing.source}::{index + 1}"
-        try:
-            cases.append(_case_of(listing.below(folder), source) if folder else _case_of(listing, source, index + 1))
-        except InputError as error:
-            cases.append(RefusedCase(case_stem(source), source, reason=str(error)))
+def _cases_of_studies(listing: DicomListing) -> list[Case]:
+    """The cases of several studies; what cannot be told apart is one that is refused."""
+    studies = {listing.series[index].study for index in listing.chosen}
+    _log_skipped(listing, [i for i, series in enumerate(listing.series) if series.study not in studies])
+    own_folders = {} if listing.source.is_file() else _own_folders(listing, studies)
+    clear = [index for index in listing.chosen if index not in listing.unclear]
+    cases = [_case_of_study(listing, index, own_folders.get(listing.series[index].study, "")) for index in clear]
+    if listing.unclear:
+        source = f"{listing.source}::{min(listing.unclear) + 1}"
+        cases.append(RefusedCase(case_stem(source), source, reason=listing.unclear_reason))
     return cases
 
 
-def _own_folders(listing: DicomListing, patients: set[str]) -> Mapping[str, str]:
-    """By patient the subfolder that holds all of one patient's files and none of another patient with a volume."""
-    folders: dict[str, set[str]] = defaultdict(set)
+def _case_of_study(listing: DicomListing, index: int, folder: str) -> Case:
+    """The case of series `index`, called by the subfolder that holds its study alone, if there is one."""
+    source = str(listing.source / folder) if folder else f"{listing.source}::{index + 1}"
+    try:
+        if folder and not listing.series[index].reasons:  # some are seen only beside the other studies
+            return _case_of(listing.below(folder), source)
+        return _case_of(listing, source, index + 1)
+    except InputError as error:
+        return RefusedCase(case_stem(source), source, reason=str(error))
+
+
+def _log_skipped(listing: DicomListing, indices: Sequence[int]) -> None:
+    """Say what is not segmented, and of damaged files that they are there."""
+    for note in skipped_notes(listing, indices):
+        logger.warning("%s: %s", listing.source, note)
+
+
+def _own_folders(listing: DicomListing, studies: set[tuple[str, str]]) -> Mapping[tuple[str, str], str]:
+    """By study the subfolder that holds all of one study's files and none of another study with a volume."""
+    folders: dict[tuple[str, str], set[str]] = defaultdict(set)
     for series in listing.series:
-        folders[series.patient] |= {header.file.folder for header in series.slices}
-    own = {patient: os.path.commonpath(folders[patient]) for patient in patients}
+        folders[series.study] |= {header.file.folder for header in series.slices}
+    own = {study: os.path.commonpath(folders[study]) for study in studies}
 
-    def is_shared(patient: str) -> bool:
-        others = (folder for other in patients - {patient} for folder in folders[other])
-        return any(PurePosixPath(folder).is_relative_to(own[patient]) for folder in others)
+    def is_shared(study: tuple[str, str]) -> bool:
+        others = (folder for other in studies - {study} for folder in folders[other])
+        return any(PurePosixPath(folder).is_relative_to(own[study]) for folder in others)
 
-    return {patient: folder for patient, folder in own.items() if folder not in ("", ".") and not is_shared(patient)}
+    return {study: folder for study, folder in own.items() if folder not in ("", ".") and not is_shared(study)}
 
 
-def _read_slabs(slices: Sequence[SliceHeader], headers: list[Dataset]) -> Iterator[np.ndarray]:
-    """Yield a few slices at a time in HU, (columns, rows, n), and append their result headers to `headers`."""
-    for start in range(0, len(slices), SLAB_SLICES):
-        read = [read_slice(header) for header in slices[start : start + SLAB_SLICES]]
-        headers += [header for _, header in read]
-        yield np.stack([hu for hu, _ in read]).transpose(2, 1, 0)
+def _read_slabs(slices: Sequence[SliceHeader], headers: list[Dataset], said: Counter[str]) -> Iterator[np.ndarray]:
+    """Yield a few slices at a time in HU, (columns, rows, n); add result headers to `headers`, notes to `said`."""
+    read = read_slices(slices)
+    while slab := list(islice(read, SLAB_SLICES)):
+        headers += [part.header for part in slab]
+        said.update(part.note for part in slab)
+        yield np.stack([part.hu for part in slab]).transpose(2, 1, 0)

@@ -5,13 +5,17 @@ An archive is never unpacked to disk: its members are read into memory one at a 
 
 import os
 import stat
+import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
+
+from pydicom.filereader import read_dataset
 
 from custom_networks.errors import InputError
 from custom_networks.io.files import START_BYTES, looks_like_dicom, open_if_dicom, visible_files
@@ -20,9 +24,13 @@ from custom_networks.io.files import START_BYTES, looks_like_dicom, open_if_dico
 MOST_MEMBERS = 100_000
 MOST_BYTES = 16 * 2**30
 MOST_BYTES_OF_ONE = 2**30
-# CT deflates 2 to 5 times, slices of air alone 1000 times; an archive this large never does so as a whole.
+# CT deflates 2 to 5 times, slices of air alone 1000 times; nothing this large does so as a whole.
 RATIO_CHECKED_FROM = 2**30
+RATIO_OF_ONE_CHECKED_FROM = 2**26
 HIGHEST_RATIO = 100
+# A deflated data set stands behind a preamble and meta information that name this transfer syntax (PS3.5 A.5).
+DEFLATED, PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
+META_BYTES = 1 << 12
 MOST_OPEN = 4
 HIDDEN = (".", "__MACOSX")
 
@@ -49,13 +57,24 @@ class DicomFile:
 
         InputError where it cannot be opened, or its archive is damaged or not to be trusted.
         """
-        if self.source.is_dir():
-            return open_if_dicom(self.source / self.name)
+        return self.start_and_stream()[1]
+
+    def start_and_stream(self) -> tuple[bytes, BinaryIO | None]:
+        """The first bytes of the file, none of what is no file (a link that leads nowhere, a pipe); and `open()`."""
+        if not self.source.is_dir():
+            start, stream = self._open_in_archive()
+        elif (path := self.source / self.name).is_file():
+            start, stream = open_if_dicom(path)
+        else:
+            start, stream = b"", None
+        return start, None if stream is None else inflated(stream, str(self))
+
+    def _open_in_archive(self) -> tuple[bytes, BinaryIO | None]:
         archive = _opened_archive(self.source)
         try:
             with archive.open(self.name) as stream:
                 start = stream.read(START_BYTES)
-                return BytesIO(start + stream.read()) if looks_like_dicom(start) else None
+                return start, BytesIO(start + stream.read()) if looks_like_dicom(start) else None
         except Exception as error:  # zlib, lzma, bz2, zip: each has its own
             raise InputError(f"{self} cannot be unpacked ({error}): make the archive again.") from error
 
@@ -73,6 +92,50 @@ def files_of(source: Path) -> list[DicomFile]:
     members = (member.filename for member in _opened_archive(source).infolist() if not member.is_dir())
     shown = (name for name in members if not any(part.startswith(HIDDEN) for part in PurePosixPath(name).parts))
     return [DicomFile(source, name) for name in shown]
+
+
+def most_unpacked(packed: int) -> int:
+    """The most bytes that a file of `packed` compressed bytes may become."""
+    return min(MOST_BYTES_OF_ONE, max(RATIO_OF_ONE_CHECKED_FROM, HIGHEST_RATIO * packed))
+
+
+def inflated(stream: BinaryIO, name: str) -> BinaryIO:
+    """A DICOM file at its beginning as it is, or where its data set is deflated, the same file with a plain one.
+
+    pydicom would inflate a few kilobytes to gigabytes. InputError where it would become larger than `most_unpacked`.
+    """
+    start = stream.read(META_BYTES)
+    stream.seek(0)
+    here = _deflated_from(start) if start[128:132] == b"DICM" and DEFLATED in start else 0
+    if not here:
+        return stream
+    with stream:
+        whole = stream.read(MOST_BYTES_OF_ONE)
+    most, inflater = most_unpacked(len(whole)), zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        plain = inflater.decompress(whole[here:], most)
+    except zlib.error:
+        return BytesIO(whole)  # nobody can read it: it is damaged
+    if len(plain) == most:
+        raise InputError(
+            f"{name} holds a data set that would inflate from {len(whole) >> 10} KiB to more than {most >> 20} MiB, "
+            "which no image does: export it uncompressed."
+        )
+    return BytesIO(whole[:here].replace(DEFLATED, PLAIN) + plain)
+
+
+def _deflated_from(start: bytes) -> int:
+    """Where the deflated data set of a file begins that starts so; 0 where it is not deflated."""
+    stream = BytesIO(start)
+    stream.seek(132)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
+            syntax = str(meta.get("TransferSyntaxUID")).encode()
+    except Exception:  # pydicom has no common error for bytes that are not what they say
+        return 0
+    return stream.tell() if syntax == DEFLATED else 0
 
 
 def _opened_archive(path: Path) -> zipfile.ZipFile:
@@ -127,6 +190,9 @@ def _reason_against(members: Sequence[zipfile.ZipInfo]) -> str:
             return f"the member {member.filename!r} is encrypted; pack the files without a password"
         if member.file_size > MOST_BYTES_OF_ONE:
             return f"the member {member.filename!r} is larger than {MOST_BYTES_OF_ONE >> 20} MiB; unpack it yourself"
+        if member.file_size > most_unpacked(member.compress_size):
+            sizes = f"{member.file_size >> 20} MiB from {member.compress_size >> 10} KiB"
+            return f"the member {member.filename!r} would unpack to {sizes}, which no image does; unpack it yourself"
     unpacked, packed = sum(m.file_size for m in members), sum(m.compress_size for m in members)
     if len(members) > MOST_MEMBERS:
         return f"it holds {len(members)} files, at most {MOST_MEMBERS} are read; unpack it yourself"

@@ -44,7 +44,8 @@ def covered_mm(positions: np.ndarray, axes: np.ndarray) -> float | None:
 def stack_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:
     """Why slices, sorted along the normal of `axes`, are no regular stack; positions are named by their z.
 
-    Regular: each step within 2 % or 0.05 mm of the median step, and no slice further from the even grid than that.
+    Regular: no slice lies further than 2 % of the median step, or 0.05 mm, from the even grid that fits them best, in
+    any coordinate. Writers round positions to 0.1 mm: two steps then differ by that much on an even grid.
     """
     steps = np.diff(positions @ normal_of(axes))
     distinct = steps[steps >= SAME_POSITION_MM]
@@ -53,8 +54,30 @@ def stack_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:
         return [f"{same}: a time series is not a volume."] if len(positions) > 1 else []
     step = float(np.median(distinct))
     tolerance = max(0.02 * step, 0.05)
-    reasons = [*_step_reasons(positions, steps, step, tolerance), *_tilt_reasons(positions, axes)]
-    return reasons or _drift_reasons(positions, tolerance)
+    tilt = _tilt_reasons(positions, axes)
+    if distinct.size == steps.size and off_best_grid(positions) <= tolerance + 1e-6:
+        return tilt
+    return [*_step_reasons(positions, steps, step, tolerance), *tilt] or _drift_reasons(positions)
+
+
+def off_best_grid(positions: np.ndarray) -> float:
+    """How far, mm, a position (n, 3) lies from the even grid at most, in a coordinate; the grid is that of least error.
+
+    The error of a grid is a convex function of its step: half the range of what is left of the positions.
+    """
+    numbers, last = np.arange(len(positions))[:, None], len(positions) - 1
+    step = (positions[-1] - positions[0]) / last
+
+    def error(step: np.ndarray) -> np.ndarray:
+        left: np.ndarray = np.ptp(positions - numbers * step, axis=0) / 2
+        return left
+
+    low, high = step - 2 * error(step) / last, step + 2 * error(step) / last
+    for _ in range(60):
+        third = (high - low) / 3
+        rises = error(low + third) < error(high - third)
+        low, high = np.where(rises, low, low + third), np.where(rises, high - third, high)
+    return float(error((low + high) / 2).max())
 
 
 def _step_reasons(positions: np.ndarray, steps: np.ndarray, step: float, tolerance: float) -> list[str]:
@@ -69,7 +92,7 @@ def _step_reasons(positions: np.ndarray, steps: np.ndarray, step: float, toleran
         which = f"Slices {k + 1} and {k + 2}{more}"
         reasons.append(f"{which} lie at the same position (z = {z} mm): export one acquisition alone.")
     if wide.size:
-        k, more = wide[0], f" (and {wide.size - 1} more)" * (wide.size > 1)
+        k, more = wide[np.argmax(steps[wide].round(3))], f" (and {wide.size - 1} more)" * (wide.size > 1)
         reasons.append(
             f"Slice positions jump from {positions[k, 2]:.2f} to {positions[k + 1, 2]:.2f} mm after slice {k + 1}{more}"
             f", {steps[k]:.2f} mm instead of {step:.2f}: slices are missing. Export the whole series again."
@@ -92,12 +115,11 @@ def _tilt_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:
     return [reason] if degrees > SHEAR_DEGREES else []
 
 
-def _drift_reasons(positions: np.ndarray, tolerance: float) -> list[str]:
-    """Slices that lie off the even grid from the first to the last, sideways or by steps that slowly change."""
+def _drift_reasons(positions: np.ndarray) -> list[str]:
+    """The slice furthest off the even grid from the first to the last, sideways or by steps that slowly change."""
     distances = np.linalg.norm(positions - np.linspace(positions[0], positions[-1], len(positions)), axis=1)
     k = int(np.argmax(distances))
-    reason = f"Slice {k + 1} lies {distances[k]:.2f} mm off the even grid of the others: export one reconstruction."
-    return [reason] if distances[k] > tolerance else []
+    return [f"Slice {k + 1} lies {distances[k]:.2f} mm off the even grid of the others: export one reconstruction."]
 
 
 def series_affine(positions: np.ndarray, axes: np.ndarray, spacing: Sequence[float]) -> np.ndarray:

@@ -2,46 +2,50 @@
 
 import hashlib
 import logging
-import os
 import re
-import struct
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
+from pydicom.multival import MultiValue
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from custom_networks.io.dicom.enhanced import ENHANCED_CT, ENHANCED_TAGS, FRAME_KEYWORDS, checked_views
 from custom_networks.io.dicom.files import DicomFile
+from custom_networks.io.dicom.pixel_element import Expected, pixel_fault
 
-NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
-PIXEL_DATA, ITEM, END_OF_ITEMS = (0x7FE0, 0x0010), (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
-UNDEFINED = 0xFFFFFFFF
-MISSING = "have no pixel data"
-SHORT = "are truncated or damaged, their pixel data end too early"
-MISMATCH = "hold pixel data that do not match the declared transfer syntax"
-# How the first fragment of each family of syntaxes begins: SOI of JPEG and JPEG-LS; SOC of JPEG 2000, or its file box.
-FIRST_BYTES = (
-    (("1.2.840.10008.1.2.4.5", "1.2.840.10008.1.2.4.7", "1.2.840.10008.1.2.4.8"), (b"\xff\xd8",)),
-    (("1.2.840.10008.1.2.4.9",), (b"\xff\x4f", b"\x00\x00")),
-)
+# What no pixel can be understood without (PS3.3 C.7.6.3), besides the size.
+PIXEL_MODULE = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation")
 NAN = float("nan")  # this one object, so that positions that are not known are equal as keys
 
 
+# The defined terms of Modality (PS3.3 C.7.3.1.1.1). Anything else is not quoted: it could be the patient's name.
+MODALITIES = frozenset("""
+    ANN AR ASMT AU BDUS BI BMD CD CF CP CR CS CT CTPROTOCOL DD DF DG DM DMS DOC DS DX EC ECG EEG EMG EOG EPS ES FA FID
+    FS GM HC HD IO IOL IVOCT IVUS KER KO LEN LP LS M3D MA MG MR MRPROTOCOL MS NM OAM OCT OP OPF OPM OPR OPT OPTBSV
+    OPTENF OPV OSS OT PA PLAN POS PR PT PX REG RESP RF RG RTDOSE RTIMAGE RTINTENT RTPLAN RTRAD RTRECORD RTSEGANN
+    RTSTRUCT RWV SEG SM SMR SR SRF ST STAIN TEXTUREMAP TG TD US VA VF XA XAPROTOCOL XC
+    """.split())
+
+
 def uid_text(value: object) -> str:
-    """A UID as text, without anything that no UID holds."""
-    return re.sub(r"[^0-9.]", "", str(value or ""))[:64]
+    """A UID as text, whole and as it stands: two UIDs are one only where every character agrees."""
+    parts = value if isinstance(value, MultiValue) else [value or ""]
+    return "\\".join(str(part) for part in parts).strip(" \0")
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text can be referred to as a UID: digits and dots, at most 64 (PS3.5 9.1).
+
+    Leading zeros, which the standard forbids, are common and harm nobody.
+    """
+    return len(text) <= 64 and re.fullmatch(r"\d+(\.\d+)*", text) is not None
 
 
 def _uid(dataset: Dataset, keyword: str) -> str:
@@ -63,7 +67,7 @@ def _words(dataset: Dataset, keyword: str) -> tuple[str, ...]:
 def _modality(dataset: Dataset, keyword: str) -> str:
     """A modality as the standard writes it; in a damaged header the text can run on into the patient's name."""
     text = _text(dataset, keyword)
-    return text if re.fullmatch("|[A-Z]{2,10}", text) else "unknown"
+    return text if not text or text in MODALITIES else "unknown"
 
 
 def _whole(dataset: Dataset, keyword: str, empty: int | None = None) -> int | None:
@@ -94,6 +98,11 @@ def _axes(dataset: Dataset, keyword: str) -> np.ndarray:
     return axes / np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-9)
 
 
+def _absent(dataset: Dataset, *keywords: str) -> tuple[str, ...]:
+    """Those of the keywords that the file does not have, or leaves empty."""
+    return tuple(keyword for keyword in keywords if dataset.get(keyword) is None)
+
+
 def _high_bit(dataset: Dataset, keyword: str) -> int | None:
     high = _whole(dataset, keyword)
     return (_whole(dataset, "BitsStored") or 0) - 1 if high is None else high
@@ -117,16 +126,21 @@ def _of(read: Callable[..., Any], *keywords: str, **options: Any) -> Any:
 
 @dataclass(frozen=True)
 class SliceHeader:
-    """The technical part of one file's header; lengths in mm, LPS; NaN, 0 or "" where the file does not say it.
+    """The technical part of the header of one file, or of one frame of an enhanced CT.
 
+    Lengths are in mm, LPS; NaN, 0 or "" stand where the file does not say it.
     `axes` is (2, 3), the unit vectors along a row and along a column; `spacing` between rows, then between columns.
     `patient` is a digest that tells patients apart and names none. `pixel_fault` says what is wrong with the pixel
-    data as far as that is seen without decoding them, "" if nothing.
+    data as far as that is seen without decoding them, "" if nothing; `pixel_end` is where they end in the file, 0 where
+    that is not known. `absent` names the attributes without which no pixel can be understood. `frame` counts the frames
+    of an enhanced CT from 1, and is 0 for a file as a whole; `frame_fault` says why those of a multi-frame file are not
+    known.
     """
 
     file: DicomFile
     transfer_syntax: UID
     pixel_fault: str
+    pixel_end: int
     modality: str = _of(_modality, "Modality")
     sop_class: str = _of(_uid, "SOPClassUID")
     instance_uid: str = _of(_uid, "SOPInstanceUID")
@@ -141,11 +155,15 @@ class SliceHeader:
     frame_uid: str = _of(_uid, "FrameOfReferenceUID")
     image_type: tuple[str, ...] = _of(_words, "ImageType")
     acquisition: int | None = _of(_whole, "AcquisitionNumber")
+    instance_number: int | None = _of(_whole, "InstanceNumber")
+    kernel: tuple[str, ...] = _of(_words, "ConvolutionKernel")
     frames: int = _of(_whole, "NumberOfFrames", empty=1)
     samples: int = _of(_whole, "SamplesPerPixel", empty=1)
     rows: int = _of(_whole, "Rows", empty=0)
     columns: int = _of(_whole, "Columns", empty=0)
     bits_allocated: int = _of(_whole, "BitsAllocated", empty=16)
+    photometric: str = _of(_text, "PhotometricInterpretation")
+    absent: tuple[str, ...] = _of(_absent, *PIXEL_MODULE)
     bits: int = _of(_whole, "BitsStored", empty=0)
     high_bit: int = _of(_high_bit, "HighBit")
     padding: int | None = _of(_whole, "PixelPaddingValue")
@@ -156,6 +174,10 @@ class SliceHeader:
     intercept: float = _of(_number, "RescaleIntercept")
     rescale_type: str = _of(_text, "RescaleType")
     lossy: bool = _of(lambda dataset, keyword: _text(dataset, keyword) == "01", "LossyImageCompression")
+    stack_id: str = _of(_text, "StackID")
+    phase: int | None = _of(_whole, "TemporalPositionIndex")
+    frame: int = 0
+    frame_fault: str = ""
 
     @property
     def placed(self) -> bool:
@@ -163,10 +185,15 @@ class SliceHeader:
         right_angle = abs(float(self.axes[0] @ self.axes[1])) < 1e-2
         return bool(np.isfinite(self.position).all()) and min(self.spacing) > 0 and right_angle
 
+    @property
+    def top_bit(self) -> int:
+        """HighBit where it fits the other two, else that of values which are stored at the right."""
+        return self.high_bit if self.bits <= self.high_bit + 1 <= self.bits_allocated else self.bits - 1
+
 
 READ_FIELDS = [attribute for attribute in fields(SliceHeader) if attribute.metadata]
-# PixelRepresentation tells pydicom the VR of PixelPaddingValue where the file does not.
-HEADER_TAGS = ["PixelRepresentation", *(keyword for read in READ_FIELDS for keyword in read.metadata["keywords"])]
+HEADER_TAGS = sorted({keyword for read in READ_FIELDS for keyword in read.metadata["keywords"]})
+FRAME_FIELDS = [attribute for attribute in READ_FIELDS if FRAME_KEYWORDS & set(attribute.metadata["keywords"])]
 
 
 @contextmanager
@@ -183,16 +210,36 @@ def quiet_pydicom() -> Iterator[None]:
         log.disabled = before
 
 
-def read_header(file: DicomFile, stream: BinaryIO) -> SliceHeader | None:
-    """Parse one header; None for what pydicom cannot make sense of."""
+def read_headers(file: DicomFile, stream: BinaryIO) -> tuple[SliceHeader, ...]:
+    """Parse the header of one file: one record, or one for each frame of an enhanced CT whose frames are known.
+
+    Nothing for what pydicom cannot make sense of.
+    """
     try:
-        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=[*HEADER_TAGS], force=True)
-        values = {f.name: f.metadata["read"](dataset, *f.metadata["keywords"]) for f in READ_FIELDS}
+        tags = [*HEADER_TAGS, *ENHANCED_TAGS]
+        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=[*tags], force=True)
+        values = _values(dataset, READ_FIELDS)
         syntax = _transfer_syntax(dataset)
-        slice_bytes = values["rows"] * values["columns"] * values["bits_allocated"] // 8
-        return SliceHeader(file, syntax, _pixel_fault(stream, syntax, slice_bytes), **values)
+        row_bytes = values["columns"] * values["samples"] * values["bits_allocated"] // 8
+        expected = Expected(values["rows"], values["columns"], row_bytes, values["frames"])
+        header = SliceHeader(file, syntax, *pixel_fault(stream, syntax, expected), **values)
+        multiframe = header.frames > 1 or header.sop_class in ENHANCED_CT
+        return _frame_headers(header, dataset) if multiframe and header.modality == "CT" else (header,)
     except Exception:  # pydicom has no common error for bytes that are not what they say
-        return None
+        return ()
+
+
+def _values(dataset: Dataset, wanted: Sequence[Field[Any]]) -> dict[str, Any]:
+    return {f.name: f.metadata["read"](dataset, *f.metadata["keywords"]) for f in wanted}
+
+
+def _frame_headers(header: SliceHeader, dataset: Dataset) -> tuple[SliceHeader, ...]:
+    """A record for each frame; `header` alone, with the reason, where the file does not say enough of them."""
+    views, reason = checked_views(dataset)
+    if reason:
+        return (replace(header, frame_fault=reason),)
+    numbered = enumerate(views, start=1)
+    return tuple(replace(header, frame=number, **_values(view, FRAME_FIELDS)) for number, view in numbered)
 
 
 def _transfer_syntax(dataset: Dataset) -> UID:
@@ -202,47 +249,3 @@ def _transfer_syntax(dataset: Dataset) -> UID:
         return UID(declared)
     implicit, _ = dataset.original_encoding
     return UID(ImplicitVRLittleEndian if implicit or implicit is None else ExplicitVRLittleEndian)
-
-
-def _pixel_fault(stream: BinaryIO, syntax: UID, slice_bytes: int) -> str:
-    """What is wrong with the pixel data element at which `stream` stands (PS3.5 7.1, 8 and A.4), "" if nothing.
-
-    `slice_bytes` is what one slice has at least; struct.error where the file ends within the head of an element.
-    """
-    if syntax == DeflatedExplicitVRLittleEndian or syntax.is_private or not syntax.is_transfer_syntax:
-        return ""  # deflated bytes, which only decoding shows to be wrong, or a syntax that is refused by its name
-    order = ">" if syntax == ExplicitVRBigEndian else "<"
-    head = stream.read(8)
-    if len(head) < 8 or struct.unpack(f"{order}HH", head[:4]) != PIXEL_DATA:
-        return MISSING
-    explicit = syntax != ImplicitVRLittleEndian and head[4:6].isalpha()
-    (length,) = struct.unpack(f"{order}I", stream.read(4) if explicit else head[4:])
-    if (length == UNDEFINED) == (syntax in NATIVE):
-        return MISMATCH
-    here = stream.tell()
-    left = stream.seek(0, os.SEEK_END) - here
-    stream.seek(here)
-    if length == UNDEFINED:
-        return _fragments_fault(stream, syntax, left)
-    return SHORT if left < length or length < slice_bytes else ""
-
-
-def _fragments_fault(stream: BinaryIO, syntax: UID, left: int) -> str:
-    """Items that do not follow each other up to the delimiter, or that begin as another syntax does."""
-    for number in range(left // 8 + 1):
-        head = stream.read(8)
-        if len(head) < 8:
-            return SHORT
-        group, element, length = struct.unpack("<HHI", head)
-        if (group, element) == END_OF_ITEMS:
-            return "" if number > 1 else SHORT
-        if (group, element) != ITEM:
-            return MISMATCH
-        left -= 8 + length
-        if left < 0:
-            return SHORT
-        start = stream.read(min(length, 2))
-        if number == 1 and any(syntax.startswith(family) and start not in begin for family, begin in FIRST_BYTES):
-            return MISMATCH
-        stream.seek(length - len(start), os.SEEK_CUR)
-    return SHORT

@@ -13,8 +13,9 @@ import numpy as np
 
 from custom_networks.errors import InputError
 from custom_networks.io.dicom.files import DicomFile, files_of
-from custom_networks.io.dicom.header import SliceHeader, quiet_pydicom, read_header
+from custom_networks.io.dicom.header import SliceHeader, quiet_pydicom, read_headers
 from custom_networks.io.dicom.series import DicomSeries, series_of
+from custom_networks.io.dicom.suspects import Unread, may_be_slices, nearly_dicom, suspects_of
 from custom_networks.io.files import START_BYTES
 
 DIRECTORY = "1.2.840.10008.1.3.10"
@@ -42,21 +43,23 @@ class FileScan:
     """What a look at the headers of files found.
 
     Attributes:
-        headers: of the DICOM images; directories (DICOMDIR under another name) are left out, and so are files without
-            a preamble that turn out to hold no image.
+        headers: of the DICOM images, one for each frame of an enhanced CT; directories (DICOMDIR under another name)
+            are left out, and so are files without a preamble that turn out to hold no image.
         damaged: files that begin as DICOM does, but do not say what they hold.
         looked_at: number of files of any kind.
         like_dicom: number of files that begin as DICOM does.
+        unread: files that do not begin so, or hold no image without a preamble.
     """
 
     headers: tuple[SliceHeader, ...]
     damaged: tuple[DicomFile, ...]
     looked_at: int
     like_dicom: int
+    unread: tuple[Unread, ...] = ()
 
     def __add__(self, other: FileScan) -> FileScan:
         counts = self.looked_at + other.looked_at, self.like_dicom + other.like_dicom
-        return FileScan(self.headers + other.headers, self.damaged + other.damaged, *counts)
+        return FileScan(self.headers + other.headers, self.damaged + other.damaged, *counts, self.unread + other.unread)
 
 
 def scan_files(files: Sequence[DicomFile]) -> FileScan:
@@ -67,21 +70,26 @@ def scan_files(files: Sequence[DicomFile]) -> FileScan:
     """
     headers: list[SliceHeader] = []
     damaged: list[DicomFile] = []
+    unread: list[Unread] = []
     like_dicom = 0
     for file in files:
-        stream = None if file.path.name.upper() == "DICOMDIR" else file.open()
+        if file.path.name.upper() == "DICOMDIR":
+            continue
+        start, stream = file.start_and_stream()
         if stream is None:
+            unread.append(Unread(file, nearly_dicom(start)))
             continue
         like_dicom += 1
         with stream, quiet_pydicom():
             has_preamble = stream.read(START_BYTES)[128:] == b"DICM"
             stream.seek(0)
-            header = read_header(file, stream)
-        if header is None or not (header.modality or header.series_uid or header.sop_class == DIRECTORY):
+            found = read_headers(file, stream)
+        if not (found and (found[0].modality or found[0].series_uid or found[0].sop_class == DIRECTORY)):
             damaged += [file] * has_preamble
-        elif header.sop_class != DIRECTORY:
-            headers.append(header)
-    return FileScan(tuple(headers), tuple(damaged), len(files), like_dicom)
+            unread += [Unread(file)] * (not has_preamble)
+        elif found[0].sop_class != DIRECTORY:
+            headers += found
+    return FileScan(tuple(headers), tuple(damaged), len(files), like_dicom, tuple(unread))
 
 
 @dataclass(frozen=True)
@@ -99,25 +107,38 @@ class DicomListing:
     scan: FileScan
 
     @cached_property
+    def lost(self) -> tuple[DicomFile, ...]:
+        """Files that may be images and cannot be read."""
+        return self.scan.damaged + tuple(one.file for one in suspects_of(self.scan.unread, self.scan.headers))
+
+    @cached_property
     def chosen(self) -> tuple[int, ...]:
-        """For each patient with a CT volume, or with what would be one, the index in `series` of the best suited."""
-        volumes: dict[str, list[int]] = defaultdict(list)
+        """For each study with a CT volume, or with what would be one, the index in `series` of the best suited."""
+        volumes: dict[tuple[str, str], list[int]] = defaultdict(list)
         for index, series in enumerate(self.series):
             if not series.other:
-                volumes[series.patient].append(index)
+                volumes[series.study].append(index)
         return tuple(sorted(min(own, key=lambda i: (_preference_key(self.series[i]), i)) for own in volumes.values()))
 
     @cached_property
-    def patients_reason(self) -> str:
-        """Why images cannot be told apart by patient, "" if they can: a volume names none, and another does or is of
-        another study."""
-        volumes = [series for series in self.series if not series.other]
-        nameless = [series for series in volumes if not series.patient]
-        studies = {series.slices[0].study_uid or str(number) for number, series in enumerate(nameless)}
-        if not nameless or (len(nameless) == len(volumes) and len(studies) == 1):
-            return ""
+    def unclear(self) -> frozenset[int]:
+        """Indices in `series` of the volumes of which nobody can tell whose they are.
+
+        A volume that names no patient is told from others by its study. It cannot be where it names no study beside
+        other volumes, or where a named patient has a volume in that study.
+        """
+        volumes = {index: series for index, series in enumerate(self.series) if not series.other}
+        named = {series.study_uid for series in volumes.values() if series.patient}
+        shared = {uid for uid in named if any(s.study == ("", uid) for s in volumes.values())}
+        unplaced = {i for i, s in volumes.items() if s.study == ("", "") and len(volumes) > 1}
+        return frozenset(unplaced | {i for i, s in volumes.items() if s.study_uid in shared})
+
+    @property
+    def unclear_reason(self) -> str:
+        """What is said of the `unclear` volumes."""
+        nameless = sum(not self.series[index].patient for index in self.unclear)
         return (
-            f"{self.source} holds {len(volumes)} CT volumes, {len(nameless)} of them without PatientID and "
+            f"{self.source} holds {len(self.unclear)} CT volumes, {nameless} of them without PatientID and "
             "PatientName: whose they are cannot be told; give each patient's images a folder of their own."
         )
 
@@ -130,8 +151,9 @@ class DicomListing:
 
         headers = [replace(h, file=moved(h.file)) for h in self.scan.headers if h.file.path.is_relative_to(folder)]
         damaged = [moved(file) for file in self.scan.damaged if file.path.is_relative_to(folder)]
-        count = len(headers) + len(damaged)
-        return listing_of(source, FileScan(tuple(headers), tuple(damaged), looked_at=count, like_dicom=count))
+        unread = [replace(o, file=moved(o.file)) for o in self.scan.unread if o.file.path.is_relative_to(folder)]
+        count = len({header.file for header in headers}) + len(damaged)
+        return listing_of(source, FileScan(tuple(headers), tuple(damaged), count, count, tuple(unread)))
 
 
 def list_series(source: Path) -> DicomListing:
@@ -151,18 +173,20 @@ def listing_of(source: Path, scan: FileScan) -> DicomListing:
         )
     headers = tuple(sorted(scan.headers, key=lambda header: header.file.name))
     damaged = tuple(sorted(scan.damaged, key=lambda file: file.name))
-    series = tuple(_with_damage_beside(part, damaged) for part in series_of(headers))
+    suspects = suspects_of(scan.unread, headers)
+    series = tuple(_with_losses(part, damaged, suspects) for part in series_of(headers))
     return DicomListing(source, series, replace(scan, headers=headers, damaged=damaged))
 
 
-def _with_damage_beside(series: DicomSeries, damaged: Sequence[DicomFile]) -> DicomSeries:
-    """The series, with a fault where a damaged file lies beside its slices: it may be one of them, at either end."""
+def _with_losses(series: DicomSeries, damaged: Sequence[DicomFile], suspects: Sequence[Unread]) -> DicomSeries:
+    """The series, with a fault where a file that cannot be read may be one of its slices: one is missed at no end."""
     folders = {header.file.folder for header in series.slices}
-    beside = sorted(file.name for file in damaged if file.folder in folders)
-    if series.other or not beside:
+    beside = [file for file in damaged if file.folder in folders]
+    lost = sorted(file.name for file in (*beside, *may_be_slices(suspects, series.slices)))
+    if series.other or not lost:
         return series
-    files = "1 file is" if len(beside) == 1 else f"{len(beside)} files are"
-    text = f"{files} damaged or incomplete ({', '.join(beside[:3])}) and may be of this series: export it again."
+    files = "1 file is" if len(lost) == 1 else f"{len(lost)} files are"
+    text = f"{files} damaged or incomplete ({', '.join(lost[:3])}) and may be of this series: export it again."
     return replace(series, faults=(*series.faults, text))
 
 

@@ -1,21 +1,32 @@
-"""From single DICOM files to Hounsfield units, and to the headers that results need."""
+"""From DICOM slices, a file each or frames of one, to Hounsfield units, and to the headers that results need."""
 
-from typing import BinaryIO
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import JPEG2000, UID, JPEGExtended12Bit, JPEGLSNearLossless
+from pydicom.tag import Tag
+from pydicom.uid import JPEG2000, UID, JPEGExtended12Bit, JPEGLSNearLossless, RLELossless
 
 from custom_networks.errors import InputError
 from custom_networks.io.checks import LOWEST_HU
+from custom_networks.io.dicom.enhanced import ENHANCED_TAGS, Frames, frame_views
+from custom_networks.io.dicom.files import DicomFile
 from custom_networks.io.dicom.header import SliceHeader, quiet_pydicom
+from custom_networks.io.dicom.pixel_element import NATIVE
 from custom_networks.io.dicom.result_header import RESULT_KEYWORDS, result_header
 
 PIXEL_TAGS = """
     SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns BitsAllocated BitsStored
     HighBit PixelRepresentation PixelData
 """.split()
+# OverlayBitPosition of each overlay plane that lies in unused bits of the pixels (PS3.3 C.9.2, retired).
+OVERLAY_BITS = [Tag(0x6000 + 2 * plane, 0x0102) for plane in range(16)]
+# No CT scanner makes larger slices; one of this size is decoded in less than 1 GB.
+MOST_PIXELS = 8192 * 8192
 LOSSY = (JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000)
 # A padding value is believed only where no tissue is: headers declare 0, which is water, and then do not mean it.
 TISSUE_HU = (-900, 2500)
@@ -25,7 +36,9 @@ def decoder_reason(syntax: UID) -> str:
     """Why a transfer syntax cannot be decoded here: one sentence, or "" if it can."""
     from pydicom.pixels.decoders.base import get_decoder  # not in pydicom 2, which MONAI Label needs: it reads no DICOM
 
-    name = f"Transfer syntax {syntax.name.split(' (')[0]} ({syntax})"
+    # One that is not in the standard is not quoted: the element could hold any text.
+    known = syntax.is_transfer_syntax and not syntax.is_private
+    name = f"Transfer syntax {syntax.name.split(' (')[0]} ({syntax})" if known else "An unknown transfer syntax"
     # Pillow and GDCM, which pydicom would try, fail on 12 bits.
     refused = f"{name} is not supported: export the series uncompressed."
     if syntax == JPEGExtended12Bit:
@@ -37,77 +50,193 @@ def decoder_reason(syntax: UID) -> str:
     return "" if available else f"{name} needs python-gdcm: pip install python-gdcm, or export the series uncompressed."
 
 
-def read_slice(header: SliceHeader) -> tuple[np.ndarray, Dataset]:
-    """Open a file for its pixels in HU by its own slope and intercept, float64 (rows, columns), and its result header.
+class ReadSlice(NamedTuple):
+    """One slice: HU, float64 (rows, columns); what results need of its header; and what was odd about it, or ""."""
 
-    Padding is given as -1024 HU. InputError where the pixel data cannot be decoded, or are not one grey slice of the
-    declared size.
+    hu: np.ndarray
+    header: Dataset
+    note: str
+
+
+def read_slices(headers: Sequence[SliceHeader]) -> Iterator[ReadSlice]:
+    """Yield what `read_slice` gives for each; a file whose frames follow each other is opened and parsed once."""
+    frames: Frames | None = None
+    opened: DicomFile | None = None
+    for header in headers:
+        if header.frame and header.file != opened:
+            frames, opened = _frames_of(header), header.file
+        yield read_slice(header, frames if header.frame else None)
+
+
+def read_slice(header: SliceHeader, frames: Frames | None = None) -> ReadSlice:
+    """The pixels of a slice in HU by its own slope and intercept, and its result header.
+
+    The file is opened, unless it holds several frames and is handed in as `frames`. Padding is given as -1024 HU.
+    InputError where the pixel data cannot be decoded, are not one grey slice of the declared size, or hold values that
+    do not fit into the bits that the header says they have.
     """
-    stored, kept = _stored_pixels(header)
-    if stored.shape != (header.rows, header.columns):
+    cells, overlays, kept = _stored_cells(header, frames)
+    if cells.shape != (header.rows, header.columns):
         raise InputError(
-            f"{header.file} holds pixels of shape {stored.shape}, one grey slice is needed: export it again."
+            f"{header.file} holds pixels of shape {cells.shape}, one grey slice is needed: export it again."
         )
-    hu = stored.astype(np.float64) * header.slope + header.intercept  # float64: exact for whole numbers
+    padded = np.zeros(cells.shape, bool)
+    stored = _only_stored_bits(cells, header)
     if header.padding is not None:
         # Written as unsigned in a signed image, it means what the same bits mean as signed: 63536 is -2000.
         bits, unsigned = 8 * stored.dtype.itemsize, f"u{stored.dtype.itemsize}"
         padding = int(np.array(header.padding % 2**bits, unsigned).view(stored.dtype))
         if not TISSUE_HU[0] <= padding * header.slope + header.intercept <= TISSUE_HU[1]:
-            hu[stored == padding] = LOWEST_HU
-    return hu, kept
+            padded = (stored == padding) | (cells == padding)
+    note = _unused_bits_note(cells[~padded], overlays, header)
+    hu = stored.astype(np.float64) * header.slope + header.intercept  # float64: exact for whole numbers
+    hu[padded] = LOWEST_HU
+    return ReadSlice(hu, kept, note)
 
 
-def read_result_header(header: SliceHeader) -> Dataset:
-    """Open a file for its result header alone; InputError where it is no DICOM file any more."""
-    with _opened(header) as stream, quiet_pydicom():
-        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(RESULT_KEYWORDS), force=True)
-        return result_header(dataset)
+def read_result_headers(headers: Sequence[SliceHeader]) -> Iterator[Dataset]:
+    """Open files for their result headers alone; InputError where one is no DICOM file any more."""
+    views: list[Dataset] = []
+    opened: DicomFile | None = None
+    for header in headers:
+        if header.frame == 0 or header.file != opened:
+            with _opened(header) as stream, quiet_pydicom():
+                tags = [*RESULT_KEYWORDS, *ENHANCED_TAGS]
+                dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=[*tags], force=True)
+            views = frame_views(dataset) if header.frame else [dataset]
+            opened = header.file
+        yield _result_header(views[max(header.frame - 1, 0)], header)
+
+
+def _result_header(dataset: Dataset, header: SliceHeader) -> Dataset:
+    """The result header of a slice; that of a frame says which one it is of its file."""
+    with quiet_pydicom():
+        kept = result_header(dataset)
+    if header.frame:
+        kept.ReferencedFrameNumber = header.frame
+    return kept
 
 
 def is_same_image(one: SliceHeader, other: SliceHeader) -> bool:
     """Whether two files are equal or hold the same picture, in any transfer syntax; False if one is undecodable."""
     try:
-        return file_bytes(one) == file_bytes(other) or np.array_equal(read_slice(one)[0], read_slice(other)[0])
+        return file_bytes(one) == file_bytes(other) or np.array_equal(read_slice(one).hu, read_slice(other).hu)
+    except InputError:
+        return False
+
+
+def are_same_frames(ones: Sequence[SliceHeader], others: Sequence[SliceHeader]) -> bool:
+    """Whether two files are equal or hold the same frames at the same places; False if one is undecodable."""
+    if [s.position for s in ones] != [s.position for s in others]:
+        return False
+    try:
+        pairs = zip(read_slices(ones), read_slices(others))
+        return file_bytes(ones[0]) == file_bytes(others[0]) or all(np.array_equal(a[0], b[0]) for a, b in pairs)
     except InputError:
         return False
 
 
 def file_bytes(header: SliceHeader) -> bytes:
-    """The whole file of a slice; InputError where it is no DICOM file any more."""
+    """The file of a slice up to the end of its pixels; InputError where it is no DICOM file any more."""
     with _opened(header) as stream:
         return stream.read()
 
 
 def _opened(header: SliceHeader) -> BinaryIO:
+    """The file up to the end of its pixels: what follows there can be gigabytes of nothing."""
     stream = header.file.open()
     if stream is None:
         raise InputError(f"{header.file} has changed and is no DICOM file any more: export the series again.")
-    return stream
+    with stream:
+        return BytesIO(stream.read(header.pixel_end or -1))
 
 
-def _stored_pixels(header: SliceHeader) -> tuple[np.ndarray, Dataset]:
-    """The stored values of one file, (rows, columns), and its result header."""
-    with _opened(header) as stream, quiet_pydicom():
-        try:
-            dataset = pydicom.dcmread(stream, specific_tags=[*PIXEL_TAGS, *RESULT_KEYWORDS], force=True)
-            if "TransferSyntaxUID" not in dataset.file_meta:
-                dataset.file_meta.TransferSyntaxUID = header.transfer_syntax
-            pixels: np.ndarray | None = dataset.pixel_array if "PixelData" in dataset else None
-        except Exception as error:  # each decoder has its own errors for damaged data
-            raise InputError(
-                f"{header.file}: the pixel data cannot be decoded as {header.transfer_syntax.name}, the file is "
-                "damaged, incomplete or declares the wrong transfer syntax: export the series again."
-            ) from error
-        if pixels is None:
-            raise InputError(f"{header.file} has no pixel data, it is damaged or incomplete: export the series again.")
-        return _only_stored_bits(pixels, header), result_header(dataset)
+def _stored_cells(header: SliceHeader, frames: Frames | None) -> tuple[np.ndarray, int, Dataset]:
+    """The pixel cells of one slice (rows, columns), unused bits and all; a mask of the bits that hold overlays; and the
+    slice's result header."""
+    if header.rows * header.columns > MOST_PIXELS:
+        raise InputError(
+            f"{header.file} has {header.columns} x {header.rows} pixels, more than any CT: give the original series."
+        )
+    frames = frames or (_frames_of(header) if header.frame else None)
+    with _decoding(header):
+        dataset = frames.classic(header.frame) if frames else _parsed(header)
+        if header.transfer_syntax in (*NATIVE, RLELossless):
+            dataset.BitsStored = dataset.BitsAllocated  # pydicom would clear the upper bits, whatever HighBit says
+        pixels: np.ndarray | None = dataset.pixel_array if "PixelData" in dataset else None
+        overlays = sum({1 << int(dataset[tag].value) for tag in OVERLAY_BITS if tag in dataset})
+    if pixels is None:
+        raise InputError(f"{header.file} has no pixel data, it is damaged or incomplete: export the series again.")
+    native = pixels.dtype.newbyteorder("=")
+    return pixels.astype(native, copy=False), overlays, _result_header(dataset, header)
 
 
-def _only_stored_bits(pixels: np.ndarray, header: SliceHeader) -> np.ndarray:
-    """`pixels` without the bits above and below those stored (old overlays lie there), the sign extended."""
-    bits = 8 * pixels.dtype.itemsize
-    if pixels.dtype.kind not in "iu" or not 0 < header.bits <= header.high_bit + 1 <= bits or header.bits == bits:
-        return pixels
-    cleared: np.ndarray = (pixels << (bits - 1 - header.high_bit)) >> (bits - header.bits)
+@contextmanager
+def _decoding(header: SliceHeader) -> Iterator[None]:
+    """Make errors of parsing and decoding InputErrors that name the file."""
+    try:
+        with quiet_pydicom():
+            yield
+    except InputError:
+        raise
+    except Exception as error:  # each decoder has its own errors for damaged data
+        raise InputError(
+            f"{header.file}: the pixel data cannot be decoded as {header.transfer_syntax.name}, the file is "
+            "damaged, incomplete or declares the wrong transfer syntax: export the series again."
+        ) from error
+
+
+def _parsed(header: SliceHeader) -> Dataset:
+    """What a file holds of pixels and of what results need."""
+    with _opened(header) as stream:
+        keywords = (*PIXEL_TAGS, *RESULT_KEYWORDS, *ENHANCED_TAGS * (header.frame > 0))
+        dataset = pydicom.dcmread(stream, specific_tags=[*map(Tag, keywords), *OVERLAY_BITS], force=True)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        dataset.file_meta.TransferSyntaxUID = header.transfer_syntax
+    return dataset
+
+
+def _frames_of(header: SliceHeader) -> Frames:
+    """The file of a frame, opened and parsed."""
+    with _decoding(header):
+        return Frames(_parsed(header))
+
+
+def _only_stored_bits(cells: np.ndarray, header: SliceHeader) -> np.ndarray:
+    """The values in pixel cells: without the bits above and below those stored (PS3.5 8.1.1), the sign extended."""
+    bits = 8 * cells.dtype.itemsize
+    if cells.dtype.kind not in "iu" or not 0 < header.bits < bits:
+        return cells
+    cleared: np.ndarray = (cells << (bits - 1 - header.top_bit)) >> (bits - header.bits)
     return cleared
+
+
+def _unused_bits_note(cells: np.ndarray, overlays: int, header: SliceHeader) -> str:
+    """A note where pixel cells (n,), padding left out, hold something above the stored bits and outside `overlays`.
+
+    Old overlays lie there, which nobody declares today. InputError where it shows that values are larger than
+    BitsStored says: cleared, they would wrap. Signed cells show it where some negative values have their sign extended
+    and others do not, unsigned ones where the bit next to those stored is set.
+    """
+    bits = 8 * cells.dtype.itemsize
+    if cells.dtype.kind not in "iu" or not 0 < header.bits < bits or header.top_bit == bits - 1:
+        return ""
+    raw = cells.view(f"u{cells.dtype.itemsize}")
+    unused = ((1 << bits) - (2 << header.top_bit)) & ~overlays
+    above = raw & unused
+    if cells.dtype.kind == "i":
+        negative = (raw >> header.top_bit) & 1 == 1
+        extended = negative & (above == unused)
+        beyond = ~extended & (negative | (above != 0)) if extended.any() else ~negative & (above != 0)
+        wraps = bool(extended.any() and beyond.any())
+    else:
+        beyond = above != 0
+        wraps = bool((above & (2 << header.top_bit)).any())
+    if wraps:
+        raise InputError(
+            f"{header.file} holds values that do not fit into the {header.bits} bits of BitsStored: correct the header "
+            "or export the series again."
+        )
+    if not beyond.any():
+        return ""
+    return f"Pixels hold bits above the {header.bits} of BitsStored, which were cleared as old overlays"

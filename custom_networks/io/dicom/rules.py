@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from custom_networks.io.checks import MIN_SLICES
-from custom_networks.io.dicom.header import MISSING, SliceHeader
+from custom_networks.io.dicom.enhanced import ENHANCED_CT
+from custom_networks.io.dicom.header import SliceHeader
+from custom_networks.io.dicom.pixel_element import MISSING
 from custom_networks.io.dicom.pixels import decoder_reason
 
 MIN_MM = 15.0
@@ -14,9 +16,10 @@ MIN_MM = 15.0
 COMPUTED = {
     *("MIP", "MINIP", "MAX_IP", "MIN_IP", "MAXIMUM", "MINIMUM", "PROJECTION", "PROJECTION IMAGE", "3D", "VRT", "SSD"),
     *("VOLUME_RENDERED", "VOLUME RENDERING", "SCREEN SAVE", "SCREENSAVE", "DOSEINFO", "DOSE_INFO", "PERFUSION"),
+    *("VOLUME_RENDER", "SURFACE_RENDER", "CURVED_MPR"),
     *("SUBTRACTION", "STD_DEVIATION", "IODINE", "IODINE_MAP", "EFF_ATOMIC_NUM", "ELECTRON_DENSITY"),
 }
-ENHANCED = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
+GREY = ("MONOCHROME1", "MONOCHROME2")
 Rule = tuple[Callable[[SliceHeader], bool], str]
 
 
@@ -26,7 +29,8 @@ def is_localizer(header: SliceHeader) -> bool:
 
 
 def _is_multiframe(header: SliceHeader) -> bool:
-    return header.frames > 1 or header.sop_class in ENHANCED
+    """Whether a file holds several frames of which it is not known what they are."""
+    return header.frame == 0 and (header.frames > 1 or header.sop_class in ENHANCED_CT)
 
 
 # What breaks these is not looked at further: of an MR nobody needs to know that it has no Hounsfield units.
@@ -49,11 +53,16 @@ OTHER_KINDS: tuple[Rule, ...] = (
 )
 # ... and these could be slices of a volume, but are spoilt.
 FAULTS: tuple[Rule, ...] = (
-    (_is_multiframe, "are enhanced multi-frame CT, which is not supported: export as classic CT"),
+    (
+        _is_multiframe,
+        "are enhanced multi-frame CT whose frames cannot be read, because {frame_fault}: export as classic CT",
+    ),
     (lambda s: not s.rows * s.columns, "have no size in pixels, they are damaged or incomplete: export them again"),
     (lambda s: s.pixel_fault not in ("", MISSING), "{pixel_fault}: export them again"),
+    (lambda s: bool(s.absent), "lack {absent}, without which no pixel can be understood: export them again"),
+    (lambda s: s.bits > s.bits_allocated, "have BitsStored above BitsAllocated: export them again"),
     (
-        lambda s: s.samples != 1 or 0 < s.bits <= 8,
+        lambda s: s.samples != 1 or 0 < s.bits <= 8 or s.photometric.upper() not in ("", *GREY),
         "hold 8-bit or colour pixels, not Hounsfield units: export the original CT",
     ),
     (
@@ -75,6 +84,11 @@ def all_of_other_kinds(slices: Sequence[SliceHeader]) -> bool:
     return all(any(breaks(header) for breaks, _ in OTHER_MODALITIES + OTHER_KINDS) for header in slices)
 
 
+def is_one_kind_of_ct(slices: Sequence[SliceHeader]) -> bool:
+    """Whether all of these files are slices of a CT volume by what they say of themselves."""
+    return not any(breaks(header) for header in slices for breaks, _ in OTHER_MODALITIES + OTHER_KINDS)
+
+
 def fault_reasons(slices: Sequence[SliceHeader]) -> list[str]:
     """Why these files, if they are CT slices, cannot be read.
 
@@ -83,8 +97,8 @@ def fault_reasons(slices: Sequence[SliceHeader]) -> list[str]:
     syntaxes = {s.transfer_syntax for s in slices if s.pixel_fault != MISSING}
     decoders = [reason for syntax in sorted(syntaxes) if (reason := decoder_reason(syntax))]
     pictures = [s for s in slices if s.modality == "CT" and not is_localizer(s) and s.pixel_fault != MISSING]
-    uids = Counter(s.instance_uid for s in slices if s.instance_uid)
-    repeated = [f"SOPInstanceUID {uid} names {n} different images" for uid, n in sorted(uids.items()) if n > 1]
+    uids = Counter((s.instance_uid, s.frame) for s in slices if s.instance_uid)
+    repeated = [f"One SOPInstanceUID names {n} different images" for _, n in sorted(uids.items()) if n > 1]
     return _reasons(pictures, FAULTS) + decoders + [f"{text}: export the series again." for text in repeated[:1]]
 
 
@@ -114,15 +128,16 @@ def amount_reasons(slices: Sequence[SliceHeader], depth_mm: float | None) -> lis
 
 def _reasons(slices: Sequence[SliceHeader], rules: Sequence[Rule]) -> list[str]:
     """One sentence for each rule that is broken, with the number of files and the first of them."""
-    reasons = []
+    reasons, count = [], len({header.file for header in slices})
     for breaks, text in rules:
-        files: dict[str, list[str]] = {}
+        files: dict[str, set[str]] = {}
         for header in filter(breaks, slices):
             types = " ".join(sorted(COMPUTED & set(header.image_type)))
-            phrase = text.format(modality=header.modality, image_type=types, pixel_fault=header.pixel_fault)
-            files.setdefault(phrase, []).append(header.file.name)
+            faults = {"pixel_fault": header.pixel_fault, "frame_fault": header.frame_fault}
+            faults["absent"] = ", ".join(header.absent)
+            phrase = text.format(modality=header.modality, image_type=types, **faults)
+            files.setdefault(phrase, set()).add(header.file.name)
         reasons += [
-            f"{len(named)} of {len(slices)} files {phrase} (first: {min(named)})."
-            for phrase, named in sorted(files.items())
+            f"{len(named)} of {count} files {phrase} (first: {min(named)})." for phrase, named in sorted(files.items())
         ]
     return reasons

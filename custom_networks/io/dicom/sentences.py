@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from custom_networks.io.dicom.files import DicomFile
 from custom_networks.io.dicom.listing import DicomListing, contrast_phase
 from custom_networks.io.dicom.rules import is_localizer
 from custom_networks.io.dicom.series import DicomSeries
@@ -19,11 +20,13 @@ def series_lines(listing: DicomListing) -> list[str]:
     """One line for each series: its number, what it is, and whether and why it is chosen or skipped."""
     chosen = set(listing.chosen)
     patients = list(dict.fromkeys(series.patient for series in listing.series))
-    ready = 0 if listing.patients_reason else sum(not listing.series[index].reasons for index in chosen)
+    ready = sum(not (index in listing.unclear or listing.series[index].reasons) for index in chosen)
     files = counted(listing.scan.looked_at, "file")
     lines = [f"{listing.source}: {files}, {len(listing.series)} series, {ready} to segment"]
     for index, series in enumerate(listing.series):
         verdict = "chosen." if index in chosen else f"not chosen: give {listing.source}::{index + 1} to segment it."
+        if index in listing.unclear:
+            verdict = "refused. Whose it is cannot be told."
         if series.reasons:
             verdict = f"{'refused' if index in chosen else 'skipped'}. {' '.join(series.reasons)}"
         whose = f"patient {patients.index(series.patient) + 1}, " * (len(patients) > 1)
@@ -32,15 +35,15 @@ def series_lines(listing: DicomListing) -> list[str]:
         described = f' "{text[:40].strip()}"' * bool(text.strip())
         lines.append(f"{index + 1}  {whose}{_what(series)}{described}: {verdict}")
         lines += [f"   note: {note}" for note in series.notes]
-    lines += [f"-  {file.name}: damaged or incomplete." for file in listing.scan.damaged]
-    return lines + [listing.patients_reason] * bool(listing.patients_reason)
+    lines += [f"-  {file.name}: damaged or incomplete." for file in listing.lost]
+    return lines + [listing.unclear_reason] * bool(listing.unclear)
 
 
 def case_notes(listing: DicomListing, index: int) -> tuple[str, ...]:
     """What was chosen and what was skipped for the case of series `index`, and the notes of that series."""
     own = listing.series[index]
-    cases = {listing.series[case].patient for case in listing.chosen} - {own.patient}
-    others = [i for i, series in enumerate(listing.series) if i != index and series.patient not in cases]
+    cases = {listing.series[case].study for case in listing.chosen} - {own.study}
+    others = [i for i, series in enumerate(listing.series) if i != index and series.study not in cases]
     notes = [f"Series {index + 1} of {len(listing.series)} was chosen ({_what(own)})."] if others else []
     return (*notes, *skipped_notes(listing, others, own), *own.notes)
 
@@ -64,9 +67,13 @@ def skipped_notes(listing: DicomListing, indices: Sequence[int], chosen: DicomSe
         unchosen = f"{named} was not chosen: give {listing.source}::{i + 1} for it."
         notes.append(f"{named} was skipped. {why}" if why else unchosen)
     notes += [f"{len(rest) - MOST_NAMED} more series were skipped."] * (len(rest) > MOST_NAMED)
-    damaged = [file.name for file in listing.scan.damaged]
-    files = "1 damaged or incomplete file was" if len(damaged) == 1 else f"{len(damaged)} damaged files were"
-    return notes + [f"{files} skipped ({', '.join(damaged[:3])})."] * bool(damaged)
+    return notes + lost_notes(listing.lost)
+
+
+def lost_notes(lost: Sequence[DicomFile]) -> list[str]:
+    """A sentence on files that may be images and cannot be read, if there are any."""
+    files = "1 damaged or incomplete file was" if len(lost) == 1 else f"{len(lost)} damaged files were"
+    return [f"{files} skipped ({', '.join(file.name for file in lost[:3])})."] if lost else []
 
 
 def refusal(listing: DicomListing, index: int | None = None) -> str:
@@ -87,14 +94,19 @@ def _what(series: DicomSeries) -> str:
     """Modality, number of slices, step and phase."""
     first = series.slices[0]
     if first.modality != "CT" or not first.placed:
-        return f"{first.modality or 'unknown'}, {counted(len(series.slices), 'file')}"
+        return f"{first.modality or 'unknown'}, {counted(_files([series]), 'file')}"
     step = f", {round(series.depth_mm / len(series.slices), 2):g} mm" if series.depth_mm else ""
     phase = contrast_phase(first)
     return f"CT, {counted(len(series.slices), 'slice')}{step}{f', {phase}' * bool(phase)}"
 
 
+def _files(series: Sequence[DicomSeries]) -> int:
+    """How many files they are made of: an enhanced CT is one."""
+    return len({header.file for part in series for header in part.slices})
+
+
 def _files_were(skipped: Sequence[DicomSeries]) -> str:
-    files = sum(len(series.slices) for series in skipped)
+    files = _files(skipped)
     return f"{counted(files, 'file')} {'was' if files == 1 else 'were'}"
 
 

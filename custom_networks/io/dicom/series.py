@@ -1,7 +1,8 @@
 """Headers become series: what belongs together, in the order of positions, with all that speaks against each.
 
 Files belong together by patient, study, series and modality, then by frame of reference; scouts go apart. What is then
-no regular stack is taken apart by orientation and by acquisition if that gives one.
+no regular stack is taken apart by orientation and by acquisition if that gives one. Each enhanced CT stands for itself,
+and its frames are taken apart by stack and phase, which it names.
 """
 
 from collections import defaultdict
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from custom_networks.io.checks import MIN_SLICES
 from custom_networks.io.dicom import rules
 from custom_networks.io.dicom.geometry import (
     axial_reasons,
@@ -20,9 +22,15 @@ from custom_networks.io.dicom.geometry import (
     stack_reasons,
 )
 from custom_networks.io.dicom.header import SliceHeader
-from custom_networks.io.dicom.pixels import LOSSY, is_same_image
+from custom_networks.io.dicom.pixels import are_same_frames, is_same_image
+from custom_networks.io.dicom.series_notes import numbers_note, series_notes
 
 Key = Callable[[SliceHeader], Hashable]
+# What tells the volumes of one enhanced CT apart.
+FRAME_STACKS: tuple[tuple[str, Key], ...] = (
+    ("StackID", lambda s: s.stack_id),
+    ("TemporalPositionIndex", lambda s: s.phase),
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,22 @@ class DicomSeries:
         return self.slices[0].patient
 
     @property
+    def series_uid(self) -> str:
+        """The SeriesInstanceUID that all slices share within one study, else ""."""
+        uids = {(header.study_uid, header.series_uid) for header in self.slices}
+        return self.slices[0].series_uid if len(uids) == 1 else ""
+
+    @property
+    def study_uid(self) -> str:
+        """Its StudyInstanceUID, "" where it has none."""
+        return self.slices[0].study_uid
+
+    @property
+    def study(self) -> tuple[str, str]:
+        """What tells studies apart, whatever a patient is called in them."""
+        return self.patient, self.study_uid
+
+    @property
     def depth_mm(self) -> float:
         """What the slices cover along their normal, mm; 0 where they are no stack."""
         return 0.0 if self.other else covered_mm(_positions(self.slices), self.slices[0].axes) or 0.0
@@ -66,14 +90,21 @@ class DicomSeries:
 
 def series_of(headers: Iterable[SliceHeader]) -> list[DicomSeries]:
     """All series of an input, in an order that does not depend on the names or places of the files."""
-    together = _grouped(
-        headers, lambda s: (s.patient, s.study_uid, s.series_uid or s.series_number, s.modality or "CT")
-    )
-    patients = defaultdict(set)
+    by_uid = _grouped(headers, lambda s: (*_series_key(s), (s.instance_uid or s.file.name) if s.frame else ""))
+    together = _one_series_each(by_uid)
+    patients, images = defaultdict(set), defaultdict(list)
     for slices in together:
         patients[slices[0].study_uid, slices[0].series_uid].add(slices[0].patient)
-    series = [part for slices in together for part in _volumes_of(slices)]
+        images[_series_key(slices[0])].append(slices)
+    series = []
+    for slices in together:
+        shared = slices[0].frame and len(images[_series_key(slices[0])]) > 1
+        own = f"SOPInstanceUID {slices[0].instance_uid}" if shared else ""
+        series += [replace(part, part=f"{own} {part.part}".strip()) for part in _volumes_of(slices)]
     for number, part in enumerate(series):
+        if part.faults and len({(header.study_uid, header.series_uid) for header in part.slices}) > 1:
+            cause = "Its slices have a SeriesInstanceUID or StudyInstanceUID each: export it again with one for all."
+            series[number] = part = replace(part, faults=(*part.faults, cause))
         named = patients[part.slices[0].study_uid, part.slices[0].series_uid]
         if part.slices[0].series_uid and len(named) > 1 and not part.other:
             mixed = f"Its SeriesInstanceUID names images of {len(named)} patients: export each patient's series again."
@@ -81,10 +112,38 @@ def series_of(headers: Iterable[SliceHeader]) -> list[DicomSeries]:
     return sorted(series, key=lambda part: _place_in_list(part.slices[0]))
 
 
+def _series_key(header: SliceHeader) -> tuple[Hashable, ...]:
+    series = header.series_uid or header.series_number
+    return header.patient, header.study_uid, series, header.modality or "CT"
+
+
+def _one_series_each(groups: Sequence[list[SliceHeader]]) -> list[list[SliceHeader]]:
+    """The groups, those of one slice joined where they look like a series whose slices were given a UID each.
+
+    Some programs that remove names from images do that. Such slices agree in all else: patient, SeriesNumber, size and
+    orientation; and there are as many as a volume needs. Frames are not joined: each enhanced CT stands for itself.
+    """
+    singles = [group[0] for group in groups if len(group) == 1 and not group[0].frame]
+    joined = [
+        part
+        for part in _grouped(singles, _alike)
+        if len(part) >= MIN_SLICES and part[0].patient and rules.is_one_kind_of_ct(part)
+    ]
+    taken = {id(header) for part in joined for header in part}
+    return [group for group in groups if id(group[0]) not in taken] + joined
+
+
+def _alike(header: SliceHeader) -> Hashable:
+    axes = tuple(np.round(header.axes, 3).ravel().tolist())
+    size = header.rows, header.columns, header.spacing
+    return (header.patient, header.series_number, header.description, header.modality, size, axes)
+
+
 def _place_in_list(first: SliceHeader) -> tuple[Hashable, ...]:
     position = tuple(float(value) for value in np.nan_to_num(first.position))
     order = (first.series_number, first.series_uid, first.modality, first.acquisition or 0, first.frame_uid)
-    return (first.patient, first.study_uid, *order, position, first.instance_uid)
+    own = (first.instance_uid, first.stack_id, first.phase or 0, first.frame)
+    return (first.patient, first.study_uid, *order, position, *own)
 
 
 def _grouped(slices: Iterable[SliceHeader], key: Key) -> list[list[SliceHeader]]:
@@ -98,6 +157,7 @@ def _grouped(slices: Iterable[SliceHeader], key: Key) -> list[list[SliceHeader]]
 def _volumes_of(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
     """One series of one patient as the stacks that it holds."""
     kept, copied = _without_copies(slices)
+    skipped = numbers_note(slices)
     parts = []
     for same_kind in _grouped(kept, rules.is_localizer):
         frames = _grouped(same_kind, lambda s: s.frame_uid)
@@ -107,7 +167,7 @@ def _volumes_of(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
         for together in [same_kind] if one_each else frames:
             frame = together[0].frame_uid if len(frames) > 1 and not one_each else ""
             for part in _split(together):
-                notes = copied + (note,) * one_each + part.notes
+                notes = copied + (note,) * one_each + skipped + part.notes
                 parts.append(replace(part, notes=notes, part=f"{frame} {part.part}".strip()))
     return parts
 
@@ -117,17 +177,33 @@ def _without_copies(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], t
 
     A copy has the SOPInstanceUID, the position and the picture of another file; a damaged one need not have the last.
     """
+    if slices[0].frame:
+        return _without_copied_files(slices)
     kept: list[SliceHeader] = []
     for same in _grouped(slices, lambda s: (s.instance_uid, s.position) if s.instance_uid else s.file.name):
         first, *others = sorted(same, key=lambda s: (s.pixel_fault != "", s.file.name))
         kept += [first, *(s for s in others if not (s.pixel_fault or is_same_image(first, s)))]
-    dropped = len(slices) - len(kept)
+    return kept, _copies_note(len(slices) - len(kept))
+
+
+def _without_copied_files(frames: Sequence[SliceHeader]) -> tuple[list[SliceHeader], tuple[str, ...]]:
+    """The same for the frames of files with one SOPInstanceUID."""
+    first, *others = sorted(_grouped(frames, lambda s: s.file), key=lambda f: (f[0].pixel_fault != "", f[0].file.name))
+    kept = [first, *(other for other in others if not (other[0].pixel_fault or are_same_frames(first, other)))]
+    return [frame for file in kept for frame in file], _copies_note(1 + len(others) - len(kept))
+
+
+def _copies_note(dropped: int) -> tuple[str, ...]:
     files = "1 file repeats another slice and was" if dropped == 1 else f"{dropped} files repeat other slices and were"
-    return kept, (f"{files} left out (same SOPInstanceUID).",) if dropped else ()
+    return (f"{files} left out (same SOPInstanceUID).",) if dropped else ()
 
 
 def _split(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
     """The slices as one stack if they are one, else as several if that makes volumes, else as one that is refused."""
+    for attribute, key in FRAME_STACKS if slices[0].frame else ():
+        groups = _grouped(slices, key)
+        if 1 < len(groups) < len(slices):  # a value for each frame counts the frames
+            return [_named(part, attribute, group, len(groups)) for group in groups for part in _split(group)]
     whole = _stack_of(slices)
     if not (whole.reasons and all(header.placed for header in slices)):
         return [whole]
@@ -137,9 +213,14 @@ def _split(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
         return oriented
     acquired = _taken_apart(slices, lambda s: s.acquisition, "AcquisitionNumber")
     # A part that is irregular itself says that the numbers do not explain what is wrong with the whole.
-    if len(acquired) > 1 and not any(part.faults for part in acquired) and not all(part.other for part in acquired):
+    if _are_volumes(acquired):
         return acquired
-    return [whole]
+    reconstructed = _taken_apart(slices, lambda s: s.kernel, "ConvolutionKernel")
+    return reconstructed if _are_volumes(reconstructed) else [whole]
+
+
+def _are_volumes(parts: Sequence[DicomSeries]) -> bool:
+    return len(parts) > 1 and not any(part.faults for part in parts) and not all(part.other for part in parts)
 
 
 def _taken_apart(slices: Sequence[SliceHeader], key: Key, attribute: str) -> list[DicomSeries]:
@@ -148,6 +229,13 @@ def _taken_apart(slices: Sequence[SliceHeader], key: Key, attribute: str) -> lis
     note = f"The series was taken apart by {attribute} into {len(groups)}."
     stacks = [_stack_of(group) for group in groups]
     return [replace(s, notes=(note, *s.notes), part=f"{attribute} {key(s.slices[0])}") for s in stacks]
+
+
+def _named(part: DicomSeries, attribute: str, group: Sequence[SliceHeader], groups: int) -> DicomSeries:
+    """A part of one of the groups that an attribute told apart."""
+    value = dict(FRAME_STACKS)[attribute](group[0])
+    note = f"The frames were taken apart by {attribute} into {groups}."
+    return replace(part, notes=(note, *part.notes), part=f"{attribute} {value} {part.part}".strip())
 
 
 def _stack_of(slices: Sequence[SliceHeader]) -> DicomSeries:
@@ -166,7 +254,7 @@ def _stack_of(slices: Sequence[SliceHeader]) -> DicomSeries:
         faults += oriented + rules.uniformity_reasons(placed) + stacked
         depth = covered_mm(_positions(placed), placed[0].axes) if not (oriented or stacked or one_place) else None
         other += one_place + rules.amount_reasons(ordered, depth)
-    return DicomSeries(tuple(ordered), tuple(other), tuple(faults), () if other or faults else _notes(ordered))
+    return DicomSeries(tuple(ordered), tuple(other), tuple(faults), () if other or faults else series_notes(ordered))
 
 
 def _stack_reasons(placed: Sequence[SliceHeader]) -> tuple[list[str], list[str]]:
@@ -185,20 +273,6 @@ def _stack_reasons(placed: Sequence[SliceHeader]) -> tuple[list[str], list[str]]
         reasons = [*reasons, share]
     is_one_place = len(placed) > 1 and covered_mm(positions, axes) is None
     return ([], reasons) if is_one_place else (reasons, [])
-
-
-def _notes(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
-    """What was accepted although it is not as the standard wants it, or costs quality."""
-    acquisitions = len({s.acquisition for s in slices})
-    borrowed = sum(not s.own_instance_uid for s in slices)
-    said = {
-        "The series has no SeriesInstanceUID: all slices were taken as one series.": not slices[0].series_uid,
-        f"SOPInstanceUID is empty in {borrowed} files: it was taken from the file meta information.": borrowed > 0,
-        f"{acquisitions} acquisitions form one even stack: they were taken as one.": acquisitions > 1,
-        "The slices are derived images (ImageType DERIVED).": any("DERIVED" in s.image_type for s in slices),
-        "The pixels were compressed with loss.": any(s.lossy or s.transfer_syntax in LOSSY for s in slices),
-    }
-    return tuple(note for note, holds in said.items() if holds)
 
 
 def _sorted_along_normal(slices: Sequence[SliceHeader]) -> list[SliceHeader]:

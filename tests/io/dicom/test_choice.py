@@ -1,4 +1,4 @@
-"""One series a patient is chosen, by what suits a liver; all others are named with their reason."""
+"""One series a study is chosen, by what suits a liver; all others are named with their reason."""
 
 import logging
 import zipfile
@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from custom_networks.errors import InputError, UsageError
-from custom_networks.io import list_cases, list_dicom, read_volume
+from custom_networks.io import find_cases, list_cases, list_dicom, read_volume
 from custom_networks.io.dicom.listing import list_series
 
 Write = Callable[..., Path]
@@ -70,10 +70,10 @@ def test_originals_are_preferred_to_derived_and_lossy_ones(write_series: Write) 
 
 def test_the_notes_name_what_was_chosen_and_what_was_not(write_series: Write) -> None:
     write_series(labelled("ARTERIAL"), "exam/a")
-    write_series(labelled("PORTAL", keep=3), "exam/b")
+    write_series(labelled("PORTAL", keep=3, study="1.1"), "exam/b")
     write_series(labelled(Modality="MR"), "exam/c")
     write_series(labelled(patient="Secret2", study="1.3", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), "exam/d")
-    folder = write_series(labelled("VENOUS", study="1.1"), "exam")
+    folder = write_series(labelled("VENOUS"), "exam")
     notes = read_volume(folder).notes
     assert len(notes) == 5 and "Secret" not in " ".join(notes)
     assert " of 5 was chosen (CT, 8 slices, 3 mm, portal venous)." in notes[0]
@@ -83,7 +83,7 @@ def test_the_notes_name_what_was_chosen_and_what_was_not(write_series: Write) ->
     )
     skipped = sorted(notes[3:], key=lambda note: "not chosen" in note)
     assert "(CT, 3 slices, portal venous, of another study) was skipped. It holds 3 slices (9 mm)" in skipped[0]
-    assert f"(CT, 8 slices, 3 mm, arterial, of another study) was not chosen: give {folder}::" in skipped[1]
+    assert f"(CT, 8 slices, 3 mm, arterial) was not chosen: give {folder}::" in skipped[1]
     number = skipped[1].split("::")[1].split(" ")[0]
     assert "arterial" in read_volume(f"{folder}::{number}").notes[0]
     for bad in ("::0", "::6"):
@@ -145,8 +145,8 @@ def test_a_patient_whose_volume_is_refused_is_still_a_case(write_series: Write) 
         cases["gap"].read()
 
 
-@pytest.mark.parametrize("first, second", [(("", "1"), ("", "2")), (("", "1"), ("Secret", "1")), (("", ""), ("", ""))])
-def test_nameless_patients_are_refused_together(
+@pytest.mark.parametrize("first, second", [(("", "1"), ("Secret", "1")), (("", ""), ("", ""))])
+def test_volumes_that_name_neither_patient_nor_study_are_refused_together(
     write_series: Write, first: tuple[str, str], second: tuple[str, str]
 ) -> None:
     for name, (patient, study) in (("exam/a", first), ("exam/b", second)):
@@ -156,6 +156,85 @@ def test_nameless_patients_are_refused_together(
     with pytest.raises(InputError, match=r"2 CT volumes, . of them without PatientID and PatientName"):
         read_volume(exam)
     assert list_dicom(exam)[0].endswith("2 series, 0 to segment")
+
+
+@pytest.mark.parametrize("patient", ["", "ANONYMOUS"])
+def test_studies_are_told_apart_whatever_the_patients_are_called(write_series: Write, patient: str) -> None:
+    for study in "123":
+        write_series(labelled("", patient, study, PatientName=patient), f"exam/s{study}")
+    exam = write_series(labelled(keep=0), "exam")
+    cases = list_cases(exam)
+    assert sorted(case["case"] for case in cases) == ["s1", "s2", "s3"]
+    assert len({case["image"].identity for case in cases}) == 3
+    assert list_dicom(exam)[0].endswith("3 series, 3 to segment")
+    assert all(case["image"].read().array.shape == (16, 12, 8) for case in cases)
+    with pytest.raises(InputError, match="holds volumes of 3 (studies|patients): add one of ::1, ::2, ::3"):
+        read_volume(exam)
+
+
+def test_a_nameless_volume_costs_the_other_patients_nothing(write_series: Write) -> None:
+    write_series(labelled("", "", "", PatientName=""), "exam/nobody")
+    for patient in "1234":
+        write_series(labelled("", f"Secret{patient}", patient), f"exam/p{patient}")
+    exam = write_series(labelled(keep=0), "exam")
+    *named, nobody = list_cases(exam)
+    assert sorted(case["case"] for case in named) == ["p1", "p2", "p3", "p4"]
+    with pytest.raises(InputError, match="1 CT volumes?, 1 of them without PatientID"):
+        nobody["image"].read()
+    assert list_dicom(exam)[0].endswith("5 series, 4 to segment")
+
+
+def test_a_series_uid_that_two_patients_share_is_refused_by_both_commands(write_series: Write) -> None:
+    for patient in "12":
+        shared = {"SeriesInstanceUID": "1.7", "StudyInstanceUID": "1.2"}
+        write_series(labelled("", f"Secret{patient}", **shared), f"exam/p{patient}")
+    exam = write_series(labelled(keep=0), "exam")
+    assert list_dicom(exam)[0].endswith("2 series, 0 to segment")
+    for case in list_cases(exam):
+        with pytest.raises(InputError, match="SeriesInstanceUID names images of 2 patients"):
+            case["image"].read()
+
+
+def test_volume_files_and_dicom_of_a_folder_are_both_cases(
+    write_series: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    exam = write_series(labelled(), "exam")
+    (exam / "a.nii.gz").touch()
+    assert [case["case"] for case in list_cases(exam)] == ["a", "exam"]
+    report = write_series(labelled(Modality="SR"), "reports")
+    (report / "b.nii.gz").touch()
+    with caplog.at_level(logging.WARNING):
+        assert [case["case"] for case in list_cases(report)] == ["b"]
+    assert [record.getMessage() for record in caplog.records] == [f"{report}: 8 files were skipped: not CT but SR."]
+
+
+def test_volumes_in_subfolders_are_named_and_not_entered(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("top/a.nii.gz", "top/sub/b.nii.gz", "top/sub/c.nrrd", "below/sub/d.mha"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "top" / "results").mkdir()
+    (tmp_path / "top" / "results" / "a_seg.nii.gz").touch()
+    (tmp_path / "top" / "results" / "manifest.json").touch()
+    with caplog.at_level(logging.WARNING):
+        assert [case["case"] for case in list_cases(tmp_path / "top")] == ["a"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}/top: there are also 2 volumes in {tmp_path}/top/sub: give them as inputs of their own to segment "
+        "them."
+    ]
+    with pytest.raises(UsageError, match=r"below holds no image itself, but 1 volume in .*below/sub: give what"):
+        list_cases(tmp_path / "below")
+
+
+@pytest.mark.parametrize("given", ["", " ", "::1"])
+def test_an_empty_input_is_not_the_current_folder(given: str) -> None:
+    cases, failures = find_cases([given])
+    assert not cases and failures[0].startswith("An input is empty")
+
+
+def test_a_series_is_named_after_a_slash_too(write_series: Write) -> None:
+    folder = write_series(labelled())
+    assert read_volume(f"{folder}/::1").array.shape == (16, 12, 8)
+    assert find_cases([f"{folder}/::1"])[0][0].name == "series_1"
 
 
 def test_nothing_to_segment_names_patients_and_every_series(write_series: Write) -> None:

@@ -141,3 +141,27 @@ def test_only_what_is_not_of_its_type_is_missing_in_a_result_header(write_series
             tag = f"{element[1]:02X}{element[0]:02X}{element[3]:02X}{element[2]:02X}"
             assert expected.pop(tag)["Value"] and "Value" not in told.pop(tag, {})
             assert told == expected and header.PatientName == "Secret^Name"
+
+
+def test_left_justified_pixels_are_shifted(write_series: Write, hounsfield: np.ndarray) -> None:
+    def change(k: int, dataset: Dataset) -> None:
+        cells = np.frombuffer(dataset.PixelData, "<u2") << 4 | k % 3  # whatever lies in the unused bits
+        stored(list(cells), "<u2", BitsStored=12, HighBit=15)(k, dataset)
+
+    volume = read_volume(write_series(change))
+    assert np.array_equal(volume.array, hounsfield) and volume.notes == ()
+
+
+def test_values_above_the_stored_bits_are_refused_where_signs_are_extended(write_series: Write) -> None:
+    for value in (2500, 4500, -3000):
+        folder = write_series(stored([-1000, value], BitsStored=12, HighBit=11, RescaleIntercept=0), f"v{value}")
+        with pytest.raises(InputError, match="do not fit into the 12 bits of BitsStored"):
+            read_volume(folder)
+    padded = stored([-1000, -3000], BitsStored=12, HighBit=11, RescaleIntercept=0, PixelPaddingValue=-3000)
+    assert first_voxels(write_series(padded, "padded"))[:2] == [-1000, -1024]
+
+
+@pytest.mark.parametrize("keyword", ["SamplesPerPixel", "PhotometricInterpretation", "BitsStored"])
+def test_a_missing_attribute_is_named(write_series: Write, keyword: str) -> None:
+    with pytest.raises(InputError, match=f"8 of 8 files lack {keyword}, without which"):
+        read_volume(write_series(lambda k, dataset: delattr(dataset, keyword)))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import enhanced_scene as scene
 import numpy as np
 import pydicom
 import pytest
@@ -85,6 +86,17 @@ def test_a_series_in_a_folder_is_opened_twice(write_series: Write, counted: Coun
     assert len(volume.headers) == 8
     assert set(opens(counted).values()) == {2} and len(opens(counted)) == 8
     assert (counted["parse"], counted["decode"], counted["open series/readme.txt"]) == (16, 8, 1)
+
+
+def test_an_enhanced_file_is_opened_twice_and_decoded_a_frame_at_a_time(counted: Counter[str], tmp_path: Path) -> None:
+    path = scene.save(scene.enhanced(scene.slices()), tmp_path / "exam" / "image.dcm")
+    counted.clear()
+    case = only_case(path.parent)
+    assert (counted["open exam/image.dcm"], counted["parse"], counted["decode"]) == (1, 1, 0)
+    assert len(case.read().headers) == 8
+    assert (counted["open exam/image.dcm"], counted["parse"], counted["decode"]) == (2, 2, 8)
+    assert case.identity != case.content and counted["parse"] == 2
+    assert len(case.headers()) == 8 and counted["parse"] == 3
 
 
 @pytest.mark.parametrize("ending", ["", ".zip"])

@@ -3,12 +3,14 @@
 import random
 import tempfile
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
@@ -173,3 +175,54 @@ def test_series_without_a_uid_are_told_apart_by_their_number(write_series: Write
 
     write_series(numbered(2), "exam/a")
     assert sizes(write_series(numbered(3), "exam/b").parent) == [(8, True), (8, True)]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+@given(
+    uids=st.lists(st.text("12.ab", min_size=1, max_size=4).filter(lambda uid: uid.strip(".")), min_size=1, max_size=4),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=30, deadline=None)
+def test_slices_are_of_one_series_where_their_whole_uids_agree(
+    eight_slices: list[Dataset], uids: list[str], seed: int
+) -> None:
+    chance, files = random.Random(seed), []
+    with tempfile.TemporaryDirectory() as folder, disable_value_validation():
+        for number, dataset in enumerate(eight_slices):
+            copy = deepcopy(dataset)
+            copy.SeriesInstanceUID = uids[number % len(uids)]
+            files.append((Path(folder, f"{chance.random()}"), copy))
+        for path, copy in files:
+            copy.save_as(path, enforce_file_format=True)
+        series = list_series(Path(folder)).series
+    assert sum(len(part.slices) for part in series) == 8
+    assert {header.series_uid for part in series for header in part.slices} == set(uids)
+    if len(set(uids)) < 8:
+        assert all(len({header.series_uid for header in part.slices}) == 1 for part in series)
+
+
+@pytest.mark.parametrize("keyword", ["SeriesInstanceUID", "StudyInstanceUID"])
+def test_slices_with_a_uid_each_are_one_series_with_a_note(
+    write_series: Write, hounsfield: np.ndarray, keyword: str
+) -> None:
+    def each(k: int, dataset: Dataset) -> None:
+        dataset.PatientID = "Secret"
+        dataset.SeriesInstanceUID = dataset.StudyInstanceUID = "1.2.9"
+        setattr(dataset, keyword, f"1.2.9.{k}")
+
+    case = only_case(write_series(each))
+    assert np.array_equal(case.read().array, hounsfield)
+    assert case.notes == (f"{keyword} differs between slices (8): they were taken as one series.",)
+    assert case.identity == case.content and case.series is not None and case.series.series_instance_uid == ""
+
+
+def test_copies_of_kernels_are_taken_apart(write_series: Write) -> None:
+    for kernel in ("B30f", "B70f"):
+
+        def change(k: int, dataset: Dataset) -> None:
+            dataset.SeriesInstanceUID, dataset.ConvolutionKernel = "1.2.7", kernel
+
+        write_series(change, f"series/{kernel}")
+    folder = write_series(lambda k, dataset: False)
+    assert sizes(folder) == [(8, True), (8, True)]
+    assert "taken apart by ConvolutionKernel into 2" in " ".join(read_volume(folder).notes)

@@ -1,0 +1,201 @@
+"""Enhanced CT, one file for many slices: its functional groups say of each frame what a classic slice's header says.
+
+Each frame becomes a data set like that of a classic slice (DICOM PS3.3 C.7.6.16), so that whatever is asked of slices,
+refused in them or written about them is the same for frames.
+"""
+
+import logging
+from collections.abc import Iterable
+
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
+from pydicom.uid import EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
+
+logger = logging.getLogger(__name__)
+
+ENHANCED_CT = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
+SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+CONCATENATION = ("ConcatenationUID", "InConcatenationNumber", "InConcatenationTotalNumber")
+OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
+ENHANCED_TAGS = (SHARED, PER_FRAME, *CONCATENATION, *OFFSETS)
+# 20 phases of 1000 slices.
+MOST_FRAMES = 20_000
+
+# A frame does not inherit these from the file: where its groups are silent, nobody said where it lies or what it means.
+REQUIRED = ("PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient", "RescaleSlope", "RescaleIntercept")
+_NOT_OF_A_FRAME = (*REQUIRED, "RescaleType", "NumberOfFrames", "PixelData", *ENHANCED_TAGS)
+# What is taken from each group. A converted file keeps in the unassigned ones what the others have no place for, so
+# these come first and any other replaces them.
+_UNASSIGNED = "AcquisitionNumber ConvolutionKernel ContrastBolusAgent"
+GROUPS = {
+    "UnassignedSharedConvertedAttributesSequence": _UNASSIGNED,
+    "UnassignedPerFrameConvertedAttributesSequence": _UNASSIGNED,
+    "PixelMeasuresSequence": "PixelSpacing SliceThickness",
+    "PlaneOrientationSequence": "ImageOrientationPatient",
+    "PlanePositionSequence": "ImagePositionPatient",
+    "PixelValueTransformationSequence": "RescaleSlope RescaleIntercept RescaleType",
+    "FrameContentSequence": "FrameAcquisitionNumber StackID TemporalPositionIndex",
+    "CTImageFrameTypeSequence": "FrameType",
+    "CTReconstructionSequence": "ConvolutionKernel",
+    "ContrastBolusUsageSequence": "ContrastBolusAgentAdministered",
+}
+# What the same is called in a classic slice.
+_CLASSIC = {
+    "FrameAcquisitionNumber": "AcquisitionNumber",
+    "FrameType": "ImageType",
+    "ContrastBolusAgentAdministered": "ContrastBolusAgent",
+}
+FRAME_KEYWORDS = frozenset(_CLASSIC.get(keyword, keyword) for text in GROUPS.values() for keyword in text.split())
+Elements = dict[BaseTag, DataElement]
+
+
+def _tag(keyword: str) -> BaseTag:
+    return BaseTag(tag_for_keyword(keyword) or 0)
+
+
+_MACROS = {_tag(macro): [_tag(keyword) for keyword in keywords.split()] for macro, keywords in GROUPS.items()}
+
+
+def checked_views(dataset: Dataset) -> tuple[list[Dataset], str]:
+    """The frames of a multi-frame file as `frame_views` gives them, and "".
+
+    None, and words to follow "because", where they cannot be taken for slices.
+    """
+    reason = _reason_against(dataset)
+    views = [] if reason else frame_views(dataset)
+    for number, view in enumerate(views, start=1):
+        missing = [keyword for keyword in REQUIRED if keyword not in view]
+        if missing:
+            return [], f"the functional groups of frame {number} have no {', '.join(missing)}"
+    return views, reason
+
+
+def _reason_against(dataset: Dataset) -> str:
+    """Why a multi-frame file as a whole is not read, "" if it is."""
+    if dataset.get("SOPClassUID") not in ENHANCED_CT:
+        return "their SOP class is not one of enhanced CT"
+    if any(keyword in dataset for keyword in CONCATENATION) and dataset.get("InConcatenationTotalNumber") != 1:
+        return "each is a part of a concatenation"
+    groups, declared = _items(dataset, PER_FRAME), dataset.get("NumberOfFrames") or 1
+    if not groups:
+        return f"they have no {PER_FRAME}"
+    if len(groups) != declared:
+        return f"NumberOfFrames is {declared}, but the functional groups are those of {len(groups)} frames"
+    if len(groups) > MOST_FRAMES:
+        return f"they hold {len(groups)} frames, at most {MOST_FRAMES} are read"
+    return ""
+
+
+def frame_views(dataset: Dataset) -> list[Dataset]:
+    """A data set for each frame, in the order of the file: what the file says of all, replaced by the frame's groups.
+
+    Without pixel data, with the meta information of the file. Values that are not of their type are left out.
+    """
+    left_out = {_tag(keyword) for keyword in _NOT_OF_A_FRAME}
+    whole = _elements(dataset, [tag for tag in dataset.keys() if tag not in left_out])
+    for group in _items(dataset, SHARED)[:1]:
+        whole.update(_of_groups(group))
+    views = [Dataset({**whole, **_of_groups(group)}) for group in _items(dataset, PER_FRAME)]
+    for view in views:
+        view.file_meta = dataset.file_meta
+    return views
+
+
+class Frames:
+    """A parsed enhanced CT whose frames are handed out one at a time, each as a classic slice with its pixel data.
+
+    The pixel data stay as they were stored: only the frame that is asked for is decoded, by whoever asks.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        """Take over a data set with its groups and pixel data, as dcmread gives it.
+
+        Raises:
+            KeyError: it has no pixel data.
+            ValueError: it has more or fewer compressed frames than functional groups.
+        """
+        self._views = frame_views(dataset)
+        self._meta = dataset.file_meta
+        self._element = dataset["PixelData"]
+        self._encoded = self._compressed(dataset) if self._meta.TransferSyntaxUID.is_encapsulated else None
+
+    def view(self, number: int) -> Dataset:
+        """What is said of frame `number`, counted from 1, without its pixel data."""
+        return self._views[number - 1]
+
+    def classic(self, number: int) -> Dataset:
+        """Frame `number`, counted from 1, as a data set of a single slice, to be decoded like one."""
+        view = Dataset(dict(self._views[number - 1].items()))
+        view.file_meta = self._meta
+        view.add(DataElement(self._element.tag, self._element.VR, self._pixel_data(number), already_converted=True))
+        return view
+
+    def _compressed(self, dataset: Dataset) -> list[bytes]:
+        """The frames as they are encoded."""
+        from pydicom.encaps import generate_frames  # not in pydicom 2, which MONAI Label needs: it reads no DICOM
+
+        offsets = [dataset[keyword].value for keyword in OFFSETS if keyword in dataset]
+        tables = (offsets[0], offsets[1]) if len(offsets) == 2 else None
+        count = len(self._views)
+        frames = list(generate_frames(self._element.value, number_of_frames=count, extended_offsets=tables))
+        if len(frames) != count:
+            raise ValueError(f"There are {len(frames)} compressed frames, but functional groups of {count}.")
+        return frames
+
+    def _pixel_data(self, number: int) -> bytes:
+        """The pixel data of one frame, as a file of that frame alone would hold them."""
+        if self._encoded is not None:
+            from pydicom.encaps import encapsulate
+
+            return encapsulate([self._encoded[number - 1]], has_bot=False)
+        view = self._views[number - 1]
+        size = int(view.Rows) * int(view.Columns) * int(view.BitsAllocated) // 8
+        pixels: bytes = self._element.value
+        return pixels[(number - 1) * size : number * size]
+
+
+def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
+    """The items of a sequence; none where it is absent, empty or no sequence."""
+    return _sequence(_elements(dataset, [_tag(keyword)]).get(_tag(keyword)))
+
+
+def _sequence(element: DataElement | None) -> list[Dataset]:
+    return list(element.value or ()) if element is not None and element.VR == "SQ" else []
+
+
+def _elements(dataset: Dataset, tags: Iterable[BaseTag]) -> Elements:
+    """The elements of these tags that are there and can be read."""
+    elements: Elements = {}
+    there = dataset.keys()
+    for tag in tags:
+        try:
+            if tag in there:
+                elements[tag] = dataset[tag]
+        except Exception:  # pydicom has no common error for values that are not of their type
+            logger.debug("%s of an enhanced CT is not of its type", tag)
+    return elements
+
+
+def _of_groups(group: Dataset) -> Elements:
+    """What the functional groups of a frame, or those shared by all, say, under the names of a classic slice."""
+    taken: Elements = {}
+    for macro, sequence in _elements(group, _MACROS).items():
+        for item in _sequence(sequence)[:1]:
+            for element in _elements(item, _MACROS[macro]).values():
+                if element.value not in (None, ""):
+                    _take(taken, element, item)
+    return taken
+
+
+def _take(taken: Elements, element: DataElement, item: Dataset) -> None:
+    """Put one element of a group among those of a frame."""
+    value = element.value
+    if element.keyword == "FrameType":  # a projection is a frame of type VOLUME whose technique says what it is
+        words = [value] if isinstance(value, str) else list(value)
+        value = [*words, str(item.get("VolumeBasedCalculationTechnique") or "NONE")]
+    if element.keyword == "ContrastBolusAgentAdministered" and value != "YES":
+        return
+    tag = _tag(_CLASSIC.get(element.keyword, element.keyword))
+    taken[tag] = DataElement(tag, element.VR, value, already_converted=True)

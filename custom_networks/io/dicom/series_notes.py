@@ -1,0 +1,63 @@
+"""What is said about slices that are accepted although they are not as the standard wants them, or cost quality."""
+
+from collections.abc import Sequence
+
+from custom_networks.io.dicom.header import SliceHeader, is_uid
+from custom_networks.io.dicom.pixels import LOSSY
+
+UIDS = {
+    "StudyInstanceUID": "study_uid",
+    "SeriesInstanceUID": "series_uid",
+    "SOPInstanceUID": "instance_uid",
+    "FrameOfReferenceUID": "frame_uid",
+}
+
+
+def series_notes(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
+    """What was accepted although it is not as the standard wants it, or costs quality."""
+    acquisitions, kernels = len({s.acquisition for s in slices}), len({s.kernel for s in slices})
+    borrowed = len({s.file for s in slices if not s.own_instance_uid})
+    scales = len({(s.slope, s.intercept) for s in slices})
+    said = {
+        "The series has no SeriesInstanceUID: all slices were taken as one series.": not slices[0].series_uid,
+        **_uid_notes(slices),
+        f"SOPInstanceUID is empty in {borrowed} files: it was taken from the file meta information.": borrowed > 0,
+        f"{acquisitions} acquisitions form one even stack: they were taken as one.": acquisitions > 1,
+        f"{kernels} kinds of reconstruction (ConvolutionKernel) form one even stack: they were taken as one.": (
+            kernels > 1
+        ),
+        f"RescaleSlope or RescaleIntercept differs between slices ({scales} pairs): each slice has HU by its own.": (
+            scales > 1
+        ),
+        "HighBit does not fit BitsStored: the pixels were taken as stored in the lower bits.": any(
+            0 < s.bits < s.bits_allocated and s.top_bit != s.high_bit for s in slices
+        ),
+        "The slices are derived images (ImageType DERIVED).": any("DERIVED" in s.image_type for s in slices),
+        "The pixels were compressed with loss.": any(s.lossy or s.transfer_syntax in LOSSY for s in slices),
+    }
+    return tuple(note for note, holds in said.items() if holds)
+
+
+def _uid_notes(slices: Sequence[SliceHeader]) -> dict[str, bool]:
+    """What is wrong with the UIDs of slices, which are never quoted: they can hold a name."""
+    notes = {}
+    for keyword, attribute in UIDS.items():
+        uids = {getattr(header, attribute) for header in slices} - {""}
+        odd = sum(not is_uid(uid) for uid in uids)
+        notes[f"{keyword} is no valid UID (digits and dots, at most 64 characters): it was compared as it is."] = (
+            odd > 0
+        )
+        if keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
+            each = f"{keyword} differs between slices ({len(uids)}): they were taken as one series."
+            notes[each] = len(uids) > 1
+    return notes
+
+
+def numbers_note(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
+    """A note where numbers of images are missing between the first and the last: every second slice lost is even."""
+    numbers = {s.instance_number for s in slices if s.instance_number is not None}
+    if len(numbers) < len(slices):
+        return ()
+    range_ = max(numbers) - min(numbers) + 1
+    note = f"InstanceNumber skips {range_ - len(numbers)} of {range_} numbers: slices may be missing."
+    return (note,) * (range_ > len(numbers))

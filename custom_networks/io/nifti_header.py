@@ -1,0 +1,144 @@
+"""The header of a NIfTI file: nibabel decodes it, and what nibabel would guess or mend is refused here."""
+
+import gzip
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import nibabel as nib
+import numpy as np
+from nibabel.affines import apply_affine
+
+from custom_networks.errors import InputError, one_line
+from custom_networks.io.checks import NO_AFFINE, spatial_shape
+from custom_networks.io.header_fields import not_readable, unit_note
+from custom_networks.io.image_header import ImageHeader
+from custom_networks.io.stored_voxels import StoredVoxels
+
+DISAGREEMENT_MM = 1.0
+UNIT_BITS = 0x07
+UNITS = {0: ("", 1.0), 1: ("metres", 1000.0), 2: ("", 1.0), 3: ("micrometres", 1e-3)}
+PLACING = (
+    *("sform_code", "qform_code", "pixdim", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y"),
+    *("qoffset_z", "srow_x", "srow_y", "srow_z"),
+)
+LENGTHS = ("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z")
+QUIET = logging.Logger("nibabel's checks", logging.CRITICAL)
+LARGEST_EXTENSION = 1 << 28  # bytes between header and voxels
+
+
+def nifti_header(path: Path) -> ImageHeader:
+    """Read and check the header of a .nii or .nii.gz file; InputError where it is damaged or unclear."""
+    compressed = path.name.lower().endswith(".gz")
+    header = _decoded(path, compressed)
+    shape, notes = spatial_shape(header.get_data_shape(), path)
+    affine, fields, geometry_notes = nifti_geometry(header, path)
+    slope, inter = _scaling(header, path)
+    start = _voxel_start(header, path)
+    voxels = StoredVoxels(
+        path,
+        (path,),
+        shape,
+        header.get_data_dtype(),
+        "gzip" if compressed else "raw",
+        offset=0 if compressed else start,
+        skip=start if compressed else 0,
+    )
+    return ImageHeader(affine, voxels, slope, inter, notes + geometry_notes, fields)
+
+
+def nifti_geometry(
+    header: nib.Nifti1Header, path: Path, given: np.ndarray | None = None
+) -> tuple[np.ndarray, Mapping[str, Any], tuple[str, ...]]:
+    """The (4, 4) RAS affine in mm of the sform, else of the qform; the fields that say it, in mm; and notes.
+
+    `given` is the affine that an image in memory has in place of its header's, in the header's unit.
+
+    InputError with neither form, for programs guess differently then, and where the one that counts is not valid.
+    """
+    if header["sform_code"] <= 0 and header["qform_code"] <= 0:
+        raise InputError(
+            f"{path} {NO_AFFINE} (sform and qform codes are both 0, so its place and direction in the patient are "
+            "unknown): export the image again with its geometry."
+        )
+    unit = int(header["xyzt_units"]) & UNIT_BITS
+    if unit not in UNITS:
+        raise not_readable(path, f"xyzt_units {unit} is no unit of length")
+    header, (name, scale) = header.copy(), UNITS[unit]
+    if scale != 1:
+        for field in LENGTHS:
+            header[field] = header[field] * scale
+        header["pixdim"][1:4] *= scale
+    header["pixdim"][0] = header["pixdim"][0] or 1  # the standard takes 0 for 1
+    sform = header.get_sform() if header["sform_code"] > 0 else None
+    qform = _qform(header, path) if header["qform_code"] > 0 else None
+    affine = np.array(qform if sform is None else sform, np.float64)
+    if given is not None:
+        affine = np.diag([scale, scale, scale, 1.0]) @ given
+    fields = {field: np.array(header[field]) for field in PLACING}
+    return affine, fields, unit_note(name) + _form_notes(header, sform, qform)
+
+
+def _qform(header: nib.Nifti1Header, path: Path) -> np.ndarray:
+    """The qform's affine, NaN where it is not valid but the sform counts."""
+    pixdim = np.array(header["pixdim"][:4], np.float64)
+    try:
+        if abs(pixdim[0]) != 1 or not (np.isfinite(pixdim).all() and (pixdim[1:] > 0).all()):
+            raise ValueError(f"qform with pixdim {' '.join(f'{step:g}' for step in pixdim)}")
+        return cast(np.ndarray, header.get_qform())
+    except ValueError as error:  # HeaderDataError, too: quaternions longer than 1
+        if header["sform_code"] > 0:
+            return np.full((4, 4), np.nan)
+        raise not_readable(path, one_line(error)) from error
+
+
+def _form_notes(header: nib.Nifti1Header, sform: np.ndarray | None, qform: np.ndarray | None) -> tuple[str, ...]:
+    """A note when sform and qform place a corner of the volume at different points: programs use one or the other."""
+    shape = header.get_data_shape()
+    if sform is None or qform is None or len(shape) < 3:
+        return ()
+    if not np.isfinite(qform).all():
+        return ("The qform is not valid: the sform was used.",)
+    corners = np.array(np.meshgrid(*((0, size - 1) for size in shape[:3]))).reshape(3, -1)
+    distance = np.linalg.norm(apply_affine(sform - qform, corners.T), axis=1).max()
+    note = f"sform and qform differ by up to {distance:.1f} mm: the sform was used."
+    return (note,) if distance > DISAGREEMENT_MM else ()
+
+
+def _decoded(path: Path, compressed: bool) -> nib.Nifti1Header:
+    """nibabel's header as it lies in the file: with its checks, it would mend a pixdim of 0 to 1."""
+    try:
+        with gzip.open(path, "rb") if compressed else path.open("rb") as stream:
+            start = stream.read(nib.Nifti2Header.sizeof_hdr)
+        kinds = [kind for kind in (nib.Nifti1Header, nib.Nifti2Header) if kind.may_contain_header(start)]
+        if not kinds:
+            raise ValueError("it does not begin as NIfTI does")
+        header = kinds[0](start[: kinds[0].sizeof_hdr], check=False)
+        header.copy().check_fix(QUIET, error_level=40)
+        if not 1 <= header["dim"][0] <= 7:
+            raise ValueError(f"{header['dim'][0]} dimensions")
+        header.get_data_dtype()
+    except Exception as error:  # arbitrary bytes: gzip, zlib and nibabel have no common error
+        raise not_readable(path, one_line(error)) from error
+    return header
+
+
+def _scaling(header: nib.Nifti1Header, path: Path) -> tuple[float, float]:
+    """Slope and intercept; a slope of 0 or NaN stands for none, as the standard and nibabel have it."""
+    slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 or np.isnan(slope):
+        return 1.0, 0.0
+    if not np.isfinite([slope, inter]).all():
+        raise not_readable(path, f"scl_slope {slope:g} and scl_inter {inter:g} must be finite")
+    return slope, inter
+
+
+def _voxel_start(header: nib.Nifti1Header, path: Path) -> int:
+    """Where the voxels begin in the (unpacked) file: after the header and the four bytes that follow it."""
+    start, least = float(header["vox_offset"]), header.sizeof_hdr + 4
+    if bytes(header["magic"].item())[:2] != b"n+":
+        raise not_readable(path, "it is the header of a pair (.hdr and .img), a single file is needed")
+    if not (least <= start <= LARGEST_EXTENSION and start.is_integer()):
+        raise not_readable(path, f"vox_offset is {start:g}, in a single file it is {least} or more")
+    return int(start)

@@ -1,0 +1,210 @@
+"""A run over many cases: one that fails costs no other, and whatever stops a run, what is there is whole."""
+
+import csv
+import errno
+import hashlib
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from text_cases import TextPipeline
+
+from custom_networks.batch import run as batch_run
+from custom_networks.batch.run import Outcome, Run, failure, forget_inputs
+from custom_networks.case_folder import read_manifest, whole_folders
+from custom_networks.errors import InputError, UsageError
+from custom_networks.io import Case
+from custom_networks.streams import unbreakable_streams
+
+Texts = Callable[..., list[Case]]
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def run_over(output: Path, cases: list[Case]) -> list[Outcome]:
+    """A whole run; the summary is written whatever ends it."""
+    run = Run(output, TextPipeline(), False, {})  # type: ignore[arg-type]
+    try:
+        return [run.segment(case) for case in cases]
+    finally:
+        run.sum_up()
+
+
+def summary(output: Path) -> list[tuple[str, str]]:
+    with (output / "summary.csv").open(newline="") as stream:
+        return [(row["case"], row["status"]) for row in csv.DictReader(stream)]
+
+
+def test_a_refused_case_costs_no_other_and_is_remembered(texts: Texts, tmp_path: Path) -> None:
+    outcomes = run_over(tmp_path / "out", texts(a="1", b="bad", c="1"))
+    assert [outcome.message.partition(" is damaged")[2] for outcome in outcomes] == ["", ": copy it again.", ""]
+    assert summary(tmp_path / "out") == [("a", "done"), ("b", "failed"), ("c", "done")]
+    run_over(tmp_path / "out", texts(b="now good"))
+    assert summary(tmp_path / "out") == [("a", "done"), ("c", "done"), ("b", "done")]
+    assert sorted(os.listdir(tmp_path / "out")) == ["a", "b", "c", "summary.csv"]
+
+
+def test_a_refused_rerun_is_not_called_done(texts: Texts, tmp_path: Path) -> None:
+    run_over(tmp_path / "out", texts(a="1", b="1"))
+    run_over(tmp_path / "out", texts(a="bad"))
+    assert summary(tmp_path / "out") == [("b", "done"), ("a", "failed")]
+
+
+def test_the_refusal_of_a_folder_goes_when_it_holds_several_cases(texts: Texts, tmp_path: Path) -> None:
+    folder, *cases = texts(**{"in": "bad", "a": "1"})
+    run_over(tmp_path / "out", [folder])
+    forget_inputs(tmp_path / "out", [folder.source, "nul\0", "~nobody_of_this_name"], cases)
+    run_over(tmp_path / "out", cases)
+    assert summary(tmp_path / "out") == [("a", "done")]
+
+
+def test_the_summary_is_written_once_a_minute_and_in_the_end(
+    texts: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter(range(0, 1000, 25))
+    monkeypatch.setattr("custom_networks.batch.run.time.monotonic", lambda: next(now))
+    run = Run(tmp_path / "out", TextPipeline(), False, {})  # type: ignore[arg-type]
+    seen = []
+    for case in texts(a="1", b="1", c="1", d="1"):
+        run.segment(case)
+        seen.append((tmp_path / "out" / "summary.csv").is_file() and len(summary(tmp_path / "out")))
+    assert seen == [False, False, 3, 3]
+    assert run.sum_up() == "" and len(summary(tmp_path / "out")) == 4
+
+
+def test_a_folder_that_cannot_be_written_is_known_before_the_first_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise FULL
+
+    monkeypatch.setattr("custom_networks.staging.os.fsync", full)
+    with pytest.raises(
+        UsageError, match=r"Nothing can be written into .*out \(No space left on device\): name another"
+    ):
+        Run(tmp_path / "out", TextPipeline(), False, {})  # type: ignore[arg-type]
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error, sentence",
+    [
+        (InputError("ct is 2D."), "ct is 2D."),
+        (FULL, "in/a.nii.gz: its files cannot be read or written (No space left on device): make room"),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), "cannot be read or written (Permission denied: x)"),
+        (MemoryError(), "in/a.nii.gz: failed, the memory does not suffice: close other programs"),
+        (ValueError("two\nlines"), "failed unexpectedly, ValueError: two lines (--debug shows where)."),
+    ],
+)
+def test_the_innermost_cause_is_told(texts: Texts, error: Exception, sentence: str) -> None:
+    """MONAI wraps each error twice, into texts that name an object's address."""
+    (case,) = texts(a="1")
+    for wrapped in (False, True):
+        try:
+            try:
+                raise error
+            except Exception as inner:
+                if wrapped:
+                    raise RuntimeError("applying transform <Compose object at 0x7fc49720f8d0>") from inner
+                raise
+        except Exception as outer:
+            told = failure(case, outer)
+    assert "object at 0x" not in told and "\n" not in told
+    assert sentence.removeprefix("in/a.nii.gz: ") in told
+
+
+# How a run is stopped at its n-th rename.
+STOPS = {
+    "kill -9": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "SIGINT": lambda: os.kill(os.getpid(), signal.SIGINT),
+    "SIGTERM": lambda: os.kill(os.getpid(), signal.SIGTERM),
+    "full disk": None,
+}
+
+
+def stopped_at(step: int, how: str, work: Callable[[], object]) -> bool:
+    """Run `work` in a process that is stopped before its rename number `step`; False if it had fewer.
+
+    A disk that is full stays so: from there on, no file is opened for writing or renamed.
+    """
+    reached = [0]
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        reached[0] += event == "os.rename"
+        if how == "full disk" and reached[0] >= step and (writes or event in ("os.rename", "os.mkdir")):
+            raise FULL
+        if event == "os.rename" and reached[0] == step and how != "full disk":
+            STOPS[how]()  # type: ignore[misc]
+
+    child = os.fork()
+    if not child:
+        try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            sys.addaudithook(watch)
+            with unbreakable_streams():
+                work()
+        except (KeyboardInterrupt, UsageError):
+            os._exit(130)
+        finally:
+            os._exit(100 + (reached[0] >= step))
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    assert code in (-signal.SIGKILL, 100, 101, 130), code
+    return code != 100
+
+
+def assert_whole_folders_are_of_one_run(output: Path) -> None:
+    for folder in whole_folders(output):
+        files = (read_manifest(folder) or {})["files"]
+        report = json.loads((folder / "report.json").read_text())
+        assert {name for name in os.listdir(folder) if name != "manifest.json"} == set(files)
+        for name, digest in files.items():
+            assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+            assert name == "report.json" or (folder / name).read_text() == report["notes"][0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are forked")
+@pytest.mark.parametrize(
+    "how, stride", [("kill -9", 9), *(pytest.param(how, 1, marks=pytest.mark.slow, id=f"{how}, each") for how in STOPS)]
+)
+def test_whatever_stops_a_run_what_is_there_is_whole_and_the_next_run_completes_it(
+    texts: Texts, tmp_path: Path, how: str, stride: int
+) -> None:
+    """Results of two cases are there already; the run that is stopped replaces both, refuses one and adds one."""
+    step, stopped, table = 1, True, []
+    while stopped:
+        output = tmp_path / f"out{step}"
+        run_over(output, texts(a="first", b="first", c="first"))
+        cases = texts(a="second", b="bad", c="second", d="second")
+        stopped = stopped_at(step, how, lambda: run_over(output, cases))  # noqa: B023
+        assert_whole_folders_are_of_one_run(output)
+        states = [(read_manifest(output / name) or {}).get("state", "-") for name in "abcd"]
+        table.append("".join({"whole": "w", "writing": "u", "-": "-"}[state] for state in states))
+        run_over(output, cases)
+        assert_whole_folders_are_of_one_run(output)
+        assert sorted(summary(output)) == [("a", "done"), ("b", "failed"), ("c", "done"), ("d", "done")], step
+        assert all((output / name / f"{name}_seg.dcm").read_text() == "second" for name in "acd")
+        # Of a kill while a table is written, a hidden temporary file stays for a day.
+        left = [name for name in os.listdir(output) if not re.fullmatch(r"\.[0-9a-f]{16}\.csv", name)]
+        assert sorted(left) == [".refused", "a", "b", "c", "d", "summary.csv"], step
+        step += stride
+    print(how, "stopped at", len(table) - 1, "renames:", " ".join(table))
+    assert step > 20
+
+
+def test_a_failure_of_the_tables_own_is_a_line(texts: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise FULL
+
+    run = Run(tmp_path / "out", TextPipeline(), False, {})  # type: ignore[arg-type]
+    monkeypatch.setattr(batch_run, "remember", full)
+    monkeypatch.setattr("custom_networks.report.summary.write_csv", full)
+    (outcome,) = [run.segment(case) for case in texts(a="bad")]
+    assert "is damaged" in outcome.message
+    assert run.sum_up() == "summary.csv cannot be written (No space left on device): close it where it is open."

@@ -1,0 +1,118 @@
+"""The exit code says how a run ended, the same everywhere: the table of README, and a line for each failure."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from custom_networks.errors import InputError
+from custom_networks.info import EXIT_CODES
+
+Liverseg = Callable[..., Any]
+
+
+class NoNetwork:
+    """A pipeline that refuses a case called bad and is interrupted at one called stop."""
+
+    released = True
+
+    def __init__(self, bundle: str | None, settings: object, checkpoint: str | None) -> None:
+        self.released = bundle != "" and self.released
+
+    def predict(self, case: Any, *, probability: bool) -> Any:
+        if case.name == "bad":
+            raise InputError(f"{case.source} is damaged: copy it again.")
+        if case.name == "stop":
+            raise KeyboardInterrupt
+        return case
+
+
+@pytest.fixture
+def run(liverseg: Liverseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Liverseg:
+    """`liverseg` without a network: nothing is segmented, and what is written is an empty folder."""
+
+    def written(case: Any, output: Path, **options: bool) -> Any:
+        if case.name == "unwritable":
+            raise RuntimeError("applying transform <object at 0x7f>") from OSError(errno.ENOSPC, os.strerror(28))
+        return case
+
+    monkeypatch.setattr("custom_networks.pipeline.Pipeline", NoNetwork)
+    monkeypatch.setattr("custom_networks.batch.run.write", written)
+    monkeypatch.setattr("custom_networks.cli._report", lambda result: None)
+    for name in ("good", "bad", "stop", "unwritable"):
+        (tmp_path / f"{name}.nii.gz").touch()
+    (tmp_path / "notes.txt").touch()
+    return liverseg
+
+
+TABLE = [
+    (0, ["good.nii.gz"], ""),
+    (1, ["good.nii.gz", "bad.nii.gz"], "bad.nii.gz is damaged: copy it again."),
+    (1, ["bad.nii.gz"], "bad.nii.gz is damaged"),
+    (1, ["good.nii.gz", "absent.nii.gz"], "No such file or folder: absent.nii.gz"),
+    (1, ["good.nii.gz", "notes.txt"], "notes.txt is no CT volume"),
+    (1, ["good.nii.gz", ""], "An input is empty"),
+    (1, ["unwritable.nii.gz"], "unwritable.nii.gz: its files cannot be read or written (No space left on device)"),
+    (2, ["absent.nii.gz"], "No such file or folder"),
+    (2, ["notes.txt"], "notes.txt is no CT volume"),
+    (2, [""], "An input is empty"),
+    (2, ["good.nii.gz", "--wrong"], "Unknown flag --wrong"),
+    (2, ["good.nii.gz", "--device=xpu"], "No device 'xpu' is available here"),
+    (2, ["good.nii.gz", "--device=gpu"], "Unknown device 'gpu'"),
+    (2, ["good.nii.gz", "--precision=half"], "The precision is"),
+    (2, ["good.nii.gz", "--output=notes.txt"], "notes.txt cannot be a folder for results"),
+    (2, ["good.nii.gz", "--output=/proc/x"], "/proc/x cannot be a folder for results"),
+    (130, ["good.nii.gz", "stop.nii.gz"], "interrupted; the cases reported above were written."),
+]
+
+
+@pytest.mark.parametrize("code, arguments, said", TABLE)
+def test_each_end_has_its_code_and_its_line(run: Liverseg, code: int, arguments: list[str], said: str) -> None:
+    own = [] if any(argument.startswith("--output") for argument in arguments) else ["--output=out"]
+    answer = run("segment", *arguments, *own)
+    assert answer.code == code
+    lines = [line for line in answer.err.splitlines() if not line.startswith("Research use only")]
+    assert lines == [line for line in lines if line.startswith("liverseg: ")] and "object at 0x" not in answer.err
+    assert said in answer.err and len(lines) == (said != "")
+
+
+def test_the_codes_are_those_that_are_promised() -> None:
+    assert {code for code, _, _ in TABLE} == set(EXIT_CODES)
+
+
+def test_weights_of_the_installed_bundle_that_are_not_the_released_ones_are_refused(
+    run: Liverseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NoNetwork, "released", False)
+    answer = run("segment", "good.nii.gz", "--output", "out")
+    assert answer.code == 2 and "not those released with version" in answer.err and not (tmp_path / "out").exists()
+    assert run("segment", "good.nii.gz", "--output", "out", "--checkpoint", "own.pt").code == 0
+    assert run("segment", "good.nii.gz", "--output", "out", "--bundle", "other").code == 0
+
+
+def test_a_switch_is_turned_off_by_no(run: Liverseg) -> None:
+    assert run("segment", "good.nii.gz", "--output", "out", "--no-overlay", "--no_progress").code == 0
+
+
+@pytest.mark.parametrize("flags, allowed", [([], False), (["--allow-large"], True)])
+def test_limits_on_memory_are_lifted_on_request(
+    run: Liverseg, monkeypatch: pytest.MonkeyPatch, flags: list[str], allowed: bool
+) -> None:
+    asked = []
+    monkeypatch.setattr(NoNetwork, "predict", lambda self, case, **options: asked.append(case.allow_large) or case)
+    assert run("segment", "good.nii.gz", "--output", "out", *flags).code == 0
+    assert asked == [allowed]
+
+
+def test_an_error_that_nobody_foresaw_is_one_line(run: Liverseg, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise ImportError("no module\nnamed x")
+
+    monkeypatch.setattr(NoNetwork, "__init__", fail)
+    answer = run("segment", "good.nii.gz", "--output", "out")
+    assert answer.code == 2
+    last = answer.err.splitlines()[-1]
+    assert last == "liverseg: nothing could start: ImportError: no module named x (--debug shows where)."

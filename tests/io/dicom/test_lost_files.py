@@ -1,0 +1,60 @@
+"""A file that cannot be read and may be a slice refuses the series or is named; what belongs to an export is not."""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from custom_networks.errors import InputError
+from custom_networks.io import read_volume
+from custom_networks.io.dicom.files import inflated, most_unpacked
+from custom_networks.io.dicom.suspects import nearly_dicom
+
+Write = Callable[..., Path]
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 100, bytes(600), b"version https://git-lfs.github.com/spec/v1\n"])
+@pytest.mark.parametrize("name, sentence", [("8.dcm", "1 file is damaged or incomplete .8.dcm. and may be"), ("8", "")])
+def test_a_file_called_like_the_slices_refuses_them(
+    write_series: Write, content: bytes, name: str, sentence: str
+) -> None:
+    folder = write_series()
+    (folder / name).write_bytes(content)
+    if sentence:
+        with pytest.raises(InputError, match=sentence):
+            read_volume(folder)
+    else:
+        assert read_volume(folder).notes == ()
+
+
+def test_a_link_that_leads_nowhere_is_a_lost_slice(write_series: Write) -> None:
+    folder = write_series()
+    (folder / "9.dcm").symlink_to(folder / "gone")
+    with pytest.raises(InputError, match="9.dcm"):
+        read_volume(folder)
+
+
+def test_an_empty_file_of_another_name_is_noted(write_series: Write) -> None:
+    folder = write_series()
+    (folder / "plan.dcm").touch()
+    assert read_volume(folder).notes == ("1 damaged or incomplete file was skipped (plan.dcm).",)
+
+
+def test_of_a_damaged_mark_two_letters_are_enough() -> None:
+    assert nearly_dicom(b"x" * 128 + b"DIXX") and nearly_dicom(bytes(128) + b"ABCD")
+    assert not nearly_dicom(bytes(132)) and not nearly_dicom(b"x" * 132) and not nearly_dicom(b"")
+
+
+def test_a_member_that_unpacks_to_far_more_than_it_is_refuses_the_archive(tmp_path: Path) -> None:
+    assert most_unpacked(0) == 64 << 20 and most_unpacked(1 << 40) == 1 << 30
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("slice", bytes((64 << 20) + 1))
+    with pytest.raises(InputError, match="would unpack to 64 MiB from"):
+        read_volume(tmp_path / "a.zip")
+
+
+def test_what_is_not_deflated_is_left_as_it_is(write_series: Write) -> None:
+    path = write_series() / "0.dcm"
+    with path.open("rb") as stream:
+        assert inflated(stream, "0.dcm") is stream and stream.tell() == 0

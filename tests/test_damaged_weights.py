@@ -1,0 +1,77 @@
+"""A flipped bit in a file of weights is another network: it is refused wherever weights are read."""
+
+import logging
+import os
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from custom_networks.bundle_files import bundle_root, load_weights
+from custom_networks.errors import BundleError, UsageError
+from custom_networks.files import refuse_damaged_weights
+from custom_networks.inference import announce_weights
+from custom_networks.pipeline import Pipeline, _check_process
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """Weights of a small network, whose data make most of the file."""
+    torch.manual_seed(0)
+    torch.save(torch.nn.Linear(64, 64).state_dict(), tmp_path / "weights.pt")
+    return tmp_path / "weights.pt"
+
+
+def flipped(path: Path, place: int, bit: int = 0) -> Path:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1 << bit
+    path.write_bytes(content)
+    return path
+
+
+def test_each_flipped_bit_of_the_numbers_is_found_wherever_weights_are_read(weights: Path) -> None:
+    whole = weights.read_bytes()
+    start = whole.index(torch.load(weights)["weight"].numpy().tobytes())
+    network = torch.nn.Linear(64, 64)
+    drawn = random.Random(0)
+    for _ in range(20):
+        weights.write_bytes(whole)
+        flipped(weights, start + drawn.randrange(64 * 64 * 4), drawn.randrange(8))
+        torch.load(weights, weights_only=True)  # PyTorch takes them
+        with pytest.raises(BundleError, match=r"weights.pt is damaged \(the checksum of .* is wrong\)"):
+            load_weights(network, weights)
+        with pytest.raises(BundleError, match="is damaged"):
+            announce_weights(str(weights), str(bundle_root()))
+        with pytest.raises(BundleError, match="is damaged"):
+            refuse_damaged_weights(weights)
+
+
+def test_a_file_that_was_cut_is_damaged_and_whole_ones_are_not(weights: Path, tmp_path: Path) -> None:
+    refuse_damaged_weights(weights)
+    refuse_damaged_weights(tmp_path / "absent.pt")
+    (tmp_path / "pointer.pt").write_text("version https://git-lfs.github.com/spec/v1\n")
+    refuse_damaged_weights(tmp_path / "pointer.pt")  # no archive: the loader says what it is
+    os.truncate(weights, weights.stat().st_size // 2)
+    with pytest.raises(BundleError, match=r"weights.pt is damaged \(File is not a zip file\): fetch or copy it again"):
+        refuse_damaged_weights(weights)
+
+
+def test_other_weights_are_answered_and_called_so(weights: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert not announce_weights(str(weights), str(bundle_root()))
+    assert "other weights than those released" in caplog.text
+
+
+def test_a_switch_of_monai_that_the_bundle_cannot_be_built_with_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONAI_EVAL_EXPR", "0")
+    with pytest.raises(UsageError, match="MONAI_EVAL_EXPR=0 in the environment .*: unset it"):
+        Pipeline()
+
+
+def test_a_process_that_was_forked_after_use_is_told_how_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("custom_networks.pipeline._process", [os.getpid()])
+    _check_process()
+    monkeypatch.setattr("custom_networks.pipeline._process", [os.getppid()])
+    with pytest.raises(UsageError, match="forked after its parent .* multiprocessing's spawn method"):
+        _check_process()

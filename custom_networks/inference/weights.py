@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from custom_networks.errors import BundleError, one_line
-
 from custom_networks.files import refuse_damaged_weights
 
 logger = logging.getLogger(__name__)

@@ -38,6 +38,7 @@ def segment(
     runtime: str | None = None,
     precision: str | None = None,
     scout: bool = True,
+    fast: bool = False,
     bundle: str | None = None,
     checkpoint: str | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -62,6 +63,7 @@ def segment(
         precision: "float32" or "bfloat16"; by default bfloat16 where runtime and processor compute in it, but float32
             in PyTorch on a CPU.
         scout: whether the liver is found first, so that the network runs on its box alone.
+        fast: whether a coarser answer will do, in about a third of the time.
         bundle: folder of another bundle.
         checkpoint: other weights, a state dict.
         overrides: further ids of inference.json, such as `{"anatomy#1#neck_mm": 0.0}`.
@@ -83,6 +85,8 @@ def segment(
         settings["precision"] = checked_precision(precision)
     if not scout:
         settings["scout"] = False
+    if fast:
+        settings["fast"] = True
     pipeline = shared_pipeline(bundle, settings, checkpoint)
     if folder is None:
         return pipeline.predict(case, probability=probability)

@@ -152,13 +152,15 @@ class Pipeline:
     def _how_it_runs(self, root: Path, weights: Path, sha256: str, fitted: bool) -> dict[str, Any]:
         """The part of the run block that is the same for every case."""
         valid_for = self._parser.get_parsed_content("confidence_valid_for", default=None)
-        self._calibrated = fitted and valid_for == sha256
+        fast = bool(self._parser.get_parsed_content("fast", default=False))
+        self._calibrated = fitted and valid_for == sha256 and not fast  # fitted on answers in full
         return {
             "version": metadata(root).get("version"),
             "weights": {"sha256": sha256, "released": announce_weights(str(weights), str(root), sha256)},
             **self._runtime_and_precision(),
             "device": str(self._device),
             "processor": _processor(),
+            "fast": fast,
         }
 
     def _runtime_and_precision(self) -> dict[str, str]:

@@ -237,6 +237,7 @@ BY_PURPOSE = {"dataset_dir", "datalist", "output_dir", "progress", "device", "im
 @pytest.mark.parametrize("name", ["train", "evaluate"])
 def test_what_inference_and_another_file_define_is_one_definition(name: str) -> None:
     other, inference = config(name), config("inference")
+    inference["spacing"] = BundleParser(config("inference")).get_parsed_content("spacing")  # that of the answer in full
     common = set(other) & set(inference) - BY_PURPOSE
     assert {id for id in common if other[id] != inference[id]} == set()
     needed = {
@@ -395,3 +396,12 @@ def test_stacks_leave_the_augmentation_alike_whatever_was_drawn_so_that_they_col
     assert type(drawn["image"]) is type(drawn["label"]) is torch.Tensor
     assert drawn["image"].dtype == torch.float32 and drawn["image"].shape == (1, 32, 32, slices + 2 * halo)
     assert drawn["label"].shape == (1, 32, 32, slices)
+
+
+def test_the_fast_answer_has_wider_pixels_for_network_and_scout_and_one_sub_volume() -> None:
+    parser = BundleParser(config("inference"))
+    assert parser.get_parsed_content("spacing") == config("train")["spacing"]
+    assert parser.get_parsed_content("inferer").sub_volumes is None
+    parser = BundleParser({**config("inference"), "fast": True})
+    assert parser.get_parsed_content("spacing") == 1.6
+    assert parser.get_parsed_content("inferer").sub_volumes == 1

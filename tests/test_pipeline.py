@@ -428,3 +428,13 @@ def test_any_text_passes_through_a_config(text: str) -> None:
 
     parser = ConfigParser({"name": config_text(text), "c": 1})
     assert parser.get_parsed_content("name") == text
+
+
+def test_a_fast_answer_is_nearly_the_same_and_says_what_it_is(tmp_path: Path) -> None:
+    path = save(tmp_path / "ct.nii.gz", *truth_and_affine((0.9, 0.9, 1.0), (112, 96, 60)))
+    fast, full = (pipeline(tmp_path / name, fast=name == "fast").segment(path) for name in ("fast", "full"))
+    assert (fast.report["run"]["fast"], full.report["run"]["fast"]) == (True, False)
+    assert fast.report["confidence_calibrated"] is False
+    assert fast.options["overrides"]["fast"] is True
+    assert dice(fast.liver, full.liver) > 0.95
+    assert not np.array_equal(fast.labels, full.labels)

@@ -24,6 +24,7 @@ RUN: dict[str, Any] = {
     "precision": "float32",
     "device": "cpu",
     "processor": "x86_64",
+    "fast": False,
     "seconds": {"total": 9.5, "read": 0.5, "prepare": 1.0, "scout": 0.5, "network": 6.5, "write": 1.0},
     "source": {"series_instance_uid": None, "series_number": None, "spacing_mm": [2.0, 2.0, 4.0], "slices": 26},
     "scout": {"state": "found", "sha256": "0" * 64, "box": [[8, 20], [0, 16], [2, 24]]},

@@ -12,7 +12,7 @@ import torch
 from custom_networks.networks import ContextNet25D
 from custom_networks.phantom import make_phantom
 
-SHAPE, SPACING = (64, 64, 24), (1.25, 1.25, 3.0)  # voxels, mm: the network's own grid, so that nothing is resampled
+SHAPE, SPACING = (80, 80, 24), (1.25, 1.25, 3.0)  # voxels, mm: the network's own grid, so that nothing is resampled
 
 
 class Answer(NamedTuple):
@@ -56,7 +56,7 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def scan() -> nib.Nifti1Image:
-    """A CT of 80 x 80 x 72 mm."""
+    """A CT of 100 x 100 x 72 mm, the least that a body measures."""
     phantom = make_phantom(5, shape=SHAPE, spacing=SPACING, lesions=1)
     return nib.Nifti1Image(phantom.image, phantom.affine)
 

@@ -15,7 +15,7 @@ import pydicom
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCAN_ML = 64 * 64 * 24 * 1.25 * 1.25 * 3 / 1000  # 460.8
+SCAN_ML = 80 * 80 * 24 * 1.25 * 1.25 * 3 / 1000  # 720
 Liverseg = Callable[..., Any]
 SaveScan = Callable[..., Path]
 TABLES = ("report.json", "lesions.csv", "summary.csv", "manifest.json")
@@ -153,7 +153,7 @@ def series(tmp_path: Path) -> str:
     from custom_networks.phantom import make_phantom
     from custom_networks.phantom.files import write_series
 
-    write_series(make_phantom(5, shape=(64, 64, 24), spacing=(1.25, 1.25, 3.0), lesions=1), tmp_path / "ct", "0")
+    write_series(make_phantom(5, shape=(80, 80, 24), spacing=(1.25, 1.25, 3.0), lesions=1), tmp_path / "ct", "0")
     return "ct"
 
 
@@ -165,7 +165,7 @@ def test_a_dicom_series_is_segmented_by_its_folders_name(segment: Liverseg, seri
     assert results(tmp_path / "out") == names
     assert [line.split("out/")[-1] for line in answer.out.splitlines()[-3:]] == [names[1], names[0], names[2]]
     mask = nib.load(tmp_path / "out" / "series_7" / "series_7_seg.nii.gz")
-    assert sorted(mask.shape) == [24, 64, 64]
+    assert sorted(mask.shape) == [24, 80, 80]
     assert f"liver {SCAN_ML:.1f} ml" in answer.out
 
 

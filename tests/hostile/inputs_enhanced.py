@@ -23,9 +23,21 @@ SHUFFLED = [3, 0, 7, 5, 1, 6, 2, 4]
 Edit = Callable[[Dataset], object]
 
 
-def image(edit: Edit = lambda image: None, slices: Sequence[Dataset] | None = None, **options: object) -> Dataset:
+def slices(
+    hu: np.ndarray | None = None, change: scene.Change = lambda k, dataset: None, series: str = ""
+) -> list[Dataset]:
+    """The slices of the scene with pixels so wide that they are as large as a body."""
+
+    def widened(k: int, dataset: Dataset) -> None:
+        dataset.PixelSpacing = [7, 8]
+        change(k, dataset)
+
+    return scene.slices(hu, widened, series=series)
+
+
+def image(edit: Edit = lambda image: None, frames: Sequence[Dataset] | None = None, **options: object) -> Dataset:
     """One enhanced CT, edited."""
-    made = scene.enhanced(scene.slices() if slices is None else slices, **options)  # type: ignore[arg-type]
+    made = scene.enhanced(slices() if frames is None else frames, **options)  # type: ignore[arg-type]
     edit(made)
     return made
 
@@ -51,15 +63,25 @@ def changed(**values: object) -> Edit:
     return lambda image: image.update(values)
 
 
+def cells(change: Callable[[np.ndarray], np.ndarray], **values: object) -> Edit:
+    """Store the pixels in another way, and set elements of the file."""
+
+    def edit(image: Dataset) -> None:
+        image.update(values)
+        image.PixelData = change(np.frombuffer(image.PixelData, "<u2")).astype("<u2").tobytes()
+
+    return edit
+
+
 def in_frame(k: int, **values: object) -> list[Dataset]:
     """Classic slices of which slice k says something else."""
-    return scene.slices(change=lambda index, dataset: dataset.update(values) if index == k else None)
+    return slices(change=lambda index, dataset: dataset.update(values) if index == k else None)
 
 
 def rle_frames() -> list[bytes]:
     """The frames of the scene, encoded by a plain RLE encoder: two segments, high and low bytes, as literal runs."""
     frames = []
-    for frame in scene.slices():
+    for frame in slices():
         values = np.frombuffer(frame.PixelData, "<u2")
         segments = []
         for plane in (values >> 8, values & 255):
@@ -100,9 +122,15 @@ def deflated(folder: Path) -> Path:
 
 def parts_of_a_concatenation(folder: Path) -> Path:
     for number, part in enumerate((slice(0, 4), slice(4, 8)), start=1):
-        made = image(slices=scene.slices()[part])
+        made = image(frames=slices()[part])
         made.ConcatenationUID, made.InConcatenationNumber, made.InConcatenationTotalNumber = "1.2.9", number, 2
         scene.save(made, folder / f"{number}.dcm")
+    return folder
+
+
+def one_frame_a_file(folder: Path) -> Path:
+    for number, frame in enumerate(slices()):
+        scene.save(image(frames=[frame]), folder / f"{number}.dcm")
     return folder
 
 
@@ -117,8 +145,8 @@ def beside_classic(edit: Edit) -> Callable[[Path], Path]:
     """A folder with the classic slices and an enhanced file of another series of the study."""
 
     def make(folder: Path) -> Path:
-        scene.save_all(scene.slices(), folder / "classic")
-        scene.save(image(edit, slices=scene.slices(series="1.2.3.7")), folder / "enhanced.dcm")
+        scene.save_all(slices(), folder / "classic")
+        scene.save(image(edit, frames=slices(series="1.2.3.7")), folder / "enhanced.dcm")
         return folder
 
     return make
@@ -137,7 +165,7 @@ def two_of(first: Dataset, second: Dataset) -> Callable[[Path], Path]:
 
 def same_uid(shift: int) -> Dataset:
     """An image with a SOPInstanceUID that does not depend on its pixels."""
-    return image(changed(SOPInstanceUID="1.2.3.9"), scene.slices(scene.hounsfield(shift)))
+    return image(changed(SOPInstanceUID="1.2.3.9"), slices(scene.hounsfield(shift)))
 
 
 def type_of_all(*words: str, technique: str = "NONE") -> Edit:
@@ -164,20 +192,39 @@ def accept(name: str, make: Callable[[Path], Path], ends: str = READ, says: str 
     return Hostile(name, FAMILY, make, ends, says, quick)
 
 
-BOTH = [*scene.slices(), *scene.slices(scene.hounsfield(7))]
+BOTH = [*slices(), *slices(scene.hounsfield(7))]
 INPUTS = [
     accept("enhanced_plain", one(), quick=True),
-    accept("enhanced_shuffled_frames", one(slices=[scene.slices()[k] for k in SHUFFLED]), quick=True),
+    accept("enhanced_shuffled_frames", one(frames=[slices()[k] for k in SHUFFLED]), quick=True),
     accept("enhanced_groups_of_each_frame", one(shared=False)),
     accept("enhanced_legacy_converted", one(changed(SOPClassUID=LegacyConvertedEnhancedCTImageStorage))),
-    accept("enhanced_rescale_of_each_frame", one(slices=in_frame(3, RescaleSlope=0.5, RescaleIntercept=-1100))),
+    accept(
+        "enhanced_rescale_of_each_frame",
+        one(frames=in_frame(3, RescaleSlope=0.5, RescaleIntercept=-1100)),
+        NOTED,
+        "RescaleIntercept differs between slices",
+    ),
+    accept("enhanced_left_justified", one(cells(lambda stored: stored << 4, BitsStored=12, HighBit=15))),
+    accept(
+        "enhanced_old_overlays",
+        one(cells(lambda stored: stored | (stored % 2) << 15, BitsStored=12, HighBit=11)),
+        NOTED,
+        r"cleared as old overlays \(8 slices\)",
+    ),
+    reject(
+        "enhanced_above_bits_stored", one(cells(lambda stored: stored, BitsStored=10, HighBit=9)), "do not fit into"
+    ),
+    reject("enhanced_no_bits_stored", one(lambda image: image.pop("BitsStored")), "lack BitsStored"),
+    reject("enhanced_colour", one(changed(PhotometricInterpretation="PALETTE COLOR")), "8-bit or colour pixels"),
+    accept("enhanced_odd_uid", one(changed(SOPInstanceUID="1.2.3.X")), NOTED, "SOPInstanceUID is no valid UID"),
+    reject("enhanced_one_frame_a_file", one_frame_a_file, "at least 5 are needed"),
     accept("enhanced_deflated", deflated),
     accept("enhanced_in_a_zip", zipped),
     accept("enhanced_rle", rle(rle_frames())),
     accept("enhanced_rle_no_offsets", rle(rle_frames(), offsets=False)),
     accept("enhanced_phase_counts_frames", one(phases=range(1, 9))),
-    accept("enhanced_two_stacks", one(slices=BOTH, stacks=["1"] * 8 + ["2"] * 8), NOTED, "StackID into 2", quick=True),
-    accept("enhanced_two_whole_phases", one(slices=BOTH, phases=[1] * 8 + [2] * 8), NOTED, "TemporalPositionIndex"),
+    accept("enhanced_two_stacks", one(frames=BOTH, stacks=["1"] * 8 + ["2"] * 8), NOTED, "StackID into 2", quick=True),
+    accept("enhanced_two_whole_phases", one(frames=BOTH, phases=[1] * 8 + [2] * 8), NOTED, "TemporalPositionIndex"),
     accept("enhanced_derived_mpr", one(type_of_all("DERIVED", "PRIMARY", "VOLUME", "NONE", technique="MPR")), NOTED),
     accept("enhanced_beside_classic", beside_classic(lambda image: None), NOTED, "Series 1 of 2 was chosen"),
     accept(
@@ -217,17 +264,17 @@ INPUTS = [
         ).parent,
         "do not match the declared transfer syntax",
     ),
-    reject("enhanced_spacing_of_one_frame", one(slices=in_frame(3, PixelSpacing=[0.7, 0.9])), "pixel spacing differs"),
-    reject("enhanced_position_no_number", one(slices=in_frame(3, ImagePositionPatient=[])), "no ImagePositionPatient"),
-    reject("enhanced_missing_frame", one(slices=[s for k, s in enumerate(scene.slices()) if k != 3]), "are missing"),
-    reject("enhanced_mixed_up_phases", one(slices=BOTH, phases=[1, 2] * 8), "lie at the same position"),
-    reject("enhanced_time_series", one(slices=BOTH), "lie at the same position"),
+    reject("enhanced_spacing_of_one_frame", one(frames=in_frame(3, PixelSpacing=[0.7, 0.9])), "pixel spacing differs"),
+    reject("enhanced_position_no_number", one(frames=in_frame(3, ImagePositionPatient=[])), "no ImagePositionPatient"),
+    reject("enhanced_missing_frame", one(frames=[s for k, s in enumerate(slices()) if k != 3]), "are missing"),
+    reject("enhanced_mixed_up_phases", one(frames=BOTH, phases=[1, 2] * 8), "lie at the same position"),
+    reject("enhanced_time_series", one(frames=BOTH), "lie at the same position"),
     reject("enhanced_localizer", one(type_of_all("ORIGINAL", "PRIMARY", "LOCALIZER", "NONE")), "localizers"),
     reject("enhanced_mip", one(type_of_all("DERIVED", "PRIMARY", "VOLUME", technique="MAX_IP")), "ImageType MAX_IP"),
-    reject("enhanced_z_effective", one(slices=in_frame(3, RescaleType="Z_EFF")), "no rescale to Hounsfield"),
+    reject("enhanced_z_effective", one(frames=in_frame(3, RescaleType="Z_EFF")), "no rescale to Hounsfield"),
     reject(
         "enhanced_pet", one(changed(SOPClassUID=LegacyConvertedEnhancedPETImageStorage, Modality="PT")), "not CT but PT"
     ),
     reject("enhanced_mr_that_says_ct", one(changed(SOPClassUID=EnhancedMRImageStorage)), "not one of enhanced CT"),
-    reject("enhanced_few_frames", one(slices=scene.slices()[:3]), "It holds 3 slices"),
+    reject("enhanced_few_frames", one(frames=slices()[:3]), "It holds 3 slices"),
 ]

@@ -80,6 +80,52 @@ def test_each_frame_has_a_rescale_of_its_own(classic: Volume, read: Read) -> Non
     assert np.array_equal(volume.array, classic.array) and np.array_equal(volume.affine, classic.affine)
 
 
+def stored(image: Dataset, change: Callable[[np.ndarray], np.ndarray], bits: int, high: int) -> Dataset:
+    """The image with its pixels stored in another way."""
+    image.BitsStored, image.HighBit = bits, high
+    image.PixelData = change(np.frombuffer(image.PixelData, "<u2")).astype("<u2").tobytes()
+    return image
+
+
+def test_pixels_of_frames_mean_what_those_of_slices_mean(classic: Volume, read: Read) -> None:
+    image = scene.enhanced(scene.slices())
+    assert same(read(stored(image, lambda cells: cells << 4, 12, 15)), classic)
+    image = scene.enhanced(scene.slices())
+    volume = read(stored(image, lambda cells: np.r_[cells[:192] | 1 << 15, cells[192:]], 12, 11))
+    assert same(volume, classic)
+    assert volume.notes == (
+        "Pixels hold bits above the 12 of BitsStored, which were cleared as old overlays (1 slice).",
+    )
+    with pytest.raises(InputError, match="values that do not fit into the 10 bits of BitsStored"):
+        read(stored(scene.enhanced(scene.slices()), lambda cells: cells, 10, 9))
+
+
+def test_an_empty_uid_of_an_instance_is_that_of_the_file_however_headers_are_read(tmp_path: Path) -> None:
+    path = scene.save(scene.enhanced(scene.slices()), tmp_path / "exam" / "image")
+    written = dcmread(path)
+    own = str(written.SOPInstanceUID)
+    written.SOPInstanceUID = ""
+    written.save_as(path)
+    case = only_case(path.parent)
+    assert {str(h.SOPInstanceUID) for h in (*case.headers(), *case.read().headers)} == {own}
+    assert case.notes == ("SOPInstanceUID is empty in 1 files: it was taken from the file meta information.",)
+
+
+def test_a_file_that_cannot_be_read_beside_it_is_named(classic: Volume, tmp_path: Path) -> None:
+    path = scene.save(scene.enhanced(scene.slices()), tmp_path / "exam" / "image")
+    path.with_name("other.dcm").write_bytes(b"")
+    volume = read_volume(path.parent)
+    assert same(volume, classic) and volume.notes == ("1 damaged or incomplete file was skipped (other.dcm).",)
+
+
+def test_single_frames_in_files_of_their_own_are_no_volume(tmp_path: Path) -> None:
+    """Results would refer to them as frames of one image."""
+    for number, frame in enumerate(scene.slices()):
+        scene.save(scene.enhanced([frame]), tmp_path / "exam" / str(number))
+    with pytest.raises(InputError, match="It holds 1 slice, at least 5 are needed"):
+        read_volume(tmp_path / "exam")
+
+
 def test_positions_count_and_numbers_in_the_stack_do_not(classic: Volume, read: Read) -> None:
     image = scene.enhanced(scene.slices())
     for k, group in enumerate(image[scene.PER_FRAME].value):

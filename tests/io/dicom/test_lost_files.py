@@ -4,10 +4,11 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from custom_networks.errors import InputError
-from custom_networks.io import read_volume
+from custom_networks.io import find_cases, read_volume
 from custom_networks.io.dicom.files import inflated, most_unpacked
 from custom_networks.io.dicom.suspects import nearly_dicom
 
@@ -58,3 +59,16 @@ def test_what_is_not_deflated_is_left_as_it_is(write_series: Write) -> None:
     path = write_series() / "0.dcm"
     with path.open("rb") as stream:
         assert inflated(stream, "0.dcm") is stream and stream.tell() == 0
+
+
+def test_a_lost_slice_beside_volume_files_is_named(
+    write_nifti: Callable[..., Path], hounsfield: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_nifti(hounsfield).parent
+    (folder / "IM1.dcm").write_bytes(b"")
+    (folder / "readme.txt").write_text("text")
+    cases, refused = find_cases([str(folder)])
+    assert [case.name for case in cases] == ["ct"] and refused == []
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{folder}: 1 damaged or incomplete file was skipped (IM1.dcm)."
+    ]

@@ -284,8 +284,9 @@ def test_validation_runs_the_network_as_inference_does() -> None:
         target, found = optional_import("custom_networks.inference", name="SliceStackInferer")
         assert found
         defaults = {name: p.default for name, p in inspect.signature(target).parameters.items()}
-        # Validation is PyTorch's: weights that change from one to the next would have to be converted each time.
-        return {**defaults, **inferer, "runtime": None}
+        # Validation is PyTorch's: weights that change from one to the next would have to be converted each time. It
+        # answers in full.
+        return {**defaults, **inferer, "runtime": None, "sub_volumes": None}
 
     assert with_defaults(config("train")["validate"]["inferer"]) == with_defaults(config("inference")["inferer"])
 

@@ -43,6 +43,15 @@ def test_a_label_map_is_written_as_it_is_and_the_data_pass_through(tmp_path: Pat
     assert (int(image.header["sform_code"]), int(image.header["qform_code"])) == (1, 1)
 
 
+def test_a_label_map_of_more_than_one_block_is_written_whole(tmp_path: Path) -> None:
+    labels = np.zeros((150, 70, 131), np.uint8)
+    labels[3:140, 2:69, 1:130] = np.random.default_rng(0).integers(0, 3, (137, 67, 129))
+    write_label_map(labels, AFFINE, tmp_path / "seg.nii.gz")
+    np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "seg.nii.gz").dataobj), labels)
+    write_label_map(np.zeros_like(labels), AFFINE, tmp_path / "empty.nii.gz")
+    assert not np.asarray(nib.load(tmp_path / "empty.nii.gz").dataobj).any()
+
+
 def test_the_reader_takes_back_what_was_written(tmp_path: Path) -> None:
     labels = label_map()[0].numpy()
     write_label_map(labels, AFFINE, tmp_path / "a" / "b_seg.nii.gz")

@@ -220,6 +220,7 @@ def _guarded(arguments: list[str]) -> int:
     """Run, and end with one line and an exit code whatever happens; tracebacks are for `--debug`."""
     logging.basicConfig(level=logging.WARNING, handlers=[Notices()])
     logging.captureWarnings(True)
+    level = (own := logging.getLogger("custom_networks")).level
     try:
         if arguments == ["--version"]:
             _say(f"liverseg {bundle_version()}")
@@ -237,6 +238,7 @@ def _guarded(arguments: list[str]) -> int:
         return NOTHING_STARTED
     finally:
         logging.captureWarnings(False)
+        own.setLevel(level)  # `--debug` is for this run alone
 
 
 def _run(arguments: list[str]) -> int:

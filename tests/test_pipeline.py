@@ -371,7 +371,7 @@ def test_the_scout_changes_where_the_network_looks_and_nothing_that_it_finds(
     box = tuple(slice(first, stop) for first, stop in scout["box"])
     assert moved[box].any() and (moved > 0).sum() == (moved[box] > 0).sum()
     slices = box[order.index(2)]
-    assert slices.stop - slices.start == 13 - 4 + 2  # a margin of one slice of 5 mm at each end; no halo here
+    assert slices.stop - slices.start == 13 - 4 + 2 * 3  # a margin of 15 mm at each end; no halo here
 
 
 def test_a_scan_in_which_the_scout_finds_nothing_is_segmented_whole_and_says_so(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from custom_networks.transforms.window import WindowIntensityd
 
 FOUND, SKIPPED, NOTHING = "found", "skipped", "nothing found"
 JOIN = 2  # voxels of the coarse grid by which parts are grown before they are told apart
+REACH = 6  # voxels of the coarse grid that the box may grow over what is liver less surely
 
 
 class FindLiverd(MapTransform):
@@ -33,7 +34,8 @@ class FindLiverd(MapTransform):
     Put it before `ResampleInPlaned`, whose `spacing`, with the network's context, it has to know. The item is a
     MetaTensor (1, H, W, D) of HU, slices last, which stays as it is. Slices are thinned to about `slice_spacing` mm and
     resampled in-plane to about `spacing` mm; the network answers them in float32 on the CPU, so that one input gets one
-    box on one machine. The largest part that is liver or tumor, with parts close to it, gives the box.
+    box on one machine. The largest part that is liver or tumor gives the box, with parts close to it and what less
+    surely goes on from it.
 
     `d[region_key]` becomes an int array (3, 2): first pixel, row, slice and the one after the last, on the full scan's
     network grid. In-plane, the box grows by `margin_mm` and to multiples of `stride` pixels from the grid's corner, or
@@ -53,7 +55,12 @@ class FindLiverd(MapTransform):
         context_spacing: distance of the slices of the fine network's stack, mm.
         halo: slices on each side that the fine network looks at.
         stride: in-plane multiple of the fine network's input, pixels.
-        threshold: probability from which a coarse voxel counts as liver.
+        threshold: probability of liver or tumor from which a coarse voxel counts as liver.
+        likely: a lower one; voxels that have it count where they are connected with the liver, about 25 mm far.
+        margin_mm: what the box grows by in-plane.
+        slice_margin_mm: what it grows by along the slices.
+        least_mm: extents of the smallest scan that is searched.
+        least_ml: least volume that counts as a liver.
 
     Raises:
         UsageError: a spacing or `stride` is not positive.
@@ -72,8 +79,9 @@ class FindLiverd(MapTransform):
         halo: int = 4,
         stride: int = 16,
         threshold: float = 0.5,
+        likely: float = 0.25,
         margin_mm: float = 20.0,
-        slice_margin_mm: float = 5.0,
+        slice_margin_mm: float = 15.0,
         least_mm: Sequence[float] = (200.0, 200.0, 100.0),
         least_ml: float = 20.0,
         region_key: str = "region",
@@ -88,7 +96,7 @@ class FindLiverd(MapTransform):
             )
         self.network, self.spacing, self.slice_spacing = network, spacing, slice_spacing
         self.fine_spacing, self.context_spacing, self.halo, self.stride = fine_spacing, context_spacing, halo, stride
-        self.threshold, self.margin_mm, self.slice_margin_mm = threshold, margin_mm, slice_margin_mm
+        self.thresholds, self.margin_mm, self.slice_margin_mm = (threshold, likely), margin_mm, slice_margin_mm
         self.least_mm, self.least_ml = tuple(least_mm), least_ml
         self.region_key, self.state_key = region_key, state_key
         self.windowed = WindowIntensityd("image", window)
@@ -113,20 +121,21 @@ class FindLiverd(MapTransform):
             return SKIPPED, None
         step = slice_step(spacings[2], self.slice_spacing)
         kept = range((shape[2] - 1) % step // 2, shape[2], step)
-        liver = self._coarse_liver(volume.as_tensor()[..., kept.start :: step], spacings)
+        liver, likely = self._coarse_liver(volume.as_tensor()[..., kept.start :: step], spacings)
         coarse_mm3 = math.prod(n * mm for n, mm in zip(shape[:2], spacings, strict=False)) / math.prod(liver.shape[:2])
-        box = liver_box(liver, 1000 * self.least_ml / (coarse_mm3 * step * spacings[2]))
+        box = liver_box(liver, likely, 1000 * self.least_ml / (coarse_mm3 * step * spacings[2]))
         if box is None:
             return NOTHING, None
         rows, columns = (self._pixels(box[a], shape[a], spacings[a], liver.shape[a]) for a in (0, 1))
         return FOUND, np.array([rows, columns, self._slices(kept[box[2]], step, shape[2], spacings[2])])
 
-    def _coarse_liver(self, slices: torch.Tensor, spacings: Sequence[float]) -> Mask:
-        """What is liver or tumor of HU slices (1, H, W, D), on the coarse grid."""
+    def _coarse_liver(self, slices: torch.Tensor, spacings: Sequence[float]) -> tuple[Mask, Mask]:
+        """What is liver or tumor of HU slices (1, H, W, D), and what may be, on the coarse grid."""
         size = [resampled_size(n, mm, self.spacing) for n, mm in zip(slices.shape[1:3], spacings, strict=False)]
         coarse = self.windowed({"image": resize_volume(slices, size, "bilinear", torch.float32)})["image"]
         answer = self.inferer(coarse[None], self.network)[0]
-        return (answer[0] <= round((1 - self.threshold) * FULL)).numpy()
+        liver, likely = ((answer[0] <= round((1 - least) * FULL)).numpy() for least in self.thresholds)
+        return liver, likely
 
     def _pixels(self, found: slice, size: int, mm: float, coarse: int) -> tuple[int, int]:
         """Range of fine pixels that holds a range of coarse ones with the margin, of an axis of `size` voxels."""
@@ -142,15 +151,19 @@ class FindLiverd(MapTransform):
         return max(0, found[0] - around), min(depth, found[-1] + around + 1)
 
 
-def liver_box(liver: Mask, least_voxels: float) -> Box | None:
+def liver_box(liver: Mask, likely: Mask, least_voxels: float) -> Box | None:
     """Box of the largest part of a coarse mask (H, W, D) and of those close to it; None below `least_voxels`.
 
-    Parts that come together when grown by `JOIN` voxels are one: a liver in two parts stays whole.
+    Parts that come together when grown by `JOIN` voxels are one: a liver in two parts stays whole. From there the box
+    goes on over the connected voxels that are `likely` liver, up to `REACH` of them far: the thin tips of a liver are
+    the least sure of it.
     """
     near, count = ndimage.label(ndimage.binary_dilation(liver, NEIGHBOURS_26, JOIN), NEIGHBOURS_26)
     parts = np.where(liver, near, 0)
     sizes = component_sizes(parts, count)
-    return box_around(parts == sizes.argmax()) if sizes.max() >= max(1, least_voxels) else None
+    if sizes.max() < max(1, least_voxels):
+        return None
+    return box_around(ndimage.binary_dilation(parts == sizes.argmax(), NEIGHBOURS_26, REACH, mask=likely))
 
 
 def _checked(volume: Any, key: Hashable) -> MetaTensor:

@@ -92,12 +92,22 @@ def test_a_small_field_of_view_is_not_searched(spacing: tuple[float, ...]) -> No
 def test_the_largest_part_counts_and_one_close_to_it() -> None:
     mask = np.zeros((40, 40, 30), bool)
     mask[10:20, 10:20, 10:20] = True
-    assert liver_box(mask, 1) == (slice(10, 20), slice(10, 20), slice(10, 20))
+    assert liver_box(mask, mask, 1) == (slice(10, 20), slice(10, 20), slice(10, 20))
     mask[24:27, 10:20, 10:20] = True  # four voxels away
     mask[10:12, 30:33, 10:20] = True  # ten voxels away
-    assert liver_box(mask, 1) == (slice(10, 27), slice(10, 20), slice(10, 20))
-    assert liver_box(mask, 1300) is not None and liver_box(mask, 1301) is None
-    assert liver_box(np.zeros_like(mask), 0) is None
+    assert liver_box(mask, mask, 1) == (slice(10, 27), slice(10, 20), slice(10, 20))
+    assert liver_box(mask, mask, 1300) is not None and liver_box(mask, mask, 1301) is None
+    assert liver_box(np.zeros_like(mask), mask, 0) is None
+
+
+def test_the_box_goes_on_over_what_is_less_surely_liver_but_not_far() -> None:
+    mask = np.zeros((40, 40, 30), bool)
+    mask[10:20, 10:20, 10:20] = True
+    likely = mask.copy()
+    likely[20:24, 15, 15] = True  # a tip
+    likely[15, 20:40, 15] = True  # a long way into something else
+    likely[15, 15, 22:25] = True  # not connected
+    assert liver_box(mask, likely, 1) == (slice(10, 24), slice(10, 26), slice(10, 20))
 
 
 def test_the_region_is_resampled_bit_for_bit_as_the_whole_is() -> None:

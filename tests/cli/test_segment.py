@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 SCAN_ML = 64 * 64 * 24 * 1.25 * 1.25 * 3 / 1000  # 460.8
@@ -50,6 +51,21 @@ def test_an_empty_mask_is_an_answer(segment: Liverseg, save_scan: SaveScan, no_l
     assert answer.code == 0
     assert answer.out.startswith("ct: no liver found (")
     assert not np.asarray(nib.load(tmp_path / "out" / "ct" / "ct_seg.nii.gz").dataobj).any()
+
+
+@pytest.mark.parametrize("runtime, code", [("torch", 1), ("auto", 2)])
+def test_weights_that_give_nan_are_refused_in_one_line_where_an_empty_mask_would_follow(
+    runtime: str, code: int, segment: Liverseg, save_scan: SaveScan, no_liver: Path, tmp_path: Path
+) -> None:
+    """OpenVINO, which hides NaN, finds it before any case is read; PyTorch with the first slab."""
+    state = torch.load(no_liver, weights_only=True)
+    state["stem.0.weight"][0, 0, 0, 0] = float("nan")
+    torch.save(state, tmp_path / "nan.pt")
+    answer = segment(save_scan(), f"--runtime={runtime}", weights=tmp_path / "nan.pt")
+    assert answer.code == code and answer.out == ""
+    (line,) = [line for line in answer.err.splitlines() if line.startswith("liverseg: ")]
+    assert "not finite" in line and "damaged" in line
+    assert results(tmp_path / "out") == []
 
 
 def test_a_folder_named_by_a_number_is_a_folder(segment: Liverseg, save_scan: SaveScan, tmp_path: Path) -> None:

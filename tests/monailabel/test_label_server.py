@@ -137,6 +137,11 @@ def test_the_packed_code_answered_and_no_other(first_answers: Answers, bundle: P
     assert {"networks", "io", "transforms", "inference"} <= compiled
 
 
+def test_openvino_answered(server: LabelServer, first_answers: Answers) -> None:
+    assert server.log.count("the network is run by openvino in float32") >= len(first_answers)
+    assert "the network is run by torch" not in server.log
+
+
 def test_options_change_the_tumors_of_one_answer_and_of_no_later_one(first_answers: Answers) -> None:
     tumor = {name: int(np.sum(labels(image) == 2)) for name, image in first_answers.items()}
     assert 0 == tumor["large lesions only"] == tumor["certain lesions only"] < tumor["as configured"] < tumor["lenient"]

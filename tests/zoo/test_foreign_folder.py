@@ -110,6 +110,16 @@ def test_the_environment_has_neither_this_package_nor_its_extras(foreign: Foreig
     assert "site-packages" not in found and f"liver_tumor_ct_25d{os.sep}custom_networks" in found
 
 
+def test_without_openvino_pytorch_runs_the_network(foreign: Foreign) -> None:
+    code = (
+        "import torch; from custom_networks.inference.runtimes import open_runtime\n"
+        "from custom_networks.networks import ContextNet25D\n"
+        "runtime = open_runtime(ContextNet25D().eval(), 'auto', 'auto', torch.device('cpu'))\n"
+        "print(runtime.name, runtime.precision)"
+    )
+    assert foreign("-c", code).stdout == "torch float32\n"
+
+
 def test_inference_writes_masks_on_the_grid_of_their_images(masks: Path, msd_folder: Path) -> None:
     for seed in (1, 2, 3, 4):
         image, mask = nib.load(msd_folder / "imagesTr" / f"phantom_{seed}.nii.gz"), mask_of(masks, seed)

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from monai.data.meta_tensor import MetaTensor
-from monai.transforms.compose import Compose
 from monai.transforms.io.dictionary import SaveImaged
+from monai.transforms.transform import apply_transform
 
 from custom_networks.bundle_files import (
     bundle_root,
@@ -118,11 +118,10 @@ class Pipeline:
         belongs_to = Input(case.name, case.identity, case.content, case.geometry, case.place)
         read = time.perf_counter() - started
         with _callers_state_kept(), torch.no_grad():
-            data, network_seconds = self._answer(volume)
+            data, network_seconds = self._answer(volume, probability)
         ct = replace(volume, source=Path(case.source))
-        probabilities = _voxels(data["probabilities"])
         scout = self._scout_block(data.get("scout", {}), data["seen"], ct)
-        region = organ_region(_voxels(data["pred"]), probabilities, _voxels(data["lesion_numbers"]), ct.affine)
+        region = organ_region(_voxels(data.pop("pred")), _voxels(data.pop("lesion_numbers")), ct.affine)
         measurements = measure(region, ct.array[region.box], data["lesions"], self._calibrated)
         seconds = {"total": time.perf_counter() - started, "read": read, "network": network_seconds}
         seconds["scout"] = data.get("scout", {}).get("seconds", 0.0)
@@ -136,7 +135,7 @@ class Pipeline:
             options={**self._options, "probability": probability},
             run={**self._run_block(date, case, ct, seconds), "scout": scout},
             notes=(*ct.notes, *_scout_notes(scout, region), *[CUT] * measurements.touches_border),
-            probability=probabilities[1].copy() if probability else None,
+            probability=_voxels(data["probabilities"])[1].copy() if probability else None,
         )
 
     def _build(self) -> None:
@@ -147,7 +146,7 @@ class Pipeline:
         steps = content("postprocessing").transforms
         on = content("scout", default=False)
         self._scout_weights = weights_in(content("scout_checkpoint"))[1] if on else None
-        self._postprocessing = Compose([step for step in steps if not isinstance(step, SaveImaged)])
+        self._postprocessing = [step for step in steps if not isinstance(step, SaveImaged)]
 
     def _how_it_runs(self, root: Path, weights: Path, sha256: str, fitted: bool) -> dict[str, Any]:
         """The part of the run block that is the same for every case."""
@@ -170,8 +169,11 @@ class Pipeline:
         runtime = self._inferer.open(self._network, self._device)
         return {"runtime": runtime.name, "precision": runtime.precision}
 
-    def _answer(self, volume: Volume) -> tuple[dict[str, Any], float]:
-        """The data dictionary after post-processing, and the seconds that the forward passes took."""
+    def _answer(self, volume: Volume, probability: bool) -> tuple[dict[str, Any], float]:
+        """The data dictionary after post-processing, and the seconds that the forward passes took.
+
+        Probabilities are of the volume's size twice: they are brought to the file's grid only where somebody asks.
+        """
         try:
             data = self._preprocessing({"image": volume})
             started = time.perf_counter()
@@ -179,7 +181,12 @@ class Pipeline:
             seconds = getattr(self._inferer, "network_seconds", time.perf_counter() - started)
             data["seen"] = _corners(data["image"])
             data["image"] = data["image"][:, :0].clone()  # its record alone is needed from here on
-            return dict(self._postprocessing(data)), seconds
+            for step in self._postprocessing:  # one by one: a Compose would keep what the first of them was given
+                if not probability and getattr(step, "keys", None) == ("probabilities",):
+                    del data["probabilities"]
+                else:
+                    data = apply_transform(step, data)
+            return data, seconds
         except Exception as error:
             cause = root_cause(error)
             if isinstance(cause, LiversegError):

@@ -58,7 +58,7 @@ class Result:
         input: the case that was segmented.
         belongs_to: what tells its case folder from those of other inputs, as it was when the case was read.
         ct: its voxels, HU, with the affine to RAS mm and, for DICOM, the headers that results refer to.
-        region: label map and probabilities of the organ and what lies around it.
+        region: label map and lesion numbers of the organ and what lies around it.
         measurements: volumes and lesions.
         operating_point: thresholds that decided which voxels and lesions count.
         options: what was asked for that changes a result; the manifest keeps it.

@@ -388,7 +388,7 @@ def test_a_liver_that_reaches_the_border_of_the_scouts_box_is_noted(axis: int, s
     labels = np.zeros((10, 10, 10), np.uint8)
     labels[2:8, 2:8, 2:8] = 1
     box = tuple(slice(first, first + 10) for first in (20, 30, 40))
-    region = OrganRegion(labels, np.zeros((2, 10, 10, 10), np.uint8), labels, box, (64, 64, 64), np.eye(4))
+    region = OrganRegion(labels, labels, box, (64, 64, 64), np.eye(4))
     around = [[first + 1, first + 9] for first in (20, 30, 40)]
     assert _scout_notes({"state": "found", "box": around}, region) == []
     around[axis][side] += -1 if side else 1

@@ -9,7 +9,7 @@ from custom_networks.errors import InputError
 from custom_networks.labelmap.boxes import NOWHERE, Box, box_around, grown_box
 from custom_networks.labelmap.distances import RING_MM
 from custom_networks.labelmap.grid import slice_axis_of, spacing_of, voxel_mm3
-from custom_networks.labelmap.labels import Floats, Labels, Numbers, Probabilities
+from custom_networks.labelmap.labels import Floats, Labels, Numbers
 
 RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 
@@ -20,7 +20,6 @@ class OrganRegion:
 
     Attributes:
         labels: (i, j, k) of `box`: 0 background, 1 liver, 2 tumor.
-        probabilities: (2, i, j, k) of `box`: liver and tumor probability x 255.
         numbers: (i, j, k) of `box`: number of the lesion at each voxel, 0 where there is none.
         box: where in the image they lie.
         shape: of the image.
@@ -28,7 +27,6 @@ class OrganRegion:
     """
 
     labels: Labels
-    probabilities: Probabilities
     numbers: Numbers
     box: Box
     shape: tuple[int, ...]
@@ -73,18 +71,16 @@ class OrganRegion:
         )
 
 
-def organ_region(labels: Labels, probabilities: Probabilities, numbers: Numbers, affine: Floats) -> OrganRegion:
+def organ_region(labels: Labels, numbers: Numbers, affine: Floats) -> OrganRegion:
     """The liver and up to 10 mm around it, copied, from arrays of the whole image as `OrganRegion` has them.
 
     Raises:
         InputError: the shapes differ.
     """
-    check_shape("probabilities", probabilities.shape, (2, *labels.shape))
     check_shape("lesion numbers", numbers.shape, labels.shape)
     tight = box_around(labels)
     box = grown_box(tight, RING_MM, spacing_of(affine), labels.shape) if tight else NOWHERE
-    parts = labels[box].copy(), probabilities[(slice(None), *box)].copy(), numbers[box].copy()
-    return OrganRegion(*parts, box, labels.shape, affine)
+    return OrganRegion(labels[box].copy(), numbers[box].copy(), box, labels.shape, affine)
 
 
 def check_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:

@@ -88,7 +88,7 @@ def measured_labels(
     """What is measured of a label map when every lesion counts."""
     found = list_lesions(labels, probabilities, affine, coefficients)
     found = found.largest_first(np.ones(found.volume_mm3.shape, bool))
-    region = organ_region(labels, probabilities, found.number_map(labels.shape), affine)
+    region = organ_region(labels, found.number_map(labels.shape), affine)
     return measure(region, hu[region.box], found.listed(), calibrated=coefficients is not None)
 
 

@@ -56,6 +56,7 @@ def test_the_end_of_a_service_is_an_interruption() -> None:
 
 def test_only_this_package_speaks_and_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     logger = logging.getLogger("custom_networks.test")
+    logging.getLogger("custom_networks").setLevel(logging.WARNING)
     try:
         raise ValueError("inner")
     except ValueError:

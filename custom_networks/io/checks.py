@@ -55,7 +55,8 @@ def check_geometry(
             f"{source} holds {shape[axis]} slice{'s' * (shape[axis] != 1)}, at least {MIN_SLICES} are needed: "
             "give the whole series."
         )
-    check_extent(shape, affine, source)
+    if not is_placeholder(affine):  # of such a volume no length is known
+        check_extent(shape, affine, source)
     across = max(spacing)
     if not axial and across > THICK_MM and across > 2 * spacing[axis]:
         raise InputError(

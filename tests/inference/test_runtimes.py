@@ -259,14 +259,6 @@ def test_the_shipped_graph_is_that_of_the_released_network_and_weights() -> None
     assert state_digest(network) in {digest for digest, _ in graph.checked}
 
 
-def test_openvino_is_imported_without_what_reports_to_its_makers() -> None:
-    openvino_graph.openvino_core()
-    from openvino.tools.ovc import telemetry_utils
-
-    assert telemetry_utils.tm.__name__ == "openvino.tools.ovc.telemetry_stub"
-
-
-@pytest.mark.slow
 def test_importing_openvino_tells_nobody(tmp_path: Path) -> None:
     code = (
         "import socket, sys\n"

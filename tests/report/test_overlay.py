@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from custom_networks.io import Volume, read_label_map, read_volume
+from custom_networks.labelmap.boxes import box_around
 from custom_networks.report import overlay
 from custom_networks.report.overlay import draw_overlay
 
@@ -139,21 +140,21 @@ def test_an_empty_mask_is_a_ct_without_outlines_that_says_so(drawn: Callable[...
 def test_three_different_slices_are_shown_the_tumors_largest_among_them() -> None:
     _, labels = scene()
     labels[38:48, 32:38, 15] = 2
-    assert [index for _, plane, index in overlay._views(labels) if plane == 2] == [15, 17, 18]
+    assert [index for _, plane, index in overlay._views(labels, box_around(labels)) if plane == 2] == [15, 17, 18]
     labels[38:49, 32:38, 21] = 2
-    assert [index for _, plane, index in overlay._views(labels) if plane == 2] == [15, 18, 21]
-    names = [name for name, _, _ in overlay._views(labels)]
+    assert [index for _, plane, index in overlay._views(labels, box_around(labels)) if plane == 2] == [15, 18, 21]
+    names = [name for name, _, _ in overlay._views(labels, box_around(labels))]
     assert names == ["axial 16/24", "axial 19/24", "axial 22/24", "coronal", "sagittal"]
 
 
 def test_a_liver_of_one_slice_is_shown_three_times() -> None:
     labels = LEFT_OUT.copy()
     labels[20:30, 20:30, 7] = 1
-    assert [index for _, plane, index in overlay._views(labels) if plane == 2] == [7, 7, 7]
+    assert [index for _, plane, index in overlay._views(labels, box_around(labels)) if plane == 2] == [7, 7, 7]
 
 
 def test_without_a_liver_the_middle_is_shown() -> None:
-    views = overlay._views(np.zeros((10, 20, 40), dtype=np.uint8))
+    views = overlay._views(np.zeros((10, 20, 40), dtype=np.uint8), None)
     assert [(plane, index) for _, plane, index in views] == [(2, 10), (2, 20), (2, 30), (1, 10), (0, 5)]
 
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from shapes import Ellipsoid, grid, measured, measured_labels
 
 from custom_networks import files
 from custom_networks.report.report import LESION_COLUMNS, SCHEMA, SCHEMA_VERSION, case_report, write_report
-from custom_networks.report.summary import COLUMNS, Summary
+from custom_networks.report.summary import COLUMNS, Finished, Summary, refused_row
 
 TWO = [Ellipsoid((8, 5, -3), (6, 6, 6)), Ellipsoid((-12, 0, 5), (9, 8, 8))]
 POINT = {"tumor_threshold": 0.5, "min_lesion_mm3": 30.0}
@@ -121,12 +123,30 @@ def test_a_report_that_cannot_be_written_leaves_the_one_that_was_there(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_the_summary_has_a_row_a_case_at_every_moment(tmp_path: Path) -> None:
-    summary = Summary(tmp_path, [])
-    summary.add_report(report_of(TWO, "one"))
-    assert [row["case"] for row in rows(tmp_path / "summary.csv")] == ["one"]
-    summary.add_failure("two", "scans/two.nii.gz", "two.nii.gz is constant")
-    summary.add_report(report_without_liver())
+def whole(folder: Path, report: Mapping[str, Any]) -> Finished:
+    """A finished case folder below `folder`: its report, and a manifest that is written last."""
+    case = folder / str(report["case"])
+    write_report(report, case)
+    (case / "manifest.json").write_text("{}")
+    return Finished(case / "manifest.json")
+
+
+def refused(folder: Path, case: str, source: str, message: str) -> Finished:
+    """A refusal that lies in `folder`."""
+    path = folder / f"{case} {message}.json".replace("/", " ")
+    path.write_text("{}")
+    return Finished(path, refused_row(case, source, message))
+
+
+def test_the_summary_has_a_row_for_every_input_in_the_order_in_which_they_finished(tmp_path: Path) -> None:
+    found = [
+        whole(tmp_path, report_of(TWO, "one")),
+        refused(tmp_path, "two", "scans/two.nii.gz", "two.nii.gz is constant"),
+        whole(tmp_path, report_without_liver()),
+    ]
+    for number, finished in enumerate(found):
+        os.utime(finished.path, ns=(number, number))
+    Summary(tmp_path, lambda: reversed(found)).write()
     table = rows(tmp_path / "summary.csv")
     assert tuple(table[0]) == COLUMNS
     assert [(row["case"], row["status"], row["lesions"]) for row in table] == [
@@ -139,37 +159,29 @@ def test_the_summary_has_a_row_a_case_at_every_moment(tmp_path: Path) -> None:
     assert float(table[0]["largest_lesion_mm"]) == pytest.approx(18, abs=2)
 
 
-def test_cases_of_an_earlier_run_into_the_same_folder_stay_in_the_summary(tmp_path: Path) -> None:
-    for case in ("one", "two"):
-        (tmp_path / case).mkdir()
-        write_report(report_of([], case), tmp_path / case)
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "report.json").write_text('{"case": "broken"}')
-    summary = Summary(tmp_path, [tmp_path / name for name in ("broken", "one", "two")])
-    summary.add_report(report_of(TWO, "two"))
-    assert [(row["case"], row["lesions"]) for row in rows(tmp_path / "summary.csv")] == [("one", "0"), ("two", "2")]
+def test_a_folder_whose_report_cannot_be_read_has_no_row(tmp_path: Path) -> None:
+    found = [whole(tmp_path, report_of([], "one")), whole(tmp_path, report_of(TWO, "two"))]
+    (tmp_path / "one" / "report.json").write_text('{"case": "one"}')
+    Summary(tmp_path, lambda: found).write()
+    assert [(row["case"], row["lesions"]) for row in rows(tmp_path / "summary.csv")] == [("two", "2")]
 
 
-def test_an_input_that_failed_never_replaces_a_finished_case_of_its_name(tmp_path: Path) -> None:
-    summary = Summary(tmp_path, [])
-    summary.add_report(report_of([], "ct"))
-    summary.add_failure("ct", "B/ct.nii.gz", "ct.nii.gz is constant")
-    summary.add_failure("ct", "C/ct.nii.gz", "ct.nii.gz is constant")
-    table = rows(tmp_path / "summary.csv")
-    assert [(row["case"], row["status"], row["input"]) for row in table] == [
-        ("ct", "done", "scans/ct.nii.gz"),
-        ("ct", "failed", "B/ct.nii.gz"),
-        ("ct", "failed", "C/ct.nii.gz"),
+def test_refused_inputs_of_a_finished_cases_name_have_rows_of_their_own(tmp_path: Path) -> None:
+    found = [whole(tmp_path, report_of([], "ct"))]
+    found += [refused(tmp_path, "ct", f"{place}/ct.nii.gz", f"{place} is constant") for place in "BC"]
+    Summary(tmp_path, lambda: found).write()
+    assert sorted((row["status"], row["input"]) for row in rows(tmp_path / "summary.csv")) == [
+        ("done", "scans/ct.nii.gz"),
+        ("failed", "B/ct.nii.gz"),
+        ("failed", "C/ct.nii.gz"),
     ]
-    summary.add_report({**report_of([], "ct_2"), "input": "B/ct.nii.gz"})
-    assert [row["case"] for row in rows(tmp_path / "summary.csv")] == ["ct", "ct", "ct_2"]
 
 
-def test_the_summary_takes_results_of_the_folders_that_it_is_given_alone(tmp_path: Path) -> None:
-    for case in ("whole", "unfinished"):
-        write_report(report_of([], case), tmp_path / case)
-    Summary(tmp_path, [tmp_path / "whole"]).add_failure("a", "a.nii", "constant")
-    assert [row["case"] for row in rows(tmp_path / "summary.csv")] == ["whole", "a"]
+def test_a_case_that_finishes_while_the_summary_is_written_is_in_it(tmp_path: Path) -> None:
+    first, second = whole(tmp_path, report_of([], "one")), whole(tmp_path, report_of([], "two"))
+    looks = iter([[first], [first, second], [first, second]])
+    Summary(tmp_path, lambda: next(looks)).write()
+    assert {row["case"] for row in rows(tmp_path / "summary.csv")} == {"one", "two"}
 
 
 def test_the_documentation_names_every_column_and_key() -> None:

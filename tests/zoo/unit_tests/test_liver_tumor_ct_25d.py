@@ -17,7 +17,7 @@ from monai.bundle import ConfigWorkflow
 
 ROOT = "models/liver_tumor_ct_25d"
 CASES = 4
-SHAPE, AFFINE = (48, 48, 12), np.diag([1.25, 1.25, 3.0, 1.0])
+SHAPE, AFFINE = (48, 48, 12), np.diag([2.5, 2.5, 3.0, 1.0])
 SMALL = {"network_def#channels": [4, 8, 8, 8, 8], "network_def#aspp_channels": 8}
 
 

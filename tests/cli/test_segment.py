@@ -232,7 +232,7 @@ def test_what_a_dicom_library_refuses_is_a_note_without_its_words_about_the_pati
     assert results(tmp_path / "out") == [f"ct/ct_{name}" for name in kept]
     assert f"  note: {missing} not written (ValueError; --debug shows where)" in answer.err.splitlines()
     assert "DOE" not in answer.err + (tmp_path / "out" / "ct" / "report.json").read_text()
-    caplog.set_level(logging.WARNING, "custom_networks")  # set back afterwards
+    caplog.set_level(logging.DEBUG, "custom_networks")
     segment(series, "--debug")
     assert "ValueError: Invalid value" in caplog.text
 

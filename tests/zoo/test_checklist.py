@@ -40,7 +40,7 @@ def metadata_of(bundle: Path) -> dict[str, Any]:
 
 
 def texts(bundle: Path) -> list[Path]:
-    return [path for path in bundle.rglob("*") if path.is_file() and path.suffix not in (".pt", ".png")]
+    return [path for path in bundle.rglob("*") if path.is_file() and path.suffix not in (".pt", ".png", ".zip")]
 
 
 def test_the_folder_has_a_name_of_lower_case_words_with_organ_and_modality(bundle: Path) -> None:

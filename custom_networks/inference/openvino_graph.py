@@ -129,6 +129,7 @@ def _traced(network: nn.Module) -> Any:
     weights = {name: tensor for name, tensor in tensors_of(copied).items() if tensor.is_floating_point()}
 
     def slab(image: Tensor, *values: Tensor) -> Tensor:
+        """The network's answer with other weights."""
         for name, value in zip(weights, values):
             path, _, leaf = name.rpartition(".")
             module = copied.get_submodule(path)

@@ -13,8 +13,7 @@ import numpy.typing as npt
 from custom_networks.batch.run import ready_folder, segment_into
 from custom_networks.bundle_files import bundle_root
 from custom_networks.errors import UsageError
-from custom_networks.inference.precision import checked_precision, device_override
-from custom_networks.inference.runtimes import checked_runtime
+from custom_networks.inference.settings import settings
 from custom_networks.io import Case, case_of_array, case_of_image, only_case
 from custom_networks.pipeline import Pipeline
 from custom_networks.result import Result
@@ -76,18 +75,8 @@ def segment(
     case = _case(ct, affine)
     case = replace(case, allow_large=case.allow_large or allow_large)
     folder = ready_folder(output) if output is not None else None
-    settings: dict[str, Any] = {"progress": False, **(overrides or {})}
-    if device:
-        settings["device"] = device_override(device)
-    if runtime:
-        settings["runtime"] = checked_runtime(runtime)
-    if precision:
-        settings["precision"] = checked_precision(precision)
-    if not scout:
-        settings["scout"] = False
-    if fast:
-        settings["fast"] = True
-    pipeline = shared_pipeline(bundle, settings, checkpoint)
+    asked = {"progress": False, **(overrides or {}), **settings(device, runtime, precision, scout, fast)}
+    pipeline = shared_pipeline(bundle, asked, checkpoint)
     if folder is None:
         return pipeline.predict(case, probability=probability)
     options = {"overlay": overlay, "keep_empty_frames": keep_empty_frames}
@@ -109,14 +98,14 @@ def _case(ct: Any, affine: npt.NDArray[np.float64] | None) -> Case:
 _LAST: dict[str, Pipeline] = {}
 
 
-def shared_pipeline(bundle: str | None, settings: Mapping[str, Any], checkpoint: str | None) -> Pipeline:
+def shared_pipeline(bundle: str | None, asked: Mapping[str, Any], checkpoint: str | None) -> Pipeline:
     """The pipeline of these settings: the last one that was built where they and the file of weights are the same."""
     weights = Path(checkpoint).expanduser() if checkpoint else bundle_root(bundle) / "models" / "model.pt"
     state = weights.stat() if weights.is_file() else None
     version = (state.st_mtime_ns, state.st_size) if state else None
-    key = repr((bundle, sorted(settings.items()), checkpoint, version))
+    key = repr((bundle, sorted(asked.items()), checkpoint, version))
     if key not in _LAST:
-        pipeline = Pipeline(bundle, settings, checkpoint)
+        pipeline = Pipeline(bundle, asked, checkpoint)
         _LAST.clear()
         _LAST[key] = pipeline
     return _LAST[key]

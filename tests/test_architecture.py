@@ -40,8 +40,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "arguments": set(),
     "streams": set(),
     "batch": {"case_folder", "io", "pipeline", "report", "result", "staging"},
-    "cli": {"arguments", "batch", "bundle_files", "info", "inference", "io", "packing", "phantom", "pipeline"}
-    | {"result", "streams"},
+    "commands": {"batch", "bundle_files", "inference", "io", "packing", "phantom", "pipeline", "result"},
+    "cli": {"arguments", "bundle_files", "commands", "info", "streams"},
     "__main__": {"cli"},
     "__init__": {"api", "bundle_files"},
 }

@@ -41,7 +41,7 @@ def run(liverseg: Liverseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("custom_networks.pipeline.Pipeline", NoNetwork)
     monkeypatch.setattr("custom_networks.batch.run.write", written)
-    monkeypatch.setattr("custom_networks.cli._report", lambda result: None)
+    monkeypatch.setattr("custom_networks.commands.segment._report", lambda result: None)
     for name in ("good", "bad", "stop", "unwritable"):
         (tmp_path / f"{name}.nii.gz").touch()
     (tmp_path / "notes.txt").touch()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from custom_networks.errors import BundleError, LiversegError, UsageError, one_line
-from custom_networks.files import refuse_damaged_weights
+from custom_networks.files import refuse_damaged_weights, refuse_weights_not_finite
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -121,7 +121,7 @@ def load_weights(network: "nn.Module", path: Path) -> str:
     """Load a state dict into `network`; the SHA-256 of the very bytes that were loaded.
 
     Raises:
-        BundleError: the file is damaged, or holds no weights of this network.
+        BundleError: the file is damaged, or holds no weights of this network or some that are not finite.
     """
     import torch
 
@@ -131,6 +131,7 @@ def load_weights(network: "nn.Module", path: Path) -> str:
         network.load_state_dict(torch.load(BytesIO(content), map_location="cpu", weights_only=True))
     except Exception as error:  # PyTorch, pickle and zip each have their own
         raise BundleError(f"{path} holds no weights of this network ({one_line(error, 200)}).") from error
+    refuse_weights_not_finite(path, network.state_dict())
     return hashlib.sha256(content).hexdigest()
 
 

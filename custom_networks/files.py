@@ -4,12 +4,12 @@ import csv
 import os
 import secrets
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from io import StringIO
 from math import isfinite
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from custom_networks.errors import BundleError, one_line
 
@@ -86,3 +86,16 @@ def refuse_damaged_weights(path: str | Path, content: IO[bytes] | None = None) -
         raise BundleError(f"{path} is damaged ({one_line(error)}): fetch or copy it again.") from error
     if damaged is not None:
         raise BundleError(f"{path} is damaged (the checksum of {one_line(damaged)} is wrong): fetch or copy it again.")
+
+
+def refuse_weights_not_finite(path: str | Path, state: Mapping[str, Any]) -> None:
+    """Refuse weights with NaN or infinity, which would become an empty mask; `state` holds tensors by name.
+
+    Raises:
+        BundleError: one of them is not finite.
+    """
+    bad = next(
+        (name for name, value in state.items() if hasattr(value, "isfinite") and not value.isfinite().all()), None
+    )
+    if bad is not None:
+        raise BundleError(f"{path} is damaged ({one_line(bad)} is not finite): fetch or train it again.")

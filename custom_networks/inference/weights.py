@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from custom_networks.errors import BundleError, one_line
-from custom_networks.files import refuse_damaged_weights
+from custom_networks.files import refuse_damaged_weights, refuse_weights_not_finite
 
 logger = logging.getLogger(__name__)
 
@@ -52,13 +52,14 @@ def loaded_network(network: nn.Module, checkpoint: str) -> nn.Module:
     they stay the same: MONAI Label builds the config anew at each request.
 
     Raises:
-        BundleError: the file is missing or damaged, or holds no weights of this network.
+        BundleError: the file is missing or damaged, or holds no weights of this network or some that are not finite.
     """
     state, _ = weights_in(checkpoint)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise BundleError(f"{checkpoint} holds no weights of this network ({one_line(error, 200)}).") from error
+    refuse_weights_not_finite(checkpoint, state)
     return network.eval()
 
 

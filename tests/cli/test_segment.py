@@ -53,16 +53,15 @@ def test_an_empty_mask_is_an_answer(segment: Liverseg, save_scan: SaveScan, no_l
     assert not np.asarray(nib.load(tmp_path / "out" / "ct" / "ct_seg.nii.gz").dataobj).any()
 
 
-@pytest.mark.parametrize("runtime, code", [("torch", 1), ("auto", 2)])
-def test_weights_that_give_nan_are_refused_in_one_line_where_an_empty_mask_would_follow(
-    runtime: str, code: int, segment: Liverseg, save_scan: SaveScan, no_liver: Path, tmp_path: Path
+@pytest.mark.parametrize("runtime", ["torch", "auto"])
+def test_weights_with_nan_are_refused_in_one_line_where_an_empty_mask_would_follow(
+    runtime: str, segment: Liverseg, save_scan: SaveScan, no_liver: Path, tmp_path: Path
 ) -> None:
-    """OpenVINO, which hides NaN, finds it before any case is read; PyTorch with the first slab."""
     state = torch.load(no_liver, weights_only=True)
     state["stem.0.weight"][0, 0, 0, 0] = float("nan")
     torch.save(state, tmp_path / "nan.pt")
     answer = segment(save_scan(), f"--runtime={runtime}", weights=tmp_path / "nan.pt")
-    assert answer.code == code and answer.out == ""
+    assert answer.code == 2 and answer.out == ""
     (line,) = [line for line in answer.err.splitlines() if line.startswith("liverseg: ")]
     assert "not finite" in line and "damaged" in line
     assert results(tmp_path / "out") == []

@@ -4,6 +4,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,11 @@ MOST_NAMED = 12
 MANIFEST = "manifest.json"  # of a case folder: what lies beside it was written, not given
 
 
-def read_volume(path: str | Path) -> Volume:
+def read_volume(path: str | Path, *, allow_large: bool = False) -> Volume:
     """Read one CT volume: a NIfTI, NRRD or MetaImage file, or a folder (of any depth) or zip archive of DICOM files.
 
     Of several DICOM series the best suited is taken, or the one that `liverseg series` numbers N: `exam.zip::N`.
-    InputError says in one sentence what is wrong with the input and what to do.
+    InputError says in one sentence what is wrong with the input and what to do. `allow_large` lifts the limits on memory.
 
     Returns:
         HU in (i, j, k): int16 (int32 where they do not fit) if the file holds whole numbers, else float32; padding
@@ -37,7 +38,7 @@ def read_volume(path: str | Path) -> Volume:
     """
     path = Path(path).expanduser()
     existing(split_number(path)[0])
-    return _case_at(path).read()
+    return replace(_case_at(path), allow_large=allow_large).read()
 
 
 def find_cases(inputs: Sequence[str]) -> tuple[list[Case], list[str]]:
@@ -72,10 +73,13 @@ def only_case(path: str | Path) -> Case:
     return cases[0]
 
 
-def list_cases(dataset_dir: str | Path, datalist: Sequence[str] | str | None = None) -> list[dict[str, Any]]:
+def list_cases(
+    dataset_dir: str | Path, datalist: Sequence[str] | str | None = None, allow_large: bool = False
+) -> list[dict[str, Any]]:
     """The items of a MONAI data list: each case to segment as "image", and a name that no other has as "case".
 
     All cases of a folder or zip archive are taken (see `find_cases`), or those of `datalist` alone, paths in it.
+    `allow_large` lifts the limits on memory.
     UsageError where there is none; InputError where a file or folder cannot be opened.
     """
     folder = Path(dataset_dir).expanduser()
@@ -86,7 +90,8 @@ def list_cases(dataset_dir: str | Path, datalist: Sequence[str] | str | None = N
     else:
         cases = [_case_at(folder / path) for path in ([datalist] if isinstance(datalist, str) else datalist)]
     names = unique_names(case.name for case in cases)
-    return [{"image": case, "case": name} for case, name in zip(cases, names, strict=True)]
+    allowed = [replace(case, allow_large=allow_large) for case in cases]
+    return [{"image": case, "case": name} for case, name in zip(allowed, names, strict=True)]
 
 
 def unique_names(names: Iterable[str]) -> list[str]:

@@ -56,7 +56,7 @@ SLICE = Limit("slice distance", 0.15, 50, "mm", "finer and coarser than any CT s
 ORIGIN = Limit("origin", -1e6, 1e6, "mm", "farther away, single precision cannot tell voxels apart")
 LIMITS = (VOXELS, AXIS, DECODED, RATIO, ACROSS, ALONG, PIXEL, SLICE, ORIGIN)
 
-ALLOW = "where it is right and memory suffices, allow it with --allow-large"
+ALLOW = "where it is right and memory suffices, allow it with --allow-large (allow_large in Python and in a config)"
 CORRECT = "correct the geometry in its header, or export the image again"
 
 

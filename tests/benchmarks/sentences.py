@@ -1,4 +1,4 @@
-"""Every sentence that the readers can say, taken from the code, for docs/limits.md.
+"""Every limit and every sentence of the readers, taken from the code, for docs/limits.md.
 
 python tests/benchmarks/sentences.py         # prints them
 python tests/benchmarks/sentences.py --write # puts them into docs/limits.md
@@ -10,9 +10,13 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from custom_networks.io.limits import LIMITS  # noqa: E402
+
 PAGE = ROOT / "docs" / "limits.md"
 READERS = ROOT / "custom_networks" / "io"
-BEGIN, END = "<!-- sentences: begin -->", "<!-- sentences: end -->"
+MARKS = "<!-- {}: begin -->", "<!-- {}: end -->"
 FEWEST_WORDS = 4
 
 
@@ -36,24 +40,34 @@ def sentences_of(path: Path) -> list[str]:
     return sorted(found)
 
 
-def page_part() -> str:
-    """What stands between the marks of the page: a list for each module."""
+def sentences() -> str:
+    """A list of sentences for each module of the readers."""
     parts = []
     for path in sorted(READERS.rglob("*.py")):
         lines = [f"- `{sentence}`" for sentence in sentences_of(path)]
         if lines:
             parts.append("\n".join([f"`{path.relative_to(ROOT).as_posix()}`", "", *lines]))
-    return f"{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}"
+    return "\n\n".join(parts)
 
 
-def page_with(part: str) -> str:
-    """The page, with that part in the place of its own."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    return before + part + rest.partition(END)[2]
+def limits() -> str:
+    """A table of what sizes are accepted, and which of the limits can be lifted."""
+    rows = [f"| {one.what} | {one.range} | {one.why} | {'yes' if one.memory else 'no'} |" for one in LIMITS]
+    return "\n".join(["| what | accepted | why | `--allow-large` lifts it |", "|---|---|---|---|", *rows])
+
+
+def page() -> str:
+    """The page, with what the code says between its marks."""
+    text = PAGE.read_text(encoding="utf-8")
+    for name, part in (("limits", limits()), ("sentences", sentences())):
+        begin, end = (mark.format(name) for mark in MARKS)
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n\n{part}\n\n{end}{rest.partition(end)[2]}"
+    return text
 
 
 if __name__ == "__main__":
     if "--write" in sys.argv:
-        PAGE.write_text(page_with(page_part()), encoding="utf-8")
+        PAGE.write_text(page(), encoding="utf-8")
     else:
-        sys.stdout.write(page_part() + "\n")
+        sys.stdout.write(f"{limits()}\n\n{sentences()}\n")

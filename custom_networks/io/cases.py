@@ -30,7 +30,8 @@ def read_volume(path: str | Path, *, allow_large: bool = False) -> Volume:
     """Read one CT volume: a NIfTI, NRRD or MetaImage file, or a folder (of any depth) or zip archive of DICOM files.
 
     Of several DICOM series the best suited is taken, or the one that `liverseg series` numbers N: `exam.zip::N`.
-    InputError says in one sentence what is wrong with the input and what to do. `allow_large` lifts the limits on memory.
+    InputError says in one sentence what is wrong with the input and what to do.
+    `allow_large` lifts the limits on memory.
 
     Returns:
         HU in (i, j, k): int16 (int32 where they do not fit) if the file holds whole numbers, else float32; padding

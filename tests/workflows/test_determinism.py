@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from custom_networks.io import only_case
 from custom_networks.phantom import make_phantom
@@ -51,3 +52,33 @@ def test_masks_and_measurements_are_the_same_on_a_busy_machine(
         np.testing.assert_array_equal(again.region.probabilities, first.region.probabilities)
         assert (again.liver_ml, again.tumor_ml) == (first.liver_ml, first.tumor_ml)
         assert repr(again.lesions) == repr(first.lesions)
+
+
+def segment_on(cores: int, runtime: str, folder: Path) -> None:
+    """Segment the scan of a folder on some of this process's cores."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    result = Pipeline(overrides={"device": "cpu", "progress": False, "runtime": runtime}).predict(
+        only_case(folder / "ct.nii.gz")
+    )
+    np.save(folder / f"{runtime}_{cores}.npy", result.labels)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="NO AFFINITY: this system cannot bind a process")
+def test_numbers_of_threads_and_runtimes_change_boundary_voxels_at_most(tmp_path: Path) -> None:
+    """docs/performance.md states the tolerance: one voxel in a thousand of the organ's surface."""
+    phantom = make_phantom(11, shape=(160, 128, 40), spacing=(2.0, 2.0, 5.0), lesions=3)
+    nib.save(nib.Nifti1Image(phantom.image, phantom.affine), tmp_path / "ct.nii.gz")
+    context = multiprocessing.get_context("spawn")
+    runs = [(1, "torch"), (2, "torch"), (1, "openvino"), (2, "openvino")]
+    for run in runs:
+        process = context.Process(target=segment_on, args=(*run, tmp_path))
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+    masks = [np.load(tmp_path / f"{runtime}_{cores}.npy") for cores, runtime in runs]
+    surface = ndimage.binary_dilation(masks[0] > 0) & ~ndimage.binary_erosion(masks[0] == 1)
+    for mask in masks[1:]:
+        differing = mask != masks[0]
+        assert not (differing & ~ndimage.binary_dilation(surface)).any()
+        assert differing.sum() <= surface.sum() / 1000

@@ -11,7 +11,8 @@ from monai.transforms import compose
 
 import custom_networks.pipeline as pipeline_module
 
-STAGES = ("load", "resample", "scout", "network", "label and anatomy", "measure", "write", "rest")
+REST = "labels, anatomy and the rest"
+STAGES = ("load", "resample", "scout", "network", "measure", "write", REST)
 LOADING = ("LoadVolumed", "EnsureChannelFirstd", "Orientationd")
 SCOUTING = ("FindLiverd",)
 FIRST_AFTER_NETWORK = "LabelsOnInputGridd"
@@ -29,7 +30,7 @@ class Clock:
         name = type(getattr(transform, "__self__", transform)).__name__
         self._answered = self._answered or name == FIRST_AFTER_NETWORK
         if self._answered:
-            return "label and anatomy"
+            return REST
         if name in SCOUTING:
             return "scout"
         return "load" if name in LOADING else "resample"

@@ -114,10 +114,12 @@ def windows_cell(record: Mapping[str, Any]) -> str:
 
 
 def ratio_cell(found: Mapping[str, Any], row: Row, peer: str) -> str:
-    """How many times as long the peer takes in the same number format, by the runtime that is faster for it."""
-    rivals = (f"{peer}-{runtime}-{FORMATS[row.precision]}" for runtime in RUNTIMES)
-    seconds = [found["rows"][i]["network"]["median"] for i in rivals if i in found["rows"]]
-    return f"{min(seconds) / found['rows'][row.id]['network']['median']:.3g}" if seconds else ""
+    """How many times as long the peer takes in the same number format: in eager PyTorch / by what is faster for it."""
+    rivals = {runtime: f"{peer}-{runtime}-{FORMATS[row.precision]}" for runtime in RUNTIMES}
+    seconds = {name: found["rows"][i]["network"]["median"] for name, i in rivals.items() if i in found["rows"]}
+    own = found["rows"][row.id]["network"]["median"]
+    eager = f"{seconds['torch'] / own:.3g}" if "torch" in seconds else "-"
+    return f"{eager} / {min(seconds.values()) / own:.3g}" if seconds else ""
 
 
 def stage_cells(record: Mapping[str, Any]) -> list[str]:

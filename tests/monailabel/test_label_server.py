@@ -139,7 +139,8 @@ def test_the_packed_code_answered_and_no_other(first_answers: Answers, bundle: P
 
 def test_openvino_answered(server: LabelServer, first_answers: Answers) -> None:
     assert server.log.count("the network is run by openvino in float32") >= len(first_answers)
-    assert "the network is run by torch" not in server.log
+    scouts = server.log.count("Transform (FindLiverd)")  # PyTorch runs the scout on every machine
+    assert server.log.count("the network is run by torch") <= scouts
 
 
 def test_options_change_the_tumors_of_one_answer_and_of_no_later_one(first_answers: Answers) -> None:

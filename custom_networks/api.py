@@ -104,8 +104,9 @@ def shared_pipeline(bundle: str | None, asked: Mapping[str, Any], checkpoint: st
     state = weights.stat() if weights.is_file() else None
     version = (state.st_mtime_ns, state.st_size) if state else None
     key = repr((bundle, sorted(asked.items()), checkpoint, version))
-    if key not in _LAST:
+    pipeline = _LAST.get(key)  # asked once: another thread may put its own there meanwhile
+    if pipeline is None:
         pipeline = Pipeline(bundle, asked, checkpoint)
         _LAST.clear()
         _LAST[key] = pipeline
-    return _LAST[key]
+    return pipeline

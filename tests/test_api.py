@@ -12,6 +12,7 @@ import pydicom
 import pytest
 import torch
 
+from custom_networks import api
 from custom_networks.api import Result, segment
 from custom_networks.errors import InputError, UsageError
 from custom_networks.phantom import make_phantom
@@ -164,6 +165,26 @@ def test_the_network_is_built_once_for_the_same_settings(
         ({"affine": np.eye(4)}, "affine= is for an array"),
     ],
 )
+def test_threads_with_other_settings_get_a_pipeline_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last pipeline is kept; here another thread replaces it as soon as it was seen to be there."""
+
+    class Replaced(dict[str, Any]):
+        def __contains__(self, key: object) -> bool:
+            found = super().__contains__(key)
+            self.clear()
+            return found
+
+        def get(self, key: str, default: Any = None) -> Any:
+            found = super().get(key, default)
+            self.clear()
+            return found
+
+    monkeypatch.setattr(api, "_LAST", Replaced())
+    monkeypatch.setattr(api, "Pipeline", lambda bundle, asked, checkpoint: dict(asked))
+    for _ in range(2):
+        assert api.shared_pipeline(None, {"fast": True}, None) == {"fast": True}
+
+
 def test_wrong_arguments_are_named_before_any_work(
     stubbed: Stubbed, scan: tuple[Path, Any], wrong: dict[str, Any], message: str
 ) -> None:

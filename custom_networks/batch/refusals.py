@@ -37,7 +37,11 @@ class Refusal:
 
 def remember(output: Path, place: str, refusal: Refusal) -> None:
     """Write down that the input at a place (see `Case.place`) was refused; OSError where that cannot be written."""
-    write_text(output / REFUSED / f"{place}.json", json.dumps(asdict(refusal), indent=2) + "\n")
+    path, text = output / REFUSED / f"{place}.json", json.dumps(asdict(refusal), indent=2) + "\n"
+    try:
+        write_text(path, text)
+    except FileNotFoundError:  # the folder was empty yet, and another run removed it: see `forget`
+        write_text(path, text)
 
 
 def forget(output: Path, place: str) -> None:

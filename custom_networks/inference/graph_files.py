@@ -80,7 +80,7 @@ def write_graph(folder: Path | None, key: str, model: Any, checked: Iterable[tup
                 entry = zipfile.ZipInfo(name, _EPOCH)
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 archive.writestr(entry, content)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: OpenVINO's, of a full or read-only temporary folder
         logger.info("the converted network is not kept in %s: %s", folder, one_line(error))
 
 

@@ -8,6 +8,7 @@ are kept in the user's cache folder.
 
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,21 +29,29 @@ logger = logging.getLogger(__name__)
 SHIPPED = Path(__file__).with_name("graphs")
 IMAGE = "image"  # the graph's one input that is no weight
 TOLERANCE = 1e-4  # of the greatest logit: rounding is a tenth of it
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class CannotRun(Exception):
     """OpenVINO is not there or not fit for a network; the text says why."""
 
 
-@cache
 def openvino_core() -> Any:
     """OpenVINO's core, one a process.
 
-    `import openvino` reports to its makers over the network, and notes a client's number in the home folder, unless its
-    telemetry is missing; so it is made to be missing while the import lasts.
-
     Raises:
         CannotRun: OpenVINO is not installed or does not load.
+    """
+    with _ONE_AT_A_TIME:
+        return _loaded_core()
+
+
+@cache
+def _loaded_core() -> Any:
+    """OpenVINO's core, loaded without a word to anybody.
+
+    `import openvino` reports to its makers over the network, and notes a client's number in the home folder, unless its
+    telemetry is missing; so it is made to be missing while the import lasts.
     """
     named = [name for name in sys.modules if name.partition(".")[0] == "openvino_telemetry"]
     hidden = {name: sys.modules.pop(name) for name in named}
@@ -65,10 +74,9 @@ def bound_graph(network: nn.Module, digest: str) -> Any:
 
     Raises:
         CannotRun: the network cannot be converted.
-        BundleError: its weights, or its answers with them, are not finite.
+        BundleError: its answers are not finite.
     """
     core = openvino_core()
-    _check_fitness(network)
     key = architecture_digest(network)
     for folder in (SHIPPED, cache_folder(_version())):
         if graph := read_graph(folder, key):
@@ -103,7 +111,7 @@ def ship_graph(network: nn.Module, folder: Path) -> None:
         CannotRun: OpenVINO is missing or cannot convert the network.
     """
     openvino_core()
-    _check_fitness(network)
+    check_fitness(network)
     new_graph(network, folder, architecture_digest(network), (state_digest(network), _version()))
 
 
@@ -174,7 +182,7 @@ def _compare(model: Any, network: nn.Module) -> None:
     """Compare the model with the network on a small stack of another shape than it was traced with.
 
     Raises:
-        CannotRun: they differ by more than rounding.
+        CannotRun: they differ by more than rounding, or OpenVINO does not run the model.
         BundleError: the network's own answer is not finite.
     """
     stack = _example(network, 2)
@@ -182,24 +190,32 @@ def _compare(model: Any, network: nn.Module) -> None:
         expected: Tensor = network.slab(stack)  # type: ignore[operator]
     if not bool(expected.isfinite().all()):
         raise BundleError("The network gives numbers that are not finite: its weights are damaged, take others.")
-    model = model.clone()
-    model.reshape(list(stack.shape))
-    compiled = openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    answer = torch.from_numpy(compiled([stack.numpy()])[0])
+    try:
+        model = model.clone()
+        model.reshape(list(stack.shape))
+        compiled = openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        answer = torch.from_numpy(compiled([stack.numpy()])[0])
+    except RuntimeError as error:
+        raise CannotRun(f"OpenVINO does not run it, {one_line(error)}") from error
     allowed = TOLERANCE * max(1.0, float(expected.abs().max()))
     if answer.shape != expected.shape or not float((answer - expected).abs().max()) <= allowed:
         raise CannotRun("OpenVINO's answers differ from the network's")
 
 
 def _example(network: nn.Module, more: int) -> Tensor:
-    """A small stack of noise: `more + 1` strides high, `2 * more + 1` wide, answering `more` slices."""
+    """A small stack of noise: `more` strides high, `2 * more - 1` wide, answering `more` slices."""
     stride, halo = int(network.stride), int(network.halo)  # type: ignore[arg-type]
     shape = (1, int(getattr(network, "in_channels", 1)), more * stride, (2 * more - 1) * stride, more + 2 * halo)
     return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
-def _check_fitness(network: nn.Module) -> None:
-    """Raise unless the network is one that can be converted: in evaluation, on the CPU, in finite float32."""
+def check_fitness(network: nn.Module) -> None:
+    """Hold a network, as it is now, against what OpenVINO can run: in evaluation, on the CPU, in finite float32.
+
+    Raises:
+        CannotRun: it is not fit; hooks, which no graph has, are a reason, too.
+        BundleError: its weights are not finite.
+    """
     lacking = [name for name in ("slab", "halo", "stride") if not hasattr(network, name)]
     if lacking or isinstance(network, torch.jit.ScriptModule):
         raise CannotRun(f"the network has no {lacking[0]}" if lacking else "it is scripted")

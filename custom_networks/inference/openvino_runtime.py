@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from custom_networks.errors import BundleError, one_line
-from custom_networks.inference.openvino_graph import CannotRun, bound_graph, openvino_core
+from custom_networks.inference.openvino_graph import CannotRun, bound_graph, check_fitness, openvino_core
 from custom_networks.inference.precision import openvino_precision
 from custom_networks.inference.state import state_digest
 from custom_networks.inference.threads import usable_cores
@@ -67,7 +67,8 @@ class OpenVINORuntime:
         if able is None:
             raise CannotRun("this processor has no instructions for bfloat16")
         self.precision = able
-        self._halo = int(getattr(network, "halo", 0))
+        check_fitness(network)  # for each volume: hooks, devices and dropout are no part of the digest
+        self._halo = int(network.halo)  # type: ignore[arg-type]
         self._digest = state_digest(network)
         self._graph = _GRAPHS.get_or_make(self._digest, lambda: _graph_or_reason(network, self._digest))
         if isinstance(self._graph, CannotRun):

@@ -45,7 +45,8 @@ class SliceStackInferer(Inferer):
         precision: "float32", "bfloat16", or "auto" (see `precision`).
         runtime: "torch"; "openvino"; or "auto": OpenVINO on a CPU where it is there and can run the network, else
             PyTorch.
-        memory_mb: by how many MB the process may grow while slabs are run, which cuts the slabs of large slices.
+        memory_mb: by how many MB the process may grow while slabs are run, which cuts the slabs of large slices, though
+            not below as many slices as the halo has on one side.
         compact: give class probabilities x 255 as uint8 `(B, K, H, W, D)`; otherwise float32 logits.
         sw_device: where slabs are run; by default where the input is.
         device: where the answer is put together; by default where the input is.

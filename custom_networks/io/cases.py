@@ -37,7 +37,7 @@ def read_volume(path: str | Path, *, allow_large: bool = False) -> Volume:
         HU in (i, j, k): int16 (int32 where they do not fit) if the file holds whole numbers, else float32; padding
         below -1024 HU is set to -1024. The affine is in mm, RAS+.
     """
-    path = Path(path).expanduser()
+    path = _at_home(path)
     existing(split_number(path)[0])
     return replace(_case_at(path), allow_large=allow_large).read()
 
@@ -83,7 +83,7 @@ def list_cases(
     `allow_large` lifts the limits on memory.
     UsageError where there is none; InputError where a file or folder cannot be opened.
     """
-    folder = Path(dataset_dir).expanduser()
+    folder = _at_home(dataset_dir)
     if datalist is None:
         cases = _cases_in(folder)
     elif not datalist:
@@ -93,6 +93,14 @@ def list_cases(
     names = unique_names(case.name for case in cases)
     allowed = [replace(case, allow_large=allow_large) for case in cases]
     return [{"image": case, "case": name} for case, name in zip(allowed, names, strict=True)]
+
+
+def _at_home(path: str | Path) -> Path:
+    """The path, a leading "~" replaced; InputError where nobody is called so."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{one_line(path)} cannot be looked at ({one_line(error)}): check the path.") from error
 
 
 def unique_names(names: Iterable[str]) -> list[str]:

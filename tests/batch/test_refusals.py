@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from custom_networks.batch import refusals
 from custom_networks.batch.outcomes import outcomes
 from custom_networks.batch.refusals import Refusal, forget, remember, remembered
 from custom_networks.case_folder import Input, claim
@@ -45,6 +46,21 @@ def rows(output: Path) -> list[tuple[str, str, str]]:
 def refuse(output: Path, source: str, **known: str) -> None:
     name = Path(source).name.partition(".")[0]
     remember(output, place_of(source), Refusal(name, source, f"{source} is damaged.", **known))
+
+
+def test_a_run_that_removes_the_empty_folder_costs_no_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = refusals.write_text
+    writes: list[Path] = []
+
+    def removed_meanwhile(path: Path, text: str) -> None:
+        writes.append(path)
+        if len(writes) == 1:
+            raise FileNotFoundError(path.parent)
+        whole(path, text)
+
+    monkeypatch.setattr(refusals, "write_text", removed_meanwhile)
+    refuse(tmp_path, "/in/a.nii")
+    assert [refusal.input for _, _, refusal in remembered(tmp_path)] == ["/in/a.nii"]
 
 
 def test_a_refusal_is_a_file_that_goes_when_the_input_succeeds(tmp_path: Path) -> None:

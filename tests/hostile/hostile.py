@@ -12,7 +12,7 @@ from pathlib import Path
 READ, NOTED, REFUSED, CRASHED, HUNG = "read", "noted", "refused", "crashed", "hung"
 TIME_LIMIT = 60.0  # seconds
 MEMORY_LIMIT = 4 << 30  # bytes that one input may take; the least that the project promises
-MODULES = ("inputs_volume_files", "inputs_dicom", "inputs_enhanced", "inputs_selection", "inputs_weights")
+MODULES = ("inputs_volume_files", "inputs_dicom", "inputs_enhanced", "inputs_selection")
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,8 @@ class Outcome:
 
 
 def all_inputs() -> list[Hostile]:
-    """The inputs of every module beside this one."""
-    found: list[Hostile] = []
-    for name in MODULES:
-        if (Path(__file__).parent / f"{name}.py").is_file():
-            found += importlib.import_module(name).INPUTS
-    return found
+    """The inputs of the modules beside this one."""
+    return [hostile for name in MODULES for hostile in importlib.import_module(name).INPUTS]
 
 
 def outcome_of(path: Path, time_limit: float = TIME_LIMIT) -> Outcome:

@@ -263,8 +263,8 @@ def jpeg_ls_of(size: int, frame: bytes) -> bytes:
     return frame[:start] + struct.pack(">HH", size, size) + frame[start + 4 :]
 
 
-def deflated(folder: Path, padding: int = 0) -> Path:
-    """A series of deflated data sets; the first holds `padding` zeros more."""
+def deflated(folder: Path, padding: int = 0, meta: Callable[[bytes], bytes] = bytes) -> Path:
+    """A series of deflated data sets; the first holds `padding` zeros more, behind what `meta` makes of its start."""
     write(folder)
     for number, path in enumerate(sorted(folder.iterdir())):
         plain, stream = pydicom.dcmread(path), BytesIO()
@@ -278,9 +278,14 @@ def deflated(folder: Path, padding: int = 0) -> Path:
             here = 144 + struct.unpack("<I", whole[140:144])[0]
             inside, deflater = zlib.decompress(whole[here:], -15), zlib.compressobj(9, zlib.DEFLATED, -15)
             parts = [deflater.compress(inside)] + [deflater.compress(bytes(1 << 20)) for _ in range(padding >> 20)]
-            whole = whole[:here] + b"".join([*parts, deflater.flush()])
+            whole = meta(whole[:here]) + b"".join([*parts, deflater.flush()])
         path.write_bytes(whole)
     return folder
+
+
+def with_long_meta(start: bytes) -> bytes:
+    """The start of a file whose meta information goes on with nine thousand bytes of a program's own."""
+    return start + struct.pack("<HH4sI", 2, 0x0102, b"OB", 9000) + bytes(9000)
 
 
 def padded(folder: Path, size: int, zipped: bool) -> Path:
@@ -477,7 +482,14 @@ def size_inputs() -> list[Hostile]:
         Hostile("rle", "size", partial(compressed, syntax=RLELossless), READ),
         Hostile("rle_swollen", "size", swollen_rle, REFUSED, "more pixel data"),
         Hostile("deflated", "size", deflated, READ),
-        Hostile("deflated_bomb", "size", partial(deflated, padding=1 << 29), REFUSED, "would inflate"),
+        *(
+            Hostile(name, "size", partial(deflated, padding=1 << 29, meta=meta), REFUSED, "would inflate")
+            for name, meta in {
+                "deflated_bomb": bytes,
+                "deflated_bomb_without_preamble": lambda start: start[132:],
+                "deflated_bomb_behind_long_meta": with_long_meta,
+            }.items()
+        ),
         Hostile("padded_in_zip", "size", partial(padded, size=1 << 28, zipped=True), REFUSED, "would unpack"),
         Hostile("padded_in_folder", "size", partial(padded, size=3 << 30, zipped=False), READ),
         Hostile("member_lies", "size", lying_member, REFUSED, "unpacked|damaged|readable"),

@@ -3,8 +3,11 @@
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -136,8 +139,38 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(
     assert nothing_kept.is_file()
 
 
+def test_a_temporary_folder_that_is_full_costs_time_alone(
+    own: ContextNet25D, nothing_kept: Path, conversions: list[nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(model: Any) -> None:
+        raise RuntimeError("Check 'bin_file.is_open()' failed")
+
+    monkeypatch.setattr(graph_files, "_serialised", refuse)
+    assert logits(own, "openvino", volume(1, 1, 8, 8, 2)).shape == (1, 3, 8, 8, 2)
+    assert len(conversions) == 1 and not list(nothing_kept.rglob("*.zip"))
+
+
+def test_threads_load_openvino_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+
+    def core() -> object:
+        time.sleep(0.1)
+        made.append(object())
+        return made[-1]
+
+    openvino_graph._loaded_core.cache_clear()
+    monkeypatch.setitem(sys.modules, "openvino", SimpleNamespace(Core=core))
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            first, second = threads.map(lambda _: openvino_graph.openvino_core(), range(2))
+    finally:
+        openvino_graph._loaded_core.cache_clear()
+    assert first is second and len(made) == 1
+    assert "openvino_telemetry" not in sys.modules
+
+
 def test_without_openvino_pytorch_answers(own: ContextNet25D, monkeypatch: pytest.MonkeyPatch) -> None:
-    openvino_graph.openvino_core.cache_clear()
+    openvino_graph._loaded_core.cache_clear()
     monkeypatch.setitem(sys.modules, "openvino", None)
     try:
         runtime = open_runtime(own, "auto", "auto", CPU)
@@ -145,7 +178,7 @@ def test_without_openvino_pytorch_answers(own: ContextNet25D, monkeypatch: pytes
         with pytest.raises(UsageError, match="OpenVINO cannot run this network .*give --runtime torch"):
             open_runtime(own, "openvino", "auto", CPU)
     finally:
-        openvino_graph.openvino_core.cache_clear()
+        openvino_graph._loaded_core.cache_clear()
 
 
 def test_what_cannot_be_converted_is_run_by_pytorch(own: ContextNet25D) -> None:
@@ -153,6 +186,27 @@ def test_what_cannot_be_converted_is_run_by_pytorch(own: ContextNet25D) -> None:
         assert open_runtime(network, "auto", "float32", CPU).name == "torch"
         with pytest.raises(UsageError, match="OpenVINO cannot run this network"):
             open_runtime(network, "openvino", "float32", CPU)
+
+
+def test_what_is_no_weight_is_looked_at_for_each_volume(own: ContextNet25D) -> None:
+    """A graph that was made before has no hooks in it."""
+    assert open_runtime(own, "auto", "float32", CPU).name == "openvino"
+    hook = own.head.register_forward_hook(lambda *_: None)  # type: ignore[operator, union-attr]
+    assert open_runtime(own, "auto", "float32", CPU).name == "torch"
+    hook.remove()
+    assert open_runtime(own, "auto", "float32", CPU).name == "openvino"
+
+
+def test_a_model_that_openvino_does_not_compile_is_run_by_pytorch(
+    own: ContextNet25D, nothing_kept: Path, conversions: list[nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("not implemented")
+
+    monkeypatch.setattr(openvino_graph, "openvino_core", lambda: SimpleNamespace(compile_model=refuse))
+    assert open_runtime(own, "auto", "float32", CPU).name == "torch"
+    with pytest.raises(UsageError, match="does not run it, not implemented"):
+        open_runtime(own, "openvino", "float32", CPU)
 
 
 class Counting(ContextNet25D):

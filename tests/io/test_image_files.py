@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from custom_networks.errors import InputError
-from custom_networks.io import read_label_map, read_volume
+from custom_networks.io import list_cases, read_label_map, read_volume
 
 
 @pytest.mark.parametrize("read", [read_volume, read_label_map])
@@ -16,6 +16,12 @@ def test_a_missing_path_is_named(tmp_path: Path, read: Callable[[Path], object])
     for impossible in ("x" * 300, "x\0y"):
         with pytest.raises(InputError, match="No such file or folder"):
             read(tmp_path / impossible)
+
+
+@pytest.mark.parametrize("read", [read_volume, list_cases])
+def test_a_home_of_nobody_is_named(read: Callable[[str], object]) -> None:
+    with pytest.raises(InputError, match="^~nobody_of_this_name/ct.nii cannot be looked at"):
+        read("~nobody_of_this_name/ct.nii")
 
 
 def test_an_unknown_ending_is_refused_with_the_known_ones(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ An archive is never unpacked to disk: its members are read into memory one at a 
 
 import os
 import stat
+import struct
 import warnings
 import zipfile
 import zlib
@@ -28,9 +29,11 @@ MOST_BYTES_OF_ONE = 2**30
 RATIO_CHECKED_FROM = 2**30
 RATIO_OF_ONE_CHECKED_FROM = 2**26
 HIGHEST_RATIO = 100
-# A deflated data set stands behind a preamble and meta information that name this transfer syntax (PS3.5 A.5).
+# A deflated data set stands behind meta information that names this transfer syntax (PS3.5 A.5).
 DEFLATED, PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
 META_BYTES = 1 << 12
+# Value representations of meta information whose length takes two bytes, and four behind two that are reserved.
+SHORT_KINDS, LONG_KINDS = (b"AE", b"SH", b"UI", b"UL"), (b"OB", b"UR")
 MOST_OPEN = 4
 HIDDEN = (".", "__MACOSX")
 
@@ -105,8 +108,8 @@ def inflated(stream: BinaryIO, name: str) -> BinaryIO:
     pydicom would inflate a few kilobytes to gigabytes. InputError where it would become larger than `most_unpacked`.
     """
     start = stream.read(META_BYTES)
+    here = _deflated_from(stream, _meta_start(start)) if _can_be_deflated(start) else 0
     stream.seek(0)
-    here = _deflated_from(start) if start[128:132] == b"DICM" and DEFLATED in start else 0
     if not here:
         return stream
     with stream:
@@ -124,18 +127,48 @@ def inflated(stream: BinaryIO, name: str) -> BinaryIO:
     return BytesIO(whole[:here].replace(DEFLATED, PLAIN) + plain)
 
 
-def _deflated_from(start: bytes) -> int:
-    """Where the deflated data set of a file begins that starts so; 0 where it is not deflated."""
-    stream = BytesIO(start)
-    stream.seek(132)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
-            syntax = str(meta.get("TransferSyntaxUID")).encode()
-    except Exception:  # pydicom has no common error for bytes that are not what they say
-        return 0
-    return stream.tell() if syntax == DEFLATED else 0
+def _meta_start(start: bytes) -> int:
+    """Where pydicom looks for the meta information of a file that begins so, with or without a preamble."""
+    return START_BYTES if start[128:START_BYTES] == b"DICM" else 0
+
+
+def _can_be_deflated(start: bytes) -> bool:
+    """Whether a file with these first `META_BYTES` can be deflated; not if its meta information ends within them.
+
+    It is walked element by element, as pydicom does, which believes no length of the whole.
+    """
+    if DEFLATED in start:
+        return True
+    here = _meta_start(start)
+    while here + 12 <= len(start):
+        group, kind, length = struct.unpack("<H2x2sH", start[here : here + 8])
+        if group != 2:
+            return False
+        if kind in LONG_KINDS:
+            (length,) = struct.unpack("<4xI", start[here + 4 : here + 12])
+        elif kind not in SHORT_KINDS:
+            return True  # written in another way: pydicom has to look
+        here += length + (12 if kind in LONG_KINDS else 8)
+    return len(start) == META_BYTES
+
+
+def _deflated_from(stream: BinaryIO, begin: int) -> int:
+    """Where the deflated data set of a file begins whose meta information begins at `begin`; 0 if it is not deflated.
+
+    Meta information should have explicit value representations; pydicom takes implicit ones, too.
+    """
+    for implicit in (False, True):
+        stream.seek(begin)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                meta = read_dataset(stream, implicit, True, stop_when=lambda tag, vr, length: tag.group != 2)
+                syntax = str(meta.get("TransferSyntaxUID")).encode()
+        except Exception:  # pydicom has no common error for bytes that are not what they say
+            continue
+        if syntax == DEFLATED:
+            return stream.tell()
+    return 0
 
 
 def _opened_archive(path: Path) -> zipfile.ZipFile:

@@ -1,7 +1,10 @@
 """A file that cannot be read and may be a slice refuses the series or is named; what belongs to an export is not."""
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 
 from custom_networks.errors import InputError
 from custom_networks.io import find_cases, read_volume
+from custom_networks.io.dicom import files
 from custom_networks.io.dicom.files import inflated, most_unpacked
 from custom_networks.io.dicom.suspects import nearly_dicom
 
@@ -59,6 +63,52 @@ def test_what_is_not_deflated_is_left_as_it_is(write_series: Write) -> None:
     path = write_series() / "0.dcm"
     with path.open("rb") as stream:
         assert inflated(stream, "0.dcm") is stream and stream.tell() == 0
+
+
+EXPLICIT = struct.pack("<HH2sH", 2, 0x10, b"UI", 22)
+IMPLICIT = struct.pack("<HHI", 2, 0x10, 22)
+
+
+def deflated_zeros(
+    before: bytes = b"", behind: bytes = b"", preamble: bytes = bytes(128) + b"DICM", head: bytes = EXPLICIT
+) -> bytes:
+    """A file of two million zeros, deflated, with more meta information before and behind its transfer syntax."""
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    body = deflater.compress(bytes(2_000_000)) + deflater.flush()
+    return preamble + before + head + b"1.2.840.10008.1.2.1.99" + behind + body + bytes(132)
+
+
+def long_element(element: int, kind: bytes = b"OB\0\0") -> bytes:
+    """Meta information that goes on behind the bytes that are looked at first."""
+    return struct.pack("<HH", 2, element) + kind + struct.pack("<I", 6000) + bytes(6000)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        deflated_zeros(),
+        deflated_zeros(before=long_element(0x01)),
+        deflated_zeros(before=long_element(0x01, b""), head=IMPLICIT),
+        deflated_zeros(behind=long_element(0x102)),
+        deflated_zeros(preamble=b""),
+        deflated_zeros(preamble=b"", before=long_element(0x01)),
+    ],
+    ids=["usual", "long before", "implicit", "long behind", "no preamble", "no preamble, long"],
+)
+def test_no_meta_information_hides_that_a_data_set_is_deflated(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "HIGHEST_RATIO", 10)
+    monkeypatch.setattr(files, "RATIO_OF_ONE_CHECKED_FROM", 1 << 16)
+    (tmp_path / "1.dcm").write_bytes(content)
+    with pytest.raises(InputError, match="holds a data set that would inflate"):
+        read_volume(tmp_path)
+
+
+def test_long_meta_information_alone_changes_nothing() -> None:
+    plain = deflated_zeros(before=long_element(0x01)).replace(b"2.1.99", b"2.1\0\0\0")
+    stream = BytesIO(plain)
+    assert inflated(stream, "1.dcm") is stream and stream.tell() == 0
 
 
 def test_a_lost_slice_beside_volume_files_is_named(

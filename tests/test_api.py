@@ -157,14 +157,6 @@ def test_the_network_is_built_once_for_the_same_settings(
     assert stubbed(scan[0]).run["seconds"]["prepare"] == 0
 
 
-@pytest.mark.parametrize(
-    "wrong, message",
-    [
-        ({"device": "gpu"}, "Unknown device 'gpu'"),
-        ({"precision": "half"}, "The precision is auto, float32 or bfloat16, got 'half'"),
-        ({"affine": np.eye(4)}, "affine= is for an array"),
-    ],
-)
 def test_threads_with_other_settings_get_a_pipeline_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last pipeline is kept; here another thread replaces it as soon as it was seen to be there."""
 
@@ -185,6 +177,14 @@ def test_threads_with_other_settings_get_a_pipeline_each(monkeypatch: pytest.Mon
         assert api.shared_pipeline(None, {"fast": True}, None) == {"fast": True}
 
 
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"device": "gpu"}, "Unknown device 'gpu'"),
+        ({"precision": "half"}, "The precision is auto, float32 or bfloat16, got 'half'"),
+        ({"affine": np.eye(4)}, "affine= is for an array"),
+    ],
+)
 def test_wrong_arguments_are_named_before_any_work(
     stubbed: Stubbed, scan: tuple[Path, Any], wrong: dict[str, Any], message: str
 ) -> None:

@@ -47,7 +47,9 @@ VOXELS = Limit("voxels", 1, 640e6, "", "512 x 512 x 2,000 voxels pass, and 1,024
 AXIS = Limit("voxels along an axis", 1, 4096, "", "no CT has a larger matrix", memory=True)
 DECODED = Limit("unpacked size", 0, 5.2e9, "bytes", "as many voxels of 8 bytes", memory=True)
 # A CT compresses 2 to 10 times and an image without noise some 100 times; zip and JPEG 2000 can reach 1,000,000 times.
-RATIO = Limit("compression ratio", 0, 250, "", "no CT of more than 2.2 GB compresses more; smaller files do no harm", memory=True)
+RATIO = Limit(
+    "compression ratio", 0, 250, "", "no CT of more than 2.2 GB compresses more; smaller files do no harm", memory=True
+)
 RATIO_FREE_BYTES = 2_200_000_000  # 512 x 512 x 2,000 voxels of 4 bytes: below that a bomb cannot do harm
 ACROSS = Limit("across the patient", 100, 1000, "mm", "no body is smaller or larger")
 ALONG = Limit("along the patient's z", 15, 2500, "mm", "no liver is seen in less, and nobody is taller")

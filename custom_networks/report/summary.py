@@ -95,6 +95,7 @@ def _row(report: Mapping[str, Any]) -> dict[str, Cell]:
 def _row_of_file(path: Path) -> dict[str, Cell] | None:
     """The row of a report; None where that was not written by this program or is of another layout."""
     try:
-        return _row(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError):
+        row = _row(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    return row if all(isinstance(value, Cell) for value in row.values()) else None

@@ -107,6 +107,7 @@ class FindLiverd(MapTransform):
         d = dict(data)
         for key in self.key_iterator(d):
             started = time.perf_counter()
+            d.pop(self.region_key, None)  # of an earlier call
             state, region = self._searched(_checked(d[key], key))
             if region is not None:
                 d[self.region_key] = region

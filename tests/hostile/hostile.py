@@ -1,17 +1,21 @@
 """Hostile inputs: what each is, how it is made, and how it must end. Every input is read in a process of its own."""
 
+import hashlib
 import importlib
 import multiprocessing
 import resource
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+
+import numpy as np
 
 READ, NOTED, REFUSED, CRASHED, HUNG = "read", "noted", "refused", "crashed", "hung"
 TIME_LIMIT = 60.0  # seconds
 MEMORY_LIMIT = 4 << 30  # bytes that one input may take; the least that the project promises
+MOST_COMPARED = 10**7  # voxels
 MODULES = ("inputs_volume_files", "inputs_dicom", "inputs_enhanced", "inputs_selection")
 
 
@@ -26,6 +30,7 @@ class Hostile:
         ends: how it must end: READ without a word, NOTED (read, with a note), or REFUSED; several are parted by "|".
         says: a regular expression that a note or the refusal must hold; "" for none.
         quick: whether the fast tests run it, too.
+        truth: `digest` of the slices that may be read; None where the input holds others on purpose.
     """
 
     name: str
@@ -34,15 +39,35 @@ class Hostile:
     ends: str
     says: str = ""
     quick: bool = False
+    truth: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an input ended: one of the five words, what was said, and the greatest memory of the process in MB."""
+    """How an input ended.
+
+    Attributes:
+        ended: one of the five words.
+        said: notes, or why it was refused.
+        peak_mb: greatest memory of the process.
+        slices: `digest` of every slice that was read.
+    """
 
     ended: str
     said: tuple[str, ...]
     peak_mb: float
+    slices: frozenset[str] = frozenset()
+
+
+def digest(slice_: np.ndarray) -> str:
+    """Tells a slice (i, j) of HU from others, whatever its type."""
+    return hashlib.sha256(np.ascontiguousarray(slice_, np.float64).tobytes()).hexdigest()
+
+
+def with_truth(inputs: Iterable[Hostile], slices: Iterable[np.ndarray], but: Sequence[str] = ()) -> list[Hostile]:
+    """Inputs that hold these slices (i, j), all but those that are named."""
+    truth = frozenset(map(digest, slices))
+    return [one if one.name in but else replace(one, truth=truth) for one in inputs]
 
 
 def all_inputs() -> list[Hostile]:
@@ -77,13 +102,17 @@ def _read_all(path: Path, answer: Connection) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (2 * MEMORY_LIMIT, 2 * MEMORY_LIMIT))
     cases, said = find_cases([str(path)])
-    ended = REFUSED if said else READ
+    ended, slices = REFUSED if said else READ, set()
     for case in cases:
         try:
-            notes = case.read().notes
+            volume = case.read()
+            notes = volume.notes
+            if volume.array.size < MOST_COMPARED:
+                slices |= {digest(volume.array[..., k]) for k in range(volume.array.shape[-1])}
         except LiversegError as error:
             ended, notes = REFUSED, (str(error),)
         ended = NOTED if ended == READ and notes else ended
         said = [*said, *notes]
     unit = 1 << (20 if sys.platform == "darwin" else 10)
-    answer.send(Outcome(ended, tuple(said), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    answer.send(Outcome(ended, tuple(said), peak, frozenset(slices)))

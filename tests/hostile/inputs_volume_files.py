@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from hostile import NOTED, READ, REFUSED, Hostile
+from hostile import NOTED, READ, REFUSED, Hostile, with_truth
 
 SHAPE = (40, 36, 12)
 AFFINE = np.array([[-4.0, 0, 0, 80], [0, -4.0, 0, 70], [0, 0, 5.0, -100], [0, 0, 0, 1]])
@@ -328,4 +328,7 @@ def valid() -> list[Hostile]:
     ]
 
 
-INPUTS = [*damaged(), *nifti_headers(), *nrrd_headers(), *metaimage_headers(), *sizes(), *valid()]
+INPUTS = with_truth(
+    [*damaged(), *nifti_headers(), *nrrd_headers(), *metaimage_headers(), *sizes(), *valid()],
+    np.moveaxis(np.maximum(voxels(), -1024), 2, 0),
+)

@@ -30,5 +30,7 @@ def test_ends_as_it_must(hostile: Hostile, tmp_path: Path) -> None:
     assert outcome.ended in hostile.ends.split("|"), f"{hostile.name}: {outcome}"
     assert outcome.peak_mb < MEMORY_LIMIT / 2**20, outcome
     assert re.search(hostile.says, " ".join(outcome.said)), outcome
+    if outcome.ended != "refused" and hostile.truth is not None:
+        assert outcome.slices and outcome.slices <= hostile.truth, "other voxels were read than the file holds"
     if outcome.ended == "refused":
         assert all(len(line) < 1000 and "\n" not in line for line in outcome.said)

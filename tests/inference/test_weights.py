@@ -72,8 +72,8 @@ def flipped(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (flipped, "is damaged: the checksum of"),
-        (lambda content: content[: len(content) // 2], "holds no weights"),
+        (flipped, "is damaged .the checksum of"),
+        (lambda content: content[: len(content) // 2], "is damaged"),
         (lambda content: b"", "holds no weights"),
     ],
     ids=["a changed bit", "cut off", "empty"],

@@ -77,12 +77,12 @@ class Talk:
     def begin(self, number: int, count: int, case: "Case") -> None:
         """Say which of several cases comes now, and how long those that are left may take."""
         now = self._case_started = time.monotonic()
-        if count > 1 and self._progress:
+        if count > 1:
             finished = self._done + self._failed
             left = (
                 f", about {_duration((now - self._started) / finished * (count - finished))} left" if finished else ""
             )
-            self.say(f"[{number}/{count}] {case.name}{left}")
+            self._say_progress(f"[{number}/{count}] {case.name}{left}")
 
     def stage(self, name: str, done: int, total: int) -> None:
         """Say, once the first slab of a case is answered, how long the others will take; on a terminal a bar does."""
@@ -123,12 +123,20 @@ class Talk:
     def closing(self, table: Path) -> None:
         """Sum up a run over several inputs."""
         count = self._done + self._failed
-        if count < 2 or not self._progress:
+        if count < 2:
             return
         verdicts = ", ".join(f"{self._levels[level]} {level}" for level in LEVELS if self._levels[level])
         judged = f" (verdicts: {verdicts})" if verdicts else ""
         took = _duration(time.monotonic() - self._started)
-        self.say(f"[done] {self._done} of {count} segmented{judged}, {self._failed} refused, in {took}: {table}")
+        self._say_progress(
+            f"[done] {self._done} of {count} segmented{judged}, {self._failed} refused, in {took}: {table}"
+        )
+
+    def _say_progress(self, text: str) -> None:
+        if self._progress:
+            self.say(text)
+        else:
+            self._write_log(text)
 
     def _write_log(self, text: str) -> None:
         if self._log:

@@ -39,7 +39,7 @@ from custom_networks.labelmap.boxes import box_around
 from custom_networks.labelmap.doubt import unsure_shares
 from custom_networks.report.measurements import measure
 from custom_networks.report.organ_region import OrganRegion, organ_region
-from custom_networks.report.verdict import CUT, verdict
+from custom_networks.report.verdict import BOX_TOO_SMALL, CUT, verdict
 from custom_networks.report.verdict_numbers import verdict_numbers
 from custom_networks.result import Result, source_block
 from custom_networks.transforms.scout import FOUND, NOTHING
@@ -49,10 +49,6 @@ logger = logging.getLogger(__name__)
 # Ids that change no result, or whose effect the run block states.
 SAID_ELSEWHERE = ("progress", "runtime", "precision", "device")
 NO_LIVER_SEEN = "The scout found no liver: the whole volume was segmented."
-BOX_TOO_SMALL = (
-    "The liver reaches the border of the box that the scout found and may be cut there: with --scout=false (in Python "
-    "scout=False) the whole volume is segmented."
-)
 
 
 class Pipeline:

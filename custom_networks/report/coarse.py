@@ -122,7 +122,8 @@ def coarse_view(ct: Volume, region: OrganRegion) -> CoarseView:
     orientation = io_orientation(ct.affine)
     spacing = np.multiply(ct.spacing, steps)[np.argsort(orientation[:, 0])]
     x, y, z = (float(mm) for mm in spacing)
-    return CoarseView(apply_orientation(hu, orientation), apply_orientation(labels, orientation), (x, y, z))
+    turned = np.ascontiguousarray(apply_orientation(hu, orientation))
+    return CoarseView(turned, apply_orientation(labels, orientation), (x, y, z))
 
 
 def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -11,6 +11,10 @@ from typing import Any
 from custom_networks.report.verdict_numbers import VerdictNumbers
 
 CUT = "The liver reaches the border of the image and may be cut: volumes are those of the part that is seen."
+BOX_TOO_SMALL = (
+    "The liver reaches the border of the box that the scout found and may be cut there: with --scout=false (in Python "
+    "scout=False) the whole volume is segmented."
+)
 OK, LOOK, STOP = LEVELS = ("ok", "look", "stop")
 DIGITS = 3
 
@@ -194,7 +198,9 @@ def _unsure(n: VerdictNumbers) -> Iterator[Finding]:
 
 
 def _scout(n: VerdictNumbers) -> Iterator[Finding]:
-    if n.scout_gap_mm is not None and n.scout_gap_mm > MOST_SCOUT_GAP_MM:
+    if n.scout_reached:
+        yield Finding("scout_disagrees", LOOK, BOX_TOO_SMALL)
+    elif n.scout_gap_mm is not None and n.scout_gap_mm > MOST_SCOUT_GAP_MM:
         text = f"The mask ends {n.scout_gap_mm:.0f} mm inside the box in which the liver was looked for: a part may be "
         yield Finding("scout_disagrees", LOOK, text + "missing.")
     elif n.scout_saw_nothing and n.liver_ml:

@@ -50,6 +50,7 @@ class VerdictNumbers:
         unsure_share: voxels that are liver by a quarter to three quarters, as a share of the liver's voxels.
         unsure_tumor_share: share of the liver's voxels whose part of tumor is a quarter to three quarters.
         scout_gap_mm: most that the mask stays inside the scout's box on any side, mm.
+        scout_reached: the mask reaches the border of the scout's box within the image.
         scout_saw_nothing: the scout searched and found no liver.
         confidence: of each lesion by its number.
     """
@@ -76,6 +77,7 @@ class VerdictNumbers:
     unsure_share: float | None = None
     unsure_tumor_share: float | None = None
     scout_gap_mm: float | None = None
+    scout_reached: bool = False
     scout_saw_nothing: bool = False
     confidence: Mapping[int, float] = field(default_factory=dict)
 
@@ -103,6 +105,7 @@ def verdict_numbers(
     cut = view.cut_share()
     whole = view.width_mm >= LEAST_WIDTH_MM and cut < 0.2
     expected, by = _expected_ml(series, view.width_mm if whole else None)
+    gap, reached = _scout_gap(scout or {}, region)
     inside = ct.array[region.box][region.labels > 0]
     return VerdictNumbers(
         **_intensities(view.hu),
@@ -120,7 +123,8 @@ def verdict_numbers(
         aorta_hu=aorta_hu(view),
         unsure_share=unsure[0],
         unsure_tumor_share=unsure[1],
-        scout_gap_mm=_scout_gap(scout or {}, region),
+        scout_gap_mm=gap,
+        scout_reached=reached,
         scout_saw_nothing=(scout or {}).get("state") == NOTHING_FOUND,
         confidence={lesion.id: lesion.confidence for lesion in found.lesions if lesion.confidence is not None},
     )
@@ -188,13 +192,17 @@ def _sides(region: OrganRegion) -> str:
     return ", ".join(reached)
 
 
-def _scout_gap(scout: Mapping[str, Any], region: OrganRegion) -> float | None:
-    """The most that the organ stays inside the scout's box on any side, mm; None without a box or an organ."""
+def _scout_gap(scout: Mapping[str, Any], region: OrganRegion) -> tuple[float | None, bool]:
+    """The most that the organ stays inside the scout's box on any side, mm, and whether it reaches the box's border.
+
+    None without a box or an organ; the border of the image is none of the box.
+    """
     organ, box = box_around(region.labels), scout.get("box")
     if organ is None or box is None:
-        return None
-    gaps = [
-        mm * max(outer.start + part.start - first, stop - outer.start - part.stop)
-        for (first, stop), outer, part, mm in zip(box, region.box, organ, region.spacing, strict=True)
-    ]
-    return float(max(gaps))
+        return None, False
+    gaps, reached = [], False
+    for (first, stop), outer, part, size, mm in zip(box, region.box, organ, region.shape, region.spacing, strict=True):
+        below, above = outer.start + part.start - first, stop - outer.start - part.stop
+        gaps += [below * mm, above * mm]
+        reached |= (first > 0 and below <= 0) or (stop < size and above <= 0)
+    return float(max(gaps)), reached

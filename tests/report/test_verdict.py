@@ -116,7 +116,8 @@ def test_what_is_only_known_of_a_network_is_judged_by_its_numbers(tmp_path: Path
         assert codes(found) == {code}
         assert found.level == ("ok" if code == "review_lesion" else "look")
     assert codes(verdict(replace(numbers, unsure_tumor_share=0.9))) == {"unsure"}
-    assert codes(verdict(replace(numbers, scout_saw_nothing=True))) == {"scout_disagrees"}
+    for change in ({"scout_saw_nothing": True}, {"scout_reached": True}):
+        assert codes(verdict(replace(numbers, **change))) == {"scout_disagrees"}
     assert "lesions 2, 3:" in verdict(replace(numbers, **doubts["review_lesion"])).findings[0].text
 
 

@@ -40,6 +40,11 @@ class CoarseView:
         return float(np.prod(self.spacing)) / 1000
 
     @cached_property
+    def air_hu(self) -> float:
+        """What is denser is tissue: -300 HU, or the least value where the intensities were clipped above it."""
+        return max(float(TISSUE_HU), float(self.hu.min()))
+
+    @cached_property
     def organ(self) -> Box | None:
         """The box around the liver, None where there is none."""
         return box_around(self.labels)
@@ -54,7 +59,7 @@ class CoarseView:
     @cached_property
     def trunk(self) -> npt.NDArray[np.bool_]:
         """(x, y, n) the largest piece of tissue in each of the seen slices."""
-        tissue = self.hu[..., self.seen_slices] > TISSUE_HU
+        tissue = self.hu[..., self.seen_slices] > self.air_hu
         return np.stack([_largest(tissue[..., k]) for k in range(tissue.shape[2])], axis=-1)
 
     @cached_property
@@ -89,6 +94,12 @@ class CoarseView:
             return edge
         x, y = (np.linspace(-1, 1, size) for size in shape)
         return edge | (np.hypot(x[:, None], y[None]) > RIM)
+
+    def trunk_ml_above(self, hu: float) -> float:
+        """Volume of the trunk above a HU at the height of the liver, from the seen slices, ml."""
+        height = self.organ[2].stop - self.organ[2].start if self.organ else self.hu.shape[2]
+        voxels = np.count_nonzero((self.hu[..., self.seen_slices] > hu) & self.trunk)
+        return voxels * self.voxel_ml * height / len(self.seen_slices)
 
     def parts_ml(self) -> float:
         """Volume of the liver outside its largest connected part, ml."""

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from custom_networks.io.case import SeriesInfo
 from custom_networks.io.volume import Volume
 from custom_networks.labelmap.boxes import box_around
 from custom_networks.labelmap.labels import LIVER
 from custom_networks.report.aorta import aorta_hu
-from custom_networks.report.coarse import TISSUE_HU, CoarseView, coarse_view
+from custom_networks.report.coarse import CoarseView, coarse_view
 from custom_networks.report.measurements import Measurements
 from custom_networks.report.organ_region import OrganRegion
 
@@ -36,7 +37,7 @@ class VerdictNumbers:
         fat_share: share of the tissue from -200 to -20 HU.
         one_value_share: share of the tissue that has its commonest value, the greatest one left out.
         slice_mm: distance of the slices, mm.
-        metal_ml: volume above 2500 HU at the height of the liver, ml.
+        metal_ml: volume above 2500 HU in the trunk at the height of the liver, ml.
         dense_ml: volume above 300 HU inside the liver, ml.
         cut_share: share of the trunk's outline on the edge of the field of view at the height of the liver.
         liver_ml: volume of the liver with its tumors, ml.
@@ -106,12 +107,11 @@ def verdict_numbers(
     whole = view.width_mm >= LEAST_WIDTH_MM and cut < 0.2
     expected, by = _expected_ml(series, view.width_mm if whole else None)
     gap, reached = _scout_gap(scout or {}, region)
-    inside = ct.array[region.box][region.labels > 0]
     return VerdictNumbers(
-        **_intensities(view.hu),
+        **_intensities(view),
         slice_mm=ct.spacing[ct.slice_axis],
-        metal_ml=float((view.hu[..., _height(view)] > METAL_HU).sum() * view.voxel_ml),
-        dense_ml=float(np.count_nonzero(inside > DENSE_HU) * region.voxel_mm3 / 1000),
+        metal_ml=view.trunk_ml_above(METAL_HU),
+        dense_ml=_dense_ml(ct, region),
         cut_share=cut,
         liver_ml=found.liver_ml,
         expected_ml=expected,
@@ -130,10 +130,11 @@ def verdict_numbers(
     )
 
 
-def _intensities(hu: npt.NDArray[Any]) -> dict[str, float]:
+def _intensities(view: CoarseView) -> dict[str, float]:
     """What the values themselves say."""
+    hu: npt.NDArray[Any] = view.hu
     lowest, highest = float(hu.min()), float(hu.max())
-    tissue = hu[hu > TISSUE_HU]
+    tissue = hu[hu > view.air_hu]
     count = max(1, tissue.size)
     _, same = np.unique(np.rint(tissue[tissue < highest]), return_counts=True)
     low, high = BODY_RANGE_HU
@@ -149,9 +150,18 @@ def _intensities(hu: npt.NDArray[Any]) -> dict[str, float]:
     }
 
 
-def _height(view: CoarseView) -> slice:
-    """The slices that the liver reaches, all without one."""
-    return view.organ[2] if view.organ else slice(None)
+def _dense_ml(ct: Volume, region: OrganRegion) -> float:
+    """Volume of dense material inside the organ, ml, in spots of at least three voxels by three in a slice.
+
+    Single bright voxels are noise, or what compression of the image left.
+    """
+    dense = (ct.array[region.box] > DENSE_HU) & (region.labels > 0)
+    box = box_around(dense)
+    if box is None:
+        return 0.0
+    cross = ndimage.generate_binary_structure(3, 1)
+    cross[tuple(slice(None) if axis == region.slice_axis else 1 for axis in range(3))] = [False, True, False]
+    return float(np.count_nonzero(ndimage.binary_opening(dense[box], cross)) * region.voxel_mm3 / 1000)
 
 
 def _liver_hu(ct: Volume, region: OrganRegion) -> float | None:
@@ -162,10 +172,9 @@ def _liver_hu(ct: Volume, region: OrganRegion) -> float | None:
 def _expected_ml(series: SeriesInfo | None, width_mm: float | None) -> tuple[float | None, str]:
     """Volume that a liver of a body of that size has, ml, and what the size was taken from.
 
-    By body surface area (Mosteller) as in 1000 donors (Um et al., Korean J Hepatobiliary Pancreat Surg 19, 2015:
-    893.485 x BSA - 439.169), with a BMI of 25 where no weight is known; else by the width of the trunk and an age of 60
-    (Kokudo et al., J Hepatol 63, 2015: 203.3 - 3.61 x age + 58.7 x width in cm for Europeans and 463.7 less for
-    Japanese; here the middle of both).
+    By body surface area (Mosteller) as in 1000 living donors (PMID 26693231: 893.485 x BSA - 439.169), a BMI of 25
+    where no weight is known; else by the width of the trunk and an age of 60 (Kokudo et al., J Hepatol 63, 2015: 203.3
+    - 3.61 x age + 58.7 x width in cm for Europeans and 463.7 less for Japanese; here the middle of both).
     """
     height, weight = (series.height_m, series.weight_kg) if series else (None, None)
     if height and 1.2 <= height <= 2.3:

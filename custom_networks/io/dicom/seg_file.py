@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import LabelMapSegmentationStorage, SegmentationStorage
+from pydicom.uid import SegmentationStorage
 
 from custom_networks.errors import InputError
 from custom_networks.io.dicom.header import quiet_pydicom
 from custom_networks.labelmap.labels import LIVER, TUMOR, Floats, Labels
 
-SEG_CLASSES = (SegmentationStorage, LabelMapSegmentationStorage)
+SEG_CLASSES = (SegmentationStorage, "1.2.840.10008.5.1.4.1.1.66.7")  # the latter of label maps, new in 2024
 LIVER_CODES = {"10200004", "T-62000"}  # SNOMED CT and SNOMED RT
 # Mass, neoplasm, primary and secondary malignant neoplasm, lesion, nodule, cyst is none.
 TUMOR_CODES = {"4147007", "108369006", "86049000", "14799000", "52988006", "27925004", "M-03000", "M-80000", "M-01000"}

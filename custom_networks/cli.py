@@ -22,6 +22,9 @@ def info(*, json: bool = False) -> int:
 
     Args:
         json: as JSON.
+
+    Examples:
+        liverseg info --json
     """
     from json import dumps
 

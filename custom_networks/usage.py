@@ -72,7 +72,7 @@ def _place(function: Callable[..., Any], argument: Mapping[str, Any]) -> str:
 
 def _flag(argument: Mapping[str, Any]) -> str:
     short = "-o, " if argument["name"] == "output" else ""
-    value = "" if argument["type"] == "bool" else f" {argument['type'].upper()}"
+    value = {"bool": "", "int": " N"}.get(argument["type"], " VALUE")
     return f"{short}--{argument['name']}{value}"
 
 

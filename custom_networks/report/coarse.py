@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ class CoarseView:
         spacing: mm.
     """
 
-    hu: npt.NDArray[np.generic]
+    hu: npt.NDArray[Any]
     labels: Labels
     spacing: tuple[float, float, float]
 
@@ -89,7 +90,7 @@ class CoarseView:
         edge = np.ones(shape, bool)
         edge[1:-1, 1:-1] = False
         lowest = self.hu.min()
-        corners = self.hu[:: shape[0] - 1, :: shape[1] - 1][..., self.seen_slices]
+        corners = self.hu[[0, 0, -1, -1], [0, -1, 0, -1]][:, self.seen_slices]
         if not (corners == lowest).all():
             return edge
         x, y = (np.linspace(-1, 1, size) for size in shape)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from custom_networks.io.case import SeriesInfo
@@ -130,9 +129,9 @@ def verdict_numbers(
     )
 
 
-def _intensities(view: CoarseView) -> dict[str, float]:
+def _intensities(view: CoarseView) -> dict[str, Any]:
     """What the values themselves say."""
-    hu: npt.NDArray[Any] = view.hu
+    hu = view.hu
     lowest, highest = float(hu.min()), float(hu.max())
     tissue = hu[hu > view.air_hu]
     count = max(1, tissue.size)

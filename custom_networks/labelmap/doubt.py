@@ -25,4 +25,4 @@ def unsure_shares(probabilities: Probabilities) -> tuple[float | None, float | N
         between_lesion += np.count_nonzero((share >= QUARTER) & (share < MOST))
     if not organ_voxels:
         return None, None
-    return between / organ_voxels, between_lesion / organ_voxels
+    return float(between / organ_voxels), float(between_lesion / organ_voxels)

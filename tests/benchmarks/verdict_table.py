@@ -12,7 +12,8 @@ from typing import Any
 from custom_networks.report.verdict import contrast_phase
 
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->\n"
-COLUMNS = "case, level, findings, ml, ml / expected, liver HU, aorta HU, phase, cut %, left %, unsure %, unsure tumor %, gap mm"
+TITLES = "case, level, findings, ml, ml / expected, liver HU, aorta HU, phase, cut %, left %".split(", ")
+TITLES += ["unsure %", "unsure tumor %", "gap mm"]
 
 
 def row(report: dict[str, Any]) -> str:
@@ -36,8 +37,7 @@ def main(folder: Path, page: Path) -> None:
     """Put the table of a folder's reports between the marks of the page."""
     paths = sorted(folder.glob("[!.]*/report.json"))
     rows = [row(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
-    titles = [title.strip() for title in COLUMNS.split(",")]
-    table = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|", *rows]
+    table = [f"| {' | '.join(TITLES)} |", "|---" * len(TITLES) + "|", *rows]
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     page.write_text(before + BEGIN + "\n".join(table) + "\n" + END + rest.partition(END)[2], encoding="utf-8")
 

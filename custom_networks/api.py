@@ -16,6 +16,7 @@ from custom_networks.errors import UsageError
 from custom_networks.inference.settings import settings
 from custom_networks.io import Case, case_of_array, case_of_image, only_case
 from custom_networks.pipeline import Pipeline
+from custom_networks.progress import Stage, told
 from custom_networks.result import Result
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def segment(
     bundle: str | None = None,
     checkpoint: str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    progress: bool | Stage = False,
 ) -> Result:
     """Segment liver and tumors in one CT.
 
@@ -66,6 +68,8 @@ def segment(
         bundle: folder of another bundle.
         checkpoint: other weights, a state dict.
         overrides: further ids of inference.json, such as `{"anatomy#1#neck_mm": 0.0}`.
+        progress: whether to show a bar, or who is told what begins (read, prepare, network, measure), and of the
+            network how many parts of how many are done: `progress(stage, done, total)`.
 
     Raises:
         UsageError: the path holds several volumes, or none; an array has no affine; `output` cannot be a folder.
@@ -77,10 +81,11 @@ def segment(
     folder = ready_folder(output) if output is not None else None
     asked = {"progress": False, **(overrides or {}), **settings(device, runtime, precision, scout, fast)}
     pipeline = shared_pipeline(bundle, asked, checkpoint)
-    if folder is None:
-        return pipeline.predict(case, probability=probability)
-    options = {"overlay": overlay, "keep_empty_frames": keep_empty_frames}
-    return segment_into(folder, case, pipeline, probability=probability, **options)
+    with told(progress) as pipeline.on_stage:
+        if folder is None:
+            return pipeline.predict(case, probability=probability)
+        options = {"overlay": overlay, "keep_empty_frames": keep_empty_frames}
+        return segment_into(folder, case, pipeline, probability=probability, **options)
 
 
 def _case(ct: Any, affine: npt.NDArray[np.float64] | None) -> Case:

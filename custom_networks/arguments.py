@@ -13,7 +13,9 @@ from typing import Any, get_type_hints
 from custom_networks.errors import UsageError
 
 HELP = ("--help", "-h")
+SHORT = {"-o": "--output"}
 ARGUMENTS = {  # the flags that may name them, and what they are
+    "measure": (("--ct=", "--mask="), "a CT and its mask"),
     "series": (("--path=",), "one folder or zip archive of DICOM files"),
     "phantom": (("--output=",), "one folder to write to"),
     "pack": (("--output=",), "one file to write, OUT.zip"),
@@ -25,7 +27,7 @@ def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> li
     """The arguments of `function` in the form in which Fire takes each as what it is.
 
     Flags are `--name VALUE` or `--name=VALUE`; a switch (annotated bool) is `--name`, `--name=true`, `--name=false` or
-    `--no-name`.
+    `--no-name`; `-o` is `--output`.
 
     Raises:
         UsageError: for an unknown flag, a flag without its value, or a switch that would swallow what follows it.
@@ -40,7 +42,7 @@ def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> li
         if not argument.startswith("-") or argument == "-":
             ready.append(repr(argument))
             continue
-        name, assigned, value = argument.lstrip("-").partition("=")
+        name, assigned, value = SHORT.get(argument, argument).lstrip("-").partition("=")
         name = name.replace("-", "_")
         if name not in flags and name.startswith("no_") and hints.get(name[3:]) is bool and not assigned:
             name, assigned, value = name[3:], "=", "false"
@@ -58,8 +60,8 @@ def check_complete(command: str, ready: Sequence[str]) -> None:
     positional = [argument for argument in ready if not argument.startswith("--")]
     if command == "segment" and not positional:
         raise UsageError("liverseg segment needs at least one input.")
-    if command == "segment" and not any(argument.startswith("--output=") for argument in ready):
-        raise UsageError("liverseg segment needs --output DIR, a folder for the results.")
+    if command in ("segment", "measure") and not any(argument.startswith("--output=") for argument in ready):
+        raise UsageError(f"liverseg {command} needs --output DIR, a folder for the results.")
     if command in ARGUMENTS:
         flags, meaning = ARGUMENTS[command]
         if len(positional) + sum(argument.startswith(flags) for argument in ready) != len(flags):

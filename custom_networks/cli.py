@@ -1,7 +1,6 @@
 """liverseg: segment liver and tumors in CT from the command line."""
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -9,11 +8,13 @@ import fire
 
 from custom_networks.arguments import HELP, check_complete, fire_arguments, unknown_command
 from custom_networks.bundle_files import bundle_version
+from custom_networks.commands.measure import measure
 from custom_networks.commands.segment import segment
 from custom_networks.commands.terminal import INTERRUPTED, NOTHING_STARTED, OK, complain, say
 from custom_networks.commands.tools import export, pack, phantom, series
 from custom_networks.errors import LiversegError, reason_of
 from custom_networks.streams import Notices, unbreakable_streams
+from custom_networks.usage import command_help, overview
 
 
 def info(*, json: bool = False) -> int:
@@ -21,6 +22,9 @@ def info(*, json: bool = False) -> int:
 
     Args:
         json: as JSON.
+
+    Examples:
+        liverseg info --json
     """
     from json import dumps
 
@@ -31,7 +35,7 @@ def info(*, json: bool = False) -> int:
     return OK
 
 
-_COMMANDS: tuple[Callable[..., int], ...] = (segment, series, phantom, info, pack, export)
+_COMMANDS: tuple[Callable[..., int], ...] = (segment, measure, series, phantom, info, pack, export)
 COMMANDS = {command.__name__: command for command in _COMMANDS}
 
 
@@ -69,9 +73,8 @@ def _guarded(arguments: list[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] == "help" or any(flag in arguments for flag in HELP):
-        shown = [a for a in arguments[:1] if a in COMMANDS] + ["--help"]
-        os.environ.setdefault("PAGER", "cat")
-        fire.Fire(COMMANDS, command=shown, name="liverseg")
+        named = next((a for a in arguments[:2] if a in COMMANDS), None)
+        say(command_help(named, COMMANDS[named]) if named else overview(COMMANDS))
         return OK
     command, *rest = arguments
     if command not in COMMANDS:

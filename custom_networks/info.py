@@ -76,11 +76,15 @@ def info_lines(known: Mapping[str, Any]) -> list[str]:
 
 def _command(function: Callable[..., Any]) -> dict[str, Any]:
     doc = inspect.getdoc(function) or ""
-    block = doc.partition("Args:\n")[2].partition("\n\n")[0]
+    return {"summary": doc.partition("\n")[0], "arguments": described_arguments(function)}
+
+
+def described_arguments(function: Callable[..., Any]) -> list[dict[str, Any]]:
+    """Name, kind, default and help of each argument of a command, by its signature and docstring."""
+    block = (inspect.getdoc(function) or "").partition("Args:\n")[2].partition("\n\n")[0]
     entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", block, flags=re.MULTILINE)
     help_of = {name: " ".join(text.split()) for name, text in entries}
-    arguments = [_argument(p, help_of.get(p.name, "")) for p in inspect.signature(function).parameters.values()]
-    return {"summary": doc.partition("\n")[0], "arguments": arguments}
+    return [_argument(p, help_of.get(p.name, "")) for p in inspect.signature(function).parameters.values()]
 
 
 def _argument(parameter: inspect.Parameter, text: str) -> dict[str, Any]:

@@ -7,10 +7,11 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,12 @@ from custom_networks.errors import BundleError, LiversegError, UsageError, root_
 from custom_networks.inference.weights import announce_weights, weights_in
 from custom_networks.io import Case, Volume
 from custom_networks.labelmap.boxes import box_around
+from custom_networks.labelmap.doubt import unsure_shares
 from custom_networks.report.measurements import measure
 from custom_networks.report.organ_region import OrganRegion, organ_region
-from custom_networks.result import Result
+from custom_networks.report.verdict import BOX_TOO_SMALL, CUT, verdict
+from custom_networks.report.verdict_numbers import verdict_numbers
+from custom_networks.result import Result, source_block
 from custom_networks.transforms.scout import FOUND, NOTHING
 
 logger = logging.getLogger(__name__)
@@ -45,11 +49,6 @@ logger = logging.getLogger(__name__)
 # Ids that change no result, or whose effect the run block states.
 SAID_ELSEWHERE = ("progress", "runtime", "precision", "device")
 NO_LIVER_SEEN = "The scout found no liver: the whole volume was segmented."
-BOX_TOO_SMALL = (
-    "The liver reaches the border of the box that the scout found and may be cut there: with --scout=false (in Python "
-    "scout=False) the whole volume is segmented."
-)
-CUT = "The liver reaches the border of the image and may be cut: volumes are those of the part that is seen."
 
 
 class Pipeline:
@@ -66,6 +65,8 @@ class Pipeline:
 
     Attributes:
         released: whether the weights are those that were released with this version.
+        on_stage: told what begins (read, prepare, network, measure), and of the network how many slabs of how many are
+            answered; None tells nobody.
 
     Raises:
         BundleError: the bundle is not found, or its weights are missing, damaged, not finite or not those of its
@@ -78,6 +79,7 @@ class Pipeline:
         self, bundle: str | None = None, overrides: Mapping[str, Any] | None = None, checkpoint: str | None = None
     ) -> None:
         started = time.perf_counter()
+        self.on_stage: Callable[[str, int, int], None] | None = None
         _check_environment()
         root = bundle_root(bundle)
         own = {"checkpoint": config_text(str(checkpoint))} if checkpoint else {}
@@ -113,16 +115,20 @@ class Pipeline:
         """
         started, date = time.perf_counter(), datetime.now(timezone.utc)
         _check_process()
+        self._tell("read")
         volume = case.read()
         # Now, before minutes pass in which a file may be replaced or moved away.
         belongs_to = Input(case.name, case.identity, case.content, case.geometry, case.place)
         read = time.perf_counter() - started
         with _callers_state_kept(), torch.no_grad():
             data, network_seconds = self._answer(volume, probability)
+        self._tell("measure")
         ct = replace(volume, source=Path(case.source))
         scout = self._scout_block(data.get("scout", {}), data["seen"], ct)
         region = organ_region(_voxels(data.pop("pred")), _voxels(data.pop("lesion_numbers")), ct.affine)
         measurements = measure(region, ct.array[region.box], data["lesions"], self._calibrated)
+        unsure = data.get("unsure", (None, None))
+        numbers = verdict_numbers(ct, region, measurements, series=case.series, scout=scout, unsure=unsure)
         seconds = {"total": time.perf_counter() - started, "read": read, "network": network_seconds}
         seconds["scout"] = data.get("scout", {}).get("seconds", 0.0)
         return Result(
@@ -136,6 +142,7 @@ class Pipeline:
             run={**self._run_block(date, case, ct, seconds), "scout": scout},
             notes=(*ct.notes, *_scout_notes(scout, region), *[CUT] * measurements.touches_border),
             probability=_voxels(data["probabilities"])[1].copy() if probability else None,
+            verdict=verdict(numbers),
         )
 
     def _build(self) -> None:
@@ -175,13 +182,19 @@ class Pipeline:
         Probabilities are of the volume's size twice: they are brought to the file's grid only where somebody asks.
         """
         try:
+            self._tell("prepare")
             data = self._preprocessing({"image": volume})
             started = time.perf_counter()
+            self._tell("network")
+            if hasattr(self._inferer, "on_slab"):
+                self._inferer.on_slab = partial(self.on_stage, "network") if self.on_stage else None
             data["pred"] = self._inferer(data["image"][None].to(self._device), self._network)[0]
             seconds = getattr(self._inferer, "network_seconds", time.perf_counter() - started)
             data["seen"] = _corners(data["image"])
             data["image"] = data["image"][:, :0].clone()  # its record alone is needed from here on
             for step in self._postprocessing:  # one by one: a Compose would keep what the first of them was given
+                if getattr(step, "keys", None) == ("probabilities",):
+                    data["unsure"] = unsure_shares(_voxels(data["probabilities"]))
                 if not probability and getattr(step, "keys", None) == ("probabilities",):
                     del data["probabilities"]
                 else:
@@ -192,6 +205,11 @@ class Pipeline:
             if isinstance(cause, LiversegError):
                 raise cause from None
             raise
+
+    def _tell(self, stage: str, done: int = 0, total: int = 0) -> None:
+        """Say what is going on to whoever listens."""
+        if self.on_stage:
+            self.on_stage(stage, done, total)
 
     def _scout_block(self, scout: Mapping[str, Any], seen: npt.NDArray[np.float64], ct: Volume) -> dict[str, Any]:
         """What the scout did, as report.json says it, of the corners of the volume that the network saw."""
@@ -210,19 +228,13 @@ class Pipeline:
 
     def _run_block(self, date: datetime, case: Case, ct: Volume, seconds: Mapping[str, float]) -> dict[str, Any]:
         """How a case was run, as report.json says it; the seconds of writing are added by who writes."""
-        series = case.series
         prepare, self._seconds_to_prepare = self._seconds_to_prepare, 0.0
         times = {**seconds, "total": seconds["total"] + prepare, "prepare": prepare, "write": 0.0}
         return {
             "date": date.isoformat(timespec="seconds"),
             **self._run,
             "seconds": {name: round(value, 3) for name, value in times.items()},
-            "source": {
-                "series_instance_uid": series.series_instance_uid or None if series else None,
-                "series_number": series.series_number or None if series else None,
-                "spacing_mm": [round(mm, 4) for mm in ct.spacing],
-                "slices": ct.array.shape[ct.slice_axis],
-            },
+            "source": source_block(case, ct),
         }
 
 

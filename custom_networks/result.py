@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,11 @@ from custom_networks.io import Case, Volume
 from custom_networks.io.files import medical_suffix
 from custom_networks.report.lesion import MeasuredLesion
 from custom_networks.report.measurements import Measurements
+from custom_networks.report.notebook import case_html
 from custom_networks.report.organ_region import OrganRegion
 from custom_networks.report.overlay import draw_overlay
 from custom_networks.report.report import case_report, write_report
+from custom_networks.report.verdict import Verdict
 from custom_networks.transforms.save import write_label_map
 from custom_networks.transforms.save_as_input import write_as_input
 
@@ -65,6 +68,7 @@ class Result:
         run: how it was made, as the `run` block of report.json.
         notes: what there is to say about the input and the answer, one sentence each.
         probability: tumor probability x 255 of the whole image, uint8, where it was asked for.
+        verdict: whether the answer can be believed, and what to look at.
         written: where it was written, if it was.
     """
 
@@ -78,6 +82,7 @@ class Result:
     run: Mapping[str, Any]
     notes: tuple[str, ...] = ()
     probability: npt.NDArray[np.uint8] | None = None
+    verdict: Verdict | None = None
     written: Written | None = field(default=None)
 
     @property
@@ -141,8 +146,36 @@ class Result:
         if self.written:
             return self.written.report
         return case_report(
-            self.case, self.input.source, self.measurements, {}, self.operating_point, self.run, self.notes
+            self.case,
+            self.input.source,
+            self.measurements,
+            {},
+            self.operating_point,
+            self.run,
+            self.notes,
+            self._judged,
         )
+
+    @property
+    def _judged(self) -> Mapping[str, Any] | None:
+        """The verdict as report.json says it."""
+        return self.verdict.as_json() if self.verdict else None
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: overlay, volumes, verdict and table; without matplotlib the picture is left out."""
+        return case_html(self.report, self._overlay_png())
+
+    def _overlay_png(self) -> bytes:
+        """The overlay that was written, else one drawn now; b"" where that fails."""
+        try:
+            if self.folder and OVERLAY in self.report["files"].values():
+                return (self.folder / OVERLAY).read_bytes()
+            with TemporaryDirectory() as folder:
+                draw_overlay(self.ct, self.labels, Path(folder) / OVERLAY, f"{self.case}_seg.nii.gz")
+                return (Path(folder) / OVERLAY).read_bytes()
+        except Exception:  # whatever a drawing library makes of it, the numbers are there
+            logger.debug("overlay of %s", self.case, exc_info=True)
+            return b""
 
     def __repr__(self) -> str:
         lesions = len(self.lesions)
@@ -150,6 +183,17 @@ class Result:
             f"Result({self.case!r}: liver {self.liver_ml:.1f} ml, tumor {self.tumor_ml:.1f} ml in {lesions} "
             f"lesion{'s' * (lesions != 1)}, {' x '.join(map(str, self.region.shape))} voxels)"
         )
+
+
+def source_block(case: Case, ct: Volume) -> dict[str, Any]:
+    """What report.json says of where a CT came from."""
+    series = case.series
+    return {
+        "series_instance_uid": series.series_instance_uid or None if series else None,
+        "series_number": series.series_number or None if series else None,
+        "spacing_mm": [round(mm, 4) for mm in ct.spacing],
+        "slices": ct.array.shape[ct.slice_axis],
+    }
 
 
 def output_folder(output: str | Path, *, make: bool = True) -> Path:
@@ -200,6 +244,7 @@ def write(result: Result, output: Path, *, overlay: bool = True, keep_empty_fram
             labels=labels,
             measured=result.measurements,
             keep_empty_frames=keep_empty_frames,
+            remarks=result.verdict.remarks() if result.verdict else (),
         )
         for more, said in (drawn, dicom):
             files |= more
@@ -207,7 +252,8 @@ def write(result: Result, output: Path, *, overlay: bool = True, keep_empty_fram
         seconds, writing = result.run["seconds"], time.perf_counter() - started
         seconds = {**seconds, "total": round(seconds["total"] + writing, 3), "write": round(writing, 3)}
         run = {**result.run, "seconds": seconds}
-        report = case_report(claimed.name, case.source, result.measurements, files, result.operating_point, run, notes)
+        found, point = result.measurements, result.operating_point
+        report = case_report(claimed.name, case.source, found, files, point, run, notes, result._judged)
         write_report(report, claimed.staging)
         folder = claimed.commit({**result.options, "overlay": overlay, "keep_empty_frames": keep_empty_frames})
     return replace(result, run=run, notes=notes, written=Written(folder, files, report, notes))

@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -190,3 +191,34 @@ def test_wrong_arguments_are_named_before_any_work(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         stubbed(scan[0], **wrong)
+
+
+def test_a_notebook_shows_overlay_volumes_verdict_and_table_and_no_text_as_markup(
+    stubbed: Stubbed, scan: tuple[Path, Any], tmp_path: Path
+) -> None:
+    written, kept = stubbed(scan[0], tmp_path / "out"), stubbed(scan[0])
+    assert written.verdict is not None and written.verdict.level == written.report["verdict"]["level"]
+    for result in (written, kept):
+        shown = result._repr_html_()
+        assert shown.startswith("<div>") and shown.count("<tr>") == 2 and "data:image/png;base64,iVBORw0" in shown
+        assert "liver 72.0 ml" in shown and f"<b>{result.verdict.level}</b>" in shown  # type: ignore[union-attr]
+    case = replace(kept.input, name="<script>alert(1)</script>")
+    shown = replace(kept, input=case)._repr_html_()
+    assert "<script>" not in shown and "&lt;script&gt;" in shown
+
+
+def test_progress_is_told_stage_by_stage(stubbed: Stubbed, scan: tuple[Path, Any]) -> None:
+    told: list[tuple[str, int, int]] = []
+    stubbed(scan[0], progress=lambda *stage: told.append(stage))
+    stages = list(dict.fromkeys(stage for stage, _, _ in told))
+    assert stages == ["read", "prepare", "network", "measure"]
+    slabs = [(done, total) for stage, done, total in told if stage == "network" and total]
+    assert slabs == [(number, len(slabs)) for number in range(1, len(slabs) + 1)] and slabs
+    before = len(told)
+    stubbed(scan[0])
+    assert len(told) == before
+
+
+def test_progress_can_be_a_bar(stubbed: Stubbed, scan: tuple[Path, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    stubbed(scan[0], progress=True)
+    assert "network" in capsys.readouterr().err

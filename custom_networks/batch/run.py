@@ -66,11 +66,16 @@ class Run:
     def sum_up(self) -> str:
         """Write `summary.csv`; why that was not possible, "" if it was. The cases' own files are there all the same."""
         self._summed_up = time.monotonic()
-        try:
-            self._summary.write()
-        except OSError as error:  # open in a spreadsheet, or a full disk
-            return f"summary.csv cannot be written ({error.strerror or error}): close it where it is open."
-        return ""
+        return sum_up(self._output, self._summary)
+
+
+def sum_up(output: Path, summary: Summary | None = None) -> str:
+    """Write `summary.csv` of an output folder; why that was not possible, "" if it was."""
+    try:
+        (summary or Summary(output, lambda: outcomes(output))).write()
+    except OSError as error:  # open in a spreadsheet, or a full disk
+        return f"summary.csv cannot be written ({error.strerror or error}): close it where it is open."
+    return ""
 
 
 def ready_folder(output: str | Path) -> Path:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from custom_networks.bundle_files import bundle_version
-from custom_networks.commands.terminal import BANNER, NOTHING_STARTED, OK, SOME_FAILED, complain, say
+from custom_networks.commands.talk import Talk
+from custom_networks.commands.terminal import BANNER, NOTHING_STARTED, OK, SOME_FAILED
 from custom_networks.errors import BundleError
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ def segment(
     keep_empty_frames: bool = False,
     allow_large: bool = False,
     progress: bool = True,
+    quiet: bool = False,
+    verbose: bool = False,
+    json: bool = False,
+    log_file: str | None = None,
     bundle: str | None = None,
     checkpoint: str | None = None,
     debug: bool = False,
@@ -55,37 +60,50 @@ def segment(
         probability: write the tumor probability, OUTPUT/<case>/<case>_tumor_probability.nii.gz.
         keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
         allow_large: read inputs that exceed the limits on memory; those on what a body can be stay.
-        progress: show a progress bar.
+        progress: say which case is worked on and how long it will take; on a terminal show a bar.
+        quiet: say nothing but errors.
+        verbose: say what the program does, too.
+        json: put one JSON object a case on stdout instead of lines: its report.json and its folder, or the error.
+        log_file: a file to append all that is said to.
         bundle: folder of another bundle.
         checkpoint: other weights, a state dict.
         debug: show the traceback of a failure.
+
+    Examples:
+        liverseg segment ct.nii.gz --output results
+        liverseg segment scans/ exam.zip other_exam.zip::2 -o results --quiet
+        liverseg segment scans/ -o results --json | jq .verdict.level
     """
     from custom_networks.io import find_cases
     from custom_networks.result import output_folder
 
     if debug:
         logging.getLogger("custom_networks").setLevel(logging.DEBUG)
-    folder = output_folder(output, make=False)
-    cases, failures = find_cases(inputs)
-    for message in failures:
-        complain(message)
-    if not cases:
-        return NOTHING_STARTED
-    cases = [replace(case, allow_large=allow_large) for case in cases]
-    say(BANNER, "stderr")  # before PyTorch is imported, which takes seconds
-    from custom_networks.inference.settings import settings
+    with Talk(quiet=quiet, verbose=verbose, progress=progress, as_json=json, log_file=log_file) as talk:
+        folder = output_folder(output, make=False)
+        cases, failures = find_cases(inputs)
+        for message in failures:
+            talk.refused(message)
+        if not cases:
+            return NOTHING_STARTED
+        cases = [replace(case, allow_large=allow_large) for case in cases]
+        talk.say(BANNER)  # before PyTorch is imported, which takes seconds
+        from custom_networks.inference.settings import settings
 
-    asked = settings(device, runtime, precision, scout, fast) | {"progress": progress}
-    from custom_networks.batch.run import Run, forget_inputs
-    from custom_networks.pipeline import Pipeline
+        asked = settings(device, runtime, precision, scout, fast) | {"progress": progress and not quiet}
+        from custom_networks.batch.run import Run, forget_inputs
+        from custom_networks.pipeline import Pipeline
 
-    _tune_this_process()
-    pipeline = Pipeline(bundle, asked, checkpoint)
-    if bundle is None and checkpoint is None:
-        _check_released(pipeline)
-    run = Run(folder, pipeline, probability, {"overlay": overlay, "keep_empty_frames": keep_empty_frames})
-    forget_inputs(folder, inputs, cases)
-    return _segment_all(run, cases, bool(failures), debug)
+        _tune_this_process()
+        pipeline = Pipeline(bundle, asked, checkpoint)
+        if bundle is None and checkpoint is None:
+            _check_released(pipeline)
+        pipeline.on_stage = talk.stage
+        run = Run(folder, pipeline, probability, {"overlay": overlay, "keep_empty_frames": keep_empty_frames})
+        forget_inputs(folder, inputs, cases)
+        code = _segment_all(run, cases, bool(failures), debug, talk)
+        talk.closing(folder / "summary.csv")
+        return code
 
 
 def _tune_this_process() -> None:
@@ -99,18 +117,19 @@ def _tune_this_process() -> None:
     manage_this_process()
 
 
-def _segment_all(run: "Run", cases: "Sequence[Case]", failed: bool, debug: bool) -> int:
+def _segment_all(run: "Run", cases: "Sequence[Case]", failed: bool, debug: bool, talk: Talk) -> int:
     """Segment and report each case; the summary is written whatever ends the run."""
     try:
-        for case in cases:
+        for number, case in enumerate(cases, start=1):
+            talk.begin(number, len(cases), case)
             outcome = run.segment(case)
             if debug and outcome.error:
                 traceback.print_exception(outcome.error)
-            _report(outcome.result) if outcome.result else complain(outcome.message)
+            _report(talk, outcome.result) if outcome.result else talk.refused(outcome.message, case)
             failed |= outcome.result is None
     finally:
         if unwritten := run.sum_up():
-            complain(unwritten)
+            talk.error(unwritten)
     return SOME_FAILED if failed or unwritten else OK
 
 
@@ -123,12 +142,5 @@ def _check_released(pipeline: "Pipeline") -> None:
         )
 
 
-def _report(result: "Result") -> None:
-    for note in result.notes:
-        say(f"  note: {note}", "stderr")
-    count, seconds = len(result.lesions), result.run["seconds"]["total"]
-    lesions = f" in {count} lesion{'s' * (count != 1)}" if count else ""
-    found = f"liver {result.liver_ml:.1f} ml, tumor {result.tumor_ml:.1f} ml{lesions}"
-    say(f"{result.case}: {found if result.liver_ml else 'no liver found'} ({seconds:.1f} s)")
-    for kind, name in result.report["files"].items():
-        say(f"  {kind.removeprefix('dicom_').replace('_', ' '):<7} {result.folder / name}")
+def _report(talk: Talk, result: "Result") -> None:
+    talk.result(result)

@@ -12,6 +12,9 @@ def series(path: str) -> int:
 
     Args:
         path: a folder (of any depth) or zip archive of DICOM files.
+
+    Examples:
+        liverseg series exam.zip
     """
     from custom_networks.io import list_dicom
     from custom_networks.io.files import is_zip
@@ -32,6 +35,9 @@ def phantom(output: str, *, cases: int = 1, seed: int = 0, format: str = "nifti"
         cases: how many.
         seed: the same seed gives the same cases.
         format: nifti or dicom.
+
+    Examples:
+        liverseg phantom phantoms --cases 2 --format dicom
     """
     from custom_networks.phantom import write_phantoms
 
@@ -49,6 +55,9 @@ def pack(output: str, *, weights_url: str | None = None) -> int:
         output: the archive to write, OUT.zip.
         weights_url: leave files over 1 MiB out, and name this address for them in large_files.yml; one that ends in /
             is a folder that holds them under their paths in the bundle.
+
+    Examples:
+        liverseg pack liver_tumor_ct_25d.zip
     """
     from custom_networks.packing import pack_bundle
 
@@ -71,6 +80,9 @@ def export(format: str, output: str, *, bundle: str | None = None, checkpoint: s
         output: the file to write, OUT.ts or OUT.onnx.
         bundle: folder of another bundle.
         checkpoint: other weights, a state dict.
+
+    Examples:
+        liverseg export onnx network.onnx
     """
     from custom_networks.packing.export import export_network
 

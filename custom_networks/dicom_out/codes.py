@@ -35,6 +35,7 @@ LONG_AXIS = Code("103339001", "SCT", "Long axis")
 SHORT_AXIS = Code("103340004", "SCT", "Short axis")
 NUMBER_OF_LESIONS = Code("246206008", "SCT", "Number of lesions")
 ATTENUATION = Code("112031", "DCM", "Attenuation Coefficient")
+COMMENT = Code("121106", "DCM", "Comment")
 CERTAINTY = Code("111012", "DCM", "Certainty of Finding")  # 0 to 100 %
 MEAN = Code("373098007", "SCT", "Mean")
 STANDARD_DEVIATION = Code("386136009", "SCT", "Standard Deviation")

@@ -63,3 +63,7 @@ class MeasuredCase(Protocol):
     @property
     def calibrated(self) -> bool:
         """Whether a lesion's confidence is a calibrated chance: only then does the SR state it."""
+
+    @property
+    def by_person(self) -> bool:
+        """Whether a person made or corrected the label map."""

@@ -28,6 +28,7 @@ def write_dicom_results(
     labels: npt.NDArray[np.uint8],
     measured: MeasuredCase,
     keep_empty_frames: bool = False,
+    remarks: Sequence[str] = (),
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Write `<case>_seg.dcm` and `<case>_sr.dcm` into a folder, if the case came as DICOM.
 
@@ -42,6 +43,7 @@ def write_dicom_results(
         labels: (column, row, slice) of the whole series, uint8: 0 background, 1 liver, 2 tumor.
         measured: what was measured on that label map.
         keep_empty_frames: write a frame for every slice and segment, which some viewers need.
+        remarks: sentences about the case for the report, such as its verdict.
 
     Returns:
         The files written, by kind; and notes.
@@ -60,7 +62,7 @@ def write_dicom_results(
         notes = source.notes
         seg = write_seg(folder / seg_name, source, labels, measured, keep_empty_frames=keep_empty_frames)
         files["dicom_seg"] = seg_name
-        write_sr(folder / sr_name, source, seg, measured)
+        write_sr(folder / sr_name, source, seg, measured, remarks)
         files["dicom_sr"] = sr_name
     except LiversegError as error:
         notes += (f"{_missing(files)} not written: {error}",)

@@ -69,7 +69,7 @@ def write_seg(
     slab = slice(0, labels.shape[2]) if keep_empty_frames else organ[2] if organ else slice(0, 1)
     masks = _masks(labels, measured, segment_of, slab)
     with quiet():
-        dataset = _segmentation(source, slab, masks, _names(ids, shared), keep_empty_frames)
+        dataset = _segmentation(source, slab, masks, _names(ids, shared), keep_empty_frames, measured.by_person)
         save_whole(dataset, path)
     return SegObject(dataset, segment_of)
 
@@ -110,26 +110,32 @@ def _names(ids: Sequence[int], shared: bool) -> list[str]:
 
 
 def _segmentation(
-    source: SourceSeries, slab: slice, masks: npt.NDArray[np.uint8], names: Sequence[str], keep_empty_frames: bool
+    source: SourceSeries,
+    slab: slice,
+    masks: npt.NDArray[np.uint8],
+    names: Sequence[str],
+    keep_empty_frames: bool,
+    by_person: bool,
 ) -> Any:
     """highdicom's data set of the masks (slice, row, column, segment), placed where the slices in `slab` lie."""
     hd = codes.load_highdicom()
+    made = "by a person" if by_person else "automatic"
     dataset = hd.seg.Segmentation(
         source_images=source.images(slab),
         pixel_array=masks,
         segmentation_type="BINARY",
-        segment_descriptions=[_description(number, name) for number, name in enumerate(names, start=1)],
+        segment_descriptions=[_description(number, name, by_person) for number, name in enumerate(names, start=1)],
         series_instance_uid=hd.UID(),
         series_number=SERIES_NUMBER,
         sop_instance_uid=hd.UID(),
         instance_number=1,
         omit_empty_frames=not keep_empty_frames,
         content_label="LIVER_LESIONS",
-        content_description="Liver and its lesions, automatic, research use only",
-        series_description="Liver and lesions (automatic, research use only)",
+        content_description=f"Liver and its lesions, {made}, research use only",
+        series_description=f"Liver and lesions ({made}, research use only)",
         **codes.EQUIPMENT,
     )
-    dataset.ContentCreatorName = ""  # of type 2: no person made it
+    dataset.ContentCreatorName = ""  # of type 2: no person made it, or nobody says who
     _name_segment_in_frames(dataset)
     _name_source_frames(dataset, source.headers[slab])
     return dataset
@@ -154,8 +160,8 @@ def _name_source_frames(dataset: Any, headers: Sequence[Dataset]) -> None:
         image.ReferencedFrameNumber = headers[image.ReferencedFrameNumber - 1].ReferencedFrameNumber
 
 
-def _description(number: int, name: str) -> Any:
-    """Codes, colour and algorithm of one segment."""
+def _description(number: int, name: str, by_person: bool) -> Any:
+    """Codes, colour and algorithm of one segment; a person's has none."""
     hd = codes.load_highdicom()
     liver = number == 1
     algorithm = hd.AlgorithmIdentificationSequence(
@@ -166,8 +172,8 @@ def _description(number: int, name: str) -> Any:
         segment_label=name,
         segmented_property_category=codes.ANATOMICAL_STRUCTURE if liver else codes.ABNORMAL_STRUCTURE,
         segmented_property_type=codes.LIVER if liver else codes.MASS,
-        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=algorithm,
+        algorithm_type="MANUAL" if by_person else "AUTOMATIC",
+        algorithm_identification=None if by_person else algorithm,
         tracking_uid=hd.UID(),
         tracking_id=name,
         anatomic_regions=None if liver else [codes.LIVER],

@@ -16,7 +16,9 @@ from custom_networks.dicom_out.source import SourceSeries, quiet
 SERIES_NUMBER = 901
 
 
-def write_sr(path: Path, source: SourceSeries, seg: SegObject, measured: MeasuredCase) -> Any:
+def write_sr(
+    path: Path, source: SourceSeries, seg: SegObject, measured: MeasuredCase, remarks: Sequence[str] = ()
+) -> Any:
     """Write the measurements of a case as a report that points at the segments of its SEG.
 
     One group for the liver (volume), one for all lesions (count, total volume), one a lesion: volume, long and short
@@ -29,6 +31,7 @@ def write_sr(path: Path, source: SourceSeries, seg: SegObject, measured: Measure
         source: the series, of `source_series`.
         seg: what `write_seg` gave for the same measurements.
         measured: what was measured; no lesion is an answer too.
+        remarks: sentences about the case, which become comments in the liver's group.
 
     Returns:
         highdicom's Comprehensive3DSR.
@@ -39,7 +42,7 @@ def write_sr(path: Path, source: SourceSeries, seg: SegObject, measured: Measure
     hd = codes.load_highdicom()
     with quiet():
         lesions = [_lesion(seg, lesion, measured.calibrated) for lesion in measured.lesions]
-        groups = [_liver(seg, measured.liver_ml), _all_lesions(seg, measured.lesions), *lesions]
+        groups = [_liver(seg, measured.liver_ml, remarks), _all_lesions(seg, measured.lesions), *lesions]
         report = hd.sr.Comprehensive3DSR(
             evidence=[*source.headers, seg.dataset],
             content=hd.sr.MeasurementReport(
@@ -61,8 +64,14 @@ def write_sr(path: Path, source: SourceSeries, seg: SegObject, measured: Measure
     return report
 
 
-def _liver(seg: SegObject, liver_ml: float) -> Any:
-    return _group(seg, "Liver", 1, [_measurement(codes.VOLUME, liver_ml, codes.MILLILITER)])
+def _liver(seg: SegObject, liver_ml: float, remarks: Sequence[str]) -> Any:
+    """The liver's group; remarks are text among its qualitative evaluations (TID 1411), which highdicom only codes."""
+    sr = codes.load_highdicom().sr
+    group = _group(seg, "Liver", 1, [_measurement(codes.VOLUME, liver_ml, codes.MILLILITER)])
+    contains = sr.RelationshipTypeValues.CONTAINS
+    for remark in remarks:
+        group[0].ContentSequence.append(sr.TextContentItem(codes.COMMENT, remark, relationship_type=contains))
+    return group
 
 
 def _all_lesions(seg: SegObject, lesions: Sequence[MeasuredLesion]) -> Any:

@@ -50,7 +50,7 @@ class SliceStackInferer(Inferer):
         compact: give class probabilities x 255 as uint8 `(B, K, H, W, D)`; otherwise float32 logits.
         sw_device: where slabs are run; by default where the input is.
         device: where the answer is put together; by default where the input is.
-        progress: show a progress bar.
+        progress: show a progress bar, where stderr is a terminal.
         sub_volumes: how many of the `k` sub-volumes are answered; the slices of the others are interpolated between
             their neighbours. None: all of them. A coarse answer for speed; without thin slices it changes nothing.
 
@@ -86,6 +86,7 @@ class SliceStackInferer(Inferer):
         self.sw_device, self.device, self.progress = sw_device, device, progress
         self.runtime, self.memory_mb, self.sub_volumes = runtime, memory_mb, sub_volumes
         self.network_seconds = 0.0  # of the last volume, forward passes alone
+        self.on_slab: Callable[[int, int], None] | None = None  # told how many slabs of how many are answered
 
     def open(self, network: Callable[..., Any], device: torch.device) -> Runtime:
         """The runtime in which this inferer runs a network, by default on `device`, with the weights it has now.
@@ -130,7 +131,7 @@ class SliceStackInferer(Inferer):
         slabs = [slab for slab in cut(volume.shape[-1], step, most) if slab[0] % step in offsets]
         longest = max(map(len, slabs))
         answer = torch.empty(())
-        for slices in tqdm(slabs, desc="slabs", disable=not self.progress):
+        for number, slices in enumerate(tqdm(slabs, desc="slabs", disable=None if self.progress else True), start=1):
             stack = _stack(volume, slices, step, halo)
             if not _finite(stack):  # layers may make a zero of what is not
                 raise InputError("The image holds numbers that are not finite: write it anew from its source.")
@@ -142,6 +143,8 @@ class SliceStackInferer(Inferer):
                 shape = (*part.shape[:-1], volume.shape[-1])
                 answer = torch.empty(shape, dtype=part.dtype, device=self.device or volume.device)
             answer[..., slices] = part.to(answer.device)
+            if self.on_slab:
+                self.on_slab(number, len(slabs))
         fill_between(answer, sorted(i for slab in slabs for i in slab))
         return answer
 

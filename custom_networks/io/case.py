@@ -43,12 +43,17 @@ def place_of(source: str) -> str:
 
 @dataclass(frozen=True)
 class SeriesInfo:
-    """What a report says of a DICOM series: "" and 0 where the files do not say it, spacing along the volume's axes."""
+    """What a report says of a DICOM series: "" and 0 where the files do not say it, spacing along the volume's axes.
+
+    Height and weight of the patient, m and kg, are None where the files do not say them; reports do not repeat them.
+    """
 
     series_instance_uid: str
     series_number: int
     spacing_mm: tuple[float, float, float]
     slices: int
+    height_m: float | None = None
+    weight_kg: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,12 +25,12 @@ CONFIDENCE_TERMS = ("intercept", "mean_probability")
 
 @dataclass(frozen=True)
 class FoundLesion:
-    """One of the `Lesions`, with its number: 1 for the largest lesion."""
+    """One of the `Lesions`, with its number: 1 for the largest lesion; nobody is sure or unsure of a person's."""
 
     number: int
     volume_mm3: float
-    mean_probability: float
-    confidence: float
+    mean_probability: float | None
+    confidence: float | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,8 +37,9 @@ class MeasuredLesion:
         surface_distance_mm: shortest distance to the surface of the liver with its lesions, mm; 0 where it touches
             it; None where the image shows no surface.
         touches_border: whether it reaches the first or last voxel of the image along any axis, so that it may be cut.
-        mean_probability: mean tumor probability over its voxels, 0 to 1.
-        confidence: how sure it is a real lesion, 0 to 1; a chance only where `Measurements.calibrated` says so.
+        mean_probability: mean tumor probability over its voxels, 0 to 1; None where a person drew it.
+        confidence: how sure it is a real lesion, 0 to 1; a chance only where `Measurements.calibrated` says so. None
+            where a person drew it.
     """
 
     id: int
@@ -57,8 +58,8 @@ class MeasuredLesion:
     contrast_hu: float | None
     surface_distance_mm: float | None
     touches_border: bool
-    mean_probability: float
-    confidence: float
+    mean_probability: float | None
+    confidence: float | None
 
 
 def measure_lesion(

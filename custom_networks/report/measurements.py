@@ -33,6 +33,7 @@ class Measurements:
         numbers: (i, j, k) id of the lesion at each voxel of `box`, 0 where there is none.
         box: where in the image `numbers` lies.
         shape: (i, j, k) of the image.
+        by_person: whether a person made or corrected the mask.
     """
 
     liver_ml: float
@@ -43,6 +44,7 @@ class Measurements:
     numbers: Numbers
     box: Box
     shape: tuple[int, ...]
+    by_person: bool = False
 
     @property
     def liver_without_tumor_ml(self) -> float:

@@ -10,7 +10,7 @@ from custom_networks import __version__
 from custom_networks.files import Cell, write_csv, write_text
 from custom_networks.report.measurements import Measurements
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 SCHEMA = Path(__file__).with_name("report.schema.json")
 REPORT, LESIONS = "report.json", "lesions.csv"
 DISCLAIMER = "Research use only: this is not a medical device."
@@ -31,6 +31,7 @@ def case_report(
     operating_point: Mapping[str, float],
     run: Mapping[str, Any],
     notes: Sequence[str] = (),
+    verdict: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What `report.json` holds, as `report.schema.json` states: rounded; volumes in ml and mm3, places in LPS mm.
 
@@ -42,6 +43,7 @@ def case_report(
         operating_point: thresholds that decided which voxels and lesions count.
         run: how and when the case was run.
         notes: what the reader had to say about the input.
+        verdict: whether the answer can be believed, of `Verdict.as_json`; None leaves it out.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -51,6 +53,8 @@ def case_report(
         "input": source,
         "files": dict(files),
         "notes": list(notes),
+        "mask_by": "person" if found.by_person else "network",
+        **({"verdict": dict(verdict)} if verdict is not None else {}),
         "liver": {
             "volume_ml": round(found.liver_ml, 3),
             "volume_without_tumor_ml": round(found.liver_without_tumor_ml, 3),

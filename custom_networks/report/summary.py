@@ -13,7 +13,7 @@ SUMMARY = "summary.csv"
 DONE, FAILED = "done", "failed"
 COLUMNS = tuple(
     "case status liver_ml liver_without_tumor_ml tumor_ml burden_percent lesions largest_lesion_mm "
-    "liver_touches_border notes input message".split()
+    "liver_touches_border notes input message verdict".split()
 )
 
 
@@ -89,6 +89,7 @@ def _row(report: Mapping[str, Any]) -> dict[str, Cell]:
         "liver_touches_border": liver["touches_border"],
         "notes": len(report["notes"]),
         "input": report["input"],
+        "verdict": report.get("verdict", {}).get("level"),
     }
 
 

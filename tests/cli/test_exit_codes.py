@@ -41,7 +41,7 @@ def run(liverseg: Liverseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("custom_networks.pipeline.Pipeline", NoNetwork)
     monkeypatch.setattr("custom_networks.batch.run.write", written)
-    monkeypatch.setattr("custom_networks.commands.segment._report", lambda result: None)
+    monkeypatch.setattr("custom_networks.commands.segment._report", lambda *_: None)
     for name in ("good", "bad", "stop", "unwritable"):
         (tmp_path / f"{name}.nii.gz").touch()
     (tmp_path / "notes.txt").touch()
@@ -74,7 +74,8 @@ def test_each_end_has_its_code_and_its_line(run: Liverseg, code: int, arguments:
     own = [] if any(argument.startswith("--output") for argument in arguments) else ["--output=out"]
     answer = run("segment", *arguments, *own)
     assert answer.code == code
-    lines = [line for line in answer.err.splitlines() if not line.startswith("Research use only")]
+    talk = "Research use only", "[1/2] ", "[2/2] ", "[done] "
+    lines = [line for line in answer.err.splitlines() if not line.startswith(talk)]
     assert lines == [line for line in lines if line.startswith("liverseg: ")] and "object at 0x" not in answer.err
     assert said in answer.err and len(lines) == (said != "")
 

@@ -35,10 +35,13 @@ def test_the_mask_has_the_scans_grid_and_the_volumes_are_stated(
     answer = segment("ct.nii.gz")
     assert answer.code == 0
     assert re.fullmatch(
-        rf"ct: liver {SCAN_ML:.1f} ml, tumor 0\.0 ml \(\d+\.\d s\)\n  mask    out/ct/ct_seg\.nii\.gz\n", answer.out
+        rf"ct: liver {SCAN_ML:.1f} ml, tumor 0\.0 ml \(\d+\.\d s\), verdict: \w+\n  mask    out/ct/ct_seg\.nii\.gz\n",
+        answer.out,
     )
     cut = "The liver reaches the border of the image and may be cut: volumes are those of the part that is seen."
-    assert answer.err == f"Research use only: this is not a medical device.\n  note: {cut}\n"
+    banner, *findings = answer.err.splitlines()
+    assert banner == "Research use only: this is not a medical device." and f"  look: {cut}" in findings
+    assert all(line.startswith(("  look: ", "  stop: ")) for line in findings)
     mask = nib.load(tmp_path / "out" / "ct" / "ct_seg.nii.gz")
     assert mask.shape == scan.shape and mask.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(mask.affine, scan.affine)
@@ -268,7 +271,7 @@ def test_a_terminal_that_cannot_spell_the_folder_loses_no_result(
         text=True,
     )
     assert run.returncode == 0, run.stderr
-    found = rf"ct: liver {SCAN_ML:.1f} ml, tumor 0\.0 ml \(\d+\.\d s\)\n"
+    found = rf"ct: liver {SCAN_ML:.1f} ml, tumor 0\.0 ml \(\d+\.\d s\), verdict: \w+\n"
     assert re.fullmatch(found + r"  mask    \\u809d/ct/ct_seg\.nii\.gz\n", run.stdout)
     assert "slabs" in run.stderr and "Warning" not in run.stderr
     assert results(tmp_path / "肝") == ["ct/ct_seg.nii.gz"]

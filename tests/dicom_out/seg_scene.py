@@ -48,6 +48,7 @@ class Case:
     box: tuple[slice, slice, slice]
     liver_ml: float = 1500.1234
     calibrated: bool = True
+    by_person: bool = False
 
 
 def series(axes: Array = STANDARD, direction: float = 1.0, shear_degrees: float = 0.0) -> list[Dataset]:

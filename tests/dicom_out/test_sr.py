@@ -119,3 +119,18 @@ def test_lesions_that_share_a_segment_do_not_claim_it_as_their_own(tmp_path: Pat
     own = content.get_image_measurement_groups()
     assert [group.tracking_identifier for group in own] == ["Lesion 1", "Lesion 2"]
     assert numbers(own[0]) == LESION
+
+
+def test_remarks_are_comments_in_the_livers_group(tmp_path: Path) -> None:
+    case = measured()
+    source, labels = source_of(series()), labelled(read(series()), LESIONS)
+    seg = write_seg(tmp_path / "seg.dcm", source, labels.array, case)
+    remarks = ("Verdict: look.", "The scan looks arterial.")
+    write_sr(tmp_path / "sr.dcm", source, seg, case, remarks)
+    liver, *lesions = hd.sr.srread(tmp_path / "sr.dcm").content.get_volumetric_roi_measurement_groups()
+    comments = [
+        [item.TextValue for item in group[0].ContentSequence if item.ConceptNameCodeSequence[0].CodeValue == "121106"]
+        for group in (liver, *lesions)
+    ]
+    assert comments == [list(remarks), [], []]
+    assert numbers(liver) == [("Volume", 1500.123, "ml", "")]

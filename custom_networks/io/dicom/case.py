@@ -139,7 +139,8 @@ def _case_of(listing: DicomListing, source: str, number: int | None = None) -> D
         raise InputError(refusal(listing, None if number is None else index))
     first = series.slices[0]
     uid = series.series_uid if is_uid(series.series_uid) else ""  # what is no UID could be a name
-    info = SeriesInfo(uid, first.series_number, spacing_of(series.affine), len(series.slices))
+    stature = (number if number > 0 else None for number in (first.height_m, first.weight_kg))  # NaN is not above 0
+    info = SeriesInfo(uid, first.series_number, spacing_of(series.affine), len(series.slices), *stature)
     return DicomCase(case_stem(source), source, case_notes(listing, index), info, stack=series)
 
 

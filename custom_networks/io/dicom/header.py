@@ -152,6 +152,8 @@ class SliceHeader:
     description: str = _of(_text, "SeriesDescription")
     protocol: str = _of(_text, "ProtocolName")
     contrast: str = _of(_text, "ContrastBolusAgent")
+    height_m: float = _of(_number, "PatientSize")
+    weight_kg: float = _of(_number, "PatientWeight")
     frame_uid: str = _of(_uid, "FrameOfReferenceUID")
     image_type: tuple[str, ...] = _of(_words, "ImageType")
     acquisition: int | None = _of(_whole, "AcquisitionNumber")

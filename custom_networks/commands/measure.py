@@ -1,0 +1,61 @@
+"""`liverseg measure`: the table of a mask that a person made or corrected."""
+
+from pathlib import Path
+
+from custom_networks.commands.terminal import BANNER, OK, SOME_FAILED, complain, say
+from custom_networks.errors import InputError
+
+
+def measure(
+    ct: str,
+    mask: str,
+    *,
+    output: str,
+    earlier: str | None = None,
+    overlay: bool = True,
+    keep_empty_frames: bool = False,
+    allow_large: bool = False,
+) -> int:
+    """Measure a mask that was made or corrected by a person, in 3D Slicer, MONAI Label or elsewhere.
+
+    The case gets the files that `liverseg segment` writes, marked as a person's mask without confidence, in
+    OUTPUT/<case>, or OUTPUT/<case>_measured where the folder holds the CT's own result. `liverseg segment` never
+    replaces it. Exit code 0: measured; 1: the CT or the mask was refused; 2: nothing could start.
+
+    Args:
+        ct: the CT: a NIfTI, NRRD or MetaImage file, or a folder or zip archive of DICOM files.
+        mask: its mask on the same grid: NIfTI, NRRD or MetaImage (0 background, 1 liver, 2 tumor), or a DICOM SEG.
+        output: folder for the results.
+        earlier: a report.json whose lesions keep their numbers; by default the one beside the mask.
+        overlay: draw overlay.png.
+        keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
+        allow_large: read inputs that exceed the limits on memory; those on what a body can be stay.
+
+    Examples:
+        liverseg measure ct.nii.gz corrected.nrrd --output results
+        liverseg measure exam/ corrected_seg.dcm -o results --earlier results/exam/report.json
+    """
+    from dataclasses import replace
+
+    from custom_networks.batch.run import ready_folder, sum_up
+    from custom_networks.commands.talk import case_lines, note_lines
+    from custom_networks.io import only_case
+    from custom_networks.measured import measure_mask
+    from custom_networks.result import write
+
+    say(BANNER, "stderr")
+    try:
+        case = replace(only_case(ct), allow_large=allow_large)
+        folder = ready_folder(output)
+        result = measure_mask(case, mask, folder, earlier)
+        result = write(result, folder, overlay=overlay, keep_empty_frames=keep_empty_frames)
+    except InputError as error:
+        complain(str(error))
+        return SOME_FAILED
+    for line in note_lines(result):
+        say(line, "stderr")
+    for line in case_lines(result):
+        say(line)
+    if unwritten := sum_up(Path(folder)):
+        complain(unwritten)
+    return SOME_FAILED if unwritten else OK

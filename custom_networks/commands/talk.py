@@ -1,0 +1,220 @@
+"""What a run over many cases says: where it is, what it found, how it ended."""
+
+import json
+import logging
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+from custom_networks.commands.terminal import complain, say
+from custom_networks.errors import UsageError
+
+if TYPE_CHECKING:
+    from custom_networks.io import Case
+    from custom_networks.result import Result
+
+LEVELS = ("ok", "look", "stop")
+
+
+class Talk:
+    """The voice of one run: results on stdout, talk on stderr, and everything in a log file where one is asked for.
+
+    Args:
+        quiet: say nothing but errors.
+        verbose: say what the program does, too.
+        progress: say which case is worked on, and how long it will take.
+        as_json: put one JSON object a case on stdout, instead of lines.
+        log_file: a file to append all of it to.
+
+    Raises:
+        UsageError: on entering, the log file cannot be written, or both quiet and verbose were asked for.
+    """
+
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        verbose: bool = False,
+        progress: bool = True,
+        as_json: bool = False,
+        log_file: str | None = None,
+    ) -> None:
+        if quiet and verbose:
+            raise UsageError("--quiet and --verbose contradict each other: leave one of them out.")
+        self._quiet, self._verbose, self._as_json, self._log_file = quiet, verbose, as_json, log_file
+        self._progress = progress and not quiet
+        self._log: TextIO | None = None
+        self._held = ExitStack()
+        self._started = self._case_started = time.monotonic()
+        self._levels: Counter[str] = Counter()
+        self._done = self._failed = 0
+
+    def __enter__(self) -> "Talk":
+        with ExitStack() as held:
+            held.enter_context(_stderr_level(logging.ERROR if self._quiet else None))
+            if self._log_file:
+                self._log = held.enter_context(_opened(self._log_file))
+                held.enter_context(_logged_to(self._log, self._verbose))
+            elif self._verbose:
+                held.enter_context(_own_level(logging.INFO))
+            self._held = held.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._held.close()
+
+    def say(self, text: str) -> None:
+        """Talk, on stderr."""
+        self._write_log(text)
+        if not self._quiet:
+            say(text, "stderr")
+
+    def begin(self, number: int, count: int, case: "Case") -> None:
+        """Say which of several cases comes now, and how long those that are left may take."""
+        now = self._case_started = time.monotonic()
+        if count > 1:
+            finished = self._done + self._failed
+            left = (
+                f", about {_duration((now - self._started) / finished * (count - finished))} left" if finished else ""
+            )
+            self._say_progress(f"[{number}/{count}] {case.name}{left}")
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        """Say, once the first slab of a case is answered, how long the others will take; on a terminal a bar does."""
+        if name == "network" and done == 1 and total > 1 and self._progress and not sys.stderr.isatty():
+            left = (time.monotonic() - self._case_started) * (total - 1)
+            self.say(f"  network: 1 of {total} slabs, about {_duration(left)} left")
+
+    def result(self, result: "Result") -> None:
+        """Say what was found and written."""
+        self._done += 1
+        if result.verdict:
+            self._levels[result.verdict.level] += 1
+        for line in note_lines(result):
+            self.say(line)
+        if self._verbose:
+            steps = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in result.run["seconds"].items())
+            self.say(f"  took: {steps}")
+        for line in case_lines(result):
+            self._write_log(line)
+            if not (self._quiet or self._as_json):
+                say(line)
+        if self._as_json:
+            say(json.dumps({**result.report, "folder": str(result.folder)}))
+
+    def refused(self, message: str, case: "Case | None" = None) -> None:
+        """Say on stderr, whatever else is silent, why an input was not segmented."""
+        self._failed += 1
+        self.error(message)
+        if self._as_json:
+            named = {"case": case.name, "input": case.source} if case else {}
+            say(json.dumps({**named, "error": message}))
+
+    def error(self, message: str) -> None:
+        """Say on stderr, whatever else is silent, what went wrong."""
+        self._write_log(f"liverseg: {message}")
+        complain(message)
+
+    def closing(self, table: Path) -> None:
+        """Sum up a run over several inputs."""
+        count = self._done + self._failed
+        if count < 2:
+            return
+        verdicts = ", ".join(f"{self._levels[level]} {level}" for level in LEVELS if self._levels[level])
+        judged = f" (verdicts: {verdicts})" if verdicts else ""
+        took = _duration(time.monotonic() - self._started)
+        self._say_progress(
+            f"[done] {self._done} of {count} segmented{judged}, {self._failed} refused, in {took}: {table}"
+        )
+
+    def _say_progress(self, text: str) -> None:
+        if self._progress:
+            self.say(text)
+        else:
+            self._write_log(text)
+
+    def _write_log(self, text: str) -> None:
+        if self._log:
+            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+            self._log.flush()
+
+
+def case_lines(result: "Result") -> list[str]:
+    """A line with volumes and verdict, and one for each file."""
+    count, seconds = len(result.lesions), result.run["seconds"]["total"]
+    lesions = f" in {count} lesion{'s' * (count != 1)}" if count else ""
+    found = f"liver {result.liver_ml:.1f} ml, tumor {result.tumor_ml:.1f} ml{lesions}"
+    judged = f", verdict: {result.verdict.level}" if result.verdict else ""
+    lines = [f"{result.case}: {found if result.liver_ml else 'no liver found'} ({seconds:.1f} s){judged}"]
+    for kind, name in result.report["files"].items():
+        lines.append(f"  {kind.removeprefix('dicom_').replace('_', ' '):<7} {(result.folder or Path()) / name}")
+    return lines
+
+
+def note_lines(result: "Result") -> list[str]:
+    """A line for each finding of the verdict, and for each note that none of them repeats."""
+    findings = result.verdict.findings if result.verdict else ()
+    said = {finding.text for finding in findings}
+    lines = [f"  {finding.level}: {finding.text}" for finding in findings]
+    return lines + [f"  note: {note}" for note in result.notes if note not in said]
+
+
+def _duration(seconds: float) -> str:
+    """Seconds, or minutes from two of them on."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[TextIO]:
+    try:
+        stream = Path(path).expanduser().open("a", encoding="utf-8", errors="backslashreplace")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UsageError(f"The log file {path} cannot be written ({error}): name another.") from error
+    with stream:
+        yield stream
+
+
+@contextmanager
+def _own_level(level: int) -> Iterator[None]:
+    """The level of this package's logger for a while; a lower one, such as that of --debug, stays."""
+    own = logging.getLogger("custom_networks")
+    before = own.level
+    own.setLevel(min(own.getEffectiveLevel(), level))
+    try:
+        yield
+    finally:
+        own.setLevel(before)
+
+
+@contextmanager
+def _stderr_level(level: int | None) -> Iterator[None]:
+    """The least level of what loggers say on stderr for a while; None leaves it."""
+    handlers = logging.getLogger().handlers
+    before = [handler.level for handler in handlers]
+    try:
+        for handler in handlers:
+            handler.setLevel(handler.level if level is None else level)
+        yield
+    finally:
+        for handler, old in zip(handlers, before, strict=False):
+            handler.setLevel(old)
+
+
+@contextmanager
+def _logged_to(stream: TextIO, verbose: bool) -> Iterator[None]:
+    """Write this package's log into a file for a while; stderr keeps its own level unless `verbose`."""
+    root, handler = logging.getLogger(), logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
+    debug = logging.getLogger("custom_networks").isEnabledFor(logging.DEBUG)
+    with _stderr_level(None if verbose or debug else max(logging.WARNING, *(h.level for h in root.handlers), 0)):
+        with _own_level(logging.INFO):
+            root.addHandler(handler)
+            try:
+                yield
+            finally:
+                root.removeHandler(handler)

@@ -1,0 +1,133 @@
+"""Reads a DICOM Segmentation (PS3.3 A.51) that a person made or corrected: which voxels are liver or tumor."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.uid import SegmentationStorage
+
+from custom_networks.errors import InputError
+from custom_networks.io.dicom.header import quiet_pydicom
+from custom_networks.labelmap.labels import LIVER, TUMOR, Floats, Labels
+
+SEG_CLASSES = (SegmentationStorage, "1.2.840.10008.5.1.4.1.1.66.7")  # the latter of label maps, new in 2024
+LIVER_CODES = {"10200004", "T-62000"}  # SNOMED CT and SNOMED RT
+# Mass, neoplasm, primary and secondary malignant neoplasm, lesion, nodule, cyst is none.
+TUMOR_CODES = {"4147007", "108369006", "86049000", "14799000", "52988006", "27925004", "M-03000", "M-80000", "M-01000"}
+TUMOR_WORDS = re.compile(r"lesion|tumou?r|mass|metast|neoplas|\bhcc\b", re.IGNORECASE)
+SAME_PLACE = 0.05  # voxels
+
+
+def is_seg(path: Path) -> bool:
+    """Whether a file is a DICOM SEG."""
+    return _seg_class(path) in SEG_CLASSES
+
+
+def read_seg(path: Path, affine: Floats, shape: tuple[int, ...]) -> Labels:
+    """The label map of a SEG on the grid of its CT, (i, j, k) with that affine (voxel index to RAS mm) and shape.
+
+    A segment is the liver, or a tumor, by its code or its label; the liver may hold its tumors or leave them out. Each
+    frame must lie on voxels of the CT, whatever way its rows and columns run.
+
+    Raises:
+        InputError: it cannot be decoded, holds fractions or other segments, or lies on another grid.
+    """
+    with quiet_pydicom():
+        dataset = pydicom.dcmread(path)
+        kinds = _kinds(dataset, path)
+        labels = np.zeros(shape, np.uint8)
+        try:
+            frames = np.asarray(dataset.pixel_array).reshape(-1, dataset.Rows, dataset.Columns)
+        except Exception as error:  # pydicom and its decoders each have their own
+            raise InputError(f"{path} cannot be decoded ({type(error).__name__}): export the SEG again.") from error
+        for frame, groups in zip(frames, _frame_groups(dataset), strict=True):
+            to_index = np.linalg.solve(affine, _frame_affine(dataset, groups))
+            for number, kind in _segments_of(dataset, groups, kinds, frame).items():
+                _paint(labels, frame == number if _is_label_map(dataset) else frame > 0, to_index, kind, path)
+    return labels
+
+
+def _seg_class(path: Path) -> str:
+    try:
+        with quiet_pydicom():
+            return str(pydicom.dcmread(path, specific_tags=["SOPClassUID"], stop_before_pixels=True).SOPClassUID)
+    except Exception:  # pydicom has no common error for what is no DICOM
+        return ""
+
+
+def _is_label_map(dataset: Dataset) -> bool:
+    return bool(dataset.SegmentationType == "LABELMAP")
+
+
+def _kinds(dataset: Dataset, path: Path) -> Mapping[int, int]:
+    """Label of each segment by its number. No segment's name is quoted: it may be the patient's."""
+    if dataset.SegmentationType not in ("BINARY", "LABELMAP"):
+        raise InputError(f"{path} holds fractions, a BINARY SEG is needed: export it as binary.")
+    kinds = {int(segment.SegmentNumber): _kind(segment) for segment in dataset.SegmentSequence}
+    kinds.pop(0, None)  # the background of a label map
+    unknown = sorted(number for number, kind in kinds.items() if not kind)
+    if unknown:
+        raise InputError(
+            f"{path}: segment {', '.join(map(str, unknown))} is neither liver nor tumor by code or label: call it "
+            "Liver, Lesion or Tumor, or leave it out."
+        )
+    return kinds
+
+
+def _kind(segment: Dataset) -> int:
+    """LIVER, TUMOR or 0 by the code of a segment's type, else by its label."""
+    types = segment.get("SegmentedPropertyTypeCodeSequence") or [Dataset()]
+    code, label = str(types[0].get("CodeValue", "")), str(segment.get("SegmentLabel", ""))
+    if code in TUMOR_CODES or TUMOR_WORDS.search(label):
+        return TUMOR
+    return LIVER if code in LIVER_CODES or "liver" in label.lower() else 0
+
+
+def _frame_groups(dataset: Dataset) -> list[Mapping[str, Any]]:
+    """The functional groups of each frame, those that all share included."""
+    shared = _named(dataset.SharedFunctionalGroupsSequence[0])
+    return [{**shared, **_named(own)} for own in dataset.PerFrameFunctionalGroupsSequence]
+
+
+def _named(groups: Dataset) -> dict[str, Any]:
+    return {element.keyword: element.value[0] for element in groups if element.VR == "SQ" and element.value}
+
+
+def _frame_affine(dataset: Dataset, groups: Mapping[str, Any]) -> npt.NDArray[np.float64]:
+    """(4, 4) of a frame, (column, row, 0) index to RAS mm (PS3.3 C.7.6.2.1.1)."""
+    axes = np.reshape(np.array(groups["PlaneOrientationSequence"].ImageOrientationPatient, np.float64), (2, 3))
+    rows_mm, columns_mm = (float(mm) for mm in groups["PixelMeasuresSequence"].PixelSpacing)
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1] = axes[0] * columns_mm, axes[1] * rows_mm
+    affine[:3, 2] = np.cross(*axes)
+    affine[:3, 3] = np.array(groups["PlanePositionSequence"].ImagePositionPatient, np.float64)
+    return np.asarray(np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+
+
+def _segments_of(
+    dataset: Dataset, groups: Mapping[str, Any], kinds: Mapping[int, int], frame: npt.NDArray[Any]
+) -> Mapping[int, int]:
+    """Number and label of the segments that a frame shows."""
+    if _is_label_map(dataset):
+        return {int(number): kinds[int(number)] for number in np.unique(frame) if number}
+    number = int(groups["SegmentIdentificationSequence"].ReferencedSegmentNumber)
+    return {number: kinds[number]}
+
+
+def _paint(labels: Labels, mask: npt.NDArray[np.bool_], to_index: Floats, kind: int, path: Path) -> None:
+    """Set the voxels of a frame's mask (rows, columns) to a label; a tumor is never overwritten by the liver."""
+    rows, columns = np.nonzero(mask)
+    exact = to_index[:3, :2] @ np.stack([columns, rows]) + to_index[:3, 3:]
+    index = np.rint(exact).astype(np.int64)
+    off = float(np.abs(exact - index).max(initial=0.0))
+    steps = np.abs(to_index[:3, :2])
+    inside = ((index >= 0) & (index < np.array(labels.shape)[:, None])).all()
+    if off > SAME_PLACE or not inside or not np.allclose(steps.max(axis=0), 1, atol=1e-2):
+        raise InputError(f"{path} does not lie on the voxels of this CT: give the SEG of this series on its own grid.")
+    i, j, k = index
+    labels[i, j, k] = np.maximum(labels[i, j, k], kind)

@@ -1,0 +1,99 @@
+"""A CT and the mask that a person made or corrected become a `Result`, with no network in between."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from custom_networks import __version__
+from custom_networks.case_folder import Input, whole_manifests
+from custom_networks.errors import InputError
+from custom_networks.io import Case
+from custom_networks.io.case import digest
+from custom_networks.io.masks import read_mask
+from custom_networks.labelmap.given import given_lesions
+from custom_networks.report.measurements import measure
+from custom_networks.report.organ_region import organ_region
+from custom_networks.report.renumbering import numbered_as
+from custom_networks.report.report import REPORT
+from custom_networks.report.verdict import verdict
+from custom_networks.report.verdict_numbers import verdict_numbers
+from custom_networks.result import Result, source_block
+
+KIND = "measured"
+
+
+def measure_mask(case: Case, mask: str | Path, output: Path, earlier: str | Path | None = None) -> Result:
+    """Measure a person's mask of a CT; nothing is written.
+
+    The result is marked as a person's: it has neither weights nor confidence. Its case is called `<case>_measured`
+    where `output` holds the CT's own result, else as the CT. Lesions are numbered as in `earlier`, a report.json, by
+    default the one beside the mask, where they are the same.
+
+    Raises:
+        InputError: the CT or the mask cannot be read, they do not lie on one grid, or `earlier` is no report.
+    """
+    started, date = time.perf_counter(), datetime.now(timezone.utc)
+    known = _earlier_lesions(mask, earlier)
+    ct = replace(case.read(), source=Path(case.source))
+    labels, sha256 = read_mask(mask, ct)
+    read = time.perf_counter() - started
+    numbers, lesions = given_lesions(labels, ct.affine)
+    region = organ_region(labels, numbers, ct.affine)
+    found = replace(measure(region, ct.array[region.box], lesions, calibrated=False), by_person=True)
+    region, found = numbered_as(known, region, found)
+    seconds = {"total": round(time.perf_counter() - started, 3), "read": round(read, 3)}
+    return Result(
+        input=case,
+        belongs_to=_belongs_to(case, sha256, output),
+        ct=ct,
+        region=region,
+        measurements=found,
+        operating_point={},
+        options={"mask": sha256},
+        run={
+            **dict.fromkeys(("weights", "runtime", "precision", "device")),
+            "date": date.isoformat(timespec="seconds"),
+            "version": __version__,
+            "processor": "",
+            "fast": False,
+            "seconds": {**dict.fromkeys(("prepare", "network", "write", "scout"), 0.0), **seconds},
+            "source": source_block(case, ct),
+            "scout": {"state": "off", "sha256": None, "box": None},
+            "mask": {"file": str(mask), "sha256": sha256},
+        },
+        notes=ct.notes,
+        verdict=verdict(verdict_numbers(ct, region, found, series=case.series)),
+    )
+
+
+def _belongs_to(case: Case, sha256: str, output: Path) -> Input:
+    """What the case folder belongs to: never what the network's result of the same CT does, which never replaces it."""
+    identity, content = digest([case.identity, KIND]), digest([case.content, KIND, sha256])
+    return Input(_name(case, output), identity, content, case.geometry)
+
+
+def _name(case: Case, output: Path) -> str:
+    """The name of the CT's case, with an ending where a folder holds the CT's own result."""
+    for folder, manifest in whole_manifests(output).items():
+        if manifest["identity"] == case.identity or manifest["content"] == case.content:
+            return f"{folder.name}_{KIND}"
+    return case.name
+
+
+def _earlier_lesions(mask: str | Path, earlier: str | Path | None) -> Sequence[Mapping[str, Any]]:
+    """The lesions of the earlier report; none where there is no report."""
+    beside = Path(mask).expanduser().with_name(REPORT)
+    if earlier is None and not beside.is_file():
+        return []
+    path = beside if earlier is None else Path(earlier).expanduser()
+    try:
+        lesions = json.loads(path.read_text(encoding="utf-8"))["lesions"]
+        return [{key: lesion[key] for key in ("id", "centroid", "longest_mm")} for lesion in lesions]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if earlier is None:  # a report of something else
+            return []
+        raise InputError(f"{path} is no report.json of this program ({type(error).__name__}): name another.") from error

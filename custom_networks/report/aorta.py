@@ -1,0 +1,86 @@
+"""The HU of the aorta, found in front of the spine without a network: what tells the contrast phases apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from custom_networks.labelmap.labels import Floats, Mask
+
+if TYPE_CHECKING:
+    from custom_networks.report.coarse import CoarseView
+
+BONE_HU = 150
+SPINE_SIGMA_MM = 10.0
+SPINE_FROM_MIDDLE_MM = 40.0
+LEFT_MM, RIGHT_MM = 32.0, 8.0  # of the middle of the spine, where the aorta may lie
+BEHIND_MM, BEFORE_MM = 22.0, 62.0  # in front of it
+DISC_MM = 6.0
+BLOOD_HU = (15.0, 700.0)
+MOST_NOISE = 30.0  # standard deviation within the disc, HU
+LEAST_SLICES = 4
+MOST_SPREAD = 60.0  # between the slices' quartiles, HU
+
+
+def aorta_hu(view: CoarseView) -> float | None:
+    """Median HU of the aorta at the height of the liver; None where no spine or no even round spot before it is seen.
+
+    The spine is the largest gathering of bone near the middle of the trunk, in its back half. The aorta lies up to 6 cm
+    in front of it and not far to the left: in each slice the brightest even disc of 12 mm there. Slices must agree.
+    """
+    spine = _spine(view)
+    if spine is None:
+        return None
+    found = [value for k in view.seen_slices if (value := _brightest_disc(view, spine, k)) is not None]
+    if len(found) < LEAST_SLICES:
+        return None
+    low, middle, high = np.percentile(found, (25, 50, 75))
+    return float(middle) if high - low <= MOST_SPREAD else None
+
+
+def _spine(view: CoarseView) -> tuple[int, int] | None:
+    """(x, y) of the middle of the spine, None where too little bone is seen."""
+    bone = ((view.hu[..., view.seen_slices] > BONE_HU) & view.trunk).mean(axis=2)
+    sigma = [SPINE_SIGMA_MM / mm for mm in view.spacing[:2]]
+    gathered = ndimage.gaussian_filter(bone, sigma)
+    rows = np.flatnonzero(view.trunk.any(axis=(0, 2)))
+    if not len(rows):
+        return None
+    gathered[:, (rows[0] + rows[-1]) // 2 :] = 0  # y runs to the front
+    far = SPINE_FROM_MIDDLE_MM / view.spacing[0]
+    gathered[: max(0, int(view.middle - far))] = 0
+    gathered[int(view.middle + far) + 1 :] = 0
+    x, y = np.unravel_index(int(gathered.argmax()), gathered.shape)
+    return (int(x), int(y)) if gathered[x, y] > 0.15 else None
+
+
+def _brightest_disc(view: CoarseView, spine: tuple[int, int], k: int) -> float | None:
+    """Mean HU of the brightest even disc before the spine in slice k."""
+    (dx, dy), (x, y) = view.spacing[:2], spine
+    rows = slice(max(0, x - round(LEFT_MM / dx)), x + round(RIGHT_MM / dx) + 1)
+    columns = slice(y + round(BEHIND_MM / dy), y + round(BEFORE_MM / dy) + 1)
+    part = np.clip(view.hu[rows, columns, k].astype(np.float64), -1000, 1500)
+    if not part.size:
+        return None
+    mean, noise = _disc_statistics(part, (dx, dy))
+    even = (noise < MOST_NOISE) & (mean > BLOOD_HU[0]) & (mean < BLOOD_HU[1])
+    return float(mean[even].max()) if even.any() else None
+
+
+def _disc_statistics(part: Floats, spacing: tuple[float, float]) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of the disc around each pixel."""
+    disc = _disc(spacing)
+    weights = disc / disc.sum()
+    mean = ndimage.correlate(part, weights, mode="nearest")
+    square = ndimage.correlate(part**2, weights, mode="nearest")
+    return mean, np.sqrt(np.maximum(square - mean**2, 0))
+
+
+def _disc(spacing: tuple[float, float]) -> npt.NDArray[np.float64]:
+    """A disc of 12 mm on a grid of that spacing, mm."""
+    x, y = (np.arange(-int(DISC_MM / mm), int(DISC_MM / mm) + 1) * mm for mm in spacing)
+    inside: Mask = np.hypot(x[:, None], y[None]) <= DISC_MM
+    return inside.astype(np.float64)

@@ -1,0 +1,150 @@
+"""A scan and its mask seen from afar: about 3 mm, axes to the patient's right, front and head."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from nibabel.orientations import apply_orientation, io_orientation
+from scipy import ndimage
+
+from custom_networks.io.volume import Volume
+from custom_networks.labelmap.boxes import Box, box_around
+from custom_networks.labelmap.components import NEIGHBOURS_26, component_sizes
+from custom_networks.labelmap.labels import Labels
+from custom_networks.report.organ_region import OrganRegion
+
+COARSE_MM = 3.0
+TISSUE_HU = -300
+MOST_SLICES = 16
+RIM = 0.96  # of the radius of a round field of view
+
+
+@dataclass(frozen=True, eq=False)
+class CoarseView:
+    """Every n-th voxel of a scan and its label map.
+
+    Attributes:
+        hu: (x, y, z), to the right, front and head.
+        labels: on the same grid: 0 background, 1 liver, 2 tumor.
+        spacing: mm.
+    """
+
+    hu: npt.NDArray[Any]
+    labels: Labels
+    spacing: tuple[float, float, float]
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel, ml."""
+        return float(np.prod(self.spacing)) / 1000
+
+    @cached_property
+    def air_hu(self) -> float:
+        """What is denser is tissue: -300 HU, or the least value where the intensities were clipped above it."""
+        return max(float(TISSUE_HU), float(self.hu.min()))
+
+    @cached_property
+    def organ(self) -> Box | None:
+        """The box around the liver, None where there is none."""
+        return box_around(self.labels)
+
+    @cached_property
+    def seen_slices(self) -> list[int]:
+        """At most 16 slices at the height of the liver, or of the whole scan without one."""
+        height = self.organ[2] if self.organ else slice(0, self.hu.shape[2])
+        count = min(MOST_SLICES, height.stop - height.start)
+        return sorted({int(k) for k in np.linspace(height.start, height.stop - 1, count)})
+
+    @cached_property
+    def trunk(self) -> npt.NDArray[np.bool_]:
+        """(x, y, n) the largest piece of tissue in each of the seen slices."""
+        tissue = self.hu[..., self.seen_slices] > self.air_hu
+        return np.stack([_largest(tissue[..., k]) for k in range(tissue.shape[2])], axis=-1)
+
+    @cached_property
+    def width_mm(self) -> float:
+        """Width of the trunk, median over the seen slices, mm."""
+        spans = [_span(self.trunk[..., k].any(axis=1)) for k in range(self.trunk.shape[2])]
+        return float(np.median([stop - start for start, stop in spans]) * self.spacing[0])
+
+    @cached_property
+    def middle(self) -> float:
+        """x index of the middle of the trunk, median over the seen slices."""
+        spans = [_span(self.trunk[..., k].any(axis=1)) for k in range(self.trunk.shape[2])]
+        return float(np.median([(start + stop - 1) / 2 for start, stop in spans]))
+
+    def cut_share(self) -> float:
+        """Share of the outline of the trunk that lies on the edge of the field of view, over the seen slices.
+
+        The field is the image, or the circle in it where its corners were left unfilled.
+        """
+        edge = self._rim()
+        outline = self.trunk & ~ndimage.binary_erosion(self.trunk, _CROSS_IN_SLICE, border_value=0)
+        return float((outline & edge[..., None]).sum() / max(1, outline.sum()))
+
+    def _rim(self) -> npt.NDArray[np.bool_]:
+        """(x, y) the pixels on the edge of the field of view."""
+        shape = self.hu.shape[:2]
+        edge = np.ones(shape, bool)
+        edge[1:-1, 1:-1] = False
+        lowest = self.hu.min()
+        corners = self.hu[[0, 0, -1, -1], [0, -1, 0, -1]][:, self.seen_slices]
+        if not (corners == lowest).all():
+            return edge
+        x, y = (np.linspace(-1, 1, size) for size in shape)
+        return edge | (np.hypot(x[:, None], y[None]) > RIM)
+
+    def trunk_ml_above(self, hu: float) -> float:
+        """Volume of the trunk above a HU at the height of the liver, from the seen slices, ml."""
+        height = self.organ[2].stop - self.organ[2].start if self.organ else self.hu.shape[2]
+        voxels = np.count_nonzero((self.hu[..., self.seen_slices] > hu) & self.trunk)
+        return voxels * self.voxel_ml * height / len(self.seen_slices)
+
+    def parts_ml(self) -> float:
+        """Volume of the liver outside its largest connected part, ml."""
+        if self.organ is None:
+            return 0.0
+        components, count = ndimage.label(self.labels[self.organ] > 0, NEIGHBOURS_26)
+        sizes = component_sizes(components, count)
+        return float(sizes.sum() - sizes.max()) * self.voxel_ml
+
+    def left_share(self) -> float | None:
+        """Share of the liver on the left of the middle of the trunk; None without a liver."""
+        if self.organ is None:
+            return None
+        x = np.nonzero(self.labels[self.organ])[0] + self.organ[0].start
+        return float((x < self.middle).mean())
+
+
+_CROSS_IN_SLICE = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])
+
+
+def coarse_view(ct: Volume, region: OrganRegion) -> CoarseView:
+    """Every n-th voxel of a scan, and of the label map of its organ's region."""
+    steps = [max(1, round(COARSE_MM / mm)) for mm in ct.spacing]
+    hu = ct.array[tuple(slice(None, None, step) for step in steps)]
+    labels = np.zeros(hu.shape, np.uint8)
+    # The first voxel of the region that lies on the coarse grid, and the place of it there.
+    starts = [-part.start % step for part, step in zip(region.box, steps, strict=True)]
+    seen = region.labels[tuple(slice(start, None, step) for start, step in zip(starts, steps, strict=True))]
+    corner = [(part.start + start) // step for part, start, step in zip(region.box, starts, steps, strict=True)]
+    labels[tuple(slice(first, first + size) for first, size in zip(corner, seen.shape, strict=True))] = seen
+    orientation = io_orientation(ct.affine)
+    spacing = np.multiply(ct.spacing, steps)[np.argsort(orientation[:, 0])]
+    x, y, z = (float(mm) for mm in spacing)
+    turned = np.ascontiguousarray(apply_orientation(hu, orientation))
+    return CoarseView(turned, apply_orientation(labels, orientation), (x, y, z))
+
+
+def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The largest connected piece of a slice."""
+    pieces, count = ndimage.label(mask)
+    return np.asarray(pieces == 1 + np.argmax(np.bincount(pieces.ravel(), minlength=2)[1:])) if count else mask
+
+
+def _span(seen: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """First index and the one after the last of what is seen; (0, 0) of nothing."""
+    places = np.flatnonzero(seen)
+    return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)

@@ -1,0 +1,49 @@
+"""A case as a notebook shows it: the overlay, the volumes, the verdict and the table of lesions."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+COLUMNS = {
+    "id": "lesion",
+    "volume_mm3": "volume, ml",
+    "longest_mm": "longest, mm",
+    "perpendicular_mm": "across, mm",
+    "slice_number": "slice",
+    "mean_hu": "mean, HU",
+    "confidence": "confidence",
+}
+
+
+def case_html(report: Mapping[str, Any], overlay: bytes = b"") -> str:
+    """An HTML fragment of a report and its overlay (PNG); texts are escaped, and nothing is loaded from elsewhere."""
+    liver, tumor, verdict = report["liver"], report["tumor"], report.get("verdict", {"level": "", "findings": ()})
+    head = [
+        f"<b>{escape(report['case'])}</b>: liver {liver['volume_ml']:.1f} ml, tumor {tumor['volume_ml']:.1f} ml",
+        f"lesions: {tumor['lesion_count']}, verdict: <b>{escape(verdict['level'])}</b>",
+        escape(report["disclaimer"]),
+    ]
+    findings = "".join(f"<li>{escape(f['level'])}: {escape(f['text'])}</li>" for f in verdict["findings"])
+    picture = f'<img alt="overlay" style="max-width:100%" src="data:image/png;base64,{b64encode(overlay).decode()}">'
+    parts = ["<br>".join(head), f"<ul>{findings}</ul>" * bool(findings), picture * bool(overlay), _table(report)]
+    return f"<div>{''.join(parts)}</div>"
+
+
+def _table(report: Mapping[str, Any]) -> str:
+    if not report["lesions"]:
+        return ""
+    titles = "".join(f"<th>{title}</th>" for title in COLUMNS.values())
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{_cell(name, lesion[name])}</td>' for name in COLUMNS)}</tr>"
+        for lesion in report["lesions"]
+    )
+    return f"<table><thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if name == "volume_mm3":
+        return f"{value / 1000:.2f}"
+    return f"{value:.2f}" if name == "confidence" else f"{value:.1f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,229 @@
+"""Whether a mask can be believed: findings about the scan and the answer, each a fixed code, a level and a sentence.
+
+A verdict is a pure function of measured numbers. It changes neither the mask nor an exit code. docs/verdict.md says
+where the thresholds come from, and what real scans have.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from custom_networks.report.verdict_numbers import VerdictNumbers
+
+CUT = "The liver reaches the border of the image and may be cut: volumes are those of the part that is seen."
+BOX_TOO_SMALL = (
+    "The liver reaches the border of the box that the scout found and may be cut there: with --scout=false (in Python "
+    "scout=False) the whole volume is segmented."
+)
+OK, LOOK, STOP = LEVELS = ("ok", "look", "stop")
+DIGITS = 3
+
+# Of the scan.
+LEAST_TISSUE, LEAST_IN_RANGE, LEAST_FAT, MOST_OF_ONE_VALUE = 0.03, 0.8, 0.02, 0.3
+MOST_AT_TOP, HIGHEST_CLIPPED, AIR_HU = 1e-4, 1500.0, -900.0
+THICKEST_MM = 5.5  # the thickest slices of the training volumes are 5 mm apart
+MOST_METAL_ML, MOST_DENSE_ML = 0.5, 0.5
+MOST_CUT = 0.1
+# Of the answer.
+SMALLEST_ML, LARGEST_ML = 200.0, 6000.0
+STOP_RATIO, LOOK_RATIO = (0.2, 3.5), (0.45, 2.0)
+MOST_ON_THE_LEFT = 0.75
+MOST_IN_PARTS = 0.05
+LIVER_HU = (20.0, 180.0)
+UNENHANCED_AORTA, ARTERIAL_AORTA = 80.0, 230.0
+MOST_UNSURE, MOST_UNSURE_TUMOR = 0.2, 0.05
+MOST_SCOUT_GAP_MM = 110.0
+REVIEW_BELOW = 0.6
+MOST_NAMED = 8
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know before the mask is used: its fixed code, its level (ok, look or stop) and a sentence."""
+
+    code: str
+    level: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All findings of a case, and the numbers that they were made of."""
+
+    findings: tuple[Finding, ...]
+    numbers: VerdictNumbers
+
+    @property
+    def level(self) -> str:
+        """The highest level of a finding; ok where there is none."""
+        return max((finding.level for finding in self.findings), key=LEVELS.index, default=OK)
+
+    def remarks(self) -> tuple[str, ...]:
+        """The verdict as sentences, its level first."""
+        return (f"Verdict: {self.level}.", *(finding.text for finding in self.findings))
+
+    def as_json(self) -> dict[str, Any]:
+        """What `report.json` says of it."""
+        numbers = {name: _rounded(value) for name, value in asdict(self.numbers).items()}
+        return {"level": self.level, "findings": [asdict(finding) for finding in self.findings], "numbers": numbers}
+
+
+def verdict(numbers: VerdictNumbers) -> Verdict:
+    """The verdict on a case, those findings first that weigh most."""
+    found = [finding for rule in RULES for finding in rule(numbers)]
+    return Verdict(tuple(sorted(found, key=lambda finding: -LEVELS.index(finding.level))), numbers)
+
+
+def _hounsfield(n: VerdictNumbers) -> Iterator[Finding]:
+    """Intensities that are no HU though something in the file is dark: 0..1 and 0..255 with padding, offset scales."""
+    signs = [
+        (n.tissue_share < LEAST_TISSUE, f"{n.tissue_share:.1%} of the voxels are denser than -300 HU"),
+        (n.in_range_share < LEAST_IN_RANGE, f"only {n.in_range_share:.0%} of the body lies between -200 and 300 HU"),
+        (n.fat_share < LEAST_FAT, f"only {n.fat_share:.1%} of the body is as dark as fat"),
+        (n.one_value_share > MOST_OF_ONE_VALUE, f"{n.one_value_share:.0%} of the body has one and the same value"),
+    ]
+    if odd := next((text for holds, text in signs if holds), ""):
+        yield Finding("not_hu", LOOK, f"The intensities may be no Hounsfield units ({odd}): export the original CT.")
+
+
+def _clipped(n: VerdictNumbers) -> Iterator[Finding]:
+    if n.lowest_hu > AIR_HU or (n.highest_hu < HIGHEST_CLIPPED and n.at_highest_share > MOST_AT_TOP):
+        text = f"The intensities are clipped to {n.lowest_hu:.0f} to {n.highest_hu:.0f} HU: metal, lipiodol or air may "
+        yield Finding("clipped", LOOK, text + "be hidden.")
+
+
+def _slice_distance(n: VerdictNumbers) -> Iterator[Finding]:
+    if n.slice_mm > THICKEST_MM:
+        text = f"The slices are {n.slice_mm:.1f} mm apart, the network knows at most 5 mm: small lesions may be missed."
+        yield Finding("slice_distance", LOOK, text)
+
+
+def _dense_material(n: VerdictNumbers) -> Iterator[Finding]:
+    if n.metal_ml > MOST_METAL_ML:
+        text = (
+            f"Metal ({n.metal_ml:.1f} ml above 2500 HU) lies at the height of the liver: look for streaks in the mask."
+        )
+        yield Finding("dense_material", LOOK, text)
+    if n.dense_ml > MOST_DENSE_ML:
+        text = (
+            f"The liver holds {n.dense_ml:.1f} ml above 300 HU (lipiodol, metal or calcium): check the lesions there."
+        )
+        yield Finding("dense_material", LOOK, text)
+
+
+def _field_of_view(n: VerdictNumbers) -> Iterator[Finding]:
+    if n.cut_share > MOST_CUT:
+        text = f"The body is cut by the field of view along {n.cut_share:.0%} of its edge at the height of the liver."
+        yield Finding("fov_cut", LOOK, text)
+
+
+def _no_liver(n: VerdictNumbers) -> Iterator[Finding]:
+    if not n.liver_ml:
+        yield Finding("no_liver", STOP, "No liver was found: check that the scan shows one.")
+
+
+def _volume(n: VerdictNumbers) -> Iterator[Finding]:
+    """The volume against what a body of that size has; a liver that is cut may be small."""
+    if not n.liver_ml:
+        return
+    too_small = n.liver_ml < SMALLEST_ML and not n.touches_border
+    level = STOP if too_small or n.liver_ml > LARGEST_ML else OK
+    text = f"A liver of {n.liver_ml:.0f} ml is hardly possible in an adult"
+    if n.expected_ml and level == OK:
+        ratio = n.liver_ml / n.expected_ml
+        level = _beyond(ratio, n.touches_border)
+        text = f"The liver has {n.liver_ml:.0f} ml, a body of that {n.expected_by} about {n.expected_ml:.0f} ml"
+    if level != OK:
+        yield Finding("volume", level, f"{text}: check the mask.")
+
+
+def _beyond(ratio: float, cut: bool) -> str:
+    """The level of a ratio of measured to expected volume."""
+    for level, (least, most) in ((STOP, STOP_RATIO), (LOOK, LOOK_RATIO)):
+        if ratio > most or (ratio < least and not cut):
+            return level
+    return OK
+
+
+def _region(n: VerdictNumbers) -> Iterator[Finding]:
+    if n.left_share is not None and n.left_share > MOST_ON_THE_LEFT:
+        text = f"{n.left_share:.0%} of the liver lies on the left of the body: it is mirrored, or it is no liver."
+        yield Finding("region", STOP, text)
+
+
+def _pieces(n: VerdictNumbers) -> Iterator[Finding]:
+    if n.parts_ml > MOST_IN_PARTS * n.liver_ml:
+        text = f"The liver is in pieces: {n.parts_ml:.0f} of {n.liver_ml:.0f} ml lie apart from the largest one."
+        yield Finding("pieces", LOOK, text)
+
+
+def _liver_cut(n: VerdictNumbers) -> Iterator[Finding]:
+    if n.touches_border:
+        yield Finding("liver_cut", LOOK, CUT)
+
+
+def _liver_hu(n: VerdictNumbers) -> Iterator[Finding]:
+    low, high = LIVER_HU
+    if n.liver_hu is not None and not low <= n.liver_hu <= high:
+        text = f"The liver has {n.liver_hu:.0f} HU, the livers of the training volumes had {low:.0f} to {high:.0f}."
+        yield Finding("liver_hu", LOOK, text)
+
+
+def _phase(n: VerdictNumbers) -> Iterator[Finding]:
+    """The contrast phase by aorta and liver: only the portal venous one is what the network was trained on."""
+    phase = contrast_phase(n.liver_hu, n.aorta_hu)
+    if phase not in ("", "portal"):
+        text = (
+            f"The scan looks {phase} (liver {n.liver_hu:.0f}, aorta {n.aorta_hu:.0f} HU), the network was trained on "
+        )
+        yield Finding("phase", LOOK, text + "portal venous scans: lesions may be missed.")
+
+
+def contrast_phase(liver_hu: float | None, aorta_hu: float | None) -> str:
+    """unenhanced, arterial or portal by the HU of liver and aorta; "" where one of them is not known."""
+    if liver_hu is None or aorta_hu is None:
+        return ""
+    if aorta_hu < UNENHANCED_AORTA:
+        return "unenhanced"
+    return "arterial" if aorta_hu > ARTERIAL_AORTA and aorta_hu > 2 * liver_hu else "portal"
+
+
+def _unsure(n: VerdictNumbers) -> Iterator[Finding]:
+    if n.unsure_share is not None and n.unsure_share > MOST_UNSURE:
+        text = f"The network was unsure of the liver's outline (voxels worth {n.unsure_share:.0%} of the liver)"
+        yield Finding("unsure", LOOK, f"{text}: check it.")
+    elif n.unsure_tumor_share is not None and n.unsure_tumor_share > MOST_UNSURE_TUMOR:
+        text = f"The network was unsure between liver and tumor in {n.unsure_tumor_share:.0%} of the liver"
+        yield Finding("unsure", LOOK, f"{text}: check the lesions.")
+
+
+def _scout(n: VerdictNumbers) -> Iterator[Finding]:
+    if n.scout_reached:
+        yield Finding("scout_disagrees", LOOK, BOX_TOO_SMALL)
+    elif n.scout_gap_mm is not None and n.scout_gap_mm > MOST_SCOUT_GAP_MM:
+        text = f"The mask ends {n.scout_gap_mm:.0f} mm inside the box in which the liver was looked for: a part may be "
+        yield Finding("scout_disagrees", LOOK, text + "missing.")
+    elif n.scout_saw_nothing and n.liver_ml:
+        text = "The quick search found no liver, the network did: check that it is one."
+        yield Finding("scout_disagrees", LOOK, text)
+
+
+def _review(n: VerdictNumbers) -> Iterator[Finding]:
+    """Lesions to look at; this is no doubt about the case."""
+    unsure = [str(number) for number, confidence in n.confidence.items() if confidence < REVIEW_BELOW]
+    if unsure:
+        named = ", ".join(unsure[:MOST_NAMED]) + ", ..." * (len(unsure) > MOST_NAMED)
+        plural = "s" * (len(unsure) > 1)
+        text = f"Review lesion{plural} {named}: confidence below {REVIEW_BELOW:g}."
+        yield Finding("review_lesion", OK, text)
+
+
+Rule = Callable[[VerdictNumbers], Iterator[Finding]]
+RULES: tuple[Rule, ...] = (_no_liver, _volume, _region, _hounsfield, _clipped, _slice_distance, _dense_material)
+RULES += (_field_of_view, _liver_cut, _pieces, _liver_hu, _phase, _unsure, _scout, _review)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _rounded(item) for name, item in value.items()}
+    return float(f"{value:.{DIGITS + 2}g}") if isinstance(value, float) else value

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -31,8 +32,11 @@ REAL = ("liver_ge_c3l00189_5mm", "liver_siemens_2mm_j2k_empty_uids", "liver_ge_l
 
 def tool(name: str, source: str) -> Run:
     """Run an outside program; the test is skipped where it is not installed."""
+    elsewhere = os.pathsep.join(  # pynetdicom has a storescu of its own beside this Python
+        folder for folder in os.get_exec_path() if Path(folder) != Path(sys.executable).parent
+    )
     beside = Path(sys.executable).with_name(name)
-    found = str(beside) if beside.is_file() else shutil.which(name)
+    found = shutil.which(name, path=elsewhere) or (str(beside) if beside.is_file() else None)
     if found is None:
         pytest.skip(f"VALIDATOR ABSENT: no {name} ({source}); make test-dicom installs it")
     return lambda *arguments: subprocess.run([found, *map(str, arguments)], capture_output=True, text=True, check=False)

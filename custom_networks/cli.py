@@ -12,6 +12,7 @@ from custom_networks.bundle_files import bundle_version
 from custom_networks.commands.segment import segment
 from custom_networks.commands.terminal import INTERRUPTED, NOTHING_STARTED, OK, complain, say
 from custom_networks.commands.tools import export, pack, phantom, series
+from custom_networks.commands.verify import verify
 from custom_networks.errors import LiversegError, reason_of
 from custom_networks.streams import Notices, unbreakable_streams
 
@@ -31,7 +32,7 @@ def info(*, json: bool = False) -> int:
     return OK
 
 
-_COMMANDS: tuple[Callable[..., int], ...] = (segment, series, phantom, info, pack, export)
+_COMMANDS: tuple[Callable[..., int], ...] = (segment, series, verify, phantom, info, pack, export)
 COMMANDS = {command.__name__: command for command in _COMMANDS}
 
 

@@ -144,6 +144,20 @@ class Result:
             self.case, self.input.source, self.measurements, {}, self.operating_point, self.run, self.notes
         )
 
+    def without_arrays(self) -> Result:
+        """The same without voxels and DICOM headers, for who wants to know what was found once it is written."""
+        nothing = np.empty((0, 0, 0), np.uint8)
+        return replace(
+            self.without_ct(),
+            region=replace(self.region, labels=nothing, numbers=nothing),
+            measurements=replace(self.measurements, numbers=nothing),
+            probability=None,
+        )
+
+    def without_ct(self) -> Result:
+        """The same without the CT's voxels and DICOM headers."""
+        return replace(self, ct=replace(self.ct, array=np.empty((0, 0, 0), np.int16), headers=()))
+
     def __repr__(self) -> str:
         lesions = len(self.lesions)
         return (

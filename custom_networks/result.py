@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +14,7 @@ import numpy.typing as npt
 
 from custom_networks.case_folder import Claim, Input, claim
 from custom_networks.dicom_out.results import write_dicom_results
-from custom_networks.errors import UsageError, one_line
+from custom_networks.errors import one_line
 from custom_networks.io import Case, Volume
 from custom_networks.io.files import medical_suffix
 from custom_networks.report.lesion import MeasuredLesion
@@ -24,6 +22,7 @@ from custom_networks.report.measurements import Measurements
 from custom_networks.report.organ_region import OrganRegion
 from custom_networks.report.overlay import draw_overlay
 from custom_networks.report.report import case_report, write_report
+from custom_networks.staging import output_folder as output_folder  # noqa: F401  where callers look for it
 from custom_networks.transforms.save import write_label_map
 from custom_networks.transforms.save_as_input import write_as_input
 
@@ -164,24 +163,6 @@ class Result:
             f"Result({self.case!r}: liver {self.liver_ml:.1f} ml, tumor {self.tumor_ml:.1f} ml in {lesions} "
             f"lesion{'s' * (lesions != 1)}, {' x '.join(map(str, self.region.shape))} voxels)"
         )
-
-
-def output_folder(output: str | Path, *, make: bool = True) -> Path:
-    """The folder for results, made where it is missing, or only looked at.
-
-    Raises:
-        UsageError: it cannot be a folder.
-    """
-    try:
-        folder = Path(output).expanduser()
-        if make:
-            folder.mkdir(parents=True, exist_ok=True)
-        elif not next(place for place in (folder, *folder.absolute().parents) if place.exists()).is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-    except (OSError, RuntimeError, ValueError) as error:  # a file in the way, ~nobody, a null character
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise UsageError(f"{one_line(output)} cannot be a folder for results ({reason}): name another.") from error
-    return folder
 
 
 def write(result: Result, output: Path, *, overlay: bool = True, keep_empty_frames: bool = False) -> Result:

@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dicom_out": {"io", "labelmap"},
     "bundle_files": set(),
     "packing": {"bundle_files", "inference"},
-    "result": {"case_folder", "dicom_out", "io", "report", "transforms"},
+    "result": {"case_folder", "dicom_out", "io", "report", "staging", "transforms"},
     "pipeline": {"bundle_files", "case_folder", "inference", "io", "labelmap", "report", "result", "transforms"},
     "info": {"bundle_files", "io", "report"},
     "api": {"batch", "bundle_files", "inference", "io", "pipeline", "result"},

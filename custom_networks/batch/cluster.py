@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING, Any
 from custom_networks import __version__
 from custom_networks.batch.cluster_call import made, packed_call
 from custom_networks.batch.memory import HELD, SPARED, available_memory
-from custom_networks.batch.run import KeptSummary, Outcome, as_read, ready_folder, remembered_outcome
+from custom_networks.batch.run import KeptSummary, Outcome, as_read, ready_folder, remembered_outcome, write
 from custom_networks.batch.work import Work
 from custom_networks.errors import ClusterLost, InputError, LiversegError, UsageError, one_line
 from custom_networks.files import write_text
 from custom_networks.io import Case
 from custom_networks.io.read_case import ReadCase, read_now
-from custom_networks.result import Result, write
 from custom_networks.staging import staging_folder
 
 if TYPE_CHECKING:
     from distributed import Client, Future
+
+    from custom_networks.result import Result
 
 logger = logging.getLogger(__name__)
 

@@ -9,16 +9,18 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from custom_networks import __version__
 from custom_networks.batch.run import failure, segment_into
-from custom_networks.batch.work import Work, tune_this_process
+from custom_networks.batch.work import Work
 from custom_networks.errors import InputError, reason_of, root_cause
 from custom_networks.io import Case
 from custom_networks.io.read_case import ReadCase
-from custom_networks.pipeline import Pipeline
-from custom_networks.result import Result
+
+if TYPE_CHECKING:
+    from custom_networks.pipeline import Pipeline
+    from custom_networks.result import Result
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +110,7 @@ def _answer(work: Work, run: str, case: Case, segmented: Callable[[Pipeline], Re
 
 def _pipeline(work: Work, run: str) -> Pipeline:
     """The pipeline of a run, built once in this process, with the threads that its worker was given."""
-    tune_this_process(_worker().state.nthreads)  # a nanny leaves it one
+    work.use(_worker().state.nthreads)  # a nanny leaves it one
     if run not in _LAST:
         pipeline = work.pipeline()
         _LAST.clear()

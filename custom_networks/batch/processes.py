@@ -14,9 +14,8 @@ from typing import Any
 
 from custom_networks.batch.memory import available_memory, fitting_processes
 from custom_networks.batch.run import KeptSummary, Outcome, failure, ready_folder, remembered_outcome, segment_into
-from custom_networks.batch.work import Work, tune_this_process
+from custom_networks.batch.work import Work
 from custom_networks.errors import InputError, LiversegError, UsageError, reason_of
-from custom_networks.inference.threads import usable_cores
 from custom_networks.io import Case
 from custom_networks.streams import Notices
 
@@ -69,13 +68,13 @@ class Processes:
 
     def outcomes(self, cases: Sequence[Case]) -> Iterator[Outcome]:
         """What became of each case, as soon as it is known; results have no arrays."""
-        number, threads = self._shared_out(cases)
+        number = self._fitting(cases)
         self._workers += [_Worker(self._work) for _ in range(number - len(self._workers))]
         waiting, idle, busy = deque(cases), list(self._workers), dict[Any, _Worker]()
         while waiting or busy:
             while waiting and idle:
                 worker = idle.pop(0)
-                worker.give(waiting.popleft(), threads)
+                worker.give(waiting.popleft(), number)
                 busy[worker.connection] = worker
             for ready in wait(list(busy)):
                 worker = busy.pop(ready)
@@ -84,13 +83,13 @@ class Processes:
                 yield given if isinstance(given, Outcome) else remembered_outcome(self._output, case, given)
                 self._summary.keep()
 
-    def _shared_out(self, cases: Sequence[Case]) -> tuple[int, int]:
-        """How many processes there are for these cases, and how many threads each has."""
+    def _fitting(self, cases: Sequence[Case]) -> int:
+        """How many processes there are for these cases."""
         wanted = max(1, min(self._number, len(cases)))
         number = fitting_processes(wanted, cases, available_memory())
         if number < wanted:
             logger.warning("--jobs %d is cut to %d: memory has no room for more.", self._number, number)
-        return number, max(1, usable_cores() // number)
+        return number
 
     def _replaced(self, dead: "_Worker") -> "_Worker":
         """A new worker in the place of one that died."""
@@ -125,11 +124,11 @@ class _Worker:
         options: dict[str, Any] = word
         return options
 
-    def give(self, case: Case, threads: int) -> None:
-        """Hand a case over."""
+    def give(self, case: Case, sharers: int) -> None:
+        """Hand a case over, and say how many processes share the cores."""
         self.case = case
         with suppress(OSError):  # it has died, which is seen when its answer is waited for
-            self.connection.send((case, threads))
+            self.connection.send((case, sharers))
 
     def outcome(self) -> Outcome | LiversegError:
         """What became of the case; or why the process is gone."""
@@ -197,8 +196,8 @@ def _serve(connection: Connection, work: Work) -> None:
             return
         connection.send(work.promised(pipeline))
         while True:
-            case, threads = connection.recv()
-            tune_this_process(threads)
+            case, sharers = connection.recv()
+            work.share(sharers)
             connection.send(_outcome(case, work, pipeline))
 
 

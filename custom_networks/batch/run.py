@@ -1,11 +1,13 @@
 """One run over many inputs into one output folder."""
 
+from __future__ import annotations
+
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from custom_networks.batch.memory import Room, available_memory
 from custom_networks.batch.outcomes import outcomes
@@ -16,10 +18,12 @@ from custom_networks.errors import LiversegError, UsageError, reason_of, root_ca
 from custom_networks.io import Case
 from custom_networks.io.case import place_of
 from custom_networks.io.read_case import ReadCase, read_now
-from custom_networks.pipeline import Pipeline
 from custom_networks.report.summary import Summary
-from custom_networks.result import Result, output_folder, write
-from custom_networks.staging import probe
+from custom_networks.staging import output_folder, probe
+
+if TYPE_CHECKING:  # who only hands cases out needs no PyTorch
+    from custom_networks.pipeline import Pipeline
+    from custom_networks.result import Result
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +94,13 @@ class Run:
 
     def _written(self, case: Case, result: Result) -> Result:
         return write(result, self._output, **self._options).without_arrays()
+
+
+def write(result: Result, output: Path, **options: bool) -> Result:
+    """See `result.write`, which is imported where something is written."""
+    from custom_networks.result import write as write_result
+
+    return write_result(result, output, **options)
 
 
 class KeptSummary:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from custom_networks.pipeline import Pipeline
 
 
+_cores = 0  # of this process, before it shared them
+
+
 @dataclass(frozen=True)
 class Work:
     """What a run was asked for; it can be sent to other processes and machines.
@@ -61,6 +64,18 @@ class Work:
     def without_bars(self) -> Work:
         """The same without progress bars, which several processes would write into each other's lines."""
         return replace(self, settings={**self.settings, "progress": False})
+
+    def share(self, processes: int) -> None:
+        """Give this process, one of several, its share of the cores."""
+        from custom_networks.inference.threads import usable_cores
+
+        global _cores
+        _cores = _cores or usable_cores()  # before it is cut
+        tune_this_process(max(1, _cores // processes))
+
+    def use(self, threads: int) -> None:
+        """Give this process so many threads."""
+        tune_this_process(threads)
 
     def absolute(self) -> Work:
         """The same with paths that mean the same in any folder."""

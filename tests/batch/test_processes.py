@@ -13,6 +13,7 @@ from text_cases import TextWork
 from custom_networks.batch import processes
 from custom_networks.batch.processes import Processes
 from custom_networks.batch.verify import verified
+from custom_networks.batch.work import Work
 from custom_networks.errors import BundleError
 from custom_networks.io import Case
 
@@ -63,19 +64,24 @@ def test_a_process_that_cannot_segment_says_why(tmp_path: Path) -> None:
     assert multiprocessing.active_children() == []
 
 
-@pytest.mark.parametrize("cases, fit, number, threads", [(9, 9, 4, 2), (3, 9, 3, 2), (9, 1, 1, 8), (0, 9, 1, 8)])
-def test_cores_are_shared_by_the_processes_that_there_are(
-    cases: int,
-    fit: int,
-    number: int,
-    threads: int,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize("cases, fit, number", [(9, 9, 4), (3, 9, 3), (9, 1, 1), (0, 9, 1)])
+def test_there_are_as_many_processes_as_cases_and_as_memory_has_room_for(
+    cases: int, fit: int, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     runner = Processes.__new__(Processes)
     runner._number = 4
-    monkeypatch.setattr(processes, "usable_cores", lambda: 8)
     monkeypatch.setattr(processes, "fitting_processes", lambda wanted, cases, available: min(wanted, fit))
     with caplog.at_level(logging.WARNING):
-        assert runner._shared_out([None] * cases) == (number, threads)  # type: ignore[list-item]
+        assert runner._fitting([None] * cases) == number  # type: ignore[list-item]
     assert ("--jobs 4 is cut to 1: memory has no room for more." in caplog.text) == (fit == 1)
+
+
+@pytest.mark.parametrize("shared_by, threads", [(1, 8), (3, 2), (20, 1)])
+def test_processes_share_the_cores_that_there_are(
+    shared_by: int, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[int] = []
+    monkeypatch.setattr("custom_networks.batch.work._cores", 8)
+    monkeypatch.setattr("custom_networks.batch.work.tune_this_process", used.append)
+    Work(tmp_path, {}).share(shared_by)
+    assert used == [threads]

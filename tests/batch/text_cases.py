@@ -58,6 +58,12 @@ class TextWork(Work):
         run.write = write_texts  # type: ignore[assignment]
         return TextPipeline()
 
+    def share(self, processes: int) -> None:
+        """Texts need no threads."""
+
+    def use(self, threads: int) -> None:
+        """Texts need no threads."""
+
 
 class TextResult(NamedTuple):
     """What was written."""

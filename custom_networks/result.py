@@ -22,7 +22,7 @@ from custom_networks.report.measurements import Measurements
 from custom_networks.report.organ_region import OrganRegion
 from custom_networks.report.overlay import draw_overlay
 from custom_networks.report.report import case_report, write_report
-from custom_networks.staging import output_folder as output_folder  # noqa: F401  where callers look for it
+from custom_networks.staging import output_folder as output_folder  # noqa: F401
 from custom_networks.transforms.save import write_label_map
 from custom_networks.transforms.save_as_input import write_as_input
 

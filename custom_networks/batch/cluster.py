@@ -204,7 +204,7 @@ class Cluster:
 
     def _wait_for_workers(self) -> None:
         """Wait until there is one, some minutes at most."""
-        if not self._client.nthreads():
+        if not self._workers():
             logger.warning("The scheduler at %s has no workers: waiting for one.", self._address)
         try:
             self._client.wait_for_workers(1, timeout=WORKERS_WITHIN)
@@ -212,6 +212,8 @@ class Cluster:
             raise ClusterLost(
                 f"The scheduler at {self._address} has no workers: start some, dask worker {self._address}."
             ) from None
+        except OSError:
+            raise self._lost() from None
 
     def _ended(self, running: Mapping[Future, _Try]) -> list[Future]:
         """The tasks that have come to an end, after some seconds at most."""
@@ -236,7 +238,7 @@ class Cluster:
 
     def _outcome(self, attempt: _Try, future: Future) -> Outcome | None:
         """What became of a case; None where it is to be tried again."""
-        from distributed import KilledWorker
+        from distributed import CancelledError, KilledWorker
 
         case = attempt.case
         try:
@@ -245,6 +247,8 @@ class Cluster:
             last = getattr(error.last_worker, "address", error.last_worker)
             reason = f"{case.source}: the {error.allowed_failures + 1} workers that tried it died, the last at {last}"
             return remembered_outcome(self._output, case, InputError(f"{reason}: often memory is short, see its log."))
+        except CancelledError:
+            raise self._lost() from None
         except Exception as error:  # of Dask: it could not be sent, or its data were lost
             return self._again(attempt, f"{type(error).__name__}: {one_line(error, 200)}")
         if answer.unfit:

@@ -183,7 +183,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 def _serve(connection: Connection, work: Work) -> None:
     """Segment one case after another, until nobody asks any more."""
-    with suppress(EOFError, BrokenPipeError, KeyboardInterrupt):  # whoever asked is gone, or wants an end
+    with suppress(EOFError, OSError, KeyboardInterrupt):  # whoever asked is gone, or wants an end
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is staged is removed
         logging.basicConfig(level=logging.WARNING, handlers=[Notices()], force=True)
         logging.captureWarnings(True)

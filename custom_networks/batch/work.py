@@ -67,10 +67,11 @@ class Work:
 
     def share(self, processes: int) -> None:
         """Give this process, one of several, its share of the cores."""
-        from custom_networks.inference.threads import usable_cores
-
         global _cores
-        _cores = _cores or usable_cores()  # before it is cut
+        if not _cores:
+            from custom_networks.inference.threads import usable_cores
+
+            _cores = usable_cores()  # before it is cut
         tune_this_process(max(1, _cores // processes))
 
     def use(self, threads: int) -> None:

@@ -80,9 +80,10 @@ class Work:
 
     def absolute(self) -> Work:
         """The same with paths that mean the same in any folder."""
-        named = {"bundle": self.bundle, "checkpoint": self.checkpoint}
-        paths = {name: os.path.abspath(os.path.expanduser(path)) for name, path in named.items() if path}
-        return replace(self, output=self.output.absolute(), **paths)  # type: ignore[arg-type]
+        bundle, checkpoint = (
+            path and os.path.abspath(os.path.expanduser(path)) for path in (self.bundle, self.checkpoint)
+        )
+        return replace(self, output=self.output.absolute(), bundle=bundle, checkpoint=checkpoint)
 
 
 def tune_this_process(threads: int | None = None) -> None:

@@ -77,11 +77,11 @@ def segment(
     if debug:
         logging.getLogger("custom_networks").setLevel(logging.DEBUG)
     folder = output_folder(output, make=False)
-    inputs, part = own_inputs(shard_of(shard) if shard else None, absolute(inputs) if cluster else inputs)
-    cases, failures = find_cases(inputs)
+    given, part = own_inputs(shard_of(shard) if shard else None, absolute(inputs) if cluster else inputs)
+    cases, failures = find_cases(given)
     for message in failures:
         complain(message)
-    if not cases and inputs:
+    if not cases and given:
         return NOTHING_STARTED
     cases = [replace(case, allow_large=allow_large) for case in (part.of(cases) if part else cases)]
     if not cases:
@@ -99,7 +99,7 @@ def segment(
     if dry_run:
         return _list_cases(to_do(work, cases, work.promised(work.pipeline()), force, rehash), len(cases))
     with opened(work, jobs, cluster) as run:
-        forget_inputs(folder, inputs, cases)
+        forget_inputs(folder, given, cases)
         reasons = to_do(work, cases, run.options, force, rehash)
         if done := len(cases) - len(reasons):
             say(

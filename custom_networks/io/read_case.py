@@ -66,8 +66,11 @@ def read_now(case: Case) -> ReadCase:
     started, state = time.perf_counter(), case.state()
     volume = case.read()
     known = {name: getattr(case, name) for name in KNOWN}
-    given = {"series": case.series, "allow_large": case.allow_large}
-    seconds = time.perf_counter() - started
     return ReadCase(
-        case.name, case.source, case.notes, **given, volume=volume, known=known, at_reading=state, seconds=seconds
+        *(case.name, case.source, case.notes, case.series),
+        allow_large=case.allow_large,
+        volume=volume,
+        known=known,
+        at_reading=state,
+        seconds=time.perf_counter() - started,
     )

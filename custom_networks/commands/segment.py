@@ -101,11 +101,14 @@ def segment(
     with opened(work, jobs, cluster) as run:
         forget_inputs(folder, given, cases)
         reasons = to_do(work, cases, run.options, force, rehash)
-        if done := len(cases) - len(reasons):
-            say(
-                f"{done} of {len(cases)} cases are done and unchanged: skipped (--force segments them again).", "stderr"
-            )
+        _say_skipped(len(cases) - len(reasons), len(cases))
         return _segment_all(run, list(reasons), bool(failures), debug)
+
+
+def _say_skipped(done: int, number: int) -> None:
+    """Say how many cases need not be segmented again."""
+    if done:
+        say(f"{done} of {number} cases are done and unchanged: skipped (--force segments them again).", "stderr")
 
 
 def _list_cases(reasons: "Mapping[Case, str]", number: int) -> int:

@@ -28,7 +28,7 @@ $(VENV)/.installed: requirements.txt setup.cfg
 run: $(VENV)/.installed  ## segment INPUT=... (a file or folder; a phantom by default) into OUTPUT=...
 ifeq ($(INPUT),)
 	@test -f out/phantom_ct/dataset.json || $(BIN)/liverseg phantom out/phantom_ct --cases 1 --seed 7
-	$(BIN)/liverseg segment out/phantom_ct/imagesTr --output "$(OUTPUT)" $(ARGS)
+	$(BIN)/liverseg segment out/phantom_ct/imagesTr --output "$(OUTPUT)" --force $(ARGS)
 else
 	$(BIN)/liverseg segment "$(INPUT)" --output "$(OUTPUT)" $(ARGS)
 endif

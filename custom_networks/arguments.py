@@ -17,6 +17,7 @@ SHORT = {"-o": "--output"}
 ARGUMENTS = {  # the flags that may name them, and what they are
     "measure": (("--ct=", "--mask="), "a CT and its mask"),
     "series": (("--path=",), "one folder or zip archive of DICOM files"),
+    "verify": (("--output=",), "one folder of results"),
     "phantom": (("--output=",), "one folder to write to"),
     "pack": (("--output=",), "one file to write, OUT.zip"),
     "export": (("--format=", "--output="), "a format and one file to write: torchscript OUT.ts, or onnx OUT.onnx"),

@@ -13,49 +13,33 @@ A name is claimed by renaming a folder that already holds its manifest, which th
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from custom_networks.errors import InputError
 from custom_networks.files import write_text
+from custom_networks.manifest import (
+    MANIFEST,
+    WHOLE,
+    WRITING,
+    Input,
+    Manifest,
+    identifying,
+    is_plain,
+    listed,
+    may_replace,
+    read_manifest,
+    whole_folders,
+    whole_manifests,
+)
 from custom_networks.staging import locked, remove_abandoned_staging, staging_folder
 
-__all__ = ["Claim", "Input", "claim", "forget", "read_manifest", "remove_abandoned_staging", "whole_folders"]
-__all__ += ["whole_manifests"]
-
-MANIFEST = "manifest.json"
-WHOLE, WRITING = "whole", "writing"
-
-Manifest = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Input:
-    """What a case folder belongs to.
-
-    Attributes:
-        name: of the case, a plain file name; the folder's name unless another input has it.
-        identity: digest of where the input comes from: a file's resolved path, a series' UIDs.
-        content: digest of what is in it.
-        geometry: digest of shape and affine where the identity is only a place, else empty.
-        place: digest of the path that names the input, empty where none does.
-    """
-
-    name: str
-    identity: str
-    content: str
-    geometry: str = ""
-    place: str = ""
-
-    def __post_init__(self) -> None:
-        if not _is_plain(self.name):
-            raise ValueError(f"A case's name must be a plain file name without a leading dot, got {self.name!r}.")
-        if not (self.identity and self.content):
-            raise ValueError(f"Identity and content must not be empty, got {self}: no two inputs could be told apart.")
+__all__ = ["MANIFEST", "Claim", "Input", "Manifest", "claim", "find", "forget", "read_manifest"]
+__all__ += ["remove_abandoned_staging", "whole_folders", "whole_manifests"]
 
 
 class Claim:
@@ -72,7 +56,7 @@ class Claim:
 
     def __init__(self, folder: Path, of: Input, staging: Path, earlier: Manifest | None, held: ExitStack) -> None:
         self.name, self.folder, self.staging = folder.name, folder, staging
-        self.content_changed = bool(earlier and _listed(earlier) and earlier["content"] != of.content)
+        self.content_changed = bool(earlier and listed(earlier) and earlier["content"] != of.content)
         self._input, self._held = of, held
 
     def __enter__(self) -> "Claim":
@@ -93,7 +77,7 @@ class Claim:
         digests = {path.name: _flushed_digest(path) for path in _staged_files(self.staging)}
         if _is_free(self.folder):  # another process had claimed it for the same input, and abandoned it
             _put_new_folder(self.folder, self._input, self.staging)
-        own = _identifying(self._input)
+        own = identifying(self._input)
         with locked(self.folder):
             old = self._replaceable(list(digests))
             # Written before anything goes, so that a disk that is full by now costs no older results.
@@ -115,9 +99,9 @@ class Claim:
         self._held.close()
         with suppress(FileNotFoundError), locked(self.folder):
             manifest = read_manifest(self.folder)
-            if manifest is None or manifest["state"] != WRITING or _listed(manifest):
+            if manifest is None or manifest["state"] != WRITING or listed(manifest):
                 return
-            if _may_replace(manifest, self._input) and os.listdir(self.folder) == [MANIFEST]:
+            if may_replace(manifest, self._input) and os.listdir(self.folder) == [MANIFEST]:
                 (self.folder / MANIFEST).unlink(missing_ok=True)
                 with suppress(OSError):  # it is no longer empty: another process has just claimed it
                     self.folder.rmdir()
@@ -125,9 +109,9 @@ class Claim:
     def _replaceable(self, new: Sequence[str]) -> list[str]:
         """Names of all older files, if the folder is still ours and no new file would replace a foreign one."""
         manifest = read_manifest(self.folder)
-        if manifest is None or not _may_replace(manifest, self._input):
+        if manifest is None or not may_replace(manifest, self._input):
             raise InputError(f"{self.folder} is no longer what it was when this run began: segment this input again.")
-        old = _listed(manifest)
+        old = listed(manifest)
         foreign = [name for name in new if name not in old and os.path.lexists(self.folder / name)]
         if foreign:
             raise InputError(f"{self.folder / foreign[0]} is not of an earlier run: move it away and try again.")
@@ -147,54 +131,51 @@ def claim(output: Path, of: Input) -> Claim:
         return Claim(folder, of, staging, earlier, held.pop_all())
 
 
-def whole_folders(output: Path) -> list[Path]:
-    """Case folders of `output` that hold the whole results of one run, by name."""
-    return list(whole_manifests(output))
-
-
-def whole_manifests(output: Path) -> dict[Path, Manifest]:
-    """The same folders with their manifests."""
-    folders = sorted(path for path in output.glob("*") if not path.name.startswith("."))
-    manifests = ((folder, read_manifest(folder)) for folder in folders)
-    return {folder: manifest for folder, manifest in manifests if manifest is not None and manifest["state"] == WHOLE}
-
-
-def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a case folder; None where there is none, or none that can be trusted."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return manifest if _is_sound(manifest) else None
-
-
 def forget(folder: Path) -> None:
     """Remove the files that a case folder's manifest lists, then the manifest: for a writer that keeps none."""
     if (manifest := read_manifest(folder)) is None:
         return
     with staging_folder(folder.parent, folder.name) as staging, locked(folder):
-        old = _listed(manifest)
+        old = listed(manifest)
         _put_manifest(folder, staging, {**manifest, "state": WRITING, "old": old, "new": []})
         for name in old:
             (folder / name).unlink(missing_ok=True)
         (folder / MANIFEST).unlink(missing_ok=True)
 
 
+def find(output: Path, of: Input) -> tuple[Path, Manifest] | None:
+    """The folder that `claim` would give an input for its own, with its manifest; None where it would be a new one."""
+    for folder in _candidates(output, of.name):
+        if _is_free(folder):
+            return None
+        if manifest := _replaceable_manifest(folder, of):
+            return folder, manifest
+    return None
+
+
 def _take_folder(output: Path, of: Input, staging: Path) -> tuple[Path, Manifest | None]:
     """The folder that is ours from now on, and its manifest of an earlier run."""
-    spelled = {name.casefold(): name for name in os.listdir(output)}
-    name, number = of.name, 1
-    while True:
-        folder = output / name
-        if not os.path.lexists(folder):
-            folder = output / spelled.get(name.casefold(), name)
+    for folder in _candidates(output, of.name):
         if _is_free(folder) and _put_new_folder(folder, of, staging):
             return folder, None
-        manifest = None if folder.is_symlink() else read_manifest(folder)
-        if manifest is not None and _may_replace(manifest, of):
+        if manifest := _replaceable_manifest(folder, of):
             return folder, manifest
-        number += 1
-        name = f"{of.name}_{number}"
+    raise RuntimeError(f"no name is left for {of.name}")  # there is always another number
+
+
+def _candidates(output: Path, name: str) -> Iterator[Path]:
+    """The folders name, name_2, ... without end, spelled as they are where capitals alone differ."""
+    spelled = {name.casefold(): name for name in os.listdir(output)} if output.is_dir() else {}
+    for number in count(1):
+        numbered = f"{name}_{number}" if number > 1 else name
+        folder = output / numbered
+        yield folder if os.path.lexists(folder) else output / spelled.get(numbered.casefold(), numbered)
+
+
+def _replaceable_manifest(folder: Path, of: Input) -> Manifest | None:
+    """The manifest of a folder that belongs to the input."""
+    manifest = None if folder.is_symlink() else read_manifest(folder)
+    return manifest if manifest is not None and may_replace(manifest, of) else None
 
 
 def _is_free(folder: Path) -> bool:
@@ -207,7 +188,7 @@ def _put_new_folder(folder: Path, of: Input, staging: Path) -> bool:
     """Make a folder that holds its manifest from the first moment; False if another process was faster."""
     new = staging / ".new"
     new.mkdir(exist_ok=True)
-    _put_manifest(new, staging, {"state": WRITING, **_identifying(of), "old": [], "new": []})
+    _put_manifest(new, staging, {"state": WRITING, **identifying(of), "old": [], "new": []})
     with suppress(OSError):  # Windows renames to no empty folder; one that is not empty is not removed
         folder.rmdir()
     try:
@@ -230,46 +211,10 @@ def _written_manifest(staging: Path, manifest: Manifest, name: str) -> Path:
     return staging / name
 
 
-def _may_replace(manifest: Manifest, of: Input) -> bool:
-    """Whether the folder with this manifest belongs to the input."""
-    same_identity = bool(manifest["identity"] == of.identity)
-    if manifest["content"] == of.content:
-        return same_identity or manifest["state"] == WHOLE
-    return same_identity and manifest["geometry"] == of.geometry
-
-
-def _identifying(of: Input) -> dict[str, str]:
-    return {key: value for key, value in asdict(of).items() if key != "name" and (value or key != "place")}
-
-
-def _listed(manifest: Manifest) -> list[str]:
-    """Names of all files that a sound manifest lists, each once."""
-    return sorted({*manifest.get("files", ()), *manifest.get("old", ()), *manifest.get("new", ())})
-
-
-def _is_sound(manifest: Any) -> bool:
-    """A manifest is data from a folder that anyone may write to: nothing it names may lie outside of the folder."""
-    if not isinstance(manifest, dict) or manifest.get("state") not in (WHOLE, WRITING):
-        return False
-    kinds = {**dict.fromkeys(("identity", "content", "geometry", "place"), str), "files": dict, "options": dict}
-    kinds |= {"old": list, "new": list}
-    values: dict[str, Any] = {"place": "", "files": {}, "options": {}, "old": [], "new": [], **manifest}
-    if not all(isinstance(values.get(key), kind) for key, kind in kinds.items()):
-        return False
-    return all(_is_plain(name) for key in ("files", "old", "new") for name in values[key])
-
-
-def _is_plain(name: Any) -> bool:
-    """A name of a file within a folder, on any system, that is neither hidden nor the manifest's."""
-    if not isinstance(name, str) or not name or name.startswith("."):
-        return False
-    return name.casefold() != MANIFEST and not set(name) & set("/\\:\0")
-
-
 def _staged_files(staging: Path) -> list[Path]:
     paths = sorted(path for path in staging.iterdir() if not path.name.startswith("."))
     for path in paths:
-        if path.is_symlink() or not path.is_file() or not _is_plain(path.name):
+        if path.is_symlink() or not path.is_file() or not is_plain(path.name):
             raise ValueError(f"A case folder holds plain files beside its {MANIFEST}, got {path.name!r}.")
     return paths
 

@@ -12,6 +12,7 @@ from custom_networks.commands.measure import measure
 from custom_networks.commands.segment import segment
 from custom_networks.commands.terminal import INTERRUPTED, NOTHING_STARTED, OK, complain, say
 from custom_networks.commands.tools import export, pack, phantom, series
+from custom_networks.commands.verify import verify
 from custom_networks.errors import LiversegError, reason_of
 from custom_networks.streams import Notices, unbreakable_streams
 from custom_networks.usage import command_help, overview
@@ -35,7 +36,7 @@ def info(*, json: bool = False) -> int:
     return OK
 
 
-_COMMANDS: tuple[Callable[..., int], ...] = (segment, measure, series, phantom, info, pack, export)
+_COMMANDS: tuple[Callable[..., int], ...] = (segment, measure, verify, series, phantom, info, pack, export)
 COMMANDS = {command.__name__: command for command in _COMMANDS}
 
 

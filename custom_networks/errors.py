@@ -20,6 +20,10 @@ class BundleError(LiversegError):
     """The bundle's configuration or weights are missing or do not fit each other."""
 
 
+class ClusterLost(LiversegError):
+    """A cluster does not answer any more; what was reported is written, and a rerun goes on with the rest."""
+
+
 def root_cause(error: BaseException) -> BaseException:
     """What an error was raised from: the project's own error where there is one, else the innermost cause.
 

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and tables that a spreadsheet can open safely."""
 
 import csv
+import hashlib
 import os
 import secrets
 import zipfile
@@ -39,6 +40,15 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8, whole or not at all; what is no Unicode (odd bytes of a file's name) is escaped."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file's bytes, hexadecimal; OSError where it cannot be read."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Cell]], digits: int | None = None) -> None:

@@ -21,7 +21,7 @@ OUTPUTS = {
 }
 EXIT_CODES = {
     0: "every input was segmented",
-    1: "at least one input was refused or failed; the others are written",
+    1: "at least one input was refused or failed, the others are written; verify: results are not what was written",
     2: "nothing could start: wrong usage, no given path that could be an image, no or wrong weights, a device that is "
     "not there, or an output folder that cannot be written",
     130: "interrupted; what was reported is written",

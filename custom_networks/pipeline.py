@@ -104,6 +104,10 @@ class Pipeline:
         self._options = json.loads(json.dumps(settled, default=lambda value: type(value).__name__))
         self._seconds_to_prepare = time.perf_counter() - started
 
+    def options(self, probability: bool = False) -> dict[str, Any]:
+        """What changes a result, as JSON: `Result.options` of each case."""
+        return {**self._options, "probability": probability}
+
     def predict(self, case: Case, *, probability: bool = False) -> Result:
         """Segment one case of `custom_networks.io`; nothing is written.
 
@@ -115,10 +119,11 @@ class Pipeline:
         """
         started, date = time.perf_counter(), datetime.now(timezone.utc)
         _check_process()
+        state = case.state()
         self._tell("read")
         volume = case.read()
         # Now, before minutes pass in which a file may be replaced or moved away.
-        belongs_to = Input(case.name, case.identity, case.content, case.geometry, case.place)
+        belongs_to = Input(case.name, case.identity, case.content, case.geometry, case.place, state)
         read = time.perf_counter() - started
         with _callers_state_kept(), torch.no_grad():
             data, network_seconds = self._answer(volume, probability)
@@ -138,7 +143,7 @@ class Pipeline:
             region=region,
             measurements=measurements,
             operating_point=self._operating_point(),
-            options={**self._options, "probability": probability},
+            options=self.options(probability),
             run={**self._run_block(date, case, ct, seconds), "scout": scout},
             notes=(*ct.notes, *_scout_notes(scout, region), *[CUT] * measurements.touches_border),
             probability=_voxels(data["probabilities"])[1].copy() if probability else None,

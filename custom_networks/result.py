@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +15,7 @@ import numpy.typing as npt
 
 from custom_networks.case_folder import Claim, Input, claim
 from custom_networks.dicom_out.results import write_dicom_results
-from custom_networks.errors import UsageError, one_line
+from custom_networks.errors import one_line
 from custom_networks.io import Case, Volume
 from custom_networks.io.files import medical_suffix
 from custom_networks.report.lesion import MeasuredLesion
@@ -27,6 +25,7 @@ from custom_networks.report.organ_region import OrganRegion
 from custom_networks.report.overlay import draw_overlay
 from custom_networks.report.report import case_report, write_report
 from custom_networks.report.verdict import Verdict
+from custom_networks.staging import output_folder as output_folder  # noqa: F401
 from custom_networks.transforms.save import write_label_map
 from custom_networks.transforms.save_as_input import write_as_input
 
@@ -177,6 +176,20 @@ class Result:
             logger.debug("overlay of %s", self.case, exc_info=True)
             return b""
 
+    def without_arrays(self) -> Result:
+        """The same without voxels and DICOM headers, for who wants to know what was found once it is written."""
+        nothing = np.empty((0, 0, 0), np.uint8)
+        return replace(
+            self.without_ct(),
+            region=replace(self.region, labels=nothing, numbers=nothing),
+            measurements=replace(self.measurements, numbers=nothing),
+            probability=None,
+        )
+
+    def without_ct(self) -> Result:
+        """The same without the CT's voxels and DICOM headers."""
+        return replace(self, ct=replace(self.ct, array=np.empty((0, 0, 0), np.int16), headers=()))
+
     def __repr__(self) -> str:
         lesions = len(self.lesions)
         return (
@@ -194,24 +207,6 @@ def source_block(case: Case, ct: Volume) -> dict[str, Any]:
         "spacing_mm": [round(mm, 4) for mm in ct.spacing],
         "slices": ct.array.shape[ct.slice_axis],
     }
-
-
-def output_folder(output: str | Path, *, make: bool = True) -> Path:
-    """The folder for results, made where it is missing, or only looked at.
-
-    Raises:
-        UsageError: it cannot be a folder.
-    """
-    try:
-        folder = Path(output).expanduser()
-        if make:
-            folder.mkdir(parents=True, exist_ok=True)
-        elif not next(place for place in (folder, *folder.absolute().parents) if place.exists()).is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-    except (OSError, RuntimeError, ValueError) as error:  # a file in the way, ~nobody, a null character
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise UsageError(f"{one_line(output)} cannot be a folder for results ({reason}): name another.") from error
-    return folder
 
 
 def write(result: Result, output: Path, *, overlay: bool = True, keep_empty_frames: bool = False) -> Result:

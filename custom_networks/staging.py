@@ -3,6 +3,7 @@
 They are named `.<case>.<8 digits of the host><16 random digits>`; no reader enters a folder with a leading dot.
 """
 
+import errno
 import hashlib
 import os
 import platform
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
+
+from custom_networks.errors import UsageError, one_line
 
 try:
     import fcntl
@@ -33,6 +36,24 @@ def staging_folder(output: Path, name: str) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def output_folder(output: str | Path, *, make: bool = True) -> Path:
+    """The folder for results, made where it is missing, or only looked at.
+
+    Raises:
+        UsageError: it cannot be a folder.
+    """
+    try:
+        folder = Path(output).expanduser()
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+        elif not next(place for place in (folder, *folder.absolute().parents) if place.exists()).is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    except (OSError, RuntimeError, ValueError) as error:  # a file in the way, ~nobody, a null character
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise UsageError(f"{one_line(output)} cannot be a folder for results ({reason}): name another.") from error
+    return folder
 
 
 def probe(output: Path) -> None:

@@ -1,26 +1,41 @@
 """One run over many inputs into one output folder."""
 
+from __future__ import annotations
+
 import logging
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from custom_networks.batch.memory import Room, available_memory
 from custom_networks.batch.outcomes import outcomes
+from custom_networks.batch.overlap import overlapped
 from custom_networks.batch.refusals import Refusal, forget, remember
 from custom_networks.case_folder import remove_abandoned_staging
 from custom_networks.errors import LiversegError, UsageError, reason_of, root_cause
 from custom_networks.io import Case
 from custom_networks.io.case import place_of
-from custom_networks.pipeline import Pipeline
+from custom_networks.io.read_case import ReadCase, read_now
 from custom_networks.report.summary import Summary
-from custom_networks.result import Result, output_folder, write
-from custom_networks.staging import probe
+from custom_networks.staging import output_folder, probe
+
+if TYPE_CHECKING:  # who only hands cases out needs no PyTorch
+    from custom_networks.pipeline import Pipeline
+    from custom_networks.result import Result
 
 logger = logging.getLogger(__name__)
 
-SUMMARY_EVERY = 60.0  # seconds; a folder of thousands of cases takes some to read
+SUMMARY_EVERY = 60.0  # seconds
+SUMMARY_SHARE = 20  # times as long as writing took: a folder of thousands of cases takes some time to read
+
+
+Begin = Callable[[Case], None]
+
+
+def ignored(case: Case) -> None:
+    """For who need not know that a case is begun."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +56,26 @@ class Run:
         pipeline: what segments.
         probability: write the tumor probability, too.
         options: of `result.write`.
+        promised: what the manifest of each result will state, where somebody asks.
 
     Raises:
         UsageError: nothing can be written into the folder.
     """
 
-    def __init__(self, output: Path, pipeline: Pipeline, probability: bool, options: dict[str, bool]) -> None:
+    def __init__(
+        self,
+        output: Path,
+        pipeline: Pipeline,
+        probability: bool,
+        options: dict[str, bool],
+        promised: Mapping[str, Any] | None = None,
+    ) -> None:
         self._output, self._pipeline = ready_folder(output), pipeline
         self._probability, self._options = probability, options
-        self._summary = Summary(self._output, lambda: outcomes(self._output))
-        self._summed_up = time.monotonic()
+        self._summary = KeptSummary(self._output)
+        self._begin: Begin = ignored
+        self.options: Mapping[str, Any] = promised or {}
+        self.sum_up = self._summary.write
 
     def segment(self, case: Case) -> Outcome:
         """Segment, write and remember a case, whatever happens."""
@@ -59,23 +84,75 @@ class Run:
             outcome = Outcome(case, result)
         except Exception as error:  # the other cases must still be segmented, whatever is wrong with this one
             outcome = Outcome(case, None, failure(case, error), error)
-        if time.monotonic() - self._summed_up >= SUMMARY_EVERY:
-            self.sum_up()
+        self._summary.keep()
         return outcome
 
-    def sum_up(self) -> str:
-        """Write `summary.csv`; why that was not possible, "" if it was. The cases' own files are there all the same."""
-        self._summed_up = time.monotonic()
-        return sum_up(self._output, self._summary)
+    def outcomes(self, cases: Sequence[Case], begin: Begin = ignored) -> Iterator[Outcome]:
+        """Segment, write and remember cases as `segment` does, results without arrays.
+
+        While one is answered, the next is read and the one before is written, where memory has room for them. `begin`
+        is told of each case before it is answered.
+        """
+        room, self._begin = Room(available_memory()), begin
+        for case, given in overlapped(cases, read_now, self._answered, self._written, room):
+            yield remembered_outcome(self._output, case, given)
+            self._summary.keep()
+
+    def _answered(self, case: Case, read: ReadCase) -> Result:
+        self._begin(case)
+        return as_read(self._pipeline.predict(read, probability=self._probability), case, read)
+
+    def _written(self, case: Case, result: Result) -> Result:
+        return write(result, self._output, **self._options).without_arrays()
 
 
-def sum_up(output: Path, summary: Summary | None = None) -> str:
-    """Write `summary.csv` of an output folder; why that was not possible, "" if it was."""
-    try:
-        (summary or Summary(output, lambda: outcomes(output))).write()
-    except OSError as error:  # open in a spreadsheet, or a full disk
-        return f"summary.csv cannot be written ({error.strerror or error}): close it where it is open."
-    return ""
+def write(result: Result, output: Path, **options: bool) -> Result:
+    """See `result.write`, which is imported where something is written."""
+    from custom_networks.result import write as write_result
+
+    return write_result(result, output, **options)
+
+
+class KeptSummary:
+    """`summary.csv` of an output folder, written now and then while a run goes on."""
+
+    def __init__(self, output: Path) -> None:
+        self._summary = Summary(output, lambda: outcomes(output))
+        self._due = time.monotonic() + SUMMARY_EVERY
+
+    def keep(self) -> None:
+        """Write it if it is time to."""
+        if time.monotonic() >= self._due:
+            self.write()
+
+    def write(self) -> str:
+        """Write it; why that was not possible, "" if it was. The cases' own files are there all the same."""
+        started = time.monotonic()
+        try:
+            self._summary.write()
+        except OSError as error:  # open in a spreadsheet, or a full disk
+            return f"summary.csv cannot be written ({error.strerror or error}): close it where it is open."
+        finally:
+            ended = time.monotonic()
+            self._due = ended + max(SUMMARY_EVERY, SUMMARY_SHARE * (ended - started))
+        return ""
+
+
+def as_read(result: Result, case: Case, read: ReadCase) -> Result:
+    """The result of a case that was read beforehand, which took its time, too."""
+    seconds = {**result.run["seconds"], "read": round(read.seconds, 3)}
+    seconds["total"] = round(seconds["total"] + read.seconds, 3)
+    return replace(result, input=case, run={**result.run, "seconds": seconds})
+
+
+def remembered_outcome(output: Path, case: Case, given: Result | Exception) -> Outcome:
+    """What became of a case, which the output folder remembers if it was refused or failed."""
+    if not isinstance(given, Exception):
+        forget(output, case.place)
+        return Outcome(case, given)
+    message = failure(case, given)
+    _remember(output, case, message)
+    return Outcome(case, None, message, given)
 
 
 def ready_folder(output: str | Path) -> Path:

@@ -37,7 +37,7 @@ def measure(
     """
     from dataclasses import replace
 
-    from custom_networks.batch.run import ready_folder, sum_up
+    from custom_networks.batch.run import KeptSummary, ready_folder
     from custom_networks.commands.talk import case_lines, note_lines
     from custom_networks.io import only_case
     from custom_networks.measured import measure_mask
@@ -56,6 +56,6 @@ def measure(
         say(line, "stderr")
     for line in case_lines(result):
         say(line)
-    if unwritten := sum_up(Path(folder)):
+    if unwritten := KeptSummary(Path(folder)).write():
         complain(unwritten)
     return SOME_FAILED if unwritten else OK

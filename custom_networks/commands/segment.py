@@ -2,20 +2,18 @@
 
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING
 
-from custom_networks.bundle_files import bundle_version
 from custom_networks.commands.talk import Talk
-from custom_networks.commands.terminal import BANNER, NOTHING_STARTED, OK, SOME_FAILED
-from custom_networks.errors import BundleError
+from custom_networks.commands.terminal import BANNER, NOTHING_STARTED, OK, SOME_FAILED, say
+from custom_networks.errors import ClusterLost
 
 if TYPE_CHECKING:
-    from custom_networks.batch.run import Run
+    from custom_networks.batch.start import Runner
     from custom_networks.io import Case
-    from custom_networks.pipeline import Pipeline
-    from custom_networks.result import Result
 
 
 def segment(
@@ -35,6 +33,12 @@ def segment(
     verbose: bool = False,
     json: bool = False,
     log_file: str | None = None,
+    jobs: int = 1,
+    shard: str | None = None,
+    cluster: str | None = None,
+    force: bool = False,
+    rehash: bool = False,
+    dry_run: bool = False,
     bundle: str | None = None,
     checkpoint: str | None = None,
     debug: bool = False,
@@ -65,6 +69,12 @@ def segment(
         verbose: say what the program does, too.
         json: put one JSON object a case on stdout instead of lines: its report.json and its folder, or the error.
         log_file: a file to append all that is said to.
+        jobs: how many processes share the cores, each with a case of its own; cut to what memory has room for.
+        shard: i/N, to do the i-th of N equal parts of the cases, such as a task of a SLURM array.
+        cluster: address of a Dask scheduler, tcp://HOST:8786, whose workers do the cases.
+        force: segment cases again that have whole and unchanged results.
+        rehash: read inputs and results to tell whether they have changed, and do not trust sizes and times.
+        dry_run: say which cases would be segmented, and why, and do nothing.
         bundle: folder of another bundle.
         checkpoint: other weights, a state dict.
         debug: show the traceback of a failure.
@@ -74,6 +84,7 @@ def segment(
         liverseg segment scans/ exam.zip other_exam.zip::2 -o results --quiet
         liverseg segment scans/ -o results --json | jq .verdict.level
     """
+    from custom_networks.batch.shards import absolute, own_inputs, shard_of
     from custom_networks.io import find_cases
     from custom_networks.result import output_folder
 
@@ -81,66 +92,68 @@ def segment(
         logging.getLogger("custom_networks").setLevel(logging.DEBUG)
     with Talk(quiet=quiet, verbose=verbose, progress=progress, as_json=json, log_file=log_file) as talk:
         folder = output_folder(output, make=False)
-        cases, failures = find_cases(inputs)
+        given, part = own_inputs(shard_of(shard) if shard else None, absolute(inputs) if cluster else inputs)
+        cases, failures = find_cases(given)
         for message in failures:
             talk.refused(message)
-        if not cases:
+        if not cases and given:
             return NOTHING_STARTED
-        cases = [replace(case, allow_large=allow_large) for case in cases]
+        cases = [replace(case, allow_large=allow_large) for case in (part.of(cases) if part else cases)]
+        if not cases:
+            talk.say(f"No case is left for part {shard}.")
+            return SOME_FAILED if failures else OK
         talk.say(BANNER)  # before PyTorch is imported, which takes seconds
+        from custom_networks.batch.run import forget_inputs
+        from custom_networks.batch.start import opened, to_do
+        from custom_networks.batch.work import Work
         from custom_networks.inference.settings import settings
 
         asked = settings(device, runtime, precision, scout, fast) | {"progress": progress and not quiet}
-        from custom_networks.batch.run import Run, forget_inputs
-        from custom_networks.pipeline import Pipeline
-
-        _tune_this_process()
-        pipeline = Pipeline(bundle, asked, checkpoint)
-        if bundle is None and checkpoint is None:
-            _check_released(pipeline)
-        pipeline.on_stage = talk.stage
-        run = Run(folder, pipeline, probability, {"overlay": overlay, "keep_empty_frames": keep_empty_frames})
-        forget_inputs(folder, inputs, cases)
-        code = _segment_all(run, cases, bool(failures), debug, talk)
+        written = {"overlay": overlay, "keep_empty_frames": keep_empty_frames}
+        work = Work(folder, asked, bundle, checkpoint, probability, written, debug)
+        if dry_run:
+            return _list_cases(to_do(work, cases, work.promised(work.pipeline()), force, rehash), len(cases))
+        with opened(work, jobs, cluster, talk.stage) as run:
+            forget_inputs(folder, given, cases)
+            reasons = to_do(work, cases, run.options, force, rehash)
+            _say_skipped(talk, len(cases) - len(reasons), len(cases))
+            code = _segment_all(run, list(reasons), bool(failures), debug, talk)
         talk.closing(folder / "summary.csv")
         return code
 
 
-def _tune_this_process() -> None:
-    """What a library must leave to the process: PyTorch's threads (it knows no container's quota), the allocator."""
-    import torch
-
-    from custom_networks.inference.memory import manage_this_process
-    from custom_networks.inference.threads import usable_cores
-
-    torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
-    manage_this_process()
+def _say_skipped(talk: Talk, done: int, number: int) -> None:
+    """Say how many cases need not be segmented again."""
+    if done:
+        talk.say(f"{done} of {number} cases are done and unchanged: skipped (--force segments them again).")
 
 
-def _segment_all(run: "Run", cases: "Sequence[Case]", failed: bool, debug: bool, talk: Talk) -> int:
+def _list_cases(reasons: "Mapping[Case, str]", number: int) -> int:
+    """Say which cases would be segmented, and why."""
+    for case, reason in reasons.items():
+        say(f"{case.source}: {reason}")
+    say(f"{len(reasons)} of {number} cases would be segmented.")
+    return OK
+
+
+def _segment_all(run: "Runner", cases: "Sequence[Case]", failed: bool, debug: bool, talk: Talk) -> int:
     """Segment and report each case; the summary is written whatever ends the run."""
     try:
-        for number, case in enumerate(cases, start=1):
-            talk.begin(number, len(cases), case)
-            outcome = run.segment(case)
+        for outcome in run.outcomes(cases, _beginning(talk, len(cases))):
             if debug and outcome.error:
                 traceback.print_exception(outcome.error)
-            _report(talk, outcome.result) if outcome.result else talk.refused(outcome.message, case)
+            talk.result(outcome.result) if outcome.result else talk.refused(outcome.message, outcome.case)
             failed |= outcome.result is None
+    except ClusterLost as error:
+        talk.error(str(error))
+        failed = True
     finally:
         if unwritten := run.sum_up():
             talk.error(unwritten)
     return SOME_FAILED if failed or unwritten else OK
 
 
-def _check_released(pipeline: "Pipeline") -> None:
-    """Refuse to call weights the package's own that are not the released ones; see `announce_weights`."""
-    if not pipeline.released:
-        raise BundleError(
-            f"The weights of the installed bundle are not those released with version {bundle_version()}: install the "
-            "package again, or name them by --checkpoint to use them all the same."
-        )
-
-
-def _report(talk: Talk, result: "Result") -> None:
-    talk.result(result)
+def _beginning(talk: Talk, number: int) -> "Callable[[Case], None]":
+    """What says that a case is begun, and which one of how many it is."""
+    numbers = count(1)
+    return lambda case: talk.begin(next(numbers), number, case)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from custom_networks.errors import InputError, UsageError
+from custom_networks.files import file_digest
 from custom_networks.io.checks import LOWEST_HU, check_ct_values
 from custom_networks.io.files import case_stem, medical_suffix, regular_file
 from custom_networks.io.image_files import read_file, read_header
@@ -24,6 +26,7 @@ from custom_networks.io.nifti_header import nifti_geometry
 from custom_networks.io.volume import Volume, slabs_of, volume_of
 
 IN_MEMORY = "array"
+State = tuple[tuple[str, int, int], ...]  # of each file its resolved path, size in bytes and time of last change in ns
 
 
 def digest(parts: Iterable[str | bytes]) -> str:
@@ -82,6 +85,15 @@ class Case(ABC):
         """What DICOM results need of each slice's header, read anew: see `Volume.headers`."""
         return ()
 
+    def state(self) -> State:
+        """By what it is known again without being read; () where that takes its content, or nothing tells."""
+        return ()
+
+    @cached_property
+    def voxels(self) -> int:
+        """How many voxels it will have, 0 where that is not known before it is read."""
+        return 0
+
     @cached_property
     def place(self) -> str:
         """A digest of the path that names the input: see `place_of`."""
@@ -119,9 +131,25 @@ class FileCase(Case):
     @cached_property
     def content(self) -> str:
         """See `Case.content`: the voxels of a detached header are part of it."""
+        return digest(_file_digest(file) for file in self._files())
+
+    def state(self) -> State:
+        """See `Case.state`."""
+        return tuple((os.path.realpath(file), (now := file.stat()).st_size, now.st_mtime_ns) for file in self._files())
+
+    @cached_property
+    def voxels(self) -> int:
+        """See `Case.voxels`."""
+        try:
+            return prod(read_header(Path(self.source)).shape)
+        except InputError:
+            return 0
+
+    def _files(self) -> list[Path]:
+        """The file, and those in which the voxels of a detached header lie."""
         path = regular_file(Path(self.source))
         files = read_header(path).voxels.files if path.suffix.lower() in (".mhd", ".nhdr") else ()
-        return digest(_file_digest(file) for file in (path, *(file for file in files if file != path)))
+        return [path, *(file for file in files if file != path)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +181,11 @@ class ArrayCase(Case):
             volume_of(self.array, self.affine, self._slabs(), source=source, lowest=LOWEST_HU, allow_large=large)
         )
         return replace(volume, notes=self.notes + volume.notes, nifti_geometry=self.nifti_geometry)
+
+    @cached_property
+    def voxels(self) -> int:
+        """See `Case.voxels`."""
+        return prod(self.array.shape)
 
     def _slabs(self) -> Iterator[np.ndarray] | None:
         """The voxels of a file, some slices at a time; None for an array."""
@@ -223,11 +256,7 @@ def checked(volume: Volume) -> Volume:
 
 def _file_digest(path: Path) -> str:
     """The SHA-256 of a file."""
-    whole = hashlib.sha256()
     try:
-        with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                whole.update(block)
+        return file_digest(path)
     except OSError as error:
         raise InputError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error
-    return whole.hexdigest()

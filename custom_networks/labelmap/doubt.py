@@ -19,10 +19,10 @@ def unsure_shares(probabilities: Probabilities) -> tuple[float | None, float | N
             continue
         organ = liver.astype(np.uint16) + tumor
         inside = organ >= HALF
-        organ_voxels += np.count_nonzero(inside)
-        between += np.count_nonzero((organ >= QUARTER) & (organ < MOST))
+        organ_voxels += int(np.count_nonzero(inside))
+        between += int(np.count_nonzero((organ >= QUARTER) & (organ < MOST)))
         share = tumor[inside].astype(np.uint32) * 256 // organ[inside]
-        between_lesion += np.count_nonzero((share >= QUARTER) & (share < MOST))
+        between_lesion += int(np.count_nonzero((share >= QUARTER) & (share < MOST)))
     if not organ_voxels:
         return None, None
     return float(between / organ_voxels), float(between_lesion / organ_voxels)

@@ -66,13 +66,13 @@ class CoarseView:
     @cached_property
     def width_mm(self) -> float:
         """Width of the trunk, median over the seen slices, mm."""
-        spans = [_span(self.trunk[..., k].any(axis=1)) for k in range(self.trunk.shape[2])]
+        spans = [_span(np.any(self.trunk[..., k], axis=1)) for k in range(self.trunk.shape[2])]
         return float(np.median([stop - start for start, stop in spans]) * self.spacing[0])
 
     @cached_property
     def middle(self) -> float:
         """x index of the middle of the trunk, median over the seen slices."""
-        spans = [_span(self.trunk[..., k].any(axis=1)) for k in range(self.trunk.shape[2])]
+        spans = [_span(np.any(self.trunk[..., k], axis=1)) for k in range(self.trunk.shape[2])]
         return float(np.median([(start + stop - 1) / 2 for start, stop in spans]))
 
     def cut_share(self) -> float:

@@ -49,7 +49,7 @@ def _same_lesions(earlier: Sequence[Mapping[str, Any]], lesions: Sequence[Measur
 def _renumbered(numbers: Numbers, number_of: Mapping[int, int]) -> Numbers:
     """A number map with other numbers, in one byte a voxel where they fit."""
     dtype = np.uint8 if max(number_of.values(), default=0) <= 255 else np.int32
-    table = np.zeros(max(number_of, default=0) + 1, dtype)
+    table: Numbers = np.zeros(max(number_of, default=0) + 1, dtype)
     table[list(number_of)] = list(number_of.values())
     renumbered: Numbers = table[numbers]
     return renumbered

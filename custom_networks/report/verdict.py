@@ -131,7 +131,7 @@ def _volume(n: VerdictNumbers) -> Iterator[Finding]:
     text = f"A liver of {n.liver_ml:.0f} ml is hardly possible in an adult"
     if n.expected_ml and level == OK:
         ratio = n.liver_ml / n.expected_ml
-        level = _beyond(ratio, n.touches_border)
+        level = _beyond(ratio, bool(n.touches_border))
         text = f"The liver has {n.liver_ml:.0f} ml, a body of that {n.expected_by} about {n.expected_ml:.0f} ml"
     if level != OK:
         yield Finding("volume", level, f"{text}: check the mask.")

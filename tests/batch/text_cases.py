@@ -1,9 +1,16 @@
 """Cases that are read at once, and a pipeline that answers without a network."""
 
 import json
+import os
+import signal
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from custom_networks import __version__
+from custom_networks.batch import run
+from custom_networks.batch.work import Work
 from custom_networks.case_folder import Input, claim
 from custom_networks.errors import InputError
 from custom_networks.io import Case
@@ -25,22 +32,58 @@ class TextCase(FileCase):
 
 
 class TextPipeline:
-    """Answers with the text of the case."""
+    """Answers with the text of the case; "die" ends its process, "die once" the first process that gets it."""
 
     released = True
 
+    def options(self, probability: bool = False) -> dict[str, Any]:
+        return {"weights": "none"}
+
     def predict(self, case: Case, *, probability: bool = False) -> Any:
-        return case, case.read()
+        text, mark = case.read(), Path(f"{case.source}.tried")
+        if text == "die" or (text == "die once" and not mark.exists()):
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if text.startswith("wait"):
+            mark.touch()
+            time.sleep(float(text.split()[1]))
+        return case, text
+
+
+@dataclass(frozen=True)
+class TextWork(Work):
+    """Work that needs no network, in any process."""
+
+    def pipeline(self) -> Any:
+        run.write = write_texts  # type: ignore[assignment]
+        return TextPipeline()
+
+    def share(self, processes: int) -> None:
+        """Texts need no threads."""
+
+    def use(self, threads: int) -> None:
+        """Texts need no threads."""
+
+
+class TextResult(NamedTuple):
+    """What was written."""
+
+    folder: Path
+
+    def without_arrays(self) -> "TextResult":
+        return self
 
 
 def write_texts(found: Any, output: Path, **options: bool) -> Any:
     """Files that all hold the text, and a report, in the case folder; stands for `result.write`."""
     case, text = found
-    with claim(output, Input(case.name, case.identity, case.content, case.geometry, case.place)) as claimed:
+    known = Input(case.name, case.identity, case.content, case.geometry, case.place, case.state())
+    with claim(output, known) as claimed:
         for ending in ("seg.nii.gz", "seg.dcm"):
             (claimed.staging / f"{claimed.name}_{ending}").write_text(text)
         volumes = {"volume_ml": 1.0, "volume_without_tumor_ml": 1.0, "touches_border": False}
         tumor = {"volume_ml": 0.0, "burden_percent": 0.0, "lesion_count": 0}
         report = {"case": claimed.name, "input": case.source, "liver": volumes, "tumor": tumor, "lesions": []}
-        (claimed.staging / "report.json").write_text(json.dumps({**report, "notes": [text]}))
-        return claimed.commit({})
+        report |= {"notes": [text], "run": {"version": __version__}}
+        (claimed.staging / "report.json").write_text(json.dumps(report))
+        return TextResult(claimed.commit(options))

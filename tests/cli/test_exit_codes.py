@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,9 @@ class NoNetwork:
     def __init__(self, bundle: str | None, settings: object, checkpoint: str | None) -> None:
         self.released = bundle != "" and self.released
 
+    def options(self, probability: bool) -> dict[str, Any]:
+        return {}
+
     def predict(self, case: Any, *, probability: bool) -> Any:
         if case.name == "bad":
             raise InputError(f"{case.source} is damaged: copy it again.")
@@ -37,9 +41,11 @@ def run(liverseg: Liverseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def written(case: Any, output: Path, **options: bool) -> Any:
         if case.name == "unwritable":
             raise RuntimeError("applying transform <object at 0x7f>") from OSError(errno.ENOSPC, os.strerror(28))
-        return case
+        return SimpleNamespace(without_arrays=lambda: case)
 
     monkeypatch.setattr("custom_networks.pipeline.Pipeline", NoNetwork)
+    monkeypatch.setattr("custom_networks.batch.run.read_now", lambda case: case)
+    monkeypatch.setattr("custom_networks.batch.run.as_read", lambda result, case, read: result)
     monkeypatch.setattr("custom_networks.batch.run.write", written)
     monkeypatch.setattr("custom_networks.commands.segment._report", lambda *_: None)
     for name in ("good", "bad", "stop", "unwritable"):

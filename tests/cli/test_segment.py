@@ -235,7 +235,7 @@ def test_what_a_dicom_library_refuses_is_a_note_without_its_words_about_the_pati
     assert f"  note: {missing} not written (ValueError; --debug shows where)" in answer.err.splitlines()
     assert "DOE" not in answer.err + (tmp_path / "out" / "ct" / "report.json").read_text()
     caplog.set_level(logging.DEBUG, "custom_networks")
-    segment(series, "--debug")
+    segment(series, "--debug", "--force")
     assert "ValueError: Invalid value" in caplog.text
 
 

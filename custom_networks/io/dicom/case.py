@@ -57,6 +57,12 @@ class DicomCase(Case):
         notes += tuple(f"{note} ({counted(number, 'slice')})." for note, number in said.items() if note)
         return checked(Volume(array, affine, notes, source=path, headers=tuple(headers)))
 
+    @cached_property
+    def voxels(self) -> int:
+        """See `Case.voxels`."""
+        first = self.stack.slices[0]
+        return first.rows * first.columns * len(self.stack.slices)
+
     def headers(self) -> tuple[Dataset, ...]:
         """See `Case.headers`."""
         return tuple(read_result_headers(self.stack.slices))

@@ -46,7 +46,7 @@ def read_seg(path: Path, affine: Floats, shape: tuple[int, ...]) -> Labels:
         except Exception as error:  # pydicom and its decoders each have their own
             raise InputError(f"{path} cannot be decoded ({type(error).__name__}): export the SEG again.") from error
         for frame, groups in zip(frames, _frame_groups(dataset), strict=True):
-            to_index = np.linalg.solve(affine, _frame_affine(dataset, groups))
+            to_index = np.linalg.solve(affine, _frame_affine(dataset, groups)).astype(np.float64)
             for number, kind in _segments_of(dataset, groups, kinds, frame).items():
                 _paint(labels, frame == number if _is_label_map(dataset) else frame > 0, to_index, kind, path)
     return labels

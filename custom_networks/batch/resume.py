@@ -1,0 +1,101 @@
+"""Which cases an output folder holds whole and unchanged results of, so that a second run need not make them again."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from custom_networks.batch.refusals import REFUSED
+from custom_networks.case_folder import find
+from custom_networks.errors import LiversegError
+from custom_networks.files import file_digest
+from custom_networks.io import Case
+from custom_networks.manifest import WHOLE, Input, Manifest, same_state, whole_manifests
+from custom_networks.report.report import REPORT
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What results of a run say of how they were made, beside the input.
+
+    Attributes:
+        options: as their manifests state them.
+        version: of the package, as their reports state it.
+    """
+
+    options: Mapping[str, Any]
+    version: str
+
+
+class Earlier:
+    """The results that lie in an output folder when a run begins.
+
+    Args:
+        output: the output folder; it need not be there.
+        promise: what results of this run would say.
+        rehash: take nothing on trust, neither the size and time of an input's files nor the bytes of its results.
+    """
+
+    def __init__(self, output: Path, promise: Promise, rehash: bool = False) -> None:
+        self._output, self._promise, self._rehash = output, promise, rehash
+        self._of: dict[str, list[Manifest]] = {}
+        for manifest in whole_manifests(output).values():
+            self._of.setdefault(manifest["identity"], []).append(manifest)
+
+    def reason_to_do(self, case: Case) -> str:
+        """Why a case must be segmented, in a few words; "" where its results are whole and unchanged."""
+        if (self._output / REFUSED / f"{case.place}.json").is_file():
+            return "refused or failed when it was last tried"
+        try:
+            belongs_to = self._input_of(case)
+        except LiversegError:  # the run says what is wrong with it
+            logger.debug("%s is not known by its content", case.source, exc_info=True)
+            return "its content cannot be read"
+        found = find(self._output, belongs_to)
+        if found is None:
+            return "no results yet"
+        folder, manifest = found
+        if manifest["state"] != WHOLE:
+            return "results that are not whole"
+        if manifest["content"] != belongs_to.content:
+            return "the input has changed"
+        return self._reason_against(folder, manifest)
+
+    def _input_of(self, case: Case) -> Input:
+        """What tells a case from others; a file is read only where it is not known again by its size and time."""
+        for manifest in self._of.get(case.identity, ()):
+            if not self._rehash and same_state(manifest, case.state()):
+                return Input(case.name, case.identity, manifest["content"], manifest["geometry"], case.place)
+        return Input(case.name, case.identity, case.content, case.geometry, case.place)
+
+    def _reason_against(self, folder: Path, manifest: Manifest) -> str:
+        """What is amiss with results of the same input."""
+        asked, had = self._promise.options, manifest["options"]
+        others = sorted(name for name in {*asked, *had} if asked.get(name) != had.get(name))
+        if others:
+            return f"results with other {', '.join(others)}"
+        for name, sha256 in manifest["files"].items():
+            if not (folder / name).is_file():
+                return f"{name} is missing"
+            if self._rehash and file_digest(folder / name) != sha256:
+                return f"{name} is not what was written"
+        version = _version_in(folder / REPORT)
+        return "" if version == self._promise.version else f"results of version {version or '?'}"
+
+
+def reasons_to_do(earlier: Earlier, cases: Sequence[Case]) -> dict[Case, str]:
+    """The cases that must be segmented, each with the reason."""
+    reasons = {case: earlier.reason_to_do(case) for case in cases}
+    return {case: reason for case, reason in reasons.items() if reason}
+
+
+def _version_in(report: Path) -> str:
+    """The version that made a report, "" where that cannot be read."""
+    try:
+        return str(json.loads(report.read_text(encoding="utf-8"))["run"]["version"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

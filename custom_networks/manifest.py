@@ -1,0 +1,112 @@
+"""What `manifest.json` of a case folder says: which input it belongs to, its state, and the files that are ours.
+
+A manifest is data from a folder that anyone may write to: what is not sound is none.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+WHOLE, WRITING = "whole", "writing"
+
+Manifest = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a case folder belongs to.
+
+    Attributes:
+        name: of the case, a plain file name; the folder's name unless another input has it.
+        identity: digest of where the input comes from: a file's resolved path, a series' UIDs.
+        content: digest of what is in it.
+        geometry: digest of shape and affine where the identity is only a place, else empty.
+        place: digest of the path that names the input, empty where none does.
+        state: path, size in bytes and time of last change in ns of each of its files, as they were before it was read;
+            empty where the content is known without them.
+    """
+
+    name: str
+    identity: str
+    content: str
+    geometry: str = ""
+    place: str = ""
+    state: tuple[tuple[str, int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not is_plain(self.name):
+            raise ValueError(f"A case's name must be a plain file name without a leading dot, got {self.name!r}.")
+        if not (self.identity and self.content):
+            raise ValueError(f"Identity and content must not be empty, got {self}: no two inputs could be told apart.")
+
+
+def whole_folders(output: Path) -> list[Path]:
+    """Case folders of `output` that hold the whole results of one run, by name."""
+    return list(whole_manifests(output))
+
+
+def whole_manifests(output: Path) -> dict[Path, Manifest]:
+    """The same folders with their manifests."""
+    folders = sorted(path for path in output.glob("*") if not path.name.startswith("."))
+    manifests = ((folder, read_manifest(folder)) for folder in folders)
+    return {folder: manifest for folder, manifest in manifests if manifest is not None and manifest["state"] == WHOLE}
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a case folder; None where there is none, or none that can be trusted."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return manifest if _is_sound(manifest) else None
+
+
+def may_replace(manifest: Manifest, of: Input) -> bool:
+    """Whether the folder with this manifest belongs to the input."""
+    same_identity = bool(manifest["identity"] == of.identity)
+    if manifest["content"] == of.content:
+        return same_identity or manifest["state"] == WHOLE
+    return same_identity and manifest["geometry"] == of.geometry
+
+
+def identifying(of: Input) -> dict[str, Any]:
+    """What a manifest says of the input that its folder belongs to."""
+    known = asdict(of)
+    files = [dict(zip(("path", "size", "mtime_ns"), file, strict=True)) for file in known.pop("state")]
+    kept = {key: value for key, value in known.items() if key != "name" and (value or key != "place")}
+    return {**kept, "input": files} if files else kept
+
+
+def same_state(manifest: Manifest, state: Sequence[tuple[str, int, int]]) -> bool:
+    """Whether files are known again: those that the manifest names, of the same sizes and times."""
+    stated = [(file.get("path"), file.get("size"), file.get("mtime_ns")) for file in manifest.get("input", ())]
+    return bool(state) and stated == list(state)
+
+
+def listed(manifest: Manifest) -> list[str]:
+    """Names of all files that a sound manifest lists, each once."""
+    return sorted({*manifest.get("files", ()), *manifest.get("old", ()), *manifest.get("new", ())})
+
+
+def _is_sound(manifest: Any) -> bool:
+    """Whether all is of the kind that is read, and nothing that it names lies outside of the folder."""
+    if not isinstance(manifest, dict) or manifest.get("state") not in (WHOLE, WRITING):
+        return False
+    kinds = {**dict.fromkeys(("identity", "content", "geometry", "place"), str), "files": dict, "options": dict}
+    kinds |= {"old": list, "new": list, "input": list}
+    values: dict[str, Any] = {"place": "", "files": {}, "options": {}, "old": [], "new": [], "input": [], **manifest}
+    if not all(isinstance(values.get(key), kind) for key, kind in kinds.items()):
+        return False
+    if not all(isinstance(file, dict) for file in values["input"]):
+        return False
+    return all(is_plain(name) for key in ("files", "old", "new") for name in values[key])
+
+
+def is_plain(name: Any) -> bool:
+    """A name of a file within a folder, on any system, that is neither hidden nor the manifest's."""
+    if not isinstance(name, str) or not name or name.startswith("."):
+        return False
+    return name.casefold() != MANIFEST and not set(name) & set("/\\:\0")

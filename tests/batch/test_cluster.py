@@ -1,0 +1,142 @@
+"""Cases on the workers of a Dask cluster: a real scheduler and real workers on this machine."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from text_cases import TextCase, TextWork
+
+from custom_networks.batch.start import opened, to_do
+from custom_networks.batch.verify import verified
+from custom_networks.errors import ClusterLost, UsageError
+from custom_networks.io import Case
+
+pytest.importorskip("distributed", reason="Dask is not installed")
+
+Texts = Callable[..., list[Case]]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Machines:
+    """A scheduler with its workers, processes of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.processes = folder, dict[str, subprocess.Popen[bytes]]()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+        port = self.address.rpartition(":")[2]
+        self.start("scheduler", "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard", "--no-jupyter")
+
+    def start(self, name: str, kind: str, *arguments: str) -> None:
+        paths = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+        environment = {**os.environ, "PYTHONPATH": paths, "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+        command = [sys.executable, "-m", "dask", kind, *arguments]
+        with (self._folder / f"{name}.log").open("wb") as log:
+            self.processes[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=self._folder)
+
+    def add_worker(self, name: str, *arguments: str) -> None:
+        flags = ("--nthreads", "1", "--no-dashboard", "--name", name, "--local-directory", str(self._folder))
+        self.start(name, "worker", self.address, *flags, *arguments)
+
+    def kill(self, name: str) -> None:
+        self.processes[name].send_signal(signal.SIGKILL)
+        self.processes[name].wait()
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[Machines]:
+    """A scheduler without workers."""
+    started = Machines(tmp_path)
+    yield started
+    for process in started.processes.values():
+        process.terminate()
+    for process in started.processes.values():
+        process.wait(30)
+
+
+@contextmanager
+def cluster(machines: Machines, output: Path) -> Iterator[Any]:
+    with opened(TextWork(output, {}), cluster=machines.address) as runner:
+        yield runner
+
+
+def run_over(machines: Machines, output: Path, cases: list[Case]) -> dict[str, str]:
+    """What became of each case: "" or the message."""
+    with cluster(machines, output) as runner:
+        return {outcome.case.name: outcome.message for outcome in runner.outcomes(cases)}
+
+
+@pytest.mark.slow
+def test_workers_write_to_shared_storage_and_one_that_dies_costs_nothing(
+    texts: Texts, tmp_path: Path, machines: Machines
+) -> None:
+    machines.add_worker("one")
+    machines.add_worker("two")
+    cases = texts(a="1", b="die once", c="2", d="bad", e="3", f="die")
+    messages = run_over(machines, tmp_path / "out", cases)
+    assert {name for name, message in messages.items() if not message} == {"a", "b", "c", "e"}
+    assert "in/d.nii.gz is damaged: copy it again." in messages["d"]
+    assert "in/f.nii.gz: the 2 workers that tried it died, the last at tcp://127.0.0.1:" in messages["f"]
+    found = verified(tmp_path / "out")
+    assert (found.folders, found.refused, found.faults) == (4, 2, ())
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_lost_is_one_line_and_a_rerun_goes_on(
+    texts: Texts, tmp_path: Path, machines: Machines
+) -> None:
+    machines.add_worker("one", "--no-nanny")
+    cases = texts(a="1", b="2", c="wait 300", d="3")
+    done = []
+    with pytest.raises(ClusterLost, match=rf"The Dask scheduler at {machines.address} is gone: .* goes on with the"):
+        with cluster(machines, tmp_path / "out") as runner:
+            for outcome in runner.outcomes(cases):
+                done.append(outcome.case.name)
+                if outcome.case.name == "b":
+                    machines.kill("scheduler")
+    assert done == ["a", "b"]
+    cases = [TextCase(case.name, case.source) for case in texts(a="1", b="2", c="4", d="3")]
+    work = TextWork(tmp_path / "out", {})
+    with opened(work, jobs=2) as here:
+        reasons = to_do(work, cases, here.options)
+        assert [case.name for case in reasons] == ["c", "d"]
+        assert all(outcome.result for outcome in here.outcomes(list(reasons)))
+    found = verified(tmp_path / "out")
+    assert (found.folders, found.faults) == (4, ())
+
+
+@pytest.mark.slow
+def test_the_last_worker_that_dies_is_waited_for(
+    texts: Texts, tmp_path: Path, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("custom_networks.batch.cluster.WORKERS_WITHIN", 3.0)
+    machines.add_worker("one", "--no-nanny")
+    (case,) = texts(a="wait 300")
+
+    def kill_at_work() -> None:
+        while not Path(f"{case.source}.tried").exists():
+            time.sleep(0.1)
+        machines.kill("one")
+
+    killer = threading.Thread(target=kill_at_work)
+    killer.start()
+    with pytest.raises(ClusterLost, match="has no workers: start some, dask worker tcp://127.0.0.1"):
+        run_over(machines, tmp_path / "out", [case])
+    killer.join()
+
+
+def test_no_scheduler_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("custom_networks.batch.cluster.CONNECTED_WITHIN", 0.5)
+    with pytest.raises(UsageError, match=r"No Dask scheduler answers at tcp://127.0.0.1:9 .*: start one by"):
+        with opened(TextWork(tmp_path / "out", {}), cluster="tcp://127.0.0.1:9"):
+            pytest.fail("connected to nothing")

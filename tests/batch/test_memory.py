@@ -1,0 +1,62 @@
+"""How many cases and processes fit into memory."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from custom_networks.batch.memory import (
+    ANSWERED,
+    HELD,
+    PROCESS,
+    SLAB,
+    SPARED,
+    Room,
+    available_memory,
+    fitting_processes,
+)
+
+
+def case(voxels: int) -> Any:
+    return SimpleNamespace(voxels=voxels)
+
+
+def test_what_is_held_counts_beside_what_is_answered() -> None:
+    least = int((SLAB + 10 * ANSWERED + 7 * HELD) / SPARED) + 1
+    assert Room(least)(case(10), case(3), case(4))
+    assert not Room(least)(case(10), case(3), case(5))
+    assert not Room(None)(case(0))
+
+
+@pytest.mark.parametrize("room_for, processes", [(0, 1), (1, 1), (3, 3), (9, 4)])
+def test_processes_are_cut_to_those_that_have_room_for_the_largest_case(room_for: int, processes: int) -> None:
+    each = PROCESS + SLAB + 1000 * ANSWERED
+    available = int(room_for * each / SPARED) + 10
+    assert fitting_processes(4, [case(10), case(1000)], available) == processes
+
+
+def test_where_nobody_knows_what_is_free_the_user_is_believed() -> None:
+    assert fitting_processes(4, [case(10)], None) == 4
+
+
+def test_the_least_of_machine_and_control_groups_is_free(tmp_path: Path) -> None:
+    files = {
+        "meminfo": "MemTotal: 9000 kB\nMemAvailable: 8000 kB\n",
+        "groups": "4:memory:/docker\n0::/pod/box\n",
+        "fs/memory.max": "max",
+        "fs/memory.current": "5",
+        "fs/pod/memory.max": "5000000",
+        "fs/pod/memory.current": "1000000",
+        "fs/pod/box/memory.max": "7000000",
+        "fs/pod/box/memory.current": "900000",
+        "fs/memory/docker/memory.limit_in_bytes": "4500000",
+        "fs/memory/docker/memory.usage_in_bytes": "100000",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    here = {name: tmp_path / name for name in ("meminfo", "groups", "none", "fs")}
+    assert available_memory(here["meminfo"], here["groups"], here["fs"]) == 4_000_000
+    assert available_memory(here["meminfo"], here["none"], here["fs"]) == 8000 * 1024
+    assert available_memory(here["none"], here["none"], here["fs"]) is None

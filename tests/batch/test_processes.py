@@ -1,0 +1,87 @@
+"""Several processes do the cases of a batch; one that dies costs the case that it was working on."""
+
+import csv
+import logging
+import multiprocessing
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from text_cases import TextWork
+
+from custom_networks.batch import processes
+from custom_networks.batch.processes import Processes
+from custom_networks.batch.verify import verified
+from custom_networks.batch.work import Work
+from custom_networks.errors import BundleError
+from custom_networks.io import Case
+
+Texts = Callable[..., list[Case]]
+
+
+class Unbuilt(TextWork):
+    """Work whose weights are not there."""
+
+    def pipeline(self) -> object:
+        raise BundleError("There are no weights: fetch them.")
+
+
+def test_a_process_that_dies_costs_its_case_alone(texts: Texts, tmp_path: Path) -> None:
+    cases = texts(a="1", b="die", c="2", d="bad", e="3")
+    with Processes(TextWork(tmp_path / "out", {}), 2) as runner:
+        assert runner.options == {"weights": "none"}
+        outcomes = {outcome.case.name: outcome for outcome in runner.outcomes(cases)}
+        assert runner.sum_up() == ""
+    assert {name for name, outcome in outcomes.items() if outcome.result} == {"a", "c", "e"}
+    assert "in/b.nii.gz: the process that segmented it was ended by signal 9" in outcomes["b"].message
+    assert "in/d.nii.gz is damaged: copy it again." in outcomes["d"].message
+    assert all(outcomes[case.name].case is case for case in cases)
+    with (tmp_path / "out" / "summary.csv").open(newline="") as stream:
+        rows = {row["case"]: row["status"] for row in csv.DictReader(stream)}
+    assert rows == {"a": "done", "b": "failed", "c": "done", "d": "failed", "e": "done"}
+    found = verified(tmp_path / "out")
+    assert (found.folders, found.refused, found.faults) == (3, 2, ())
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.slow
+def test_processes_that_are_given_up_end_at_once(texts: Texts, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), Processes(TextWork(tmp_path / "out", {}), 2) as runner:
+        for outcome in runner.outcomes(texts(a="1", b="wait 300", c="wait 300")):
+            assert outcome.case.name == "a"
+            given_up = time.monotonic()
+            raise KeyboardInterrupt
+    assert time.monotonic() - given_up < processes.SECONDS_TO_LEAVE
+    assert multiprocessing.active_children() == []
+    assert verified(tmp_path / "out").faults == ()
+
+
+@pytest.mark.slow
+def test_a_process_that_cannot_segment_says_why(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="There are no weights: fetch them."):
+        Processes(Unbuilt(tmp_path / "out", {}), 2)
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("cases, fit, number", [(9, 9, 4), (3, 9, 3), (9, 1, 1), (0, 9, 1)])
+def test_there_are_as_many_processes_as_cases_and_as_memory_has_room_for(
+    cases: int, fit: int, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    runner = Processes.__new__(Processes)
+    runner._number = 4
+    monkeypatch.setattr(processes, "fitting_processes", lambda wanted, cases, available: min(wanted, fit))
+    with caplog.at_level(logging.WARNING):
+        assert runner._fitting([None] * cases) == number  # type: ignore[list-item]
+    assert ("--jobs 4 is cut to 1: memory has no room for more." in caplog.text) == (fit == 1)
+
+
+@pytest.mark.parametrize("shared_by, threads", [(1, 8), (3, 2), (20, 1)])
+def test_processes_share_the_cores_that_there_are(
+    shared_by: int, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[int] = []
+    monkeypatch.setattr("custom_networks.batch.work._cores", 8)
+    monkeypatch.setattr("custom_networks.batch.work.tune_this_process", used.append)
+    Work(tmp_path, {}).share(shared_by)
+    assert used == [threads]

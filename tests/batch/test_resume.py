@@ -1,0 +1,174 @@
+"""What a second run need not do again, and what verify sees."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from text_cases import TextCase, TextPipeline
+
+from custom_networks import __version__
+from custom_networks.batch.refusals import Refusal, remember
+from custom_networks.batch.resume import Earlier, Promise, reasons_to_do
+from custom_networks.batch.run import Run
+from custom_networks.batch.verify import verified
+from custom_networks.errors import UsageError
+from custom_networks.io import Case
+from custom_networks.io import case as io_case
+
+Texts = Callable[..., list[Case]]
+MADE_BY: dict[str, Any] = {"overlay": True}
+
+
+def run_over(output: Path, cases: list[Case]) -> None:
+    run = Run(output, TextPipeline(), False, MADE_BY)  # type: ignore[arg-type]
+    for case in cases:
+        run.segment(case)
+    run.sum_up()
+
+
+def reasons(output: Path, cases: list[Case], rehash: bool = False, **options: Any) -> list[str]:
+    """Why each case is to be done, "" where it is not."""
+    fresh = [TextCase(case.name, case.source) for case in cases]
+    found = reasons_to_do(Earlier(output, Promise({**MADE_BY, **options}, __version__), rehash), fresh)
+    return [found.get(case, "") for case in fresh]
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the inputs that are hashed from now on."""
+    names: list[str] = []
+    digest = io_case.file_digest
+    monkeypatch.setattr(io_case, "file_digest", lambda path: (names.append(path.name), digest(path))[1])
+    return names
+
+
+def test_whole_and_unchanged_results_are_known_without_reading_the_input(
+    texts: Texts, tmp_path: Path, hashed: list[str]
+) -> None:
+    cases = texts(a="1", b="2")
+    assert reasons(tmp_path / "out", cases) == ["no results yet"] * 2
+    run_over(tmp_path / "out", cases)
+    hashed.clear()
+    assert reasons(tmp_path / "out", cases) == ["", ""] and hashed == []
+    assert reasons(tmp_path / "out", cases, rehash=True) == ["", ""] and hashed == ["a.nii.gz", "b.nii.gz"]
+
+
+def test_a_file_of_another_time_is_read_and_is_the_same_if_its_bytes_are(
+    texts: Texts, tmp_path: Path, hashed: list[str]
+) -> None:
+    cases = texts(a="1", b="2")
+    run_over(tmp_path / "out", cases)
+    hashed.clear()
+    os.utime(cases[0].source, (1, 1))
+    assert reasons(tmp_path / "out", cases) == ["", ""] and hashed == ["a.nii.gz"]
+    Path(cases[0].source).write_text("7")
+    assert reasons(tmp_path / "out", cases) == ["the input has changed", ""]
+
+
+def test_bytes_that_change_behind_size_and_time_are_seen_on_request_alone(texts: Texts, tmp_path: Path) -> None:
+    (case,) = texts(a="1")
+    run_over(tmp_path / "out", [case])
+    before = os.stat(case.source)
+    Path(case.source).write_text("2")
+    os.utime(case.source, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert reasons(tmp_path / "out", [case]) == [""]
+    assert reasons(tmp_path / "out", [case], rehash=True) == ["the input has changed"]
+
+
+def test_a_file_that_was_moved_is_known_by_its_bytes(texts: Texts, tmp_path: Path) -> None:
+    (case,) = texts(a="1")
+    run_over(tmp_path / "out", [case])
+    (tmp_path / "elsewhere").mkdir()
+    moved = Path(case.source).rename(tmp_path / "elsewhere" / "a.nii.gz")
+    assert reasons(tmp_path / "out", [TextCase("a", str(moved))]) == [""]
+
+
+def test_an_equal_file_of_another_name_has_no_results_yet(texts: Texts, tmp_path: Path) -> None:
+    a, b = texts(a="1", b="1")
+    run_over(tmp_path / "out", [a])
+    assert reasons(tmp_path / "out", [a, b]) == ["", "no results yet"]
+
+
+def test_other_options_and_another_version_are_named(texts: Texts, tmp_path: Path) -> None:
+    cases = texts(a="1")
+    run_over(tmp_path / "out", cases)
+    assert reasons(tmp_path / "out", cases, overlay=False, fast=True) == ["results with other fast, overlay"]
+    report = tmp_path / "out" / "a" / "report.json"
+    report.write_text(json.dumps({"run": {"version": "0.0.1"}}))
+    assert reasons(tmp_path / "out", cases) == ["results of version 0.0.1"]
+    report.write_text("{")
+    assert reasons(tmp_path / "out", cases) == ["results of version ?"]
+
+
+def test_results_that_lost_a_file_or_changed_are_done_again(texts: Texts, tmp_path: Path) -> None:
+    cases = texts(a="1", b="2")
+    run_over(tmp_path / "out", cases)
+    (tmp_path / "out" / "a" / "a_seg.dcm").unlink()
+    (tmp_path / "out" / "b" / "b_seg.dcm").write_text("other")
+    assert reasons(tmp_path / "out", cases) == ["a_seg.dcm is missing", ""]
+    assert reasons(tmp_path / "out", cases, rehash=True)[1] == "b_seg.dcm is not what was written"
+
+
+def test_unfinished_results_and_inputs_that_were_refused_are_done_again(texts: Texts, tmp_path: Path) -> None:
+    cases = texts(a="1", b="2", c="bad")
+    run_over(tmp_path / "out", cases)
+    manifest = tmp_path / "out" / "a" / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "state": "writing"}))
+    remember(tmp_path / "out", cases[1].place, Refusal("b", cases[1].source, "b is damaged."))
+    refused = "refused or failed when it was last tried"
+    assert reasons(tmp_path / "out", cases) == ["results that are not whole", refused, refused]
+
+
+def test_an_input_that_is_gone_is_left_to_the_run(tmp_path: Path) -> None:
+    assert reasons(tmp_path / "out", [TextCase("a", str(tmp_path / "a.nii.gz"))]) == ["its content cannot be read"]
+
+
+def test_patients_that_share_a_path_are_told_apart(
+    texts: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In containers every patient is /in/ct.nii.gz."""
+    run_over(tmp_path / "out", texts(ct="first"))
+    monkeypatch.setattr(TextCase, "geometry", property(lambda self: "another grid"))
+    assert reasons(tmp_path / "out", texts(ct="second")) == ["no results yet"]
+    run_over(tmp_path / "out", texts(ct="second"))
+    assert reasons(tmp_path / "out", texts(ct="second")) == [""]
+    assert sorted(os.listdir(tmp_path / "out")) == ["ct", "ct_2", "summary.csv"]
+
+
+def test_results_without_a_fault_verify(texts: Texts, tmp_path: Path) -> None:
+    run_over(tmp_path / "out", texts(a="1", b="2", c="bad"))
+    found = verified(tmp_path / "out")
+    assert (found.folders, found.files, found.refused, found.faults) == (2, 6, 1, ())
+
+
+def test_every_fault_is_told(texts: Texts, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run_over(out, texts(a="1", b="2", c="3", d="4", e="5"))
+    (out / "a" / "a_seg.dcm").unlink()
+    (out / "a" / "a_seg.nii.gz").write_text("other")
+    (out / "b" / "thumbs.db").touch()
+    manifest = json.loads((out / "c" / "manifest.json").read_text())
+    (out / "c" / "manifest.json").write_text(json.dumps({**manifest, "state": "writing", "new": ["c_seg.dcm"]}))
+    (out / "d" / "manifest.json").write_text("{")
+    (out / "notes.txt").touch()
+    (out / ".f.0123456789abcdef01234567").mkdir()
+    found = verified(out)
+    told = [fault.removeprefix(f"{out}/") for fault in found.faults]
+    assert told == [
+        ".f.0123456789abcdef01234567: left by a run that was stopped, or is at work",
+        "a/a_seg.dcm: missing",
+        "a/a_seg.nii.gz: changed, its SHA-256 is not the one that was written down",
+        "b/thumbs.db: foreign, no run wrote it",
+        "c: not whole, a run was stopped while it wrote c_seg.dcm, c_seg.nii.gz, report.json",
+        "d: its manifest.json is damaged",
+        "notes.txt: foreign, no run wrote it",
+    ]
+    assert (found.folders, found.files) == (1, 1 + 3 + 3)
+
+
+def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be listed .*: name a folder of results"):
+        verified(tmp_path / "none")

@@ -14,6 +14,7 @@ from custom_networks.errors import LiversegError, UsageError, reason_of, root_ca
 from custom_networks.io import Case
 from custom_networks.io.case import place_of
 from custom_networks.pipeline import Pipeline
+from custom_networks.report.page.written import OFF
 from custom_networks.report.summary import Summary
 from custom_networks.result import Result, output_folder, write
 from custom_networks.staging import probe
@@ -46,10 +47,11 @@ class Run:
         UsageError: nothing can be written into the folder.
     """
 
-    def __init__(self, output: Path, pipeline: Pipeline, probability: bool, options: dict[str, bool]) -> None:
+    def __init__(self, output: Path, pipeline: Pipeline, probability: bool, options: dict[str, Any]) -> None:
         self._output, self._pipeline = ready_folder(output), pipeline
         self._probability, self._options = probability, options
-        self._summary = Summary(self._output, lambda: outcomes(self._output))
+        index = options.get("page") != OFF
+        self._summary = Summary(self._output, lambda: outcomes(self._output), index)
         self._summed_up = time.monotonic()
 
     def segment(self, case: Case) -> Outcome:
@@ -64,7 +66,7 @@ class Run:
         return outcome
 
     def sum_up(self) -> str:
-        """Write `summary.csv`; why that was not possible, "" if it was. The cases' own files are there all the same."""
+        """Write `summary.csv` and `index.html`; why that was not possible, "" if it was. The cases are there anyway."""
         self._summed_up = time.monotonic()
         try:
             self._summary.write()
@@ -88,7 +90,7 @@ def ready_folder(output: str | Path) -> Path:
     return folder
 
 
-def segment_into(output: Path, case: Case, pipeline: Pipeline, *, probability: bool, **options: bool) -> Result:
+def segment_into(output: Path, case: Case, pipeline: Pipeline, *, probability: bool, **options: Any) -> Result:
     """Segment a case and write it below `output`, which remembers an input that is refused or fails.
 
     Raises:

@@ -26,6 +26,10 @@ def segment(
     scout: bool = True,
     fast: bool = False,
     overlay: bool = True,
+    page: str = "full",
+    key_images: bool = False,
+    pdf: bool = False,
+    with_phi: bool = False,
     probability: bool = False,
     keep_empty_frames: bool = False,
     allow_large: bool = False,
@@ -37,9 +41,9 @@ def segment(
     """Segment liver and tumors in CT volumes.
 
     Each input gets a folder of its own: OUTPUT/<case>/<case>_seg.nii.gz, a label map on the input's grid (0 background,
-    1 liver, 2 tumor), report.json and lesions.csv with volumes and lesions, overlay.png to look at, and for DICOM a SEG
-    and an SR. summary.csv in OUTPUT has a row for each case. Exit code 0: all inputs were segmented; 1: at least one
-    was refused or failed; 2: nothing could start.
+    1 liver, 2 tumor), report.json and lesions.csv with volumes and lesions, report.html and overlay.png to look at, and
+    for DICOM a SEG and an SR. summary.csv and index.html in OUTPUT have a row for each case. Exit code 0: all inputs
+    were segmented; 1: at least one was refused or failed; 2: nothing could start.
 
     Args:
         inputs: NIfTI, NRRD or MetaImage files, a folder of such files, or a folder (of any depth) or zip archive of
@@ -52,6 +56,10 @@ def segment(
         scout: find the liver first and run the network on its box alone; --scout=false runs it on the whole volume.
         fast: a coarser answer in about a third of the time, from wider pixels and a part of thin slices.
         overlay: draw overlay.png.
+        page: report.html: full; light, without the viewer, in under 500 KB; or off.
+        key_images: for DICOM, write key images as secondary captures, for archives that show no SEG.
+        pdf: for DICOM, write the report as an encapsulated PDF, for the same.
+        with_phi: show what the DICOM header says of the patient on page, key images and PDF.
         probability: write the tumor probability, OUTPUT/<case>/<case>_tumor_probability.nii.gz.
         keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
         allow_large: read inputs that exceed the limits on memory; those on what a body can be stay.
@@ -61,10 +69,11 @@ def segment(
         debug: show the traceback of a failure.
     """
     from custom_networks.io import find_cases
-    from custom_networks.result import output_folder
+    from custom_networks.result import check_page, output_folder
 
     if debug:
         logging.getLogger("custom_networks").setLevel(logging.DEBUG)
+    shown = {"page": check_page(page), "key_images": key_images, "pdf": pdf, "with_phi": with_phi}
     folder = output_folder(output, make=False)
     cases, failures = find_cases(inputs)
     for message in failures:
@@ -83,7 +92,7 @@ def segment(
     pipeline = Pipeline(bundle, asked, checkpoint)
     if bundle is None and checkpoint is None:
         _check_released(pipeline)
-    run = Run(folder, pipeline, probability, {"overlay": overlay, "keep_empty_frames": keep_empty_frames})
+    run = Run(folder, pipeline, probability, {"overlay": overlay, "keep_empty_frames": keep_empty_frames, **shown})
     forget_inputs(folder, inputs, cases)
     return _segment_all(run, cases, bool(failures), debug)
 

@@ -1,0 +1,52 @@
+"""The PDF has two pages and the report's numbers as text."""
+
+import re
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from page_case import case_of, page_case
+
+from custom_networks.report.printed import printed_report
+
+
+def pages(pdf: bytes) -> int:
+    return len(re.findall(rb"/Type /Page\b(?!s)", pdf))
+
+
+def glyphs(pdf: bytes) -> int:
+    """How many strings the pages show."""
+    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL)
+    shown = 0
+    for stream in streams:
+        try:
+            shown += zlib.decompress(stream).count(b"Tj")
+        except zlib.error:
+            continue
+    return shown
+
+
+def test_it_has_two_pages_and_the_same_bytes_each_time() -> None:
+    case = page_case(notes=("A note.",))
+    first, again = (printed_report(case.report, case.pictures, {}) for _ in range(2))
+    assert first.startswith(b"%PDF") and pages(first) == 2 and first == again
+
+
+def test_text_of_the_patient_is_there_only_where_it_is_given() -> None:
+    case = page_case()
+    plain = glyphs(printed_report(case.report, case.pictures, {}))
+    assert glyphs(printed_report(case.report, case.pictures, {"Patient": "Doe", "Sex": "F"})) == plain + 2
+
+
+@pytest.mark.parametrize("text", ["<script>alert(1)</script>", "$x^2$ \\frac{", "名前", "a" * 3000])
+def test_any_text_can_be_printed(text: str) -> None:
+    case = page_case(notes=(text,) * 40)
+    verdict: dict[str, Any] = {"level": "stop", "findings": [{"code": "x", "level": "stop", "text": text}] * 30}
+    assert pages(printed_report({**case.report, "verdict": verdict}, case.pictures, {"Patient": text})) == 2
+
+
+def test_a_case_without_a_liver_has_two_pages_too() -> None:
+    empty = np.zeros((30, 20, 10), np.uint8)
+    case = case_of(empty, np.zeros(empty.shape, np.int16), np.diag([2.0, 2.0, 5.0, 1.0]))
+    assert pages(printed_report(case.report, case.pictures, {})) == 2

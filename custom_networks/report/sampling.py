@@ -31,14 +31,15 @@ def plane_at(plane: npt.NDArray[np.generic], rows: Floats, columns: Floats) -> n
 
 def volume_at(volume: npt.NDArray[np.generic], *positions: Floats) -> npt.NDArray[np.float32]:
     """Values of a volume (i, j, k) at the positions along its axes, in chunks of its first axis."""
-    x, y, z = (weights(at, size) for at, size in zip(positions, volume.shape, strict=True))
+    reads = [weights(at, size) for at, size in zip(positions, volume.shape, strict=True)]
+    needed = [_needed(read) for read in reads]
+    part = volume[tuple(slice(first, stop) for first, stop in needed)]
+    x, y, z = (read[:, first:stop] for read, (first, stop) in zip(reads, needed, strict=True))
     found = np.zeros((len(x), len(y) * len(z)), np.float32)
-    chunk = max(1, AT_A_TIME // max(1, volume.shape[1] * volume.shape[2]))
-    first, last = _needed(x)
-    for start in range(first, last, chunk):
-        stop = min(start + chunk, last)
-        part = y @ _along_last(volume[start:stop].astype(np.float32), z)
-        found += x[:, start:stop] @ part.reshape(stop - start, -1)
+    chunk = max(1, AT_A_TIME // max(1, part.shape[1] * part.shape[2]))
+    for start in range(0, part.shape[0], chunk):
+        some = y @ _along_last(part[start : start + chunk].astype(np.float32), z)
+        found += x[:, start : start + chunk] @ some.reshape(len(some), -1)
     return found.reshape(len(x), len(y), len(z))
 
 

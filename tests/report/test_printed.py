@@ -21,7 +21,7 @@ def glyphs(pdf: bytes) -> int:
     shown = 0
     for stream in streams:
         try:
-            shown += zlib.decompress(stream).count(b"Tj")
+            shown += zlib.decompress(stream).upper().count(b"TJ")
         except zlib.error:
             continue
     return shown

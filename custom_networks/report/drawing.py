@@ -1,12 +1,11 @@
 """A sheet of pixels to draw on, and the colours of liver and lesions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from custom_networks.labelmap.labels import Floats
 
@@ -41,25 +40,31 @@ class Sheet:
     """
 
     def __init__(self, grey: npt.NDArray[np.uint8], at: tuple[Floats, Floats]) -> None:
-        from PIL import Image, ImageDraw
-
-        self._image = Image.fromarray(np.repeat(grey[..., None], 3, axis=2))
-        self._draw = ImageDraw.Draw(self._image)
-        self._at = at
+        self._rgb, self._at = np.repeat(grey[..., None], 3, axis=2), at
+        self._later: list[Callable[[Any], None]] = []  # what PIL draws on top
 
     def rgb(self) -> npt.NDArray[np.uint8]:
         """The picture, (rows, columns, 3)."""
-        return np.asarray(self._image)
+        from PIL import Image, ImageDraw
+
+        image = Image.fromarray(self._rgb)
+        pen = ImageDraw.Draw(image)
+        for draw in self._later:
+            draw(pen)
+        return np.asarray(image)
 
     def outline(self, mask: npt.NDArray[np.bool_], colour: Colour) -> None:
-        """Colour the pixels of a mask (rows, columns) that border on others."""
-        edge = mask & ~ndimage.binary_erosion(mask, border_value=1)
-        self._draw.point([(int(x), int(y)) for y, x in np.argwhere(edge)], fill=colour)
+        """Colour the pixels of a mask (rows, columns) that have a neighbour outside of it."""
+        inner = mask.copy()
+        for here, there in ((np.s_[1:], np.s_[:-1]), (np.s_[:-1], np.s_[1:])):
+            inner[here] &= mask[there]
+            inner[:, here] &= mask[:, there]
+        self._rgb[mask & ~inner] = colour
 
     def line(self, ends: Floats) -> None:
         """Draw a line between two points (2, 2), in voxels of the plane."""
         pixels = [tuple(self._pixel(end)) for end in ends]
-        self._draw.line(pixels, fill=LINE_COLOUR, width=1)
+        self._later.append(lambda pen: pen.line(pixels, fill=LINE_COLOUR, width=1))
 
     def number(self, number: int, mask: npt.NDArray[np.bool_]) -> None:
         """Write a lesion's number beside what is seen of it."""
@@ -72,7 +77,8 @@ class Sheet:
         self._text((5, 3), text, colour, 14)
 
     def _text(self, at: tuple[float, float], text: str, colour: Colour, size: int) -> None:
-        self._draw.text(at, text, fill=colour, font=_font(size), stroke_width=2, stroke_fill=(0, 0, 0))
+        style: Any = {"fill": colour, "font": _font(size), "stroke_width": 2, "stroke_fill": (0, 0, 0)}
+        self._later.append(lambda pen: pen.text(at, text, **style))
 
     def _pixel(self, index: Floats) -> list[float]:
         return [float((value - at[0]) / (at[1] - at[0])) for value, at in zip(index, self._at, strict=True)]

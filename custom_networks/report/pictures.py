@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from custom_networks.io.volume import Volume
 from custom_networks.labelmap.labels import Floats
-from custom_networks.report.drawing import LIVER_COLOUR, Colour, Sheet, captioned, lesion_colour
+from custom_networks.report.drawing import LIVER_COLOUR, Sheet, captioned, lesion_colour
 from custom_networks.report.lesion import MeasuredLesion
 from custom_networks.report.measurements import Measurements
 from custom_networks.report.organ_region import OrganRegion
 from custom_networks.report.oriented import OrientedCase, oriented
-from custom_networks.report.sampling import plane_at
+from custom_networks.report.sampling import PlaneReader
 
 Rgb = npt.NDArray[np.uint8]
 
@@ -170,27 +170,25 @@ def _sheet(
     at = [m + (np.arange(n) - (n - 1) / 2) * step for m, n, step in zip(middle, size, steps, strict=True)]
     whole: list[int | slice] = [slice(None)] * 3
     whole[axis] = index
-    hu = plane_at(case.hu[tuple(whole)] - AIR_HU, *at).T + AIR_HU
+    plane = case.hu[tuple(whole)]
+    seen = PlaneReader(plane.shape, at[0], at[1])
+    hu = seen.read(seen.part(plane) - AIR_HU).T + AIR_HU
     sheet = Sheet(_grey(hu), (at[0], at[1]))
     part = index - case.box[axis].start
     if not 0 <= part < case.labels.shape[axis]:
         return sheet
     whole[axis] = part
-    inside = [a - case.box[b].start for a, b in zip(at, (right, up), strict=True)]
     labels, numbers = case.labels[tuple(whole)], case.numbers[tuple(whole)]
-    _outline(sheet, labels > 0, inside, LIVER_COLOUR)
+    inside = (a - case.box[b].start for a, b in zip(at, (right, up), strict=True))
+    seen = PlaneReader(labels.shape, *inside)
+    labels, numbers = seen.part(labels), seen.part(numbers)
+    sheet.outline(seen.read(labels > 0).T > 0.5, LIVER_COLOUR)
     for number in np.unique(numbers[numbers > 0]).tolist():
-        seen = _outline(sheet, numbers == number, inside, lesion_colour(number))
+        lesion = seen.read(numbers == number).T > 0.5
+        sheet.outline(lesion, lesion_colour(number))
         if number != own:
-            sheet.number(number, seen)
+            sheet.number(number, lesion)
     return sheet
-
-
-def _outline(sheet: Sheet, mask: npt.NDArray[np.bool_], at: Sequence[Floats], colour: Colour) -> npt.NDArray[np.bool_]:
-    """Draw the outline of a mask of voxels; the mask in pixels of the sheet."""
-    drawn = plane_at(mask, at[0], at[1]).T > 0.5
-    sheet.outline(drawn, colour)
-    return np.asarray(drawn)
 
 
 def _grey(hu: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

@@ -21,12 +21,22 @@ def weights(positions: Floats, size: int) -> npt.NDArray[np.float32]:
     return np.asarray(near / np.where(total > 0, total, 1), np.float32)
 
 
-def plane_at(plane: npt.NDArray[np.generic], rows: Floats, columns: Floats) -> npt.NDArray[np.float32]:
-    """Values of a plane (i, j) at the positions `rows` x `columns`, 0 outside of it."""
-    reads = weights(rows, plane.shape[0]), weights(columns, plane.shape[1])
-    (top, bottom), (left, right) = (_needed(read) for read in reads)
-    part = plane[top:bottom, left:right].astype(np.float32)
-    return np.asarray(reads[0][:, top:bottom] @ part @ reads[1][:, left:right].T)
+class PlaneReader:
+    """Reads planes of one shape (i, j) at the positions `rows` x `columns`; 0 outside of them."""
+
+    def __init__(self, shape: tuple[int, ...], rows: Floats, columns: Floats) -> None:
+        reads = [weights(at, size) for at, size in zip((rows, columns), shape, strict=True)]
+        (top, bottom), (left, right) = (_needed(read) for read in reads)
+        self._part = slice(top, bottom), slice(left, right)
+        self._rows, self._columns = reads[0][:, top:bottom], reads[1][:, left:right].T
+
+    def part(self, plane: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """What of a plane is read."""
+        return plane[self._part]
+
+    def read(self, part: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+        """The values of such a part."""
+        return np.asarray(self._rows @ part.astype(np.float32) @ self._columns)
 
 
 def volume_at(volume: npt.NDArray[np.generic], *positions: Floats) -> npt.NDArray[np.float32]:

@@ -1,5 +1,6 @@
 """A case for pages and pictures: a ball of liver with known lesions, its volume, region, measurements and report."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +43,13 @@ class PageCase(NamedTuple):
     def parts(self) -> tuple[Volume, OrganRegion, Measurements]:
         """CT, region and measurements."""
         return self.ct, self.region, self.measured
+
+    def times(self, number: int) -> "PageCase":
+        """The case with its first lesion so many times over, for what goes by their number: measuring takes long."""
+        (lesion, *_), rows = self.measured.lesions, self.report["lesions"]
+        many = tuple(replace(lesion, id=id_) for id_ in range(1, number + 1))
+        listed = [{**rows[0], "id": id_} for id_ in range(1, number + 1)]
+        return self._replace(measured=replace(self.measured, lesions=many), report={**self.report, "lesions": listed})
 
     @property
     def pictures(self) -> CasePictures:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from page_case import PageCase, case_of, page_case
+from page_case import PageCase, page_case
 from shapes import Ellipsoid
 
 from custom_networks.report.page.written import write_page
@@ -245,12 +245,8 @@ def test_it_prints_on_two_pages(opened: Driver) -> None:
 
 
 def test_many_lesions_and_notes_print_on_two_pages_too(driver: Driver, tmp_path: Path) -> None:
-    labels = np.zeros((120, 60, 20), np.uint8)
-    labels[2:118, 5:55, 2:18] = 1
-    labels[4:116:4, 20:23, 6:9] = 2
-    hu = np.where(labels == 2, 60, 110).astype(np.int16)
     notes = tuple(f"Note {n}: {'a long sentence about a series that was not taken, ' * 4}" for n in range(20))
-    path = written(tmp_path / "many", case_of(labels, hu, np.diag([1.5, 3.0, 8.0, 1.0]), notes), "light")
+    path = written(tmp_path / "many", page_case(LESIONS[:1], (3.0, 3.0, 5.0), notes=notes).times(28), "light")
     driver.get(path.as_uri())
     assert len(driver.find_elements("css selector", "tr[data-lesion]")) == 28
     assert pages_of(printed(driver)) == 2

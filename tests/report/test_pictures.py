@@ -9,9 +9,10 @@ from page_case import TWO, case_of, page_case
 from shapes import CENTRE, ORIENTATIONS, Ellipsoid
 
 from custom_networks.report.drawing import LIVER_COLOUR, lesion_colour
-from custom_networks.report.pictures import CasePictures, Picture, in_rows, key_pictures
+from custom_networks.report.pictures import Picture, in_rows, key_pictures
 
 Rgb = npt.NDArray[np.uint8]
+COARSE = (3.0, 3.0, 5.0)
 
 
 def pixels(picture: Picture, colour: tuple[int, int, int]) -> npt.NDArray[np.int64]:
@@ -67,21 +68,15 @@ def test_neighbours_have_colours_of_their_own_and_pictures_come_by_size() -> Non
     assert len(pixels(pictures[0], lesion_colour(1))) > 20 < len(pixels(pictures[0], lesion_colour(2)))
 
 
-def many(number: int) -> CasePictures:
-    """The pictures of a slab of liver with so many lesions of one voxel."""
-    labels = np.ones((4 * number, 12, 10), np.uint8)
-    labels[1 : 4 * number : 4, 6, 5] = 2
-    return case_of(labels, np.full(labels.shape, 100, np.int16), np.diag([2.0, 2.0, 5.0, 1.0])).pictures
-
-
 @pytest.mark.parametrize("number, side", [(12, 240), (13, 168), (41, 112)])
 def test_many_lesions_get_smaller_pictures(number: int, side: int) -> None:
-    pictures = many(number)
+    pictures = page_case(TWO[:1], COARSE).times(number).pictures
     assert [p.rgb.shape for p in pictures.lesions] == [(side, side, 3)] * number and pictures.left_out == 0
 
 
 def test_beyond_a_limit_the_smallest_have_none_and_it_is_said() -> None:
-    assert many(123).left_out == 3
+    pictures = page_case(TWO[:1], COARSE).times(123).pictures
+    assert pictures.left_out == 3
 
 
 def test_without_a_liver_the_middle_of_the_image_is_shown() -> None:

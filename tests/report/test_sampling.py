@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from custom_networks.report.sampling import nearest, plane_at, volume_at, weights
+from custom_networks.report.sampling import PlaneReader, nearest, volume_at, weights
 
 
 def test_between_two_voxels_the_value_is_linear_and_beyond_the_line_it_is_zero() -> None:
@@ -25,9 +25,10 @@ def test_a_volume_is_read_as_its_planes_are() -> None:
     rows, columns, slices = np.arange(0, 19, 1.3), np.arange(2, 16, 1.5), np.array([3.0, 10.0, 17.0])
     read = volume_at(volume, rows, columns, slices)
     assert read.shape == (len(rows), len(columns), 3)
+    reader = PlaneReader(volume.shape[:2], rows, columns)
     along = np.tensordot(volume, weights(slices, 50), ([2], [1]))
     for k in range(3):
-        np.testing.assert_allclose(read[..., k], plane_at(along[..., k], rows, columns), atol=1e-2)
+        np.testing.assert_allclose(read[..., k], reader.read(reader.part(along[..., k])), atol=1e-2)
 
 
 def test_the_nearest_voxel_stays_within_the_line() -> None:

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -19,7 +20,8 @@ WINDOWS = (
     {"name": "soft tissue, -160 to 240 HU", "low": -160, "high": 240},
     {"name": "liver, 0 to 200 HU", "low": 0, "high": 200},
 )
-JPEG_QUALITY = 82
+QUALITIES = (82, 65, 45, 25)  # of the pictures; a light page takes the first that fits
+LIGHT_CHARACTERS = 490_000
 
 
 def case_page(
@@ -36,21 +38,15 @@ def case_page(
         volumes: for the viewer; None for a light page, which has no script at all.
         patient: text about the patient that may be shown, by name; all text is escaped.
     """
-    style = asset("page.css") + _swatches()
-    shared: dict[str, Any] = {}
-    scripts: list[str] = []
-    if volumes:
-        scripts = [niivue()["code"], asset("page.js")]
-        shared = {"niivue": niivue(), "script": scripts[1], "data": _data(report, volumes), "windows": WINDOWS}
-        shared["viewer_mm"] = " x ".join(f"{mm:.2f}" for mm in volumes.spacing)
-    return template("case.html.j2").render(
+    shared = _viewer(report, volumes) if volumes else {}
+    style, scripts = asset("page.css") + _swatches(), [shared["niivue"]["code"], shared["script"]] if volumes else []
+    fill = partial(
+        template("case.html.j2").render,
         report=report,
         verdict=content.verdict_of(report),
         segments=content.segments_of(report),
         source=content.source_facts(report),
         made=content.made_facts(report),
-        planes=_embedded(pictures.planes),
-        lesions=_embedded(pictures.lesions),
         left_out=pictures.left_out,
         patient=patient,
         volumes=volumes,
@@ -59,14 +55,19 @@ def case_page(
         most_printed=MOST_PRINTED,
         **shared,
     )
+    for quality in QUALITIES:
+        page = str(fill(planes=_embedded(pictures.planes, quality), lesions=_embedded(pictures.lesions, quality)))
+        if volumes or len(page) < LIGHT_CHARACTERS:
+            break
+    return page
 
 
-def jpeg(rgb: npt.NDArray[np.uint8]) -> bytes:
+def jpeg(rgb: npt.NDArray[np.uint8], quality: int = QUALITIES[0]) -> bytes:
     """A picture as JPEG, its coloured lines kept sharp."""
     from PIL import Image
 
     stream = BytesIO()
-    Image.fromarray(rgb).save(stream, "JPEG", quality=JPEG_QUALITY, subsampling=0, optimize=True)
+    Image.fromarray(rgb).save(stream, "JPEG", quality=quality, subsampling=0, optimize=True)
     return stream.getvalue()
 
 
@@ -79,12 +80,23 @@ def thumbnail(picture: Picture, pixels: int = 176) -> bytes:
     return jpeg(np.asarray(image))
 
 
-def _embedded(pictures: Sequence[Picture]) -> list[dict[str, Any]]:
+def _viewer(report: Mapping[str, Any], volumes: ViewerVolumes) -> dict[str, Any]:
+    """What the viewer needs on the page."""
+    return {
+        "niivue": niivue(),
+        "script": asset("page.js"),
+        "data": _data(report, volumes),
+        "windows": WINDOWS,
+        "viewer_mm": " x ".join(f"{mm:.2f}" for mm in volumes.spacing),
+    }
+
+
+def _embedded(pictures: Sequence[Picture], quality: int) -> list[dict[str, Any]]:
     return [
         {
             "title": p.title,
             "lesion": p.lesion,
-            "src": f"data:image/jpeg;base64,{base64.b64encode(jpeg(p.rgb)).decode()}",
+            "src": f"data:image/jpeg;base64,{base64.b64encode(jpeg(p.rgb, quality)).decode()}",
         }
         for p in pictures
     ]

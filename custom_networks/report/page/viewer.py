@@ -147,8 +147,9 @@ def _labels(case: OrientedCase, grid: _Grid) -> npt.NDArray[np.uint8]:
     inside = [at - side.start for at, side in zip(grid.at, case.box, strict=True)]
     seen = [(at > -0.5) & (at < size - 0.5) for at, size in zip(inside, case.labels.shape, strict=True)]
     read = np.ix_(*(nearest(at[s], size) for at, s, size in zip(inside, seen, case.labels.shape, strict=True)))
-    labels, numbers = case.labels[read], case.numbers[read].astype(np.int64)
-    values = np.where(numbers > 0, np.minimum(numbers + FIRST_LESION - 1, 255), np.where(labels > 0, LIVER, 0))
+    values, numbers = (case.labels[read] > 0).astype(np.uint8), case.numbers[read]
+    lesion = numbers > 0
+    values[lesion] = np.minimum(numbers[lesion].astype(np.int64) + FIRST_LESION - 1, 255)
     found[np.ix_(*seen)] = values
     return found
 

@@ -77,7 +77,7 @@ class Sheet:
         self._text((5, 3), text, colour, 14)
 
     def _text(self, at: tuple[float, float], text: str, colour: Colour, size: int) -> None:
-        style: Any = {"fill": colour, "font": _font(size), "stroke_width": 2, "stroke_fill": (0, 0, 0)}
+        style: Any = {"fill": colour, "font": _font(size), "stroke_width": 1, "stroke_fill": (0, 0, 0)}
         self._later.append(lambda pen: pen.text(at, text, **style))
 
     def _pixel(self, index: Floats) -> list[float]:

@@ -68,7 +68,7 @@ def viewer_volumes(ct: Volume, region: OrganRegion, measured: Measurements) -> V
     middle = grid.affine @ [*(len(at) / 2 for at in grid.at), 1.0]
     return ViewerVolumes(
         ct=shown,
-        labels=_encoded(_labels(case, grid), grid.affine),
+        labels=_encoded(_labels(case, grid), grid.affine, "label"),
         solid=solid,
         solid_lesions=lesions,
         spacing=_point(grid.spacing),
@@ -81,7 +81,7 @@ def _ct(case: OrientedCase) -> tuple[str, _Grid]:
     spacing = _spacing(case)
     while True:
         grid = _grid(case, spacing)
-        shown = _encoded(_window(volume_at(case.hu, *grid.at)), grid.affine, slope=True)
+        shown = _encoded(_window(volume_at(case.hu, *grid.at)), grid.affine, "hu")
         if len(shown) <= MOST_CHARACTERS:
             return shown, grid
         spacing = spacing * (len(shown) / MOST_CHARACTERS) ** (1 / 3) * 1.03
@@ -93,7 +93,8 @@ def _solid(case: OrientedCase, spacing: Floats) -> tuple[str, str]:
     inside = [at - side.start for at, side in zip(grid.at, case.box, strict=True)]
     body = ndimage.gaussian_filter(volume_at(case.labels > 0, *inside), 1.0) * 255
     lesions = _labels(case, grid)
-    return _encoded(body.astype(np.uint8), grid.affine), _encoded(np.where(lesions > LIVER, lesions, 0), grid.affine)
+    lesions[lesions == LIVER] = 0
+    return _encoded(body.astype(np.uint8), grid.affine), _encoded(lesions, grid.affine, "label")
 
 
 def _spacing(case: OrientedCase) -> Floats:
@@ -161,13 +162,15 @@ def _window(hu: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     return np.asarray(np.rint(np.clip(hu, 0, 255, out=hu), out=hu).astype(np.uint8))
 
 
-def _encoded(voxels: npt.NDArray[np.uint8], affine: Floats, slope: bool = False) -> str:
-    """A .nii.gz file in base64; with `slope` its values are HU."""
+def _encoded(voxels: npt.NDArray[np.uint8], affine: Floats, kind: str = "") -> str:
+    """A .nii.gz file in base64; of kind "hu" its values are HU, of kind "label" labels, whose 0 is nothing."""
     image = nib.Nifti1Image(np.asarray(voxels, np.uint8), affine)
     image.header.set_xyzt_units("mm")
-    if slope:
+    if kind == "hu":
         low, high = WINDOW_HU
         image.header.set_slope_inter((high - low) / 255, low)
+    elif kind == "label":
+        image.header.set_intent("label")
     return base64.b64encode(gzip.compress(image.to_bytes(), compresslevel=4, mtime=0)).decode("ascii")
 
 

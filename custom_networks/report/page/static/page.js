@@ -25,8 +25,8 @@
   }
 
   // The label map's colours: 0 nothing, 1 liver, 2 lesion 1, and on.
-  function labelColours(liverAlpha) {
-    const rgba = [[0, 0, 0, 0], [...data.liverColour, liverAlpha]];
+  function labelColours() {
+    const rgba = [[0, 0, 0, 0], [...data.liverColour, 255]];
     for (let id = 1; id <= 254; id++) rgba.push([...colourOf(id), 255]);
     const channel = (at) => rgba.map((colour) => colour[at]);
     return { R: channel(0), G: channel(1), B: channel(2), A: channel(3), I: rgba.map((_, index) => index) };
@@ -38,21 +38,32 @@
 
   async function showPlanes() {
     nv = new niivue.Niivue({
-      isRadiologicalConvention: true, backColor: [0, 0, 0, 1], crosshairColor: [1, 0.85, 0.2, 0.9], crosshairWidth: 1,
-      multiplanarShowRender: niivue.SHOW_RENDER.NEVER, multiplanarLayout: niivue.MULTIPLANAR_TYPE.AUTO, multiplanarPadPixels: 4,
+      isRadiologicalConvention: true, backColor: [0, 0, 0, 1], crosshairColor: [1, 0.85, 0.2, 0.9], crosshairWidth: 0.6,
+      multiplanarShowRender: niivue.SHOW_RENDER.NEVER,
       isColorbar: false, dragAndDropEnabled: false, logLevel: "error", isOrientationTextVisible: true,
     });
     await nv.attachToCanvas(canvas);
     const [low, high] = of("window").value.split(",").map(Number);
     nv.addVolume(await volumeOf("ct-volume", "ct.nii.gz", { colormap: "gray", cal_min: low, cal_max: high }));
-    const labels = await volumeOf("label-volume", "labels.nii.gz", { opacity: 0.35 });
-    labels.setColormapLabel(labelColours(110));
+    const labels = await volumeOf("label-volume", "labels.nii.gz", { opacity: Number(of("opacity").value) / 100 });
+    labels.setColormapLabel(labelColours());
     nv.addVolume(labels);
     nv.setInterpolation(false);
-    nv.setSliceType(nv.sliceTypeMultiplanar);
+    arrange();
     const draw = nv.drawScene.bind(nv);
     nv.drawScene = (...given) => { const drawn = draw(...given); drawMarks(); return drawn; };
     nv.onLocationChange = (location) => say(location.mm);
+  }
+
+  // One plane alone, or all: the axial one large, beside or below it the others.
+  function arrange() {
+    const chosen = Number(of("planes").value), wide = canvas.clientWidth > canvas.clientHeight;
+    const places = wide
+      ? [[0, 0, 0.62, 1], [0.62, 0, 0.38, 0.5], [0.62, 0.5, 0.38, 0.5]]
+      : [[0, 0, 1, 0.62], [0, 0.62, 0.5, 0.38], [0.5, 0.62, 0.5, 0.38]];
+    if (chosen === 3) nv.setCustomLayout(places.map((position, sliceType) => ({ sliceType, position })));
+    else nv.clearCustomLayout();
+    nv.setSliceType(chosen);
   }
 
   async function showSolid() {
@@ -65,7 +76,7 @@
     solid.addColormap("body", { R: [0, r, r], G: [0, g, g], B: [0, b, b], A: [0, 10, 60], I: [0, 100, 255] });
     solid.addVolume(await volumeOf("solid-volume", "liver.nii.gz", { colormap: "body", cal_min: 60, cal_max: 255 }));
     const lesions = await volumeOf("solid-lesions-volume", "lesions.nii.gz", {});
-    lesions.setColormapLabel(labelColours(0));
+    lesions.setColormapLabel(labelColours());
     solid.addVolume(lesions);
     solid.setSliceType(solid.sliceTypeRender);
     solid.setRenderAzimuthElevation(180, 10);
@@ -168,7 +179,8 @@
     });
     of("overlay").addEventListener("change", showOverlay);
     of("opacity").addEventListener("input", showOverlay);
-    of("planes").addEventListener("change", (event) => nv.setSliceType(Number(event.target.value)));
+    of("planes").addEventListener("change", arrange);
+    window.addEventListener("resize", arrange);
     of("window").addEventListener("change", (event) => {
       [nv.volumes[0].cal_min, nv.volumes[0].cal_max] = event.target.value.split(",").map(Number);
       nv.updateGLVolume();

@@ -55,6 +55,7 @@ def test_text_stays_text(tmp_path: Path) -> None:
 
 
 def test_without_pages_there_is_no_index(tmp_path: Path) -> None:
-    Summary(tmp_path, lambda: [finished(tmp_path, "a")]).write()
+    found = [finished(tmp_path, "a")]
+    Summary(tmp_path, lambda: found).write()
     assert (tmp_path / "summary.csv").is_file() and not (tmp_path / "index.html").exists()
     assert json.loads((tmp_path / "a" / "report.json").read_text())["case"] == "a"

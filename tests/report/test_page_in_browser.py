@@ -136,7 +136,7 @@ def test_the_picture_changes_with_the_slice(opened: Driver) -> None:
     opened.execute_script("arguments[0].focus()", canvas)
     for _ in range(3):
         canvas.send_keys("\ue013")  # arrow up
-    assert crosshair(opened)[2] == pytest.approx(place[2] + 7.5, abs=0.1)
+    assert crosshair(opened)[2] == pytest.approx(place[2] + 7.5, abs=1.3)  # it goes from voxel to voxel
     assert (np.abs(picture(opened) - before).max(axis=2) > 20).mean() > 0.005
 
 

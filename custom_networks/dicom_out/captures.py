@@ -122,7 +122,7 @@ def _capture(source: SourceSeries, picture: Picture, series: str, number: int, b
         **patient,
     )
     image.ConversionType, image.BurnedInAnnotation = "WSD", burned_in
-    image.DerivationDescription = picture.title
+    image.DerivationDescription, image.Laterality = picture.title, ""  # the latter of type 2C
     if "SpecificCharacterSet" in header:
         image.SpecificCharacterSet = header.SpecificCharacterSet
     return image

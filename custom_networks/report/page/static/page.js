@@ -73,7 +73,7 @@
     });
     await solid.attachToCanvas(of("solid"));
     const [r, g, b] = data.liverColour;
-    solid.addColormap("body", { R: [0, r, r], G: [0, g, g], B: [0, b, b], A: [0, 10, 60], I: [0, 100, 255] });
+    solid.addColormap("body", { R: [0, r, r], G: [0, g, g], B: [0, b, b], A: [0, 6, 30], I: [0, 100, 255] });
     solid.addVolume(await volumeOf("solid-volume", "liver.nii.gz", { colormap: "body", cal_min: 60, cal_max: 255 }));
     const lesions = await volumeOf("solid-lesions-volume", "lesions.nii.gz", {});
     lesions.setColormapLabel(labelColours());

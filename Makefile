@@ -12,7 +12,7 @@ RUN ?= out/train
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-bundle monailabel test-monailabel test-dicom test-hostile bundle ir lint format train bench coverage shape clean
+.PHONY: help run test test-slow test-bundle monailabel test-monailabel test-dicom test-page niivue test-hostile bundle ir lint format train bench coverage shape clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -83,6 +83,23 @@ test-dicom: $(VENV)/.installed  ## validate and send DICOM results by dciodvfy, 
 		|| sudo -n apt-get install --yes dicom3tools dcmtk || echo "not installed: apt-get install dicom3tools dcmtk"
 	$(BIN)/pip install --quiet "dcmqi>=1.5"
 	$(BIN)/python -m pytest tests/dicom_out/test_dicom_validators.py
+
+# Chromium and its driver are Debian packages; where they cannot be installed the tests are skipped and say so.
+test-page: $(VENV)/.installed  ## the pages in a real browser: chromium and chromium-driver (apt), selenium (pip)
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null \
+		|| apt-get install --yes chromium chromium-driver || sudo -n apt-get install --yes chromium chromium-driver \
+		|| echo "not installed: apt-get install chromium chromium-driver"
+	$(BIN)/pip install --quiet "selenium>=4.20"
+	$(BIN)/python -m pytest --durations=5 tests/report/test_page_in_browser.py
+
+NIIVUE := custom_networks/report/page/niivue
+niivue:  ## fetch the page's viewer again from npm, the version and hash that niivue.json states
+	@version=$$(sed -n 's/.*"version": "\(.*\)".*/\1/p' $(NIIVUE)/niivue.json); \
+	hash=$$(sed -n 's/.*"sha256": "\(.*\)".*/\1/p' $(NIIVUE)/niivue.json); \
+	folder=$$(mktemp -d) && (cd "$$folder" && npm pack --silent "@niivue/niivue@$$version" && tar xzf ./*.tgz) \
+		&& echo "$$hash  $$folder/package/dist/niivue.umd.js" | sha256sum --check \
+		&& cp "$$folder/package/dist/niivue.umd.js" $(NIIVUE)/; \
+	code=$$?; rm -rf "$$folder"; exit $$code
 
 test-hostile: $(VENV)/.installed  ## damaged, huge and misleading inputs: each must end right or in one clear line
 	$(BIN)/python -m pytest tests/hostile

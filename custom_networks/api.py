@@ -17,7 +17,7 @@ from custom_networks.inference.settings import settings
 from custom_networks.io import Case, case_of_array, case_of_image, only_case
 from custom_networks.pipeline import Pipeline
 from custom_networks.progress import Stage, told
-from custom_networks.result import Result
+from custom_networks.result import Result, check_page
 
 if TYPE_CHECKING:
     from nibabel.spatialimages import SpatialImage
@@ -32,6 +32,10 @@ def segment(
     affine: npt.NDArray[np.float64] | None = None,
     probability: bool = False,
     overlay: bool = True,
+    page: str = "full",
+    key_images: bool = False,
+    pdf: bool = False,
+    with_phi: bool = False,
     keep_empty_frames: bool = False,
     allow_large: bool = False,
     device: str | None = None,
@@ -57,6 +61,10 @@ def segment(
         affine: (4, 4) voxel index to RAS mm of an array.
         probability: whether to give the tumor probability, too.
         overlay: whether to draw `overlay.png`, where files are written.
+        page: `report.html`, where files are written: "full", "light" (without the viewer) or "off".
+        key_images: whether to write key images as DICOM secondary captures, of a DICOM input.
+        pdf: whether to write the report as an encapsulated PDF, of a DICOM input.
+        with_phi: whether page, key images and PDF show what the DICOM header says of the patient.
         keep_empty_frames: whether a DICOM SEG gets a frame for every slice and segment, which some viewers need.
         allow_large: whether to read inputs that exceed the limits on memory.
         device: "cpu", "cuda", "cuda:1"; by default a GPU where there is one.
@@ -72,10 +80,12 @@ def segment(
             network how many parts of how many are done: `progress(stage, done, total)`.
 
     Raises:
-        UsageError: the path holds several volumes, or none; an array has no affine; `output` cannot be a folder.
+        UsageError: the path holds several volumes, or none; an array has no affine; `output` cannot be a folder; there
+            is no such page.
         InputError: the volume cannot be segmented.
         BundleError: the bundle or its weights are missing.
     """
+    check_page(page)
     case = _case(ct, affine)
     case = replace(case, allow_large=case.allow_large or allow_large)
     folder = ready_folder(output) if output is not None else None
@@ -84,7 +94,8 @@ def segment(
     with told(progress) as pipeline.on_stage:
         if folder is None:
             return pipeline.predict(case, probability=probability)
-        options = {"overlay": overlay, "keep_empty_frames": keep_empty_frames}
+        options = {"overlay": overlay, "keep_empty_frames": keep_empty_frames, "page": page}
+        options |= {"key_images": key_images, "pdf": pdf, "with_phi": with_phi}
         return segment_into(folder, case, pipeline, probability=probability, **options)
 
 

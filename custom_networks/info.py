@@ -15,9 +15,14 @@ OUTPUTS = {
     "<case>/<case>_sr.dcm": "for DICOM inputs: measurements, TID 1500",
     "<case>/report.json": "volumes and lesions",
     "<case>/lesions.csv": "a row for each lesion",
-    "<case>/overlay.png": "outlines over the CT",
+    "<case>/report.html": "a page to look at: viewer, lesions, key images; needs nothing else",
+    "<case>/thumbnail.jpg": "the small picture of index.html",
+    "<case>/overlay.png": "outlines over the CT, every lesion",
+    "<case>/<case>_key_<n>.dcm": "with --key-images, for DICOM inputs: pictures as secondary captures",
+    "<case>/<case>_report.dcm": "with --pdf, for DICOM inputs: an encapsulated PDF of two pages",
     "<case>/manifest.json": "the input, and the files with their SHA-256",
     "summary.csv": "a row for each case",
+    "index.html": "the cases with small pictures, to sort and to open",
 }
 EXIT_CODES = {
     0: "every input was segmented",

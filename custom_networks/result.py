@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +16,6 @@ import numpy.typing as npt
 
 from custom_networks.case_folder import Claim, Input, claim
 from custom_networks.dicom_out.results import write_dicom_results
-from custom_networks.errors import one_line
 from custom_networks.io import Case, Volume
 from custom_networks.io.files import medical_suffix
 from custom_networks.report.lesion import MeasuredLesion
@@ -23,8 +23,12 @@ from custom_networks.report.measurements import Measurements
 from custom_networks.report.notebook import case_html
 from custom_networks.report.organ_region import OrganRegion
 from custom_networks.report.overlay import draw_overlay
+from custom_networks.report.page.written import FULL
+from custom_networks.report.page.written import check_page as check_page
+from custom_networks.report.pictures import CasePictures
 from custom_networks.report.report import case_report, write_report
 from custom_networks.report.verdict import Verdict
+from custom_networks.showing import Saved, or_note, write_shown
 from custom_networks.staging import output_folder as output_folder  # noqa: F401
 from custom_networks.transforms.save import write_label_map
 from custom_networks.transforms.save_as_input import write_as_input
@@ -209,7 +213,17 @@ def source_block(case: Case, ct: Volume) -> dict[str, Any]:
     }
 
 
-def write(result: Result, output: Path, *, overlay: bool = True, keep_empty_frames: bool = False) -> Result:
+def write(
+    result: Result,
+    output: Path,
+    *,
+    overlay: bool = True,
+    keep_empty_frames: bool = False,
+    page: str = FULL,
+    key_images: bool = False,
+    pdf: bool = False,
+    with_phi: bool = False,
+) -> Result:
     """Write a result into its case folder below `output`; all files appear together or none does.
 
     Beside the label map, what cannot be drawn or written as DICOM is a note. The result that is returned knows where it
@@ -220,17 +234,24 @@ def write(result: Result, output: Path, *, overlay: bool = True, keep_empty_fram
         output: folder of all cases.
         overlay: draw `overlay.png`.
         keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
+        page: report.html: full, light (without the viewer), or off.
+        key_images: of a case that came as DICOM, write the page's pictures as secondary captures.
+        pdf: of such a case, write the page as an encapsulated PDF.
+        with_phi: show text about the patient on page, key images and PDF.
 
     Raises:
+        UsageError: there is no such page.
         OSError: the label map or the report cannot be written.
     """
     started = time.perf_counter()
     case = result.input
+    shown: Any = {"page": check_page(page), "key_images": key_images, "pdf": pdf, "with_phi": with_phi}
     with claim(output, result.belongs_to) as claimed:
         notes = result.notes + (REPLACED,) * claimed.content_changed
         labels = result.labels
         files = _label_maps(result, labels, claimed)
-        drawn = _drawn(result, labels, claimed) if overlay else ({}, ())
+        pictures = CasePictures(result.ct, result.region, result.measurements)
+        drawn = or_note(OVERLAY, lambda: _drawn(result, labels, claimed, pictures)) if overlay else ({}, ())
         dicom = write_dicom_results(
             claimed.staging,
             claimed.name,
@@ -244,13 +265,19 @@ def write(result: Result, output: Path, *, overlay: bool = True, keep_empty_fram
         for more, said in (drawn, dicom):
             files |= more
             notes += tuple(note for note in said if note not in notes)
+        said_of = partial(case_report, claimed.name, case.source, result.measurements)
+        report = said_of(files, result.operating_point, result.run, notes, result._judged)
+        parts = result.ct, result.region, result.measurements
+        for more, said in write_shown(claimed.staging, claimed.name, pictures, *parts, report=report, **shown):
+            files |= more
+            notes += tuple(note for note in said if note not in notes)
         seconds, writing = result.run["seconds"], time.perf_counter() - started
         seconds = {**seconds, "total": round(seconds["total"] + writing, 3), "write": round(writing, 3)}
         run = {**result.run, "seconds": seconds}
-        found, point = result.measurements, result.operating_point
-        report = case_report(claimed.name, case.source, found, files, point, run, notes, result._judged)
+        report = said_of(files, result.operating_point, run, notes, result._judged)
         write_report(report, claimed.staging)
-        folder = claimed.commit({**result.options, "overlay": overlay, "keep_empty_frames": keep_empty_frames})
+        options = {**result.options, "overlay": overlay, "keep_empty_frames": keep_empty_frames, **shown}
+        folder = claimed.commit(options)
     return replace(result, run=run, notes=notes, written=Written(folder, files, report, notes))
 
 
@@ -270,11 +297,7 @@ def _label_maps(result: Result, labels: npt.NDArray[np.uint8], claimed: Claim) -
     return files
 
 
-def _drawn(result: Result, labels: npt.NDArray[np.uint8], claimed: Claim) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Draw `overlay.png`: the file by kind, and notes."""
-    try:
-        draw_overlay(result.ct, labels, claimed.staging / OVERLAY, f"{claimed.name}_seg.nii.gz")
-    except Exception as error:  # whatever a drawing library makes of it, the mask is there
-        logger.debug("overlay of %s", claimed.name, exc_info=True)
-        return {}, (f"{OVERLAY} was not written, {type(error).__name__}: {one_line(error, 200)}",)
+def _drawn(result: Result, labels: npt.NDArray[np.uint8], claimed: Claim, pictures: CasePictures) -> Saved:
+    """Draw `overlay.png`."""
+    draw_overlay(result.ct, labels, claimed.staging / OVERLAY, f"{claimed.name}_seg.nii.gz", pictures)
     return {"overlay": OVERLAY}, ()

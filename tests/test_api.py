@@ -80,7 +80,9 @@ def test_a_folder_of_one_volume_is_that_volume_and_files_are_kept_on_request(
         "lesions.csv",
         "manifest.json",
         "overlay.png",
+        "report.html",
         "report.json",
+        "thumbnail.jpg",
     ]
 
 
@@ -126,6 +128,25 @@ def test_a_dicom_seg_has_a_frame_for_every_slice_on_request(
     filled += int(result.liver.any(axis=(0, 1)).sum())
     assert seg.NumberOfFrames == (frames * len(seg.SegmentSequence) if frames else filled)
     assert filled < 24 * len(seg.SegmentSequence)
+
+
+def test_the_patient_is_named_on_page_key_images_and_pdf_on_request_alone(
+    stubbed: Stubbed, archive: Path, tmp_path: Path
+) -> None:
+    options = {"overlay": False, "page": "light", "key_images": True, "pdf": True}
+    plain, named = (stubbed(archive, tmp_path / str(phi), with_phi=phi, **options) for phi in (False, True))
+    assert plain.folder is not None and named.folder is not None and plain.written is not None
+    pages = [(result.folder / "report.html").read_text() for result in (plain, named)]
+    for text in ("PHANTOM^0", "PHANTOM-0", "Synthetic phantom, not a patient"):
+        assert [text in page for page in pages] == [False, True]
+    names = [f"exam_key_{n:02d}.dcm" for n in range(1, 4 + len(plain.lesions))] + ["exam_report.dcm"]
+    kinds = [kind for kind in plain.written.files if "key_image" in kind or kind == "dicom_pdf"]
+    assert [plain.written.files[kind] for kind in kinds] == names and len(plain.lesions) > 0
+    for name in names:
+        files = [pydicom.dcmread(result.folder / name) for result in (plain, named)]
+        assert [file.BurnedInAnnotation for file in files] == ["NO", "YES"]
+        assert {str(file.PatientName) for file in files} == {"PHANTOM^0"}
+        assert not any("Synthetic" in str(file.SeriesDescription) for file in files)
 
 
 def test_several_volumes_and_none_are_refused(stubbed: Stubbed, scan: tuple[Path, Any], tmp_path: Path) -> None:
@@ -184,6 +205,7 @@ def test_threads_with_other_settings_get_a_pipeline_each(monkeypatch: pytest.Mon
         ({"device": "gpu"}, "Unknown device 'gpu'"),
         ({"precision": "half"}, "The precision is auto, float32 or bfloat16, got 'half'"),
         ({"affine": np.eye(4)}, "affine= is for an array"),
+        ({"page": "heavy"}, "A page is full, light or off, got 'heavy'"),
     ],
 )
 def test_wrong_arguments_are_named_before_any_work(

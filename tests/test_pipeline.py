@@ -60,7 +60,7 @@ class Segmenter:
 
     def segment(self, path: Path) -> Result:
         """Segment the one case of a path and write its folder."""
-        return write(self.pipeline.predict(only_case(path)), self.output, overlay=False)
+        return write(self.pipeline.predict(only_case(path)), self.output, overlay=False, page="off")
 
 
 def pipeline(output: Path, **overrides: Any) -> Segmenter:

@@ -80,7 +80,7 @@ class Cluster:
         self._output, self._address = ready_folder(work.output).resolve(), address
         self._run, self._unfit = os.urandom(8).hex(), dict[str, str]()
         self._work = replace(work.without_bars(), output=self._output).absolute()
-        self._summary = KeptSummary(self._output)
+        self._summary = KeptSummary(self._output, work.options)
         self.sum_up = self._summary.write
         self._held = ExitStack()
         self._client = _connected(address)

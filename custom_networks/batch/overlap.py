@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import zip_longest
-from typing import TypeVar
+from typing import Any, TypeVar
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -62,7 +62,7 @@ def _answered(answer: Callable[[C, R], A], case: C, reading: "Future[R]") -> A |
         return error
 
 
-def _ended(case: C, writing: "Future[W]") -> tuple[C, W | Exception]:
+def _ended(case: C, writing: "Future[Any]") -> tuple[C, Any]:
     try:
         return case, writing.result()
     except Exception as error:  # as above

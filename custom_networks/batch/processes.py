@@ -53,7 +53,7 @@ class Processes:
     def __init__(self, work: Work, number: int) -> None:
         self._output = ready_folder(work.output)
         self._work, self._number = work.without_bars(), number
-        self._summary = KeptSummary(self._output)
+        self._summary = KeptSummary(self._output, work.options)
         self.sum_up = self._summary.write
         self._workers = [_Worker(self._work)]
         try:

@@ -18,6 +18,7 @@ from custom_networks.errors import LiversegError, UsageError, reason_of, root_ca
 from custom_networks.io import Case
 from custom_networks.io.case import place_of
 from custom_networks.io.read_case import ReadCase, read_now
+from custom_networks.report.page.written import OFF
 from custom_networks.report.summary import Summary
 from custom_networks.staging import output_folder, probe
 
@@ -67,12 +68,12 @@ class Run:
         output: Path,
         pipeline: Pipeline,
         probability: bool,
-        options: dict[str, bool],
+        options: Mapping[str, Any],
         promised: Mapping[str, Any] | None = None,
     ) -> None:
         self._output, self._pipeline = ready_folder(output), pipeline
         self._probability, self._options = probability, options
-        self._summary = KeptSummary(self._output)
+        self._summary = KeptSummary(self._output, options)
         self._begin: Begin = ignored
         self.options: Mapping[str, Any] = promised or {}
         self.sum_up = self._summary.write
@@ -106,7 +107,7 @@ class Run:
         return write(result, self._output, **self._options).without_arrays()
 
 
-def write(result: Result, output: Path, **options: bool) -> Result:
+def write(result: Result, output: Path, **options: Any) -> Result:
     """See `result.write`, which is imported where something is written."""
     from custom_networks.result import write as write_result
 
@@ -114,10 +115,15 @@ def write(result: Result, output: Path, **options: bool) -> Result:
 
 
 class KeptSummary:
-    """`summary.csv` of an output folder, written now and then while a run goes on."""
+    """`summary.csv` and `index.html` of an output folder, written now and then while a run goes on.
 
-    def __init__(self, output: Path) -> None:
-        self._summary = Summary(output, lambda: outcomes(output))
+    Args:
+        output: the output folder.
+        options: of `result.write`; without pages there is no index.
+    """
+
+    def __init__(self, output: Path, options: Mapping[str, Any]) -> None:
+        self._summary = Summary(output, lambda: outcomes(output), options.get("page") != OFF)
         self._due = time.monotonic() + SUMMARY_EVERY
 
     def keep(self) -> None:
@@ -170,7 +176,7 @@ def ready_folder(output: str | Path) -> Path:
     return folder
 
 
-def segment_into(output: Path, case: Case, pipeline: Pipeline, *, probability: bool, **options: bool) -> Result:
+def segment_into(output: Path, case: Case, pipeline: Pipeline, *, probability: bool, **options: Any) -> Result:
     """Segment a case and write it below `output`, which remembers an input that is refused or fails.
 
     Raises:

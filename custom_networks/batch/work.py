@@ -37,7 +37,7 @@ class Work:
     bundle: str | None = None
     checkpoint: str | None = None
     probability: bool = False
-    options: Mapping[str, bool] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     debug: bool = False
 
     def pipeline(self) -> Pipeline:

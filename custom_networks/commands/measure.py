@@ -56,6 +56,6 @@ def measure(
         say(line, "stderr")
     for line in case_lines(result):
         say(line)
-    if unwritten := KeptSummary(Path(folder)).write():
+    if unwritten := KeptSummary(Path(folder), {}).write():
         complain(unwritten)
     return SOME_FAILED if unwritten else OK

@@ -25,6 +25,10 @@ def segment(
     scout: bool = True,
     fast: bool = False,
     overlay: bool = True,
+    page: str = "full",
+    key_images: bool = False,
+    pdf: bool = False,
+    with_phi: bool = False,
     probability: bool = False,
     keep_empty_frames: bool = False,
     allow_large: bool = False,
@@ -46,9 +50,9 @@ def segment(
     """Segment liver and tumors in CT volumes.
 
     Each input gets a folder of its own: OUTPUT/<case>/<case>_seg.nii.gz, a label map on the input's grid (0 background,
-    1 liver, 2 tumor), report.json and lesions.csv with volumes and lesions, overlay.png to look at, and for DICOM a SEG
-    and an SR. summary.csv in OUTPUT has a row for each case. Exit code 0: all inputs were segmented; 1: at least one
-    was refused or failed; 2: nothing could start.
+    1 liver, 2 tumor), report.json and lesions.csv with volumes and lesions, report.html and overlay.png to look at, and
+    for DICOM a SEG and an SR. summary.csv and index.html in OUTPUT have a row for each case. Exit code 0: all inputs
+    were segmented; 1: at least one was refused or failed; 2: nothing could start.
 
     Args:
         inputs: NIfTI, NRRD or MetaImage files, a folder of such files, or a folder (of any depth) or zip archive of
@@ -61,6 +65,10 @@ def segment(
         scout: find the liver first and run the network on its box alone; --scout=false runs it on the whole volume.
         fast: a coarser answer in about a third of the time, from wider pixels and a part of thin slices.
         overlay: draw overlay.png.
+        page: report.html: full; light, without the viewer, in under 500 KB; or off.
+        key_images: for DICOM, write key images as secondary captures, for archives that show no SEG.
+        pdf: for DICOM, write the report as an encapsulated PDF, for the same.
+        with_phi: show what the DICOM header says of the patient on page, key images and PDF.
         probability: write the tumor probability, OUTPUT/<case>/<case>_tumor_probability.nii.gz.
         keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
         allow_large: read inputs that exceed the limits on memory; those on what a body can be stay.
@@ -86,11 +94,12 @@ def segment(
     """
     from custom_networks.batch.shards import absolute, own_inputs, shard_of
     from custom_networks.io import find_cases
-    from custom_networks.result import output_folder
+    from custom_networks.result import check_page, output_folder
 
     if debug:
         logging.getLogger("custom_networks").setLevel(logging.DEBUG)
     with Talk(quiet=quiet, verbose=verbose, progress=progress, as_json=json, log_file=log_file) as talk:
+        shown = {"page": check_page(page), "key_images": key_images, "pdf": pdf, "with_phi": with_phi}
         folder = output_folder(output, make=False)
         given, part = own_inputs(shard_of(shard) if shard else None, absolute(inputs) if cluster else inputs)
         cases, failures = find_cases(given)
@@ -109,7 +118,7 @@ def segment(
         from custom_networks.inference.settings import settings
 
         asked = settings(device, runtime, precision, scout, fast) | {"progress": progress and not quiet}
-        written = {"overlay": overlay, "keep_empty_frames": keep_empty_frames}
+        written = {"overlay": overlay, "keep_empty_frames": keep_empty_frames, **shown}
         work = Work(folder, asked, bundle, checkpoint, probability, written, debug)
         if dry_run:
             return _list_cases(to_do(work, cases, work.promised(work.pipeline()), force, rehash), len(cases))

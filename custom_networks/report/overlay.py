@@ -12,19 +12,22 @@ from custom_networks.io.volume import Volume
 from custom_networks.labelmap.boxes import Box, box_around
 from custom_networks.labelmap.grid import voxel_mm3
 from custom_networks.labelmap.labels import TUMOR, Labels
+from custom_networks.report.drawing import lesion_colour
+from custom_networks.report.pictures import CasePictures, in_rows
 
 WINDOW_HU = (-160.0, 240.0)
 BODY_HU = -200.0
-WIDTH_INCH, TEXT_INCH = 15, 1.6
+WIDTH_INCH, TEXT_INCH, DPI = 15, 1.6, 80
 LONGEST_TITLE = 40
 COLOURS = {"liver": "#4fd1c5", "tumor": "#f6465d"}
 
 
-def draw_overlay(ct: Volume, labels: Labels, path: Path, title: str) -> None:
+def draw_overlay(ct: Volume, labels: Labels, path: Path, title: str, pictures: CasePictures | None = None) -> None:
     """Draw liver and tumor outlines over the CT: three axial slices, one coronal, one sagittal, and the volumes.
 
     Seen as radiologists see it: the patient's right on the left of an axial or coronal picture, head up. The title is
-    written over the volumes; the PNG appears whole or not at all.
+    written over the volumes; the PNG appears whole or not at all. With the case's pictures, lesions are numbered, and a
+    sheet below shows each, the largest first.
     """
     from matplotlib.figure import Figure  # half a second, and not needed for the masks
 
@@ -35,15 +38,32 @@ def draw_overlay(ct: Volume, labels: Labels, path: Path, title: str) -> None:
     body, organ = _body_box(hu), box_around(label_map)
     extent = [(part.stop - part.start) * mm for part, mm in zip(body, spacing)]
     mm_per_inch = 3 * extent[0] / WIDTH_INCH
-    heights = extent[1], max(extent[2], TEXT_INCH * mm_per_inch)  # short stacks leave room for the text, too
+    heights = [extent[1], max(extent[2], TEXT_INCH * mm_per_inch)]  # short stacks leave room for the text, too
+    sheet = in_rows(pictures.lesions, WIDTH_INCH * DPI) if pictures and pictures.lesions else None
+    if sheet is not None:
+        heights.append(sheet.shape[0] / DPI * mm_per_inch)
     figure = Figure(figsize=(WIDTH_INCH, sum(heights) / mm_per_inch + 0.8), facecolor="black", layout="constrained")
-    grid = figure.add_gridspec(2, 3, height_ratios=heights)
+    grid = figure.add_gridspec(len(heights), 3, height_ratios=heights)
     for place, (name, plane, index) in enumerate(_views(label_map, organ)):
-        _draw(figure.add_subplot(grid[place]), hu, label_map, spacing, body, plane, index, name)
+        axis = figure.add_subplot(grid[place])
+        _draw(axis, hu, label_map, spacing, body, plane, index, name)
+        for number, at in pictures.numbers_in(plane, index) if pictures else ():
+            _number(axis, number, at * np.delete(spacing, plane))
     found = label_map[organ or _all_of(label_map)]
     _write(figure.add_subplot(grid[5]), found, voxel_mm3(ct.affine) / 1000, title)
+    if sheet is not None:
+        lesions = figure.add_subplot(grid[2, :])
+        lesions.imshow(sheet)
+        lesions.axis("off")
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=80, format="png")
+        figure.savefig(temporary, dpi=DPI, format="png")
+
+
+def _number(axis: Any, number: int, place: npt.NDArray[np.float64]) -> None:
+    """Write a lesion's number where it lies, in mm of the picture."""
+    colour = [part / 255 for part in lesion_colour(number)]
+    text = axis.text(*place, str(number), color=colour, fontsize=9, fontweight="bold", clip_on=True)
+    text.set_in_layout(False)
 
 
 def _body_box(hu: npt.NDArray[Any]) -> Box:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from custom_networks.files import Cell, write_csv
+from custom_networks.report.page.index import write_index
 from custom_networks.report.report import REPORT
 
 SUMMARY = "summary.csv"
@@ -35,10 +36,11 @@ class Summary:
     Args:
         folder: the output folder.
         finished: gives all inputs that were finished in it, by any run.
+        index: write `index.html` beside it, too.
     """
 
-    def __init__(self, folder: Path, finished: Callable[[], Iterable[Finished]]) -> None:
-        self._folder, self._finished = folder, finished
+    def __init__(self, folder: Path, finished: Callable[[], Iterable[Finished]], index: bool = False) -> None:
+        self._folder, self._finished, self._index = folder, finished, index
         self._rows: dict[tuple[Path, int], Mapping[str, Cell] | None] = {}
 
     def write(self) -> None:
@@ -51,8 +53,10 @@ class Summary:
         """
         written: list[tuple[int, Path]] | None = None
         while (found := self._found()) != written:
-            rows = filter(None, (self._rows[path, time] for time, path in found))
+            rows = [row for row in (self._rows[path, time] for time, path in found) if row]
             write_csv(self._folder / SUMMARY, COLUMNS, ([row.get(column) for column in COLUMNS] for row in rows))
+            if self._index:
+                write_index(self._folder, rows)
             written = found
 
     def _found(self) -> list[tuple[int, Path]]:
@@ -93,10 +97,18 @@ def _row(report: Mapping[str, Any]) -> dict[str, Cell]:
     }
 
 
+def _shown(report: Mapping[str, Any]) -> dict[str, Cell]:
+    """What the index has besides."""
+    files = report.get("files", {})
+    verdict = report.get("verdict") or {}
+    return {"page": files.get("page"), "thumbnail": files.get("thumbnail"), "verdict": verdict.get("level")}
+
+
 def _row_of_file(path: Path) -> dict[str, Cell] | None:
     """The row of a report; None where that was not written by this program or is of another layout."""
     try:
-        row = _row(json.loads(path.read_text(encoding="utf-8")))
+        report = json.loads(path.read_text(encoding="utf-8"))
+        row = {**_row(report), **_shown(report), "folder": path.parent.name}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return row if all(isinstance(value, Cell) for value in row.values()) else None

@@ -93,10 +93,11 @@ def liverseg(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: py
 
 @pytest.fixture
 def segment(liverseg: Liverseg, all_liver: Path) -> Liverseg:
-    """`liverseg segment` of inputs into the folder `out`, with known weights, on the CPU, without picture and bar."""
+    """`liverseg segment` of inputs into the folder `out`, with known weights, on the CPU, without pictures and bar."""
 
     def run(*arguments: object, weights: Path = all_liver) -> Answer:
-        fixed = ("--output=out", f"--checkpoint={weights}", "--device=cpu", "--overlay=false", "--progress=false")
+        fixed = ("--output=out", f"--checkpoint={weights}", "--device=cpu", "--overlay=false", "--page=off")
+        fixed += ("--progress=false",)
         return liverseg("segment", *arguments, *fixed)
 
     return run

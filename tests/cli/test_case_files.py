@@ -36,6 +36,8 @@ def test_every_file_that_is_promised_is_written_and_no_other(
         "mask": "ct_seg.nii.gz",
         "tumor_probability": "ct_tumor_probability.nii.gz",
         "overlay": "overlay.png",
+        "page": "report.html",
+        "thumbnail": "thumbnail.jpg",
     }
     labels = np.asarray(nib.load(tmp_path / "out" / "ct" / "ct_seg.nii.gz").dataobj)
     assert report["liver"]["volume_ml"] == pytest.approx((labels > 0).sum() * 1.25 * 1.25 * 3 / 1000, abs=1e-3)

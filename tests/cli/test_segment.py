@@ -190,7 +190,7 @@ def test_a_dicom_series_is_segmented_by_its_folders_name(segment: Liverseg, seri
 def test_the_picture_lies_beside_the_mask_and_is_named(
     liverseg: Liverseg, save_scan: SaveScan, random_weights: Path, tmp_path: Path
 ) -> None:
-    flags = [f"--checkpoint={random_weights}", "--progress=false", "--device=cpu"]
+    flags = [f"--checkpoint={random_weights}", "--progress=false", "--device=cpu", "--page=off"]
     answer = liverseg("segment", save_scan(), "--output", "out", *flags)
     assert answer.code == 0
     assert answer.out.splitlines()[-1] == "  overlay out/ct/overlay.png"
@@ -203,12 +203,19 @@ def test_a_picture_that_cannot_be_drawn_is_a_note_and_costs_nothing_else(
     def fail(*arguments: object) -> None:
         raise OSError("No space left\non device")
 
-    monkeypatch.setattr("custom_networks.result.draw_overlay", fail)
-    flags = ["--output", "out", f"--checkpoint={all_liver}", "--progress=false", "--device=cpu"]
-    answer = liverseg("segment", save_scan(), *flags)
-    assert answer.code == 0
-    assert answer.err.splitlines()[-1] == "  note: overlay.png was not written, OSError: No space left on device"
-    assert results(tmp_path / "out") == ["ct/ct_seg.nii.gz"]
+    for drawing, what in (("result.draw_overlay", "overlay.png"), ("showing.write_page", "report.html")):
+        monkeypatch.setattr(f"custom_networks.{drawing}", fail)
+        flags = ["--output", "out", f"--checkpoint={all_liver}", "--progress=false", "--device=cpu"]
+        answer = liverseg("segment", save_scan(), *flags)
+        assert answer.code == 0
+        assert answer.err.splitlines()[-1] == f"  note: {what} was not written, OSError: No space left on device"
+    assert results(tmp_path / "out") == ["ct/ct_seg.nii.gz", "index.html"]
+
+
+def test_an_unknown_kind_of_page_ends_before_any_work(liverseg: Liverseg, save_scan: SaveScan, tmp_path: Path) -> None:
+    answer = liverseg("segment", save_scan(), "--output", "out", "--page", "heavy")
+    assert answer.code == 2 and not (tmp_path / "out").exists()
+    assert answer.err == "liverseg: A page is full, light or off, got 'heavy': name one of these.\n"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -20,6 +22,7 @@ import pytest
 from pydicom import dcmread
 from seg_scene import LESIONS, Array, Case, Lesion, apart_mm, labelled, measured, places, read, series, source_of
 
+from custom_networks.dicom_out.captures import write_captures
 from custom_networks.dicom_out.seg import write_seg
 from custom_networks.dicom_out.source import source_series
 from custom_networks.dicom_out.sr import write_sr
@@ -27,6 +30,7 @@ from custom_networks.io import read_volume
 
 Paths = tuple[Path, Path]
 Run = Callable[..., subprocess.CompletedProcess[str]]
+PICTURE = SimpleNamespace(rgb=np.zeros((20, 30, 3), np.uint8), title="Lesion 1: 3 x 2 mm", orientation=("L", "P"))
 REAL = ("liver_ge_c3l00189_5mm", "liver_siemens_2mm_j2k_empty_uids", "liver_ge_lidc0001_for_per_slice")
 
 
@@ -84,6 +88,15 @@ def test_whatever_a_case_holds_its_seg_and_sr_are_valid(
     seg, sr = write_both(tmp_path, LESIONS if holds == "lesions" else [], holds != "nothing", **options)
     check_valid(dciodvfy, seg, "Segmentation")
     check_valid(dciodvfy, sr, "Comprehensive3DSR")
+
+
+def test_key_images_and_pdf_are_valid(dciodvfy: Run, tmp_path: Path) -> None:
+    labels = labelled(read(series()))
+    place: Any = {"headers": read(series()), "affine": labels.affine, "shape": labels.array.shape}
+    files, notes = write_captures(tmp_path, "ct", pictures=[PICTURE], pdf=b"%PDF-1.4 ", **place)
+    assert list(files) == ["dicom_key_image_1", "dicom_pdf"] and notes == ()
+    check_valid(dciodvfy, tmp_path / "ct_key_01.dcm", "SCImage")
+    check_valid(dciodvfy, tmp_path / "ct_report.dcm", "EncapsulatedPDF")
 
 
 def ellipsoids(shape: tuple[int, int, int]) -> Array:

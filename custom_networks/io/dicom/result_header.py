@@ -40,11 +40,13 @@ PATIENT_AND_STUDY = {
     "ReferringPhysicianName": _PN,
     "PositionReferenceIndicator": _LO,
 }
+# What a page shows on request, and no DICOM result copies.
+SHOWN_ON_REQUEST = {"SeriesDescription": _LO}
 # A mask of pixels that were compressed with loss has to say so.
 _LOSS = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 _GEOMETRY = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient")
 _COPIED = (*_GEOMETRY, "SliceThickness", *_LOSS)
-RESULT_KEYWORDS = (*PATIENT_AND_STUDY, *_UIDS, *_COPIED)
+RESULT_KEYWORDS = (*PATIENT_AND_STUDY, *SHOWN_ON_REQUEST, *_UIDS, *_COPIED)
 
 
 class ResultHeader(Dataset):
@@ -76,6 +78,8 @@ def result_header(dataset: Dataset) -> ResultHeader:
             left_out.append(keyword)
         if not str(header[keyword].value).isascii():
             header.SpecificCharacterSet = "ISO_IR 192"
+    for keyword, pattern in SHOWN_ON_REQUEST.items():
+        _set(header, keyword, dataset, partial(_allowed_text, pattern))
     meta = getattr(dataset, "file_meta", None) or Dataset()
     for keyword in _UIDS:
         spare = uid_text(meta.get(f"MediaStorage{keyword}"))

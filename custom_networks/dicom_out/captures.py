@@ -1,0 +1,154 @@
+"""For archives that show no SEG: key images as secondary captures (PS3.3 A.8.1), a report as encapsulated PDF (A.45.1).
+
+Both stand in the study of the slices that they were made of, and their headers name the patient as those do.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
+
+from custom_networks.dicom_out import codes
+from custom_networks.dicom_out.seg import save_whole
+from custom_networks.dicom_out.source import SourceSeries, quiet, source_series
+from custom_networks.errors import LiversegError
+from custom_networks.io.dicom.result_header import PATIENT_AND_STUDY
+
+logger = logging.getLogger(__name__)
+
+NOT_DICOM = "Key images and PDF were not written: they are DICOM files, and the input has no DICOM header."
+KEY_IMAGES_NUMBER, PDF_NUMBER = 902, 903  # of their series
+_TAKEN_BY_HIGHDICOM = {
+    "PatientName": "patient_name",
+    "PatientID": "patient_id",
+    "PatientBirthDate": "patient_birth_date",
+    "PatientSex": "patient_sex",
+    "StudyID": "study_id",
+    "StudyDate": "study_date",
+    "StudyTime": "study_time",
+    "AccessionNumber": "accession_number",
+    "ReferringPhysicianName": "referring_physician_name",
+}
+
+
+class Picture(Protocol):
+    """A picture to be archived."""
+
+    @property
+    def rgb(self) -> npt.NDArray[np.uint8]:
+        """(rows, columns, 3)."""
+
+    @property
+    def title(self) -> str:
+        """What it shows."""
+
+    @property
+    def orientation(self) -> tuple[str, str]:
+        """Which parts of the patient lie to the right and below."""
+
+
+def write_captures(
+    folder: Path,
+    case: str,
+    *,
+    headers: Sequence[Dataset],
+    affine: npt.NDArray[np.float64],
+    shape: tuple[int, ...],
+    pictures: Sequence[Picture] = (),
+    pdf: bytes = b"",
+    names_patient: bool = False,
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Write each picture as `<case>_key_01.dcm` and on, all in one series, and a PDF as `<case>_report.dcm`.
+
+    As with SEG and SR, where DICOM cannot be written a note says why.
+
+    Args:
+        folder: where the files go.
+        case: the case's name.
+        headers, affine, shape: of the series, as in `custom_networks.dicom_out.results.write_dicom_results`.
+        pictures: RGB; none for no key images.
+        pdf: empty for none.
+        names_patient: whether text about the patient stands in pictures and PDF.
+
+    Returns:
+        The files by kind; and notes.
+    """
+    if not headers:
+        return {}, (NOT_DICOM,)
+    files: dict[str, str] = {}
+    burned_in = "YES" if names_patient else "NO"
+    try:
+        source = source_series(headers, affine, shape)
+        with quiet():
+            series = codes.load_highdicom().UID()
+            for number, picture in enumerate(pictures, start=1):
+                name = f"{case}_key_{number:02d}.dcm"
+                save_whole(_capture(source, picture, series, number, burned_in), folder / name)
+                files[f"dicom_key_image_{number}"] = name
+            if pdf:
+                save_whole(_document(source, pdf, burned_in), folder / f"{case}_report.dcm")
+                files["dicom_pdf"] = f"{case}_report.dcm"
+    except LiversegError as error:
+        return files, (f"Key images and PDF were not written: {error}",)
+    except Exception as error:  # not in its words, which may quote attributes of the patient
+        logger.debug("captures of %s", folder, exc_info=True)
+        return files, (f"Key images and PDF were not all written ({type(error).__name__}; --debug shows where)",)
+    return files, source.notes
+
+
+def _capture(source: SourceSeries, picture: Picture, series: str, number: int, burned_in: str) -> Any:
+    """A secondary capture of a picture."""
+    hd, header = codes.load_highdicom(), source.headers[0]
+    patient = {argument: header.get(keyword) or None for keyword, argument in _TAKEN_BY_HIGHDICOM.items()}
+    image = hd.sc.SCImage(
+        pixel_array=np.ascontiguousarray(picture.rgb),
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        patient_orientation=picture.orientation,
+        study_instance_uid=header.StudyInstanceUID,
+        series_instance_uid=series,
+        series_number=KEY_IMAGES_NUMBER,
+        sop_instance_uid=hd.UID(),
+        instance_number=number,
+        series_description="Liver and lesions, key images (automatic, research use only)",
+        **codes.EQUIPMENT,
+        **patient,
+    )
+    image.ConversionType, image.BurnedInAnnotation = "WSD", burned_in
+    image.DerivationDescription, image.Laterality = picture.title, ""  # the latter of type 2C
+    if "SpecificCharacterSet" in header:
+        image.SpecificCharacterSet = header.SpecificCharacterSet
+    return image
+
+
+def _document(source: SourceSeries, pdf: bytes, burned_in: str) -> Dataset:
+    """An encapsulated PDF in the study of the source."""
+    hd, header, now = codes.load_highdicom(), source.headers[0], datetime.now()
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = EncapsulatedPDFStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = hd.UID()
+    for keyword in (*PATIENT_AND_STUDY, "StudyInstanceUID"):
+        if keyword != "PositionReferenceIndicator":
+            dataset[keyword] = header[keyword]
+    dataset.SpecificCharacterSet = header.get("SpecificCharacterSet", "ISO_IR 100")
+    dataset.Modality, dataset.SeriesInstanceUID, dataset.SeriesNumber = "DOC", hd.UID(), PDF_NUMBER
+    dataset.SeriesDescription = "Liver and lesions, report (automatic, research use only)"
+    dataset.Manufacturer, dataset.ManufacturerModelName = codes.MANUFACTURER, codes.MODEL
+    dataset.SoftwareVersions, dataset.DeviceSerialNumber = codes.ALGORITHM_VERSION, codes.SERIAL_NUMBER
+    dataset.ConversionType, dataset.InstanceNumber = "WSD", 1
+    dataset.ContentDate, dataset.ContentTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    dataset.AcquisitionDateTime, dataset.ConceptNameCodeSequence = "", []
+    dataset.DocumentTitle, dataset.BurnedInAnnotation = "Liver and lesions", burned_in
+    dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
+    dataset.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
+    dataset.EncapsulatedDocumentLength = len(pdf)
+    return dataset

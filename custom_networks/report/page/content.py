@@ -1,0 +1,107 @@
+"""What a page says, taken from a case's report: facts by name, the verdict, segments."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from custom_networks.report.pictures import lesion_title
+
+Report = Mapping[str, Any]
+Fact = tuple[str, str]
+
+MEANINGS = {
+    "ok": "Nothing was noticed that speaks against the result.",
+    "look": "Look at the result before you use it.",
+    "stop": "Do not use the result without a reason of your own.",
+}
+PATIENT_TEXT = {
+    "PatientName": "Patient",
+    "PatientID": "Patient ID",
+    "PatientBirthDate": "Born",
+    "PatientSex": "Sex",
+    "StudyDate": "Study date",
+    "AccessionNumber": "Accession number",
+    "SeriesDescription": "Series",
+}
+
+
+def patient_text(headers: Sequence[Dataset]) -> dict[str, str]:
+    """What the first slice's header says of patient and study, by its name on a page; what is empty is left out."""
+    said = {name: str(headers[0].get(keyword) or "") for keyword, name in PATIENT_TEXT.items()} if headers else {}
+    return {name: text for name, text in said.items() if text}
+
+
+def verdict_of(report: Report) -> dict[str, Any] | None:
+    """Level, its meaning and findings; None where the report has no verdict."""
+    verdict = report.get("verdict")
+    if not verdict:
+        return None
+    return {"level": verdict["level"], "meaning": MEANINGS.get(verdict["level"], ""), "findings": verdict["findings"]}
+
+
+def source_facts(report: Report) -> list[Fact]:
+    """What was read, without text of the patient."""
+    source = report["run"]["source"]
+    spacing, number = source["spacing_mm"], source["series_number"]
+    facts = [
+        ("Slices", source["slices"]),
+        ("Voxel, mm", " x ".join(f"{mm:.2f}" for mm in spacing) if spacing else None),
+        ("Series number", number),
+        ("Part seen by the network", {"found": "the liver's box"}.get(report["run"]["scout"]["state"], "all")),
+    ]
+    return [(name, str(value)) for name, value in facts if value is not None]
+
+
+def made_facts(report: Report) -> list[Fact]:
+    """Versions, weights and how the case was run."""
+    run = report["run"]
+    weights = (
+        f"{run['weights']['sha256'][:16]}, {'released' if run['weights']['released'] else 'not the released ones'}"
+    )
+    return [
+        ("Version", f"{report['software']['name']} {report['software']['version']}"),
+        ("Weights, SHA-256", weights),
+        ("Run", f"{run['runtime']}, {run['precision']}, {run['device']}{', fast' if run['fast'] else ''}"),
+        ("Processor", run["processor"]),
+        ("Date", run["date"]),
+        ("Report", f"report.json {report['schema_version']}"),
+    ]
+
+
+def segments_of(report: Report) -> dict[str, Any]:
+    """Volumes of the segments as (name, ml), and the segments of each lesion by its id as text; empty where unknown."""
+    volumes = [(_segment_name(s), s["volume_ml"]) for s in report.get("segments") or [] if _has_volume(s)]
+    named = {lesion["id"]: _joined(lesion.get("segments") or ()) for lesion in report["lesions"]}
+    return {"volumes": volumes, "of_lesions": {id_: text for id_, text in named.items() if text}}
+
+
+def viewer_data(report: Report) -> dict[str, Any]:
+    """What the viewer's script needs of each lesion: places in LPS mm."""
+    return {
+        "lesions": [
+            {
+                "id": lesion["id"],
+                "title": lesion_title(
+                    lesion["id"], lesion["longest_mm"], lesion["perpendicular_mm"], lesion["slice_number"]
+                ),
+                "centroid": lesion["centroid"],
+                "longestEnds": lesion["longest_ends"],
+                "perpendicularEnds": lesion["perpendicular_ends"],
+                "heightMm": lesion["extent_mm"][2],
+            }
+            for lesion in report["lesions"]
+        ]
+    }
+
+
+def _has_volume(segment: Any) -> bool:
+    return isinstance(segment, Mapping) and isinstance(segment.get("volume_ml"), (int, float))
+
+
+def _segment_name(segment: Mapping[str, Any]) -> str:
+    return str(segment.get("name") or segment.get("segment") or segment.get("id"))
+
+
+def _joined(segments: Iterable[Any]) -> str:
+    return ", ".join(_segment_name(s) if isinstance(s, Mapping) else str(s) for s in segments)

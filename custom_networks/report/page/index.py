@@ -1,0 +1,46 @@
+"""`index.html` of an output folder: every input with what was found, a small picture, and the way to its page."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from custom_networks.files import Cell, write_text
+from custom_networks.report.page.assets import asset, policy, template
+from custom_networks.report.report import DISCLAIMER, REPORT
+
+INDEX = "index.html"
+
+
+def write_index(folder: Path, rows: Iterable[Mapping[str, Cell]]) -> None:
+    """Write the page from the rows of the summary, whole or not at all; its links are relative.
+
+    A row has the summary's columns and, of a finished case, `folder`, `page`, `thumbnail` and `verdict`, "" or None
+    where there is none.
+    """
+    cases: list[dict[str, Any]] = []
+    refused: list[dict[str, Any]] = []
+    for row in rows:
+        (refused if row.get("message") else cases).append(_entry(row))
+    style, script = asset("page.css") + asset("index.css"), asset("index.js")
+    page = template("index.html.j2").render(
+        cases=cases,
+        refused=refused,
+        disclaimer=DISCLAIMER,
+        style=style,
+        script=script,
+        policy=policy([style], [script], "'self' file:"),
+        with_verdict=any(case["verdict"] for case in cases),
+    )
+    write_text(folder / INDEX, page)
+
+
+def _entry(row: Mapping[str, Cell]) -> dict[str, Any]:
+    """A row with the addresses of its files."""
+    folder = str(row.get("folder") or "")
+    page, thumbnail = row.get("page"), row.get("thumbnail")
+    return {
+        **{"verdict": None, **row},
+        "href": quote(f"{folder}/{page or REPORT}", errors="surrogateescape"),
+        "picture": quote(f"{folder}/{thumbnail}", errors="surrogateescape") if thumbnail else None,
+    }

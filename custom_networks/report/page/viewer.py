@@ -1,0 +1,179 @@
+"""What the page's viewer shows, small enough for a page: the CT around the liver, and what was found there.
+
+All are NIfTI files on grids along the scan's own axes (right, front, head as nearly as whole axes can), so that no
+voxel is turned; a viewer reads places in mm from their affine.
+"""
+
+import base64
+import gzip
+from dataclasses import dataclass
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from custom_networks.io.volume import Volume
+from custom_networks.labelmap.boxes import Box
+from custom_networks.labelmap.labels import Floats
+from custom_networks.report.measurements import Measurements
+from custom_networks.report.organ_region import RAS_TO_LPS, OrganRegion
+from custom_networks.report.oriented import OrientedCase, Point, oriented
+from custom_networks.report.pictures import MARGIN_MM, WINDOW_HU
+from custom_networks.report.sampling import nearest, volume_at
+
+FINEST_MM, COARSEST_MM = 0.75, 1.25  # of pixels
+FINEST_SLICE_MM, COARSEST_SLICE_MM = 1.25, 2.5
+MOST_VOXELS = 4_500_000
+MOST_CHARACTERS = 4_600_000  # of the CT in base64, of the 8 MB of a page
+SOLID_MM = 2.0
+LIVER, FIRST_LESION = 1, 2  # values of the label map; lesion 1 has the first, and those beyond a byte share the last
+
+
+@dataclass(frozen=True)
+class ViewerVolumes:
+    """Three .nii.gz files in base64.
+
+    Attributes:
+        ct: 8 bits over `WINDOW_HU`, which the header's slope gives back as HU.
+        labels: on the CT's grid: 0, 1 liver, 2 lesion 1, 3 lesion 2, and on.
+        solid: the liver as a smooth body for the view in 3D, 0 to 255; "" without a liver.
+        solid_lesions: the lesions on the grid of `solid`, as in `labels`; "" without a liver.
+        spacing: of the CT's voxels along right, front and head, mm.
+        middle: of what is shown, LPS mm.
+    """
+
+    ct: str
+    labels: str
+    solid: str
+    solid_lesions: str
+    spacing: Point
+    middle: Point
+
+
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """Evenly spaced positions along the three axes of a case, in its voxels."""
+
+    at: tuple[Floats, Floats, Floats]
+    affine: Floats
+    spacing: Floats
+
+
+def viewer_volumes(ct: Volume, region: OrganRegion, measured: Measurements) -> ViewerVolumes:
+    """The volumes of a case for the page; their HU are read in chunks."""
+    case = oriented(ct, region, measured)
+    shown, grid = _ct(case)
+    solid, lesions = _solid(case, grid.spacing) if case.labels.size else ("", "")
+    middle = grid.affine @ [*(len(at) / 2 for at in grid.at), 1.0]
+    return ViewerVolumes(
+        ct=shown,
+        labels=_encoded(_labels(case, grid), grid.affine, "label"),
+        solid=solid,
+        solid_lesions=lesions,
+        spacing=_point(grid.spacing),
+        middle=_point(middle[:3] * RAS_TO_LPS),
+    )
+
+
+def _ct(case: OrientedCase) -> tuple[str, _Grid]:
+    """The CT, and its grid, which is made coarser where a noisy scan would not fit into the page."""
+    spacing = _spacing(case)
+    while True:
+        grid = _grid(case, spacing)
+        shown = _encoded(_window(volume_at(case.hu, *grid.at)), grid.affine, "hu")
+        if len(shown) <= MOST_CHARACTERS:
+            return shown, grid
+        spacing = spacing * (len(shown) / MOST_CHARACTERS) ** (1 / 3) * 1.03
+
+
+def _solid(case: OrientedCase, spacing: Floats) -> tuple[str, str]:
+    """The liver as a smooth body, and the lesions in it."""
+    grid = _grid(case, np.maximum(SOLID_MM, spacing))
+    inside = [at - side.start for at, side in zip(grid.at, case.box, strict=True)]
+    body = ndimage.gaussian_filter(volume_at(case.labels > 0, *inside), 1.0) * 255
+    lesions = _labels(case, grid)
+    lesions[lesions == LIVER] = 0
+    return _encoded(body.astype(np.uint8), grid.affine), _encoded(lesions, grid.affine, "label")
+
+
+def _spacing(case: OrientedCase) -> Floats:
+    """Distances of the viewer's voxels along the axes, mm: as fine as the scan, the page's size and the eye allow."""
+    finest = np.full(3, FINEST_MM)
+    finest[case.slice_axis] = FINEST_SLICE_MM
+    spacing = np.maximum(finest, case.spacing)
+    size = [(side.stop - side.start) * mm for side, mm in zip(_shown(case), case.spacing, strict=True)]
+    coarsest = np.full(3, COARSEST_MM)
+    coarsest[case.slice_axis] = COARSEST_SLICE_MM
+    while np.prod(size / spacing) > MOST_VOXELS:
+        grows = spacing < coarsest
+        spacing = np.where(grows if grows.any() else True, spacing * 1.05, spacing)
+    return spacing
+
+
+def _shown(case: OrientedCase) -> Box:
+    """What of the image is shown: the liver with a margin, or all of it where there is none."""
+    if not case.labels.size:
+        x, y, z = (slice(0, size) for size in case.hu.shape)
+        return x, y, z
+    margins = np.ceil(MARGIN_MM / case.spacing).astype(int).tolist()
+    x, y, z = (
+        slice(max(0, side.start - margin), min(size, side.stop + margin))
+        for side, margin, size in zip(case.box, margins, case.hu.shape, strict=True)
+    )
+    return x, y, z
+
+
+def _grid(case: OrientedCase, spacing: Floats) -> _Grid:
+    """The grid of these distances over what is shown, its outermost voxels within it."""
+    starts, at = [], []
+    for side, mm, own in zip(_shown(case), spacing, case.spacing, strict=True):
+        step = float(mm / own)
+        count = max(2, int((side.stop - side.start) / step))
+        first = (side.start + side.stop - 1) / 2 - (count - 1) / 2 * step
+        starts.append(first)
+        at.append(first + np.arange(count) * step)
+    affine = case.affine.copy()
+    affine[:3, 3] = (case.affine @ [*starts, 1.0])[:3]
+    affine[:3, :3] = case.affine[:3, :3] * (spacing / case.spacing)
+    return _Grid((at[0], at[1], at[2]), affine, spacing)
+
+
+def _labels(case: OrientedCase, grid: _Grid) -> npt.NDArray[np.uint8]:
+    """The label map of the viewer on a grid, 0 beyond what the case holds."""
+    sizes = tuple(len(at) for at in grid.at)
+    found = np.zeros(sizes, np.uint8)
+    if not case.labels.size:
+        return found
+    inside = [at - side.start for at, side in zip(grid.at, case.box, strict=True)]
+    seen = [(at > -0.5) & (at < size - 0.5) for at, size in zip(inside, case.labels.shape, strict=True)]
+    read = np.ix_(*(nearest(at[s], size) for at, s, size in zip(inside, seen, case.labels.shape, strict=True)))
+    values, numbers = (case.labels[read] > 0).astype(np.uint8), case.numbers[read]
+    lesion = numbers > 0
+    values[lesion] = np.minimum(numbers[lesion].astype(np.int64) + FIRST_LESION - 1, 255)
+    found[np.ix_(*seen)] = values
+    return found
+
+
+def _window(hu: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    low, high = WINDOW_HU
+    hu -= low
+    hu *= 255 / (high - low)
+    return np.asarray(np.rint(np.clip(hu, 0, 255, out=hu), out=hu).astype(np.uint8))
+
+
+def _encoded(voxels: npt.NDArray[np.uint8], affine: Floats, kind: str = "") -> str:
+    """A .nii.gz file in base64; of kind "hu" its values are HU, of kind "label" labels, whose 0 is nothing."""
+    image = nib.Nifti1Image(np.asarray(voxels, np.uint8), affine)
+    image.header.set_xyzt_units("mm")
+    if kind == "hu":
+        low, high = WINDOW_HU
+        image.header.set_slope_inter((high - low) / 255, low)
+    elif kind == "label":
+        image.header.set_intent("label")
+    return base64.b64encode(gzip.compress(image.to_bytes(), compresslevel=4, mtime=0)).decode("ascii")
+
+
+def _point(values: Floats) -> Point:
+    x, y, z = (round(float(value), 4) for value in values)
+    return x, y, z

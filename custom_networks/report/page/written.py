@@ -1,0 +1,56 @@
+"""The page's files in a case folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from custom_networks.errors import UsageError
+from custom_networks.files import atomic_write, write_text
+from custom_networks.io.volume import Volume
+from custom_networks.report.measurements import Measurements
+from custom_networks.report.organ_region import OrganRegion
+from custom_networks.report.page.case_page import case_page, thumbnail
+from custom_networks.report.page.viewer import viewer_volumes
+from custom_networks.report.pictures import CasePictures
+
+PAGE, THUMBNAIL = "report.html", "thumbnail.jpg"
+FULL, LIGHT, OFF = PAGES = ("full", "light", "off")
+
+
+def check_page(page: str) -> str:
+    """The kind of page, once it is known to be one of PAGES; else a UsageError that lists them."""
+    if page not in PAGES:
+        raise UsageError(f"A page is {', '.join(PAGES[:-1])} or {PAGES[-1]}, got {page!r}: name one of these.")
+    return page
+
+
+def write_page(
+    folder: Path,
+    page: str,
+    report: Mapping[str, Any],
+    pictures: CasePictures,
+    ct: Volume,
+    region: OrganRegion,
+    measured: Measurements,
+    patient: Mapping[str, str],
+) -> dict[str, str]:
+    """Write `report.html` with the viewer (`full`) or without (`light`), and the small picture of the index.
+
+    Args:
+        folder: where they go.
+        page: full or light.
+        report: what report.json holds.
+        pictures, ct, region, measured: of the case.
+        patient: text about the patient that may be shown, by name.
+
+    Returns:
+        The files by kind.
+    """
+    volumes = viewer_volumes(ct, region, measured) if page == FULL else None
+    files = {"page": PAGE, "thumbnail": THUMBNAIL}
+    html = case_page({**report, "files": {**report["files"], **files}}, pictures, volumes, patient)
+    small = thumbnail(pictures.planes[0])
+    write_text(folder / PAGE, html)
+    with atomic_write(folder / THUMBNAIL) as temporary:
+        temporary.write_bytes(small)
+    return files

@@ -1,0 +1,76 @@
+"""Reading a grid of voxels at other distances, axis by axis, in little memory."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from custom_networks.labelmap.labels import Floats
+
+AT_A_TIME = 8 << 20  # voxels that are read as float32 at a time
+
+
+def weights(positions: Floats, size: int) -> npt.NDArray[np.float32]:
+    """(n, size) weights that read a line of `size` voxels at n evenly spaced positions, in voxels from 0.
+
+    Linear between voxels; where the positions lie farther apart than voxels, a mean over those in between. Beyond half
+    a voxel from the line all weights are 0.
+    """
+    step = max(1.0, abs(float(positions[1] - positions[0]))) if len(positions) > 1 else 1.0
+    near = np.clip(1 - np.abs(positions[:, None] - np.arange(size)) / step, 0, None)
+    near[(positions <= -0.5) | (positions >= size - 0.5)] = 0
+    total = near.sum(axis=1, keepdims=True)
+    return np.asarray(near / np.where(total > 0, total, 1), np.float32)
+
+
+class PlaneReader:
+    """Reads planes of one shape (i, j) at the positions `rows` x `columns`; 0 outside of them."""
+
+    def __init__(self, shape: tuple[int, ...], rows: Floats, columns: Floats) -> None:
+        reads = [weights(at, size) for at, size in zip((rows, columns), shape, strict=True)]
+        (top, bottom), (left, right) = (_needed(read) for read in reads)
+        self._part = slice(top, bottom), slice(left, right)
+        self._rows, self._columns = reads[0][:, top:bottom], reads[1][:, left:right].T
+
+    def part(self, plane: npt.NDArray[np.generic]) -> npt.NDArray[Any]:
+        """What of a plane is read."""
+        return plane[self._part]
+
+    def read(self, part: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+        """The values of such a part."""
+        return np.asarray(self._rows @ part.astype(np.float32) @ self._columns)
+
+
+def volume_at(volume: npt.NDArray[np.generic], *positions: Floats) -> npt.NDArray[np.float32]:
+    """Values of a volume (i, j, k) at the positions along its axes, in chunks of its first axis."""
+    reads = [weights(at, size) for at, size in zip(positions, volume.shape, strict=True)]
+    needed = [_needed(read) for read in reads]
+    part = volume[tuple(slice(first, stop) for first, stop in needed)]
+    x, y, z = (read[:, first:stop] for read, (first, stop) in zip(reads, needed, strict=True))
+    found = np.zeros((len(x), len(y) * len(z)), np.float32)
+    chunk = max(1, AT_A_TIME // max(1, part.shape[1] * part.shape[2]))
+    for start in range(0, part.shape[0], chunk):
+        some = y @ _along_last(part[start : start + chunk].astype(np.float32), z)
+        found += x[:, start : start + chunk] @ some.reshape(len(some), -1)
+    return found.reshape(len(x), len(y), len(z))
+
+
+def nearest(positions: Floats, size: int) -> npt.NDArray[np.intp]:
+    """Index of the voxel nearest to each position."""
+    return np.asarray(np.clip(np.rint(positions), 0, size - 1).astype(np.intp))
+
+
+def _along_last(part: npt.NDArray[np.float32], read: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The last axis read by weights, 32 positions at a time: most weights are 0."""
+    found = np.empty((*part.shape[:-1], len(read)), np.float32)
+    for start in range(0, len(read), 32):
+        some = read[start : start + 32]
+        first, last = _needed(some)
+        found[..., start : start + 32] = part[..., first:last] @ some[:, first:last].T
+    return found
+
+
+def _needed(read: npt.NDArray[np.float32]) -> tuple[int, int]:
+    """First voxel that has a weight, and the one after the last; (0, 0) where none has."""
+    used = np.flatnonzero(read.any(axis=0))
+    return (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)

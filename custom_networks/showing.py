@@ -1,0 +1,78 @@
+"""What is written of a result for people to look at beside its overlay: the page, and key images and a PDF as DICOM."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from custom_networks.dicom_out.captures import write_captures
+from custom_networks.errors import one_line
+from custom_networks.io.volume import Volume
+from custom_networks.report.measurements import Measurements
+from custom_networks.report.organ_region import OrganRegion
+from custom_networks.report.page.content import patient_text
+from custom_networks.report.page.written import OFF, PAGE, write_page
+from custom_networks.report.pictures import CasePictures, key_pictures
+from custom_networks.report.printed import printed_report
+
+logger = logging.getLogger(__name__)
+
+Saved = tuple[dict[str, str], tuple[str, ...]]  # files by kind, and notes
+
+
+def or_note(what: str, written: Callable[[], Saved]) -> Saved:
+    """What was written, or a note that it was not: whatever a drawing library makes of a case, its mask is there."""
+    try:
+        return written()
+    except Exception as error:
+        logger.debug("%s", what, exc_info=True)
+        return {}, (f"{what} was not written, {type(error).__name__}: {one_line(error, 200)}",)
+
+
+def write_shown(
+    folder: Path,
+    case: str,
+    pictures: CasePictures,
+    ct: Volume,
+    region: OrganRegion,
+    measured: Measurements,
+    *,
+    report: Mapping[str, Any],
+    page: str,
+    key_images: bool,
+    pdf: bool,
+    with_phi: bool,
+) -> Iterator[Saved]:
+    """Write the page, and key images and PDF of a case that came as DICOM; what fails is a note.
+
+    Args:
+        folder: where the files go.
+        case: the case's name.
+        pictures, ct, region, measured: of the case.
+        report: what report.json holds so far.
+        page: full, light or off.
+        key_images: write the pictures as secondary captures.
+        pdf: write two pages as an encapsulated PDF.
+        with_phi: show text about the patient on all of them.
+    """
+    patient = patient_text(ct.headers) if with_phi else {}
+
+    def paged() -> Saved:
+        return write_page(folder, page, report, pictures, ct, region, measured, patient), ()
+
+    def captured() -> Saved:
+        return write_captures(
+            folder,
+            case,
+            headers=ct.headers,
+            affine=ct.affine,
+            shape=region.shape,
+            pictures=key_pictures(pictures, patient) if key_images else (),
+            pdf=printed_report(report, pictures, patient) if pdf else b"",
+            names_patient=bool(patient),
+        )
+
+    if page != OFF:
+        yield or_note(PAGE, paged)
+    if key_images or pdf:
+        yield or_note("A key image or the PDF", captured)

@@ -10,6 +10,7 @@ import fire
 from custom_networks.arguments import HELP, check_complete, fire_arguments, unknown_command
 from custom_networks.bundle_files import bundle_version
 from custom_networks.commands.segment import segment
+from custom_networks.commands.serve import serve
 from custom_networks.commands.terminal import INTERRUPTED, NOTHING_STARTED, OK, complain, say
 from custom_networks.commands.tools import export, pack, phantom, series
 from custom_networks.errors import LiversegError, reason_of
@@ -31,7 +32,7 @@ def info(*, json: bool = False) -> int:
     return OK
 
 
-_COMMANDS: tuple[Callable[..., int], ...] = (segment, series, phantom, info, pack, export)
+_COMMANDS: tuple[Callable[..., int], ...] = (segment, serve, series, phantom, info, pack, export)
 COMMANDS = {command.__name__: command for command in _COMMANDS}
 
 

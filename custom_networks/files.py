@@ -5,7 +5,7 @@ import os
 import secrets
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from io import StringIO
 from math import isfinite
 from pathlib import Path
@@ -39,6 +39,18 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8, whole or not at all; what is no Unicode (odd bytes of a file's name) is escaped."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+
+
+def flush_folder(folder: Path) -> None:
+    """Have the disk know the names in a folder."""
+    if os.name == "nt":  # cannot open folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems flush no folders
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Cell]], digits: int | None = None) -> None:

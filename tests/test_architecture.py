@@ -40,7 +40,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "arguments": set(),
     "streams": set(),
     "batch": {"case_folder", "io", "pipeline", "report", "result", "staging"},
-    "commands": {"batch", "bundle_files", "inference", "io", "packing", "phantom", "pipeline", "result"},
+    "node": {"batch", "io", "staging"},
+    "commands": {"batch", "bundle_files", "inference", "io", "node", "packing", "phantom", "pipeline", "result"},
     "cli": {"arguments", "bundle_files", "commands", "info", "streams"},
     "__main__": {"cli"},
     "__init__": {"api", "bundle_files"},
@@ -48,7 +49,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 LIBRARIES = {"networks": {"torch"}, "labelmap": {"numpy", "scipy"}}
 # What the lightest imports must not load, and what a machine with tests/zoo/requirements.txt alone does not have.
 HEAVY = {"torch", "monai", "itk", "ignite", "matplotlib", "highdicom", "skimage", "openvino", "onnxruntime"}
-NOT_THERE = {"highdicom", "matplotlib", "openvino", "onnx", "onnxruntime", "gdcm", "sklearn", "pandas"}
+HEAVY |= {"pynetdicom"}
+NOT_THERE = {"highdicom", "matplotlib", "pynetdicom", "openvino", "onnx", "onnxruntime", "gdcm", "sklearn", "pandas"}
 
 
 def modules() -> list[Path]:

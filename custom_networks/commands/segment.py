@@ -79,16 +79,16 @@ def segment(
     from custom_networks.batch.run import Run, forget_inputs
     from custom_networks.pipeline import Pipeline
 
-    _tune_this_process()
+    tune_this_process()
     pipeline = Pipeline(bundle, asked, checkpoint)
     if bundle is None and checkpoint is None:
-        _check_released(pipeline)
+        check_released(pipeline)
     run = Run(folder, pipeline, probability, {"overlay": overlay, "keep_empty_frames": keep_empty_frames})
     forget_inputs(folder, inputs, cases)
     return _segment_all(run, cases, bool(failures), debug)
 
 
-def _tune_this_process() -> None:
+def tune_this_process() -> None:
     """What a library must leave to the process: PyTorch's threads (it knows no container's quota), the allocator."""
     import torch
 
@@ -114,7 +114,7 @@ def _segment_all(run: "Run", cases: "Sequence[Case]", failed: bool, debug: bool)
     return SOME_FAILED if failed or unwritten else OK
 
 
-def _check_released(pipeline: "Pipeline") -> None:
+def check_released(pipeline: "Pipeline") -> None:
     """Refuse to call weights the package's own that are not the released ones; see `announce_weights`."""
     if not pipeline.released:
         raise BundleError(

@@ -1,0 +1,126 @@
+"""Results go to their destinations by C-STORE, the same objects each time, until each destination has them all."""
+
+import logging
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from custom_networks.node.log import record
+from custom_networks.node.peers import Destination
+from custom_networks.node.settings import FIRST_PAUSE
+from custom_networks.node.spool import Spool
+from custom_networks.node.study import Version
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+
+LONGEST_PAUSE = 600.0  # seconds between tries, doubled each time
+CONNECT_SECONDS, ANSWER_SECONDS, SILENT_SECONDS = 15.0, 120.0, 60.0
+SUCCESS, WARNINGS = 0x0000, (0x0001, 0x0107, 0x0116, *range(0xB000, 0xC000))  # PS3.7 annex C: stored all the same
+
+
+class NotSent(Exception):
+    """Why a destination has not taken a result, without what it said itself."""
+
+
+class Sender:
+    """Sends what is due to one destination.
+
+    Args:
+        spool: where it stands what is due.
+        output: the folder of results.
+        aet: the node's own AE title.
+        to: the destination.
+        tls: in which the connection is made, None for none.
+        first_pause: seconds until the second try.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        output: Path,
+        aet: str,
+        to: Destination,
+        tls: ssl.SSLContext | None = None,
+        first_pause: float = FIRST_PAUSE,
+    ) -> None:
+        self._spool, self._output, self._aet, self._to, self._tls = spool, output, aet, to, tls
+        self._first_pause = first_pause
+        self._pause, self._not_before = 0.0, 0.0
+
+    def send_due(self, now: float) -> int:
+        """Send what is due unless a pause is on; how many versions the destination has got.
+
+        A destination that does not answer is left alone for a while, longer each time; one that refuses one result is
+        asked for the others all the same.
+        """
+        if now < self._not_before:
+            return 0
+        sent, failed = 0, False
+        for key, version in self._spool.unsent(str(self._to)):
+            try:
+                self._send([self._output / key / str(version.number) / name for name in version.files])
+            except NotSent as error:
+                failed = True
+                self._say(key, version, logging.WARNING, "unsent", str(error))
+                if not sent:
+                    break
+                continue
+            self._spool.delivered(key, version.number, str(self._to))
+            self._say(key, version, logging.INFO, "sent")
+            sent += 1
+        self._pause = min(max(2 * self._pause, self._first_pause), LONGEST_PAUSE) if failed and not sent else 0.0
+        self._not_before = now + (self._pause or self._first_pause if failed else 0.0)
+        return sent
+
+    def _send(self, paths: Sequence[Path]) -> None:
+        """Send the files over an association of their own; NotSent where not all were taken."""
+        from pydicom import dcmread
+        from pydicom.errors import InvalidDicomError
+        from pynetdicom.ae import ApplicationEntity
+
+        try:
+            datasets = [dcmread(path) for path in paths]
+        except (OSError, InvalidDicomError) as error:
+            raise NotSent(f"results cannot be read ({type(error).__name__})") from error
+        entity = ApplicationEntity(self._aet)
+        for dataset in datasets:
+            _propose(entity, dataset)
+        entity.connection_timeout, entity.acse_timeout = CONNECT_SECONDS, ANSWER_SECONDS
+        entity.dimse_timeout, entity.network_timeout = ANSWER_SECONDS, SILENT_SECONDS
+        tls = (self._tls, self._to.host) if self._tls else None
+        association = entity.associate(self._to.host, self._to.port, ae_title=self._to.aet, tls_args=tls)
+        if not association.is_established:
+            raise NotSent("rejected" if association.is_rejected else "no association")
+        try:
+            for dataset in datasets:
+                _store(association, dataset)
+        finally:
+            if association.is_established:
+                association.release()
+
+    def _say(self, key: str, version: Version, level: int, event: str, why: str = "") -> None:
+        facts = {"error": why, "next_try_s": self._pause or self._first_pause} if why else {}
+        record(event, level=level, study=key, version=version.number, to=str(self._to), **facts)
+
+
+def _propose(entity: Any, dataset: Any) -> None:
+    """Propose a data set's own transfer syntax, and the one that every node must take, each on its own."""
+    from pydicom.uid import ImplicitVRLittleEndian
+
+    for syntax in (dataset.file_meta.TransferSyntaxUID, ImplicitVRLittleEndian):
+        entity.add_requested_context(dataset.SOPClassUID, syntax)
+
+
+def _store(association: "Association", dataset: Any) -> None:
+    """C-STORE of one object; NotSent where it was not stored."""
+    try:
+        status = association.send_c_store(dataset)
+    except (ValueError, RuntimeError, AttributeError) as error:  # pynetdicom: its context was not accepted; closed
+        raise NotSent(f"the SOP class of a result is not accepted ({type(error).__name__})") from error
+    answer = status.get("Status") if status else None
+    if answer is None:
+        raise NotSent("no answer")
+    if answer != SUCCESS and answer not in WARNINGS:
+        raise NotSent(f"status 0x{answer:04X}")

@@ -1,6 +1,7 @@
 """`liverseg serve`: a DICOM node that a PACS sends studies to and gets results from."""
 
 import logging
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,6 +120,7 @@ def _run(settings: "Settings", pipeline: "Pipeline", options: dict[str, bool]) -
     from custom_networks.node.node import Node
 
     ready_folder(settings.output)
+    threading.excepthook = _log_failure
     node = Node(settings, pipeline, options)
     try:
         node.start()
@@ -128,6 +130,14 @@ def _run(settings: "Settings", pipeline: "Pipeline", options: dict[str, bool]) -
     finally:
         node.stop()
     return OK
+
+
+def _log_failure(failed: threading.ExceptHookArgs) -> None:
+    """One line on a thread that ended by an error: those of pynetdicom do where a peer sends nonsense."""
+    from custom_networks.node.log import record
+
+    record("failed", level=logging.WARNING, part="connection", error=failed.exc_type.__name__)
+    logging.getLogger(__name__).debug("a thread", exc_info=failed.exc_value)
 
 
 def _check_installed() -> None:

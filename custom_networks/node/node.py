@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from custom_networks.node.guard import Limits
 from custom_networks.node.health import HealthServer
 from custom_networks.node.log import record
-from custom_networks.node.receiver import Limits, Receiver
+from custom_networks.node.receiver import Receiver
 from custom_networks.node.segmenting import Segmenter
 from custom_networks.node.sending import Sender
 from custom_networks.node.settings import Settings
@@ -114,7 +115,7 @@ class Node:
             record("complete", study=key, version=version.number, images=len(version.images))
         for key in self.spool.drop(now - settings.keep_days * DAY, settings.quota_bytes):
             record("images removed", study=key)
-        self._receiver.cut_off_idle()
+        self._receiver.keep_house()
         return min(TICK, settings.quiet_seconds / 4)
 
     def _segment(self) -> float:

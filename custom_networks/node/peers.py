@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
+from typing import Any
 
 from custom_networks.errors import UsageError, one_line
 
@@ -105,6 +106,17 @@ def may_call(allowed: Sequence[Caller], aet: str, address: str) -> bool:
     return any(one.calls_from(address) and one.is_called(aet) for one in allowed)
 
 
+class _Patient(ssl.SSLContext):
+    """Of a server that shakes hands when it reads the first byte, in the connection's own thread.
+
+    pynetdicom would do it where it accepts connections, and a peer that does not begin would keep all others out.
+    """
+
+    def wrap_socket(self, *arguments: Any, **named: Any) -> ssl.SSLSocket:
+        """See `ssl.SSLContext.wrap_socket`."""
+        return super().wrap_socket(*arguments, **{**named, "do_handshake_on_connect": False})
+
+
 @dataclass(frozen=True)
 class Certificates:
     """Files for TLS: the node's own certificate and key, and the authority that signed those of its peers."""
@@ -115,7 +127,7 @@ class Certificates:
 
     def context(self, *, serving: bool) -> ssl.SSLContext:
         """TLS 1.2 or newer, in which both sides must show a certificate; UsageError where a file cannot be used."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if serving else ssl.PROTOCOL_TLS_CLIENT)
+        context = _Patient(ssl.PROTOCOL_TLS_SERVER) if serving else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.verify_mode = ssl.CERT_REQUIRED
         try:

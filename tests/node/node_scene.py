@@ -212,7 +212,7 @@ class RunningNode:
 # What a node does at the moments at which it is killed: the module's attribute that is called then, and whether the
 # process ends before or after the call; the number is that of the call.
 MOMENTS = {
-    "an image is being received": ("custom_networks.node.receiver.Receiver._on_data", "before", 30),
+    "an image is being received": ("custom_networks.node.guard.Guard._on_data", "before", 30),
     "an image is whole, not yet flushed": ("custom_networks.node.receiver.flushed", "before", 4),
     "an image is flushed, not yet in the study": ("custom_networks.node.study.Study.add", "before", 5),
     "an image is in the study, not yet acknowledged": ("custom_networks.node.study.Study.add", "after", 6),

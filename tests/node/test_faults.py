@@ -33,8 +33,9 @@ from node_scene import (
 )
 from pydicom.dataset import Dataset
 
+from custom_networks.node.guard import Limits
 from custom_networks.node.peers import LOOPBACK, Certificates, destination
-from custom_networks.node.receiver import Limits, Receiver
+from custom_networks.node.receiver import Receiver
 from custom_networks.node.settings import Settings
 from custom_networks.node.spool import Spool
 from custom_networks.node.study import DONE

@@ -21,8 +21,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from custom_networks.node.guard import Limits
 from custom_networks.node.peers import LOOPBACK, Caller, caller
-from custom_networks.node.receiver import Limits, Receiver
+from custom_networks.node.receiver import Receiver
 from custom_networks.node.spool import Spool
 
 Study = Callable[[int], list[Dataset]]
@@ -189,8 +190,8 @@ def test_who_is_silent_is_cut_off(listen: Start) -> None:
     quiet = socket.create_connection(("127.0.0.1", receiver.port), 10)
     quiet.sendall(b"\x01\x00")  # the head of a PDU that never comes
     time.sleep(0.5)
-    receiver.cut_off_idle()
+    receiver.keep_house()
     quiet.settimeout(10)
     assert quiet.recv(100) == b""
     quiet.close()
-    until(lambda: not receiver._open)
+    until(lambda: receiver._guard.connections == 0)

@@ -106,7 +106,7 @@ def may_call(allowed: Sequence[Caller], aet: str, address: str) -> bool:
     return any(one.calls_from(address) and one.is_called(aet) for one in allowed)
 
 
-class _Patient(ssl.SSLContext):
+class _LateHandshake(ssl.SSLContext):
     """Of a server that shakes hands when it reads the first byte, in the connection's own thread.
 
     pynetdicom would do it where it accepts connections, and a peer that does not begin would keep all others out.
@@ -127,7 +127,7 @@ class Certificates:
 
     def context(self, *, serving: bool) -> ssl.SSLContext:
         """TLS 1.2 or newer, in which both sides must show a certificate; UsageError where a file cannot be used."""
-        context = _Patient(ssl.PROTOCOL_TLS_SERVER) if serving else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context = _LateHandshake(ssl.PROTOCOL_TLS_SERVER) if serving else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.verify_mode = ssl.CERT_REQUIRED
         try:

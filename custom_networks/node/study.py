@@ -59,7 +59,15 @@ class Version:
 
 
 class Study:
-    """What the spool holds of one study; whoever calls must keep others from doing so at the same time."""
+    """What the spool holds of one study; whoever calls must keep others from doing so at the same time.
+
+    Attributes:
+        key: what it is called on disk.
+        images: the bytes of each image that is there, by name.
+        latest_image: when the last of them came, seconds since 1970.
+        versions: by number.
+        new_images: those that came after the latest version was closed.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.key = folder, folder.name
@@ -69,12 +77,7 @@ class Study:
         self.latest_image = max((entry.stat().st_mtime for entry in files), default=0.0)
         numbers = (int(match[1]) for entry in _entries(folder) if (match := _RECORD.fullmatch(entry.name)))
         self.versions = {number: _read(folder / f"{number}.json", number) for number in sorted(numbers)}
-
-    @property
-    def new_images(self) -> frozenset[str]:
-        """The images that came after the latest version was closed."""
-        latest = self.versions[max(self.versions)].images if self.versions else ()
-        return frozenset(self.images) - frozenset(latest)
+        self.new_images = set(self.images) - self._in_latest_version()
 
     @property
     def size(self) -> int:
@@ -101,18 +104,23 @@ class Study:
         os.replace(file, self.image_folder / name)
         flush_folder(self.image_folder)
         self.images[name], self.latest_image = size, now
+        self.new_images |= {name} - self._in_latest_version()
 
     def put(self, version: Version) -> None:
         """Replace the record of a version."""
         write_text(self.folder / f"{version.number}.json", json.dumps(asdict(version)) + "\n")
         flush_folder(self.folder)
         self.versions[version.number] = version
+        self.new_images = set(self.images) - self._in_latest_version()
 
     def drop_images(self) -> None:
         """Remove the images; the records stay, so that what was answered is not answered again."""
         for name in list(self.images):
             (self.image_folder / name).unlink(missing_ok=True)
             del self.images[name]
+
+    def _in_latest_version(self) -> set[str]:
+        return set(self.versions[max(self.versions)].images) if self.versions else set()
 
     def counts(self) -> Counter[str]:
         """Its images and versions by what became of them."""

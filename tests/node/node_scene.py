@@ -220,8 +220,10 @@ MOMENTS = {
     "a version has its record": ("custom_networks.node.study.Study.put", "after", 1),
     "the network runs": ("node_scene.ThresholdPipeline.predict", "before", 1),
     "results are being written": ("custom_networks.case_folder.Claim.commit", "before", 1),
-    "results are written, the record does not say so": ("custom_networks.node.study.Study.put", "before", 3),
-    "results are to be sent": ("custom_networks.node.study.Study.put", "after", 3),
+    "results are written, the record does not say so": (
+        *("custom_networks.node.segmenting.Segmenter._answered", "before", 1),
+    ),
+    "results are to be sent": ("custom_networks.node.segmenting.Segmenter._say", "before", 1),
     "the SEG is sent, the SR is not": ("custom_networks.node.sending._store", "before", 2),
     "both are sent, the record does not say so": ("custom_networks.node.spool.Spool.delivered", "before", 1),
     "everything is done": ("custom_networks.node.spool.Spool.delivered", "after", 1),

@@ -8,8 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
-MODULE = Path(__file__).resolve().parents[2] / "docs" / "deploy" / "module.py"
+from custom_networks.phantom import make_phantom
+from custom_networks.phantom.files import write_series
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = ROOT / "docs" / "deploy" / "module.py"
 # Called as `python -m custom_networks`: a case folder for each line of its input's file "cases".
 STAND_IN = """
 import json, sys
@@ -94,3 +99,26 @@ def test_arguments_are_those_of_the_command(run: Run, tmp_path: Path) -> None:
     assert done.returncode == 0
     assert json.loads((out / "a" / "report.json").read_text())["verdict"] == {"level": "ok"}
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_study_as_mercure_lays_it_out(tmp_path: Path) -> None:
+    """The real command: slices called by their UIDs, a file of tags beside each, the task; a user without a home."""
+    write_series(make_phantom(11, spacing=(1.6, 1.6, 5.0), lesions=2), tmp_path / "phantom", "011")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "in" / "task.json").write_text(json.dumps({"id": "1", "process": {"module_name": "liverseg"}}))
+    for path in (tmp_path / "phantom").iterdir():
+        dataset = dcmread(path)
+        name = f"{dataset.SeriesInstanceUID}#{dataset.SOPInstanceUID}"
+        path.rename(tmp_path / "in" / f"{name}.dcm")
+        (tmp_path / "in" / f"{name}.tags").write_text(json.dumps({"Modality": "CT"}))
+    folders = {"MERCURE_IN_DIR": str(tmp_path / "in"), "MERCURE_OUT_DIR": str(tmp_path / "out"), "HOME": "/nonexistent"}
+    inherited = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"}
+    done = subprocess.run(
+        [sys.executable, str(MODULE)], env={**inherited, "PYTHONPATH": str(ROOT), **folders}, stdout=subprocess.PIPE
+    )
+    assert done.returncode == 0, done.stdout
+    handed_on = {dcmread(path).Modality: dcmread(path) for path in (tmp_path / "out").iterdir()}
+    assert sorted(handed_on) == ["SEG", "SR"]
+    assert {one.StudyInstanceUID for one in handed_on.values()} == {dataset.StudyInstanceUID}

@@ -86,14 +86,13 @@ class Guard:
     def cut_off_idle(self, part: Path) -> None:
         """Close the connections of those who have been silent for too long, in the middle of a PDU or between two, and
         remove from `part` what broken connections left."""
-        now, silent = time.monotonic(), self._limits.silent_seconds
+        silent, latest = self._limits.silent_seconds, time.monotonic() - self._limits.silent_seconds
         with self._lock:
-            gone = [one for one, progress in self._open.items() if not one.is_alive() and progress.heard < now - silent]
-            for association in gone:
-                del self._open[association]
-            idle = [association for association, progress in self._open.items() if progress.heard < now - silent]
+            idle = [association for association, progress in self._open.items() if progress.heard < latest]
         for association in idle:
             self._cut_off(association, "silent")
+            with self._lock:  # not all ends of a connection are said to be one
+                self._open.pop(association, None)
         _remove_older(part, time.time() - max(10 * silent, KEPT_PARTS))
 
     def _on_connection(self, event: "Event") -> None:

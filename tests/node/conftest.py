@@ -30,10 +30,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], list[Data
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Callable[..., Settings]:
-    """Settings of a node in tmp_path that takes a study for complete after half a second."""
+    """Settings of a node in tmp_path that takes a study for complete after a second."""
 
     def make(**others: object) -> Settings:
-        usual = {"port": 0, "http_port": None, "quiet_seconds": 0.5, "first_pause": 0.2}
+        usual = {"port": 0, "http_port": None, "quiet_seconds": 1.0, "first_pause": 0.2}
         return Settings(tmp_path / "out", tmp_path / "spool", **{**usual, **others})  # type: ignore[arg-type]
 
     return make

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -121,7 +121,7 @@ def associate(port: int, aet: str = "SENDER", to: str = "LIVERSEG", tls: Any = N
     from pynetdicom import AE
 
     entity = AE(aet)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 30
     for sop_class in contexts.get("classes", (CTImageStorage,)):
         entity.add_requested_context(sop_class, contexts.get("syntaxes", [ExplicitVRLittleEndian]))
     return entity.associate("127.0.0.1", port, ae_title=to, tls_args=(tls, "localhost") if tls else None)
@@ -137,6 +137,8 @@ def send(port: int, images: Iterable[Dataset], **how: Any) -> list[int | None]:
             statuses.append(answer.get("Status") if answer else None)
         except (RuntimeError, ValueError):  # the association is gone; the context was not accepted
             statuses.append(None)
+        if statuses[-1] is None:
+            association.abort()
     if association.is_established:
         association.release()
     return statuses
@@ -166,7 +168,7 @@ def send_bytes(association: Any, uid: str, body: bytes) -> int | None:
     return answer.Status if answer else None
 
 
-def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
     """Wait until something holds, and give it; AssertionError where it does not in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -285,11 +287,14 @@ class NodeProcess:
         self.process.join(10)
 
 
-def send_all(node: Callable[[], NodeProcess], images: Sequence[Dataset], seconds: float = 60.0) -> None:
-    """Send images until each is acknowledged, as a PACS does, to whatever node runs by then."""
+def send_all(port: Callable[[], int], images: Iterable[Dataset], seconds: float = 300.0) -> None:
+    """Send images until each is acknowledged, as a PACS does, to whatever node listens by then.
+
+    pynetdicom's sender can lose an answer on a busy machine; what was not acknowledged is sent again.
+    """
     left, deadline = list(images), time.monotonic() + seconds
     while left and time.monotonic() < deadline:
-        statuses = send(node().port, left)
+        statuses = send(port(), left)
         left = [image for image, status in zip(left, statuses, strict=True) if status != 0]
     if left:
         raise AssertionError(f"{len(left)} images were not acknowledged")

@@ -44,7 +44,7 @@ def run(tmp_path: Path) -> Run:
         folders = {name: str(tmp_path / value) for name, value in variables.items() if name != "LIVERSEG_FLAGS"}
         environment = {**os.environ, "PYTHONPATH": str(tmp_path / "package"), **variables, **folders}
         command = [sys.executable, str(MODULE), *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     return started
 

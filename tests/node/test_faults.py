@@ -68,7 +68,8 @@ def is_settled(spool: Path) -> bool:
 def check_accounts(spool: Path, images: Sequence[Dataset], pacs: Pacs) -> None:
     """What was acknowledged lies there; the destination has one SEG and one SR per version, and no more."""
     assert in_spool(spool) == expected(images)
-    versions = Counter(path.parent.name for path in spool.glob("studies/*/[0-9]*.json"))
+    records = {path: json.loads(path.read_text()) for path in spool.glob("studies/*/[0-9]*.json")}
+    versions = Counter(path.parent.name for path, record in records.items() if record["state"] == DONE)
     keys = {image.StudyInstanceUID: next(iter(expected([image]))) for image in images}
     of_each = {study: sorted(["SEG", "SR"] * versions[key]) for study, key in keys.items()}
     assert pacs.by_study() == of_each
@@ -80,30 +81,23 @@ def test_twenty_studies_interleaved_over_four_associations(
     images = [image for number in range(20) for image in study(number)]
     random.Random(0).shuffle(images)
     shares = [images[number::4] for number in range(4)]
-    folder = tmp_path / "for storescu"
+    folder, has_dcmtk = tmp_path / "for storescu", shutil.which("storescu") is not None
     folder.mkdir()
     for number, image in enumerate(shares[3]):
         image.save_as(folder / f"{number:03}.dcm", enforce_file_format=True)
     to = destination(f"PACS@127.0.0.1:{pacs.port}")
-    with RunningNode(settings(destinations=(to,), quiet_seconds=3), ThresholdPipeline()) as running:
+    with RunningNode(settings(destinations=(to,), quiet_seconds=20), ThresholdPipeline()) as running:
         port = running.node.port
-
-        def by_dcmtk() -> list[int]:
-            tool = shutil.which("storescu")
-            if tool is None:
-                return [status or 0 for status in send(port, shares[3])]
-            command = [tool, "-aec", "LIVERSEG", "+sd", "127.0.0.1", str(port), str(folder)]
-            return [subprocess.run(command, check=False).returncode]
-
+        command = ["storescu", "-aec", "LIVERSEG", "+sd", "127.0.0.1", str(port), str(folder)]
         with ThreadPoolExecutor(4) as pool:
-            answers = [pool.submit(send, port, share) for share in shares[:3]]
-            assert set(by_dcmtk()) == {0}
-        assert {status for answer in answers for status in answer.result()} == {0}
-        until(lambda: running.counts()["sent"] == 20, 120)
-        # All again: copies, which start nothing.
-        assert set(send(port, images)) == {0}
-        assert running.counts()["duplicates"] == 160
-        time.sleep(4)
+            answers = [pool.submit(send_all, lambda: port, share) for share in shares[: 3 if has_dcmtk else 4]]
+            if has_dcmtk:
+                assert subprocess.run(command, check=False).returncode == 0
+        assert [answer.result() for answer in answers] == [None] * len(answers)
+        until(lambda: running.counts()["sent"] == 20, 300)
+        send_all(lambda: port, images)  # all again: copies, which start nothing
+        assert running.counts()["duplicates"] >= 160
+        time.sleep(21)
         assert (running.counts()["done"], running.counts()["waiting"]) == (20, 0)
     check_accounts(tmp_path / "spool", images, pacs)
 
@@ -115,7 +109,7 @@ def test_a_sender_that_hangs_keeps_nobody_waiting(settings: Make, study: Study, 
         hanging = associate(running.node.port)
         assert [hanging.send_c_store(image).Status for image in images[:5]] == [0] * 5
         with socket.create_connection(("127.0.0.1", running.node.port)):  # one that never says anything
-            assert send(running.node.port, others) == [0] * 8
+            send_all(lambda: running.node.port, others)
             until(lambda: running.counts()["sent"] == 2)
         assert [hanging.send_c_store(image).Status for image in images[5:]] == [0] * 3
         until(lambda: running.counts()["sent"] == 3)
@@ -138,8 +132,8 @@ def test_killed_at_any_moment_it_loses_nothing_and_sends_each_result_once(
         return running[-1]
 
     try:
-        send_all(node, images)
-        until(lambda: node() and is_settled(tmp_path / "spool"), 60)
+        send_all(lambda: node().port, images)
+        until(lambda: node() and is_settled(tmp_path / "spool"))
     finally:
         running[-1].kill()
     assert len(running) == 2  # it was killed, and once
@@ -152,7 +146,7 @@ def test_a_destination_that_is_down_for_a_while(settings: Make, study: Study, tm
     pacs.stop()
     to, images = destination(f"PACS@127.0.0.1:{port}"), study(1) + study(2)
     with RunningNode(settings(destinations=(to,)), ThresholdPipeline()) as running:
-        assert send(running.node.port, images) == [0] * 16
+        send_all(lambda: running.node.port, images)
         until(lambda: running.counts()["unsent"] == 2)
         time.sleep(1)
         pacs.start(port)

@@ -125,7 +125,7 @@ class Node:
 
     def _sending(self, sender: Sender) -> Callable[[], float]:
         def step() -> float:
-            sender.send_due(time.monotonic())
+            sender.send_due()
             return TICK
 
         return step

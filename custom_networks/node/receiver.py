@@ -22,7 +22,7 @@ from custom_networks.io.dicom.header import SliceHeader, is_uid
 from custom_networks.io.dicom.listing import scan_files
 from custom_networks.io.dicom.pixels import decoder_reason
 from custom_networks.node.guard import Guard, Limits
-from custom_networks.node.log import Tally
+from custom_networks.node.log import Tally, record
 from custom_networks.node.peers import ANY, Caller
 from custom_networks.node.spool import Spool, flushed
 
@@ -131,8 +131,7 @@ class Receiver:
         if event.context.abstract_syntax not in CT_CLASSES:
             self._tally.add("ignored")
             return SUCCESS
-        size, limits = path.stat().st_size, self._limits
-        if self._spool.size + size > limits.quota_bytes or self._spool.free < limits.reserve_bytes:
+        if not self._has_room(path.stat().st_size):
             self._tally.add("rejected", "no room in the spool")
             return NO_ROOM
         header = _header(path)
@@ -143,6 +142,15 @@ class Receiver:
         if not self._spool.add(header.study_uid, uid, path, time.time()):
             self._tally.add("duplicates")
         return SUCCESS
+
+    def _has_room(self, size: int) -> bool:
+        """Whether an image of `size` bytes may be kept, the oldest ones that nobody needs removed for it."""
+        spool, limits = self._spool, self._limits
+        most = min(limits.quota_bytes, spool.size + spool.free - limits.reserve_bytes)
+        if spool.size + size > most:
+            for key in spool.drop(0.0, most - size):
+                record("images removed", study=key)
+        return spool.size + size <= most
 
 
 def _header(path: Path) -> SliceHeader:

@@ -2,6 +2,7 @@
 
 import logging
 import ssl
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,37 @@ SUCCESS, WARNINGS = 0x0000, (0x0001, 0x0107, 0x0116, *range(0xB000, 0xC000))  # 
 
 class NotSent(Exception):
     """Why a destination has not taken a result, without what it said itself."""
+
+
+class NotReached(NotSent):
+    """The destination does not answer at all."""
+
+
+class Pauses:
+    """How long what failed is left alone: twice as long after each failure.
+
+    Args:
+        first: seconds after the first failure.
+    """
+
+    def __init__(self, first: float) -> None:
+        self._first = first
+        self._until: dict[object, tuple[float, float]] = {}
+
+    def is_on(self, what: object) -> bool:
+        """Whether it is to be left alone."""
+        return time.monotonic() < self._until.get(what, (0.0, 0.0))[0]
+
+    def begin(self, what: object) -> float:
+        """It failed: how long it is left alone now, seconds."""
+        seconds = min(2 * self._until[what][1], LONGEST_PAUSE) if what in self._until else self._first
+        self._until[what] = (time.monotonic() + seconds, seconds)
+        return seconds
+
+    def end(self, *these: object) -> None:
+        """They succeeded."""
+        for what in these:
+            self._until.pop(what, None)
 
 
 class Sender:
@@ -46,32 +78,31 @@ class Sender:
         first_pause: float = FIRST_PAUSE,
     ) -> None:
         self._spool, self._output, self._aet, self._to, self._tls = spool, output, aet, to, tls
-        self._first_pause = first_pause
-        self._pause, self._not_before = 0.0, 0.0
+        self._pauses = Pauses(first_pause)
 
-    def send_due(self, now: float) -> int:
-        """Send what is due unless a pause is on; how many versions the destination has got.
+    def send_due(self) -> int:
+        """Send what is due; how many versions the destination has got.
 
-        A destination that does not answer is left alone for a while, longer each time; one that refuses one result is
-        asked for the others all the same.
+        A destination that does not answer is left alone for a while; one that refuses a result is asked for the others
+        all the same.
         """
-        if now < self._not_before:
-            return 0
-        sent, failed = 0, False
+        sent = 0
         for key, version in self._spool.unsent(str(self._to)):
+            one = (key, version.number)
+            if self._pauses.is_on(self._to):
+                break
+            if self._pauses.is_on(one):
+                continue
             try:
                 self._send([self._output / key / str(version.number) / name for name in version.files])
             except NotSent as error:
-                failed = True
-                self._say(key, version, logging.WARNING, "unsent", str(error))
-                if not sent:
-                    break
+                pause = self._pauses.begin(self._to if isinstance(error, NotReached) else one)
+                self._say("unsent", key, version, logging.WARNING, error=str(error), next_try_s=pause)
                 continue
             self._spool.delivered(key, version.number, str(self._to))
-            self._say(key, version, logging.INFO, "sent")
+            self._pauses.end(self._to, one)
+            self._say("sent", key, version, logging.INFO)
             sent += 1
-        self._pause = min(max(2 * self._pause, self._first_pause), LONGEST_PAUSE) if failed and not sent else 0.0
-        self._not_before = now + (self._pause or self._first_pause if failed else 0.0)
         return sent
 
     def _send(self, paths: Sequence[Path]) -> None:
@@ -92,7 +123,7 @@ class Sender:
         tls = (self._tls, self._to.host) if self._tls else None
         association = entity.associate(self._to.host, self._to.port, ae_title=self._to.aet, tls_args=tls)
         if not association.is_established:
-            raise NotSent("rejected" if association.is_rejected else "no association")
+            raise NotReached("rejected" if association.is_rejected else "no association")
         try:
             for dataset in datasets:
                 _store(association, dataset)
@@ -100,8 +131,7 @@ class Sender:
             if association.is_established:
                 association.release()
 
-    def _say(self, key: str, version: Version, level: int, event: str, why: str = "") -> None:
-        facts = {"error": why, "next_try_s": self._pause or self._first_pause} if why else {}
+    def _say(self, event: str, key: str, version: Version, level: int, **facts: object) -> None:
         record(event, level=level, study=key, version=version.number, to=str(self._to), **facts)
 
 
@@ -121,6 +151,6 @@ def _store(association: "Association", dataset: Any) -> None:
         raise NotSent(f"the SOP class of a result is not accepted ({type(error).__name__})") from error
     answer = status.get("Status") if status else None
     if answer is None:
-        raise NotSent("no answer")
+        raise NotReached("no answer")
     if answer != SUCCESS and answer not in WARNINGS:
         raise NotSent(f"status 0x{answer:04X}")

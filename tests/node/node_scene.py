@@ -80,6 +80,7 @@ class Pacs:
 
     stored: list[Dataset] = field(default_factory=list)
     refusing: bool = False
+    refused: set[str] = field(default_factory=set)  # StudyInstanceUIDs
     server: Any = None
 
     def start(self, port: int = 0, tls: Any = None) -> "Pacs":
@@ -108,9 +109,9 @@ class Pacs:
         return {study: sorted(of.values()) for study, of in kinds.items()}
 
     def _keep(self, event: Any) -> int:
-        if self.refusing:
-            return 0xA700
         dataset = event.dataset
+        if self.refusing or dataset.StudyInstanceUID in self.refused:
+            return 0xA700
         dataset.file_meta = event.file_meta
         self.stored.append(dataset)
         return 0x0000

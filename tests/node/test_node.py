@@ -60,6 +60,21 @@ def test_a_destination_that_is_down_gets_the_same_objects_later(
     assert len(pacs.stored) == 2
 
 
+def test_a_result_that_is_refused_keeps_no_other_waiting(
+    settings: Callable[..., Settings], study: Study, pacs: Pacs
+) -> None:
+    first, second = study(1), study(2)
+    pacs.refused.add(first[0].StudyInstanceUID)
+    to = destination(f"PACS@127.0.0.1:{pacs.port}")
+    with RunningNode(settings(destinations=(to,), first_pause=1000), ThresholdPipeline()) as running:
+        send(running.node.port, first)
+        until(lambda: running.counts()["unsent"] == 1)
+        send(running.node.port, second)
+        until(lambda: running.counts()["sent"] == 1)
+        assert running.counts()["unsent"] == 1
+    assert pacs.by_study() == {second[0].StudyInstanceUID: ["SEG", "SR"]}
+
+
 def test_images_that_come_late_make_a_second_result(
     settings: Callable[..., Settings], study: Study, pacs: Pacs, tmp_path: Path
 ) -> None:

@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "arguments": set(),
     "streams": set(),
     "batch": {"case_folder", "io", "pipeline", "report", "result", "staging"},
-    "node": {"batch", "io", "staging"},
+    "node": {"io", "staging"},
     "commands": {"batch", "bundle_files", "inference", "io", "node", "packing", "phantom", "pipeline", "result"},
     "cli": {"arguments", "bundle_files", "commands", "info", "streams"},
     "__main__": {"cli"},

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,8 @@ from custom_networks.commands.terminal import BANNER, OK, say
 from custom_networks.errors import UsageError
 
 if TYPE_CHECKING:
+    from custom_networks.node.segmenting import Segment
     from custom_networks.node.settings import Settings
-    from custom_networks.pipeline import Pipeline
 
 
 def serve(
@@ -111,17 +112,19 @@ def serve(
     pipeline = Pipeline(bundle, asked, checkpoint)
     if bundle is None and checkpoint is None:
         check_released(pipeline)
-    return _run(settings, pipeline, {"overlay": overlay, "keep_empty_frames": keep_empty_frames})
-
-
-def _run(settings: "Settings", pipeline: "Pipeline", options: dict[str, bool]) -> int:
-    """Run the node until the process is told to end."""
-    from custom_networks.batch.run import ready_folder
-    from custom_networks.node.node import Node
+    options = {"probability": False, "overlay": overlay, "keep_empty_frames": keep_empty_frames}
+    from custom_networks.batch.run import ready_folder, segment_into
 
     ready_folder(settings.output)
+    return _run(settings, partial(segment_into, pipeline=pipeline, **options))
+
+
+def _run(settings: "Settings", segment: "Segment") -> int:
+    """Run the node until the process is told to end."""
+    from custom_networks.node.node import Node
+
     threading.excepthook = _log_failure
-    node = Node(settings, pipeline, options)
+    node = Node(settings, segment)
     try:
         node.start()
         node.run()

@@ -4,13 +4,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from custom_networks.node.guard import Limits
 from custom_networks.node.health import HealthServer
 from custom_networks.node.log import record
 from custom_networks.node.receiver import Receiver
-from custom_networks.node.segmenting import Segmenter
+from custom_networks.node.segmenting import Segment, Segmenter
 from custom_networks.node.sending import Sender
 from custom_networks.node.settings import Settings
 from custom_networks.node.spool import Spool
@@ -26,14 +25,13 @@ class Node:
 
     Args:
         settings: what it is asked to be.
-        pipeline: what segments; see `custom_networks.pipeline.Pipeline`.
-        options: of `result.write`.
+        segment: segments a case and writes its results into a case folder below a folder.
 
     Raises:
         UsageError: the spool, a port or a certificate cannot be used.
     """
 
-    def __init__(self, settings: Settings, pipeline: Any, options: Mapping[str, bool] | None = None) -> None:
+    def __init__(self, settings: Settings, segment: Segment) -> None:
         self._settings, self._stopping = settings, threading.Event()
         self.spool = Spool(settings.spool)
         certificates = settings.certificates
@@ -43,9 +41,7 @@ class Node:
             self.spool, settings.aet, settings.allowed, tls=serving, limits=Limits(quota_bytes=settings.quota_bytes)
         )
         names = [str(to) for to in settings.destinations]
-        self._segmenter = Segmenter(
-            self.spool, settings.output, pipeline, rules=settings.rules, destinations=names, options=options
-        )
+        self._segmenter = Segmenter(self.spool, settings.output, segment, rules=settings.rules, destinations=names)
         self._senders = [
             Sender(self.spool, settings.output, settings.aet, to, sending, settings.first_pause)
             for to in settings.destinations

@@ -1,14 +1,13 @@
-"""From a version of a study to its results, by the pipeline and the writer of the command line."""
+"""From a version of a study to its results; what segments and writes is handed in."""
 
 import errno
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from custom_networks.batch.run import segment_into
 from custom_networks.errors import InputError, LiversegError, root_cause
 from custom_networks.io import Case
 from custom_networks.io.dicom.case import dicom_cases
@@ -36,30 +35,31 @@ class Written(Protocol):
     def notes(self) -> tuple[str, ...]: ...
 
 
+Segment = Callable[[Path, Case], Written]  # such as `batch.run.segment_into` with its pipeline
+
+
 class Segmenter:
     """Segments the versions that wait, one after another.
 
     Args:
         spool: where they wait.
         output: the folder of results; version n of a study is the case folder `<output>/<study>/<n>/`.
-        pipeline: what segments; see `custom_networks.pipeline.Pipeline`.
+        segment: segments a case and writes its results into a case folder below a folder.
         rules: which series is taken.
         destinations: where results are to be sent.
-        options: of `result.write`.
     """
 
     def __init__(
         self,
         spool: Spool,
         output: Path,
-        pipeline: Any,
+        segment: Segment,
         *,
         rules: Sequence[Rule] = (),
         destinations: Sequence[str] = (),
-        options: Mapping[str, bool] | None = None,
     ) -> None:
-        self._spool, self._output, self._pipeline = spool, output, pipeline
-        self._rules, self._destinations, self._options = rules, tuple(destinations), dict(options or {})
+        self._spool, self._output, self._segment = spool, output, segment
+        self._rules, self._destinations = rules, tuple(destinations)
 
     def segment_next(self) -> bool:
         """Segment the version that waits longest; False where none waits, or the disk has no room for results.
@@ -91,7 +91,8 @@ class Segmenter:
                 raise InputError(f"The node ended {MOST_ATTEMPTS} times while it segmented this study: see its log.")
             case = case_of(study, version, self._rules)
             folder = self._output / study.key
-            result = segment_into(folder, case, self._pipeline, probability=False, **self._options)
+            folder.mkdir(parents=True, exist_ok=True)
+            result = self._segment(folder, case)
         except Exception as error:  # the other studies must still be segmented, whatever is wrong with this one
             cause = root_cause(error)
             if isinstance(cause, OSError) and cause.errno in NO_ROOM:

@@ -1,5 +1,6 @@
 """Small studies, a pipeline without a network, nodes, and both ends of a PACS: one sends, one receives."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -11,6 +12,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,8 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
-from custom_networks.case_folder import Input
+from custom_networks.case_folder import Input, claim
+from custom_networks.dicom_out.results import write_dicom_results
 from custom_networks.io import Case
 from custom_networks.node.node import Node
 from custom_networks.node.settings import Settings
@@ -27,7 +30,6 @@ from custom_networks.phantom import make_phantom
 from custom_networks.phantom.files import write_series
 from custom_networks.report.measurements import measure
 from custom_networks.report.organ_region import organ_region
-from custom_networks.result import Result
 
 SHAPE, SPACING = (32, 32, 8), (8.0, 8.0, 12.0)  # voxels, mm: as small as a body may be
 SEG, SR = UID("1.2.840.10008.5.1.4.1.1.66.4"), UID("1.2.840.10008.5.1.4.1.1.88.34")
@@ -53,25 +55,30 @@ def as_study(slices: Iterable[Dataset], number: int) -> list[Dataset]:
 
 
 @dataclass
-class ThresholdPipeline:
-    """Calls everything between 0 and 200 HU liver, after a while; `verdict` and a failure can be asked for."""
+class ThresholdSegment:
+    """Stands for network and writer: calls what has 0 to 200 HU liver, after a while; a failure can be asked for."""
 
     seconds: float = 0.0
-    fails: Callable[[Case], Exception | None] = lambda case: None
+    error: Exception | None = None
+    verdict: str = "ok"
     seen: list[str] = field(default_factory=list)
 
-    def predict(self, case: Case, *, probability: bool = False) -> Result:
+    def __call__(self, output: Path, case: Case) -> Any:
         self.seen.append(case.source)
         time.sleep(self.seconds)
-        if error := self.fails(case):
-            raise error
+        if self.error:
+            raise self.error
         ct = case.read()
-        belongs_to = Input(case.name, case.identity, case.content, case.geometry, case.place)
         labels = ((ct.array > 0) & (ct.array < 200)).astype(np.uint8)
         region = organ_region(labels, np.zeros(labels.shape, np.int32), ct.affine)
         measured = measure(region, ct.array[region.box], [], False)
-        run = {"seconds": {"total": 0.0}, "weights": {"sha256": "0"}}
-        return Result(case, belongs_to, ct, region, measured, {}, {"stand-in": True}, run, ct.notes)
+        with claim(output, Input(case.name, case.identity, case.content, case.geometry, case.place)) as claimed:
+            scan = {"headers": ct.headers, "affine": ct.affine, "labels": labels, "measured": measured}
+            files, notes = write_dicom_results(claimed.staging, claimed.name, **scan)  # type: ignore[arg-type]
+            report = {"case": claimed.name, "files": files, "verdict": {"level": self.verdict}}
+            (claimed.staging / "report.json").write_text(json.dumps(report))
+            claimed.commit({})
+        return SimpleNamespace(report=report, notes=notes)
 
 
 @dataclass
@@ -195,8 +202,8 @@ def expected(images: Iterable[Dataset]) -> dict[str, set[str]]:
 class RunningNode:
     """A node in threads of this process."""
 
-    def __init__(self, settings: Settings, pipeline: Any, **options: bool) -> None:
-        self.node = Node(settings, pipeline, {"overlay": False, **options})
+    def __init__(self, settings: Settings, segment: Any) -> None:
+        self.node = Node(settings, segment)
         self.node.start()
         self.thread = threading.Thread(target=self.node.run, daemon=True)
         self.thread.start()
@@ -221,7 +228,7 @@ MOMENTS = {
     "an image is in the study, not yet acknowledged": ("custom_networks.node.study.Study.add", "after", 6),
     "a study is quiet": ("custom_networks.node.study.Study.put", "before", 1),
     "a version has its record": ("custom_networks.node.study.Study.put", "after", 1),
-    "the network runs": ("node_scene.ThresholdPipeline.predict", "before", 1),
+    "the network runs": ("node_scene.ThresholdSegment.__call__", "before", 1),
     "results are being written": ("custom_networks.case_folder.Claim.commit", "before", 1),
     "results are written, the record does not say so": (
         *("custom_networks.node.segmenting.Segmenter._answered", "before", 1),
@@ -237,7 +244,7 @@ def run_node(settings: Settings, ready: Any, moment: str | None) -> None:
     """A node in a process of its own, which kills itself at a moment."""
     if moment:
         _kill_at(*MOMENTS[moment])
-    node = Node(settings, ThresholdPipeline(), {"overlay": False})
+    node = Node(settings, ThresholdSegment())
     node.start()
     ready.send(node.port)
     node.run()

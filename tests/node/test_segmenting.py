@@ -8,12 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from node_scene import ThresholdPipeline
+from node_scene import ThresholdSegment
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from custom_networks.case_folder import read_manifest
-from custom_networks.node import segmenting
 from custom_networks.node.rules import Rule
 from custom_networks.node.segmenting import MOST_ATTEMPTS, Segmenter
 from custom_networks.node.spool import Spool
@@ -45,7 +44,7 @@ def test_each_version_has_a_case_folder_of_its_own(
     spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path
 ) -> None:
     images = study(1)
-    segmenter = Segmenter(spool, tmp_path / "out", ThresholdPipeline(), destinations=[TO], options={"overlay": False})
+    segmenter = Segmenter(spool, tmp_path / "out", ThresholdSegment(), destinations=[TO])
     key = receive(spool, images[:6])
     assert segmenter.segment_next()
     receive(spool, images)
@@ -68,7 +67,7 @@ def test_a_study_that_is_no_volume_is_refused_in_one_line(
     images = study(1)
     key = receive(spool, images[:3] + images[4:])
     caplog.set_level("INFO", "custom_networks")
-    Segmenter(spool, tmp_path / "out", ThresholdPipeline()).segment_next()
+    Segmenter(spool, tmp_path / "out", ThresholdSegment()).segment_next()
     version = version_of(spool, key)
     assert version.state == REFUSED and "slices are missing" in version.message
     line = json.loads(caplog.messages[-1])
@@ -81,71 +80,65 @@ def test_an_unexpected_failure_is_refused_without_quoting_it(
 ) -> None:
     key = receive(spool, study(1))
     caplog.set_level("INFO", "custom_networks")
-    pipeline = ThresholdPipeline(fails=lambda case: ValueError("Secret^Name is no number"))
-    Segmenter(spool, tmp_path / "out", pipeline).segment_next()
+    segment = ThresholdSegment(error=ValueError("Secret^Name is no number"))
+    Segmenter(spool, tmp_path / "out", segment).segment_next()
     assert version_of(spool, key).message == "It failed unexpectedly, ValueError (--debug shows where)."
     assert "Secret" not in caplog.text
 
 
 def test_a_full_disk_leaves_the_study_waiting(
-    spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path
 ) -> None:
-    key = receive(spool, study(1))
-    full = OSError(errno.ENOSPC, "No space left on device")
-    segmenter = Segmenter(spool, tmp_path / "out", ThresholdPipeline(), options={"overlay": False})
-    with monkeypatch.context() as patch:
-        patch.setattr("custom_networks.result.write_label_map", lambda *arguments, **named: (_ for _ in ()).throw(full))
-        assert not segmenter.segment_next()
+    key, segment = receive(spool, study(1)), ThresholdSegment(error=OSError(errno.ENOSPC, "No space left on device"))
+    segmenter = Segmenter(spool, tmp_path / "out", segment)
+    assert not segmenter.segment_next()
     assert (version_of(spool, key).state, version_of(spool, key).attempts) == (WAITING, 0)
+    segment.error = None
     assert segmenter.segment_next()
     assert version_of(spool, key).state == DONE
 
 
+@pytest.mark.parametrize("level, state, unsent", [("stop", HELD, ()), ("review", DONE, (TO,)), ("ok", DONE, (TO,))])
 def test_a_verdict_of_stop_holds_results_back(
-    spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    level: str,
+    state: str,
+    unsent: tuple[str, ...],
+    spool: Spool,
+    study: Callable[[int], list[Dataset]],
+    tmp_path: Path,
 ) -> None:
     key = receive(spool, study(1))
-    files = {"dicom_seg": "1_seg.dcm", "dicom_sr": "1_sr.dcm"}
-
-    def answered(level: str) -> Version:
-        result = SimpleNamespace(report={"files": files, "verdict": {"level": level}}, notes=())
-        monkeypatch.setattr(segmenting, "segment_into", lambda *arguments, **named: result)
-        spool.put(key, replace(version_of(spool, key), state=WAITING, unsent=()))
-        Segmenter(spool, tmp_path / "out", None, destinations=[TO]).segment_next()
-        return version_of(spool, key)
-
-    held = answered("stop")
-    assert (held.state, held.unsent, held.files) == (HELD, (), ("1_seg.dcm", "1_sr.dcm"))
-    assert spool.counts()["held"] == 1
-    for level in ("ok", "review"):
-        assert (answered(level).state, answered(level).unsent) == (DONE, (TO,))
+    Segmenter(spool, tmp_path / "out", ThresholdSegment(verdict=level), destinations=[TO]).segment_next()
+    version = version_of(spool, key)
+    assert (version.state, version.unsent, version.files) == (state, unsent, ("1_seg.dcm", "1_sr.dcm"))
+    assert spool.counts()["held"] == (state == HELD)
+    assert all((tmp_path / "out" / key / "1" / name).is_file() for name in version.files)
 
 
 def test_results_that_cannot_be_sent_are_refused_where_somebody_waits_for_them(
-    spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path
 ) -> None:
     key = receive(spool, study(1))
     note = "DICOM SR was not written (ValueError; --debug shows where)"
     result = SimpleNamespace(report={"files": {"dicom_seg": "1_seg.dcm"}}, notes=(note, "another note"))
-    monkeypatch.setattr(segmenting, "segment_into", lambda *arguments, **named: result)
-    Segmenter(spool, tmp_path / "out", None, destinations=[TO]).segment_next()
+    Segmenter(spool, tmp_path / "out", lambda output, case: result, destinations=[TO]).segment_next()
     assert (version_of(spool, key).state, version_of(spool, key).message) == (REFUSED, note)
 
 
 def test_a_study_that_ended_the_node_too_often_is_refused(
     spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path
 ) -> None:
-    key, pipeline = receive(spool, study(1)), ThresholdPipeline()
+    key, segment = receive(spool, study(1)), ThresholdSegment()
     spool.put(key, replace(version_of(spool, key), attempts=MOST_ATTEMPTS))
-    Segmenter(spool, tmp_path / "out", pipeline).segment_next()
-    assert version_of(spool, key).state == REFUSED and pipeline.seen == []
+    Segmenter(spool, tmp_path / "out", segment).segment_next()
+    assert version_of(spool, key).state == REFUSED and segment.seen == []
 
 
 def test_late_images_of_a_study_whose_images_went_ask_for_the_whole(
     spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path
 ) -> None:
     images = study(1)
-    segmenter = Segmenter(spool, tmp_path / "out", ThresholdPipeline(), options={"overlay": False})
+    segmenter = Segmenter(spool, tmp_path / "out", ThresholdSegment())
     key = receive(spool, images[:6])
     segmenter.segment_next()
     spool.drop(older_than=1e9, most_bytes=0)
@@ -164,14 +157,14 @@ def test_two_patients_in_one_study_are_refused(
     for one in others:
         one.StudyInstanceUID = images[0].StudyInstanceUID
     key = receive(spool, images + others)
-    Segmenter(spool, tmp_path / "out", ThresholdPipeline()).segment_next()
+    Segmenter(spool, tmp_path / "out", ThresholdSegment()).segment_next()
     assert version_of(spool, key).state == REFUSED
     assert "volumes of 2 patients" in version_of(spool, key).message
 
 
 def test_rules_choose_the_series(spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path) -> None:
-    key, pipeline = receive(spool, study(1)), ThresholdPipeline()
+    key, segment = receive(spool, study(1)), ThresholdSegment()
     rules = [Rule(thickness_mm=(1.0, 2.0))]
-    Segmenter(spool, tmp_path / "out", pipeline, rules=rules).segment_next()
+    Segmenter(spool, tmp_path / "out", segment, rules=rules).segment_next()
     assert version_of(spool, key).message == "None of its 8 images meets one of the node's 1 rules."
-    assert pipeline.seen == []
+    assert segment.seen == []

@@ -32,7 +32,7 @@ def info(*, json: bool = False) -> int:
     return OK
 
 
-_COMMANDS: tuple[Callable[..., int], ...] = (segment, serve, series, phantom, info, pack, export)
+_COMMANDS: tuple[Callable[..., int], ...] = (segment, series, phantom, info, pack, export, serve)
 COMMANDS = {command.__name__: command for command in _COMMANDS}
 
 

@@ -33,7 +33,7 @@ def lines_of(text: str) -> list[str]:
         (["segment"], "needs at least one input"),
         (
             ["segmnet", "ct.nii.gz"],
-            "Unknown command 'segmnet': liverseg has segment, series, phantom, info, pack, export. "
+            "Unknown command 'segmnet': liverseg has segment, series, phantom, info, pack, export, serve. "
             "Did you mean segment?",
         ),
         (["segment", "ct.nii.gz", "--output", "out", "--nooverlay"], "--nooverlay: did you mean --overlay=false?"),

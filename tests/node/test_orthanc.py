@@ -44,7 +44,7 @@ class Orthanc:
         self._address = f"http://127.0.0.1:{port}"
 
     def ask(self, path: str, body: bytes | None = None) -> bytes:
-        with urllib.request.urlopen(self._address + path, body, timeout=60) as answer:
+        with urllib.request.urlopen(self._address + path, body, timeout=300) as answer:
             return bytes(answer.read())
 
     def json(self, path: str, body: bytes | None = None) -> Any:
@@ -81,7 +81,7 @@ def orthanc(tmp_path: Path, ports: dict[str, int]) -> Iterator[Orthanc]:
     with subprocess.Popen([program, tmp_path / "orthanc.json"], stdout=log, stderr=log) as process:
         try:
             found = Orthanc(ports["rest"])
-            until(lambda: is_up(f"http://127.0.0.1:{ports['rest']}/system"), 60)
+            until(lambda: is_up(f"http://127.0.0.1:{ports['rest']}/system"), 300)
             yield found
         finally:
             process.terminate()
@@ -115,7 +115,7 @@ def health(tmp_path: Path, ports: dict[str, int]) -> Iterator[Callable[[], Any]]
     log = (tmp_path / "node.log").open("w")
     with subprocess.Popen([str(part) for part in command], env=environment, stderr=log, cwd=tmp_path) as process:
         try:
-            until(lambda: is_up(address), 120)
+            until(lambda: is_up(address), 600)
             yield lambda: json.load(urllib.request.urlopen(address, timeout=5))
         finally:
             process.terminate()
@@ -132,9 +132,9 @@ def test_a_study_goes_round(
     [study] = orthanc.json("/studies")
     orthanc.ask("/modalities/liverseg/store", study.encode())
     sent = time.monotonic()
-    until(lambda: len(orthanc.datasets("SEG")) == len(orthanc.datasets("SR")) == 1, 300)
+    until(lambda: len(orthanc.datasets("SEG")) == len(orthanc.datasets("SR")) == 1, 900)
     seconds = time.monotonic() - sent
-    until(lambda: health()["ignored"] >= 2, 30)  # Orthanc's rule sent both back
+    until(lambda: health()["ignored"] >= 2)  # Orthanc's rule sent both back
     time.sleep(5)
     counts = health()
     assert (counts["received"], counts["done"], counts["sent"], counts["receiving"], counts["waiting"]) == (

@@ -8,13 +8,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from custom_networks.node.log import Tally
 from custom_networks.node.peers import Caller, may_call
-
-if TYPE_CHECKING:
-    from pynetdicom.events import Event
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +60,7 @@ class Guard:
 
     def handlers(self) -> list[tuple[Any, Any]]:
         """Events of pynetdicom, and what is done then."""
-        from pynetdicom import evt
+        from pynetdicom import events as evt
 
         return [
             (evt.EVT_CONN_OPEN, self._on_connection),
@@ -95,7 +92,7 @@ class Guard:
                 self._open.pop(association, None)
         _remove_older(part, time.time() - max(10 * silent, KEPT_PARTS))
 
-    def _on_connection(self, event: "Event") -> None:
+    def _on_connection(self, event: Any) -> None:
         """Before anything is read: whose address it is, and how long a PDU may be."""
         address, connection = str(event.address[0]), event.assoc.dul.socket
         with self._lock:
@@ -109,7 +106,7 @@ class Guard:
             self._open[event.assoc] = _Progress(time.monotonic())
         connection.recv = _limited(connection.recv, self._limits.pdu_bytes)
 
-    def _on_request(self, event: "Event") -> None:
+    def _on_request(self, event: Any) -> None:
         """Whether the AE title may call from that address; a title that nobody has is rejected by pynetdicom."""
         requestor = event.assoc.requestor
         if not may_call(self._allowed, str(requestor.primitive.calling_ae_title), str(requestor.address)):
@@ -117,7 +114,7 @@ class Guard:
             event.assoc.acse.send_reject(*NOT_RECOGNISED)
             event.assoc.is_rejected = True
 
-    def _on_data(self, event: "Event") -> None:
+    def _on_data(self, event: Any) -> None:
         """A PDU came: how much of its message there is by now, on the disk or, where it is no C-STORE, in memory."""
         with self._lock:
             if progress := self._open.get(event.assoc):
@@ -127,7 +124,7 @@ class Guard:
         if progress and progress.received > (self._limits.object_bytes if on_disk else IN_MEMORY):
             self._cut_off(event.assoc, "message too large")
 
-    def _on_message(self, event: "Event") -> None:
+    def _on_message(self, event: Any) -> None:
         """A message is whole: the next one is counted anew. Who does not wait for answers is cut off."""
         with self._lock:
             if progress := self._open.get(event.assoc):
@@ -135,7 +132,7 @@ class Guard:
         if event.assoc.dimse.msg_queue.qsize() > UNANSWERED:
             self._cut_off(event.assoc, "messages without waiting for answers")
 
-    def _on_close(self, event: "Event") -> None:
+    def _on_close(self, event: Any) -> None:
         with self._lock:
             self._open.pop(event.assoc, None)
 

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydicom.uid import UID, CTImageStorage
 
@@ -25,9 +25,6 @@ from custom_networks.node.guard import Guard, Limits
 from custom_networks.node.log import Tally, record
 from custom_networks.node.peers import ANY, Caller
 from custom_networks.node.spool import Spool, flushed
-
-if TYPE_CHECKING:
-    from pynetdicom.events import Event
 
 # PS3.4 B.2.3, and PS3.7 C.5.
 SUCCESS, NO_ROOM, OTHER_CLASS, NOT_UNDERSTOOD = 0x0000, 0xA700, 0xA900, 0xC000
@@ -67,7 +64,7 @@ class Receiver:
 
     def start(self, host: str, port: int) -> None:
         """Listen on an address; UsageError where it cannot be had."""
-        from pynetdicom import evt
+        from pynetdicom import events as evt
 
         handlers = [*self._guard.handlers(), (evt.EVT_C_STORE, self._on_store)]
         # pynetdicom streams data sets to temporary files, which must be on the spool's disk to be renamed into it.
@@ -96,26 +93,24 @@ class Receiver:
 
     def _entity(self) -> Any:
         """The application entity with what it accepts."""
-        from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config
-        from pynetdicom.ae import ApplicationEntity
-        from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+        from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config
+        from pynetdicom.presentation import VerificationPresentationContexts
 
         _config.STORE_RECV_CHUNKED_DATASET = True
         _config.LOG_HANDLER_LEVEL = "none"
-        entity, limits = ApplicationEntity(self._aet), self._limits
+        entity, limits = AE(self._aet), self._limits
         entity.maximum_associations, entity.maximum_pdu_size = limits.associations, limits.pdu_bytes
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = limits.silent_seconds
         entity.require_called_aet = True
         titles = {peer.aet for peer in self._allowed}
         entity.require_calling_aet = [] if ANY in titles else sorted(titles)
-        entity.add_supported_context(Verification, ALL_TRANSFER_SYNTAXES)
         readable = [syntax for syntax in ALL_TRANSFER_SYNTAXES if not decoder_reason(UID(syntax))]
-        for context in AllStoragePresentationContexts:
+        for context in (*VerificationPresentationContexts, *AllStoragePresentationContexts):
             is_ct = context.abstract_syntax in CT_CLASSES
             entity.add_supported_context(context.abstract_syntax, readable if is_ct else ALL_TRANSFER_SYNTAXES)
         return entity
 
-    def _on_store(self, event: "Event") -> int:
+    def _on_store(self, event: Any) -> int:
         """The status of a C-STORE: success only for what is in the spool, or is nothing that it wants."""
         try:
             return self._stored(event)
@@ -126,7 +121,7 @@ class Receiver:
             self._tally.add("rejected", f"the disk does not take it ({error.strerror})")
             return NO_ROOM
 
-    def _stored(self, event: "Event") -> int:
+    def _stored(self, event: Any) -> int:
         path, uid = event.dataset_path, str(event.request.AffectedSOPInstanceUID)
         if event.context.abstract_syntax not in CT_CLASSES:
             self._tally.add("ignored")

@@ -5,16 +5,13 @@ import ssl
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from custom_networks.node.log import record
 from custom_networks.node.peers import Destination
 from custom_networks.node.settings import FIRST_PAUSE
 from custom_networks.node.spool import Spool
 from custom_networks.node.study import Version
-
-if TYPE_CHECKING:
-    from pynetdicom.association import Association
 
 LONGEST_PAUSE = 600.0  # seconds between tries, doubled each time
 CONNECT_SECONDS, ANSWER_SECONDS, SILENT_SECONDS = 15.0, 120.0, 60.0
@@ -109,13 +106,13 @@ class Sender:
         """Send the files over an association of their own; NotSent where not all were taken."""
         from pydicom import dcmread
         from pydicom.errors import InvalidDicomError
-        from pynetdicom.ae import ApplicationEntity
+        from pynetdicom import AE
 
         try:
             datasets = [dcmread(path) for path in paths]
         except (OSError, InvalidDicomError) as error:
             raise NotSent(f"results cannot be read ({type(error).__name__})") from error
-        entity = ApplicationEntity(self._aet)
+        entity = AE(self._aet)
         for dataset in datasets:
             _propose(entity, dataset)
         entity.connection_timeout, entity.acse_timeout = CONNECT_SECONDS, ANSWER_SECONDS
@@ -143,7 +140,7 @@ def _propose(entity: Any, dataset: Any) -> None:
         entity.add_requested_context(dataset.SOPClassUID, syntax)
 
 
-def _store(association: "Association", dataset: Any) -> None:
+def _store(association: Any, dataset: Any) -> None:
     """C-STORE of one object; NotSent where it was not stored."""
     try:
         status = association.send_c_store(dataset)

@@ -118,7 +118,10 @@ class Sender:
         entity.connection_timeout, entity.acse_timeout = CONNECT_SECONDS, ANSWER_SECONDS
         entity.dimse_timeout, entity.network_timeout = ANSWER_SECONDS, SILENT_SECONDS
         tls = (self._tls, self._to.host) if self._tls else None
-        association = entity.associate(self._to.host, self._to.port, ae_title=self._to.aet, tls_args=tls)
+        try:
+            association = entity.associate(self._to.host, self._to.port, ae_title=self._to.aet, tls_args=tls)
+        except OSError as error:  # its name is not known
+            raise NotReached(f"no connection ({error.strerror})") from error
         if not association.is_established:
             raise NotReached("rejected" if association.is_rejected else "no association")
         try:

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -15,21 +15,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 from pydicom import dcmread
-from pydicom.dataset import Dataset
-from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from custom_networks.case_folder import Input, claim
-from custom_networks.dicom_out.results import write_dicom_results
 from custom_networks.io import Case
 from custom_networks.node.node import Node
 from custom_networks.node.settings import Settings
 from custom_networks.node.study import key_of
 from custom_networks.phantom import make_phantom
 from custom_networks.phantom.files import write_series
-from custom_networks.report.measurements import measure
-from custom_networks.report.organ_region import organ_region
 
 SHAPE, SPACING = (32, 32, 8), (8.0, 8.0, 12.0)  # voxels, mm: as small as a body may be
 SEG, SR = UID("1.2.840.10008.5.1.4.1.1.66.4"), UID("1.2.840.10008.5.1.4.1.1.88.34")
@@ -55,8 +51,15 @@ def as_study(slices: Iterable[Dataset], number: int) -> list[Dataset]:
 
 
 @dataclass
-class ThresholdSegment:
-    """Stands for network and writer: calls what has 0 to 200 HU liver, after a while; a failure can be asked for."""
+class StandIn:
+    """Stands for network and writer: reads the case and writes two objects of the classes of SEG and SR.
+
+    Attributes:
+        seconds: how long it takes.
+        error: what it fails with.
+        verdict: the level of its verdict.
+        seen: what it was asked to segment.
+    """
 
     seconds: float = 0.0
     error: Exception | None = None
@@ -68,17 +71,27 @@ class ThresholdSegment:
         time.sleep(self.seconds)
         if self.error:
             raise self.error
-        ct = case.read()
-        labels = ((ct.array > 0) & (ct.array < 200)).astype(np.uint8)
-        region = organ_region(labels, np.zeros(labels.shape, np.int32), ct.affine)
-        measured = measure(region, ct.array[region.box], [], False)
+        headers = case.read().headers
         with claim(output, Input(case.name, case.identity, case.content, case.geometry, case.place)) as claimed:
-            scan = {"headers": ct.headers, "affine": ct.affine, "labels": labels, "measured": measured}
-            files, notes = write_dicom_results(claimed.staging, claimed.name, **scan)  # type: ignore[arg-type]
+            files = {f"dicom_{kind}": f"{claimed.name}_{kind}.dcm" for kind in ("seg", "sr")}
+            for sop_class, name in zip((SEG, SR), files.values(), strict=True):
+                write_result(claimed.staging / name, sop_class, headers)
             report = {"case": claimed.name, "files": files, "verdict": {"level": self.verdict}}
             (claimed.staging / "report.json").write_text(json.dumps(report))
             claimed.commit({})
-        return SimpleNamespace(report=report, notes=notes)
+        return SimpleNamespace(report=report, notes=())
+
+
+def write_result(path: Path, sop_class: UID, headers: Sequence[Dataset]) -> None:
+    """A small object of a class, of the study of some slices, with a UID of its own."""
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, generate_uid()
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = headers[0].StudyInstanceUID, generate_uid()
+    dataset.Modality, dataset.PatientID = "SEG" if sop_class == SEG else "SR", headers[0].PatientID
+    dataset.ContentLabel = str(len(headers))
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.save_as(path, enforce_file_format=True)
 
 
 @dataclass
@@ -228,7 +241,7 @@ MOMENTS = {
     "an image is in the study, not yet acknowledged": ("custom_networks.node.study.Study.add", "after", 6),
     "a study is quiet": ("custom_networks.node.study.Study.put", "before", 1),
     "a version has its record": ("custom_networks.node.study.Study.put", "after", 1),
-    "the network runs": ("node_scene.ThresholdSegment.__call__", "before", 1),
+    "the network runs": ("node_scene.StandIn.__call__", "before", 1),
     "results are being written": ("custom_networks.case_folder.Claim.commit", "before", 1),
     "results are written, the record does not say so": (
         *("custom_networks.node.segmenting.Segmenter._answered", "before", 1),
@@ -244,7 +257,7 @@ def run_node(settings: Settings, ready: Any, moment: str | None) -> None:
     """A node in a process of its own, which kills itself at a moment."""
     if moment:
         _kill_at(*MOMENTS[moment])
-    node = Node(settings, ThresholdSegment())
+    node = Node(settings, StandIn())
     node.start()
     ready.send(node.port)
     node.run()
@@ -277,7 +290,7 @@ class NodeProcess:
     context = multiprocessing.get_context("forkserver")
 
     def __init__(self, settings: Settings, moment: str | None = None) -> None:
-        self.context.set_forkserver_preload(["node_scene", "highdicom", "pynetdicom", "custom_networks.dicom_out.seg"])
+        self.context.set_forkserver_preload(["node_scene", "pynetdicom"])
         parent, child = self.context.Pipe()
         self.process = self.context.Process(target=run_node, args=(settings, child, moment), daemon=True)
         self.process.start()

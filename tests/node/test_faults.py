@@ -21,7 +21,7 @@ from node_scene import (
     NodeProcess,
     Pacs,
     RunningNode,
-    ThresholdSegment,
+    StandIn,
     associate,
     encoded,
     expected,
@@ -86,7 +86,7 @@ def test_twenty_studies_interleaved_over_four_associations(
     for number, image in enumerate(shares[3]):
         image.save_as(folder / f"{number:03}.dcm", enforce_file_format=True)
     to = destination(f"PACS@127.0.0.1:{pacs.port}")
-    with RunningNode(settings(destinations=(to,), quiet_seconds=20), ThresholdSegment()) as running:
+    with RunningNode(settings(destinations=(to,), quiet_seconds=20), StandIn()) as running:
         port = running.node.port
         command = ["storescu", "-aec", "LIVERSEG", "+sd", "127.0.0.1", str(port), str(folder)]
         with ThreadPoolExecutor(4) as pool:
@@ -105,7 +105,7 @@ def test_twenty_studies_interleaved_over_four_associations(
 def test_a_sender_that_hangs_keeps_nobody_waiting(settings: Make, study: Study, pacs: Pacs, tmp_path: Path) -> None:
     images, others = study(1), study(2)
     to = destination(f"PACS@127.0.0.1:{pacs.port}")
-    with RunningNode(settings(destinations=(to,)), ThresholdSegment()) as running:
+    with RunningNode(settings(destinations=(to,)), StandIn()) as running:
         hanging = associate(running.node.port)
         assert [hanging.send_c_store(image).Status for image in images[:5]] == [0] * 5
         with socket.create_connection(("127.0.0.1", running.node.port)):  # one that never says anything
@@ -145,7 +145,7 @@ def test_a_destination_that_is_down_for_a_while(settings: Make, study: Study, tm
     port = pacs.port
     pacs.stop()
     to, images = destination(f"PACS@127.0.0.1:{port}"), study(1) + study(2)
-    with RunningNode(settings(destinations=(to,)), ThresholdSegment()) as running:
+    with RunningNode(settings(destinations=(to,)), StandIn()) as running:
         send_all(lambda: running.node.port, images)
         until(lambda: running.counts()["unsent"] == 2)
         time.sleep(1)
@@ -187,7 +187,7 @@ def test_a_quota(settings: Make, study: Study, pacs: Pacs, tmp_path: Path) -> No
     to = destination(f"PACS@127.0.0.1:{pacs.port}")
     size = 8 * (len(encoded(study(1)[0])) + 500)  # of a study, with room for the meta information of its files
     answers: list[list[int | None]] = []
-    with RunningNode(settings(destinations=(to,), quota_bytes=size), ThresholdSegment(seconds=1)) as running:
+    with RunningNode(settings(destinations=(to,), quota_bytes=size), StandIn(seconds=1)) as running:
         answers.append(send(running.node.port, study(1)))
         answers.append(send(running.node.port, study(2)))  # study 1 is still needed
         until(lambda: running.counts()["sent"] >= 1)
@@ -227,7 +227,7 @@ def test_tls(settings: Make, study: Study, certificates: Callable[[str], Certifi
     pacs = Pacs().start(tls=own.context(serving=True))
     to, images = destination(f"PACS@localhost:{pacs.port}"), study(1)
     asked = settings(destinations=(to,), certificates=own, send_tls=True)
-    with RunningNode(asked, ThresholdSegment()) as running:
+    with RunningNode(asked, StandIn()) as running:
         port = running.node.port
         with socket.create_connection(("127.0.0.1", port)):  # it never begins to speak TLS
             assert not associate(port).is_established
@@ -297,7 +297,7 @@ def test_garbage_leaves_the_node_answering(settings: Make, study: Study, tmp_pat
     from pynetdicom.sop_class import Verification
 
     noise, images = random.Random(7), study(1)
-    with RunningNode(settings(quiet_seconds=60), ThresholdSegment()) as running:
+    with RunningNode(settings(quiet_seconds=60), StandIn()) as running:
         port = running.node.port
 
         def answers() -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from node_scene import Pacs, RunningNode, ThresholdSegment, expected, in_spool, send, until
+from node_scene import Pacs, RunningNode, StandIn, expected, in_spool, send, until
 from pydicom.dataset import Dataset
 
 from custom_networks.errors import UsageError
@@ -28,7 +28,7 @@ def pacs() -> Pacs:
 
 def test_a_study_comes_back_as_seg_and_sr(settings: Callable[..., Settings], study: Study, pacs: Pacs) -> None:
     images, to = study(1), destination(f"PACS@127.0.0.1:{pacs.port}")
-    with RunningNode(settings(destinations=(to,), http_port=0), ThresholdSegment()) as running:
+    with RunningNode(settings(destinations=(to,), http_port=0), StandIn()) as running:
         assert send(running.node.port, images) == [0] * 8
         until(lambda: running.counts()["sent"] == 1)
         with urllib.request.urlopen(f"http://127.0.0.1:{running.node.http_port}/healthz") as answer:
@@ -47,13 +47,13 @@ def test_a_destination_that_is_down_gets_the_same_objects_later(
 ) -> None:
     to = destination(f"PACS@127.0.0.1:{pacs.port}")
     pacs.refusing = True
-    with RunningNode(settings(destinations=(to,)), ThresholdSegment()) as running:
+    with RunningNode(settings(destinations=(to,)), StandIn()) as running:
         send(running.node.port, study(1))
         until(lambda: running.counts()["unsent"] == 1)
     stored = sorted(path.name for path in running.node._settings.output.glob("*/1/*.dcm"))
     assert stored == ["1_seg.dcm", "1_sr.dcm"] and pacs.stored == []
     pacs.refusing = False
-    segment = ThresholdSegment()
+    segment = StandIn()
     with RunningNode(settings(destinations=(to,)), segment) as running:
         until(lambda: running.counts()["sent"] == 1)
     assert segment.seen == []
@@ -66,7 +66,7 @@ def test_a_result_that_is_refused_keeps_no_other_waiting(
     first, second = study(1), study(2)
     pacs.refused.add(first[0].StudyInstanceUID)
     to = destination(f"PACS@127.0.0.1:{pacs.port}")
-    with RunningNode(settings(destinations=(to,), first_pause=1000), ThresholdSegment()) as running:
+    with RunningNode(settings(destinations=(to,), first_pause=1000), StandIn()) as running:
         send(running.node.port, first)
         until(lambda: running.counts()["unsent"] == 1)
         send(running.node.port, second)
@@ -79,7 +79,7 @@ def test_images_that_come_late_make_a_second_result(
     settings: Callable[..., Settings], study: Study, pacs: Pacs, tmp_path: Path
 ) -> None:
     images, to = study(1), destination(f"PACS@127.0.0.1:{pacs.port}")
-    with RunningNode(settings(destinations=(to,)), ThresholdSegment()) as running:
+    with RunningNode(settings(destinations=(to,)), StandIn()) as running:
         send(running.node.port, images[:6])
         until(lambda: running.counts()["sent"] == 1)
         send(running.node.port, images[6:])
@@ -90,7 +90,7 @@ def test_images_that_come_late_make_a_second_result(
 
 
 def test_images_are_removed_once_they_are_old(settings: Callable[..., Settings], study: Study, tmp_path: Path) -> None:
-    with RunningNode(settings(keep_days=0), ThresholdSegment()) as running:
+    with RunningNode(settings(keep_days=0), StandIn()) as running:
         send(running.node.port, study(1))
         until(lambda: running.counts()["done"] == 1 and running.counts()["spool_bytes"] == 0)
     assert list(tmp_path.glob("spool/studies/*/images/*")) == []
@@ -110,7 +110,7 @@ def test_a_failing_step_does_not_end_the_node(
 
     monkeypatch.setattr("custom_networks.node.node.WITHOUT_ROOM", 0.05)
     monkeypatch.setattr(Node, "_keep_house", fails_once)
-    with RunningNode(settings(), ThresholdSegment()) as running:
+    with RunningNode(settings(), StandIn()) as running:
         send(running.node.port, study(1))
         until(lambda: running.counts()["done"] == 1)
 
@@ -129,7 +129,7 @@ def test_health_says_when_a_part_has_ended() -> None:
 
 
 def test_a_port_that_is_taken_is_one_line(settings: Callable[..., Settings], pacs: Pacs) -> None:
-    node = Node(settings(port=pacs.port), ThresholdSegment())
+    node = Node(settings(port=pacs.port), StandIn())
     with pytest.raises(UsageError, match="Nothing can listen"):
         node.start()
     node.stop()

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from node_scene import ThresholdSegment
+from node_scene import StandIn
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
@@ -44,7 +44,7 @@ def test_each_version_has_a_case_folder_of_its_own(
     spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path
 ) -> None:
     images = study(1)
-    segmenter = Segmenter(spool, tmp_path / "out", ThresholdSegment(), destinations=[TO])
+    segmenter = Segmenter(spool, tmp_path / "out", StandIn(), destinations=[TO])
     key = receive(spool, images[:6])
     assert segmenter.segment_next()
     receive(spool, images)
@@ -57,8 +57,7 @@ def test_each_version_has_a_case_folder_of_its_own(
         assert manifest is not None and manifest["state"] == "whole"
         assert dcmread(folder / version.files[0]).StudyInstanceUID == images[0].StudyInstanceUID
         assert json.loads((folder / "report.json").read_text())["case"] == str(number)
-        referenced = dcmread(folder / version.files[0]).ReferencedSeriesSequence[0].ReferencedInstanceSequence
-        assert len(referenced) == slices
+        assert dcmread(folder / version.files[0]).ContentLabel == str(slices)
 
 
 def test_a_study_that_is_no_volume_is_refused_in_one_line(
@@ -67,7 +66,7 @@ def test_a_study_that_is_no_volume_is_refused_in_one_line(
     images = study(1)
     key = receive(spool, images[:3] + images[4:])
     caplog.set_level("INFO", "custom_networks")
-    Segmenter(spool, tmp_path / "out", ThresholdSegment()).segment_next()
+    Segmenter(spool, tmp_path / "out", StandIn()).segment_next()
     version = version_of(spool, key)
     assert version.state == REFUSED and "slices are missing" in version.message
     line = json.loads(caplog.messages[-1])
@@ -80,7 +79,7 @@ def test_an_unexpected_failure_is_refused_without_quoting_it(
 ) -> None:
     key = receive(spool, study(1))
     caplog.set_level("INFO", "custom_networks")
-    segment = ThresholdSegment(error=ValueError("Secret^Name is no number"))
+    segment = StandIn(error=ValueError("Secret^Name is no number"))
     Segmenter(spool, tmp_path / "out", segment).segment_next()
     assert version_of(spool, key).message == "It failed unexpectedly, ValueError (--debug shows where)."
     assert "Secret" not in caplog.text
@@ -89,7 +88,7 @@ def test_an_unexpected_failure_is_refused_without_quoting_it(
 def test_a_full_disk_leaves_the_study_waiting(
     spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path
 ) -> None:
-    key, segment = receive(spool, study(1)), ThresholdSegment(error=OSError(errno.ENOSPC, "No space left on device"))
+    key, segment = receive(spool, study(1)), StandIn(error=OSError(errno.ENOSPC, "No space left on device"))
     segmenter = Segmenter(spool, tmp_path / "out", segment)
     assert not segmenter.segment_next()
     assert (version_of(spool, key).state, version_of(spool, key).attempts) == (WAITING, 0)
@@ -108,7 +107,7 @@ def test_a_verdict_of_stop_holds_results_back(
     tmp_path: Path,
 ) -> None:
     key = receive(spool, study(1))
-    Segmenter(spool, tmp_path / "out", ThresholdSegment(verdict=level), destinations=[TO]).segment_next()
+    Segmenter(spool, tmp_path / "out", StandIn(verdict=level), destinations=[TO]).segment_next()
     version = version_of(spool, key)
     assert (version.state, version.unsent, version.files) == (state, unsent, ("1_seg.dcm", "1_sr.dcm"))
     assert spool.counts()["held"] == (state == HELD)
@@ -128,7 +127,7 @@ def test_results_that_cannot_be_sent_are_refused_where_somebody_waits_for_them(
 def test_a_study_that_ended_the_node_too_often_is_refused(
     spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path
 ) -> None:
-    key, segment = receive(spool, study(1)), ThresholdSegment()
+    key, segment = receive(spool, study(1)), StandIn()
     spool.put(key, replace(version_of(spool, key), attempts=MOST_ATTEMPTS))
     Segmenter(spool, tmp_path / "out", segment).segment_next()
     assert version_of(spool, key).state == REFUSED and segment.seen == []
@@ -138,7 +137,7 @@ def test_late_images_of_a_study_whose_images_went_ask_for_the_whole(
     spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path
 ) -> None:
     images = study(1)
-    segmenter = Segmenter(spool, tmp_path / "out", ThresholdSegment())
+    segmenter = Segmenter(spool, tmp_path / "out", StandIn())
     key = receive(spool, images[:6])
     segmenter.segment_next()
     spool.drop(older_than=1e9, most_bytes=0)
@@ -157,13 +156,13 @@ def test_two_patients_in_one_study_are_refused(
     for one in others:
         one.StudyInstanceUID = images[0].StudyInstanceUID
     key = receive(spool, images + others)
-    Segmenter(spool, tmp_path / "out", ThresholdSegment()).segment_next()
+    Segmenter(spool, tmp_path / "out", StandIn()).segment_next()
     assert version_of(spool, key).state == REFUSED
     assert "volumes of 2 patients" in version_of(spool, key).message
 
 
 def test_rules_choose_the_series(spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path) -> None:
-    key, segment = receive(spool, study(1)), ThresholdSegment()
+    key, segment = receive(spool, study(1)), StandIn()
     rules = [Rule(thickness_mm=(1.0, 2.0))]
     Segmenter(spool, tmp_path / "out", segment, rules=rules).segment_next()
     assert version_of(spool, key).message == "None of its 8 images meets one of the node's 1 rules."

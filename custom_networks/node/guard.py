@@ -133,8 +133,11 @@ class Guard:
             self._cut_off(event.assoc, "messages without waiting for answers")
 
     def _on_close(self, event: Any) -> None:
+        """A connection is gone. pynetdicom would wait on for its request, and count it among the associations."""
         with self._lock:
             self._open.pop(event.assoc, None)
+        if event.assoc.requestor.primitive is None:
+            event.assoc.dul.to_user_queue.put(None)
 
     def _cut_off(self, association: Any, why: str) -> None:
         self._tally.add("cut_off", why, address=association.requestor.address)

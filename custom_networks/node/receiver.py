@@ -28,6 +28,7 @@ from custom_networks.node.spool import Spool, flushed
 
 # PS3.4 B.2.3, and PS3.7 C.5.
 SUCCESS, NO_ROOM, OTHER_CLASS, NOT_UNDERSTOOD = 0x0000, 0xA700, 0xA900, 0xC000
+TO_ASSOCIATE = 10.0  # seconds that a connection has to ask for an association
 CT_CLASSES = (CTImageStorage, *ENHANCED_CT)
 
 
@@ -100,7 +101,8 @@ class Receiver:
         _config.LOG_HANDLER_LEVEL = "none"
         entity, limits = AE(self._aet), self._limits
         entity.maximum_associations, entity.maximum_pdu_size = limits.associations, limits.pdu_bytes
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = limits.silent_seconds
+        entity.dimse_timeout = entity.network_timeout = limits.silent_seconds
+        entity.acse_timeout = min(TO_ASSOCIATE, limits.silent_seconds)
         entity.require_called_aet = True
         titles = {peer.aet for peer in self._allowed}
         entity.require_calling_aet = [] if ANY in titles else sorted(titles)

@@ -180,4 +180,4 @@ def check_readers(seg: Dataset, sr: Dataset, tmp_path: Path) -> None:
     assert len(list(images.glob("*.nii*"))) == read.number_of_segments
     reading = [tools["tid1500reader"], "--inputDICOM", tmp_path / "sr.dcm", "--outputMetadata", report]
     assert subprocess.run(reading, capture_output=True).returncode == 0
-    assert len(json.loads(report.read_text())["Measurements"]) == len(groups)
+    assert len(json.loads(report.read_text())["Measurements"]) >= len(groups)

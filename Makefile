@@ -12,7 +12,7 @@ RUN ?= out/train
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-bundle monailabel test-monailabel test-dicom test-page niivue test-hostile bundle ir lint format train bench coverage shape clean
+.PHONY: help run test test-slow test-bundle monailabel test-monailabel test-dicom test-page niivue test-node test-hostile bundle ir lint format train bench coverage shape clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -100,6 +100,12 @@ niivue:  ## fetch the page's viewer again from npm, the version and hash that ni
 		&& echo "$$hash  $$folder/package/dist/niivue.umd.js" | sha256sum --check \
 		&& cp "$$folder/package/dist/niivue.umd.js" $(NIIVUE)/; \
 	code=$$?; rm -rf "$$folder"; exit $$code
+# Orthanc stands for a PACS, dcmtk's storescu for a scanner; Debian starts Orthanc's own service, which is not needed.
+test-node: $(VENV)/.installed  ## the DICOM node with Orthanc and dcmtk (apt): faults, kill -9, garbage, the way there and back
+	@command -v Orthanc storescu >/dev/null || apt-get install --yes orthanc dcmtk \
+		|| sudo -n apt-get install --yes orthanc dcmtk || echo "not installed: apt-get install orthanc dcmtk"
+	$(BIN)/pip install --quiet "dcmqi>=1.5"
+	$(BIN)/python -m pytest tests/node
 
 test-hostile: $(VENV)/.installed  ## damaged, huge and misleading inputs: each must end right or in one clear line
 	$(BIN)/python -m pytest tests/hostile

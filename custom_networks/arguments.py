@@ -28,7 +28,7 @@ def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> li
     """The arguments of `function` in the form in which Fire takes each as what it is.
 
     Flags are `--name VALUE` or `--name=VALUE`; a switch (annotated bool) is `--name`, `--name=true`, `--name=false` or
-    `--no-name`; `-o` is `--output`.
+    `--no-name`; `-o` is `--output`. A flag of several values (annotated tuple[str, ...]) is given once for each.
 
     Raises:
         UsageError: for an unknown flag, a flag without its value, or a switch that would swallow what follows it.
@@ -37,6 +37,7 @@ def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> li
     parameters = inspect.signature(function).parameters.values()
     flags = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL]
     ready: list[str] = []
+    repeated: dict[str, list[str]] = {}
     rest = list(arguments)
     while rest:
         argument = rest.pop(0)
@@ -51,9 +52,11 @@ def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> li
             raise _unknown_flag(argument, name, flags, hints)
         if hints[name] is bool:
             ready.append(f"--{name}={_switch(name, assigned, value, rest)}")
+        elif hints[name] == tuple[str, ...]:
+            repeated.setdefault(name, []).append(_value(name, assigned, value, rest))
         else:
             ready.append(f"--{name}={_literal(_value(name, assigned, value, rest), hints[name])}")
-    return ready
+    return ready + [f"--{name}={tuple(values)!r}" for name, values in repeated.items()]
 
 
 def check_complete(command: str, ready: Sequence[str]) -> None:
@@ -63,6 +66,9 @@ def check_complete(command: str, ready: Sequence[str]) -> None:
         raise UsageError("liverseg segment needs at least one input.")
     if command in ("segment", "measure") and not any(argument.startswith("--output=") for argument in ready):
         raise UsageError(f"liverseg {command} needs --output DIR, a folder for the results.")
+    needed = {name for name in ("output", "spool") if any(given.startswith(f"--{name}=") for given in ready)}
+    if command == "serve" and (positional or len(needed) < 2):
+        raise UsageError("liverseg serve needs --output DIR and --spool DIR, and takes no input.")
     if command in ARGUMENTS:
         flags, meaning = ARGUMENTS[command]
         if len(positional) + sum(argument.startswith(flags) for argument in ready) != len(flags):

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from custom_networks.errors import InputError
-from custom_networks.files import write_text
+from custom_networks.files import flush_folder, write_text
 from custom_networks.manifest import (
     MANIFEST,
     WHOLE,
@@ -89,7 +89,7 @@ class Claim:
                 (self.folder / name).unlink(missing_ok=True)
             for name in digests:
                 os.replace(self.staging / name, self.folder / name)
-            _flush_folder(self.folder)
+            flush_folder(self.folder)
             os.replace(whole, self.folder / MANIFEST)
         self._held.close()
         return self.folder
@@ -227,15 +227,3 @@ def _flushed_digest(path: Path) -> str:
             digest.update(block)
         os.fsync(stream.fileno())
     return digest.hexdigest()
-
-
-def _flush_folder(folder: Path) -> None:
-    """Have the disk know the names in a folder before the manifest calls it whole."""
-    if os.name == "nt":  # cannot open folders
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network file systems flush no folders
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

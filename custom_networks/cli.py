@@ -10,6 +10,7 @@ from custom_networks.arguments import HELP, check_complete, fire_arguments, unkn
 from custom_networks.bundle_files import bundle_version
 from custom_networks.commands.measure import measure
 from custom_networks.commands.segment import segment
+from custom_networks.commands.serve import serve
 from custom_networks.commands.terminal import INTERRUPTED, NOTHING_STARTED, OK, complain, say
 from custom_networks.commands.tools import export, pack, phantom, series
 from custom_networks.commands.verify import verify
@@ -36,7 +37,7 @@ def info(*, json: bool = False) -> int:
     return OK
 
 
-_COMMANDS: tuple[Callable[..., int], ...] = (segment, measure, verify, series, phantom, info, pack, export)
+_COMMANDS: tuple[Callable[..., int], ...] = (segment, measure, verify, serve, series, phantom, info, pack, export)
 COMMANDS = {command.__name__: command for command in _COMMANDS}
 
 

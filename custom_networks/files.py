@@ -6,7 +6,7 @@ import os
 import secrets
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from io import StringIO
 from math import isfinite
 from pathlib import Path
@@ -49,6 +49,18 @@ def file_digest(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def flush_folder(folder: Path) -> None:
+    """Have the disk know the names in a folder."""
+    if os.name == "nt":  # cannot open folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems flush no folders
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Cell]], digits: int | None = None) -> None:

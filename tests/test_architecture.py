@@ -45,7 +45,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "streams": set(),
     "batch": {"bundle_files", "case_folder", "inference", "io", "manifest", "pipeline", "report", "result"}
     | {"staging", "streams"},
-    "commands": {"batch", "bundle_files", "inference", "io", "measured", "packing", "phantom", "pipeline", "result"},
+    "node": {"io", "staging"},
+    "commands": {"batch", "bundle_files", "inference", "io", "measured", "node", "packing", "phantom", "pipeline"}
+    | {"result"},
     "usage": {"info"},
     "cli": {"arguments", "bundle_files", "commands", "info", "streams", "usage"},
     "__main__": {"cli"},
@@ -54,7 +56,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 LIBRARIES = {"networks": {"torch"}, "labelmap": {"numpy", "scipy"}}
 # What the lightest imports must not load, and what a machine with tests/zoo/requirements.txt alone does not have.
 HEAVY = {"torch", "monai", "itk", "ignite", "matplotlib", "highdicom", "skimage", "openvino", "onnxruntime"}
-NOT_THERE = {"highdicom", "matplotlib", "openvino", "onnx", "onnxruntime", "gdcm", "sklearn", "pandas"}
+HEAVY |= {"pynetdicom"}
+NOT_THERE = {"highdicom", "matplotlib", "pynetdicom", "openvino", "onnx", "onnxruntime", "gdcm", "sklearn", "pandas"}
 
 
 def modules() -> list[Path]:

@@ -33,8 +33,8 @@ def lines_of(text: str) -> list[str]:
         (["segment"], "needs at least one input"),
         (
             ["segmnet", "ct.nii.gz"],
-            "Unknown command 'segmnet': liverseg has segment, measure, verify, series, phantom, info, pack, export. "
-            "Did you mean segment?",
+            "Unknown command 'segmnet': liverseg has segment, measure, verify, serve, series, phantom, info, pack, "
+            "export. Did you mean segment?",
         ),
         (["segment", "ct.nii.gz", "--output", "out", "--nooverlay"], "--nooverlay: did you mean --overlay=false?"),
         (["segment", "ct.nii.gz", "--output", "out", "--no-ovrlay"], "--no-ovrlay: did you mean --overlay=false?"),

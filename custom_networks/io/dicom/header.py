@@ -151,6 +151,7 @@ class SliceHeader:
     series_number: int = _of(_whole, "SeriesNumber", empty=0)
     description: str = _of(_text, "SeriesDescription")
     protocol: str = _of(_text, "ProtocolName")
+    thickness: float = _of(_number, "SliceThickness")
     contrast: str = _of(_text, "ContrastBolusAgent")
     height_m: float = _of(_number, "PatientSize")
     weight_kg: float = _of(_number, "PatientWeight")

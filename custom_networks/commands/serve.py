@@ -1,0 +1,147 @@
+"""`liverseg serve`: a DICOM node that a PACS sends studies to and gets results from."""
+
+import logging
+import threading
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from custom_networks.commands.terminal import BANNER, OK, say
+from custom_networks.errors import UsageError
+
+if TYPE_CHECKING:
+    from custom_networks.node.segmenting import Segment
+    from custom_networks.node.settings import Settings
+
+
+def serve(
+    *,
+    output: str,
+    spool: str,
+    host: str = "127.0.0.1",
+    port: int = 11112,
+    aet: str = "LIVERSEG",
+    allow: tuple[str, ...] = (),
+    send_to: tuple[str, ...] = (),
+    rules: str | None = None,
+    quiet_seconds: int = 30,
+    http_port: int = 8080,
+    keep_days: int = 7,
+    quota_gb: int = 100,
+    tls_cert: str | None = None,
+    tls_key: str | None = None,
+    tls_ca: str | None = None,
+    send_tls: bool = False,
+    device: str | None = None,
+    runtime: str = "auto",
+    precision: str = "auto",
+    scout: bool = True,
+    fast: bool = False,
+    overlay: bool = True,
+    keep_empty_frames: bool = False,
+    bundle: str | None = None,
+    checkpoint: str | None = None,
+    debug: bool = False,
+) -> int:
+    """Receive CT studies by DICOM, segment each once it is complete, and send SEG and SR back.
+
+    A study is complete when nothing came of it for a while; images that come later make its next version. Version n has
+    the case folder OUTPUT/<study>/<n>/, as `liverseg segment` writes it; <study> is a digest. What was acknowledged is
+    on the disk, and a node that is killed goes on where it was. The log is JSON, one line an event, on stderr. It ends
+    by SIGTERM or Ctrl-C, with exit code 0.
+
+    Args:
+        output: folder for the results.
+        spool: folder for what is received, on a disk of this machine; one node has it at a time.
+        host: address to listen on; one that is not of this machine alone needs --allow.
+        port: to listen on.
+        aet: AE title of the node.
+        allow: AET@HOST that may send, may be repeated; HOST is a name, an address or a network, AET may be *. By
+            default programs of this machine.
+        send_to: AET@HOST:PORT that gets SEG and SR, may be repeated; without it they stay in OUTPUT.
+        rules: JSON file of rules which series of a study is taken.
+        quiet_seconds: how long nothing may come of a study that is complete.
+        http_port: of http://127.0.0.1:PORT/healthz; 0 for none.
+        keep_days: how long received images are kept after their study was segmented.
+        quota_gb: of received images; the oldest that were segmented go first, then new ones are refused.
+        tls_cert: certificate of the node, PEM; with it, only TLS is spoken on its port, and peers must show theirs.
+        tls_key: key of that certificate.
+        tls_ca: certificates of the authorities of the peers.
+        send_tls: send over TLS, too.
+        device: as of segment, like the flags below.
+        runtime: torch, openvino or auto.
+        precision: float32, bfloat16 or auto.
+        scout: find the liver first.
+        fast: a coarser answer in about a third of the time.
+        overlay: draw overlay.png.
+        keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
+        bundle: folder of another bundle.
+        checkpoint: other weights, a state dict.
+        debug: log tracebacks and what libraries say, which can quote a patient.
+    """
+    _check_installed()
+    say(BANNER, "stderr")  # before PyTorch is imported, which takes seconds
+    from custom_networks.node.peers import allowed_on, certificates, checked_title, destination
+    from custom_networks.node.rules import read_rules
+    from custom_networks.node.settings import Settings
+
+    settings = Settings(
+        output=Path(output).expanduser(),
+        spool=Path(spool).expanduser(),
+        host=host,
+        port=port,
+        aet=checked_title(aet),
+        allowed=allowed_on(host, allow),
+        destinations=tuple(map(destination, send_to)),
+        rules=read_rules(rules),
+        quiet_seconds=quiet_seconds,
+        http_port=http_port or None,
+        keep_days=keep_days,
+        quota_bytes=quota_gb * 10**9,
+        certificates=certificates(tls_cert, tls_key, tls_ca),
+        send_tls=send_tls,
+    )
+    from custom_networks.batch.work import Work, tune_this_process
+    from custom_networks.inference.settings import settings as overrides
+
+    logging.getLogger("custom_networks").setLevel(logging.DEBUG if debug else logging.INFO)
+    tune_this_process()
+    asked = overrides(device, runtime, precision, scout, fast) | {"progress": False}
+    pipeline = Work(settings.output, asked, bundle, checkpoint).pipeline()
+    options: dict[str, Any] = {"probability": False, "overlay": overlay, "keep_empty_frames": keep_empty_frames}
+    from custom_networks.batch.run import ready_folder, segment_into
+
+    ready_folder(settings.output)
+    return _run(settings, partial(segment_into, pipeline=pipeline, **options))
+
+
+def _run(settings: "Settings", segment: "Segment") -> int:
+    """Run the node until the process is told to end."""
+    from custom_networks.node.node import Node
+
+    threading.excepthook = _log_failure
+    node = Node(settings, segment)
+    try:
+        node.start()
+        node.run()
+    except KeyboardInterrupt:  # SIGTERM, too
+        say("liverseg: stopping; what was received stays in the spool.", "stderr")
+    finally:
+        node.stop()
+    return OK
+
+
+def _log_failure(failed: threading.ExceptHookArgs) -> None:
+    """One line on a thread that ended by an error: those of pynetdicom do where a peer sends nonsense."""
+    from custom_networks.node.log import record
+
+    record("failed", level=logging.WARNING, part="connection", error=failed.exc_type.__name__)
+    logging.getLogger(__name__).debug("a thread", exc_info=failed.exc_value)
+
+
+def _check_installed() -> None:
+    """UsageError where what only a node needs is not installed."""
+    missing = [name for name in ("pynetdicom", "highdicom") if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"liverseg serve needs {' and '.join(missing)}: pip install 'liver-tumor-ct-25d[node,dicom]'.")

@@ -1,0 +1,64 @@
+"""`/healthz`: what the node did and has still to do, as JSON, for the machine's own watchdog alone."""
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from custom_networks.errors import UsageError
+
+LOOPBACK = "127.0.0.1"
+PATH = "/healthz"
+
+
+class HealthServer:
+    """Answers `GET /healthz` on the loopback address with 200, or 503 where a part of the node has ended.
+
+    Args:
+        port: to listen on; 0 is any that is free.
+        state: gives whether all is well, and the numbers.
+
+    Attributes:
+        port: on which it listens.
+
+    Raises:
+        UsageError: the port is taken.
+    """
+
+    def __init__(self, port: int, state: Callable[[], tuple[bool, Mapping[str, object]]]) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            timeout = 5
+
+            def do_GET(self) -> None:
+                _answer(self, state)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Say nothing: what is asked for is a peer's text."""
+
+        try:
+            self._server = ThreadingHTTPServer((LOOPBACK, port), Handler)
+        except OSError as error:
+            raise UsageError(
+                f"Port {port} of {LOOPBACK} is not free ({error.strerror}): give another --http-port."
+            ) from error
+        self._server.daemon_threads = True
+        self.port = int(self._server.server_address[1])
+        threading.Thread(target=self._server.serve_forever, name="healthz", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _answer(request: BaseHTTPRequestHandler, state: Callable[[], tuple[bool, Mapping[str, object]]]) -> None:
+    well, facts = state() if request.path == PATH else (True, {})
+    status = HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
+    body = json.dumps({"status": "ok" if well else "failing", **facts}).encode() + b"\n"
+    request.send_response(status if facts else HTTPStatus.NOT_FOUND)
+    request.send_header("Content-Type", "application/json")
+    request.send_header("Content-Length", str(len(body) if facts else 0))
+    request.end_headers()
+    if facts:
+        request.wfile.write(body)

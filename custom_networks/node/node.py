@@ -1,0 +1,128 @@
+"""The node as a whole: it receives, closes studies that are quiet, segments, sends, and keeps its house."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from custom_networks.node.guard import Limits
+from custom_networks.node.health import HealthServer
+from custom_networks.node.log import record
+from custom_networks.node.receiver import Receiver
+from custom_networks.node.segmenting import Segment, Segmenter
+from custom_networks.node.sending import Sender
+from custom_networks.node.settings import Settings
+from custom_networks.node.spool import Spool
+
+TICK = 0.5  # seconds
+WITHOUT_ROOM = 30.0  # seconds until a disk that was full is tried again
+TO_FINISH = 60.0  # seconds that a study has which is being segmented when the node is stopped
+DAY = 24 * 60 * 60.0
+
+
+class Node:
+    """A DICOM node that runs from `start` to `stop`.
+
+    Args:
+        settings: what it is asked to be.
+        segment: segments a case and writes its results into a case folder below a folder.
+
+    Raises:
+        UsageError: the spool, a port or a certificate cannot be used.
+    """
+
+    def __init__(self, settings: Settings, segment: Segment) -> None:
+        self._settings, self._stopping = settings, threading.Event()
+        self.spool = Spool(settings.spool)
+        certificates = settings.certificates
+        serving = certificates.context(serving=True) if certificates else None
+        sending = certificates.context(serving=False) if certificates and settings.send_tls else None
+        self._receiver = Receiver(
+            self.spool, settings.aet, settings.allowed, tls=serving, limits=Limits(quota_bytes=settings.quota_bytes)
+        )
+        names = [str(to) for to in settings.destinations]
+        self._segmenter = Segmenter(self.spool, settings.output, segment, rules=settings.rules, destinations=names)
+        self._senders = [
+            Sender(self.spool, settings.output, settings.aet, to, sending, settings.first_pause)
+            for to in settings.destinations
+        ]
+        self._health: HealthServer | None = None
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def port(self) -> int:
+        """The port on which it receives."""
+        return self._receiver.port
+
+    @property
+    def http_port(self) -> int | None:
+        """The port of `/healthz`."""
+        return self._health.port if self._health else None
+
+    def start(self) -> None:
+        """Receive, and begin with what an earlier run left; UsageError where a port is taken."""
+        settings = self._settings
+        self._receiver.start(settings.host, settings.port)
+        if settings.http_port is not None:
+            self._health = HealthServer(settings.http_port, self.state)
+        work: dict[str, Callable[[], float]] = {"segment": self._segment}
+        work |= {f"send to {sender}": self._sending(sender) for sender in self._senders}
+        for name, step in work.items():
+            self._threads.append(threading.Thread(target=self._repeat, args=(name, step), name=name, daemon=True))
+            self._threads[-1].start()
+        facts: dict[str, Any] = {"host": settings.host, "port": self.port, "tls": settings.certificates is not None}
+        record("listening", aet=settings.aet, **facts, send_to=[str(to) for to in settings.destinations])
+
+    def run(self) -> None:
+        """Keep the house until `stop` is called, or the process is interrupted."""
+        self._repeat("house", self._keep_house)
+
+    def stop(self) -> None:
+        """Take no more images, let the study finish that is being segmented, and leave the rest to the next start."""
+        self._stopping.set()
+        self._receiver.stop()
+        if self._health:
+            self._health.close()
+        for thread in self._threads:
+            thread.join(TO_FINISH)
+        self.spool.close()
+        record("stopped", **self.spool.counts())
+
+    def state(self) -> tuple[bool, Mapping[str, object]]:
+        """Whether all its parts are at work, and its numbers."""
+        well = all(thread.is_alive() for thread in self._threads) and not self._stopping.is_set()
+        return well, {**self.spool.counts(), **self._receiver.counts(), "spool_bytes": self.spool.size}
+
+    def _repeat(self, name: str, step: Callable[[], float]) -> None:
+        """Take a step again and again, with the pause that it asks for; what goes wrong in one is logged."""
+        while not self._stopping.is_set():
+            try:
+                pause = step()
+            except Exception as error:  # a node that stops for one study or one full disk fails all the others
+                record("failed", level=logging.ERROR, part=name, error=type(error).__name__)
+                logging.getLogger(__name__).debug("%s", name, exc_info=True)
+                pause = WITHOUT_ROOM
+            self._stopping.wait(pause)
+
+    def _keep_house(self) -> float:
+        """Close versions of studies that are quiet, drop images that nobody needs, cut off who hangs."""
+        now, settings = time.time(), self._settings
+        for key, version in self.spool.close_quiet(settings.quiet_seconds, now):
+            record("complete", study=key, version=version.number, images=len(version.images))
+        for key in self.spool.drop(now - settings.keep_days * DAY, settings.quota_bytes):
+            record("images removed", study=key)
+        self._receiver.keep_house()
+        return min(TICK, settings.quiet_seconds / 4)
+
+    def _segment(self) -> float:
+        if self._segmenter.segment_next():
+            return 0.0
+        return WITHOUT_ROOM if self.spool.next_waiting() else TICK
+
+    def _sending(self, sender: Sender) -> Callable[[], float]:
+        def step() -> float:
+            sender.send_due()
+            return TICK
+
+        return step

@@ -1,0 +1,168 @@
+"""A study in the spool: the images that are there, and its versions, each a record that replaces the one before.
+
+    <spool>/studies/<study>/images/<image>.dcm     named by digests of their UIDs, never by what a peer sends
+    <spool>/studies/<study>/<n>.json               version n: its state and the images that it is made of
+
+A record is written whole or not at all and then takes the name of the older one, so a version has one state at any
+moment. Images without a version make the next one.
+"""
+
+import json
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from custom_networks.files import flush_folder, write_text
+from custom_networks.node.log import record
+
+WAITING, DONE, HELD, REFUSED = "waiting", "done", "held", "refused"
+STATES = (WAITING, DONE, HELD, REFUSED)
+_RECORD = re.compile(r"([1-9]\d{0,8})\.json")
+
+
+def key_of(uid: str) -> str:
+    """What a study or an image is called on disk: 32 digits that follow from its UID."""
+    return sha256(uid.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Version:
+    """A state of a study for which there is one result.
+
+    Attributes:
+        number: from 1.
+        state: one of `STATES`.
+        images: names of the files that it is made of.
+        closed: when the last of them had been there for the quiet time, seconds since 1970.
+        attempts: how often it was begun to segment it.
+        message: why it is refused or held, one sentence.
+        files: names of the DICOM results in the version's output folder, in the order in which they are sent.
+        unsent: destinations that have not got them yet.
+        sent: destinations that have.
+    """
+
+    number: int
+    state: str
+    images: tuple[str, ...]
+    closed: float
+    attempts: int = 0
+    message: str = ""
+    files: tuple[str, ...] = ()
+    unsent: tuple[str, ...] = ()
+    sent: tuple[str, ...] = ()
+
+
+class Study:
+    """What the spool holds of one study; whoever calls must keep others from doing so at the same time.
+
+    Attributes:
+        key: what it is called on disk.
+        images: the bytes of each image that is there, by name.
+        latest_image: when the last of them came, seconds since 1970.
+        versions: by number.
+        new_images: those that came after the latest version was closed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.key = folder, folder.name
+        self.image_folder = folder / "images"
+        files = [entry for entry in _entries(self.image_folder) if entry.name.endswith(".dcm")]
+        self.images = {entry.name: entry.stat().st_size for entry in files}
+        self.latest_image = max((entry.stat().st_mtime for entry in files), default=0.0)
+        numbers = (int(match[1]) for entry in _entries(folder) if (match := _RECORD.fullmatch(entry.name)))
+        self.versions = {number: _read(folder / f"{number}.json", number) for number in sorted(numbers)}
+        self.new_images = set(self.images) - self._in_latest_version()
+
+    @property
+    def size(self) -> int:
+        """Bytes of its images."""
+        return sum(self.images.values())
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing will read its images any more."""
+        return not self.new_images and all(version.state != WAITING for version in self.versions.values())
+
+    @property
+    def forgettable(self) -> bool:
+        """Whether there are no images, and nothing is left to be done."""
+        return not self.images and self.at_rest and not any(version.unsent for version in self.versions.values())
+
+    def add(self, name: str, file: Path, now: float) -> None:
+        """Take over a file that is whole and flushed; it is on the disk, under its name, when this returns."""
+        size = file.stat().st_size
+        if not self.image_folder.is_dir():
+            self.image_folder.mkdir(parents=True)
+            flush_folder(self.folder)
+            flush_folder(self.folder.parent)
+        os.replace(file, self.image_folder / name)
+        flush_folder(self.image_folder)
+        self.images[name], self.latest_image = size, now
+        self.new_images |= {name} - self._in_latest_version()
+
+    def put(self, version: Version) -> None:
+        """Replace the record of a version."""
+        write_text(self.folder / f"{version.number}.json", json.dumps(asdict(version)) + "\n")
+        flush_folder(self.folder)
+        self.versions[version.number] = version
+        self.new_images = set(self.images) - self._in_latest_version()
+
+    def drop_images(self) -> None:
+        """Remove the images; the records stay, so that what was answered is not answered again."""
+        for name in list(self.images):
+            (self.image_folder / name).unlink(missing_ok=True)
+            del self.images[name]
+
+    def _in_latest_version(self) -> set[str]:
+        return set(self.versions[max(self.versions)].images) if self.versions else set()
+
+    def counts(self) -> Counter[str]:
+        """Its images and versions by what became of them."""
+        versions = self.versions.values()
+        counts = Counter(version.state for version in versions)
+        counts["received"] = len(set(self.images).union(*(version.images for version in versions)))
+        counts["receiving"] = bool(self.new_images)
+        counts["sent"] = sum(len(version.sent) for version in versions)
+        counts["unsent"] = sum(len(version.unsent) for version in versions)
+        return counts
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What a folder holds, nothing where it is not there."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
+
+
+def _read(path: Path, number: int) -> Version:
+    """The record of a version; one that somebody damaged is of a version that was refused."""
+    try:
+        return _checked(json.loads(path.read_text(encoding="utf-8")), number)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        message = f"The record {path.name} of study {path.parent.name} is damaged: send the study again."
+        record("damaged", level=logging.ERROR, study=path.parent.name, version=number, error=type(error).__name__)
+        return Version(number, REFUSED, (), 0.0, message=message)
+
+
+def _checked(values: Mapping[str, Any], number: int) -> Version:
+    """The version of these values; ValueError where they are not what `Study.put` writes."""
+    lists = {name: tuple(map(str, values[name])) for name in ("images", "files", "unsent", "sent")}
+    if values["state"] not in STATES or values["number"] != number:
+        raise ValueError(f"no record of version {number}")
+    if any(os.path.basename(name) != name for name in lists["images"] + lists["files"]):
+        raise ValueError("a name leads out of its folder")
+    own: dict[str, Any] = {
+        "closed": float(values["closed"]),
+        "attempts": int(values["attempts"]),
+        "message": str(values["message"]),
+    }
+    own |= lists
+    return Version(number, str(values["state"]), **own)

@@ -1,0 +1,39 @@
+"""Small studies, and nodes that listen on a port of their own."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from node_scene import as_study, phantom_slices
+from pydicom.dataset import Dataset
+
+pytest.importorskip("pynetdicom", reason="pip install pynetdicom")
+
+from custom_networks.node.settings import Settings  # noqa: E402
+
+HERE = Path(__file__).resolve().parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def importable_elsewhere() -> None:
+    """Let processes that are forked for a node find the package and this folder."""
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parents[1]), str(HERE), os.environ.get("PYTHONPATH", "")])
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], list[Dataset]]:
+    """The eight slices of study n."""
+    slices = phantom_slices(tmp_path_factory.mktemp("phantom") / "series")
+    return lambda number: as_study(slices, number)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Callable[..., Settings]:
+    """Settings of a node in tmp_path that takes a study for complete after a second."""
+
+    def make(**others: object) -> Settings:
+        usual = {"port": 0, "http_port": None, "quiet_seconds": 1.0, "first_pause": 0.2}
+        return Settings(tmp_path / "out", tmp_path / "spool", **{**usual, **others})  # type: ignore[arg-type]
+
+    return make

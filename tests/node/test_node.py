@@ -1,0 +1,135 @@
+"""A node as a whole, in this process, with a pipeline that has no network."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from node_scene import Pacs, RunningNode, StandIn, expected, in_spool, send, until
+from pydicom.dataset import Dataset
+
+from custom_networks.errors import UsageError
+from custom_networks.node.health import HealthServer
+from custom_networks.node.node import Node
+from custom_networks.node.peers import destination
+from custom_networks.node.settings import Settings
+
+Study = Callable[[int], list[Dataset]]
+
+
+@pytest.fixture
+def pacs() -> Pacs:
+    server = Pacs().start()
+    yield server  # type: ignore[misc]
+    server.stop()
+
+
+def test_a_study_comes_back_as_seg_and_sr(settings: Callable[..., Settings], study: Study, pacs: Pacs) -> None:
+    images, to = study(1), destination(f"PACS@127.0.0.1:{pacs.port}")
+    with RunningNode(settings(destinations=(to,), http_port=0), StandIn()) as running:
+        assert send(running.node.port, images) == [0] * 8
+        until(lambda: running.counts()["sent"] == 1)
+        with urllib.request.urlopen(f"http://127.0.0.1:{running.node.http_port}/healthz") as answer:
+            health = json.load(answer)
+        assert send(running.node.port, pacs.stored, classes=[one.SOPClassUID for one in pacs.stored]) == [0, 0]
+        assert send(running.node.port, images[:3]) == [0] * 3
+        until(lambda: running.counts()["ignored"] == 2)
+    assert [one.Modality for one in pacs.stored] == ["SEG", "SR"]
+    assert pacs.by_study() == {images[0].StudyInstanceUID: ["SEG", "SR"]}
+    known = {"received": 8, "receiving": 0, "waiting": 0, "done": 1, "held": 0, "refused": 0, "sent": 1, "unsent": 0}
+    assert known.items() <= health.items() and health["status"] == "ok"
+
+
+def test_a_destination_that_is_down_gets_the_same_objects_later(
+    settings: Callable[..., Settings], study: Study, pacs: Pacs
+) -> None:
+    to = destination(f"PACS@127.0.0.1:{pacs.port}")
+    pacs.refusing = True
+    with RunningNode(settings(destinations=(to,)), StandIn()) as running:
+        send(running.node.port, study(1))
+        until(lambda: running.counts()["unsent"] == 1)
+    stored = sorted(path.name for path in running.node._settings.output.glob("*/1/*.dcm"))
+    assert stored == ["1_seg.dcm", "1_sr.dcm"] and pacs.stored == []
+    pacs.refusing = False
+    segment = StandIn()
+    with RunningNode(settings(destinations=(to,)), segment) as running:
+        until(lambda: running.counts()["sent"] == 1)
+    assert segment.seen == []
+    assert len(pacs.stored) == 2
+
+
+def test_a_result_that_is_refused_keeps_no_other_waiting(
+    settings: Callable[..., Settings], study: Study, pacs: Pacs
+) -> None:
+    first, second = study(1), study(2)
+    pacs.refused.add(first[0].StudyInstanceUID)
+    to = destination(f"PACS@127.0.0.1:{pacs.port}")
+    with RunningNode(settings(destinations=(to,), first_pause=1000), StandIn()) as running:
+        send(running.node.port, first)
+        until(lambda: running.counts()["unsent"] == 1)
+        send(running.node.port, second)
+        until(lambda: running.counts()["sent"] == 1)
+        assert running.counts()["unsent"] == 1
+    assert pacs.by_study() == {second[0].StudyInstanceUID: ["SEG", "SR"]}
+
+
+def test_images_that_come_late_make_a_second_result(
+    settings: Callable[..., Settings], study: Study, pacs: Pacs, tmp_path: Path
+) -> None:
+    images, to = study(1), destination(f"PACS@127.0.0.1:{pacs.port}")
+    with RunningNode(settings(destinations=(to,)), StandIn()) as running:
+        send(running.node.port, images[:6])
+        until(lambda: running.counts()["sent"] == 1)
+        send(running.node.port, images[6:])
+        until(lambda: running.counts()["sent"] == 2)
+    assert pacs.by_study() == {images[0].StudyInstanceUID: ["SEG", "SEG", "SR", "SR"]}
+    assert sorted(path.parent.name for path in tmp_path.glob("out/*/*/report.json")) == ["1", "2"]
+    assert in_spool(tmp_path / "spool") == expected(images)
+
+
+def test_images_are_removed_once_they_are_old(settings: Callable[..., Settings], study: Study, tmp_path: Path) -> None:
+    with RunningNode(settings(keep_days=0), StandIn()) as running:
+        send(running.node.port, study(1))
+        until(lambda: running.counts()["done"] == 1 and running.counts()["spool_bytes"] == 0)
+    assert list(tmp_path.glob("spool/studies/*/images/*")) == []
+    assert len(list(tmp_path.glob("out/*/1/1_seg.dcm"))) == 1
+
+
+def test_a_failing_step_does_not_end_the_node(
+    settings: Callable[..., Settings], study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = iter([RuntimeError("once")])
+    real = Node._keep_house
+
+    def fails_once(node: Node) -> float:
+        for error in failures:
+            raise error
+        return real(node)
+
+    monkeypatch.setattr("custom_networks.node.node.WITHOUT_ROOM", 0.05)
+    monkeypatch.setattr(Node, "_keep_house", fails_once)
+    with RunningNode(settings(), StandIn()) as running:
+        send(running.node.port, study(1))
+        until(lambda: running.counts()["done"] == 1)
+
+
+def test_health_says_when_a_part_has_ended() -> None:
+    server = HealthServer(0, lambda: (False, {"received": 3}))
+    with pytest.raises(urllib.error.HTTPError) as failing:
+        urllib.request.urlopen(f"http://127.0.0.1:{server.port}/healthz")
+    assert failing.value.code == 503 and json.load(failing.value)["status"] == "failing"
+    with pytest.raises(urllib.error.HTTPError) as other:
+        urllib.request.urlopen(f"http://127.0.0.1:{server.port}/")
+    assert other.value.code == 404
+    with pytest.raises(UsageError, match="is not free"):
+        HealthServer(server.port, lambda: (True, {}))
+    server.close()
+
+
+def test_a_port_that_is_taken_is_one_line(settings: Callable[..., Settings], pacs: Pacs) -> None:
+    node = Node(settings(port=pacs.port), StandIn())
+    with pytest.raises(UsageError, match="Nothing can listen"):
+        node.start()
+    node.stop()

@@ -1,0 +1,80 @@
+"""Rules for the choice of a series, on headers of a few slices."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydicom.dataset import Dataset
+
+from custom_networks.errors import InputError, UsageError
+from custom_networks.io.dicom.files import files_of
+from custom_networks.io.dicom.listing import FileScan, scan_files
+from custom_networks.node.rules import Rule, by_rules, read_rules
+
+
+def rules_of(folder: Path, *rules: object) -> tuple[Rule, ...]:
+    path = folder / "rules.json"
+    path.write_text(json.dumps(rules))
+    return read_rules(str(path))
+
+
+@pytest.fixture
+def scan(write_series: Callable[..., Path]) -> FileScan:
+    """Three series of eight slices: thin and sharp, thick and smooth, thick without a description."""
+
+    def changed(description: str | None, kernel: str, thickness: float) -> Callable[[int, Dataset], None]:
+        def change(k: int, dataset: Dataset) -> None:
+            dataset.SeriesDescription, dataset.ConvolutionKernel = description, kernel
+            dataset.SliceThickness = thickness
+
+        return change
+
+    write_series(changed("Abdomen PV 1.0", "I70f", 1.0), "in/1")
+    write_series(changed("Abdomen PV 5.0", "I30f", 5.0), "in/2")
+    return scan_files(files_of(write_series(changed(None, "B30", 5.0), "in/3").parent))
+
+
+def taken(scan: FileScan, rules: tuple[Rule, ...]) -> set[str]:
+    return {header.file.folder for header in by_rules(scan, rules)[0].headers}
+
+
+@pytest.mark.parametrize(
+    "rules, folders",
+    [
+        ([{"description": "pv"}], {"1", "2"}),
+        ([{"kernel": "^[bi]30"}], {"2", "3"}),
+        ([{"thickness_mm": [0.5, 2]}], {"1"}),
+        ([{"description": "pv", "kernel": "30"}], {"2"}),
+        ([{"description": "arterial"}, {"thickness_mm": [3, 5]}], {"2", "3"}),
+        ([{"description": "5.0"}, {"description": "1.0"}], {"2"}),
+    ],
+)
+def test_the_first_rule_that_is_met_decides(
+    rules: list[object], folders: set[str], scan: FileScan, tmp_path: Path
+) -> None:
+    assert taken(scan, rules_of(tmp_path, *rules)) == folders
+
+
+def test_the_note_says_what_was_taken(scan: FileScan, tmp_path: Path) -> None:
+    rules = rules_of(tmp_path, {"description": "nothing"}, {"kernel": "I70"})
+    assert by_rules(scan, rules)[1] == ("Rule 2 of the node took 8 of 24 images.",)
+
+
+def test_without_rules_all_is_taken(scan: FileScan) -> None:
+    assert by_rules(scan, read_rules(None)) == (scan, ())
+
+
+def test_nothing_that_meets_a_rule_is_refused(scan: FileScan, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="None of its 24 images meets one of the node's 1 rules"):
+        by_rules(scan, rules_of(tmp_path, {"description": "head"}))
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [[], [{}], ["pv"], [{"descriptoin": "pv"}], [{"description": "("}], [{"thickness_mm": [2, 1]}], [{"kernel": 3}]]
+    + [[{"thickness_mm": 2}], [{"thickness_mm": [0, float("inf")]}]],
+)
+def test_rules_that_cannot_be_used(rules: list[object], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="correct them"):
+        rules_of(tmp_path, *rules)

@@ -24,6 +24,7 @@ from custom_networks.report.measurements import Measurements
 from custom_networks.report.organ_region import OrganRegion
 from custom_networks.report.overlay import draw_overlay
 from custom_networks.report.report import case_report, write_report
+from custom_networks.report.segments import Segments
 from custom_networks.transforms.save import write_label_map
 from custom_networks.transforms.save_as_input import write_as_input
 
@@ -65,6 +66,7 @@ class Result:
         run: how it was made, as the `run` block of report.json.
         notes: what there is to say about the input and the answer, one sentence each.
         probability: tumor probability x 255 of the whole image, uint8, where it was asked for.
+        segments: Couinaud's segments of the liver, or why there are none, where they were asked for.
         written: where it was written, if it was.
     """
 
@@ -78,6 +80,7 @@ class Result:
     run: Mapping[str, Any]
     notes: tuple[str, ...] = ()
     probability: npt.NDArray[np.uint8] | None = None
+    segments: Segments | None = None
     written: Written | None = field(default=None)
 
     @property
@@ -131,6 +134,15 @@ class Result:
         return self.measurements.lesion_map()
 
     @property
+    def segment_map(self) -> npt.NDArray[np.uint8] | None:
+        """Couinaud's segment at each voxel, 1 to 8 in the liver and 0 outside; None where none were found."""
+        if self.segments is None or not self.segments.volumes_ml:
+            return None
+        whole = np.zeros(self.region.shape, np.uint8)
+        whole[self.region.box] = self.segments.labels
+        return whole
+
+    @property
     def tumor_probability(self) -> npt.NDArray[np.float32] | None:
         """Tumor probability, 0 to 1, where it was asked for."""
         return None if self.probability is None else self.probability.astype(np.float32) / np.float32(255)
@@ -140,9 +152,14 @@ class Result:
         """What `report.json` holds, or would hold."""
         if self.written:
             return self.written.report
-        return case_report(
-            self.case, self.input.source, self.measurements, {}, self.operating_point, self.run, self.notes
-        )
+        return self._report_with({}, self.run, self.notes)
+
+    def _report_with(
+        self, files: Mapping[str, str], run: Mapping[str, Any], notes: tuple[str, ...], name: str | None = None
+    ) -> dict[str, Any]:
+        """The report of the case, or of a case folder `name`."""
+        source, point = self.input.source, self.operating_point
+        return case_report(name or self.case, source, self.measurements, files, point, run, notes, self.segments)
 
     def __repr__(self) -> str:
         lesions = len(self.lesions)
@@ -186,7 +203,6 @@ def write(result: Result, output: Path, *, overlay: bool = True, keep_empty_fram
         OSError: the label map or the report cannot be written.
     """
     started = time.perf_counter()
-    case = result.input
     with claim(output, result.belongs_to) as claimed:
         notes = result.notes + (REPLACED,) * claimed.content_changed
         labels = result.labels
@@ -200,6 +216,8 @@ def write(result: Result, output: Path, *, overlay: bool = True, keep_empty_fram
             labels=labels,
             measured=result.measurements,
             keep_empty_frames=keep_empty_frames,
+            segments=result.segment_map,
+            lesion_segments=result.segments.lesions if result.segments else {},
         )
         for more, said in (drawn, dicom):
             files |= more
@@ -207,14 +225,14 @@ def write(result: Result, output: Path, *, overlay: bool = True, keep_empty_fram
         seconds, writing = result.run["seconds"], time.perf_counter() - started
         seconds = {**seconds, "total": round(seconds["total"] + writing, 3), "write": round(writing, 3)}
         run = {**result.run, "seconds": seconds}
-        report = case_report(claimed.name, case.source, result.measurements, files, result.operating_point, run, notes)
+        report = result._report_with(files, run, notes, claimed.name)
         write_report(report, claimed.staging)
         folder = claimed.commit({**result.options, "overlay": overlay, "keep_empty_frames": keep_empty_frames})
     return replace(result, run=run, notes=notes, written=Written(folder, files, report, notes))
 
 
 def _label_maps(result: Result, labels: npt.NDArray[np.uint8], claimed: Claim) -> dict[str, str]:
-    """Write the label map and, where it was asked for, the tumor probability: the files by kind."""
+    """Write the label map and, where they were asked for, tumor probability and segments: the files by kind."""
     files = {"mask": f"{claimed.name}_seg.nii.gz"}
     forms = result.ct.nifti_geometry
     write_label_map(labels, result.affine, claimed.staging / files["mask"], nifti_geometry=forms)
@@ -226,6 +244,9 @@ def _label_maps(result: Result, labels: npt.NDArray[np.uint8], claimed: Claim) -
         files["tumor_probability"] = f"{claimed.name}_tumor_probability.nii.gz"
         path = claimed.staging / files["tumor_probability"]
         write_label_map(result.probability, result.affine, path, 1 / 255, forms)
+    if (segments := result.segment_map) is not None:
+        files["segments"] = f"{claimed.name}_segments.nii.gz"
+        write_label_map(segments, result.affine, claimed.staging / files["segments"], nifti_geometry=forms)
     return files
 
 

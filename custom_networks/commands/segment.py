@@ -25,6 +25,7 @@ def segment(
     precision: str = "auto",
     scout: bool = True,
     fast: bool = False,
+    segments: bool = False,
     overlay: bool = True,
     probability: bool = False,
     keep_empty_frames: bool = False,
@@ -51,6 +52,8 @@ def segment(
             PyTorch on a CPU.
         scout: find the liver first and run the network on its box alone; --scout=false runs it on the whole volume.
         fast: a coarser answer in about a third of the time, from wider pixels and a part of thin slices.
+        segments: label the liver's segments after Couinaud, too: OUTPUT/<case>/<case>_segments.nii.gz, segments.csv,
+            and the segments of each lesion.
         overlay: draw overlay.png.
         probability: write the tumor probability, OUTPUT/<case>/<case>_tumor_probability.nii.gz.
         keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
@@ -75,7 +78,7 @@ def segment(
     say(BANNER, "stderr")  # before PyTorch is imported, which takes seconds
     from custom_networks.inference.settings import settings
 
-    asked = settings(device, runtime, precision, scout, fast) | {"progress": progress}
+    asked = settings(device, runtime, precision, scout, fast, segments) | {"progress": progress}
     from custom_networks.batch.run import Run, forget_inputs
     from custom_networks.pipeline import Pipeline
 

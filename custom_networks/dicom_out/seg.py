@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
 
 from custom_networks.dicom_out import codes
 from custom_networks.dicom_out.findings import MeasuredCase
@@ -20,6 +21,11 @@ from custom_networks.labelmap.boxes import box_around
 
 MAX_LESION_SEGMENTS = 20
 SERIES_NUMBER = 900
+TEXTS = {
+    "content_label": "LIVER_LESIONS",
+    "content_description": "Liver and its lesions, automatic, research use only",
+    "series_description": "Liver and lesions (automatic, research use only)",
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,8 @@ def write_seg(
     slab = slice(0, labels.shape[2]) if keep_empty_frames else organ[2] if organ else slice(0, 1)
     masks = _masks(labels, measured, segment_of, slab)
     with quiet():
-        dataset = _segmentation(source, slab, masks, _names(ids, shared), keep_empty_frames)
+        described = [_description(number, name) for number, name in enumerate(_names(ids, shared), start=1)]
+        dataset = segmentation(source, slab, masks, described, keep_empty_frames, SERIES_NUMBER, TEXTS)
         save_whole(dataset, path)
     return SegObject(dataset, segment_of)
 
@@ -109,24 +116,32 @@ def _names(ids: Sequence[int], shared: bool) -> list[str]:
     return ["Liver", *(["Liver lesions"] if shared else [f"Lesion {id_}" for id_ in ids])]
 
 
-def _segmentation(
-    source: SourceSeries, slab: slice, masks: npt.NDArray[np.uint8], names: Sequence[str], keep_empty_frames: bool
+def segmentation(
+    source: SourceSeries,
+    slab: slice,
+    masks: npt.NDArray[np.uint8],
+    described: Sequence[Any],
+    keep_empty_frames: bool,
+    series_number: int,
+    texts: Mapping[str, str],
 ) -> Any:
-    """highdicom's data set of the masks (slice, row, column, segment), placed where the slices in `slab` lie."""
+    """highdicom's BINARY data set of segments, placed where the slices in `slab` lie.
+
+    The masks are (slice, row, column, segment), or (slice, row, column) with numbers of the segments; `described` are
+    highdicom's descriptions of these, `texts` label and descriptions of content and series.
+    """
     hd = codes.load_highdicom()
     dataset = hd.seg.Segmentation(
         source_images=source.images(slab),
         pixel_array=masks,
         segmentation_type="BINARY",
-        segment_descriptions=[_description(number, name) for number, name in enumerate(names, start=1)],
+        segment_descriptions=described,
         series_instance_uid=hd.UID(),
-        series_number=SERIES_NUMBER,
+        series_number=series_number,
         sop_instance_uid=hd.UID(),
         instance_number=1,
         omit_empty_frames=not keep_empty_frames,
-        content_label="LIVER_LESIONS",
-        content_description="Liver and its lesions, automatic, research use only",
-        series_description="Liver and lesions (automatic, research use only)",
+        **texts,
         **codes.EQUIPMENT,
     )
     dataset.ContentCreatorName = ""  # of type 2: no person made it
@@ -156,20 +171,30 @@ def _name_source_frames(dataset: Any, headers: Sequence[Dataset]) -> None:
 
 def _description(number: int, name: str) -> Any:
     """Codes, colour and algorithm of one segment."""
+    if number == 1:
+        return segment_description(number, name, codes.ANATOMICAL_STRUCTURE, codes.LIVER, codes.LIVER_COLOUR)
+    return segment_description(
+        number, name, codes.ABNORMAL_STRUCTURE, codes.MASS, codes.LESION_COLOUR, anatomic_regions=[codes.LIVER]
+    )
+
+
+def segment_description(
+    number: int, name: str, category: Code, property_type: Code, colour: tuple[float, float, float], **more: Any
+) -> Any:
+    """highdicom's description of one segment that the network found."""
     hd = codes.load_highdicom()
-    liver = number == 1
     algorithm = hd.AlgorithmIdentificationSequence(
         name=codes.ALGORITHM_NAME, version=codes.ALGORITHM_VERSION, family=codes.ARTIFICIAL_INTELLIGENCE
     )
     return hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=name,
-        segmented_property_category=codes.ANATOMICAL_STRUCTURE if liver else codes.ABNORMAL_STRUCTURE,
-        segmented_property_type=codes.LIVER if liver else codes.MASS,
+        segmented_property_category=category,
+        segmented_property_type=property_type,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=algorithm,
         tracking_uid=hd.UID(),
         tracking_id=name,
-        anatomic_regions=None if liver else [codes.LIVER],
-        display_color=hd.color.CIELabColor(*(codes.LIVER_COLOUR if liver else codes.LESION_COLOUR)),
+        display_color=hd.color.CIELabColor(*colour),
+        **more,
     )

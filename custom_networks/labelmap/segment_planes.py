@@ -1,16 +1,15 @@
 """Planes between Couinaud's segments, fitted to what a network finds.
 
-The masks that the network learned from part segments 5 and 8, 6 and 7, and 2 and 3 by one axial plane each, and the
-right anterior from the right posterior ones by one plane that faces front.
+The masks that the network learned from part the right segments 5 and 6 from 8 and 7 by one axial plane, 3 from 2 by
+another one, and the right anterior 5 and 8 from the right posterior 6 and 7 by one plane that faces front.
 """
 
 import numpy as np
 
 from custom_networks.labelmap.labels import Floats
 
-# Segments on the side of low indices of an axis (0 right to left or left to right, 1 back to front, 2 feet to head),
-# and those on the other side.
-PLANES = (((6, 7), (5, 8), 1), ((5,), (8,), 2), ((6,), (7,), 2), ((3,), (2,), 2))
+# Segments on the side of low indices of an axis (1 back to front, 2 feet to head), and their partners on the other side.
+PLANES = (((7, 6), (8, 5), 1), ((5, 6), (8, 7), 2), ((3,), (2,), 2))
 
 
 def with_planes(shares: np.ndarray, liver: np.ndarray) -> np.ndarray:
@@ -23,16 +22,13 @@ def with_planes(shares: np.ndarray, liver: np.ndarray) -> np.ndarray:
     parted = np.array(shares, np.float32)
     for low, high, axis in PLANES:
         lows, highs = ([number - 1 for number in side] for side in (low, high))
-        both = parted[lows].sum(0) + parted[highs].sum(0)
         others = tuple(other for other in range(3) if other != axis)
         evidence = (liver * (parted[lows].sum(0) - parted[highs].sum(0))).sum(others)
         places = np.arange(len(evidence)) - _cut(evidence)
         ramp = np.clip(0.5 - places, 0, 1).reshape([-1 if a == axis else 1 for a in range(3)])
-        for side, share in ((lows, ramp), (highs, 1 - ramp)):
-            own = parted[side].sum(0)
-            for number in side:  # within a side, the proportions stay
-                within = np.divide(parted[number], own, out=np.full_like(own, 1 / len(side)), where=own > 0)
-                parted[number] = within * both * share
+        for first, second in zip(lows, highs, strict=True):
+            both = parted[first] + parted[second]
+            parted[first], parted[second] = both * ramp, both * (1 - ramp)
     return parted
 
 

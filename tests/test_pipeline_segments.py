@@ -32,7 +32,9 @@ def asked(folder: Path) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     torch.save({}, folder / "segments.pt")
     network = {"_target_": f"{__name__}.BySide"}
-    return {"segments": True, "segments_def": network, "segments_checkpoint": str(folder / "segments.pt")}
+    rule = "segments_rules#0"
+    own = {f"{rule}#most_unusual": None, f"{rule}#planes": False}  # a phantom's liver is a rough one
+    return {"segments": True, "segments_def": network, "segments_checkpoint": str(folder / "segments.pt"), **own}
 
 
 @pytest.fixture(scope="module")

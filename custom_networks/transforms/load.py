@@ -36,7 +36,9 @@ class LoadVolumed(LoadImaged):
         {"_target_": "custom_networks.transforms.LoadVolumed", "keys": "label", "kind": "label"}
     """
 
-    def __init__(self, keys: Any, kind: Literal["image", "label", "segments"] = "image", allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self, keys: Any, kind: Literal["image", "label", "segments"] = "image", allow_missing_keys: bool = False
+    ) -> None:
         if kind not in READERS:
             raise UsageError(f"LoadVolumed: kind must be 'image', 'label' or 'segments', got {kind!r}.")
         # Not LoadImaged.__init__: it builds every reader of MONAI, with a warning for each missing decoder.

@@ -13,10 +13,11 @@ from monai.transforms.transform import MapTransform
 from custom_networks.errors import BundleError, UsageError
 from custom_networks.inference.slice_stack_inferer import SliceStackInferer
 from custom_networks.labelmap.boxes import Box, box_around
+from custom_networks.labelmap.grid import spacing_of
 from custom_networks.labelmap.labels import Floats, Labels, Mask
 from custom_networks.labelmap.segment_planes import with_planes
 from custom_networks.labelmap.segments import connected_segments
-from custom_networks.labelmap.whole_liver import why_incomplete
+from custom_networks.labelmap.whole_liver import why_incomplete, why_unusual
 from custom_networks.transforms.anatomy import Corrected, Data, _LabelMapTransform
 from custom_networks.transforms.resample import resampled_size, resize_volume, set_affine, slice_chunks, with_meta_of
 
@@ -151,6 +152,7 @@ class LabelSegmentsd(_LabelMapTransform):
     Args:
         network: (B, 5, h, w, d), see `segment_input`, to logits (B, 8, h, w, d).
         planes: part what the network found by planes, see `with_planes`.
+        most_unusual: `unusualness` of the liver's shape from which it is taken for operated on; None never does.
         coarse_key: the copy of the image that `CoarseCopyd` kept.
 
     Raises:
@@ -162,13 +164,14 @@ class LabelSegmentsd(_LabelMapTransform):
         keys: KeysCollection = "pred",
         network: Callable[..., Any] | None = None,
         planes: bool = False,
+        most_unusual: float | None = None,
         coarse_key: str = "coarse",
         segments_key: str = "segments",
         state_key: str = "segments_state",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.network, self.planes, self.coarse_key = network, planes, coarse_key
+        self.network, self.planes, self.most_unusual, self.coarse_key = network, planes, most_unusual, coarse_key
         self.segments_key, self.state_key = segments_key, state_key
         self.inferer = SliceStackInferer(slab=64, precision="float32")
 
@@ -180,16 +183,21 @@ class LabelSegmentsd(_LabelMapTransform):
                 f"LabelSegmentsd needs {self.coarse_key!r}, got none: put CoarseCopyd into preprocessing."
             )
         organ = labels > 0
-        reason = why_incomplete(organ, affine)
-        if reason or not organ.any():
-            return labels, {self.state_key: {"state": LEFT_OUT if reason else NO_LIVER, "reason": reason}}
-        segments = self.segments_of(organ, affine, coarse)
+        liver = share_of_cells(organ, affine, coarse.shape[1:], _affine_of(coarse))
+        if not liver.any():
+            return labels, {self.state_key: {"state": NO_LIVER, "reason": None}}
+        if reason := why_incomplete(organ, affine) or self._why_unusual(liver, coarse):
+            return labels, {self.state_key: {"state": LEFT_OUT, "reason": reason}}
+        segments = self.segments_of(organ, affine, coarse, liver)
         return labels, {self.segments_key: segments, self.state_key: {"state": FOUND, "reason": None}}
 
-    def segments_of(self, organ: Mask, affine: Floats, coarse: MetaTensor) -> Labels:
-        """Segments 1 to 8 of an organ's mask (H, W, D) with its affine, on the coarse copy of the image."""
-        coarse_affine = coarse.affine.cpu().numpy().astype(np.float64)
-        liver = share_of_cells(organ, affine, coarse.shape[1:], coarse_affine)
+    def _why_unusual(self, liver: np.ndarray, coarse: MetaTensor) -> str | None:
+        return (
+            None if self.most_unusual is None else why_unusual(liver, spacing_of(_affine_of(coarse)), self.most_unusual)
+        )
+
+    def segments_of(self, organ: Mask, affine: Floats, coarse: MetaTensor, liver: np.ndarray) -> Labels:
+        """Segments 1 to 8 of an organ's mask (H, W, D), which is the liver (h, w, d) of the image's coarse copy."""
         cells = liver_cells(liver)
         if cells is None:
             return np.zeros(organ.shape, np.uint8)
@@ -197,9 +205,13 @@ class LabelSegmentsd(_LabelMapTransform):
         shares = self.inferer(seen[None], self.network)[0].float()
         if self.planes:
             shares = torch.from_numpy(with_planes(shares.numpy(), liver[cells]))
-        steps = np.linalg.solve(coarse_affine, affine)
+        steps = np.linalg.solve(_affine_of(coarse), affine)
         steps[:3, 3] -= [part.start for part in cells]
         return connected_segments(likeliest(shares, organ, steps))
+
+
+def _affine_of(coarse: MetaTensor) -> Floats:
+    return np.asarray(coarse.affine.cpu().numpy(), np.float64)
 
 
 def likeliest(shares: torch.Tensor, organ: Mask, steps: Floats, chunk: int = 16) -> Labels:

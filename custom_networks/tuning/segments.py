@@ -31,7 +31,7 @@ from custom_networks.labelmap.grid import spacing_of
 from custom_networks.labelmap.labels import Floats, Labels
 from custom_networks.labelmap.segments import SEGMENTS
 from custom_networks.training.data.cases import validation_cases
-from custom_networks.transforms.segments import CoarseCopyd, LabelSegmentsd
+from custom_networks.transforms.segments import CoarseCopyd, LabelSegmentsd, share_of_cells
 
 CASE_COLUMNS = ("fold", "case", "mask", "way", *(f"dice_{number}" for number in SEGMENTS), "dice_mean")
 LESION_COLUMNS = ("fold", "case", "mask", "way", "lesion", "volume_mm3", "segment", "found", "near_border")
@@ -77,9 +77,11 @@ def score(case: Case, step: LabelSegmentsd, predicted: Path | None, fold: str) -
     """Rows of cases.csv and lesions.csv."""
     cases: list[Any] = []
     lesions: list[Any] = []
+    grid = case.coarse.shape[1:], case.coarse.affine.numpy().astype(float)
     for mask, labels in masks_of(case, predicted):
+        liver = share_of_cells(labels > 0, case.affine, *grid)
         for way, step.planes in WAYS.items():
-            found = step.segments_of(labels > 0, case.affine, case.coarse)
+            found = step.segments_of(labels > 0, case.affine, case.coarse, liver)
             dice = segment_dice(found, case.truth, case.labels)
             cases.append([fold, case.name, mask, way, *dice.values(), float(np.nanmean(list(dice.values())))])
             for number, lesion in enumerate(placed_lesions(found, case.truth, case.labels, spacing_of(case.affine))):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from custom_networks.labelmap.boxes import NOWHERE, box_around
 from custom_networks.labelmap.components import NEIGHBOURS_26
 from custom_networks.labelmap.labels import TUMOR, Labels, Mask
 from custom_networks.labelmap.segments import SEGMENTS, lesion_segments
@@ -16,6 +17,8 @@ def segment_dice(found: Labels, truth: Labels, labels: Labels) -> dict[int, floa
 
     Voxels of the true liver (`labels` not 0) that no segment of the truth covers are left out.
     """
+    box = box_around(found | labels) or NOWHERE  # no segment of the truth lies outside of the liver
+    found, truth, labels = found[box], truth[box], labels[box]
     known = (truth > 0) | (labels == 0)
     both = np.bincount(truth[known & (found == truth)], minlength=9)
     sizes = np.bincount(found[known], minlength=9) + np.bincount(truth[known], minlength=9)

@@ -36,6 +36,8 @@ def _cut(evidence: Floats) -> float:
     """Where along an axis evidence turns best from positive to negative, in steps; between two, by their evidence."""
     below = np.concatenate([[0.0], np.cumsum(evidence)])
     cut = int(np.argmax(2 * below - below[-1]))
-    if 0 < cut < len(evidence) and evidence[cut - 1] > 0 >= evidence[cut]:
+    if cut in (0, len(evidence)):  # all on one side: a whole step beyond the end
+        return float(cut - (cut == 0))
+    if evidence[cut - 1] > 0 >= evidence[cut]:
         return cut - 1 + float(evidence[cut - 1] / (evidence[cut - 1] - evidence[cut]))
     return cut - 0.5

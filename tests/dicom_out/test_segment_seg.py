@@ -72,7 +72,7 @@ def test_the_report_places_lesions_by_codes(tmp_path: Path) -> None:
         (0.003, "277959000"),
     ]
     answers = [group.get_qualitative_evaluations(codes.NEAR_SEGMENT_BORDER)[0].value for group in (first, second)]
-    assert answers == [codes.YES, codes.NO] and not liver.get_qualitative_evaluations()
+    assert answers == [codes.YES, codes.NO] and not liver.get_qualitative_evaluations(codes.NEAR_SEGMENT_BORDER)
 
 
 def test_without_segments_there_is_no_such_file(tmp_path: Path) -> None:

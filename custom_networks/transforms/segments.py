@@ -161,8 +161,8 @@ class LabelSegmentsd(_LabelMapTransform):
 
     def __init__(
         self,
-        keys: KeysCollection = "pred",
-        network: Callable[..., Any] | None = None,
+        keys: KeysCollection,
+        network: Callable[..., Any],
         planes: bool = False,
         most_unusual: float | None = None,
         coarse_key: str = "coarse",

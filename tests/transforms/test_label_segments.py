@@ -80,7 +80,7 @@ def test_the_network_sees_intensity_against_the_liver_and_places_in_its_box() ->
 
 def test_segments_cover_the_organ_alone_and_lie_on_their_side() -> None:
     data = CoarseCopyd("image")(scan())
-    found = LabelSegmentsd(network=by_side)(data)
+    found = LabelSegmentsd("pred", by_side)(data)
     segments = found["segments"][0].numpy()
     assert found["segments_state"] == {"state": "found", "reason": None}
     assert np.array_equal(segments > 0, data["pred"][0].numpy() > 0) and found["segments"].dtype == torch.uint8
@@ -91,10 +91,10 @@ def test_segments_cover_the_organ_alone_and_lie_on_their_side() -> None:
 def test_a_liver_that_is_cut_and_none_at_all_get_no_segments() -> None:
     data = scan()
     cut = {key: item[..., 30:] for key, item in data.items()}
-    found = LabelSegmentsd(network=by_side)(CoarseCopyd("image")(cut))
+    found = LabelSegmentsd("pred", by_side)(CoarseCopyd("image")(cut))
     assert "segments" not in found and found["segments_state"]["state"] == "left out"
     data["pred"] *= 0
-    found = LabelSegmentsd(network=by_side)(CoarseCopyd("image")(data))
+    found = LabelSegmentsd("pred", by_side)(CoarseCopyd("image")(data))
     assert "segments" not in found and found["segments_state"] == {"state": "no liver", "reason": None}
 
 
@@ -111,4 +111,4 @@ def test_what_is_missing_or_impossible_is_refused() -> None:
     with pytest.raises(UsageError, match="spacings above 0 mm"):
         CoarseCopyd("image", spacing=0.0)
     with pytest.raises(BundleError, match="CoarseCopyd"):
-        LabelSegmentsd(network=by_side)(scan())
+        LabelSegmentsd("pred", by_side)(scan())

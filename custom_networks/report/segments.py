@@ -70,7 +70,7 @@ def segments_of_case(state: Mapping[str, Any], labels: Labels | None, region: Or
     )
 
 
-def _by_segment(values: npt.NDArray[np.float64]) -> dict[int, float]:
+def _by_segment(values: npt.NDArray[np.floating[Any]]) -> dict[int, float]:
     return {number: float(values[number]) for number in SEGMENTS}
 
 

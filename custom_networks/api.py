@@ -43,6 +43,7 @@ def segment(
     precision: str | None = None,
     scout: bool = True,
     fast: bool = False,
+    segments: bool = False,
     bundle: str | None = None,
     checkpoint: str | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -73,6 +74,7 @@ def segment(
             in PyTorch on a CPU.
         scout: whether the liver is found first, so that the network runs on its box alone.
         fast: whether a coarser answer will do, in about a third of the time.
+        segments: whether the liver's segments after Couinaud are labelled, too.
         bundle: folder of another bundle.
         checkpoint: other weights, a state dict.
         overrides: further ids of inference.json, such as `{"anatomy#1#neck_mm": 0.0}`.
@@ -89,7 +91,7 @@ def segment(
     case = _case(ct, affine)
     case = replace(case, allow_large=case.allow_large or allow_large)
     folder = ready_folder(output) if output is not None else None
-    asked = {"progress": False, **(overrides or {}), **settings(device, runtime, precision, scout, fast)}
+    asked = {"progress": False, **(overrides or {}), **settings(device, runtime, precision, scout, fast, segments)}
     pipeline = shared_pipeline(bundle, asked, checkpoint)
     with told(progress) as pipeline.on_stage:
         if folder is None:

@@ -11,6 +11,9 @@ from custom_networks.bundle_files import bundle_root, metadata
 OUTPUTS = {
     "<case>/<case>_seg.nii.gz": "label map on the input's grid, uint8",
     "<case>/<case>_tumor_probability.nii.gz": "with --probability: tumor probability, 0 to 1, stored as uint8 x 255",
+    "<case>/<case>_segments.nii.gz": "with --segments: segments of the liver after Couinaud, 1 to 8, uint8",
+    "<case>/segments.csv": "with --segments: a row for each segment",
+    "<case>/<case>_segments.dcm": "with --segments, for DICOM inputs: segments 1 to 8",
     "<case>/<case>_seg.dcm": "for DICOM inputs: segments of the liver and of each lesion",
     "<case>/<case>_sr.dcm": "for DICOM inputs: measurements, TID 1500",
     "<case>/report.json": "volumes and lesions",

@@ -39,6 +39,7 @@ from custom_networks.labelmap.boxes import box_around
 from custom_networks.labelmap.doubt import unsure_shares
 from custom_networks.report.measurements import measure
 from custom_networks.report.organ_region import OrganRegion, organ_region
+from custom_networks.report.segments import Segments, segments_of_case
 from custom_networks.report.verdict import BOX_TOO_SMALL, CUT, verdict
 from custom_networks.report.verdict_numbers import verdict_numbers
 from custom_networks.result import Result, source_block
@@ -98,6 +99,7 @@ class Pipeline:
         settled = {
             "weights": sha256,
             "scout": self._scout_weights,
+            "segments": self._segments_weights,
             **{name: self._run[name] for name in ("runtime", "precision")},
             "overrides": asked,
         }
@@ -134,6 +136,7 @@ class Pipeline:
         measurements = measure(region, ct.array[region.box], data["lesions"], self._calibrated)
         unsure = data.get("unsure", (None, None))
         numbers = verdict_numbers(ct, region, measurements, series=case.series, scout=scout, unsure=unsure)
+        segments = self._segments(data, region)
         seconds = {"total": time.perf_counter() - started, "read": read, "network": network_seconds}
         seconds["scout"] = data.get("scout", {}).get("seconds", 0.0)
         return Result(
@@ -145,9 +148,15 @@ class Pipeline:
             operating_point=self._operating_point(),
             options=self.options(probability),
             run={**self._run_block(date, case, ct, seconds), "scout": scout},
-            notes=(*ct.notes, *_scout_notes(scout, region), *[CUT] * measurements.touches_border),
+            notes=(
+                *ct.notes,
+                *_scout_notes(scout, region),
+                *[CUT] * measurements.touches_border,
+                *(segments.notes if segments else ()),
+            ),
             probability=_voxels(data["probabilities"])[1].copy() if probability else None,
             verdict=verdict(numbers),
+            segments=segments,
         )
 
     def _build(self) -> None:
@@ -158,6 +167,8 @@ class Pipeline:
         steps = content("postprocessing").transforms
         on = content("scout", default=False)
         self._scout_weights = weights_in(content("scout_checkpoint"))[1] if on else None
+        asked = content("segments", default=False)
+        self._segments_weights = weights_in(content("segments_checkpoint"))[1] if asked else None
         self._postprocessing = [step for step in steps if not isinstance(step, SaveImaged)]
 
     def _how_it_runs(self, root: Path, weights: Path, sha256: str, fitted: bool) -> dict[str, Any]:
@@ -215,6 +226,13 @@ class Pipeline:
         """Say what is going on to whoever listens."""
         if self.on_stage:
             self.on_stage(stage, done, total)
+
+    def _segments(self, data: dict[str, Any], region: OrganRegion) -> Segments | None:
+        """The segments that were found, or why there are none; None where they were not asked for."""
+        if self._segments_weights is None:
+            return None
+        labels = _voxels(data.pop("segments")) if "segments" in data else None
+        return segments_of_case(data["segments_state"], labels, region, self._segments_weights)
 
     def _scout_block(self, scout: Mapping[str, Any], seen: npt.NDArray[np.float64], ct: Volume) -> dict[str, Any]:
         """What the scout did, as report.json says it, of the corners of the volume that the network saw."""

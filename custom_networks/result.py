@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,6 +26,7 @@ from custom_networks.report.page.written import FULL
 from custom_networks.report.page.written import check_page as check_page
 from custom_networks.report.pictures import CasePictures
 from custom_networks.report.report import case_report, write_report
+from custom_networks.report.segments import Segments
 from custom_networks.report.verdict import Verdict
 from custom_networks.showing import Saved, or_note, write_shown
 from custom_networks.staging import output_folder as output_folder  # noqa: F401
@@ -72,6 +72,7 @@ class Result:
         notes: what there is to say about the input and the answer, one sentence each.
         probability: tumor probability x 255 of the whole image, uint8, where it was asked for.
         verdict: whether the answer can be believed, and what to look at.
+        segments: Couinaud's segments of the liver, or why there are none, where they were asked for.
         written: where it was written, if it was.
     """
 
@@ -86,6 +87,7 @@ class Result:
     notes: tuple[str, ...] = ()
     probability: npt.NDArray[np.uint8] | None = None
     verdict: Verdict | None = None
+    segments: Segments | None = None
     written: Written | None = field(default=None)
 
     @property
@@ -139,6 +141,15 @@ class Result:
         return self.measurements.lesion_map()
 
     @property
+    def segment_map(self) -> npt.NDArray[np.uint8] | None:
+        """Couinaud's segment at each voxel, 1 to 8 in the liver and 0 outside; None where none were found."""
+        if self.segments is None or not self.segments.volumes_ml:
+            return None
+        whole = np.zeros(self.region.shape, np.uint8)
+        whole[self.region.box] = self.segments.labels
+        return whole
+
+    @property
     def tumor_probability(self) -> npt.NDArray[np.float32] | None:
         """Tumor probability, 0 to 1, where it was asked for."""
         return None if self.probability is None else self.probability.astype(np.float32) / np.float32(255)
@@ -148,21 +159,15 @@ class Result:
         """What `report.json` holds, or would hold."""
         if self.written:
             return self.written.report
-        return case_report(
-            self.case,
-            self.input.source,
-            self.measurements,
-            {},
-            self.operating_point,
-            self.run,
-            self.notes,
-            self._judged,
-        )
+        return self._report_with({}, self.run, self.notes)
 
-    @property
-    def _judged(self) -> Mapping[str, Any] | None:
-        """The verdict as report.json says it."""
-        return self.verdict.as_json() if self.verdict else None
+    def _report_with(
+        self, files: Mapping[str, str], run: Mapping[str, Any], notes: tuple[str, ...], name: str | None = None
+    ) -> dict[str, Any]:
+        """The report of the case, or of a case folder `name`."""
+        source, point = self.input.source, self.operating_point
+        found, judged = self.measurements, self.verdict.as_json() if self.verdict else None
+        return case_report(name or self.case, source, found, files, point, run, notes, judged, self.segments)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: overlay, volumes, verdict and table; without matplotlib the picture is left out."""
@@ -188,6 +193,7 @@ class Result:
             region=replace(self.region, labels=nothing, numbers=nothing),
             measurements=replace(self.measurements, numbers=nothing),
             probability=None,
+            segments=self.segments and replace(self.segments, labels=nothing),
         )
 
     def without_ct(self) -> Result:
@@ -244,7 +250,6 @@ def write(
         OSError: the label map or the report cannot be written.
     """
     started = time.perf_counter()
-    case = result.input
     shown: Any = {"page": check_page(page), "key_images": key_images, "pdf": pdf, "with_phi": with_phi}
     with claim(output, result.belongs_to) as claimed:
         notes = result.notes + (REPLACED,) * claimed.content_changed
@@ -261,12 +266,13 @@ def write(
             measured=result.measurements,
             keep_empty_frames=keep_empty_frames,
             remarks=result.verdict.remarks() if result.verdict else (),
+            segments=result.segment_map,
+            lesion_segments=result.segments.lesions if result.segments else {},
         )
         for more, said in (drawn, dicom):
             files |= more
             notes += tuple(note for note in said if note not in notes)
-        said_of = partial(case_report, claimed.name, case.source, result.measurements)
-        report = said_of(files, result.operating_point, result.run, notes, result._judged)
+        report = result._report_with(files, result.run, notes, claimed.name)
         parts = result.ct, result.region, result.measurements
         for more, said in write_shown(claimed.staging, claimed.name, pictures, *parts, report=report, **shown):
             files |= more
@@ -274,7 +280,7 @@ def write(
         seconds, writing = result.run["seconds"], time.perf_counter() - started
         seconds = {**seconds, "total": round(seconds["total"] + writing, 3), "write": round(writing, 3)}
         run = {**result.run, "seconds": seconds}
-        report = said_of(files, result.operating_point, run, notes, result._judged)
+        report = result._report_with(files, run, notes, claimed.name)
         write_report(report, claimed.staging)
         options = {**result.options, "overlay": overlay, "keep_empty_frames": keep_empty_frames, **shown}
         folder = claimed.commit(options)
@@ -282,7 +288,7 @@ def write(
 
 
 def _label_maps(result: Result, labels: npt.NDArray[np.uint8], claimed: Claim) -> dict[str, str]:
-    """Write the label map and, where it was asked for, the tumor probability: the files by kind."""
+    """Write the label map and, where they were asked for, tumor probability and segments: the files by kind."""
     files = {"mask": f"{claimed.name}_seg.nii.gz"}
     forms = result.ct.nifti_geometry
     write_label_map(labels, result.affine, claimed.staging / files["mask"], nifti_geometry=forms)
@@ -294,6 +300,9 @@ def _label_maps(result: Result, labels: npt.NDArray[np.uint8], claimed: Claim) -
         files["tumor_probability"] = f"{claimed.name}_tumor_probability.nii.gz"
         path = claimed.staging / files["tumor_probability"]
         write_label_map(result.probability, result.affine, path, 1 / 255, forms)
+    if (segments := result.segment_map) is not None:
+        files["segments"] = f"{claimed.name}_segments.nii.gz"
+        write_label_map(segments, result.affine, claimed.staging / files["segments"], nifti_geometry=forms)
     return files
 
 

@@ -108,6 +108,7 @@ def test_no_string_is_changed_by_monai_or_names_somebodys_machine(path: Path) ->
         (["train"], "train"),
         (["train", "evaluate"], "train"),
         (["train", "train_scout"], "train"),
+        (["train", "train_segments"], "train"),
         (["train", "multi_gpu_train"], "train"),
         (["train", "evaluate", "multi_gpu_evaluate"], "train"),
     ],
@@ -119,6 +120,15 @@ def test_monai_finds_the_ids_of_its_properties(names: list[str], kind: str) -> N
     parsed.parser.parse()
     optional = {name: spec for name, spec in parsed.properties.items() if not spec["required"]}
     assert [name for name, spec in optional.items() if not parsed._check_optional_id(name, spec)] == []
+
+
+def test_the_segments_network_is_trained_as_it_is_run() -> None:
+    run, trained = config("inference"), config("train_segments")
+    for name, value in run["segments_def"].items():
+        if name not in ("_target_", "dropout"):
+            assert trained[f"network_def#{name}"] == value
+    (copy,) = run["coarse_transforms"]
+    assert (trained["coarse_spacing"], trained["coarse_slice_spacing"]) == (copy["spacing"], copy["slice_spacing"])
 
 
 def test_the_inference_workflow_is_built_and_complete(tmp_path: Path) -> None:

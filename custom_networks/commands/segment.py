@@ -24,6 +24,7 @@ def segment(
     precision: str = "auto",
     scout: bool = True,
     fast: bool = False,
+    segments: bool = False,
     overlay: bool = True,
     page: str = "full",
     key_images: bool = False,
@@ -64,6 +65,8 @@ def segment(
             PyTorch on a CPU.
         scout: find the liver first and run the network on its box alone; --scout=false runs it on the whole volume.
         fast: a coarser answer in about a third of the time, from wider pixels and a part of thin slices.
+        segments: label the liver's segments after Couinaud, too: OUTPUT/<case>/<case>_segments.nii.gz, segments.csv,
+            and the segments of each lesion.
         overlay: draw overlay.png.
         page: report.html: full; light, without the viewer, in under 500 KB; or off.
         key_images: for DICOM, write key images as secondary captures, for archives that show no SEG.
@@ -117,7 +120,7 @@ def segment(
         from custom_networks.batch.work import Work
         from custom_networks.inference.settings import settings
 
-        asked = settings(device, runtime, precision, scout, fast) | {"progress": progress and not quiet}
+        asked = settings(device, runtime, precision, scout, fast, segments) | {"progress": progress and not quiet}
         written = {"overlay": overlay, "keep_empty_frames": keep_empty_frames, **shown}
         work = Work(folder, asked, bundle, checkpoint, probability, written, debug)
         if dry_run:

@@ -2,6 +2,7 @@
 
 A lesion is coded as a mass, which claims nothing about malignancy. The categories are those of DICOM CID 7150, the
 types those of CID 7159 and 7166; "Neoplasm of liver" (126851005) is a disorder, not a structure, and not among them.
+The liver's segments are those of CID 7170, Couinaud Liver Segment.
 """
 
 from types import ModuleType
@@ -25,6 +26,16 @@ EQUIPMENT = {  # as highdicom's objects take it
 ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
 ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 LIVER = Code("10200004", "SCT", "Liver")
+COUINAUD = {
+    1: Code("71133005", "SCT", "Couinaud hepatic segment I"),
+    2: Code("277956007", "SCT", "Couinaud hepatic segment II"),
+    3: Code("277957003", "SCT", "Couinaud hepatic segment III"),
+    4: Code("277958008", "SCT", "Couinaud hepatic segment IV"),
+    5: Code("277959000", "SCT", "Couinaud hepatic segment V"),
+    6: Code("277960005", "SCT", "Couinaud hepatic segment VI"),
+    7: Code("277961009", "SCT", "Couinaud hepatic segment VII"),
+    8: Code("277962002", "SCT", "Couinaud hepatic segment VIII"),
+}
 MASS = Code("4147007", "SCT", "Mass")
 COMPUTED_TOMOGRAPHY = Code("77477000", "SCT", "Computed tomography")
 DEVICE = Code("121007", "DCM", "Device")
@@ -40,6 +51,11 @@ CERTAINTY = Code("111012", "DCM", "Certainty of Finding")  # 0 to 100 %
 MEAN = Code("373098007", "SCT", "Mean")
 STANDARD_DEVIATION = Code("386136009", "SCT", "Standard Deviation")
 
+# DICOM and SNOMED CT have no concept for this one; 99 begins the designators that anyone may use (PS3.3 8.2).
+NEAR_SEGMENT_BORDER = Code("NEAR_SEGMENT_BORDER", "99LIVERSEG", "Within 5 mm of another liver segment")
+YES = Code("373066001", "SCT", "Yes")
+NO = Code("373067005", "SCT", "No")
+
 MILLILITER = Code("ml", "UCUM", "milliliter")
 MILLIMETER = Code("mm", "UCUM", "millimeter")
 HOUNSFIELD = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
@@ -49,6 +65,17 @@ COUNT = Code("1", "UCUM", "no units")
 # CIELab, as viewers show them by default: brown and bright green.
 LIVER_COLOUR = (51.5, 46.4, 30.4)
 LESION_COLOUR = (87.7, -86.2, 83.2)
+# Of segments 1 to 8: neighbours differ in hue.
+SEGMENT_COLOURS = {
+    1: (60.3, 98.2, -60.8),
+    2: (53.2, 80.1, 67.2),
+    3: (74.9, 23.9, 79.0),
+    4: (97.1, -21.6, 94.5),
+    5: (46.2, -51.7, 49.9),
+    6: (91.1, -48.1, -14.1),
+    7: (32.3, 79.2, -107.9),
+    8: (55.0, 10.0, -45.0),
+}
 
 
 def load_highdicom() -> ModuleType:

@@ -41,6 +41,18 @@ class MeasuredLesion(Protocol):
         """Chance that it is real, 0 to 1."""
 
 
+class LesionSegments(Protocol):
+    """Where a lesion lies among the liver's segments."""
+
+    @property
+    def shares(self) -> Sequence[tuple[int, float]]:
+        """Segment number and share of the lesion's voxels, 0 to 1, the largest first."""
+
+    @property
+    def near_border(self) -> bool:
+        """Whether it reaches to within 5 mm of another segment than its main one."""
+
+
 class MeasuredCase(Protocol):
     """The lesions of a case and where they lie in its label map."""
 

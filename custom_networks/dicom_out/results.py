@@ -1,14 +1,14 @@
 """DICOM results of a case that came as DICOM: the SEG of its label map and the SR of its measurements."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
-from custom_networks.dicom_out.findings import MeasuredCase
+from custom_networks.dicom_out.findings import LesionSegments, MeasuredCase
 from custom_networks.errors import LiversegError
 
 logger = logging.getLogger(__name__)
@@ -29,8 +29,10 @@ def write_dicom_results(
     measured: MeasuredCase,
     keep_empty_frames: bool = False,
     remarks: Sequence[str] = (),
+    segments: npt.NDArray[np.uint8] | None = None,
+    lesion_segments: Mapping[int, LesionSegments] | None = None,
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Write `<case>_seg.dcm` and `<case>_sr.dcm` into a folder, if the case came as DICOM.
+    """Write `<case>_seg.dcm`, `<case>_sr.dcm` and perhaps `<case>_segments.dcm`, if the case came as DICOM.
 
     The label map is finished by then: where DICOM cannot be written, a note says why, and nothing is lost.
 
@@ -44,6 +46,8 @@ def write_dicom_results(
         measured: what was measured on that label map.
         keep_empty_frames: write a frame for every slice and segment, which some viewers need.
         remarks: sentences about the case for the report, such as its verdict.
+        segments: (column, row, slice) of the whole series, uint8, the liver's segments 1 to 8, where they are known.
+        lesion_segments: where each lesion lies among them, by its id.
 
     Returns:
         The files written, by kind; and notes.
@@ -51,6 +55,7 @@ def write_dicom_results(
     if not headers:
         return {}, ()
     from custom_networks.dicom_out.seg import write_seg
+    from custom_networks.dicom_out.segments import write_segments
     from custom_networks.dicom_out.source import source_series
     from custom_networks.dicom_out.sr import write_sr
 
@@ -62,8 +67,12 @@ def write_dicom_results(
         notes = source.notes
         seg = write_seg(folder / seg_name, source, labels, measured, keep_empty_frames=keep_empty_frames)
         files["dicom_seg"] = seg_name
-        write_sr(folder / sr_name, source, seg, measured, remarks)
+        write_sr(folder / sr_name, source, seg, measured, remarks, lesion_segments)
         files["dicom_sr"] = sr_name
+        if segments is not None:
+            path = folder / f"{case}_segments.dcm"
+            write_segments(path, source, segments, keep_empty_frames=keep_empty_frames)
+            files["dicom_segments"] = path.name
     except LiversegError as error:
         notes += (f"{_missing(files)} not written: {error}",)
     except Exception as error:  # highdicom refuses odd attributes in many ways; the case's other files must not wait
@@ -74,4 +83,6 @@ def write_dicom_results(
 
 
 def _missing(files: dict[str, str]) -> str:
+    if "dicom_sr" in files:
+        return "DICOM SEG of the liver's segments was"
     return "DICOM SR was" if files else "DICOM SEG and SR were"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
 
 from custom_networks.dicom_out import codes
 from custom_networks.dicom_out.findings import MeasuredCase
@@ -69,7 +70,10 @@ def write_seg(
     slab = slice(0, labels.shape[2]) if keep_empty_frames else organ[2] if organ else slice(0, 1)
     masks = _masks(labels, measured, segment_of, slab)
     with quiet():
-        dataset = _segmentation(source, slab, masks, _names(ids, shared), keep_empty_frames, measured.by_person)
+        names, person = _names(ids, shared), measured.by_person
+        described = [_description(number, name, person) for number, name in enumerate(names, start=1)]
+        texts = _texts(person)
+        dataset = segmentation(source, slab, masks, described, keep_empty_frames, SERIES_NUMBER, texts)
         save_whole(dataset, path)
     return SegObject(dataset, segment_of)
 
@@ -109,30 +113,32 @@ def _names(ids: Sequence[int], shared: bool) -> list[str]:
     return ["Liver", *(["Liver lesions"] if shared else [f"Lesion {id_}" for id_ in ids])]
 
 
-def _segmentation(
+def segmentation(
     source: SourceSeries,
     slab: slice,
     masks: npt.NDArray[np.uint8],
-    names: Sequence[str],
+    described: Sequence[Any],
     keep_empty_frames: bool,
-    by_person: bool,
+    series_number: int,
+    texts: Mapping[str, str],
 ) -> Any:
-    """highdicom's data set of the masks (slice, row, column, segment), placed where the slices in `slab` lie."""
+    """highdicom's BINARY data set of segments, placed where the slices in `slab` lie.
+
+    The masks are (slice, row, column, segment), or (slice, row, column) with numbers of the segments; `described` are
+    highdicom's descriptions of these, `texts` label and descriptions of content and series.
+    """
     hd = codes.load_highdicom()
-    made = "by a person" if by_person else "automatic"
     dataset = hd.seg.Segmentation(
         source_images=source.images(slab),
         pixel_array=masks,
         segmentation_type="BINARY",
-        segment_descriptions=[_description(number, name, by_person) for number, name in enumerate(names, start=1)],
+        segment_descriptions=described,
         series_instance_uid=hd.UID(),
-        series_number=SERIES_NUMBER,
+        series_number=series_number,
         sop_instance_uid=hd.UID(),
         instance_number=1,
         omit_empty_frames=not keep_empty_frames,
-        content_label="LIVER_LESIONS",
-        content_description=f"Liver and its lesions, {made}, research use only",
-        series_description=f"Liver and lesions ({made}, research use only)",
+        **texts,
         **codes.EQUIPMENT,
     )
     dataset.ContentCreatorName = ""  # of type 2: no person made it, or nobody says who
@@ -160,22 +166,48 @@ def _name_source_frames(dataset: Any, headers: Sequence[Dataset]) -> None:
         image.ReferencedFrameNumber = headers[image.ReferencedFrameNumber - 1].ReferencedFrameNumber
 
 
+def _texts(by_person: bool) -> dict[str, str]:
+    """Label and descriptions of content and series."""
+    made = "by a person" if by_person else "automatic"
+    return {
+        "content_label": "LIVER_LESIONS",
+        "content_description": f"Liver and its lesions, {made}, research use only",
+        "series_description": f"Liver and lesions ({made}, research use only)",
+    }
+
+
 def _description(number: int, name: str, by_person: bool) -> Any:
     """Codes, colour and algorithm of one segment; a person's has none."""
+    if number == 1:
+        structure, kind, colour = codes.ANATOMICAL_STRUCTURE, codes.LIVER, codes.LIVER_COLOUR
+        return segment_description(number, name, structure, kind, colour, by_person)
+    structure, kind, colour = codes.ABNORMAL_STRUCTURE, codes.MASS, codes.LESION_COLOUR
+    return segment_description(number, name, structure, kind, colour, by_person, anatomic_regions=[codes.LIVER])
+
+
+def segment_description(
+    number: int,
+    name: str,
+    category: Code,
+    property_type: Code,
+    colour: tuple[float, float, float],
+    by_person: bool = False,
+    **more: Any,
+) -> Any:
+    """highdicom's description of one segment that the network, or a person, found."""
     hd = codes.load_highdicom()
-    liver = number == 1
     algorithm = hd.AlgorithmIdentificationSequence(
         name=codes.ALGORITHM_NAME, version=codes.ALGORITHM_VERSION, family=codes.ARTIFICIAL_INTELLIGENCE
     )
     return hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=name,
-        segmented_property_category=codes.ANATOMICAL_STRUCTURE if liver else codes.ABNORMAL_STRUCTURE,
-        segmented_property_type=codes.LIVER if liver else codes.MASS,
+        segmented_property_category=category,
+        segmented_property_type=property_type,
         algorithm_type="MANUAL" if by_person else "AUTOMATIC",
         algorithm_identification=None if by_person else algorithm,
         tracking_uid=hd.UID(),
         tracking_id=name,
-        anatomic_regions=None if liver else [codes.LIVER],
-        display_color=hd.color.CIELabColor(*(codes.LIVER_COLOUR if liver else codes.LESION_COLOUR)),
+        display_color=hd.color.CIELabColor(*colour),
+        **more,
     )

@@ -1,7 +1,7 @@
 """DICOM structured report of a case: TID 1500 Measurement Report in a Comprehensive 3D SR (PS3.16, PS3.3 A.35.13)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
 from custom_networks.dicom_out import codes
-from custom_networks.dicom_out.findings import MeasuredCase, MeasuredLesion
+from custom_networks.dicom_out.findings import LesionSegments, MeasuredCase, MeasuredLesion
 from custom_networks.dicom_out.seg import SegObject, save_whole
 from custom_networks.dicom_out.source import SourceSeries, quiet
 
@@ -17,14 +17,21 @@ SERIES_NUMBER = 901
 
 
 def write_sr(
-    path: Path, source: SourceSeries, seg: SegObject, measured: MeasuredCase, remarks: Sequence[str] = ()
+    path: Path,
+    source: SourceSeries,
+    seg: SegObject,
+    measured: MeasuredCase,
+    remarks: Sequence[str] = (),
+    segments: Mapping[int, LesionSegments] | None = None,
 ) -> Any:
     """Write the measurements of a case as a report that points at the segments of its SEG.
 
     One group for the liver (volume), one for all lesions (count, total volume), one a lesion: volume, long and short
     axis, mean and standard deviation in HU, and the certainty where it is calibrated; what is None or not finite is
     left out. Lesions that share a segment have groups without a segment (TID 1501): the shared one would show another
-    region than was measured. The report is preliminary and unverified.
+    region than was measured. Where the liver's segments are known, those of a lesion are finding sites beside the
+    liver, the largest share first, with its volume in each, and a coded answer says whether another segment is near.
+    The report is preliminary and unverified.
 
     Args:
         path: the file to write; it appears only when it is whole.
@@ -32,6 +39,7 @@ def write_sr(
         seg: what `write_seg` gave for the same measurements.
         measured: what was measured; no lesion is an answer too.
         remarks: sentences about the case, which become comments in the liver's group.
+        segments: where each lesion lies among the liver's segments, by its id.
 
     Returns:
         highdicom's Comprehensive3DSR.
@@ -41,7 +49,8 @@ def write_sr(
     """
     hd = codes.load_highdicom()
     with quiet():
-        lesions = [_lesion(seg, lesion, measured.calibrated) for lesion in measured.lesions]
+        where = segments or {}
+        lesions = [_lesion(seg, lesion, measured.calibrated, where.get(lesion.id)) for lesion in measured.lesions]
         groups = [_liver(seg, measured.liver_ml, remarks), _all_lesions(seg, measured.lesions), *lesions]
         report = hd.sr.Comprehensive3DSR(
             evidence=[*source.headers, seg.dataset],
@@ -85,7 +94,7 @@ def _all_lesions(seg: SegObject, lesions: Sequence[MeasuredLesion]) -> Any:
     return _group(seg, "All lesions", 2 if shared else None, measurements)
 
 
-def _lesion(seg: SegObject, lesion: MeasuredLesion, calibrated: bool) -> Any:
+def _lesion(seg: SegObject, lesion: MeasuredLesion, calibrated: bool, where: LesionSegments | None) -> Any:
     """The group of one lesion."""
     segment = seg.segment_of[lesion.id]
     alone = list(seg.segment_of.values()).count(segment) == 1
@@ -103,10 +112,15 @@ def _lesion(seg: SegObject, lesion: MeasuredLesion, calibrated: bool) -> Any:
         for name, value, unit, derivation in measured
         if value is not None and math.isfinite(value)
     ]
-    return _group(seg, f"Lesion {lesion.id}", segment if alone else None, measurements)
+    for number, share in where.shares if where else ():
+        volume = share * lesion.volume_mm3 / 1000
+        measurements.append(_measurement(codes.VOLUME, volume, codes.MILLILITER, site=codes.COUINAUD[number]))
+    return _group(seg, f"Lesion {lesion.id}", segment if alone else None, measurements, where)
 
 
-def _group(seg: SegObject, name: str, segment: int | None, measurements: Sequence[Any]) -> Any:
+def _group(
+    seg: SegObject, name: str, segment: int | None, measurements: Sequence[Any], where: LesionSegments | None = None
+) -> Any:
     """Measurements of one finding: of a segment (TID 1411), or of none (TID 1501)."""
     hd = codes.load_highdicom()
     liver = segment == 1
@@ -117,9 +131,10 @@ def _group(seg: SegObject, name: str, segment: int | None, measurements: Sequenc
         ),
         "finding_type": codes.LIVER if liver else codes.MASS,
         "finding_category": codes.ANATOMICAL_STRUCTURE if liver else codes.ABNORMAL_STRUCTURE,
-        "finding_sites": [hd.sr.FindingSite(anatomic_location=codes.LIVER)],
+        "finding_sites": [hd.sr.FindingSite(anatomic_location=place) for place in _places(where)],
         "algorithm_id": hd.sr.AlgorithmIdentification(name=codes.ALGORITHM_NAME, version=codes.ALGORITHM_VERSION),
         "measurements": measurements,
+        "qualitative_evaluations": _evaluations(where),
     }
     if segment is None:
         return hd.sr.MeasurementsAndQualitativeEvaluations(**shared)
@@ -149,10 +164,27 @@ def _referenced_segment(seg: SegObject, segment: int) -> Any:
     )
 
 
-def _measurement(name: Code, value: float, unit: Code, derivation: Code | None = None) -> Any:
-    """One number with its unit, to three decimals: a decimal string has 16 characters."""
+def _places(where: LesionSegments | None) -> list[Code]:
+    """The liver, and the segments in it."""
+    return [codes.LIVER, *(codes.COUINAUD[number] for number, _ in (where.shares if where else ()))]
+
+
+def _evaluations(where: LesionSegments | None) -> list[Any] | None:
+    """Whether another segment is near, where the segments are known."""
+    if where is None:
+        return None
     sr = codes.load_highdicom().sr
-    return sr.Measurement(name=name, value=round(float(value), 3), unit=unit, derivation=derivation)
+    value = codes.YES if where.near_border else codes.NO
+    return [sr.QualitativeEvaluation(name=codes.NEAR_SEGMENT_BORDER, value=value)]
+
+
+def _measurement(name: Code, value: float, unit: Code, derivation: Code | None = None, site: Code | None = None) -> Any:
+    """One number with its unit, to three decimals: a decimal string has 16 characters. `site`: where it was taken."""
+    sr = codes.load_highdicom().sr
+    sites = [sr.FindingSite(anatomic_location=site)] if site else None
+    return sr.Measurement(
+        name=name, value=round(float(value), 3), unit=unit, derivation=derivation, finding_sites=sites
+    )
 
 
 def _observer() -> Any:

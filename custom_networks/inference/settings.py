@@ -6,7 +6,9 @@ from custom_networks.inference.precision import checked_precision, device_overri
 from custom_networks.inference.runtimes import checked_runtime
 
 
-def settings(device: str | None, runtime: str | None, precision: str | None, scout: bool, fast: bool) -> dict[str, Any]:
+def settings(
+    device: str | None, runtime: str | None, precision: str | None, scout: bool, fast: bool, segments: bool = False
+) -> dict[str, Any]:
     """The overrides of inference.json for what was chosen; None leaves a choice to the config.
 
     Args:
@@ -15,6 +17,7 @@ def settings(device: str | None, runtime: str | None, precision: str | None, sco
         precision: "float32", "bfloat16" or "auto".
         scout: whether the liver is found first, so that the network runs on its box alone.
         fast: whether a coarser answer will do.
+        segments: whether the liver's segments are wanted, too.
 
     Raises:
         UsageError: one of them is not there.
@@ -30,4 +33,6 @@ def settings(device: str | None, runtime: str | None, precision: str | None, sco
         chosen["scout"] = False
     if fast:
         chosen["fast"] = True
+    if segments:
+        chosen["segments"] = True
     return chosen

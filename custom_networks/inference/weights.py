@@ -71,7 +71,7 @@ def weights_in(checkpoint: str) -> tuple[dict[str, Any], str]:
     path = Path(checkpoint).expanduser()
     if not path.is_file():
         raise BundleError(
-            f"No weights at {path}: fetch or train them, or set scout to false where they are the scout's."
+            f"No weights at {path}: fetch or train them, or set scout (or segments) to false where they are its own."
         )
     state = path.stat()
     return _read(path, state.st_mtime_ns, state.st_size)

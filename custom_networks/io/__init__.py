@@ -7,7 +7,7 @@ from custom_networks.io.case import Case, case_of_array, case_of_image
 from custom_networks.io.cases import find_cases, list_cases, only_case, read_volume
 from custom_networks.io.dicom.case import list_dicom
 from custom_networks.io.files import MEDICAL_SUFFIXES, case_stem
-from custom_networks.io.image_files import read_label_map
+from custom_networks.io.image_files import read_label_map, read_segment_map
 from custom_networks.io.volume import Volume
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "list_dicom",
     "only_case",
     "read_label_map",
+    "read_segment_map",
     "read_volume",
 ]

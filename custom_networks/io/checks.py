@@ -116,14 +116,21 @@ def check_ct_values(array: np.ndarray, source: Path) -> None:
         )
 
 
-def label_map(array: np.ndarray, source: Path) -> np.ndarray:
-    """The labels (0 background, 1 liver, 2 tumor) as uint8; InputError where a value is none of these three."""
-    labels = array.astype(np.uint8) if 0 <= array.min() and array.max() <= 2 else None
+LABELS = "0 (background), 1 (liver) and 2 (tumor)"
+SEGMENTS = "0 (none) and 1 to 8 (Couinaud's segments)"
+
+
+def label_map(array: np.ndarray, source: Path, highest: int = 2) -> np.ndarray:
+    """The labels (0 background, 1 liver, 2 tumor) as uint8; InputError where a value is none of these three.
+
+    With 8 for the highest, those of the liver's segments, 0 to 8.
+    """
+    labels = array.astype(np.uint8) if 0 <= array.min() and array.max() <= highest else None
     if labels is None or not np.array_equal(labels, array):
-        others = np.setdiff1d(array, (0, 1, 2))
+        others = np.setdiff1d(array, np.arange(highest + 1))
         named = ", ".join(f"{value:g}" for value in others[:5]) + ", ..." * (len(others) > 5)
         raise InputError(
-            f"{source} holds the label{'s' * (len(others) != 1)} {named}, only 0 (background), 1 (liver) and 2 (tumor) "
+            f"{source} holds the label{'s' * (len(others) != 1)} {named}, only {LABELS if highest == 2 else SEGMENTS} "
             "are known: map the others first."
         )
     return labels

@@ -22,7 +22,12 @@ HEADERS = {
 }
 
 
-def read_label_map(path: str | Path) -> Volume:
+def read_segment_map(path: str | Path) -> Volume:
+    """Read a map of the liver's segments, 1 to 8 and 0 where there is none; all else as `read_label_map`."""
+    return read_label_map(path, highest=8)
+
+
+def read_label_map(path: str | Path, highest: int = 2) -> Volume:
     """Read a label map (0 background, 1 liver, 2 tumor) from a NIfTI, NRRD or MetaImage file as uint8 (i, j, k).
 
     InputError as for `read_volume`, or where a value is none of the three labels; a constant map is fine.
@@ -33,7 +38,7 @@ def read_label_map(path: str | Path) -> Volume:
             f"{path} is a folder, a label map is one file ({', '.join(MEDICAL_SUFFIXES)}): give that file."
         )
     volume = read_file(path, None)
-    return replace(volume, array=label_map(volume.array, path))
+    return replace(volume, array=label_map(volume.array, path, highest))
 
 
 def existing(path: str | Path) -> Path:

@@ -9,17 +9,26 @@ from typing import Any
 from custom_networks import __version__
 from custom_networks.files import Cell, write_csv, write_text
 from custom_networks.report.measurements import Measurements
+from custom_networks.report.segments import (
+    SEGMENT_COLUMNS,
+    Segments,
+    lesion_block,
+    lesion_cells,
+    segment_rows,
+    segments_block,
+)
 
 SCHEMA_VERSION = "1.2"
 SCHEMA = Path(__file__).with_name("report.schema.json")
-REPORT, LESIONS = "report.json", "lesions.csv"
+REPORT, LESIONS, SEGMENTS = "report.json", "lesions.csv", "segments.csv"
 DISCLAIMER = "Research use only: this is not a medical device."
 
 DIGITS = {"confidence": 4, "mean_probability": 4, "burden_percent": 3}
 LESION_COLUMNS = tuple(
     "case id volume_mm3 longest_mm perpendicular_mm slice_number slice_index slice_position_mm extent_x_mm extent_y_mm "
     "extent_z_mm centroid_x_mm centroid_y_mm centroid_z_mm mean_hu sd_hu contrast_hu surface_distance_mm "
-    "touches_border mean_probability confidence confidence_calibrated".split()
+    "touches_border mean_probability confidence confidence_calibrated segment segment_shares "
+    "near_segment_border".split()
 )
 
 
@@ -32,6 +41,7 @@ def case_report(
     run: Mapping[str, Any],
     notes: Sequence[str] = (),
     verdict: Mapping[str, Any] | None = None,
+    segments: Segments | None = None,
 ) -> dict[str, Any]:
     """What `report.json` holds, as `report.schema.json` states: rounded; volumes in ml and mm3, places in LPS mm.
 
@@ -44,7 +54,12 @@ def case_report(
         run: how and when the case was run.
         notes: what the reader had to say about the input.
         verdict: whether the answer can be believed, of `Verdict.as_json`; None leaves it out.
+        segments: the segments of the liver, where they were asked for.
     """
+    lesions = [
+        {name: _rounded(name, v) for name, v in asdict(lesion).items()} | lesion_block(segments, lesion.id)
+        for lesion in found.lesions
+    ]
     return {
         "schema_version": SCHEMA_VERSION,
         "software": {"name": "liverseg", "version": __version__},
@@ -67,14 +82,17 @@ def case_report(
         },
         "confidence_calibrated": found.calibrated,
         "operating_point": dict(operating_point),
-        "lesions": [{name: _rounded(name, v) for name, v in asdict(lesion).items()} for lesion in found.lesions],
+        "segments": segments_block(segments),
+        "lesions": lesions,
         "run": dict(run),
     }
 
 
 def write_report(report: Mapping[str, Any], folder: Path) -> None:
-    """Write `report.json` and `lesions.csv` to a folder, each whole or not at all."""
+    """Write `report.json`, `lesions.csv` and, where there are segments, `segments.csv`, each whole or not at all."""
     write_csv(folder / LESIONS, LESION_COLUMNS, lesion_rows(report))
+    if table := segment_rows(report):
+        write_csv(folder / SEGMENTS, SEGMENT_COLUMNS, table)
     write_text(folder / REPORT, json.dumps(report, indent=2, ensure_ascii=True, allow_nan=False) + "\n")
 
 
@@ -83,7 +101,7 @@ def lesion_rows(report: Mapping[str, Any]) -> list[list[Cell]]:
     shared = {"case": report["case"], "confidence_calibrated": report["confidence_calibrated"]}
     rows = []
     for lesion in report["lesions"]:
-        row = {**lesion, **shared}
+        row = {**lesion, **shared, **lesion_cells(lesion)}
         for column, values in (("extent_{}_mm", lesion["extent_mm"]), ("centroid_{}_mm", lesion["centroid"])):
             row |= {column.format(axis): value for axis, value in zip("xyz", values, strict=True)}
         rows.append([row[column] for column in LESION_COLUMNS])

@@ -6,6 +6,7 @@ from custom_networks.training.estimate import TrainingPace, announce_cache
 from custom_networks.training.loss import OrganTumorLoss
 from custom_networks.training.loss_guard import FiniteLossGuard
 from custom_networks.training.resume import ResumableState
+from custom_networks.training.segment_loss import SegmentsLoss
 
 __all__ = [
     "AveragedWeights",
@@ -14,6 +15,7 @@ __all__ = [
     "FiniteLossGuard",
     "OrganTumorLoss",
     "ResumableState",
+    "SegmentsLoss",
     "TrainingPace",
     "announce_cache",
     "estimate_batch_statistics",

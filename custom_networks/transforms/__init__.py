@@ -6,13 +6,16 @@ from custom_networks.transforms.load import LoadVolumed
 from custom_networks.transforms.resample import ResampleInPlaned
 from custom_networks.transforms.save import SaveLabelMapd, SaveTumorProbabilityd
 from custom_networks.transforms.scout import FindLiverd
+from custom_networks.transforms.segments import CoarseCopyd, LabelSegmentsd
 from custom_networks.transforms.window import WindowIntensityd
 
 __all__ = [
+    "CoarseCopyd",
     "FillOrgand",
     "FindLesionsd",
     "FindLiverd",
     "KeepOrgand",
+    "LabelSegmentsd",
     "LabelsOnInputGridd",
     "LoadVolumed",
     "ResampleInPlaned",

@@ -12,9 +12,9 @@ from monai.utils.enums import MetaKeys, PostFix, SpaceKeys
 from monai.utils.misc import ensure_tuple, ensure_tuple_rep
 
 from custom_networks.errors import InputError, UsageError
-from custom_networks.io import Volume, read_label_map, read_volume
+from custom_networks.io import Volume, read_label_map, read_segment_map, read_volume
 
-READERS = {"image": read_volume, "label": read_label_map}
+READERS = {"image": read_volume, "label": read_label_map, "segments": read_segment_map}
 
 
 class LoadVolumed(LoadImaged):
@@ -28,7 +28,7 @@ class LoadVolumed(LoadImaged):
     final. It is a subclass because MONAI Label looks for `LoadImaged` and sets `_loader.image_only` to False.
 
     Raises:
-        UsageError: `kind` is neither of the two.
+        UsageError: `kind` is none of the three.
         InputError: on call, when a volume cannot be read; inside a MONAI `Compose` it is the cause of its RuntimeError.
 
     Example::
@@ -36,9 +36,11 @@ class LoadVolumed(LoadImaged):
         {"_target_": "custom_networks.transforms.LoadVolumed", "keys": "label", "kind": "label"}
     """
 
-    def __init__(self, keys: Any, kind: Literal["image", "label"] = "image", allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self, keys: Any, kind: Literal["image", "label", "segments"] = "image", allow_missing_keys: bool = False
+    ) -> None:
         if kind not in READERS:
-            raise UsageError(f"LoadVolumed: kind must be 'image' or 'label', got {kind!r}.")
+            raise UsageError(f"LoadVolumed: kind must be 'image', 'label' or 'segments', got {kind!r}.")
         # Not LoadImaged.__init__: it builds every reader of MONAI, with a warning for each missing decoder.
         MapTransform.__init__(self, keys, allow_missing_keys)
         self._loader = _VolumeLoader(kind)  # type: ignore[assignment]

@@ -148,11 +148,13 @@ def test_verdict_and_segments_are_shown_where_the_report_has_them() -> None:
     case = page_case()
     plain = Elements(light(case)).text
     assert "What to look at" not in plain and "Segments" not in plain
-    lesions = [{**lesion, "segments": ["IVb", "V"]} for lesion in case.report["lesions"]]
-    segments = [{"name": "IVb", "volume_ml": 120.4}]
+    shares = [{"segment": 4, "share": 0.9}, {"segment": 5, "share": 0.1}]
+    lesions = [{**lesion, "segments": shares} for lesion in case.report["lesions"]]
+    table = [{"segment": 4, "roman": "IV", "volume_ml": 120.4}, {"segment": 5, "roman": "V", "volume_ml": 9.0}]
+    segments = {"state": "found", "table": table}
     shown = Elements(light(case, verdict=VERDICT, segments=segments, lesions=lesions)).text
     assert "Look at the result before you use it." in shown and "The liver is cut." in shown
-    assert "IVb, V" in shown and "120 ml" in shown
+    assert "IV, V" in shown and "120 ml" in shown
     assert segments_of(case.report) == {"volumes": [], "of_lesions": {}}
 
 

@@ -135,7 +135,7 @@ def test_a_refusal_is_final_and_reaches_the_caller(load: Compose, case: dict[str
 
 
 def test_wrong_kind_and_missing_keys(case: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="kind must be 'image' or 'label', got 'mask'"):
+    with pytest.raises(UsageError, match="kind must be 'image', 'label' or 'segments', got 'mask'"):
         LoadVolumed("image", kind="mask")  # type: ignore[arg-type]
     assert LoadVolumed(["image", "prior"], allow_missing_keys=True)(case).keys() == case.keys()
     with pytest.raises(KeyError, match="prior"):

@@ -57,6 +57,7 @@ def test_the_folder_has_a_name_of_lower_case_words_with_organ_and_modality(bundl
         "configs/metadata.json",
         "models/model.pt",
         "models/scout/scout.pt",
+        "models/segments/segments.pt",
         "configs/inference.json",
         "configs/train.json",
         "configs/evaluate.json",
@@ -87,7 +88,8 @@ def test_only_the_weights_that_inference_loads_lie_in_models(bundle: Path) -> No
     # MONAI Label offers all of models/*.pt and takes the shortest name first.
     assert [path.name for path in (bundle / "models").glob("*.pt")] == ["model.pt"]
     files = [path for path in (bundle / "models").rglob("*") if path.is_file()]
-    assert sorted(path.relative_to(bundle).as_posix() for path in files) == ["models/model.pt", "models/scout/scout.pt"]
+    names = sorted(path.relative_to(bundle).as_posix() for path in files)
+    assert names == ["models/model.pt", "models/scout/scout.pt", "models/segments/segments.pt"]
 
 
 def test_no_file_is_larger_than_the_zoo_takes(bundle: Path, packed: PackedBundle) -> None:

@@ -1,6 +1,6 @@
 """What a page says, taken from a case's report: facts by name, the verdict, segments."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -71,9 +71,14 @@ def made_facts(report: Report) -> list[Fact]:
 
 def segments_of(report: Report) -> dict[str, Any]:
     """Volumes of the segments as (name, ml), and the segments of each lesion by its id as text; empty where unknown."""
-    volumes = [(_segment_name(s), s["volume_ml"]) for s in report.get("segments") or [] if _has_volume(s)]
-    named = {lesion["id"]: _joined(lesion.get("segments") or ()) for lesion in report["lesions"]}
-    return {"volumes": volumes, "of_lesions": {id_: text for id_, text in named.items() if text}}
+    table = (report.get("segments") or {}).get("table", [])
+    roman = {row["segment"]: row["roman"] for row in table}
+    of_lesions = {
+        lesion["id"]: ", ".join(roman[item["segment"]] for item in lesion["segments"])
+        for lesion in report["lesions"]
+        if lesion.get("segments")
+    }
+    return {"volumes": [(row["roman"], row["volume_ml"]) for row in table], "of_lesions": of_lesions}
 
 
 def viewer_data(report: Report) -> dict[str, Any]:
@@ -93,15 +98,3 @@ def viewer_data(report: Report) -> dict[str, Any]:
             for lesion in report["lesions"]
         ]
     }
-
-
-def _has_volume(segment: Any) -> bool:
-    return isinstance(segment, Mapping) and isinstance(segment.get("volume_ml"), (int, float))
-
-
-def _segment_name(segment: Mapping[str, Any]) -> str:
-    return str(segment.get("name") or segment.get("segment") or segment.get("id"))
-
-
-def _joined(segments: Iterable[Any]) -> str:
-    return ", ".join(_segment_name(s) if isinstance(s, Mapping) else str(s) for s in segments)

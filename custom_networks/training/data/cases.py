@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -73,19 +73,23 @@ def _checked(items: list[Case], datalist: str) -> list[Case]:
     return items
 
 
-def _case(item: Case, root: Path) -> Case:
+def _case(item: Case, root: Path, also: Mapping[str, str]) -> Case:
     """What the transforms need of a data list's item: its files, and whether its tumors are labelled."""
     return {
         "image": str(root / item["image"]),
         "label": str(root / item["label"]),
         "tumor_labelled": item.get("tumor_labelled", True),
+        **{name: str(root / item[key]) for name, key in also.items()},
     }
 
 
-def _cases(items: list[Case], datalist: str, dataset_dir: str, purpose: str) -> list[Case]:
+def _cases(
+    items: list[Case], datalist: str, dataset_dir: str, purpose: str, also: Mapping[str, str] | None = None
+) -> list[Case]:
+    items = [item for item in items if all(key in item for key in (also or {}).values())]
     if not items:
         raise InputError(f"{datalist} has no case to {purpose}: list some, or hold out another fold.")
-    return [_case(item, Path(dataset_dir)) for item in items]
+    return [_case(item, Path(dataset_dir), also or {}) for item in items]
 
 
 def _usable(items: list[Case], dataset_dir: str) -> list[Case]:
@@ -136,7 +140,13 @@ def _split(datalist: str, dataset_dir: str, fold: int | str | None, folds: int) 
     return [item for i, part in enumerate(dealt) if i != fold for item in part], dealt[fold]
 
 
-def training_cases(datalist: str, dataset_dir: str, fold: int | str | None = 0, folds: int = 5) -> list[Case]:
+def training_cases(
+    datalist: str,
+    dataset_dir: str,
+    fold: int | str | None = 0,
+    folds: int = 5,
+    also: Mapping[str, str] | None = None,
+) -> list[Case]:
     """Cases to train on: all but those of `fold`; with no fold, all of the list's "training".
 
     Items without a "group" whose images bear LiTS's or MSD's names (volume-N.nii, liver_N.nii.gz) get the patients that
@@ -151,14 +161,21 @@ def training_cases(datalist: str, dataset_dir: str, fold: int | str | None = 0, 
         fold: index of the fold held out; "all" (or null) trains on all and validates on the list's "dev" or
             "validation", where it has them. (`monai.bundle run` drops an override of None, hence the word.)
         folds: number of folds that the patients are dealt to.
+        also: further files of a case: its name there, and the item's key; items without one of them are left out.
 
     Raises:
         InputError: if the list is missing or an item malformed, the fold is none of them, or there is no such case.
     """
-    return _cases(_split(datalist, dataset_dir, fold, folds)[0], datalist, dataset_dir, "train on")
+    return _cases(_split(datalist, dataset_dir, fold, folds)[0], datalist, dataset_dir, "train on", also)
 
 
-def validation_cases(datalist: str, dataset_dir: str, fold: int | str | None = 0, folds: int = 5) -> list[Case]:
+def validation_cases(
+    datalist: str,
+    dataset_dir: str,
+    fold: int | str | None = 0,
+    folds: int = 5,
+    also: Mapping[str, str] | None = None,
+) -> list[Case]:
     """Cases held out: those of `fold`; with no fold, the list's "dev" or "validation", perhaps none, which is logged.
 
     See `training_cases`.
@@ -167,7 +184,7 @@ def validation_cases(datalist: str, dataset_dir: str, fold: int | str | None = 0
     if fold in (None, ALL) and not held_out:
         _say(logging.INFO, f'No case to validate on, for {datalist} lists no "dev": model.pt will be the final weights')
         return []
-    return _cases(held_out, datalist, dataset_dir, "validate on")
+    return _cases(held_out, datalist, dataset_dir, "validate on", also)
 
 
 def image_names(cases: Sequence[Case], dataset_dir: str) -> list[str]:

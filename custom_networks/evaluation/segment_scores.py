@@ -1,0 +1,52 @@
+"""Scores of a map of Couinaud's segments against an expert's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from custom_networks.labelmap.boxes import NOWHERE, box_around
+from custom_networks.labelmap.components import NEIGHBOURS_26
+from custom_networks.labelmap.labels import TUMOR, Labels, Mask
+from custom_networks.labelmap.segments import SEGMENTS, lesion_segments
+
+
+def segment_dice(found: Labels, truth: Labels, labels: Labels) -> dict[int, float]:
+    """Dice of each segment, nan where neither map has it.
+
+    Voxels of the true liver (`labels` not 0) that no segment of the truth covers are left out.
+    """
+    box = box_around(found | labels) or NOWHERE  # no segment of the truth lies outside of the liver
+    found, truth, labels = found[box], truth[box], labels[box]
+    known = (truth > 0) | (labels == 0)
+    both = np.bincount(truth[known & (found == truth)], minlength=9)
+    sizes = np.bincount(found[known], minlength=9) + np.bincount(truth[known], minlength=9)
+    return {n: float(2 * both[n] / sizes[n]) if sizes[n] else float("nan") for n in SEGMENTS}
+
+
+@dataclass(frozen=True)
+class PlacedLesion:
+    """An expert's lesion: its volume, mm3, and its segments by the truth and by what was found, 0 where there is none.
+
+    `near_border` says whether another segment of the truth lies within 5 mm.
+    """
+
+    volume_mm3: float
+    truth: int
+    found: int
+    near_border: bool
+
+
+def placed_lesions(found: Labels, truth: Labels, labels: Labels, spacing: Sequence[float]) -> list[PlacedLesion]:
+    """The lesions of a label map (26-neighbourhood) that the truth's segments cover, by largest share."""
+    components, _ = ndimage.label(labels == TUMOR, NEIGHBOURS_26)
+    placed = []
+    for number, box in enumerate(ndimage.find_objects(components), start=1):
+        lesion: Mask = components[box] == number
+        true, ours = (lesion_segments(segments, lesion, box, spacing) for segments in (truth, found))
+        if true.shares:
+            volume = np.count_nonzero(lesion) * float(np.prod(spacing))
+            segment = ours.shares[0][0] if ours.shares else 0
+            placed.append(PlacedLesion(volume, true.shares[0][0], segment, true.near_border))
+    return placed

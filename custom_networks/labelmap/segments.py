@@ -1,0 +1,95 @@
+"""Couinaud's segments inside the liver: label maps (i, j, k) uint8 of their own, 1 to 8 in the organ and 0 outside.
+
+Couinaud (1957) parts the liver by its vessels; 1 is the caudate lobe, 2 to 4 lie on the patient's left, 5 to 8 on the
+right.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from custom_networks.labelmap.boxes import Box, grown_box, moved_box
+from custom_networks.labelmap.components import NEIGHBOURS_26, component_sizes, is_within
+from custom_networks.labelmap.labels import Labels, Mask
+
+SEGMENTS = tuple(range(1, 9))
+ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII")
+BORDER_MM = 5.0
+
+Part = tuple[int, Box, Mask]
+
+
+@dataclass(frozen=True)
+class LesionSegments:
+    """Where a lesion lies.
+
+    Attributes:
+        shares: its segments with the share of its voxels in each, 0 to 1, the largest first.
+        near_border: whether it reaches to within `BORDER_MM` of another segment than that of its largest share.
+    """
+
+    shares: tuple[tuple[int, float], ...]
+    near_border: bool
+
+
+def lesion_segments(segments: Labels, lesion: Mask, box: Box, spacing: Sequence[float]) -> LesionSegments:
+    """Segments of a lesion, a mask of `box`, in a map of segments with voxels of `spacing` mm."""
+    counts = np.bincount(segments[box][lesion], minlength=len(SEGMENTS) + 1)[1:]
+    order = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
+    if not order:
+        return LesionSegments((), False)
+    around = grown_box(box, BORDER_MM, spacing, segments.shape)
+    whole = np.zeros(segments[around].shape, bool)
+    whole[tuple(slice(b.start - a.start, b.stop - a.start) for b, a in zip(box, around, strict=True))] = lesion
+    others = (segments[around] > 0) & (segments[around] != order[0] + 1)
+    shares = tuple((i + 1, float(counts[i] / counts.sum())) for i in order)
+    return LesionSegments(shares, is_within(whole, others, BORDER_MM, spacing))
+
+
+def connected_segments(segments: Labels) -> Labels:
+    """The map with each segment in one piece (26-neighbourhood), as far as the liver itself is.
+
+    The largest part of each segment stays. Another one joins the segment that most of the voxels around it belong to.
+    A part that only touches others of its kind waits until one of them has joined; one that touches nothing belongs to
+    a liver in pieces and keeps its number.
+    """
+    kept = np.zeros_like(segments)
+    loose: list[Part] = []
+    for number, box in enumerate(ndimage.find_objects(segments), start=1):
+        if box is not None:
+            loose += _keep_largest(segments, number, box, kept)
+    loose.sort(key=lambda part: -np.count_nonzero(part[2]))
+    while loose:
+        waiting = [part for part in loose if not _join(kept, part)]
+        if len(waiting) == len(loose):
+            break
+        loose = waiting
+    for number, box, mask in loose:
+        kept[box][mask] = number
+    return kept
+
+
+def _keep_largest(segments: Labels, number: int, box: Box, kept: Labels) -> list[Part]:
+    """Enter the largest part of a segment into `kept`; the others."""
+    parts, count = ndimage.label(segments[box] == number, NEIGHBOURS_26)
+    largest = int(component_sizes(parts, count).argmax())
+    kept[box][parts == largest] = number
+    boxes = enumerate(ndimage.find_objects(parts), start=1)
+    return [(number, moved_box(inner, box), parts[inner] == part) for part, inner in boxes if part != largest]
+
+
+def _join(kept: Labels, part: Part) -> bool:
+    """Give a part to the segment around it, the lowest of equals; whether there is one."""
+    _, box, mask = part
+    around = grown_box(box, 1.0, (1.0, 1.0, 1.0), kept.shape)
+    whole = np.zeros(kept[around].shape, bool)
+    whole[tuple(slice(b.start - a.start, b.stop - a.start) for b, a in zip(box, around, strict=True))] = mask
+    touched = kept[around][ndimage.binary_dilation(whole, NEIGHBOURS_26) & ~whole]
+    counts = np.bincount(touched, minlength=1)
+    counts[0] = 0
+    if not counts.any():
+        return False
+    kept[box][mask] = counts.argmax()
+    return True

@@ -1,0 +1,120 @@
+"""Couinaud's segments of a case: their volumes, and where each lesion lies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from custom_networks.files import Cell
+from custom_networks.labelmap.labels import Labels
+from custom_networks.labelmap.segments import ROMAN, SEGMENTS, LesionSegments, lesion_segments
+from custom_networks.report.organ_region import OrganRegion
+
+SEGMENT_COLUMNS = ("case", "segment", "roman", "volume_ml", "share_percent", "tumor_ml", "lesion_count")
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """The segments of a case, or why there are none.
+
+    Attributes:
+        state: "found", "left out" (the liver is not whole or was operated on) or "no liver".
+        reason: a sentence, where they were left out.
+        sha256: of the weights of their network.
+        labels: (i, j, k) of the organ's region, 1 to 8 in the organ and 0 outside; all 0 where there are none.
+        volumes_ml: volume of each segment, lesions included, ml; empty where there are none.
+        tumor_ml: volume of the lesions in each segment, ml; empty where there are none.
+        lesions: segments of each lesion by its id; empty where there are none.
+    """
+
+    state: str
+    reason: str | None
+    sha256: str
+    labels: Labels
+    volumes_ml: Mapping[int, float]
+    tumor_ml: Mapping[int, float]
+    lesions: Mapping[int, LesionSegments]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What there is to say where they were left out."""
+        return (f"Liver segments were left out: {self.reason}.",) if self.reason else ()
+
+
+def segments_of_case(state: Mapping[str, Any], labels: Labels | None, region: OrganRegion, sha256: str) -> Segments:
+    """The segments of a case.
+
+    Args:
+        state: what `LabelSegmentsd` says of its search.
+        labels: (i, j, k) of the whole image, where segments were found.
+        region: the organ with its numbered lesions.
+        sha256: of the weights of the segments' network.
+    """
+    if labels is None:
+        nothing = np.zeros(region.labels.shape, np.uint8)
+        return Segments(state["state"], state["reason"], sha256, nothing, {}, {}, {})
+    here, voxel_ml = labels[region.box].copy(), region.voxel_mm3 / 1000
+    voxels, tumor = (np.bincount(here[part].ravel(), minlength=9) for part in (here > 0, region.numbers > 0))
+    boxes = enumerate(ndimage.find_objects(region.numbers) if region.numbers.size else (), start=1)
+    return Segments(
+        state=state["state"],
+        reason=state["reason"],
+        sha256=sha256,
+        labels=here,
+        volumes_ml=_by_segment(voxels * voxel_ml),
+        tumor_ml=_by_segment(tumor * voxel_ml),
+        lesions={n: lesion_segments(here, region.numbers[box] == n, box, region.spacing) for n, box in boxes},
+    )
+
+
+def _by_segment(values: npt.NDArray[np.floating[Any]]) -> dict[int, float]:
+    return {number: float(values[number]) for number in SEGMENTS}
+
+
+def segments_block(found: Segments | None) -> dict[str, Any] | None:
+    """What `report.json` says of the segments; None where they were not asked for."""
+    if found is None:
+        return None
+    table = [_segment_row(found, number) for number in found.volumes_ml]
+    return {"state": found.state, "reason": found.reason, "sha256": found.sha256, "table": table}
+
+
+def _segment_row(found: Segments, number: int) -> dict[str, Any]:
+    """One segment, with the lesions that reach into it."""
+    whole, volume = sum(found.volumes_ml.values()), found.volumes_ml[number]
+    return {
+        "segment": number,
+        "roman": ROMAN[number - 1],
+        "volume_ml": round(volume, 3),
+        "share_percent": round(100 * volume / whole, 2) if whole else 0.0,
+        "tumor_ml": round(found.tumor_ml[number], 3),
+        "lesion_count": sum(number in dict(lesion.shares) for lesion in found.lesions.values()),
+    }
+
+
+def lesion_block(found: Segments | None, id_: int) -> dict[str, Any]:
+    """What `report.json` says of the segments of one lesion."""
+    own = found.lesions.get(id_) if found else None
+    if own is None:
+        return {"segments": None, "near_segment_border": None}
+    shares = [{"segment": number, "share": round(share, 4)} for number, share in own.shares]
+    return {"segments": shares, "near_segment_border": own.near_border}
+
+
+def lesion_cells(lesion: Mapping[str, Any]) -> dict[str, Cell]:
+    """The same in `lesions.csv`: the main segment, all shares as "8:0.9312 7:0.0688", and the border."""
+    shares = lesion["segments"] or []
+    return {
+        "segment": shares[0]["segment"] if shares else None,
+        "segment_shares": " ".join(f"{item['segment']}:{item['share']}" for item in shares) or None,
+        "near_segment_border": lesion["near_segment_border"],
+    }
+
+
+def segment_rows(report: Mapping[str, Any]) -> list[list[Cell]]:
+    """The rows of `segments.csv` under SEGMENT_COLUMNS, one a segment, from a report; none where there are none."""
+    table = (report["segments"] or {}).get("table", [])
+    return [[report["case"], *row.values()] for row in table]

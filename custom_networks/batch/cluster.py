@@ -305,7 +305,7 @@ def _connected(address: str) -> Client:
     except ImportError as error:
         raise UsageError(f"--cluster needs Dask ({error}): pip install 'liver-tumor-ct-25d[cluster]'.") from None
     try:
-        return Client(address, timeout=CONNECTED_WITHIN, set_as_default=False)
+        return Client(address, timeout=CONNECTED_WITHIN)  # `wait` looks for a default one
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(
             f"No Dask scheduler answers at {address} ({one_line(error, 200)}): start one by `dask scheduler`, or check "

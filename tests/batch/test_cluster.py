@@ -36,6 +36,12 @@ class Machines:
             self.address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
         port = self.address.rpartition(":")[2]
         self.start("scheduler", "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard", "--no-jupyter")
+        while True:
+            with socket.socket() as knock:
+                if not knock.connect_ex(("127.0.0.1", int(port))):
+                    return
+            assert self.processes["scheduler"].poll() is None, (folder / "scheduler.log").read_text()
+            time.sleep(0.2)
 
     def start(self, name: str, kind: str, *arguments: str) -> None:
         paths = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])

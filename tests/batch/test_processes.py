@@ -30,7 +30,7 @@ class Unbuilt(TextWork):
 def test_a_process_that_dies_costs_its_case_alone(texts: Texts, tmp_path: Path) -> None:
     cases = texts(a="1", b="die", c="2", d="bad", e="3")
     with Processes(TextWork(tmp_path / "out", {}), 2) as runner:
-        assert runner.options == {"weights": "none"}
+        assert runner.options == {"weights": "none", "runtime": "none", "precision": "none"}
         outcomes = {outcome.case.name: outcome for outcome in runner.outcomes(cases)}
         assert runner.sum_up() == ""
     assert {name for name, outcome in outcomes.items() if outcome.result} == {"a", "c", "e"}

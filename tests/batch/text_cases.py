@@ -37,7 +37,7 @@ class TextPipeline:
     released = True
 
     def options(self, probability: bool = False) -> dict[str, Any]:
-        return {"weights": "none"}
+        return {"weights": "none", "runtime": "none", "precision": "none"}
 
     def predict(self, case: Case, *, probability: bool = False) -> Any:
         text, mark = case.read(), Path(f"{case.source}.tried")

@@ -8,9 +8,10 @@ from custom_networks.batch.refusals import REFUSED, remembered
 from custom_networks.errors import UsageError, reason_of
 from custom_networks.files import file_digest
 from custom_networks.manifest import MANIFEST, WHOLE, Manifest, listed, read_manifest
+from custom_networks.report.page.index import INDEX
 from custom_networks.report.summary import SUMMARY
 
-OWN = (SUMMARY, REFUSED)  # what lies beside the case folders
+OWN = (SUMMARY, INDEX, REFUSED)  # what lies beside the case folders
 
 
 @dataclass(frozen=True)

@@ -368,7 +368,9 @@ def test_everything_that_an_install_needs_is_named_in_metadata() -> None:
     settings = ConfigParser()
     settings.read(ROOT / "setup.cfg")
     needed = {Requirement(line).name for line in settings["options"]["install_requires"].split("\n") if line}
-    assert needed - {"torch", "monai", "numpy", "matplotlib"} <= set(config("metadata")["required_packages_version"])
+    assert needed - {"torch", "monai", "numpy", "matplotlib", "jinja2", "pillow"} <= set(
+        config("metadata")["required_packages_version"]
+    )
 
 
 def test_monai_accepts_the_logging_settings() -> None:

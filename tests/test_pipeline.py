@@ -407,10 +407,10 @@ def test_a_small_field_of_view_is_segmented_whole(tmp_path: Path, plain: tuple[A
 def test_damaged_weights_of_the_scout_stop_a_run_before_it_starts(tmp_path: Path) -> None:
     damaged = tmp_path / "scout.pt"
     damaged.write_bytes(Path(bundle_root() / "models" / "scout" / "scout.pt").read_bytes()[:-100])
-    with pytest.raises(BundleError, match=r"scout\.pt holds no weights"):
+    with pytest.raises(BundleError, match=r"scout\.pt is damaged"):
         pipeline(tmp_path, scout_checkpoint=str(damaged))
     torch.save({"no": torch.zeros(1)}, damaged)
-    with pytest.raises(BundleError, match=r"scout\.pt holds no weights of this network"):
+    with pytest.raises(BundleError, match=r"scout\.pt is damaged of this network"):
         pipeline(tmp_path, scout_checkpoint=str(damaged))
 
 

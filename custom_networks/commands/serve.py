@@ -79,6 +79,10 @@ def serve(
         bundle: folder of another bundle.
         checkpoint: other weights, a state dict.
         debug: log tracebacks and what libraries say, which can quote a patient.
+
+    Examples:
+        liverseg serve --output results --spool spool
+        liverseg serve --output results --spool spool --host 0.0.0.0 --allow PACS@10.0.0.5 --send-to PACS@10.0.0.5:104
     """
     _check_installed()
     say(BANNER, "stderr")  # before PyTorch is imported, which takes seconds

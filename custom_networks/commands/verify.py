@@ -13,6 +13,9 @@ def verify(output: str) -> int:
 
     Args:
         output: the folder that `liverseg segment` wrote to.
+
+    Examples:
+        liverseg verify results
     """
     from custom_networks.batch.verify import verified
 

@@ -135,7 +135,7 @@ def test_patients_that_share_a_path_are_told_apart(
     assert reasons(tmp_path / "out", texts(ct="second")) == ["no results yet"]
     run_over(tmp_path / "out", texts(ct="second"))
     assert reasons(tmp_path / "out", texts(ct="second")) == [""]
-    assert sorted(os.listdir(tmp_path / "out")) == ["ct", "ct_2", "summary.csv"]
+    assert sorted(os.listdir(tmp_path / "out")) == ["ct", "ct_2", "index.html", "summary.csv"]
 
 
 def test_results_without_a_fault_verify(texts: Texts, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_refused_case_costs_no_other_and_is_remembered(texts: Texts, tmp_path:
     assert summary(tmp_path / "out") == [("a", "done"), ("b", "failed"), ("c", "done")]
     run_over(tmp_path / "out", texts(b="now good"))
     assert summary(tmp_path / "out") == [("a", "done"), ("c", "done"), ("b", "done")]
-    assert sorted(os.listdir(tmp_path / "out")) == ["a", "b", "c", "summary.csv"]
+    assert sorted(os.listdir(tmp_path / "out")) == ["a", "b", "c", "index.html", "summary.csv"]
 
 
 def test_a_refused_rerun_is_not_called_done(texts: Texts, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_whatever_stops_a_run_what_is_there_is_whole_and_the_next_run_completes_
         assert all((output / name / f"{name}_seg.dcm").read_text() == "second" for name in "acd")
         # Of a kill while a table is written, a hidden temporary file stays for a day.
         left = [name for name in os.listdir(output) if not re.fullmatch(r"\.[0-9a-f]{16}\.csv", name)]
-        assert sorted(left) == [".refused", "a", "b", "c", "d", "summary.csv"], step
+        assert sorted(left) == [".refused", "a", "b", "c", "d", "index.html", "summary.csv"], step
         step += stride
     print(how, "stopped at", len(table) - 1, "renames:", " ".join(table))
     assert step > 20

@@ -47,7 +47,7 @@ def run(liverseg: Liverseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("custom_networks.batch.run.read_now", lambda case: case)
     monkeypatch.setattr("custom_networks.batch.run.as_read", lambda result, case, read: result)
     monkeypatch.setattr("custom_networks.batch.run.write", written)
-    monkeypatch.setattr("custom_networks.commands.segment._report", lambda *_: None)
+    monkeypatch.setattr("custom_networks.commands.talk.Talk.result", lambda *_: None)
     for name in ("good", "bad", "stop", "unwritable"):
         (tmp_path / f"{name}.nii.gz").touch()
     (tmp_path / "notes.txt").touch()

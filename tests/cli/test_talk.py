@@ -19,7 +19,7 @@ def run(liverseg: Liverseg, save_scan: SaveScan, no_liver: Path, tmp_path: Path)
     save_scan("a.nii.gz")
     save_scan("b.nii.gz")
     (tmp_path / "bad.nii.gz").write_text("not an image")
-    fixed = ("-o", "out", f"--checkpoint={no_liver}", "--device=cpu", "--overlay=false")
+    fixed = ("-o", "out", f"--checkpoint={no_liver}", "--device=cpu", "--overlay=false", "--page=off", "--force")
 
     def segment(*flags: str) -> Any:
         return liverseg("segment", "a.nii.gz", "bad.nii.gz", "b.nii.gz", *fixed, *flags)

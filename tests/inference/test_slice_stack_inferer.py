@@ -1,6 +1,7 @@
 """A volume of any depth and size, answered slab by slab and tile by tile, as if at once."""
 
 import io
+import sys
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -299,10 +300,15 @@ def test_slabs_run_on_the_gpu_and_the_answer_stays_with_the_input(network: Conte
     same(answer, expected, rtol=1e-3, atol=1e-3)  # TF32 convolutions
 
 
-def test_nothing_is_shown_unless_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bar_is_shown_where_it_is_asked_for_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     logits_of(torch.zeros(1, 1, 4, 4, 6), nn.Identity(), slab=2)
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
+    logits_of(torch.zeros(1, 1, 4, 4, 6), nn.Identity(), slab=2, progress=True)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     logits_of(torch.zeros(1, 1, 4, 4, 6), nn.Identity(), slab=2, progress=True)
     captured = capsys.readouterr()
     assert "slabs" in captured.err and "3/3" in captured.err and captured.out == ""

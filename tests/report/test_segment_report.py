@@ -37,7 +37,7 @@ def case(state: dict[str, Any] = FOUND) -> tuple[Measurements, Segments]:
 
 
 def report(segments: Segments | None, measured: Measurements) -> dict[str, Any]:
-    return case_report("ct", "ct.nii.gz", measured, {"mask": "ct_seg.nii.gz"}, POINT, RUN, (), segments)
+    return case_report("ct", "ct.nii.gz", measured, {"mask": "ct_seg.nii.gz"}, POINT, RUN, (), segments=segments)
 
 
 def test_volumes_add_up_and_lesions_know_their_segment(tmp_path: Path) -> None:

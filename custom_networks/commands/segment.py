@@ -4,7 +4,6 @@ import logging
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import count
 from typing import TYPE_CHECKING
 
 from custom_networks.commands.talk import Talk
@@ -151,7 +150,7 @@ def _list_cases(reasons: "Mapping[Case, str]", number: int) -> int:
 def _segment_all(run: "Runner", cases: "Sequence[Case]", failed: bool, debug: bool, talk: Talk) -> int:
     """Segment and report each case; the summary is written whatever ends the run."""
     try:
-        for outcome in run.outcomes(cases, _beginning(talk, len(cases))):
+        for outcome in run.outcomes(cases, _beginning(talk, cases)):
             if debug and outcome.error:
                 traceback.print_exception(outcome.error)
             talk.result(outcome.result) if outcome.result else talk.refused(outcome.message, outcome.case)
@@ -165,7 +164,7 @@ def _segment_all(run: "Runner", cases: "Sequence[Case]", failed: bool, debug: bo
     return SOME_FAILED if failed or unwritten else OK
 
 
-def _beginning(talk: Talk, number: int) -> "Callable[[Case], None]":
+def _beginning(talk: Talk, cases: "Sequence[Case]") -> "Callable[[Case], None]":
     """What says that a case is begun, and which one of how many it is."""
-    numbers = count(1)
-    return lambda case: talk.begin(next(numbers), number, case)
+    numbers = {case: number for number, case in enumerate(cases, start=1)}
+    return lambda case: talk.begin(numbers[case], len(cases), case)

@@ -82,7 +82,7 @@ def serve(
 
     Examples:
         liverseg serve --output results --spool spool
-        liverseg serve --output results --spool spool --host 0.0.0.0 --allow PACS@10.0.0.5 --send-to PACS@10.0.0.5:104
+        liverseg serve --output results --spool spool --host 0.0.0.0 --allow PACS@pacs --send-to PACS@pacs:104
     """
     _check_installed()
     say(BANNER, "stderr")  # before PyTorch is imported, which takes seconds

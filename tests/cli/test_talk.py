@@ -1,6 +1,7 @@
 """What `liverseg` says, where it says it, and what makes it silent."""
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,10 @@ def test_json_is_one_object_a_case_on_stdout(run: Liverseg, tmp_path: Path) -> N
     assert set(bad) == {"case", "input", "error"} and f"liverseg: {bad['error']}\n" == answer.err
 
 
-def test_a_log_file_has_all_that_is_said_and_more_and_verbose_says_it_too(run: Liverseg, tmp_path: Path) -> None:
+def test_a_log_file_has_all_that_is_said_and_more_and_verbose_says_it_too(
+    run: Liverseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's would keep the command from adding its own
     quiet = run("--quiet", "--log-file=run.log")
     log = (tmp_path / "run.log").read_text()
     assert len(quiet.err.splitlines()) == 1

@@ -23,7 +23,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _STAGING = re.compile(r"\..+\.([0-9a-f]{8})[0-9a-f]{16}")
-_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.csv")  # of `files.atomic_write`
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.(csv|html)")  # of `files.atomic_write`
 _DAY = 24 * 60 * 60.0  # seconds
 
 
@@ -65,14 +65,14 @@ def probe(output: Path) -> None:
 
 
 def remove_abandoned_staging(output: Path) -> None:
-    """Remove the staging folders of runs that are gone, and what a kill left of writing a table a day ago.
+    """Remove the staging folders of runs that are gone, and what a kill left of writing a table or an index a day ago.
 
     A run holds a lock on its staging folder, which the system drops when the process ends, however it ends.
     Whoever can take that lock knows that the run is gone, if both run on one host since its last start (the folder's
     name tells; containers of a host count as that host). Network file systems may keep locks to each host, and some
     systems have none: what belongs to another host, or cannot be locked, is removed a day after it was last changed.
     """
-    for path in output.glob(".*.csv"):
+    for path in output.glob(".*.*"):
         with suppress(FileNotFoundError):
             if _TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime > _DAY:
                 path.unlink()

@@ -93,6 +93,14 @@ def _number(dataset: Dataset, keyword: str) -> float:
     return _numbers(dataset, keyword, 1)[0]
 
 
+def _hint(dataset: Dataset, keyword: str) -> float:
+    """A number that no voxel depends on; NaN also where its element is not what it says."""
+    try:
+        return _number(dataset, keyword)
+    except Exception:  # pydicom has no common error for bytes that are not of their type
+        return NAN
+
+
 def _axes(dataset: Dataset, keyword: str) -> np.ndarray:
     axes = np.reshape(_numbers(dataset, keyword, 6), (2, 3))
     return axes / np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-9)
@@ -151,10 +159,10 @@ class SliceHeader:
     series_number: int = _of(_whole, "SeriesNumber", empty=0)
     description: str = _of(_text, "SeriesDescription")
     protocol: str = _of(_text, "ProtocolName")
-    thickness: float = _of(_number, "SliceThickness")
+    thickness: float = _of(_hint, "SliceThickness")
     contrast: str = _of(_text, "ContrastBolusAgent")
-    height_m: float = _of(_number, "PatientSize")
-    weight_kg: float = _of(_number, "PatientWeight")
+    height_m: float = _of(_hint, "PatientSize")
+    weight_kg: float = _of(_hint, "PatientWeight")
     frame_uid: str = _of(_uid, "FrameOfReferenceUID")
     image_type: tuple[str, ...] = _of(_words, "ImageType")
     acquisition: int | None = _of(_whole, "AcquisitionNumber")

@@ -93,15 +93,14 @@ def _row(report: Mapping[str, Any]) -> dict[str, Cell]:
         "liver_touches_border": liver["touches_border"],
         "notes": len(report["notes"]),
         "input": report["input"],
-        "verdict": report.get("verdict", {}).get("level"),
+        "verdict": (report.get("verdict") or {}).get("level"),
     }
 
 
 def _shown(report: Mapping[str, Any]) -> dict[str, Cell]:
     """What the index has besides."""
     files = report.get("files", {})
-    verdict = report.get("verdict") or {}
-    return {"page": files.get("page"), "thumbnail": files.get("thumbnail"), "verdict": verdict.get("level")}
+    return {"page": files.get("page"), "thumbnail": files.get("thumbnail")}
 
 
 def _row_of_file(path: Path) -> dict[str, Cell] | None:

@@ -165,7 +165,7 @@ def _liver_cut(n: VerdictNumbers) -> Iterator[Finding]:
 def _liver_hu(n: VerdictNumbers) -> Iterator[Finding]:
     low, high = LIVER_HU
     if n.liver_hu is not None and not low <= n.liver_hu <= high:
-        text = f"The liver has {n.liver_hu:.0f} HU, the livers of the training volumes had {low:.0f} to {high:.0f}."
+        text = f"The liver has {n.liver_hu:.0f} HU, livers usually have {low:.0f} to {high:.0f}: check the scan."
         yield Finding("liver_hu", LOOK, text)
 
 

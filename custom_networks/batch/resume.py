@@ -37,7 +37,7 @@ class Earlier:
     Args:
         output: the output folder; it need not be there.
         promise: what results of this run would say.
-        rehash: take nothing on trust, neither the size and time of an input's files nor the bytes of its results.
+        rehash: take nothing on trust: read the files of inputs and results, whatever their size and time.
     """
 
     def __init__(self, output: Path, promise: Promise, rehash: bool = False) -> None:

@@ -45,7 +45,7 @@ class Machines:
 
     def start(self, name: str, kind: str, *arguments: str) -> None:
         paths = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
-        environment = {**os.environ, "PYTHONPATH": paths, "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+        environment = {**os.environ, "PYTHONPATH": paths}
         command = [sys.executable, "-m", "dask", kind, *arguments]
         with (self._folder / f"{name}.log").open("wb") as log:
             self.processes[name] = subprocess.Popen(
@@ -94,7 +94,7 @@ def test_workers_write_to_shared_storage_and_one_that_dies_costs_nothing(
     messages = run_over(machines, tmp_path / "out", cases)
     assert {name for name, message in messages.items() if not message} == {"a", "b", "c", "e"}
     assert "in/d.nii.gz is damaged: copy it again." in messages["d"]
-    assert "in/f.nii.gz: the 2 workers that tried it died, the last at tcp://127.0.0.1:" in messages["f"]
+    assert "in/f.nii.gz was tried 3 times. The worker at tcp://127.0.0.1:" in messages["f"]
     found = verified(tmp_path / "out")
     assert (found.folders, found.refused, found.faults) == (4, 2, ())
 
@@ -127,7 +127,7 @@ def test_a_scheduler_that_is_lost_is_one_line_and_a_rerun_goes_on(
 def test_the_last_worker_that_dies_is_waited_for(
     texts: Texts, tmp_path: Path, machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("custom_networks.batch.cluster.WORKERS_WITHIN", 3.0)
+    monkeypatch.setattr("custom_networks.batch.cluster_workers.WORKERS_WITHIN", 3.0)
     machines.add_worker("one", "--no-nanny")
     (case,) = texts(a="wait 300")
 
@@ -144,7 +144,7 @@ def test_the_last_worker_that_dies_is_waited_for(
 
 
 def test_no_scheduler_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("custom_networks.batch.cluster.CONNECTED_WITHIN", 0.5)
+    monkeypatch.setattr("custom_networks.batch.cluster_workers.CONNECTED_WITHIN", 0.5)
     with pytest.raises(UsageError, match=r"No Dask scheduler answers at tcp://127.0.0.1:9 .*: start one by"):
         with opened(TextWork(tmp_path / "out", {}), cluster="tcp://127.0.0.1:9"):
             pytest.fail("connected to nothing")

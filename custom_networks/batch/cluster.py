@@ -138,7 +138,7 @@ class Cluster:
 
         self._workers.waited_for()
         try:
-            able = self._workers.result(self._workers.submitted(ability, work, run), timeout=None)
+            able = self._workers.result(self._workers.submitted(ability, work, run))
         except LiversegError:
             raise
         except Exception as error:
@@ -194,7 +194,7 @@ class Cluster:
         """What became of a case; None where it is to be tried again."""
         worker = attempt.workers[-1]
         try:
-            answer = self._workers.result(future)
+            answer = self._workers.result(future, worker)
         except ClusterLost:
             raise
         except Exception as error:  # what is called there raises nothing: the worker could not even call it

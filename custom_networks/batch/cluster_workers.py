@@ -19,7 +19,6 @@ logger = logging.getLogger(__name__)
 
 CONNECTED_WITHIN = 10.0  # seconds
 WORKERS_WITHIN = 300.0  # seconds until the first worker is there, or another one where none is left
-RESULT_WITHIN = 300.0  # seconds until a finished result is here; from a worker that has just died it never comes
 TICK = 2.0  # seconds after which new and lost workers are looked for
 
 
@@ -91,16 +90,27 @@ class Workers:
             raise self._lost()
         return [future for future, worker in given.items() if future.done() or worker not in connected]
 
-    def result(self, future: Future[Any], timeout: float | None = RESULT_WITHIN) -> Any:
-        """What a function gave, or raises what it raised; None where its worker is gone."""
+    def result(self, future: Future[Any], worker: str | None = None) -> Any:
+        """What a function gave, or raises what it raised; None where its worker is gone.
+
+        Args:
+            future: the call.
+            worker: to which it was given; by None, any worker, it is waited for however long it takes.
+        """
         from distributed import CancelledError, KilledWorker
 
-        try:
-            return future.result(timeout) if timeout is None or future.done() else None
-        except (KilledWorker, asyncio.TimeoutError):
-            return None
-        except CancelledError:
-            raise self._lost() from None
+        seconds = TICK
+        while True:
+            try:
+                return future.result(seconds if worker else None)
+            except asyncio.TimeoutError:  # a large result, or one that was lost with its worker and never comes
+                if worker not in self._statuses():
+                    return None
+                seconds *= 2
+            except KilledWorker:
+                return None
+            except CancelledError:
+                raise self._lost() from None
 
     def _statuses(self) -> dict[str, str]:
         """What Dask says of each worker that is connected."""

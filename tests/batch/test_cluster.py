@@ -1,5 +1,6 @@
 """Cases on the workers of a Dask cluster: a real scheduler and real workers on this machine."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -10,11 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from text_cases import TextCase, TextWork
 
+from custom_networks.batch.cluster_workers import Workers
 from custom_networks.batch.start import opened, to_do
 from custom_networks.batch.verify import verified
 from custom_networks.errors import ClusterLost, UsageError
@@ -148,3 +151,18 @@ def test_no_scheduler_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UsageError, match=r"No Dask scheduler answers at tcp://127.0.0.1:9 .*: start one by"):
         with opened(TextWork(tmp_path / "out", {}), cluster="tcp://127.0.0.1:9"):
             pytest.fail("connected to nothing")
+
+
+@pytest.mark.parametrize("worker, result, waited", [("gone", None, [2.0]), ("slow", "answer", [2.0, 4.0])])
+def test_a_result_is_waited_for_while_its_worker_is_there(worker: str, result: Any, waited: list[float]) -> None:
+    tried: list[float] = []
+
+    def fetched(seconds: float) -> str:
+        tried.append(seconds)
+        if len(tried) == 1:
+            raise asyncio.TimeoutError
+        return "answer"
+
+    workers, connected = Workers.__new__(Workers), {"workers": {"slow": {"status": "running"}}}
+    workers._client = SimpleNamespace(status="running", scheduler_info=lambda n_workers: connected)
+    assert (workers.result(SimpleNamespace(result=fetched), worker), tried) == (result, waited)

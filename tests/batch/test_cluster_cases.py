@@ -48,8 +48,8 @@ class Scripted:
     def dismiss(self, worker: str, reason: str) -> None:
         self._unfit.add(worker)
 
-    def result(self, future: tuple[str, str], timeout: float | None = 0) -> Any:
-        worker, name = future
+    def result(self, future: tuple[str, str], worker: str | None = None) -> Any:
+        _, name = future
         if not worker:
             return __version__, OPTIONS
         done: Any = object()

@@ -29,9 +29,9 @@ class Scripted:
     def close(self) -> None:
         """Nothing is open."""
 
-    def submitted(self, function: Any, *arguments: Any, worker: str = "") -> tuple[str, str]:
-        name = arguments[1].name if worker else ""
-        self.given += [f"{name} to {worker}"] if worker else []
+    def submitted(self, worker: str, function: Any, *arguments: Any) -> tuple[str, str]:
+        name = arguments[1].name if function is cluster_worker.segment_there else ""
+        self.given += [f"{name} to {worker}"] if name else []
         return worker, name
 
     def asked(self, function: Any, *arguments: Any) -> list[bool]:
@@ -48,10 +48,10 @@ class Scripted:
     def dismiss(self, worker: str, reason: str) -> None:
         self._unfit.add(worker)
 
-    def result(self, future: tuple[str, str], worker: str | None = None) -> Any:
+    def result(self, future: tuple[str, str], worker: str) -> Any:
         _, name = future
-        if not worker:
-            return __version__, OPTIONS
+        if not name:
+            return self._answers.get((worker, "first"), (__version__, OPTIONS))
         done: Any = object()
         answer = self._answers.get((worker, name), self._answers.get((worker, ""), Answer(done)))
         if isinstance(answer, Exception):
@@ -97,6 +97,14 @@ def test_a_worker_that_cannot_segment_gets_no_more_cases(run: Callable[..., Any]
 def test_a_worker_that_cannot_even_be_asked_gets_no_more_cases(run: Callable[..., Any]) -> None:
     given, messages = run("abc", {("A", ""): ModuleNotFoundError("No module named 'custom_networks'")})
     assert (given, messages) == (["a to A", "b to B", "c to B", "a to B"], [])
+
+
+def test_a_first_worker_that_dies_or_has_another_version_ends_the_run_before_it_begins(run: Callable[..., Any]) -> None:
+    answers: dict[tuple[str, str], Any] = {("A", "first"): None}
+    with pytest.raises(UsageError, match="The workers at tcp://host:1 end before the first case"):
+        run("a", answers, "A")
+    with pytest.raises(UsageError, match=f"The worker at A has version 0.0.1, this is {__version__}"):
+        run("a", {("A", "first"): ("0.0.1", OPTIONS)})
 
 
 @pytest.mark.parametrize(

@@ -142,10 +142,10 @@ class Cluster:
                 able = self._workers.result(self._workers.submitted(worker, ability, work, run), worker)
             except ClusterLost:
                 raise
-            except LiversegError as error:
-                raise type(error)(f"The worker at {worker} cannot segment: {error}") from error
             except Exception as error:
-                raise UsageError(f"The worker at {worker} cannot segment: {_foreign(error)}") from error
+                able = UsageError(_foreign(error))
+            if isinstance(able, LiversegError):
+                raise type(able)(f"The worker at {worker} cannot segment: {able}")
             if able is not None:
                 break
         else:

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from text_cases import TextWork
+from text_cases import TextCase, TextWork
 
 from custom_networks import __version__
 from custom_networks.batch import cluster_worker
 from custom_networks.batch.cluster import Cluster
 from custom_networks.batch.cluster_worker import Answer, Order
-from custom_networks.errors import UsageError
+from custom_networks.batch.work import Work
+from custom_networks.errors import BundleError, UsageError
 from custom_networks.io import Case
 
 Texts = Callable[..., list[Case]]
@@ -105,6 +106,26 @@ def test_a_first_worker_that_dies_or_has_another_version_ends_the_run_before_it_
         run("a", answers, "A")
     with pytest.raises(UsageError, match=f"The worker at A has version 0.0.1, this is {__version__}"):
         run("a", {("A", "first"): ("0.0.1", OPTIONS)})
+
+
+def test_why_the_first_worker_cannot_segment_is_said_here(run: Callable[..., Any]) -> None:
+    with pytest.raises(BundleError, match="The worker at A cannot segment: No weights at"):
+        run("a", {("A", "first"): BundleError("No weights at x.")})
+
+
+def test_a_worker_returns_why_it_cannot_segment_and_raises_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(work: Work, run: str) -> None:
+        error = BundleError("No weights at x.")
+        raise error from error  # a circle of causes, which Dask would follow for ever
+
+    monkeypatch.setattr(cluster_worker, "_pipeline", fail)
+    assert str(cluster_worker.ability(TextWork(tmp_path, {}), "run")) == "No weights at x."
+    answer = cluster_worker.segment_there(
+        Order("run", TextWork(tmp_path, {}), __version__, {}, None), TextCase("a", "a")
+    )
+    assert (answer.message, answer.unfit) == ("No weights at x.", True)
 
 
 @pytest.mark.parametrize(

@@ -130,13 +130,13 @@ def test_a_scheduler_that_is_lost_is_one_line_and_a_rerun_goes_on(
 def test_the_last_worker_that_dies_is_waited_for(
     texts: Texts, tmp_path: Path, machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("custom_networks.batch.cluster_workers.WORKERS_WITHIN", 3.0)
     machines.add_worker("one", "--no-nanny")
     (case,) = texts(a="wait 300")
 
     def kill_at_work() -> None:
         while not Path(f"{case.source}.tried").exists():
             time.sleep(0.1)
+        monkeypatch.setattr("custom_networks.batch.cluster_workers.WORKERS_WITHIN", 3.0)
         machines.kill("one")
 
     killer = threading.Thread(target=kill_at_work)

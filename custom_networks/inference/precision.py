@@ -13,11 +13,16 @@ PyTorch emulates bfloat16 where a processor has no instructions for it, several 
 would quietly take float32, so it is not used there when bfloat16 is asked for.
 """
 
+import logging
+import platform
 from collections.abc import Collection
+from pathlib import Path
 
 import torch
 
 from custom_networks.errors import UsageError
+
+logger = logging.getLogger(__name__)
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 # Keys of `torch.cpu.get_capabilities()`: with any of these instructions, training in bfloat16 pays.
@@ -75,6 +80,17 @@ def device_override(name: str) -> str:
     except Exception:  # each backend has its own for a device that PyTorch knows and this machine has not
         raise UsageError(f"No device {name!r} is available here: leave --device out, or give cpu.") from None
     return f"$torch.device({str(device)!r})"
+
+
+def processor_name() -> str:
+    """Name of the processor and the instruction set that PyTorch uses on it, such as `Intel(R) Xeon(R) ..., AVX512`."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        logger.debug("no /proc/cpuinfo with a model name")
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _cpu_has_bfloat16() -> bool:

@@ -39,7 +39,7 @@ def test_unit_voxels_at_the_origin_are_taken_with_a_word_of_doubt() -> None:
 
 def test_slices_are_counted_along_the_patients_z() -> None:
     check_geometry((5, 5, 5), np.eye(4), SOURCE)
-    with pytest.raises(InputError, match="holds 4 slices, at least 5 are needed"):
+    with pytest.raises(InputError, match="holds 4 slices, but at least 5 are needed"):
         check_geometry((9, 9, 4), np.eye(4), SOURCE)
     sagittal = np.eye(4)[:, [2, 0, 1, 3]]
     check_geometry((9, 4, 9), np.eye(4), SOURCE)

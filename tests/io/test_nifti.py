@@ -97,7 +97,7 @@ def test_a_trailing_single_axis_is_dropped_with_a_note(write_nifti: Write, houns
     [
         ((16, 12), r"is 2D \(16 x 12\)"),
         ((16, 12, 8, 2), r"is 4D \(16 x 12 x 8 x 2\)"),
-        ((16, 12, 4), "holds 4 slices, at least 5"),
+        ((16, 12, 4), "holds 4 slices, but at least 5"),
     ],
 )
 def test_other_shapes_are_refused(write_nifti: Write, shape: tuple[int, ...], sentence: str) -> None:

@@ -247,7 +247,7 @@ def test_nothing_to_segment_names_patients_and_every_series(write_series: Write)
         read_volume(exam)
     text = str(caught.value)
     assert "holds no CT series that can be segmented. It holds images of 3 patients." in text
-    assert text.count("It holds 1 slice, at least 5 are needed") == 3 and "Secret" not in text
+    assert text.count("It holds 1 slice, but at least 5 are needed") == 3 and "Secret" not in text
     assert [case["image"].source for case in list_cases(exam)] == [str(exam)]
 
 

@@ -25,7 +25,7 @@ VOLUMES: dict[str, tuple[int, float, list[str]]] = {
     ),
     "liver_ge_lidc0001_for_per_slice": (16, 40.0, ["FrameOfReferenceUID differs between slices (16)"]),
 }
-ONE_SLICE = "It holds 1 slice, at least 5 are needed"
+ONE_SLICE = "It holds 1 slice, but at least 5 are needed"
 REFUSED: dict[str, list[str]] = {
     "liver_chest_midrc4196_jpeglossless": ["Its 8 slices cover 10 mm, but at least 15 mm"],
     "liver_dcmqi_ct3_plus_seg": ["1 file was skipped: not CT but SEG", "It holds 3 slices (3 mm)"],

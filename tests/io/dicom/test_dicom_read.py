@@ -147,7 +147,7 @@ def one(k: int, **values: object) -> Change:
 @pytest.mark.parametrize(
     "change, sentence",
     [
-        (one(3, SeriesInstanceUID="1.2.9"), r"Series . \(CT, 1 slice\) was skipped. It holds 1 slice, at least 5"),
+        (one(3, SeriesInstanceUID="1.2.9"), r"Series . \(CT, 1 slice\) was skipped. It holds 1 slice, but at least 5"),
         (
             one(3, SeriesInstanceUID="1.2.9"),
             r"Series . \(CT, 7 slices.*\) was skipped. Slice positions jump from -94.00",

@@ -122,7 +122,7 @@ def test_single_frames_in_files_of_their_own_are_no_volume(tmp_path: Path) -> No
     """Results would refer to them as frames of one image."""
     for number, frame in enumerate(scene.slices()):
         scene.save(scene.enhanced([frame]), tmp_path / "exam" / str(number))
-    with pytest.raises(InputError, match="It holds 1 slice, at least 5 are needed"):
+    with pytest.raises(InputError, match="It holds 1 slice, but at least 5 are needed"):
         read_volume(tmp_path / "exam")
 
 

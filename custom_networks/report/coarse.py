@@ -19,6 +19,7 @@ COARSE_MM = 3.0
 TISSUE_HU = -300
 MOST_SLICES = 16
 RIM = 0.96  # of the radius of a round field of view
+THIN_MM = 20.0  # cables and cushions that touch the skin are thinner, trunks are not
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +98,21 @@ class CoarseView:
         return edge | (np.hypot(x[:, None], y[None]) > RIM)
 
     def trunk_ml_above(self, hu: float) -> float:
-        """Volume of the trunk above a HU at the height of the liver, from the seen slices, ml."""
+        """Volume of the trunk above a HU at the height of the liver, from the seen slices, ml.
+
+        What is thin and lies on the skin is left out: cables of an ECG look like metal in the body.
+        """
         height = self.organ[2].stop - self.organ[2].start if self.organ else self.hu.shape[2]
-        voxels = np.count_nonzero((self.hu[..., self.seen_slices] > hu) & self.trunk)
+        dense = (self.hu[..., self.seen_slices] > hu) & self.trunk
+        voxels = np.count_nonzero(dense & self._without_thin_parts()) if dense.any() else 0
         return voxels * self.voxel_ml * height / len(self.seen_slices)
+
+    def _without_thin_parts(self) -> npt.NDArray[np.bool_]:
+        """(x, y, n) the trunk with its lungs, opened by a disc of 20 mm."""
+        x, y = (np.arange(-int(THIN_MM / 2 / mm), int(THIN_MM / 2 / mm) + 1) * mm for mm in self.spacing[:2])
+        disc = np.hypot(x[:, None], y[None]) <= THIN_MM / 2
+        slices = [ndimage.binary_fill_holes(self.trunk[..., k]) for k in range(self.trunk.shape[2])]
+        return np.stack([_opened(whole, disc) for whole in slices], axis=-1)
 
     def parts_ml(self) -> float:
         """Volume of the liver outside its largest connected part, ml."""
@@ -142,6 +154,12 @@ def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """The largest connected piece of a slice."""
     pieces, count = ndimage.label(mask)
     return np.asarray(pieces == 1 + np.argmax(np.bincount(pieces.ravel(), minlength=2)[1:])) if count else mask
+
+
+def _opened(mask: npt.NDArray[np.bool_], disc: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """A slice opened by a disc; what goes on beyond the image's edge is as thick as it needs to be."""
+    eroded = ndimage.binary_erosion(mask, disc, border_value=1)
+    return np.asarray(ndimage.binary_dilation(eroded, disc))
 
 
 def _span(seen: npt.NDArray[np.bool_]) -> tuple[int, int]:

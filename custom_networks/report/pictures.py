@@ -56,10 +56,14 @@ class CasePictures:
         ct: the CT.
         region: label map of the liver and what lies around it.
         measured: its lesions.
+
+    Attributes:
+        made_by: who made the mask, in a word or two.
     """
 
     def __init__(self, ct: Volume, region: OrganRegion, measured: Measurements) -> None:
         self._case, self._lesions = oriented(ct, region, measured), measured.lesions
+        self.made_by = "a person's mask" if measured.by_person else "automatic"
 
     @property
     def left_out(self) -> int:
@@ -103,7 +107,8 @@ def key_pictures(pictures: CasePictures, patient: Mapping[str, str]) -> tuple[Pi
     """The pictures for an archive, larger and each with a line that says what it is, and whose where that is given."""
     drawn = *pictures.planes, *pictures.largest(MOST_KEY_IMAGES, KEY_PIXELS)
     whose = [", ".join(patient.values())] if patient else []
-    return tuple(replace(p, rgb=captioned(p.rgb, [p.title, *whose, "Research use only, automatic"])) for p in drawn)
+    made = f"Research use only, {pictures.made_by}"
+    return tuple(replace(p, rgb=captioned(p.rgb, [p.title, *whose, made])) for p in drawn)
 
 
 def in_rows(pictures: Sequence[Picture], width: int) -> Rgb:

@@ -115,9 +115,10 @@ def _second_page(report: Mapping[str, Any], pictures: CasePictures) -> Any:
     step, head = (RIGHT - LEFT) / len(COLUMNS), COLUMNS[: -1 if content.by_person(report) else None]
     for row in [head, *(_row(lesion, report["confidence_calibrated"]) for lesion in lesions)]:
         for column, text in enumerate(row):
-            bold, colour = ("bold", "black") if row is head else ("normal", _ink(row[0]) if column == 0 else "black")
+            bold, size = ("bold", 6.5) if row is head else ("normal", 7.5)
+            colour = _ink(row[0]) if column == 0 and row is not head else "black"
             at = LEFT + column * step, page.at
-            page.figure.text(*at, text, fontsize=7.5, va="top", fontweight=bold, color=colour)
+            page.figure.text(*at, text, fontsize=size, va="top", fontweight=bold, color=colour)
         page.at -= LINE
     page.at -= LINE
     page.show(pictures.lesions[:MOST_LESIONS], columns=5, height=0.135)

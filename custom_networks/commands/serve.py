@@ -46,30 +46,30 @@ def serve(
 ) -> int:
     """Receive CT studies by DICOM, segment each once it is complete, and send SEG and SR back.
 
-    A study is complete when nothing came of it for a while; images that come later make its next version. Version n has
-    the case folder OUTPUT/<study>/<n>/, as `liverseg segment` writes it; <study> is a digest. What was acknowledged is
-    on the disk, and a node that is killed goes on where it was. The log is JSON, one line an event, on stderr. It ends
-    by SIGTERM or Ctrl-C, with exit code 0.
+    A study is complete when no image of it has come for a while; images that come later make its next version. Version
+    n has the case folder OUTPUT/<study>/<n>/, as `liverseg segment` writes it; <study> is a digest. What was
+    acknowledged is on disk, and a node that was killed goes on where it left off. The log on stderr is JSON, one event
+    per line. SIGTERM and Ctrl-C stop the node, with exit code 0.
 
     Args:
         output: folder for the results.
         spool: folder for what is received, on a disk of this machine; one node has it at a time.
-        host: address to listen on; one that is not of this machine alone needs --allow.
+        host: address to listen on; one that others can reach needs --allow.
         port: to listen on.
         aet: AE title of the node.
         allow: AET@HOST that may send, may be repeated; HOST is a name, an address or a network, AET may be *. By
-            default programs of this machine.
+            default, programs on this machine.
         send_to: AET@HOST:PORT that gets SEG and SR, may be repeated; without it they stay in OUTPUT.
-        rules: JSON file of rules which series of a study is taken.
-        quiet_seconds: how long nothing may come of a study that is complete.
+        rules: JSON file with rules for which series of a study is taken.
+        quiet_seconds: without a new image, after which a study is complete.
         http_port: of http://127.0.0.1:PORT/healthz; 0 for none.
-        keep_days: how long received images are kept after their study was segmented.
-        quota_gb: of received images; the oldest that were segmented go first, then new ones are refused.
-        tls_cert: certificate of the node, PEM; with it, only TLS is spoken on its port, and peers must show theirs.
+        keep_days: that received images are kept after their study was segmented.
+        quota_gb: for received images; those of the oldest segmented studies go first, then new ones are refused.
+        tls_cert: certificate of the node, PEM; with it, the port speaks TLS alone, and peers must show theirs.
         tls_key: key of that certificate.
-        tls_ca: certificates of the authorities of the peers.
+        tls_ca: certificates of the authorities that signed those of the peers.
         send_tls: send over TLS, too.
-        device: as of segment, like the flags below.
+        device: as for segment, like the flags below.
         runtime: torch, openvino or auto.
         precision: float32, bfloat16 or auto.
         scout: find the liver first.
@@ -137,7 +137,7 @@ def _run(settings: "Settings", segment: "Segment") -> int:
 
 
 def _log_failure(failed: threading.ExceptHookArgs) -> None:
-    """One line on a thread that ended by an error: those of pynetdicom do where a peer sends nonsense."""
+    """Log one line for a thread that ended with an error, as those of pynetdicom do if a peer sends nonsense."""
     from custom_networks.node.log import record
 
     record("failed", level=logging.WARNING, part="connection", error=failed.exc_type.__name__)
@@ -145,7 +145,7 @@ def _log_failure(failed: threading.ExceptHookArgs) -> None:
 
 
 def _check_installed() -> None:
-    """UsageError where what only a node needs is not installed."""
+    """UsageError if what only a node needs is not installed."""
     missing = [name for name in ("pynetdicom", "highdicom") if find_spec(name) is None]
     if missing:
         raise UsageError(f"liverseg serve needs {' and '.join(missing)}: pip install 'liver-tumor-ct-25d[node,dicom]'.")

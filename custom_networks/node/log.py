@@ -1,4 +1,4 @@
-"""The node's log: one JSON object a line, with digests for studies and nothing that a peer or a patient is called."""
+"""The node's log: one JSON object per line, with digests for studies and no text from a peer or about a patient."""
 
 import json
 import logging
@@ -10,14 +10,14 @@ logger = logging.getLogger(__name__)
 
 
 def record(event: str, *, level: int = logging.INFO, **facts: object) -> None:
-    """Log what happened, when, and the facts about it, in the order in which they are given."""
+    """Log an event with its time and the facts about it, in the order given."""
     time = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     line = {"time": time, "level": logging.getLevelName(level).lower(), "event": event, **facts}
     logger.log(level, "%s", json.dumps(line, default=str))
 
 
 class Tally:
-    """Counts of this run, by any thread."""
+    """Counts of this run; any thread may add to them."""
 
     def __init__(self) -> None:
         self._lock, self._counts = threading.Lock(), Counter[str]()
@@ -26,7 +26,7 @@ class Tally:
         return self._counts[name]
 
     def add(self, name: str, why: str = "", **facts: object) -> None:
-        """Count an event, and log it where there is something to say."""
+        """Count an event, and log it if there is a reason to give."""
         with self._lock:
             self._counts[name] += 1
         if why:

@@ -13,7 +13,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 import pytest
+from node_accounts import check
 from node_scene import until
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -122,12 +125,20 @@ def health(tmp_path: Path, ports: dict[str, int]) -> Iterator[Callable[[], Any]]
             assert process.wait(90) == 0
 
 
+@pytest.fixture(params=["phantom", "real"])
+def series(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A folder of slices: a phantom, or a whole liver at 5 mm of a GE scanner where there is one."""
+    if request.param == "real":
+        return Path(request.getfixturevalue("shared_data")) / "dicom" / "liver_ge_c3l00189_5mm"
+    write_series(make_phantom(11, spacing=(1.6, 1.6, 5.0), lesions=2), tmp_path / "phantom", "011")
+    return tmp_path / "phantom"
+
+
 def test_a_study_goes_round(
-    orthanc: Orthanc, health: Callable[[], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    series: Path, orthanc: Orthanc, health: Callable[[], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "phantom"
-    write_series(make_phantom(11, spacing=(1.6, 1.6, 5.0), lesions=2), folder, "011")
-    for path in sorted(folder.iterdir()):
+    images = [dcmread(path, stop_before_pixels=True) for path in sorted(series.iterdir())]
+    for path in sorted(series.iterdir()):
         orthanc.ask("/instances", path.read_bytes())
     [study] = orthanc.json("/studies")
     orthanc.ask("/modalities/liverseg/store", study.encode())
@@ -138,7 +149,7 @@ def test_a_study_goes_round(
     time.sleep(5)
     counts = health()
     assert (counts["received"], counts["done"], counts["sent"], counts["receiving"], counts["waiting"]) == (
-        *(len(list(folder.iterdir())), 1, 1, 0, 0),
+        *(len(images), 1, 1, 0, 0),
     )
     [seg], [sr] = orthanc.datasets("SEG"), orthanc.datasets("SR")
     for back, kind in ((seg, "seg"), (sr, "sr")):
@@ -147,9 +158,18 @@ def test_a_study_goes_round(
         assert back == ours
         assert back.get("PixelData") == ours.get("PixelData")
     check_readers(seg, sr, tmp_path)
-    assert "PHANTOM" not in (tmp_path / "node.log").read_text()
+    log = (tmp_path / "node.log").read_text()
+    assert str(images[0].PatientID) not in log and str(images[0].StudyInstanceUID) not in log
+    outcome = "acknowledged; nothing starts"
+    results = {images[0].StudyInstanceUID: ["SEG", "SR"]}
+    check("own SEG and SR sent back by a rule of Orthanc's", outcome, tmp_path / "spool", images, results)
+    events = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    [done] = [event for event in events if event["event"] == "done"]
     with capsys.disabled():
-        print(f"\n{counts['received']} images; {seconds:.1f} s from the last image to SEG and SR, 2 s of them quiet")
+        print(
+            f"\n{len(images)} images, {len(list(seg))} elements of the SEG and {len(list(sr))} of the SR equal;"
+            f" {seconds:.1f} s from the last image to both, 2 s of them quiet, {done['seconds']} s at work"
+        )
 
 
 def check_readers(seg: Dataset, sr: Dataset, tmp_path: Path) -> None:
@@ -178,6 +198,9 @@ def check_readers(seg: Dataset, sr: Dataset, tmp_path: Path) -> None:
     ]
     assert subprocess.run(reading, capture_output=True).returncode == 0
     assert len(list(images.glob("*.nii*"))) == read.number_of_segments
+    [label_map] = tmp_path.glob("out/*/1/1_seg.nii.gz")
+    organ = np.count_nonzero(nibabel.load(label_map).dataobj)
+    assert organ == np.count_nonzero(nibabel.load(images / "1.nii.gz").dataobj) > 0
     reading = [tools["tid1500reader"], "--inputDICOM", tmp_path / "sr.dcm", "--outputMetadata", report]
     assert subprocess.run(reading, capture_output=True).returncode == 0
     assert len(json.loads(report.read_text())["Measurements"]) >= len(groups)

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from custom_networks.commands.terminal import BANNER, OK, say
+from custom_networks.commands.terminal import BANNER, OK
 from custom_networks.errors import UsageError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def serve(
         liverseg serve --output results --spool spool --host 0.0.0.0 --allow PACS@pacs --send-to PACS@pacs:104
     """
     _check_installed()
-    say(BANNER, "stderr")  # before PyTorch is imported, which takes seconds
+    from custom_networks.node.log import log_to_stderr, record
     from custom_networks.node.peers import allowed_on, certificates, checked_title, destination
     from custom_networks.node.rules import read_rules
     from custom_networks.node.settings import Settings
@@ -106,10 +106,11 @@ def serve(
         certificates=certificates(tls_cert, tls_key, tls_ca),
         send_tls=send_tls,
     )
+    log_to_stderr(debug=debug)
+    record("starting", message=BANNER)  # before PyTorch is imported, which takes seconds
     from custom_networks.batch.work import Work, tune_this_process
     from custom_networks.inference.settings import settings as overrides
 
-    logging.getLogger("custom_networks").setLevel(logging.DEBUG if debug else logging.INFO)
     tune_this_process()
     asked = overrides(device, runtime, precision, scout, fast) | {"progress": False}
     pipeline = Work(settings.output, asked, bundle, checkpoint).pipeline()
@@ -122,6 +123,7 @@ def serve(
 
 def _run(settings: "Settings", segment: "Segment") -> int:
     """Run the node until the process is told to end."""
+    from custom_networks.node.log import record
     from custom_networks.node.node import Node
 
     threading.excepthook = _log_failure
@@ -130,7 +132,7 @@ def _run(settings: "Settings", segment: "Segment") -> int:
         node.start()
         node.run()
     except KeyboardInterrupt:  # SIGTERM, too
-        say("liverseg: stopping; what was received stays in the spool.", "stderr")
+        record("stopping", message="What was received stays in the spool.")
     finally:
         node.stop()
     return OK

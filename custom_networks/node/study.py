@@ -127,7 +127,7 @@ class Study:
         versions = self.versions.values()
         counts = Counter(version.state for version in versions)
         counts["received"] = len(set(self.images).union(*(version.images for version in versions)))
-        counts["receiving"] = bool(self.new_images)
+        counts["receiving"] = int(bool(self.new_images))
         counts["sent"] = sum(len(version.sent) for version in versions)
         counts["unsent"] = sum(len(version.unsent) for version in versions)
         return counts

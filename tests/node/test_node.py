@@ -43,7 +43,13 @@ def test_a_study_comes_back_as_seg_and_sr(
     assert pacs.by_study() == {images[0].StudyInstanceUID: ["SEG", "SR"]}
     known = {"received": 8, "receiving": 0, "waiting": 0, "done": 1, "held": 0, "refused": 0, "sent": 1, "unsent": 0}
     assert known.items() <= health.items() and health["status"] == "ok"
-    check("own SEG and SR sent back", "acknowledged; nothing starts", tmp_path / "spool", images, pacs.by_study())
+    check(
+        "own SEG and SR sent back, by hand and by rules of Orthanc's",
+        "acknowledged; nothing starts",
+        tmp_path / "spool",
+        images,
+        pacs.by_study(),
+    )
 
 
 def test_a_destination_that_is_down_gets_the_same_objects_later(

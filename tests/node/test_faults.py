@@ -75,7 +75,7 @@ def check_accounts(spool: Path, images: Sequence[Dataset], pacs: Pacs) -> None:
     assert pacs.by_study() == of_each
 
 
-def test_twenty_studies_interleaved_over_four_associations(
+def test_twenty_studies_interleaved_over_four_associations_each_get_one_result(
     settings: Make, study: Study, pacs: Pacs, tmp_path: Path
 ) -> None:
     images = [image for number in range(20) for image in study(number)]
@@ -102,7 +102,7 @@ def test_twenty_studies_interleaved_over_four_associations(
     check_accounts(tmp_path / "spool", images, pacs)
 
 
-def test_a_sender_that_hangs_keeps_nobody_waiting(settings: Make, study: Study, pacs: Pacs, tmp_path: Path) -> None:
+def test_a_hanging_sender_does_not_block_others(settings: Make, study: Study, pacs: Pacs, tmp_path: Path) -> None:
     images, others = study(1), study(2)
     to = destination(f"PACS@127.0.0.1:{pacs.port}")
     with RunningNode(settings(destinations=(to,)), StandIn()) as running:
@@ -118,7 +118,7 @@ def test_a_sender_that_hangs_keeps_nobody_waiting(settings: Make, study: Study, 
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_at_any_moment_it_loses_nothing_and_sends_each_result_once(
+def test_a_node_killed_at_any_moment_loses_nothing_and_sends_each_result_once(
     moment: str, settings: Make, study: Study, pacs: Pacs, tmp_path: Path
 ) -> None:
     to = destination(f"PACS@127.0.0.1:{pacs.port}")
@@ -140,7 +140,7 @@ def test_killed_at_any_moment_it_loses_nothing_and_sends_each_result_once(
     check_accounts(tmp_path / "spool", images, pacs)
 
 
-def test_a_destination_that_is_down_for_a_while(settings: Make, study: Study, tmp_path: Path) -> None:
+def test_a_destination_that_was_down_gets_each_result_once(settings: Make, study: Study, tmp_path: Path) -> None:
     pacs = Pacs().start()
     port = pacs.port
     pacs.stop()
@@ -167,7 +167,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk(small_disk: Path, study: Study) -> None:
+def test_a_full_disk_takes_only_acknowledged_images(small_disk: Path, study: Study) -> None:
     images = [image for number in range(4) for image in study(number)]
     spool = Spool(small_disk / "spool")
     receiver = Receiver(spool, "LIVERSEG", (LOOPBACK,), limits=Limits(reserve_bytes=0))
@@ -189,7 +189,9 @@ def test_a_full_disk(small_disk: Path, study: Study) -> None:
     spool.close()
 
 
-def test_a_quota(settings: Make, study: Study, pacs: Pacs, tmp_path: Path) -> None:
+def test_a_full_quota_refuses_images_until_a_study_is_finished(
+    settings: Make, study: Study, pacs: Pacs, tmp_path: Path
+) -> None:
     to = destination(f"PACS@127.0.0.1:{pacs.port}")
     size = 8 * (len(encoded(study(1)[0])) + 500)  # of a study, with room for the meta information of its files
     answers: list[list[int | None]] = []
@@ -228,7 +230,9 @@ def certificates(tmp_path: Path) -> Callable[[str], Certificates]:
     return made
 
 
-def test_tls(settings: Make, study: Study, certificates: Callable[[str], Certificates], tmp_path: Path) -> None:
+def test_tls_accepts_only_peers_with_a_trusted_certificate(
+    settings: Make, study: Study, certificates: Callable[[str], Certificates], tmp_path: Path
+) -> None:
     own = certificates("hospital")
     pacs = Pacs().start(tls=own.context(serving=True))
     to, images = destination(f"PACS@localhost:{pacs.port}"), study(1)
@@ -298,7 +302,7 @@ def malformed_data_sets(random_bytes: random.Random, body: bytes) -> Iterator[by
         yield b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff" * (200 * depth + 1)
 
 
-def test_garbage_leaves_the_node_answering(settings: Make, study: Study, tmp_path: Path) -> None:
+def test_the_node_keeps_answering_after_malformed_input(settings: Make, study: Study, tmp_path: Path) -> None:
     from pynetdicom.sop_class import Verification
 
     noise, images = random.Random(7), study(1)

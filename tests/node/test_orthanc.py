@@ -122,7 +122,7 @@ def health(tmp_path: Path, ports: dict[str, int]) -> Iterator[Callable[[], Any]]
             assert process.wait(90) == 0
 
 
-def test_a_study_goes_round(
+def test_a_study_travels_from_orthanc_to_the_node_and_back(
     orthanc: Orthanc, health: Callable[[], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "phantom"

@@ -31,5 +31,5 @@ def test_a_volume_is_read_as_its_planes_are() -> None:
         np.testing.assert_allclose(read[..., k], reader.read(reader.part(along[..., k])), atol=1e-2)
 
 
-def test_the_nearest_voxel_stays_within_the_line() -> None:
+def test_the_nearest_voxel_is_never_outside_the_line() -> None:
     assert nearest(np.array([-0.4, 0.6, 2.4]), 3).tolist() == [0, 1, 2]

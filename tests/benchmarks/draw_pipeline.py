@@ -16,12 +16,18 @@ from custom_networks.api import Result
 
 WINDOW = {"cmap": "gray", "vmin": -160, "vmax": 240}
 LABELS = ListedColormap([(0, 0, 0, 0), (0.2, 0.75, 0.7, 0.55), (0.85, 0.25, 0.25, 0.75)])
-TITLES = ("CT in HU", "Scout: where is the liver?", "Network: 9 slices give one", "Anatomy rules: label map", "Lesions, measured")
+TITLES = (
+    "CT in HU",
+    "Scout: where is the liver?",
+    "Network: 9 slices give one",
+    "Anatomy rules: label map",
+    "Lesions, measured",
+)
 NOTES = (
-    "one strict reader a format",
+    "a strict reader for each format",
     "46,000 parameters, 4 mm grid",
     "probability of tumor; 715,819 parameters",
-    "turquoise liver, red tumor",
+    "liver turquoise, tumor red",
     "report, page, DICOM SEG and SR",
 )
 
@@ -50,7 +56,9 @@ def draw(result: Result) -> Figure:
         columns, rows, _ = to_voxel[:3, :3] @ (np.array(ends) * (-1, -1, 1)).T + to_voxel[:3, 3:]
         panels[4].plot(columns, rows, "w-", linewidth=1.5)
     for before, after in zip(panels, panels[1:]):
-        across = ConnectionPatch((1, 0.5), (0, 0.5), before.transAxes, after.transAxes, arrowstyle="-|>", mutation_scale=20)
+        across = ConnectionPatch(
+            (1, 0.5), (0, 0.5), before.transAxes, after.transAxes, arrowstyle="-|>", mutation_scale=20
+        )
         figure.add_artist(across)
     return figure
 

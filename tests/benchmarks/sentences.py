@@ -54,7 +54,9 @@ def sentences() -> dict[str, list[str]]:
 
 def refusals() -> list[str]:
     """What the page must quote: sentences that refuse an input, in modules that do little else."""
-    return [text for name in REFUSING for text in sentences_of(READERS / name, raised=name in ("checks.py", "limits.py"))]
+    return [
+        text for name in REFUSING for text in sentences_of(READERS / name, raised=name in ("checks.py", "limits.py"))
+    ]
 
 
 def quoted() -> list[str]:

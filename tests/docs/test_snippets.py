@@ -54,16 +54,14 @@ def test_every_config_of_the_pages_exists() -> None:
 @pytest.fixture
 def folder_of_scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with the files that the Python of the pages reads: scan.nii.gz and dicom/exam."""
-    phantom = make_phantom(5, shape=(80, 80, 24), spacing=(1.25, 1.25, 3.0), lesions=1)
+    phantom = make_phantom(5, shape=(80, 80, 12), spacing=(1.25, 1.25, 3.0), lesions=1)
     nib.save(nib.Nifti1Image(phantom.image, phantom.affine), tmp_path / "scan.nii.gz")
     write_series(phantom, tmp_path / "dicom" / "exam", "5")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_the_python_of_quickstart_and_outputs_runs(
-    folder_of_scans: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_python_of_quickstart_and_outputs_runs(folder_of_scans: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for code in [*snippets(QUICKSTART, "python"), *snippets(OUTPUTS, "python")]:
         exec(compile(code, "page", "exec"), {})
     assert re.search(rf"^{NUMBER} ml, verdict \w+$", capsys.readouterr().out, re.MULTILINE)

@@ -1,5 +1,6 @@
 """docs/limits.md lists every limit and quotes every refusal of the readers, as the code has them."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -21,6 +22,14 @@ def test_every_quoted_message_is_one_of_the_readers() -> None:
     said = [text for found in sentences().values() for text in found]
     assert len(quoted()) > 50
     assert [part for part in quoted() if not any(part in text for text in said)] == []
+
+
+def test_messages_quoted_on_the_page_about_exports_are_those_of_the_readers() -> None:
+    said = [text for found in sentences().values() for text in found]
+    section = (PAGE.parent / "how-to" / "pacs-export.md").read_text(encoding="utf-8").partition("## When an export")[2]
+    parts = [part for line in section.splitlines() for part in re.findall(r"`([^`]+)`", line.partition(" | ")[0])]
+    assert len(parts) > 8
+    assert [part for part in parts if not any(part in text for text in said)] == []
 
 
 def test_every_refusal_is_quoted() -> None:

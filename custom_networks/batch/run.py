@@ -137,7 +137,7 @@ class KeptSummary:
         try:
             self._summary.write()
         except OSError as error:  # open in a spreadsheet, or a full disk
-            return f"summary.csv cannot be written ({error.strerror or error}): close it where it is open."
+            return f"summary.csv cannot be written ({error.strerror or error}): make room, or close it elsewhere."
         finally:
             ended = time.monotonic()
             self._due = ended + max(SUMMARY_EVERY, SUMMARY_SHARE * (ended - started))

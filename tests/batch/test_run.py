@@ -207,4 +207,4 @@ def test_a_failure_of_the_tables_own_is_a_line(texts: Texts, tmp_path: Path, mon
     monkeypatch.setattr("custom_networks.report.summary.write_csv", full)
     (outcome,) = [run.segment(case) for case in texts(a="bad")]
     assert "is damaged" in outcome.message
-    assert run.sum_up() == "summary.csv cannot be written (No space left on device): close it where it is open."
+    assert run.sum_up() == "summary.csv cannot be written (No space left on device): make room, or close it elsewhere."

@@ -187,7 +187,7 @@ def test_what_is_not_ours_keeps_its_name(tmp_path: Path) -> None:
 def test_a_foreign_file_is_not_replaced_by_a_new_one(tmp_path: Path) -> None:
     run(tmp_path, OURS, "first", ("seg.nii.gz",))
     (tmp_path / "ct" / "ct_report.json").write_text("mine")
-    with pytest.raises(InputError, match="ct_report.json is not of an earlier run"):
+    with pytest.raises(InputError, match="ct_report.json is not a result of this program"):
         run(tmp_path, OURS, "second")
     assert texts(tmp_path / "ct") == {"ct_seg.nii.gz": "first", "ct_report.json": "mine"}
     assert whole_folders(tmp_path) == [tmp_path / "ct"] and entries(tmp_path) == ["ct"]

@@ -51,9 +51,9 @@ def test_each_folder_keeps_the_overrides_of_what_was_run_there_and_is_not_run_ag
 @pytest.mark.parametrize(
     "changed, said",
     [
-        ({"shared": {"fold": 2}}, "stage1/overrides.json is not what the plan says (fold: 1 then, 2 now)"),
+        ({"shared": {"fold": 2}}, "stage1/overrides.json differs from the plan (fold: 1 then, 2 now)"),
         ({"stages": [{"spacing": 2.5}, {"epochs": 30}]}, "stage2/overrides.json is not what the plan says (epochs: 20"),
-        ({"scoring": {"folds": 4}}, "scores/overrides.json is not what the plan says (folds: None then, 4 now)"),
+        ({"scoring": {"folds": 4}}, "scores/overrides.json differs from the plan (folds: None then, 4 now)"),
         ({"stages": [{"epochs": 20}]}, "scores/overrides.json is not what the plan says (stages: [{'spacing': 2.5}, "),
     ],
 )

@@ -222,7 +222,7 @@ def test_an_unknown_kind_of_page_ends_before_any_work(liverseg: Liverseg, save_s
     "refused, missing, kept",
     [("sr", "DICOM SR was", ["seg.dcm", "seg.nii.gz"]), ("seg", "DICOM SEG and SR were", ["seg.nii.gz"])],
 )
-def test_what_a_dicom_library_refuses_is_a_note_without_its_words_about_the_patient(
+def test_errors_of_dicom_libraries_are_noted_without_quoting_the_patient(
     segment: Liverseg,
     series: str,
     tmp_path: Path,

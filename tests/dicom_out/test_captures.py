@@ -54,7 +54,7 @@ def test_a_pdf_comes_back_byte_for_byte(tmp_path: Path) -> None:
     assert (document.StudyInstanceUID, document.PatientID, document.BurnedInAnnotation) == (STUDY, "ID 7", "YES")
 
 
-def test_what_did_not_come_as_dicom_has_none_and_a_note_says_so(tmp_path: Path) -> None:
+def test_inputs_other_than_dicom_get_no_captures_and_a_note(tmp_path: Path) -> None:
     found = write_captures(tmp_path, "ct", headers=(), affine=np.eye(4), shape=(1, 1, 1), pdf=PDF)
     assert found == ({}, (NOT_DICOM,)) and list(tmp_path.iterdir()) == []
 

@@ -82,9 +82,7 @@ def write_both(folder: Path, boxes: Sequence[tuple[slice, ...]] = LESIONS, liver
 
 @pytest.mark.parametrize("options", [{}, {"max_lesion_segments": 1}, {"keep_empty_frames": True}], ids=str)
 @pytest.mark.parametrize("holds", ["lesions", "a liver", "nothing"])
-def test_whatever_a_case_holds_its_seg_and_sr_are_valid(
-    holds: str, options: dict[str, int], dciodvfy: Run, tmp_path: Path
-) -> None:
+def test_seg_and_sr_are_valid_for_any_case(holds: str, options: dict[str, int], dciodvfy: Run, tmp_path: Path) -> None:
     seg, sr = write_both(tmp_path, LESIONS if holds == "lesions" else [], holds != "nothing", **options)
     check_valid(dciodvfy, seg, "Segmentation")
     check_valid(dciodvfy, sr, "Comprehensive3DSR")

@@ -75,7 +75,7 @@ def test_a_ratio_of_ten_to_one_is_ten(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 @pytest.mark.parametrize("uid", ["ab.12", "1.2." + "3" * 67, "1..2", "1.2\\1.3"])
-def test_a_uid_that_is_none_is_never_rewritten(uid: str, tmp_path: Path) -> None:
+def test_an_invalid_uid_is_never_rewritten(uid: str, tmp_path: Path) -> None:
     paths, notes = written(tmp_path, spoilt(SeriesInstanceUID=("UI", uid)))
     assert len(paths) == 2 and notes.startswith("SeriesInstanceUID is not a valid UID")
     paths, notes = written(tmp_path, spoilt(SOPInstanceUID=("UI", uid)))

@@ -234,7 +234,7 @@ def test_slices_lie_as_far_apart_as_measured_whatever_the_header_says(tmp_path: 
     assert (measures.SpacingBetweenSlices, measures.SliceThickness) == (STEP, 3)  # the header has -2.5 and 3
 
 
-def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, _, path = written(tmp_path)
     before = path.read_bytes()
 

@@ -92,7 +92,7 @@ def test_what_was_not_measured_is_left_out(missing: float | None, tmp_path: Path
     assert [name for name, *_ in numbers(group)] == ["Volume", "Short axis", "Attenuation Coefficient"]
 
 
-def test_a_confidence_that_is_not_calibrated_is_no_certainty(tmp_path: Path) -> None:
+def test_an_uncalibrated_confidence_is_not_reported_as_certainty(tmp_path: Path) -> None:
     content = report(tmp_path, replace(measured(), calibrated=False)).content
     assert numbers(content.get_volumetric_roi_measurement_groups()[1]) == LESION[:-1]
 
@@ -111,7 +111,7 @@ def test_no_liver_is_a_volume_of_zero(tmp_path: Path) -> None:
     assert numbers(liver) == [("Volume", 0.0, "ml", "")]
 
 
-def test_lesions_that_share_a_segment_do_not_claim_it_as_their_own(tmp_path: Path) -> None:
+def test_lesions_that_share_a_segment_do_not_refer_to_it(tmp_path: Path) -> None:
     content = report(tmp_path, max_lesion_segments=1).content
     liver, every = content.get_volumetric_roi_measurement_groups()
     assert [liver.tracking_identifier, every.tracking_identifier] == ["Liver", "Liver lesions"]

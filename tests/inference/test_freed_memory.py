@@ -33,7 +33,7 @@ def _run(code: str) -> list[int]:
 pytestmark = pytest.mark.skipif(memory._glibc("mallopt") is None, reason="another C library than glibc")
 
 
-def test_every_block_costs_its_pages_without_help() -> None:
+def test_every_block_needs_fresh_pages_by_default() -> None:
     assert _run("print(page_faults())")[0] > 3 * BLOCK
 
 
@@ -50,7 +50,7 @@ print(resident_mb())
     assert small <= large - 60
 
 
-def test_a_process_that_belongs_to_somebody_else_is_left_as_it_is() -> None:
+def test_the_allocator_of_other_programs_is_not_changed() -> None:
     code = """
 with reuse_freed_memory():
     torch.ones(16 * 2**20)

@@ -111,7 +111,7 @@ class Claim:
         """Names of all older files; InputError if the folder is no longer ours or a foreign file is in the way."""
         manifest = read_manifest(self.folder)
         if manifest is None or not may_replace(manifest, self._input):
-            raise InputError(f"{self.folder} was changed by another program during this run: segment this input again.")
+            raise InputError(f"{self.folder} was changed by another process during this run: segment this input again.")
         old = listed(manifest)
         foreign = [name for name in new if name not in old and os.path.lexists(self.folder / name)]
         if foreign:

@@ -413,7 +413,7 @@ def test_a_folder_that_another_input_took_meanwhile_is_left_alone(tmp_path: Path
         first.abandon()
         run(tmp_path, OTHER, "other")
         (second.staging / "ct_seg.nii.gz").write_text("second")
-        with pytest.raises(InputError, match="was changed by another program"):
+        with pytest.raises(InputError, match="was changed by another process"):
             second.commit({})
     assert set(texts(tmp_path / "ct").values()) == {"other"} and entries(tmp_path) == ["ct"]
 

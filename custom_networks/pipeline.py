@@ -186,7 +186,7 @@ class Pipeline:
         }
 
     def _runtime_and_precision(self) -> dict[str, str]:
-        """Runtime and precision of the network; other inferers than ours run it in PyTorch, as it is."""
+        """Runtime and precision of the network; inferers other than ours run it in PyTorch, in float32."""
         if not hasattr(self._inferer, "open"):
             return {"runtime": "torch", "precision": "float32"}
         runtime = self._inferer.open(self._network, self._device)

@@ -94,7 +94,7 @@ def _most_sensitive(start: OperatingPoint, scorer: PointScorer) -> Trial:
     for trial in trials:
         if (
             not trial.scores["false_lesions_per_case"] > scorer.limits.false_lesions_per_case
-        ):  # not defined (nan) is no excess
+        ):  # nan, if undefined, does not exceed the limit
             return trial
     logger.warning("No min_lesion_confidence respects the limit of false lesions: the highest, %g, is used.", SWEEP[-1])
     return trials[-1]
@@ -111,19 +111,19 @@ def _operating_point(configured: Mapping[str, float], grid: Mapping[str, Sequenc
     lowest = min([point.organ_threshold, *grid.get("organ_threshold", ())])
     if lowest < LOWEST_ORGAN_PROBABILITY:
         raise UsageError(
-            f"Organ thresholds must be at least {LOWEST_ORGAN_PROBABILITY}, for less was not kept, got {lowest}: "
-            "correct the grid."
+            f"Organ thresholds must be at least {LOWEST_ORGAN_PROBABILITY}, because lower probabilities were not kept, "
+            f"got {lowest}: correct the grid."
         )
     return point
 
 
 def _patients(cases: Sequence[str], datalist: str | None) -> dict[str, str]:
-    """Patient by case: as the data list says, else as the names of LiTS and MSD tell, else each its own."""
+    """The patient of each case: from the data list, or from LiTS and MSD names; otherwise each case is one."""
     listed = listed_cases(datalist, str(Path(datalist).parent)) if datalist else {}
     items = [item for split in listed.values() if isinstance(split, list) for item in split if isinstance(item, dict)]
     patients = {case_name(item["image"]): patient_of(item) for item in items if "image" in item}
     if datalist and (strangers := [case for case in cases if case not in patients]):
-        text = "Not in %s: %s. Scans of one patient are known there by the names of LiTS alone."
+        text = "Not in %s: %s. For these, scans of the same patient are known only by LiTS names."
         logger.warning(text, datalist, ", ".join(strangers))
     return {case: patients.get(case) or known_patient(f"{case}.nii.gz") or case for case in cases}
 

@@ -206,7 +206,7 @@ def test_a_picture_that_cannot_be_drawn_becomes_a_note(
         flags = ["--output", "out", f"--checkpoint={all_liver}", "--progress=false", "--device=cpu", "--force"]
         answer = liverseg("segment", save_scan(), *flags)
         assert answer.code == 0
-        assert answer.err.splitlines()[-1] == f"  note: {what} was not written, OSError: No space left on device"
+        assert answer.err.splitlines()[-1] == f"  note: {what} was not written (OSError: No space left on device)."
     assert results(tmp_path / "out") == ["ct/ct_seg.nii.gz", "index.html"]
 
 

@@ -14,7 +14,7 @@ Fact = tuple[str, str]
 MEANINGS = {
     "ok": "Nothing was noticed that speaks against the result.",
     "look": "Look at the result before you use it.",
-    "stop": "Do not use the result without a reason of your own.",
+    "stop": "Do not use the result unless you have checked it yourself.",
 }
 BY_PERSON = "A person made or corrected this mask; the program has only measured it."
 PATIENT_TEXT = {

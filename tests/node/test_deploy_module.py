@@ -59,7 +59,7 @@ TASK = {
     "process": {
         "module_name": "liverseg",
         "module_config": {"docker_tag": "liverseg:latest", "environment": "", "settings": {}, "requires_root": False},
-        **{"settings": {"flags": "--scout"}, "retain_input_images": False, "output": None},
+        **{"settings": {"flags": "--keep-empty-frames"}, "retain_input_images": False, "output": None},
     },
     "study": {"study_uid": "1.2.3", "complete_trigger": "timeout", "complete_required_series": ""},
     "nomad_info": None,
@@ -221,6 +221,6 @@ def test_a_study_as_mercure_lays_it_out(tmp_path: Path) -> None:
     assert sorted(handed_on) == ["SEG", "SR"]
     assert {one.StudyInstanceUID for one in handed_on.values()} == {dataset.StudyInstanceUID}
     [evidence] = handed_on["SEG"].ReferencedSeriesSequence
-    assert len(evidence.ReferencedInstanceSequence) == images
+    assert len(evidence.ReferencedInstanceSequence) == images  # so the task's flag was heeded
     outcome = "SEG and SR in its output folder, exit code 0"
     ACCOUNTS.append(Account("the entry script, on a folder of mercure's", outcome, images, images, 1, 1, 1))

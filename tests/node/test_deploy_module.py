@@ -111,7 +111,7 @@ def test_a_router_gets_seg_and_sr_and_nothing_else(source: str, target: str, run
         ("a,ok,seg", 0, 1, ["a_seg.dcm"]),
     ],
 )
-def test_the_exit_code_is_0_only_if_every_study_has_its_results(
+def test_the_entry_point_returns_0_only_if_every_study_has_results(
     cases: str, code: int, expected: int, handed_on: list[str], run: Run, tmp_path: Path
 ) -> None:
     job(tmp_path, cases, code)
@@ -121,7 +121,7 @@ def test_the_exit_code_is_0_only_if_every_study_has_its_results(
     assert ("held" in done.stdout) == ("stop" in cases)
 
 
-def test_arguments_are_those_of_the_command(run: Run, tmp_path: Path) -> None:
+def test_arguments_are_passed_on_to_liverseg(run: Run, tmp_path: Path) -> None:
     job(tmp_path, "a,ok,seg sr")
     out = tmp_path / "elsewhere"
     done = run("segment", str(tmp_path / "in"), "--output", str(out), **MERCURE)
@@ -197,7 +197,7 @@ def test_the_image_has_only_what_it_needs() -> None:
 
 
 @pytest.mark.slow
-def test_a_study_as_mercure_lays_it_out(tmp_path: Path) -> None:
+def test_a_study_laid_out_by_mercure_gets_seg_and_sr(tmp_path: Path) -> None:
     """The real command: slices called by their UIDs, a file of tags beside each, the task; a user without a home."""
     write_series(make_phantom(11, spacing=(1.6, 1.6, 5.0), lesions=2), tmp_path / "phantom", "011")
     (tmp_path / "in").mkdir()

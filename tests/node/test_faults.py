@@ -64,7 +64,7 @@ def dcmtk_storescu() -> str:
     return shutil.which("storescu", path=os.pathsep.join(elsewhere)) or ""
 
 
-def test_twenty_studies_interleaved_over_four_associations(
+def test_twenty_studies_interleaved_over_four_associations_each_get_one_result(
     settings: Make, study: Study, pacs: Pacs, tmp_path: Path
 ) -> None:
     images = [image for number in range(20) for image in study(number)]
@@ -98,7 +98,7 @@ def test_twenty_studies_interleaved_over_four_associations(
     check("all 160 images sent again", "acknowledged; nothing starts", tmp_path / "spool", images, pacs.by_study())
 
 
-def test_a_sender_that_hangs_keeps_nobody_waiting(settings: Make, study: Study, pacs: Pacs, tmp_path: Path) -> None:
+def test_a_hanging_sender_does_not_block_others(settings: Make, study: Study, pacs: Pacs, tmp_path: Path) -> None:
     images, others = study(1), study(2)
     to = destination(f"PACS@127.0.0.1:{pacs.port}")
     with RunningNode(settings(destinations=(to,), quiet_seconds=3), StandIn()) as running:
@@ -115,7 +115,7 @@ def test_a_sender_that_hangs_keeps_nobody_waiting(settings: Make, study: Study, 
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_at_any_moment_it_loses_nothing_and_sends_each_result_once(
+def test_a_node_killed_at_any_moment_loses_nothing_and_sends_each_result_once(
     moment: str, settings: Make, study: Study, pacs: Pacs, tmp_path: Path
 ) -> None:
     to = destination(f"PACS@127.0.0.1:{pacs.port}")
@@ -138,7 +138,7 @@ def test_killed_at_any_moment_it_loses_nothing_and_sends_each_result_once(
     check(fault, "the next start goes on", tmp_path / "spool", images, pacs.by_study())
 
 
-def test_a_destination_that_is_down_for_a_while(settings: Make, study: Study, tmp_path: Path) -> None:
+def test_a_destination_that_was_down_gets_each_result_once(settings: Make, study: Study, tmp_path: Path) -> None:
     pacs = Pacs().start()
     port = pacs.port
     pacs.stop()
@@ -166,7 +166,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk(small_disk: Path, study: Study) -> None:
+def test_a_full_disk_takes_only_acknowledged_images(small_disk: Path, study: Study) -> None:
     images = [image for number in range(4) for image in study(number)]
     spool = Spool(small_disk / "spool")
     receiver = Receiver(spool, "LIVERSEG", (LOOPBACK,), limits=Limits(reserve_bytes=0))
@@ -214,7 +214,9 @@ def test_a_disk_that_is_full_when_results_are_written(
     check("a full disk when results are written", outcome, tmp_path / "spool", images, pacs.by_study())
 
 
-def test_a_quota(settings: Make, study: Study, pacs: Pacs, tmp_path: Path) -> None:
+def test_a_full_quota_refuses_images_until_a_study_is_finished(
+    settings: Make, study: Study, pacs: Pacs, tmp_path: Path
+) -> None:
     first, second = study(1), study(2)
     size = 8 * (len(encoded(first[0])) + 500)  # of a study, with room for the meta information of its files
     asked = settings(destinations=(destination(f"PACS@127.0.0.1:{pacs.port}"),), quota_bytes=size, quiet_seconds=4)
@@ -253,7 +255,9 @@ def certificates(tmp_path: Path) -> Callable[[str], Certificates]:
     return made
 
 
-def test_tls(settings: Make, study: Study, certificates: Callable[[str], Certificates], tmp_path: Path) -> None:
+def test_tls_accepts_only_peers_with_a_trusted_certificate(
+    settings: Make, study: Study, certificates: Callable[[str], Certificates], tmp_path: Path
+) -> None:
     own = certificates("hospital")
     pacs = Pacs().start(tls=own.context(serving=True))
     to, images = destination(f"PACS@localhost:{pacs.port}"), study(1)
@@ -324,7 +328,7 @@ def malformed_data_sets(random_bytes: random.Random, body: bytes) -> Iterator[by
         yield b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff" * (200 * depth + 1)
 
 
-def test_garbage_leaves_the_node_answering(settings: Make, study: Study, tmp_path: Path) -> None:
+def test_the_node_keeps_answering_after_malformed_input(settings: Make, study: Study, tmp_path: Path) -> None:
     from pynetdicom.dsutils import decode
     from pynetdicom.sop_class import Verification
 

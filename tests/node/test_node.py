@@ -85,7 +85,7 @@ def test_a_result_that_is_refused_keeps_no_other_waiting(
     assert pacs.by_study() == {second[0].StudyInstanceUID: ["SEG", "SR"]}
 
 
-def test_images_that_come_late_make_a_second_result(
+def test_late_images_make_a_second_result(
     settings: Callable[..., Settings], study: Study, pacs: Pacs, tmp_path: Path
 ) -> None:
     images, to = study(1), destination(f"PACS@127.0.0.1:{pacs.port}")
@@ -108,7 +108,7 @@ def test_images_are_removed_once_they_are_old(settings: Callable[..., Settings],
     assert len(list(tmp_path.glob("out/*/1/1_seg.dcm"))) == 1
 
 
-def test_a_failing_step_does_not_end_the_node(
+def test_a_failing_step_does_not_stop_the_node(
     settings: Callable[..., Settings], study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failures = iter([RuntimeError("once")])
@@ -126,7 +126,7 @@ def test_a_failing_step_does_not_end_the_node(
         until(lambda: running.counts()["done"] == 1)
 
 
-def test_health_says_when_a_part_has_ended() -> None:
+def test_the_health_page_reports_a_failing_part() -> None:
     server = HealthServer(0, lambda: (False, {"received": 3}))
     with pytest.raises(urllib.error.HTTPError) as failing:
         urllib.request.urlopen(f"http://127.0.0.1:{server.port}/healthz")
@@ -139,7 +139,7 @@ def test_health_says_when_a_part_has_ended() -> None:
     server.close()
 
 
-def test_a_port_that_is_taken_is_one_line(settings: Callable[..., Settings], pacs: Pacs) -> None:
+def test_a_port_in_use_is_a_usage_error(settings: Callable[..., Settings], pacs: Pacs) -> None:
     node = Node(settings(port=pacs.port), StandIn())
     with pytest.raises(UsageError, match="Cannot listen"):
         node.start()

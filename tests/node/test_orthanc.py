@@ -143,7 +143,7 @@ def series(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path / "phantom"
 
 
-def test_a_study_goes_round(
+def test_a_study_travels_from_orthanc_to_the_node_and_back(
     series: Path, orthanc: Orthanc, health: Callable[[], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = [dcmread(path, stop_before_pixels=True) for path in sorted(series.iterdir())]

@@ -43,7 +43,8 @@ def test_what_is_buffered_for_a_full_disk_is_let_go(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("sys.stdout", full)
     with unbreakable_streams():
         print("text")
-    full.close()  # flushes without an error
+    full.close()  # flushes, which must be no error
+    assert full.closed and sys.stdout is full
 
 
 def test_the_end_of_a_service_is_an_interruption() -> None:

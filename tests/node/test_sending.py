@@ -42,17 +42,18 @@ def test_a_pause_applies_to_one_item_and_ends(clock: list[float]) -> None:
     assert pauses.begin("it") == 5.0
 
 
-def store(status: int | None) -> None:
-    """Send an object to a peer that answers with a status, or with none."""
-    answer = Dataset()
+def store(status: int | None) -> list[Dataset]:
+    """Send an object to a peer that answers with a status, or with none: what the peer got."""
+    answer, got = Dataset(), list[Dataset]()
     if status is not None:
         answer.Status = status
-    sending._store(SimpleNamespace(send_c_store=lambda dataset: answer), Dataset())
+    sending._store(SimpleNamespace(send_c_store=lambda dataset: got.append(dataset) or answer), Dataset())
+    return got
 
 
 @pytest.mark.parametrize("status", [0x0000, 0x0107, 0xB000, 0xB006])
 def test_success_and_warnings_count_as_stored(status: int) -> None:
-    store(status)  # anything else raises
+    assert len(store(status)) == 1  # anything else raises
 
 
 @pytest.mark.parametrize("status, error", [(0xA700, NotSent), (0xC001, NotSent), (None, NotReached)])

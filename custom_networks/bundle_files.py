@@ -105,6 +105,13 @@ def unusable(root: Path, error: Exception, overrides: Mapping[str, Any] | None =
     return BundleError(f"{root} holds no bundle that can be run ({one_line(repr(error), 300)}): install it again.")
 
 
+def operating_point(parser: "ConfigParser") -> dict[str, float]:
+    """The numbers of the anatomy rules in a parsed inference.json, by name."""
+    steps, content = parser["anatomy"], parser.get_parsed_content
+    named = {name: content(f"anatomy#{i}#{name}") for i, step in enumerate(steps) for name in step}
+    return {name: v for name, v in named.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+
+
 def weights_path(parser: "ConfigParser", checkpoint: str | Path | None = None) -> Path:
     """The file of weights: `checkpoint`, else the one that the config names.
 

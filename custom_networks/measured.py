@@ -19,9 +19,10 @@ from custom_networks.report.measurements import measure
 from custom_networks.report.organ_region import organ_region
 from custom_networks.report.renumbering import numbered_as
 from custom_networks.report.report import REPORT
+from custom_networks.report.run import source_block
 from custom_networks.report.verdict import verdict
 from custom_networks.report.verdict_numbers import verdict_numbers
-from custom_networks.result import Result, source_block
+from custom_networks.result import Result
 
 KIND = "measured"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,29 +26,30 @@ from custom_networks.bundle_files import (
     config_text,
     load_weights,
     metadata,
+    operating_point,
     read_config,
     unusable,
     weights_path,
 )
 from custom_networks.case_folder import Input
 from custom_networks.errors import BundleError, LiversegError, UsageError, root_cause
+from custom_networks.inference.precision import processor_name
 from custom_networks.inference.weights import announce_weights, weights_in
 from custom_networks.io import Case, Volume
-from custom_networks.labelmap.boxes import box_around
 from custom_networks.labelmap.doubt import unsure_shares
 from custom_networks.report.measurements import measure
 from custom_networks.report.organ_region import OrganRegion, organ_region
+from custom_networks.report.run import NO_LIVER_SEEN as NO_LIVER_SEEN  # noqa: F401
+from custom_networks.report.run import scout_block, scout_notes, source_block
 from custom_networks.report.segments import Segments, segments_of_case
-from custom_networks.report.verdict import BOX_TOO_SMALL, CUT, verdict
+from custom_networks.report.verdict import CUT, verdict
 from custom_networks.report.verdict_numbers import verdict_numbers
-from custom_networks.result import Result, source_block
-from custom_networks.transforms.scout import FOUND, NOTHING
+from custom_networks.result import Result
 
 logger = logging.getLogger(__name__)
 
 # Ids that change no result, or whose effect the run block states.
 SAID_ELSEWHERE = ("progress", "runtime", "precision", "device")
-NO_LIVER_SEEN = "The scout found no liver: the whole volume was segmented."
 
 
 class Pipeline:
@@ -131,7 +131,7 @@ class Pipeline:
             data, network_seconds = self._answer(volume, probability)
         self._tell("measure")
         ct = replace(volume, source=Path(case.source))
-        scout = self._scout_block(data.get("scout", {}), data["seen"], ct)
+        scout = scout_block(data.get("scout", {}), self._scout_weights, data["seen"], ct)
         region = organ_region(_voxels(data.pop("pred")), _voxels(data.pop("lesion_numbers")), ct.affine)
         measurements = measure(region, ct.array[region.box], data["lesions"], self._calibrated)
         unsure = data.get("unsure", (None, None))
@@ -145,12 +145,12 @@ class Pipeline:
             ct=ct,
             region=region,
             measurements=measurements,
-            operating_point=self._operating_point(),
+            operating_point=operating_point(self._parser),
             options=self.options(probability),
             run={**self._run_block(date, case, ct, seconds), "scout": scout},
             notes=(
                 *ct.notes,
-                *_scout_notes(scout, region),
+                *scout_notes(scout, region),
                 *[CUT] * measurements.touches_border,
                 *(segments.notes if segments else ()),
             ),
@@ -181,7 +181,7 @@ class Pipeline:
             "weights": {"sha256": sha256, "released": announce_weights(str(weights), str(root), sha256)},
             **self._runtime_and_precision(),
             "device": str(self._device),
-            "processor": _processor(),
+            "processor": processor_name(),
             "fast": fast,
         }
 
@@ -234,21 +234,6 @@ class Pipeline:
         labels = _voxels(data.pop("segments")) if "segments" in data else None
         return segments_of_case(data["segments_state"], labels, region, self._segments_weights)
 
-    def _scout_block(self, scout: Mapping[str, Any], seen: npt.NDArray[np.float64], ct: Volume) -> dict[str, Any]:
-        """What the scout did, as report.json says it, of the corners of the volume that the network saw."""
-        box = None
-        if scout.get("state") == FOUND:
-            corners = np.linalg.solve(ct.affine, seen)[:3] + 0.5
-            box = np.clip(np.sort(corners).round().astype(int), 0, np.array(ct.array.shape)[:, None]).tolist()
-        return {"state": scout.get("state", "off"), "sha256": self._scout_weights, "box": box}
-
-    def _operating_point(self) -> dict[str, float]:
-        """The numbers of the anatomy rules by name."""
-        steps = self._parser["anatomy"]
-        content = self._parser.get_parsed_content
-        named = {name: content(f"anatomy#{i}#{name}") for i, step in enumerate(steps) for name in step}
-        return {name: v for name, v in named.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
-
     def _run_block(self, date: datetime, case: Case, ct: Volume, seconds: Mapping[str, float]) -> dict[str, Any]:
         """How a case was run, as report.json says it; the seconds of writing are added by who writes."""
         prepare, self._seconds_to_prepare = self._seconds_to_prepare, 0.0
@@ -271,32 +256,6 @@ def _corners(image: MetaTensor) -> npt.NDArray[np.float64]:
     """Two opposite outer corners of an image (1, H, W, D) in patient coordinates, homogeneous, as columns (4, 2)."""
     ends = np.array([[-0.5, size - 0.5] for size in image.shape[1:]] + [[1.0, 1.0]])
     return np.asarray(image.affine.cpu().numpy() @ ends)
-
-
-def _scout_notes(scout: Mapping[str, Any], region: OrganRegion) -> list[str]:
-    """What there is to say where the scout found nothing, or a box whose border the liver reaches within the image."""
-    organ = box_around(region.labels)
-    if scout["state"] == NOTHING:
-        return [NO_LIVER_SEEN]
-    if scout["box"] is None or organ is None:
-        return []
-    sides = zip(scout["box"], region.box, organ, region.shape, strict=True)
-    reached = [
-        0 < first >= outer.start + part.start or size > stop <= outer.start + part.stop
-        for (first, stop), outer, part, size in sides
-    ]
-    return [BOX_TOO_SMALL] * any(reached)
-
-
-def _processor() -> str:
-    """Name of the processor and the instruction set that PyTorch uses on it."""
-    name = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        logger.debug("no /proc/cpuinfo with a model name")
-    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 _process: list[int] = []  # the process that first built a network here

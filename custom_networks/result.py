@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,21 +17,20 @@ from custom_networks.io import Case, Volume
 from custom_networks.io.files import medical_suffix
 from custom_networks.report.lesion import MeasuredLesion
 from custom_networks.report.measurements import Measurements
-from custom_networks.report.notebook import case_html
+from custom_networks.report.notebook import case_html, overlay_png
 from custom_networks.report.organ_region import OrganRegion
 from custom_networks.report.overlay import draw_overlay
 from custom_networks.report.page.written import FULL
 from custom_networks.report.page.written import check_page as check_page
 from custom_networks.report.pictures import CasePictures
 from custom_networks.report.report import case_report, write_report
+from custom_networks.report.run import source_block as source_block  # noqa: F401
 from custom_networks.report.segments import Segments
 from custom_networks.report.verdict import Verdict
 from custom_networks.showing import Saved, or_note, write_shown
 from custom_networks.staging import output_folder as output_folder  # noqa: F401
 from custom_networks.transforms.save import write_label_map
 from custom_networks.transforms.save_as_input import write_as_input
-
-logger = logging.getLogger(__name__)
 
 OVERLAY = "overlay.png"
 REPLACED = "The input has changed since its results were last written: they were replaced."
@@ -170,20 +167,11 @@ class Result:
         return case_report(name or self.case, source, found, files, point, run, notes, judged, self.segments)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: overlay, volumes, verdict and table; without matplotlib the picture is left out."""
-        return case_html(self.report, self._overlay_png())
+        """What a notebook shows: overlay, volumes, verdict and lesions; without matplotlib, no overlay."""
+        return case_html(self.report, overlay_png(self.folder, self.report["files"], self._draw_overlay))
 
-    def _overlay_png(self) -> bytes:
-        """The overlay that was written, else one drawn now; b"" where that fails."""
-        try:
-            if self.folder and OVERLAY in self.report["files"].values():
-                return (self.folder / OVERLAY).read_bytes()
-            with TemporaryDirectory() as folder:
-                draw_overlay(self.ct, self.labels, Path(folder) / OVERLAY, f"{self.case}_seg.nii.gz")
-                return (Path(folder) / OVERLAY).read_bytes()
-        except Exception:  # whatever a drawing library makes of it, the numbers are there
-            logger.debug("overlay of %s", self.case, exc_info=True)
-            return b""
+    def _draw_overlay(self, path: Path) -> None:
+        draw_overlay(self.ct, self.labels, path, f"{self.case}_seg.nii.gz")
 
     def without_arrays(self) -> Result:
         """The same without voxels and DICOM headers, for who wants to know what was found once it is written."""
@@ -206,17 +194,6 @@ class Result:
             f"Result({self.case!r}: liver {self.liver_ml:.1f} ml, tumor {self.tumor_ml:.1f} ml in {lesions} "
             f"lesion{'s' * (lesions != 1)}, {' x '.join(map(str, self.region.shape))} voxels)"
         )
-
-
-def source_block(case: Case, ct: Volume) -> dict[str, Any]:
-    """What report.json says of where a CT came from."""
-    series = case.series
-    return {
-        "series_instance_uid": series.series_instance_uid or None if series else None,
-        "series_number": series.series_number or None if series else None,
-        "spacing_mm": [round(mm, 4) for mm in ct.spacing],
-        "slices": ct.array.shape[ct.slice_axis],
-    }
 
 
 def write(

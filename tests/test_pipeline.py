@@ -21,8 +21,10 @@ from custom_networks.bundle_files import bundle_root, config_text
 from custom_networks.errors import BundleError, InputError, UsageError
 from custom_networks.io import only_case
 from custom_networks.phantom import make_phantom
-from custom_networks.pipeline import BOX_TOO_SMALL, Pipeline, _scout_notes
+from custom_networks.pipeline import Pipeline
 from custom_networks.report.organ_region import OrganRegion
+from custom_networks.report.run import scout_notes
+from custom_networks.report.verdict import BOX_TOO_SMALL
 from custom_networks.result import Result, output_folder, write
 
 Array = npt.NDArray[Any]
@@ -390,12 +392,12 @@ def test_a_liver_that_reaches_the_border_of_the_scouts_box_is_noted(axis: int, s
     box = tuple(slice(first, first + 10) for first in (20, 30, 40))
     region = OrganRegion(labels, labels, box, (64, 64, 64), np.eye(4))
     around = [[first + 1, first + 9] for first in (20, 30, 40)]
-    assert _scout_notes({"state": "found", "box": around}, region) == []
+    assert scout_notes({"state": "found", "box": around}, region) == []
     around[axis][side] += -1 if side else 1
-    assert _scout_notes({"state": "found", "box": around}, region) == [BOX_TOO_SMALL]
+    assert scout_notes({"state": "found", "box": around}, region) == [BOX_TOO_SMALL]
     whole = [[0, 64]] * 3
-    assert _scout_notes({"state": "found", "box": whole}, region) == []
-    assert _scout_notes({"state": "off", "box": None}, region) == []
+    assert scout_notes({"state": "found", "box": whole}, region) == []
+    assert scout_notes({"state": "off", "box": None}, region) == []
 
 
 def test_a_small_field_of_view_is_segmented_whole(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:

@@ -90,6 +90,15 @@ def test_an_identical_file_under_another_name_is_a_case_of_its_own(texts: Texts,
     assert reasons(tmp_path / "out", [a, b]) == ["", "no results yet"]
 
 
+def test_a_page_that_a_full_disk_did_not_take_is_worth_another_run(texts: Texts, tmp_path: Path) -> None:
+    full = "report.html was not written, OSError: [Errno 28] No space left on device"
+    cases = texts(
+        a=full, b="report.html was not written, ValueError: no picture", c="DICOM SR was not written (OSError)"
+    )
+    run_over(tmp_path / "out", cases)
+    assert reasons(tmp_path / "out", cases) == [full, "", "DICOM SR was not written (OSError)"]
+
+
 def test_other_options_or_another_version_are_given_as_the_reason(texts: Texts, tmp_path: Path) -> None:
     cases = texts(a="1")
     run_over(tmp_path / "out", cases)

@@ -209,4 +209,4 @@ def test_an_unwritable_summary_is_reported_in_one_line(
     monkeypatch.setattr("custom_networks.report.summary.write_csv", full)
     (outcome,) = [run.segment(case) for case in texts(a="bad")]
     assert "is damaged" in outcome.message
-    assert run.sum_up() == "summary.csv cannot be written (No space left on device): close it where it is open."
+    assert run.sum_up() == "summary.csv cannot be written (No space left on device): make room, or close it elsewhere."

@@ -68,7 +68,7 @@ TABLE = [
     (2, ["good.nii.gz", "--wrong"], "Unknown flag --wrong"),
     (2, ["good.nii.gz", "--device=xpu"], "No device 'xpu' is available here"),
     (2, ["good.nii.gz", "--device=gpu"], "Unknown device 'gpu'"),
-    (2, ["good.nii.gz", "--precision=half"], "The precision is"),
+    (2, ["good.nii.gz", "--precision=half"], "The precision must be"),
     (2, ["good.nii.gz", "--output=notes.txt"], "notes.txt cannot be a folder for results"),
     (2, ["good.nii.gz", "--output=/proc/x"], "/proc/x cannot be a folder for results"),
     (130, ["good.nii.gz", "stop.nii.gz"], "interrupted; the cases reported above were written."),

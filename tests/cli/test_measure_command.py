@@ -22,6 +22,7 @@ def test_a_measured_mask_gets_a_row_in_the_summary(liverseg: Liverseg, save_scan
     liver_ml, tumor_ml = (n * 1.25 * 1.25 * 3 / 1000 for n in (40 * 40 * 16, 10 * 10 * 4))
     assert answer.out.startswith(f"ct: liver {liver_ml:.1f} ml, tumor {tumor_ml:.1f} ml in 1 lesion (")
     assert {"  mask    out/ct/ct_seg.nii.gz", "  overlay out/ct/overlay.png"} <= set(answer.out.splitlines())
+    assert "  page    out/ct/report.html" in answer.out.splitlines() and "thumbnail" not in answer.out
     with (tmp_path / "out" / "summary.csv").open(newline="") as stream:
         (row,) = csv.DictReader(stream)
     assert row["case"] == "ct" and row["verdict"] in ("ok", "look", "stop") and row["lesions"] == "1"

@@ -35,7 +35,8 @@ def test_the_mask_has_the_scans_grid_and_the_volumes_are_stated(
         rf"ct: liver {SCAN_ML:.1f} ml, tumor 0\.0 ml \(\d+\.\d s\), verdict: \w+\n  mask    out/ct/ct_seg\.nii\.gz\n",
         answer.out,
     )
-    cut = "The liver reaches the border of the image and may be cut: volumes are those of the part that is seen."
+    cut = "The liver reaches the border of the image and may be cut off: volumes are those of the visible part. "
+    cut += "Segment a scan of the whole liver if you need its volume."
     banner, *findings = answer.err.splitlines()
     assert banner == "Research use only: this is not a medical device." and f"  look: {cut}" in findings
     assert all(line.startswith(("  look: ", "  stop: ")) for line in findings)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from custom_networks.cli import COMMANDS
+from custom_networks.commands.talk import _listed
 
 Liverseg = Callable[..., Any]
 SaveScan = Callable[..., Path]
@@ -41,6 +42,14 @@ def test_each_case_is_announced_with_its_verdict_and_summed_up(run: Liverseg) ->
     lines = answer.out.splitlines()
     assert [line.startswith("  mask    out/") for line in lines] == [False, True, False, True]
     assert all(line.endswith("s), verdict: stop") for line in lines[::2])
+
+
+def test_of_many_pictures_one_is_listed_and_the_thumbnail_is_not() -> None:
+    keys = {f"dicom_key_image_{n}": f"a_key_{n:02d}.dcm" for n in (1, 2, 3)}
+    files = {"mask": "a_seg.nii.gz", "thumbnail": "thumbnail.jpg", **keys, "dicom_pdf": "a_report.dcm"}
+    named = [("mask", "a_seg.nii.gz"), ("dicom_pdf", "a_report.dcm")]
+    assert _listed(files) == [*named, ("key images", "a_key_01.dcm and 2 more")]
+    assert _listed({"dicom_key_image_1": "a_key_01.dcm"}) == [("key images", "a_key_01.dcm")]
 
 
 def test_quiet_prints_only_errors(run: Liverseg) -> None:

@@ -77,7 +77,7 @@ def test_a_compression_ratio_of_ten_to_one_is_read_as_ten(tmp_path: Path) -> Non
 @pytest.mark.parametrize("uid", ["ab.12", "1.2." + "3" * 67, "1..2", "1.2\\1.3"])
 def test_an_invalid_uid_is_never_rewritten(uid: str, tmp_path: Path) -> None:
     paths, notes = written(tmp_path, spoilt(SeriesInstanceUID=("UI", uid)))
-    assert len(paths) == 2 and notes.startswith("SeriesInstanceUID is no valid UID")
+    assert len(paths) == 2 and notes.startswith("SeriesInstanceUID is not a valid UID")
     paths, notes = written(tmp_path, spoilt(SOPInstanceUID=("UI", uid)))
     assert paths == [] and "Slice 1 has a SOPInstanceUID that is no valid UID" in notes and uid not in notes
 

@@ -204,7 +204,7 @@ def test_a_model_that_openvino_does_not_compile_is_run_by_pytorch(
 
     monkeypatch.setattr(openvino_graph, "openvino_core", lambda: SimpleNamespace(compile_model=refuse))
     assert open_runtime(own, "auto", "float32", CPU).name == "torch"
-    with pytest.raises(UsageError, match="does not run it, not implemented"):
+    with pytest.raises(UsageError, match="fails to run it, not implemented"):
         open_runtime(own, "openvino", "float32", CPU)
 
 
@@ -247,7 +247,7 @@ def test_weights_that_give_what_is_not_finite_are_refused(runtime: str, own: Con
 def test_an_image_that_is_not_finite_is_refused(runtime: str, number: float, network: ContextNet25D) -> None:
     image = volume(1, 1, 8, 8, 3)
     image[0, 0, 2, 3, 1] = number
-    with pytest.raises(InputError, match="The image holds numbers that are not finite"):
+    with pytest.raises(InputError, match="The image holds values that are not finite"):
         SliceStackInferer(runtime=runtime)(image, network)
 
 
@@ -296,7 +296,7 @@ def test_openvino_uses_bfloat16_where_it_lists_it(
 
 
 def test_unknown_names_are_refused(network: ContextNet25D) -> None:
-    with pytest.raises(UsageError, match="The runtime is auto, torch or openvino, got 'onnx'"):
+    with pytest.raises(UsageError, match="The runtime must be auto, torch or openvino, got 'onnx'"):
         checked_runtime("onnx")
     with pytest.raises(ValueError, match="runtime must be one of"):
         open_runtime(network, "onnx", "auto", CPU)

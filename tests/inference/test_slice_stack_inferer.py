@@ -247,7 +247,7 @@ def test_a_batch_of_affines_shares_its_step_and_keeps_them() -> None:
 def test_a_batch_of_volumes_that_need_different_steps_is_refused() -> None:
     pair = arange_volume(2, 1, 2, 2, 6)
     affines = torch.stack([with_spacing(pair[:1], spacing).affine for spacing in (1.0, 5.0)])
-    with pytest.raises(ValueError, match=r"\[1.0, 5.0\] mm: run the volumes one by one"):
+    with pytest.raises(ValueError, match=r"\[1.0, 5.0\] mm: run them one by one"):
         logits_of(MetaTensor(pair, affine=affines), Neighbour(1))
 
 

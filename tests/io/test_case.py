@@ -166,7 +166,7 @@ def test_what_no_file_may_be_no_array_may_be(hounsfield: np.ndarray, affine: np.
         case_of_array(hounsfield[..., 0], affine).read()
     with pytest.raises(InputError, match="array: intensities are not Hounsfield units"):
         case_of_array(hounsfield + 1024, affine).read()
-    with pytest.raises(InputError, match="array holds bool voxels, plain numbers are needed"):
+    with pytest.raises(InputError, match="array holds bool voxels, but plain numbers are needed"):
         case_of_array(hounsfield > 0, affine).read()
     with pytest.raises(InputError, match="array has no usable affine"):
         case_of_array(hounsfield, np.zeros((4, 4))).read()

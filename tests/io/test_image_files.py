@@ -27,7 +27,7 @@ def test_a_home_of_nobody_is_named(read: Callable[[str], object]) -> None:
 def test_an_unknown_ending_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     for name in ("ct.ini", "ct", "ct.gz"):
         (tmp_path / name).write_text("text")
-        with pytest.raises(InputError, match=r"has no known ending: a volume is a \.nii\.gz, \.nii, \.nrrd"):
+        with pytest.raises(InputError, match=r"has no known ending: give a \.nii\.gz, \.nii, \.nrrd"):
             read_volume(tmp_path / name)
 
 

@@ -97,7 +97,7 @@ def test_a_trailing_single_axis_is_dropped_with_a_note(write_nifti: Write, houns
     [
         ((16, 12), r"is 2D \(16 x 12\)"),
         ((16, 12, 8, 2), r"is 4D \(16 x 12 x 8 x 2\)"),
-        ((16, 12, 4), "holds 4 slices, at least 5"),
+        ((16, 12, 4), "holds 4 slices, but at least 5"),
     ],
 )
 def test_other_shapes_are_refused(write_nifti: Write, shape: tuple[int, ...], sentence: str) -> None:
@@ -112,9 +112,9 @@ def test_values_that_are_no_ct_are_refused(write_nifti: Write, hounsfield: np.nd
         read_volume(write_nifti(broken))
     with pytest.raises(InputError, match="is constant: every voxel is -1000"):
         read_volume(write_nifti(np.full_like(hounsfield, -1000)))
-    with pytest.raises(InputError, match="not Hounsfield units: lowest value 0"):
+    with pytest.raises(InputError, match="not Hounsfield units: the lowest value is 0"):
         read_volume(write_nifti(hounsfield + 1024))
-    with pytest.raises(InputError, match="holds complex64 voxels, plain numbers are needed"):
+    with pytest.raises(InputError, match="holds complex64 voxels, but plain numbers are needed"):
         read_volume(write_nifti(hounsfield.astype(np.complex64)))
 
 

@@ -42,7 +42,7 @@ def test_a_cut_ball_misses_about_its_cap(axis: int, end: int, cut_mm: float, lea
 
 
 def test_the_reason_names_the_share() -> None:
-    assert "% of the liver seems to lie outside of the image" in str(why_incomplete(ball()[..., 15:], AFFINE))
+    assert "% of the liver seems to lie outside the image" in str(why_incomplete(ball()[..., 15:], AFFINE))
 
 
 def test_the_features_of_a_box_by_hand() -> None:

@@ -81,7 +81,7 @@ def test_an_unexpected_failure_is_refused_without_quoting_it(
     caplog.set_level("INFO", "custom_networks")
     segment = StandIn(error=ValueError("Secret^Name is no number"))
     Segmenter(spool, tmp_path / "out", segment).segment_next()
-    assert version_of(spool, key).message == "It failed unexpectedly, ValueError (--debug shows where)."
+    assert version_of(spool, key).message == "It failed with an unexpected ValueError (--debug shows where)."
     assert "Secret" not in caplog.text
 
 
@@ -165,5 +165,5 @@ def test_rules_choose_the_series(spool: Spool, study: Callable[[int], list[Datas
     key, segment = receive(spool, study(1)), StandIn()
     rules = [Rule(thickness_mm=(1.0, 2.0))]
     Segmenter(spool, tmp_path / "out", segment, rules=rules).segment_next()
-    assert version_of(spool, key).message == "None of its 8 images meets one of the node's 1 rules."
+    assert version_of(spool, key).message == "None of its 8 images meets a rule of the node (--rules)."
     assert segment.seen == []

@@ -81,6 +81,7 @@ def test_a_restart_finds_every_image_and_state(spool: Spool) -> None:
         **{"received": 2, "receiving": 1, "waiting": 0, "done": 1, "held": 0, "refused": 0},
         **{"sent": 1, "unsent": 1},
     }
+    assert {type(count) for count in before.values()} == {int}  # JSON tells 1 from true
     assert found.unsent("PACS@pacs:104") == []
     assert [version.files for _, version in found.unsent("B@b:1")] == [("1_seg.dcm",)]
     assert list(found.part.iterdir()) == []

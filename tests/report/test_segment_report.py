@@ -18,7 +18,7 @@ from custom_networks.report.report import SCHEMA, case_report, write_report
 from custom_networks.report.segments import SEGMENT_COLUMNS, Segments, segments_of_case
 
 FOUND = {"state": "found", "reason": None}
-LEFT_OUT = {"state": "left out", "reason": "about 30 % of the liver seems to lie outside of the image"}
+LEFT_OUT = {"state": "left out", "reason": "about 30 % of the liver seems to lie outside the image"}
 # One far from the middle of the liver, one across it.
 LESIONS = [Ellipsoid((25, 0, 0), (8, 8, 8)), Ellipsoid((1, 0, 20), (6, 6, 6))]
 

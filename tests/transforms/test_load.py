@@ -130,7 +130,7 @@ def test_a_refusal_is_final_and_reaches_the_caller(load: Compose, case: dict[str
     assert isinstance(caught.value.__cause__, InputError)
     with pytest.raises(InputError, match="One path per case is needed, got 2"):
         LoadVolumed("image")({"image": [case["image"]] * 2})
-    with pytest.raises(UsageError, match="reads with its own reader alone"):
+    with pytest.raises(UsageError, match="accepts no other readers"):
         LoadVolumed("image").register("ITKReader")
 
 

@@ -108,7 +108,7 @@ def made(python: Callable[..., Run], msd_download: Path, small_network: dict[str
 def test_make_train_takes_msd_as_downloaded(made: list[Run]) -> None:
     log = made[0].stdout + made[0].stderr
     assert made[0].returncode == 0, log[-3000:]
-    assert "Data cache: 2 of 2 cases" in log and "2 cases of" in log and "lits-0-1: never split" in log
+    assert "Data cache: 2 of 2 cases" in log and "2 cases of" in log and "lits-0-1, which are never split" in log
     assert re.search(r"Epoch 1: .* waiting for data; .* left at this pace", log)
     assert [word for word in ("placeholder", "mirrored", "Left out", "torch.distributed") if word in log] == []
 

@@ -88,7 +88,7 @@ def test_one_name_twice_and_encrypted_members_are_refused(tmp_path: Path) -> Non
         archive.writestr("IM1", IMAGE)
         with pytest.warns(UserWarning, match="Duplicate name"):
             archive.writestr("IM1", IMAGE)
-    assert "two members have one name" in refusal(tmp_path / "twice.zip")
+    assert "two members have the same name" in refusal(tmp_path / "twice.zip")
     content = bytearray(pack(tmp_path / "locked.zip", {"IM1": IMAGE}).read_bytes())
     content[content.index(b"PK\x01\x02") + 8] |= 1
     (tmp_path / "locked.zip").write_bytes(content)
@@ -102,7 +102,7 @@ def test_one_name_twice_and_encrypted_members_are_refused(tmp_path: Path) -> Non
         ("MOST_BYTES", 1000, "it would unpack to"),
         ("MOST_BYTES_OF_ONE", 1000, "'IM1' is larger than"),
         ("RATIO_OF_ONE_CHECKED_FROM", 1000, "'IM1' would unpack to"),
-        ("MOST_MEMBERS", 1, "holds 2 files, at most 1 are read"),
+        ("MOST_MEMBERS", 1, "holds 2 files, but at most 1 are read"),
     ],
 )
 def test_an_archive_too_large_is_refused_unopened(

@@ -94,7 +94,7 @@ def test_pixels_of_frames_mean_what_those_of_slices_mean(classic: Volume, read: 
     volume = read(stored(image, lambda cells: np.r_[cells[:192] | 1 << 15, cells[192:]], 12, 11))
     assert same(volume, classic)
     assert volume.notes == (
-        "Pixels hold bits above the 12 of BitsStored, which were cleared as old overlays (1 slice).",
+        "Pixels hold bits above the 12 of BitsStored; they were taken for old overlays and cleared (1 slice).",
     )
     with pytest.raises(InputError, match="values that do not fit into the 10 bits of BitsStored"):
         read(stored(scene.enhanced(scene.slices()), lambda cells: cells, 10, 9))
@@ -122,7 +122,7 @@ def test_single_frames_in_files_of_their_own_are_no_volume(tmp_path: Path) -> No
     """Results would refer to them as frames of one image."""
     for number, frame in enumerate(scene.slices()):
         scene.save(scene.enhanced([frame]), tmp_path / "exam" / str(number))
-    with pytest.raises(InputError, match="It holds 1 slice, at least 5 are needed"):
+    with pytest.raises(InputError, match="It holds 1 slice, but at least 5 are needed"):
         read_volume(tmp_path / "exam")
 
 
@@ -183,7 +183,7 @@ def test_several_stacks_are_candidates_like_series(tmp_path: Path) -> None:
     assert first.notes == (
         "Series 1 of 2 was chosen (CT, 8 slices, 3 mm).",
         f"Series 2 (CT, 8 slices, 3 mm) was not chosen: give {folder}::2 for it.",
-        "The frames were taken apart by StackID into 2.",
+        "The frames were split by StackID into 2.",
     )
     second = read_volume(f"{folder}::2")
     assert np.array_equal(second.array, scene.hounsfield(100)) and second.affine[2, 3] == -76
@@ -241,7 +241,7 @@ def test_another_image_under_the_same_uid_is_refused(tmp_path: Path) -> None:
         image = scene.enhanced(scene.slices(scene.hounsfield(shift)))
         image.SOPInstanceUID = "1.2.3.9"
         scene.save(image, tmp_path / "exam" / f"image {shift}")
-    with pytest.raises(InputError, match="One SOPInstanceUID names 2 different images"):
+    with pytest.raises(InputError, match="2 different images have the same SOPInstanceUID"):
         read_volume(tmp_path / "exam")
 
 
@@ -299,11 +299,11 @@ def test_without_uids_the_content_is_that_of_the_file(tmp_path: Path) -> None:
         (lambda i: scene.empty(i, "PixelMeasuresSequence", "PixelSpacing"), "frame 1 have no PixelSpacing"),
         (lambda i: scene.empty(i, "PixelValueTransformationSequence"), "have no RescaleSlope, RescaleIntercept"),
         (lambda i: i.pop(scene.PER_FRAME) and i, "they have no PerFrameFunctionalGroupsSequence"),
-        (lambda i: setattr(i, "NumberOfFrames", 9), "NumberOfFrames is 9, but the functional groups are those of 8"),
+        (lambda i: setattr(i, "NumberOfFrames", 9), "NumberOfFrames is 9, but there are functional groups of 8"),
         (lambda i: setattr(i, "ConcatenationUID", "1.2.9"), "each is a part of a concatenation"),
         (lambda i: setattr(i, "SOPClassUID", "1.2.840.10008.5.1.4.1.1.2"), "SOP class is not one of enhanced CT"),
         (lambda i: setattr(i, "PixelData", i.PixelData[:-2]), "truncated or damaged"),
-        (lambda i: setattr(i, "PixelData", i.PixelData * 2), "pixel data of more frames than NumberOfFrames says"),
+        (lambda i: setattr(i, "PixelData", i.PixelData * 2), "pixel data of more frames than NumberOfFrames"),
         (lambda i: setattr(i, "Modality", "PT"), "1 of 1 files are not CT but PT"),
     ],
 )
@@ -318,7 +318,7 @@ def test_what_is_not_known_of_every_frame_is_refused_by_name(
 
 def test_more_frames_than_anybody_scans_are_refused(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(enhanced, "MOST_FRAMES", 7)
-    with pytest.raises(InputError, match="they hold 8 frames, at most 7 are read"):
+    with pytest.raises(InputError, match="they hold 8 frames, but at most 7 are read"):
         read(scene.enhanced(scene.slices()))
 
 
@@ -338,7 +338,7 @@ def of_frame(k: int, **values: object) -> Callable[[int, Dataset], None]:
     [
         (of_frame(3, PixelSpacing=[0.7, 0.9]), "pixel spacing differs between slices"),
         (of_frame(3, ImageOrientationPatient=[0, 1, 0, 1, 0, 0]), "slices differ in orientation"),
-        (of_frame(3, ImagePositionPatient=[-50, -40, -91.6]), "one even distance is needed"),
+        (of_frame(3, ImagePositionPatient=[-50, -40, -91.6]), "it must be even"),
         (of_frame(3, ImagePositionPatient=[-50, -40, -94]), "lie at the same position"),
         (of_frame(3, RescaleType="Z_EFF"), "1 of 1 files have no rescale to Hounsfield units"),
         (of_frame(3, ImageType=["DERIVED", "PRIMARY", "MAX_IP"]), r"derived pictures, .*ImageType MAX_IP"),

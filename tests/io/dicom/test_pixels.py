@@ -92,7 +92,7 @@ def test_a_file_cut_within_a_compressed_frame_is_seen_without_decoding(write_ser
     for cut in (-4, -9, -100):
         path.write_bytes(path.read_bytes()[:cut])
         (series,) = list_series(folder).series
-        assert "1 of 8 files are truncated or damaged, their pixel data end too early" in series.reasons[0]
+        assert "1 of 8 files are truncated or damaged (their pixel data end too early)" in series.reasons[0]
 
 
 def test_native_pixels_under_a_compressed_syntax_and_the_reverse_are_named(write_series: Write) -> None:

@@ -77,7 +77,7 @@ def test_acquisitions_that_overlap_are_taken_apart(write_series: Write, z: float
     assert sizes(folder) == [(8, True), (8, True)]
     volume = read_volume(folder)
     assert volume.array.shape == (16, 12, 8) and volume.spacing[2] == pytest.approx(3)
-    assert "The series was taken apart by AcquisitionNumber into 2." in volume.notes
+    assert "The series was split by AcquisitionNumber into 2." in volume.notes
 
 
 def test_acquisitions_that_follow_each_other_are_one_volume(write_series: Write) -> None:
@@ -110,7 +110,7 @@ def test_a_second_orientation_is_taken_apart_if_the_axial_slices_are_whole(write
 
     folder = twice(write_series, coronal)
     assert sizes(folder) == [(8, False), (8, True)]
-    assert "The series was taken apart by ImageOrientationPatient into 2." in read_volume(folder).notes
+    assert "The series was split by ImageOrientationPatient into 2." in read_volume(folder).notes
 
 
 def test_a_scout_within_the_series_is_left_out(write_series: Write) -> None:
@@ -150,7 +150,7 @@ def test_a_stack_under_15_mm_is_refused(write_series: Write) -> None:
     def thin(k: int, dataset: Dataset) -> None:
         dataset.ImagePositionPatient = [-50, -40, 1.5 * k]
 
-    with pytest.raises(InputError, match="Its 8 slices cover 12 mm, at least 15 mm are needed"):
+    with pytest.raises(InputError, match="Its 8 slices cover 12 mm, but at least 15 mm are needed"):
         read_volume(write_series(thin))
 
 
@@ -160,7 +160,7 @@ def test_one_series_of_two_patients_is_refused(write_series: Write) -> None:
         dataset.PatientID = "Secret2"
 
     folder = twice(write_series, of_another)
-    with pytest.raises(InputError, match="SeriesInstanceUID names images of 2 patients") as caught:
+    with pytest.raises(InputError, match="Images of 2 patients have its SeriesInstanceUID") as caught:
         read_volume(f"{folder}::1")
     assert "Secret" not in str(caught.value)
 
@@ -225,4 +225,4 @@ def test_copies_of_kernels_are_taken_apart(write_series: Write) -> None:
         write_series(change, f"series/{kernel}")
     folder = write_series(lambda k, dataset: False)
     assert sizes(folder) == [(8, True), (8, True)]
-    assert "taken apart by ConvolutionKernel into 2" in " ".join(read_volume(folder).notes)
+    assert "split by ConvolutionKernel into 2" in " ".join(read_volume(folder).notes)

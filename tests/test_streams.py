@@ -43,7 +43,8 @@ def test_output_buffered_for_a_full_disk_is_discarded(monkeypatch: pytest.Monkey
     monkeypatch.setattr("sys.stdout", full)
     with unbreakable_streams():
         print("text")
-    full.close()  # flushes without an error
+    full.close()  # flushes, which must be no error
+    assert full.closed and sys.stdout is full
 
 
 def test_sigterm_is_an_interruption() -> None:

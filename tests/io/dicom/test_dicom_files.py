@@ -101,6 +101,7 @@ def test_duplicate_and_encrypted_members_are_refused(tmp_path: Path) -> None:
         ("RATIO_CHECKED_FROM", 1000, "it would unpack to"),
         ("MOST_BYTES", 1000, "it would unpack to"),
         ("MOST_BYTES_OF_ONE", 1000, "'IM1' is larger than"),
+        ("RATIO_OF_ONE_CHECKED_FROM", 1000, "'IM1' would unpack to"),
         ("MOST_MEMBERS", 1, "holds 2 files, but at most 1 are read"),
     ],
 )

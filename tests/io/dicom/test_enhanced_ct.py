@@ -381,6 +381,7 @@ def test_all_cases_of_a_file_are_found_without_decoding(tmp_path: Path, monkeypa
     assert len(cases) == 1 and refused == []
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("name", REAL)
 def test_a_converted_series_reads_as_the_series(name: str, shared_data: Path, tmp_path: Path) -> None:

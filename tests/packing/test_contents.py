@@ -122,5 +122,5 @@ def test_without_a_large_file_nothing_changes() -> None:
 
 @pytest.mark.parametrize("url", ["model.pt", "/home/model.pt", "ftp://example.org/model.pt", "https://"])
 def test_what_is_no_web_address_is_refused(url: str) -> None:
-    with pytest.raises(UsageError, match="--weights-url is an http or https address, got"):
+    with pytest.raises(UsageError, match="--weights-url must be an http or https address, got"):
         without_large_files({"LICENSE": b"licence"}, url)

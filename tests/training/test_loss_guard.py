@@ -62,7 +62,7 @@ def assert_stopped_with_the_state_of_epoch_1(folder: Path, trainer: SupervisedTr
 def test_loss_that_is_not_finite_stops_the_run_and_the_state_of_the_epoch_before_stays(
     tmp_path: Path, bad: float
 ) -> None:
-    said = f"Training stopped at step 4 (epoch 2), for the loss is {bad};"
+    said = f"Training stopped at step 4 (epoch 2), because the loss is {bad};"
     assert_stopped_with_the_state_of_epoch_1(tmp_path, training(tmp_path, [1, 1, 1, bad]), said)
 
 

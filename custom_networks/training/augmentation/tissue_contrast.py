@@ -20,8 +20,8 @@ class RandTissueShiftd(RandImaged):
 
     The curve passes through one point for each knot, moved by up to its shift; the mean slope between two knots is kept
     within `slopes`, so that lesions neither vanish nor stand out. The first knot should not move, so that air stays as
-    it is. The organ (labels above 0, including lesions, whose contrast is thus kept) is shifted as a whole, with an edge
-    that is blurred in-plane by `edge`.
+    it is. The organ (labels above 0, including lesions, whose contrast is thus kept) is shifted as a whole, with an
+    edge that is blurred in-plane by `edge`.
 
     Args:
         label_key: label map `(1, H, W, D)` on the same grid; with None, the organ is never shifted.

@@ -22,7 +22,8 @@ $(VENV)/.installed: requirements.txt setup.cfg
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet -r requirements.txt
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@# setuptools warns that the folder custom_networks comes first in imports, which is meant
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 run: $(VENV)/.installed  ## segment INPUT=... (a file or folder; a phantom by default) into OUTPUT=...

@@ -22,7 +22,7 @@ COLUMNS = (
     "Diameters, mm",
     "Slice",
     "Mean, HU",
-    "Against liver",
+    "To liver, HU",
     "To surface, mm",
     "Confidence",
 )
@@ -85,13 +85,17 @@ def _first_page(report: Mapping[str, Any], pictures: CasePictures, patient: Mapp
     page.write([report["disclaimer"]], colour="dimgrey")
     page.write([f"{name}: {text}" for name, text in patient.items()])
     page.at -= LINE / 2
+    page.write([content.BY_PERSON] * content.by_person(report), size=10, bold=True)
     page.write(_volumes(report), size=10)
     if verdict := content.verdict_of(report):
         page.write([f"Verdict: {verdict['level']}. {verdict['meaning']}"], size=10, bold=True)
         page.write(_limited([f"{f['level']}: {f['text']}" for f in verdict["findings"]]))
     page.at -= LINE
     page.show(pictures.planes, columns=3, height=0.24)
-    page.write(["The patient's right is on the left of axial and coronal pictures. Liver turquoise."], size=7)
+    page.write(
+        ["The patient's right is on the left of axial and coronal pictures. The liver is outlined in turquoise."],
+        size=7,
+    )
     page.at -= LINE
     page.write(["What was read"], bold=True)
     page.write(_limited([*_facts(content.source_facts(report)), *report["notes"]]))
@@ -109,14 +113,15 @@ def _second_page(report: Mapping[str, Any], pictures: CasePictures) -> Any:
         return page.figure
     if len(report["lesions"]) > MOST_LESIONS:
         page.write([f"The {MOST_LESIONS} largest of {len(report['lesions'])} lesions; lesions.csv has all."])
-    if not report["confidence_calibrated"]:
-        page.write(["Confidence is a ranking here and no chance."])
-    step = (RIGHT - LEFT) / len(COLUMNS)
-    for row in [COLUMNS, *(_row(lesion, report["confidence_calibrated"]) for lesion in lesions)]:
+    if not (report["confidence_calibrated"] or content.by_person(report)):
+        page.write(["Confidence is a ranking here, not a probability."])
+    step, head = (RIGHT - LEFT) / len(COLUMNS), COLUMNS[: -1 if content.by_person(report) else None]
+    for row in [head, *(_row(lesion, report["confidence_calibrated"]) for lesion in lesions)]:
         for column, text in enumerate(row):
-            bold, colour = ("bold", "black") if row is COLUMNS else ("normal", _ink(row[0]) if column == 0 else "black")
+            bold, size = ("bold", 6.5) if row is head else ("normal", 7.5)
+            colour = _ink(row[0]) if column == 0 and row is not head else "black"
             at = LEFT + column * step, page.at
-            page.figure.text(*at, text, fontsize=7.5, va="top", fontweight=bold, color=colour)
+            page.figure.text(*at, text, fontsize=size, va="top", fontweight=bold, color=colour)
         page.at -= LINE
     page.at -= LINE
     page.show(pictures.lesions[:MOST_LESIONS], columns=5, height=0.135)
@@ -127,9 +132,7 @@ def _volumes(report: Mapping[str, Any]) -> list[str]:
     liver, tumor = report["liver"], report["tumor"]
     if not liver["volume_ml"]:
         return ["No liver was found."]
-    lines = [
-        f"Liver with its lesions {liver['volume_ml']:.0f} ml, without them {liver['volume_without_tumor_ml']:.0f} ml"
-    ]
+    lines = [f"Liver with lesions {liver['volume_ml']:.0f} ml, without them {liver['volume_without_tumor_ml']:.0f} ml"]
     share = f", {tumor['volume_ml']:.1f} ml ({tumor['burden_percent']:.1f} %)" if tumor["lesion_count"] else ""
     lines.append(f"Lesions {tumor['lesion_count']}{share}")
     return lines + ["The image cuts the liver: volumes are those of the part that is seen."] * liver["touches_border"]
@@ -142,12 +145,10 @@ def _facts(facts: Sequence[content.Fact]) -> list[str]:
 def _limited(texts: Sequence[str]) -> list[str]:
     """Texts broken into lines, as many as fit."""
     lines = [line for text in texts for line in wrap(text, CHARACTERS)]
-    return lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], "More stands in report.json."]
+    return lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], "The rest is in report.json."]
 
 
 def _row(lesion: Mapping[str, Any], calibrated: bool) -> tuple[str, ...]:
-    confidence = lesion["confidence"]
-    sure = f"{100 * confidence:.0f} %" if calibrated else f"{confidence:.2f}"
     return (
         str(lesion["id"]),
         f"{lesion['volume_mm3'] / 1000:.2f}",
@@ -156,8 +157,15 @@ def _row(lesion: Mapping[str, Any], calibrated: bool) -> tuple[str, ...]:
         f"{lesion['mean_hu']:.0f}",
         "" if lesion["contrast_hu"] is None else f"{lesion['contrast_hu']:+.0f}",
         "" if lesion["surface_distance_mm"] is None else f"{lesion['surface_distance_mm']:.0f}",
-        "" if confidence is None else sure,
+        _confidence(lesion["confidence"], calibrated),
     )
+
+
+def _confidence(confidence: float | None, calibrated: bool) -> str:
+    """How sure the network was of a lesion; nothing for a person's."""
+    if confidence is None:
+        return ""
+    return f"{100 * confidence:.0f} %" if calibrated else f"{confidence:.2f}"
 
 
 def _ink(number: str) -> list[float]:

@@ -88,9 +88,7 @@ def run_over(machines: Machines, output: Path, cases: list[Case]) -> dict[str, s
 
 
 @pytest.mark.slow
-def test_workers_write_to_shared_storage_and_one_that_dies_costs_nothing(
-    texts: Texts, tmp_path: Path, machines: Machines
-) -> None:
+def test_a_worker_that_dies_costs_no_other_case(texts: Texts, tmp_path: Path, machines: Machines) -> None:
     machines.add_worker("one")
     machines.add_worker("two")
     cases = texts(a="1", b="die once", c="2", d="bad", e="3", f="die")
@@ -103,7 +101,7 @@ def test_workers_write_to_shared_storage_and_one_that_dies_costs_nothing(
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_is_lost_is_one_line_and_a_rerun_goes_on(
+def test_a_lost_scheduler_ends_the_run_in_one_line_and_a_rerun_continues(
     texts: Texts, tmp_path: Path, machines: Machines
 ) -> None:
     machines.add_worker("one", "--no-nanny")
@@ -127,7 +125,7 @@ def test_a_scheduler_that_is_lost_is_one_line_and_a_rerun_goes_on(
 
 
 @pytest.mark.slow
-def test_the_last_worker_that_dies_is_waited_for(
+def test_losing_the_last_worker_ends_the_run_after_a_wait(
     texts: Texts, tmp_path: Path, machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machines.add_worker("one", "--no-nanny")
@@ -146,7 +144,7 @@ def test_the_last_worker_that_dies_is_waited_for(
     killer.join()
 
 
-def test_no_scheduler_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_scheduler_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("custom_networks.batch.cluster_workers.CONNECTED_WITHIN", 0.5)
     with pytest.raises(UsageError, match=r"No Dask scheduler answers at tcp://127.0.0.1:9 .*: start one by"):
         with opened(TextWork(tmp_path / "out", {}), cluster="tcp://127.0.0.1:9"):

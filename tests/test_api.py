@@ -103,7 +103,7 @@ def test_an_archive_its_series_by_number_and_its_folder_are_one_volume(stubbed: 
     for other in (packed, first):
         np.testing.assert_array_equal(other.labels, folder.labels)
         np.testing.assert_array_equal(other.affine, folder.affine)
-    with pytest.raises(InputError, match="exam.zip holds 1 series, there is no 2"):
+    with pytest.raises(InputError, match="exam.zip has 1 series, but no number 2"):
         stubbed(f"{archive}::2")
 
 
@@ -203,7 +203,7 @@ def test_threads_with_other_settings_get_a_pipeline_each(monkeypatch: pytest.Mon
     "wrong, message",
     [
         ({"device": "gpu"}, "Unknown device 'gpu'"),
-        ({"precision": "half"}, "The precision is auto, float32 or bfloat16, got 'half'"),
+        ({"precision": "half"}, "The precision must be auto, float32 or bfloat16, got 'half'"),
         ({"affine": np.eye(4)}, "affine= is for an array"),
         ({"page": "heavy"}, "A page is full, light or off, got 'heavy'"),
     ],

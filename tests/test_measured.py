@@ -146,7 +146,7 @@ def test_lesions_keep_the_numbers_of_the_report_beside_the_mask_or_of_the_one_th
         np.testing.assert_array_equal(result.lesion_map[47, 12, 6], 3)
     anew = measured(ct, elsewhere, tmp_path / "results")
     assert [lesion.id for lesion in anew.lesions] == [1, 2, 3]
-    with pytest.raises(InputError, match="no report.json of this program"):
+    with pytest.raises(InputError, match="not a report.json of this program"):
         measured(ct, elsewhere, tmp_path / "results", earlier=ct)
 
 

@@ -21,8 +21,10 @@ from custom_networks.bundle_files import bundle_root, config_text
 from custom_networks.errors import BundleError, InputError, UsageError
 from custom_networks.io import only_case
 from custom_networks.phantom import make_phantom
-from custom_networks.pipeline import BOX_TOO_SMALL, Pipeline, _scout_notes
+from custom_networks.pipeline import Pipeline
 from custom_networks.report.organ_region import OrganRegion
+from custom_networks.report.run import scout_notes
+from custom_networks.report.verdict import BOX_TOO_SMALL
 from custom_networks.result import Result, output_folder, write
 
 Array = npt.NDArray[Any]
@@ -194,7 +196,7 @@ def test_the_order_of_voxels_moves_nothing_in_the_patient(
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_a_patient_who_lies_askew_gets_the_same_mask_askew(
+def test_a_rotated_patient_gets_the_same_mask_rotated(
     tmp_path: Path, plain: tuple[Array, Array, Array], axis: int
 ) -> None:
     truth, affine, expected = plain
@@ -218,7 +220,7 @@ def test_a_tilted_gantry_is_kept_and_noted(tmp_path: Path, plain: tuple[Array, A
     assert len(result.notes) >= 1 and "10.0 degrees off a right angle" in result.notes[0]
 
 
-def test_a_case_is_let_go_before_the_next_one_comes(
+def test_a_case_is_released_before_the_next_one_is_read(
     tmp_path: Path, plain: tuple[Array, Array, Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth, affine, expected = plain
@@ -243,7 +245,7 @@ def test_a_case_is_let_go_before_the_next_one_comes(
     np.testing.assert_array_equal(labels_of(mask_of(again)), expected)
 
 
-def test_logits_that_are_no_numbers_are_refused_with_the_file_and_write_nothing(
+def test_logits_that_are_not_finite_are_refused_and_nothing_is_written(
     tmp_path: Path, plain: tuple[Array, Array, Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth, affine, _ = plain
@@ -254,7 +256,7 @@ def test_logits_that_are_no_numbers_are_refused_with_the_file_and_write_nothing(
     assert [path.name for path in (tmp_path / "results").rglob("*")] == []
 
 
-def test_missing_weights_a_missing_bundle_and_a_bad_folder_are_sentences(tmp_path: Path) -> None:
+def test_missing_weights_a_missing_bundle_and_a_bad_folder_have_clear_errors(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="No weights at .*absent.pt: fetch or train them"):
         pipeline(tmp_path, checkpoint=str(tmp_path / "absent.pt"))
     with pytest.raises(BundleError, match=r"No bundle with configs/inference\.json in .*nowhere"):
@@ -296,7 +298,7 @@ def test_a_file_that_is_replaced_after_it_was_read_is_another_input(
     assert names == ["ct", "ct_2"]
 
 
-def test_an_error_that_nobody_foresaw_keeps_its_cause(
+def test_an_unexpected_error_keeps_its_cause(
     tmp_path: Path, plain: tuple[Array, Array, Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth, affine, _ = plain
@@ -311,7 +313,7 @@ def test_an_error_that_nobody_foresaw_keeps_its_cause(
     assert isinstance(raised.value.__cause__, MemoryError)
 
 
-def test_settings_that_do_not_fit_are_named(tmp_path: Path) -> None:
+def test_wrong_overrides_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="inference.json has no no_such_id: correct the overrides"):
         pipeline(tmp_path, no_such_id=1)
     with pytest.raises(UsageError, match=r"The bundle cannot be built with .*anatomy#9#neck_mm"):
@@ -390,12 +392,12 @@ def test_a_liver_that_reaches_the_border_of_the_scouts_box_is_noted(axis: int, s
     box = tuple(slice(first, first + 10) for first in (20, 30, 40))
     region = OrganRegion(labels, labels, box, (64, 64, 64), np.eye(4))
     around = [[first + 1, first + 9] for first in (20, 30, 40)]
-    assert _scout_notes({"state": "found", "box": around}, region) == []
+    assert scout_notes({"state": "found", "box": around}, region) == []
     around[axis][side] += -1 if side else 1
-    assert _scout_notes({"state": "found", "box": around}, region) == [BOX_TOO_SMALL]
+    assert scout_notes({"state": "found", "box": around}, region) == [BOX_TOO_SMALL]
     whole = [[0, 64]] * 3
-    assert _scout_notes({"state": "found", "box": whole}, region) == []
-    assert _scout_notes({"state": "off", "box": None}, region) == []
+    assert scout_notes({"state": "found", "box": whole}, region) == []
+    assert scout_notes({"state": "off", "box": None}, region) == []
 
 
 def test_a_small_field_of_view_is_segmented_whole(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:

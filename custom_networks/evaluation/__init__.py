@@ -1,4 +1,4 @@
-"""Scores of predictions against the truth, case by case and lesion by lesion."""
+"""Scores of predictions against the truth, for cases and for lesions."""
 
 from custom_networks.evaluation.case_report import CaseScoresHandler
 from custom_networks.evaluation.case_scores import case_scores

@@ -1,4 +1,4 @@
-"""The evaluation's handler: scores every case as it comes, and keeps cases.csv and the summary up to date."""
+"""The handler of an evaluation: it scores each case and keeps cases.csv and the summary up to date."""
 
 import json
 import logging
@@ -27,21 +27,22 @@ from custom_networks.labelmap.labels import Labels
 logger = logging.getLogger(__name__)
 
 IMAGE_ENDING = re.compile(r"\.(nii|nrrd|nhdr|mha|mhd|hdr|img)(\.gz)?$", re.IGNORECASE)
-# Positions on one grid, written by two programs, differ by float32 rounding: far less than this.
+# Two programs' affines of the same grid differ by float32 rounding, which is far less than this.
 SAME_GRID_MM = 0.1
 
 
 class CaseScoresHandler:
     """Ignite handler that scores each case of an evaluator and writes cases.csv, summary.csv and summary.json.
 
-    Reads ``engine.state.output`` after the postprocessing: a list of items with label maps `pred` and `label`
-    (MetaTensor (1, H, W, D), one grid, labels 0, 1, 2) and `image`, whose file names the case (else the label's does);
-    and ``engine.state.batch`` for `tumor_labelled`. At the end of the epoch ``engine.state.metrics`` has the means of
-    liver_dice, tumor_dice and tumor_dice_with_tumor, and all of `pooled_scores`: put it before handlers that print.
+    It reads ``engine.state.output`` after the postprocessing: a list of items with label maps `pred` and `label`
+    (MetaTensor (1, H, W, D) on the same grid, labels 0, 1, 2) and `image`, whose file gives the case its name (or the
+    label's file, if the image has none); and ``engine.state.batch`` for `tumor_labelled`. At the end of the epoch
+    ``engine.state.metrics`` has the means of liver_dice, tumor_dice and tumor_dice_with_tumor, and all of
+    `pooled_scores`, so attach it before handlers that print metrics.
 
-    The files are written after every case, so that a crash loses none. With several processes, each scores its part,
-    rank 0 writes its own while they work and everybody's at the end; a case that a DistributedSampler repeats to even
-    the parts is counted once.
+    The files are written after each case, so that a crash loses nothing. With several processes, each scores its own
+    cases; rank 0 writes its own while they run and all of them at the end. A case that a DistributedSampler repeats to
+    make the parts equal is counted once.
 
     Args:
         output_dir: folder of the files.
@@ -57,7 +58,7 @@ class CaseScoresHandler:
         """Register with a MONAI evaluator (after its postprocessing, which runs within the iteration).
 
         Raises:
-            InputError: this process has no case to score: MONAI would skip its run, with a warning.
+            InputError: this process has no case to score; MONAI would only warn and skip the run.
         """
         if engine.state.epoch_length == 0:
             raise InputError(
@@ -69,19 +70,19 @@ class CaseScoresHandler:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.finish)
 
     def start(self, engine: Engine) -> None:
-        """Forget the cases of the run before."""
+        """Forget the cases of the previous run."""
         self._rows = {}
 
     def score_batch(self, engine: Engine) -> None:
         """Score the cases of one iteration.
 
         Raises:
-            InputError: an item has no file name, its maps are no MetaTensors of one channel or not on one grid, or
-                hold other labels than 0, 1, 2.
+            InputError: an item has no file name, its maps are not MetaTensors of one channel or not on one grid, or
+                they hold labels other than 0, 1, 2.
         """
         if not isinstance(engine.state.output, list):
             raise InputError(
-                "CaseScoresHandler reads one dictionary a case, got "
+                "CaseScoresHandler needs one dictionary per case, got "
                 f"{type(engine.state.output).__name__}: leave the evaluator's decollate on."
             )
         for item, output in zip(engine.state.batch, engine.state.output):
@@ -91,10 +92,10 @@ class CaseScoresHandler:
         self._write()
 
     def finish(self, engine: Engine) -> None:
-        """Bring the cases of all processes together, write the report, and show the means in the engine's metrics.
+        """Gather the cases of all processes, write the report, and add the means to the engine's metrics.
 
         Raises:
-            InputError: there was no case at all.
+            InputError: there was no case.
         """
         self._rows = _rows_of_all_processes(self._rows)
         if not self._rows:
@@ -132,7 +133,7 @@ def _path_of(output: Mapping[str, Any]) -> str:
 
 
 def case_names(paths: list[str]) -> dict[str, str]:
-    """Name each path by its file without the image ending; with its folder, or in full, where that is not unique."""
+    """A name for each path: the file name without its ending; if not unique, with the folder, or the full path."""
     shortest = [IMAGE_ENDING.sub("", PurePath(path).name) for path in paths]
     longer = [f"{PurePath(path).parent.name}/{name}" for path, name in zip(paths, shortest)]
     uses, longer_uses = Counter(shortest), Counter(longer)
@@ -143,7 +144,7 @@ def case_names(paths: list[str]) -> dict[str, str]:
 
 
 def _spacing_of_one_grid(prediction: Any, truth: Any) -> list[float]:
-    """Spacing in mm of the truth's affine, once the prediction's is seen to be the same."""
+    """Spacing in mm of the truth; InputError if the prediction has another affine."""
     if not isinstance(prediction, MetaTensor) or not isinstance(truth, MetaTensor):
         raise InputError(
             f"Prediction and truth must be MetaTensors with an affine, got {type(prediction).__name__} and "
@@ -155,13 +156,13 @@ def _spacing_of_one_grid(prediction: Any, truth: Any) -> list[float]:
     if not apart_mm <= SAME_GRID_MM:
         raise InputError(
             f"Prediction and truth must lie on one grid, got positions up to {apart_mm:.3g} mm apart: "
-            "invert the preprocessing of both, or of none."
+            "invert the preprocessing of both or of neither."
         )
     return [float(mm) for mm in affine_to_spacing(affine)]
 
 
 def _label_map(labels: MetaTensor) -> Labels:
-    """Label map (H, W, D) of a tensor (1, H, W, D) of any dtype; what is no label stays recognisable as none."""
+    """Label map (H, W, D) uint8 from a tensor (1, H, W, D) of any type; InputError if a value is not a whole number."""
     if labels.ndim != 4 or labels.shape[0] != 1:
         raise InputError(
             f"A label map must have shape (1, H, W, D), got {tuple(labels.shape)}: take the argmax of probabilities."
@@ -182,9 +183,9 @@ def _one_line(scores: Scores) -> str:
 
 
 def _rows_of_all_processes(rows: dict[str, Scores]) -> dict[str, Scores]:
-    """Rows of every rank by path, in the order of the ranks; a path that came twice is there once."""
+    """The rows of all ranks by path, in the order of the ranks; each path occurs once."""
     if idist.get_world_size() == 1:
         return rows
-    # JSON keeps floats exactly and knows NaN; it never holds the tab that joins the strings.
+    # JSON keeps floats exactly and allows NaN; it never contains the tab that separates the gathered strings.
     gathered = string_list_all_gather([json.dumps([path, row]) for path, row in rows.items()])
     return dict(json.loads(text) for text in gathered if text)

@@ -1,9 +1,9 @@
-"""Scores of one case: how well a predicted label map agrees with the true one, in the units of the clinic.
+"""Scores of one case: how well a predicted label map agrees with the true one, in clinical units.
 
-Liver is the whole organ (labels 1 and 2 together), tumor is label 2. Where the truth's tumors are not known, its label
-2 is no known organ either, and voxels there count for nothing. DEFINITIONS says what each score is, and what it is
-where a mask is empty: a missed tumor and a tumor seen in a healthy liver both get the worst value there is, so that
-neither can improve a mean by dropping out of it.
+Liver means the whole organ (labels 1 and 2 together), tumor is label 2. If the true tumors of a case are not known,
+its voxels of label 2 are not reliably organ either and do not count. DEFINITIONS describes each score, also for empty
+masks: a missed tumor and a tumor found in a healthy liver both get the worst possible value, so that neither can
+improve a mean by being left out.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from custom_networks.labelmap.labels import LIVER, TUMOR, Labels, Mask
 
 STRUCTURE_SCORES = ("dice", "nsd_1mm", "nsd_3mm", "hd95_mm", "assd_mm", "voe", "rvd")
 TOLERANCES_MM = (1.0, 3.0)
-# A NIfTI header holds spacing in float32: 1.0000001 mm must not push a whole surface out of a tolerance of 1 mm.
+# NIfTI headers store spacing in float32: 1.0000001 mm must not put a whole surface outside a tolerance of 1 mm.
 ROUNDING_MM = 1e-4
 
 DEFINITIONS = {
@@ -60,16 +60,16 @@ def case_scores(
         truth: label map of the same shape.
         spacing: voxel size along H, W, D in mm.
         overlap: fraction that finds a lesion (see `custom_networks.evaluation.lesion_matching`).
-        tumor_labelled: False: the truth's label 2 cannot be trusted: everything about tumors is nan, and the liver is
-            judged without those voxels.
-        voxel_mm3: volume of a voxel, mm3; None: the product of the spacings, which a sheared grid is not.
+        tumor_labelled: if False, the truth's label 2 cannot be trusted: all tumor scores are nan, and the liver is
+            scored without those voxels.
+        voxel_mm3: volume of a voxel, mm3; by default the product of the spacings, which is wrong for a sheared grid.
 
     Returns:
-        Scores by column name, always the same names in the same order; DEFINITIONS says what they are. Distances are
-        in mm, volumes in ml, the rest has no unit.
+        Scores by column name, always the same names in the same order; see DEFINITIONS. Distances are in mm, volumes
+        in ml, and the rest has no unit.
 
     Raises:
-        InputError: shapes differ or are not 3D, a label is none of 0, 1, 2, or a spacing is not a positive number.
+        InputError: shapes differ or are not 3D, a label is not 0, 1 or 2, or a spacing is not a positive number.
         UsageError: `overlap` is out of range.
     """
     _check(prediction, truth, spacing)
@@ -97,7 +97,7 @@ def structure_scores(
         prediction: predicted mask (H, W, D).
         truth: true mask of the same shape.
         spacing: voxel size in mm.
-        diagonal_mm: the distance in mm that stands for "nothing to measure to" when one mask is empty.
+        diagonal_mm: the distance in mm that is used if one mask is empty.
         voxel_mm3: volume of a voxel, mm3.
     """
     sizes = int(prediction.sum()), int(truth.sum())
@@ -111,7 +111,7 @@ def structure_scores(
 
 
 def lesion_scores(prediction: Mask, truth: Mask, overlap: float) -> dict[str, float]:
-    """Numbers of lesions: true, predicted, found and false at `overlap`, found and false at an overlap of 0.5."""
+    """The numbers of true and predicted lesions, and of found and false ones at `overlap` and at an overlap of 0.5."""
     shared = shared_voxels(prediction, truth)
     stated, half = count_lesions(shared, overlap), count_lesions(shared, 0.5)
     return {
@@ -139,7 +139,7 @@ def _surface_scores(prediction: Mask, truth: Mask, spacing: Sequence[float], dia
     if not (predicted and true):
         distance, share = (diagonal_mm, 0.0) if predicted or true else (0.0, 1.0)
         return {"nsd_1mm": share, "nsd_3mm": share, "hd95_mm": distance, "assd_mm": distance}
-    # One pair of distances for all four scores: MONAI's metrics would each compute it again.
+    # Compute the distances once for all four scores; each of MONAI's metrics would compute them again.
     _, directed, _ = get_edge_surface_distance(
         torch.from_numpy(prediction), torch.from_numpy(truth), spacing=list(spacing), symmetric=True
     )

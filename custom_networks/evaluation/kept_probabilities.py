@@ -1,6 +1,6 @@
 """Probabilities of held-out cases on disk, so that thresholds can be tried later without running the network.
 
-One compressed NumPy file a case, `<case>.npz`, cropped to the box of everything that may be organ:
+There is one compressed NumPy file per case, `<case>.npz`, cropped to the box of everything that may be organ:
 `probabilities` (2, h, w, d) uint8 of liver and tumor x 255, `label` (h, w, d) uint8, `spacing` (3,) mm,
 `tumor_labelled`, and `source`, the image's folder and name.
 """
@@ -23,7 +23,7 @@ from custom_networks.labelmap.boxes import Box, box_around, grown_box
 from custom_networks.labelmap.grid import spacing_of, voxel_mm3
 from custom_networks.labelmap.labels import Floats, Labels
 
-# Below any organ threshold worth trying; the faint haze under it would make a box as large as the scan.
+# Lower than any organ threshold worth trying; with still lower values, the box would be as large as the scan.
 LOWEST_ORGAN_PROBABILITY = 0.2
 MARGIN_MM = 10.0
 
@@ -36,8 +36,8 @@ class KeptCase:
         name: its image's name without the ending.
         probabilities: (2, h, w, d) of liver and tumor, x 255.
         truth: (h, w, d) true label map.
-        spacing: voxel size, mm; on a sheared grid the third is the distance of the planes, so that the product is the
-            volume of a voxel.
+        spacing: voxel size, mm; for a sheared grid the third is the distance between planes, so that the product is
+            the volume of a voxel.
         tumor_labelled: whether the truth's tumors are known.
     """
 
@@ -49,30 +49,30 @@ class KeptCase:
 
     @property
     def affine(self) -> Floats:
-        """(4, 4) of a grid with this spacing, mm."""
+        """The (4, 4) affine of a grid with this spacing, mm."""
         return np.diag([*self.spacing, 1.0])
 
 
 class KeepProbabilitiesd(Transform):
-    """Write the probabilities and the truth of each case to `<output_dir>/<case>.npz`; the data pass unchanged.
+    """Write the probabilities and the truth of each case to `<output_dir>/<case>.npz`; the data are not changed.
 
-    Put it behind `LabelsOnInputGridd` in an evaluation. Several folds may fill one folder. Items: `probabilities`,
-    (2, H, W, D) uint8 of liver and tumor x 255; `label`, the true label map, MetaTensor (1, H, W, D) on the same grid;
-    `image`, whose file names the case.
+    It goes after `LabelsOnInputGridd` in an evaluation. Several folds may share a folder. The items are
+    `probabilities`, (2, H, W, D) uint8 of liver and tumor x 255; `label`, the true label map, MetaTensor (1, H, W, D)
+    on the same grid; and `image`, whose file gives the case its name.
 
     Args:
-        output_dir: folder of the files; made when missing. None writes nothing.
+        output_dir: folder of the files, created if necessary. With None, nothing is written.
 
     Raises:
-        BundleError: probabilities and label are not there on one grid.
-        InputError: the folder holds another case of that name, of this evaluation or one before.
+        BundleError: probabilities or label are missing, or not on the same grid.
+        InputError: the folder holds another case of that name, from this evaluation or an earlier one.
     """
 
     def __init__(self, output_dir: str | None) -> None:
         self.output_dir = None if output_dir is None else Path(output_dir)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The data as they came, once the case is on disk."""
+        """The unchanged data, after writing the case to disk."""
         d = dict(data)
         if self.output_dir is None:
             return d
@@ -87,7 +87,7 @@ class KeepProbabilitiesd(Transform):
         source = PurePath(d["image"].meta["filename_or_obj"])
         rows, columns, slices = spacing_of(np.asarray(label.affine))
         volume = voxel_mm3(np.asarray(label.affine))
-        if not np.isclose(rows * columns * slices, volume, rtol=1e-9):  # sheared: how far apart the planes lie
+        if not np.isclose(rows * columns * slices, volume, rtol=1e-9):  # a sheared grid: use the distance of planes
             slices = volume / (rows * columns)
         spacing = [rows, columns, slices]
         _write(
@@ -107,21 +107,21 @@ def case_name(file: str) -> str:
 
 
 def read_kept_case(path: Path) -> KeptCase:
-    """Read a file that `KeepProbabilitiesd` wrote; InputError where it is none."""
+    """Read a file that `KeepProbabilitiesd` wrote; InputError if it is not one."""
     try:
         with np.load(path) as kept:
             spacing = tuple(float(mm) for mm in kept["spacing"])
             labelled = bool(kept["tumor_labelled"])
             return KeptCase(path.stem, kept["probabilities"], kept["label"], spacing, labelled)
-    except Exception as error:  # NumPy, zipfile and zlib each have their own for damaged bytes
+    except Exception as error:  # NumPy, zipfile and zlib have no common error for damaged bytes
         raise InputError(
-            f"{path} must be a case that an evaluation kept, and cannot be read ({error}): run evaluate.json with "
+            f"{path} is not a readable case kept by an evaluation ({error}): run evaluate.json with "
             "--keep_probabilities again."
         ) from error
 
 
 def _kept_source(path: Path) -> str | None:
-    """The source of the case in a file; None where there is no file, or a damaged one, to be written again."""
+    """The source of the case in a file; None if there is no file, or only a damaged one, which is overwritten."""
     try:
         with np.load(path) as kept:
             return str(kept["source"])
@@ -140,8 +140,8 @@ def _write(
     other = _kept_source(path)
     if other not in (None, source):
         raise InputError(
-            f"{path} must hold one case, got {source} after {other}: give another folder to --keep_probabilities, or, "
-            "where one data list holds both, rename one of the images (and its name in the list)."
+            f"{path} must hold one case, got {source} after {other}: give another folder to --keep_probabilities, or "
+            "if one data list holds both, rename one of the images (and its name in the list)."
         )
     box = _box_of_all_organ(probabilities, label, spacing)
     with atomic_write(path) as temporary, temporary.open("wb") as stream:
@@ -156,8 +156,8 @@ def _write(
 
 
 def _box_of_all_organ(probabilities: npt.NDArray[np.uint8], label: Labels, spacing: list[float]) -> Box:
-    """Box of the true organ and of all that LOWEST_ORGAN_PROBABILITY makes organ, with a margin of MARGIN_MM."""
-    # Sums of two roundings stay within uint16; the voxel that a threshold of 0.2 needs is kept, not the one above.
+    """Box of the true organ and of everything above LOWEST_ORGAN_PROBABILITY, with a margin of MARGIN_MM."""
+    # uint16 holds the sum of both; rounding the limit down keeps every voxel that a threshold of 0.2 needs.
     organ = np.add(*probabilities, dtype=np.uint16) >= int(LOWEST_ORGAN_PROBABILITY * 255)
     box = box_around(organ | (label > 0)) or (slice(0, 1),) * 3
     return grown_box(box, MARGIN_MM, spacing, label.shape)

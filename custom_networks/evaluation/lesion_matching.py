@@ -1,15 +1,16 @@
-"""Lesion by lesion: which true tumors were found, and which predicted ones are false.
+"""Match lesions: which true tumors were found, and which predicted ones are false.
 
-A lesion is a 26-connected component of a tumor mask; specks of one voxel count like any other, in truth and prediction.
+A lesion is a 26-connected component of a tumor mask. Single voxels count like any other lesion in both masks.
 
-- A true lesion is *found* at an overlap t when ``|T & P| / (|T| + outside) >= t``, where P is the predicted tumor and
-  *outside* the part, in no true lesion, of all predicted lesions that touch T. That is the IoU of T and the predicted
-  lesions touching it, except that what these cover of other true lesions is not held against T: a lesion broken into
-  several predictions and two lesions merged into one prediction are judged by what is really missing or too much.
-- A predicted lesion is *false* at t when less than t of its own volume lies in true tumor, whichever lesion that is.
+- A true lesion T is *found* at an overlap t if ``|T & P| / (|T| + outside) >= t``, where P is the predicted tumor and
+  *outside* is the part of all predicted lesions touching T that lies in no true lesion. This is the IoU of T and the
+  predicted lesions touching it, except that T is not penalised for other true lesions that these cover. So a lesion
+  that is predicted in several pieces, and two lesions merged into one prediction, are judged by the voxels that are
+  really missing or superfluous.
+- A predicted lesion is *false* at t if less than t of its own volume lies in true tumor, of whichever lesion.
 
-This is close to, but not the same as, the matching of the LiTS challenge (Bilic et al., Medical Image Analysis 2023),
-which merges components greedily into pairs and asks for an IoU above 0.5: compare numbers at 0.5, with that in mind.
+This is similar to the matching of the LiTS challenge (Bilic et al., Medical Image Analysis 2023), which merges
+components greedily into pairs and requires an IoU above 0.5: compare numbers at 0.5, with this difference in mind.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from custom_networks.labelmap.labels import Numbers
 
 
 class LesionCounts(NamedTuple):
-    """Numbers of lesions in one case, at one overlap: in the truth, in the prediction, found ones, false ones."""
+    """The numbers of true, predicted, found and false lesions in one case, at one overlap."""
 
     truth: int
     predicted: int
@@ -42,15 +43,15 @@ def shared_voxels(prediction: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_
         truth: true tumor (H, W, D).
 
     Returns:
-        Table (true lesions + 1, predicted lesions + 1) of voxel counts; row 0 and column 0 are the background, and the
-        background they share is left out (0).
+        Table (true lesions + 1, predicted lesions + 1) of voxel counts. Row 0 and column 0 are the background; the
+        entry of both backgrounds is 0.
     """
     predicted, true = ndimage.label(prediction, NEIGHBOURS_26), ndimage.label(truth, NEIGHBOURS_26)
     return shared_by_components(*predicted, *true)
 
 
 def shared_by_components(predicted: Numbers, n_predicted: int, true: Numbers, n_true: int) -> npt.NDArray[np.int64]:
-    """The table of `shared_voxels` for lesions that are numbered already: (H, W, D), 0 for none, else 1 to `n_...`."""
+    """The table of `shared_voxels` for lesions that are already numbered: (H, W, D), 0 for none, else 1 to `n_...`."""
     either = (predicted > 0) | (true > 0)
     pairs = true[either].astype(np.int64) * (n_predicted + 1) + predicted[either]
     counts = np.bincount(pairs, minlength=(n_true + 1) * (n_predicted + 1))
@@ -58,7 +59,7 @@ def shared_by_components(predicted: Numbers, n_predicted: int, true: Numbers, n_
 
 
 def count_lesions(shared: npt.NDArray[np.int64], overlap: float) -> LesionCounts:
-    """Judge every lesion by the rules at the top of this module.
+    """Count lesions by the rules at the top of this module.
 
     Args:
         shared: the table of `shared_voxels`.
@@ -68,9 +69,7 @@ def count_lesions(shared: npt.NDArray[np.int64], overlap: float) -> LesionCounts
         UsageError: `overlap` is out of range.
     """
     if not 0 < overlap <= 1:
-        raise UsageError(
-            f"The overlap that finds a lesion must be above 0 and at most 1, got {overlap}: give 0.1 or 0.5."
-        )
+        raise UsageError(f"The lesion overlap must be above 0 and at most 1, got {overlap}: give 0.1 or 0.5.")
     covered = shared[1:, 1:].sum(axis=1)
     outside = (shared[1:, 1:] > 0) @ shared[0, 1:]
     found = covered / (shared[1:].sum(axis=1) + outside) >= overlap
@@ -81,7 +80,7 @@ def count_lesions(shared: npt.NDArray[np.int64], overlap: float) -> LesionCounts
 def longest_in_plane_mm(
     components: npt.NDArray[np.int32], count: int, spacing: Sequence[float]
 ) -> npt.NDArray[np.float64]:
-    """Longest diameter of each lesion within a slice, mm, as RECIST 1.1 and the reports measure it.
+    """Longest diameter of each lesion within a slice, mm, as in RECIST 1.1 and in the reports.
 
     Args:
         components: (H, W, D) number of the lesion at each voxel, 0 for none, 1 to `count`.

@@ -14,17 +14,18 @@ from custom_networks.labelmap.labels import LIVER, TUMOR
 class OrganAndTumord(MapTransform):
     """Turn label maps (1, H, W, D) into bool channels (2, H, W, D): organ (labels 1 and 2), then tumor (label 2).
 
-    For MONAI's own Dice as the key metric: a mean over the structures that the truth holds, then over cases. MeanDice
-    leaves out a structure whose truth is empty, so a tumor-free case counts with its liver alone and its false tumors
-    don't lower this mean: one false voxel must not decide between checkpoints. `case_scores` does count them.
+    It prepares MONAI's Dice as the key metric: a mean over the structures that occur in the truth, then over cases.
+    MeanDice leaves out a structure whose truth is empty, so a case without tumor counts only with its liver, and false
+    tumors there do not lower the mean: a single false voxel should not decide between checkpoints. `case_scores` does
+    count them.
 
-    Where the item `tumor_labelled` is there and false, the label 2 of the truth, `label`, cannot be trusted: its voxels
-    are left out of both organs, and the tumor's channel is emptied and so does not count either.
+    If the item `tumor_labelled` exists and is false, label 2 in the truth (`label`) cannot be trusted: its voxels are
+    left out of both organs, and the tumor channel is emptied so that it does not count either.
 
     Args:
-        keys: the label maps; any dtype with whole numbers.
-        names: where the channels go, one name a key, so that the label maps stay for `CaseScoresHandler`; None: in
-            place. Names must not begin with ``image_`` or ``label_`` (MONAI 1.6's Spacingd fails on such items).
+        keys: the label maps; any type with whole numbers.
+        names: keys of the results, one for each label map, which is then kept for `CaseScoresHandler`; with None, label
+            maps are replaced. Names must not begin with ``image_`` or ``label_`` (MONAI 1.6's Spacingd would fail).
     """
 
     def __init__(self, keys: KeysCollection, names: Sequence[str] | None = None) -> None:
@@ -32,7 +33,7 @@ class OrganAndTumord(MapTransform):
         self.names = ensure_tuple_rep(names, len(self.keys)) if names is not None else self.keys
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Copy of `data` with the two channels of each key under its name."""
+        """A copy of `data` with the two channels of each label map under its name."""
         result = dict(data)
         labelled = tumor_is_labelled(data)
         known = torch.ones((), dtype=torch.bool) if labelled else data["label"] != TUMOR

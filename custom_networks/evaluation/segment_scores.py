@@ -13,11 +13,11 @@ from custom_networks.labelmap.segments import SEGMENTS, lesion_segments
 
 
 def segment_dice(found: Labels, truth: Labels, labels: Labels) -> dict[int, float]:
-    """Dice of each segment, nan where neither map has it.
+    """Dice of each segment; nan if neither map has it.
 
-    Voxels of the true liver (`labels` not 0) that no segment of the truth covers are left out.
+    Voxels of the true liver (`labels` not 0) without a true segment do not count. All maps are (i, j, k) on one grid.
     """
-    box = box_around(found | labels) or NOWHERE  # no segment of the truth lies outside of the liver
+    box = box_around(found | labels) or NOWHERE  # no true segment lies outside the liver
     found, truth, labels = found[box], truth[box], labels[box]
     known = (truth > 0) | (labels == 0)
     both = np.bincount(truth[known & (found == truth)], minlength=9)
@@ -27,9 +27,13 @@ def segment_dice(found: Labels, truth: Labels, labels: Labels) -> dict[int, floa
 
 @dataclass(frozen=True)
 class PlacedLesion:
-    """An expert's lesion: its volume, mm3, and its segments by the truth and by what was found, 0 where there is none.
+    """A lesion in an expert's mask.
 
-    `near_border` says whether another segment of the truth lies within 5 mm.
+    Attributes:
+        volume_mm3: its volume, mm3.
+        truth: its main segment in the truth.
+        found: its main segment in the map that is scored, 0 if there is none.
+        near_border: whether another true segment lies within 5 mm.
     """
 
     volume_mm3: float
@@ -39,7 +43,7 @@ class PlacedLesion:
 
 
 def placed_lesions(found: Labels, truth: Labels, labels: Labels, spacing: Sequence[float]) -> list[PlacedLesion]:
-    """The lesions of a label map (26-neighbourhood) that the truth's segments cover, by largest share."""
+    """The lesions of a label map (26-neighbourhood) that lie in true segments; spacing in mm."""
     components, _ = ndimage.label(labels == TUMOR, NEIGHBOURS_26)
     placed = []
     for number, box in enumerate(ndimage.find_objects(components), start=1):

@@ -1,4 +1,4 @@
-"""Many cases in a few numbers, and the files that hold both."""
+"""Summary statistics over cases, and the files with the scores of cases and the summary."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -26,13 +26,13 @@ SUMMARY_DEFINITIONS = {
 
 
 def column_statistics(rows: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
-    """STATISTICS of each column of `case_scores`, nan left out, and of each tumor column over the cases with tumor.
+    """STATISTICS of each column of `case_scores` (nan left out), and of each tumor column over cases with tumor.
 
     Args:
         rows: case name to scores, every case with the same columns.
 
     Returns:
-        Column, or column + WITH_TUMOR, to its statistics; without any value n is 0 and the others are nan.
+        The statistics by column, or column + WITH_TUMOR; without any value, n is 0 and the others are nan.
     """
     cases = list(rows.values())
     with_tumor = [scores for scores in cases if scores["tumor_ml_truth"] > 0]
@@ -45,7 +45,7 @@ def column_statistics(rows: Mapping[str, Scores]) -> dict[str, dict[str, float]]
 
 
 def pooled_scores(rows: Mapping[str, Scores]) -> dict[str, float]:
-    """The numbers that are no mean over cases, as SUMMARY_DEFINITIONS says; nan where there is nothing to divide by.
+    """The numbers that are not means over cases, see SUMMARY_DEFINITIONS; nan if there is nothing to divide by.
 
     Args:
         rows: case name to scores of `case_scores`.
@@ -71,15 +71,15 @@ def pooled_scores(rows: Mapping[str, Scores]) -> dict[str, float]:
 
 
 def write_report(rows: Mapping[str, Scores], folder: Path, lesion_overlap: float) -> None:
-    """Write cases.csv (a row a case), summary.csv (a row a column, then the pooled numbers) and summary.json.
+    """Write cases.csv (one row per case), summary.csv (one row per column, then the pooled numbers) and summary.json.
 
-    Every file is replaced as a whole, so that a crash leaves the last complete one. What is not defined is an empty
-    cell, null in JSON. summary.json also holds the definitions of all columns.
+    Each file is replaced as a whole, so that a crash leaves the last complete one. Undefined values are empty cells,
+    null in JSON. summary.json also holds the definitions of all columns.
 
     Args:
         rows: case name to scores of `case_scores`, at least one case.
-        folder: where the files go; made when missing.
-        lesion_overlap: the overlap that the scores were computed with; stated in summary.json.
+        folder: where the files go, created if necessary.
+        lesion_overlap: the overlap used for the scores; stated in summary.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
     columns, pooled = column_statistics(rows), pooled_scores(rows)
@@ -111,7 +111,7 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def _pooled_dice(cases: list[Scores], structure: str) -> float:
-    """Dice of all cases as one: per-case Dice weighted with the sum of both volumes, which gives 2 |P and T| back."""
+    """Dice over all cases together: per-case Dice weighted by the sum of both volumes, since that is 2 |P and T|."""
     volumes = [scores[f"{structure}_ml"] + scores[f"{structure}_ml_truth"] for scores in cases]
     twice_shared = sum(scores[f"{structure}_dice"] * volume for scores, volume in zip(cases, volumes))
     return twice_shared / sum(volumes) if sum(volumes) else nan

@@ -1,4 +1,4 @@
-"""Slice-stack inference over the network it is handed."""
+"""Inference with a 2.5D network: slabs and stacks, runtimes, precision, weights."""
 
 from custom_networks.inference.memory import keep_freed_memory
 from custom_networks.inference.precision import chosen_precision

@@ -1,4 +1,4 @@
-"""Graphs on disk: one zip archive each, named by the architecture, which is read only where its hash is right."""
+"""OpenVINO graphs on disk: one zip archive each, named by the architecture and used only if its hash is correct."""
 
 import hashlib
 import json
@@ -25,8 +25,8 @@ class Graph:
     """OpenVINO's intermediate representation of an architecture.
 
     Attributes:
-        xml, weights: its two files; the weights are constants of the graph alone.
-        checked: digests of the states, each with the version of OpenVINO, for which it was compared with PyTorch.
+        xml, weights: its two files; the weights hold only the graph's own constants, not those of a network.
+        checked: pairs of a state's digest and a version of OpenVINO for which it was compared with PyTorch.
     """
 
     xml: bytes
@@ -35,7 +35,7 @@ class Graph:
 
 
 def cache_folder(version: str) -> Path | None:
-    """Where a user's programs keep what can be made again, for a version of OpenVINO; None where there is no home."""
+    """Folder in the user's cache for a version of OpenVINO; None if the user has no home folder."""
     try:
         home = Path.home()
     except RuntimeError:
@@ -43,12 +43,12 @@ def cache_folder(version: str) -> Path | None:
     usual = {"darwin": home / "Library" / "Caches", "win32": home / "AppData" / "Local"}.get(
         sys.platform, home / ".cache"
     )
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))  # the standard has a relative path ignored
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))  # relative paths are to be ignored, says the XDG standard
     return (named if named.is_absolute() else usual) / "liverseg" / "openvino" / version.partition("-")[0]
 
 
 def read_graph(folder: Path | None, key: str) -> Graph | None:
-    """The graph of an architecture in a folder; None where there is none, or a damaged one."""
+    """The graph of an architecture in a folder; None if there is none, or a damaged one."""
     if folder is None:
         return None
     path = folder / f"{key}.zip"
@@ -60,15 +60,15 @@ def read_graph(folder: Path | None, key: str) -> Graph | None:
             about = json.loads(archive.read("about.json"))
         if about["sha256"] == _sha256(xml, weights) and about["architecture"] == key:
             return Graph(xml, weights, frozenset(map(tuple, about["checked"])))
-        reason: object = "its hash is another one"
-    except Exception as error:  # whatever zip, JSON and file system find in a damaged file
+        reason: object = "its hash is wrong"
+    except Exception as error:  # zip, JSON and file system have no common error for a damaged file
         reason = error
     logger.info("%s is damaged and is not used: %s", path, one_line(reason))
     return None
 
 
 def write_graph(folder: Path | None, key: str, model: Any, checked: Iterable[tuple[str, str]] = ()) -> None:
-    """Keep the graph of an `openvino.Model` for the next process. Where that fails, the next one converts again."""
+    """Save the graph of an `openvino.Model` for the next process; if that fails, it has to convert again."""
     if folder is None:
         return
     try:
@@ -80,8 +80,8 @@ def write_graph(folder: Path | None, key: str, model: Any, checked: Iterable[tup
                 entry = zipfile.ZipInfo(name, _EPOCH)
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 archive.writestr(entry, content)
-    except (OSError, RuntimeError) as error:  # RuntimeError: OpenVINO's, of a full or read-only temporary folder
-        logger.info("the converted network is not kept in %s: %s", folder, one_line(error))
+    except (OSError, RuntimeError) as error:  # OpenVINO raises RuntimeError if the temporary folder is not writable
+        logger.info("the converted network could not be saved in %s: %s", folder, one_line(error))
 
 
 def _serialised(model: Any) -> tuple[bytes, bytes]:

@@ -1,6 +1,6 @@
-"""How the C library's allocator treats the large blocks that layers take and free.
+"""How the C library's allocator treats the large blocks that layers allocate and free.
 
-glibc asks the system for every block above 32 MB anew and gives it back when it is freed. A feature map of one layer is
+glibc requests every block above 32 MB from the system and returns it when it is freed. The feature map of a layer is
 such a block, and filling fresh pages costs more than computing it: half of a training step (docs/performance.md).
 """
 
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from functools import cache
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-LARGE = 2**31 - 1  # the greatest value mallopt takes
-# The greatest values that glibc reaches by itself.
+LARGE = 2**31 - 1  # the largest value that mallopt accepts
+# The largest values that glibc reaches by itself.
 MMAP_DEFAULT, TRIM_DEFAULT = 32 * 2**20, 64 * 2**20
 
 _kept = _managed = False
@@ -31,9 +31,9 @@ def _set_thresholds(mmap: int, trim: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Keep freed blocks for the next layer, for the rest of this process: for training, which needs them in each step.
+    """Keep freed blocks for the next layer, for the rest of this process: for training, where each step needs them.
 
-    Changes no result. Does nothing on GPUs, whose allocator does so by itself, and with other C libraries than glibc.
+    It changes no result, and has an effect only with glibc. On GPUs, PyTorch's own allocator already works like this.
     """
     global _kept
     _kept = True
@@ -41,10 +41,10 @@ def keep_freed_memory() -> None:
 
 
 def manage_this_process() -> None:
-    """Let inference by PyTorch keep freed blocks while it runs: for a process that belongs to this package alone.
+    """Let PyTorch inference keep freed blocks while it runs, in a process that runs nothing but this package.
 
-    Eager layers need a third of the processor time then. In a process of somebody else (a notebook, MONAI Label's
-    server) the allocator stays as it is.
+    Eager layers then need a third of the processor time. In other processes (a notebook, MONAI Label's server) the
+    allocator is left alone.
     """
     global _managed
     _managed = True
@@ -52,9 +52,9 @@ def manage_this_process() -> None:
 
 @contextmanager
 def reuse_freed_memory() -> Iterator[None]:
-    """Keep freed blocks while layers run, then give them back, for post-processing needs the memory for itself.
+    """Keep freed blocks while layers run, then return them, because post-processing needs the memory.
 
-    Only where `manage_this_process` was called.
+    It does nothing unless `manage_this_process` was called.
     """
     if not _managed:
         yield

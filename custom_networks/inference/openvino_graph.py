@@ -1,9 +1,9 @@
-"""A network as OpenVINO's graph: the graph by its architecture, the weights from the very network at hand.
+"""A network as an OpenVINO graph: the graph depends on the architecture, the weights are taken from the network.
 
-A graph takes all weights as inputs besides the image. It is converted once for an architecture (many seconds), for any
-weights; those of a network are then put in as constants (milliseconds). So weights that were fine-tuned a moment ago
-cost no conversion. The graph of the released architecture ships with the package (`graphs/`, made by `make ir`), others
-are kept in the user's cache folder.
+A graph has all weights as inputs besides the image. An architecture is converted once (many seconds), for any weights;
+the weights of a network are then inserted as constants (milliseconds), so that fine-tuned weights need no new
+conversion. The graph of the released architecture ships with the package (`graphs/`, made by `make ir`); others are
+kept in the user's cache folder.
 """
 
 import logging
@@ -27,17 +27,17 @@ from custom_networks.inference.state import architecture_digest, state_digest, t
 logger = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).with_name("graphs")
-IMAGE = "image"  # the graph's one input that is no weight
-TOLERANCE = 1e-4  # of the greatest logit: rounding is a tenth of it
+IMAGE = "image"  # the only input of the graph that is not a weight
+TOLERANCE = 1e-4  # of the largest logit; rounding causes a tenth of that
 _ONE_AT_A_TIME = threading.Lock()
 
 
 class CannotRun(Exception):
-    """OpenVINO is not there or not fit for a network; the text says why."""
+    """OpenVINO is missing or cannot run a network; the message says why."""
 
 
 def openvino_core() -> Any:
-    """OpenVINO's core, one a process.
+    """OpenVINO's core, one per process.
 
     Raises:
         CannotRun: OpenVINO is not installed or does not load.
@@ -48,10 +48,10 @@ def openvino_core() -> Any:
 
 @cache
 def _loaded_core() -> Any:
-    """OpenVINO's core, loaded without a word to anybody.
+    """OpenVINO's core, loaded without telemetry.
 
-    `import openvino` reports to its makers over the network, and notes a client's number in the home folder, unless its
-    telemetry is missing; so it is made to be missing while the import lasts.
+    `import openvino` sends a report over the network and writes a client ID to the home folder, unless its telemetry
+    package is missing. Therefore the package is hidden during the import.
     """
     named = [name for name in sys.modules if name.partition(".")[0] == "openvino_telemetry"]
     hidden = {name: sys.modules.pop(name) for name in named}
@@ -61,16 +61,17 @@ def _loaded_core() -> Any:
 
         return openvino.Core()
     except (ImportError, OSError, RuntimeError) as error:
-        raise CannotRun(f"OpenVINO is not there, {one_line(error)}") from error
+        raise CannotRun(f"OpenVINO cannot be loaded, {one_line(error)}") from error
     finally:
         del sys.modules["openvino_telemetry"]
         sys.modules.update(hidden)
 
 
 def bound_graph(network: nn.Module, digest: str) -> Any:
-    """OpenVINO's model of `network.slab` with the weights that the network has now, checked against the network.
+    """OpenVINO's model of `network.slab` with the network's current weights, compared with the network.
 
-    The check is left out for weights (`digest`) and a version of OpenVINO that it was made for when the graph was.
+    The comparison is skipped for weights (`digest`) and a version of OpenVINO that were compared when the graph was
+    made.
 
     Raises:
         CannotRun: the network cannot be converted.
@@ -85,13 +86,13 @@ def bound_graph(network: nn.Module, digest: str) -> Any:
                 if (digest, _version()) not in graph.checked:
                     _compare(model, network)
                 return model
-            except (RuntimeError, KeyError, CannotRun) as error:  # of another version, or damaged all the same
-                logger.info("the graph in %s does not fit and is made anew: %s", folder, one_line(error))
+            except (RuntimeError, KeyError, CannotRun) as error:  # made by another version, or damaged after all
+                logger.info("the graph in %s does not fit and is made again: %s", folder, one_line(error))
     return new_graph(network, cache_folder(_version()), key)
 
 
 def new_graph(network: nn.Module, folder: Path | None, key: str, *checked: tuple[str, str]) -> Any:
-    """Convert a network, compare the model with it, and keep the graph in a folder; the model with its weights.
+    """Convert a network, compare the model with it, save the graph in a folder, and return the model with weights.
 
     Raises:
         CannotRun: the network cannot be converted.
@@ -105,7 +106,7 @@ def new_graph(network: nn.Module, folder: Path | None, key: str, *checked: tuple
 
 
 def ship_graph(network: nn.Module, folder: Path) -> None:
-    """Write the graph of a network into a folder, noting that its present weights need no comparison any more.
+    """Write the graph of a network into a folder, with a note that its current weights need no further comparison.
 
     Raises:
         CannotRun: OpenVINO is missing or cannot convert the network.
@@ -116,14 +117,14 @@ def ship_graph(network: nn.Module, folder: Path) -> None:
 
 
 def converted(network: nn.Module) -> Any:
-    """OpenVINO's model of `network.slab`, image and weights as inputs that have the names of the tensors.
+    """OpenVINO's model of `network.slab`; its inputs are the image and the weights, named like the tensors.
 
     Raises:
         CannotRun: the network cannot be converted.
     """
     try:
         return _traced(network)
-    except Exception as error:  # tracing runs foreign code, and OpenVINO has errors of its own
+    except Exception as error:  # tracing runs arbitrary code, and OpenVINO has its own errors
         raise CannotRun(f"it cannot be converted, {one_line(error)}") from error
 
 
@@ -137,7 +138,7 @@ def _traced(network: nn.Module) -> Any:
     weights = {name: tensor for name, tensor in tensors_of(copied).items() if tensor.is_floating_point()}
 
     def slab(image: Tensor, *values: Tensor) -> Tensor:
-        """The network's answer with other weights."""
+        """The network's answer with these weights."""
         for name, value in zip(weights, values):
             path, _, leaf = name.rpartition(".")
             module = copied.get_submodule(path)
@@ -150,7 +151,7 @@ def _traced(network: nn.Module) -> Any:
     with torch.no_grad(), _quiet():
         graph = torch.jit.trace(slab, (image, *weights.values()), check_trace=False)
     frontend = FrontEndManager().load_by_framework("pytorch")
-    decoder = TorchScriptPythonDecoder(graph)  # must live as long as it is converted
+    decoder = TorchScriptPythonDecoder(graph)  # must stay alive during the conversion
     model = frontend.convert(frontend.load(decoder))
     shapes = {IMAGE: [-1, image.shape[1], -1, -1, -1], **{name: list(w.shape) for name, w in weights.items()}}
     parameters = model.get_parameters()
@@ -158,12 +159,14 @@ def _traced(network: nn.Module) -> Any:
         parameter.set_friendly_name(name)
         parameter.output(0).set_names({name})
     model.reshape({p.output(0): PartialShape(shape) for p, shape in zip(parameters, shapes.values())})
-    apply_moc_transformations(model, cf=True)  # folds what follows from the shapes of weights: a third of the size
+    apply_moc_transformations(
+        model, cf=True
+    )  # folds what follows from the weights' shapes: the graph shrinks to a third
     return model
 
 
 def _with_weights(model: Any, network: nn.Module) -> Any:
-    """The model with the network's tensors in place of the inputs of their names."""
+    """The model in which the network's tensors replace the inputs of the same names."""
     from openvino import opset13
 
     tensors = tensors_of(network)
@@ -179,7 +182,7 @@ def _with_weights(model: Any, network: nn.Module) -> Any:
 
 
 def _compare(model: Any, network: nn.Module) -> None:
-    """Compare the model with the network on a small stack of another shape than it was traced with.
+    """Compare the model with the network on a small stack, whose shape is not the one used for tracing.
 
     Raises:
         CannotRun: they differ by more than rounding, or OpenVINO does not run the model.
@@ -189,41 +192,41 @@ def _compare(model: Any, network: nn.Module) -> None:
     with torch.no_grad():
         expected: Tensor = network.slab(stack)  # type: ignore[operator]
     if not bool(expected.isfinite().all()):
-        raise BundleError("The network gives numbers that are not finite: its weights are damaged, take others.")
+        raise BundleError("The network's answers are not finite: its weights are damaged, use others.")
     try:
         model = model.clone()
         model.reshape(list(stack.shape))
         compiled = openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         answer = torch.from_numpy(compiled([stack.numpy()])[0])
     except RuntimeError as error:
-        raise CannotRun(f"OpenVINO does not run it, {one_line(error)}") from error
+        raise CannotRun(f"OpenVINO fails to run it, {one_line(error)}") from error
     allowed = TOLERANCE * max(1.0, float(expected.abs().max()))
     if answer.shape != expected.shape or not float((answer - expected).abs().max()) <= allowed:
         raise CannotRun("OpenVINO's answers differ from the network's")
 
 
 def _example(network: nn.Module, more: int) -> Tensor:
-    """A small stack of noise: `more` strides high, `2 * more - 1` wide, answering `more` slices."""
+    """A small stack of noise: `more` strides high, `2 * more - 1` strides wide, for an answer of `more` slices."""
     stride, halo = int(network.stride), int(network.halo)  # type: ignore[arg-type]
     shape = (1, int(getattr(network, "in_channels", 1)), more * stride, (2 * more - 1) * stride, more + 2 * halo)
     return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
 def check_fitness(network: nn.Module) -> None:
-    """Hold a network, as it is now, against what OpenVINO can run: in evaluation, on the CPU, in finite float32.
+    """Check that OpenVINO can run a network in its current state: in evaluation mode, on the CPU, in finite float32.
 
     Raises:
-        CannotRun: it is not fit; hooks, which no graph has, are a reason, too.
+        CannotRun: it cannot; one reason are hooks, which a graph cannot have.
         BundleError: its weights are not finite.
     """
     lacking = [name for name in ("slab", "halo", "stride") if not hasattr(network, name)]
     if lacking or isinstance(network, torch.jit.ScriptModule):
         raise CannotRun(f"the network has no {lacking[0]}" if lacking else "it is scripted")
     if any(module.training or module._forward_hooks or module._forward_pre_hooks for module in network.modules()):
-        raise CannotRun("it is in training, or has hooks")
+        raise CannotRun("it is in training mode, or has hooks")
     for name, tensor in tensors_of(network).items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise BundleError(f"The weights hold numbers that are not finite ({name}): they are damaged, take others.")
+            raise BundleError(f"The weights are not all finite ({name}): they are damaged, use others.")
         if tensor.device.type != "cpu" or (tensor.is_floating_point() and tensor.dtype != torch.float32):
             raise CannotRun(f"{name} is {tensor.dtype} on {tensor.device}")
 
@@ -236,7 +239,7 @@ def _version() -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Tracing warns that comparisons become constants, which those of sizes may."""
+    """Silence the tracer's warning that comparisons become constants, which is harmless for sizes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

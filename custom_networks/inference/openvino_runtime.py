@@ -1,4 +1,4 @@
-"""OpenVINO on a CPU: networks compiled for static shapes, kept by the state of their weights."""
+"""OpenVINO on a CPU: networks are compiled for static shapes and cached by the state of their weights."""
 
 import logging
 import threading
@@ -21,19 +21,19 @@ logger = logging.getLogger(__name__)
 __all__ = ["CannotRun", "OpenVINORuntime"]
 
 T = TypeVar("T")
-# OpenVINO's names; said in full, for the defaults differ between processors.
+# OpenVINO's names; always given explicitly, because the defaults differ between processors.
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 class Kept(OrderedDict[Hashable, Any]):
-    """The values that were made last, for any thread; each is made once."""
+    """A thread-safe cache of the most recent values; each is made once."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
         self._most, self._lock = most, threading.RLock()
 
     def get_or_make(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of a key, made where it is not kept."""
+        """The value of a key; it is made if it is not in the cache."""
         with self._lock:
             if key not in self:
                 self[key] = make()
@@ -44,15 +44,15 @@ class Kept(OrderedDict[Hashable, Any]):
             return value
 
 
-# MONAI Label parses the config anew at each request: what is compiled belongs to the process.
+# MONAI Label parses the config again for each request, so compiled networks are cached for the whole process.
 _GRAPHS, _COMPILED = Kept(4), Kept(4)
 
 
 class OpenVINORuntime:
-    """See `runtimes.Runtime`. It holds the weights that the network has when it is made.
+    """See `runtimes.Runtime`. It uses the weights that the network has at construction.
 
-    A stack is padded to the greatest number of slices in its volume, so that a volume needs one compiled shape: a
-    static shape runs about twice as fast as a dynamic one and takes half a second to compile.
+    All stacks of a volume are padded to the same number of slices, so that a volume needs one compiled shape: a static
+    shape runs about twice as fast as a dynamic one and takes half a second to compile.
 
     Raises:
         CannotRun: OpenVINO is missing or cannot run the network in this precision.
@@ -67,7 +67,9 @@ class OpenVINORuntime:
         if able is None:
             raise CannotRun("this processor has no instructions for bfloat16")
         self.precision = able
-        check_fitness(network)  # for each volume: hooks, devices and dropout are no part of the digest
+        check_fitness(
+            network
+        )  # again for each volume, because hooks, devices and training mode are not part of the digest
         self._halo = int(network.halo)  # type: ignore[arg-type]
         self._digest = state_digest(network)
         self._graph = _GRAPHS.get_or_make(self._digest, lambda: _graph_or_reason(network, self._digest))
@@ -90,7 +92,7 @@ class OpenVINORuntime:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """See `Runtime`; the memory is kept while another thread is using it."""
+        """See `Runtime`; memory that another thread is using is not returned."""
         try:
             yield
         finally:
@@ -98,7 +100,7 @@ class OpenVINORuntime:
                 try:
                     model.release_memory()
                 except RuntimeError as error:
-                    logger.debug("memory is kept: %s", one_line(error))
+                    logger.debug("memory could not be released: %s", one_line(error))
             self._running.clear()
 
     def _compiled(self, shape: tuple[int, ...]) -> Any:
@@ -131,7 +133,7 @@ def compiled(graph: Any, shape: tuple[int, ...], settings: dict[str, Any]) -> An
 
 
 def _graph_or_reason(network: nn.Module, digest: str) -> Any:
-    """The network as OpenVINO's graph; or the reason why it cannot be one, which is as costly to find."""
+    """The network as an OpenVINO graph, or the reason why that fails, which is as expensive to find."""
     try:
         return bound_graph(network, digest)
     except CannotRun as reason:

@@ -1,6 +1,6 @@
-"""The number format of a forward pass, by what a device can do and never by how fast it happens to be.
+"""The number format of a forward pass, chosen by what a device supports and never by a timing.
 
-What `precision: auto` means; float32 or bfloat16 given by name is taken as it is.
+This is what `precision: auto` means; float32 or bfloat16 given by name is used as given.
 
 | device | runtime | inference | training |
 |---|---|---|---|
@@ -9,18 +9,23 @@ What `precision: auto` means; float32 or bfloat16 given by name is taken as it i
 | GPU | PyTorch | bfloat16 where it computes in it, else float32 | the same |
 | others | PyTorch | float32 | float32 |
 
-PyTorch emulates bfloat16 where a processor has no instructions for it, several times slower than float32; OpenVINO
-would quietly take float32, so it is not used there when bfloat16 is asked for.
+On processors without instructions for bfloat16, PyTorch emulates it, several times slower than float32, and OpenVINO
+would silently use float32; therefore OpenVINO is not used there if bfloat16 is requested.
 """
 
+import logging
+import platform
 from collections.abc import Collection
+from pathlib import Path
 
 import torch
 
 from custom_networks.errors import UsageError
 
+logger = logging.getLogger(__name__)
+
 PRECISIONS = ("auto", "float32", "bfloat16")
-# Keys of `torch.cpu.get_capabilities()`: with any of these instructions, training in bfloat16 pays.
+# Keys of `torch.cpu.get_capabilities()`: with any of these instructions, training in bfloat16 is faster.
 BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 
 
@@ -31,7 +36,7 @@ def chosen_precision(device: torch.device, precision: str, training: bool = Fals
     with `BFLOAT16_INSTRUCTIONS`.
 
     Raises:
-        ValueError: if `precision` is none of `PRECISIONS`.
+        ValueError: `precision` is not one of `PRECISIONS`.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
@@ -43,10 +48,10 @@ def chosen_precision(device: torch.device, precision: str, training: bool = Fals
 
 
 def openvino_precision(precision: str, capabilities: Collection[str]) -> str | None:
-    """What `precision` means to OpenVINO on a processor of these OPTIMIZATION_CAPABILITIES; None if it cannot do it.
+    """What `precision` means for OpenVINO on a processor with these OPTIMIZATION_CAPABILITIES; None if not supported.
 
     Raises:
-        ValueError: if `precision` is none of `PRECISIONS`.
+        ValueError: `precision` is not one of `PRECISIONS`.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
@@ -56,14 +61,14 @@ def openvino_precision(precision: str, capabilities: Collection[str]) -> str | N
 
 
 def checked_precision(name: str) -> str:
-    """The name of a number format, one of `PRECISIONS`; else a UsageError."""
+    """The name of a precision, unchanged; UsageError if it is not one of `PRECISIONS`."""
     if name not in PRECISIONS:
-        raise UsageError(f"The precision is {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}, got {name!r}.")
+        raise UsageError(f"The precision must be {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}, got {name!r}.")
     return name
 
 
 def device_override(name: str) -> str:
-    """What the bundle's id `device` is set to for the name of a device; a UsageError where it is not there."""
+    """The value of the bundle's id `device` for a device name; UsageError if this machine has no such device."""
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -72,18 +77,29 @@ def device_override(name: str) -> str:
         raise UsageError(f"No GPU is available for --device {name}: leave it out, or give cpu.")
     try:
         torch.zeros(1, device=device).cpu()
-    except Exception:  # each backend has its own for a device that PyTorch knows and this machine has not
+    except Exception:  # backends have no common error for a device that this machine does not have
         raise UsageError(f"No device {name!r} is available here: leave --device out, or give cpu.") from None
     return f"$torch.device({str(device)!r})"
 
 
+def processor_name() -> str:
+    """Name of the processor and the instruction set that PyTorch uses on it, such as `Intel(R) Xeon(R) ..., AVX512`."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        logger.debug("no /proc/cpuinfo with a model name")
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
+
+
 def _cpu_has_bfloat16() -> bool:
-    """Whether this processor has instructions for bfloat16, as far as PyTorch tells (older versions do not)."""
+    """Whether this processor has instructions for bfloat16, according to PyTorch (older versions cannot tell)."""
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name) for name in BFLOAT16_INSTRUCTIONS)
 
 
 def autocast(device: torch.device, precision: str, training: bool = False) -> torch.autocast:
-    """Context in which layers compute in the chosen precision; see `chosen_precision`."""
+    """A context in which layers compute in the chosen precision; see `chosen_precision`."""
     wanted = chosen_precision(device, precision, training) == "bfloat16"
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)

@@ -1,7 +1,7 @@
-"""What runs the network: PyTorch, or OpenVINO on a CPU. Both answer the same stack with the same logits.
+"""What runs the network: PyTorch, or OpenVINO on a CPU. Up to rounding, both give the same logits for a stack.
 
-"auto" is OpenVINO on a CPU where it is installed and can run the network, else PyTorch. The choice follows from device,
-network and installation, never from a timing.
+"auto" means OpenVINO on a CPU if it is installed and can run the network, else PyTorch. The choice depends on device,
+network and installation, never on a timing.
 """
 
 import logging
@@ -24,7 +24,7 @@ RUNTIMES = ("auto", "torch", "openvino")
 
 
 class Runtime(Protocol):
-    """Runs one network in one precision; made for one volume and used by one thread."""
+    """Runs one network in one precision, for one volume and in one thread."""
 
     @property
     def name(self) -> str:
@@ -32,20 +32,20 @@ class Runtime(Protocol):
 
     @property
     def precision(self) -> str:
-        """ "float32" or "bfloat16", what the layers compute in."""
+        """ "float32" or "bfloat16": the format in which layers compute."""
 
     def __call__(self, stack: Tensor, slices: int) -> Tensor:
-        """Float32 logits `(B, K, H, W, N)` of a stack `(B, C, H, W, N + 2 * halo)`; `N` is at most `slices`.
+        """Float32 logits `(B, K, H, W, N)` of a stack `(B, C, H, W, N + 2 * halo)`.
 
-        `slices` is the same for all slabs of a volume. The answer may be overwritten by the next call.
+        `slices` is the largest `N` of the volume, the same in all calls. The next call may overwrite the answer.
         """
 
     def running(self) -> AbstractContextManager[None]:
-        """The context in which a volume is run; at its end the layers' memory is given back."""
+        """A context for running a volume; when it ends, the layers' memory is released."""
 
 
 class TorchRuntime:
-    """Eager PyTorch, on any device; also for networks that are called as a whole, having no `slab`."""
+    """Eager PyTorch, on any device; also for networks without a `slab` method, which are simply called."""
 
     name = "torch"
 
@@ -53,7 +53,7 @@ class TorchRuntime:
         self._network, self.precision = getattr(network, "slab", network), chosen_precision(device, precision)
 
     def __call__(self, stack: Tensor, slices: int) -> Tensor:
-        """See `Runtime`; a slab of any size is run as it is."""
+        """See `Runtime`; slabs are not padded."""
         with torch.inference_mode(), autocast(stack.device, self.precision):
             logits: Tensor = self._network(stack)
             return logits.float()
@@ -64,12 +64,12 @@ class TorchRuntime:
 
 
 def open_runtime(network: Callable[..., Any], runtime: str, precision: str, device: torch.device) -> Runtime:
-    """The runtime that `runtime` and `precision` mean for this network, with the weights that it has now.
+    """The runtime that `runtime` and `precision` mean for this network, with its current weights.
 
     Raises:
-        ValueError: `runtime` or `precision` is no such name.
-        UsageError: OpenVINO is asked for by name and is not installed, or cannot run the network.
-        BundleError: the weights are not finite, or give answers that are not.
+        ValueError: `runtime` or `precision` is not a known name.
+        UsageError: OpenVINO is requested by name but is not installed or cannot run the network.
+        BundleError: the weights, or the answers, are not finite.
     """
     if runtime not in RUNTIMES:
         raise ValueError(f"runtime must be one of {RUNTIMES}, got {runtime!r}")
@@ -79,19 +79,19 @@ def open_runtime(network: Callable[..., Any], runtime: str, precision: str, devi
         if device.type != "cpu":
             raise CannotRun(f"it runs on the CPU, not on {device}")
         if not isinstance(network, nn.Module):
-            raise CannotRun("the network is no torch.nn.Module")
+            raise CannotRun("the network is not a torch.nn.Module")
         return OpenVINORuntime(network, precision)
     except CannotRun as reason:
         if runtime == "openvino":
             raise UsageError(f"OpenVINO cannot run this network ({reason}): give --runtime torch.") from None
-        logger.debug("PyTorch runs the network, for OpenVINO cannot: %s", reason)
+        logger.debug("PyTorch runs the network, because OpenVINO cannot: %s", reason)
     return TorchRuntime(network, precision, device)
 
 
 def checked_runtime(name: str) -> str:
-    """The name of a runtime, one of `RUNTIMES`, that is installed; else a UsageError."""
+    """The name of a runtime, unchanged; UsageError if it is not one of `RUNTIMES` or is not installed."""
     if name not in RUNTIMES:
-        raise UsageError(f"The runtime is {', '.join(RUNTIMES[:-1])} or {RUNTIMES[-1]}, got {name!r}.")
+        raise UsageError(f"The runtime must be {', '.join(RUNTIMES[:-1])} or {RUNTIMES[-1]}, got {name!r}.")
     if name == "openvino" and find_spec("openvino") is None:
-        raise UsageError("OpenVINO is not installed: pip install openvino, or leave --runtime openvino out.")
+        raise UsageError("OpenVINO is not installed: pip install openvino, or leave out --runtime openvino.")
     return name

@@ -1,29 +1,36 @@
-"""How a volume is cut into slabs: equal ones, small enough for a memory budget, the same for the same shape."""
+"""How a volume is cut into slabs of equal size that fit a memory budget and depend only on the volume's shape."""
 
 import math
 from collections.abc import Iterator
 from itertools import pairwise
 
-# Bytes by which the process grows for each pixel of each slice that goes into the network, halo included, in float32.
+# Bytes by which the process grows for each pixel of the slices that enter the network, halo included, in float32.
 # Measured with slabs of 4 + 8 to 16 + 8 slices of 288 x 288 and 416 x 416 pixels: OpenVINO 308 to 312; PyTorch 510 to
-# 560, and up to 710 where freed memory is kept meanwhile.
+# 560, or up to 710 if freed memory is kept.
 BYTES_PER_PIXEL = {"torch": 700, "openvino": 312}
 
 
 def most_slices(pixels: int, halo: int, runtime: str, slab: int, memory_mb: float) -> int:
-    """Slices that a slab of so many pixels a slice may answer: at most `slab`, and as many as the budget holds.
+    """The largest number of slices that a slab may answer, within `slab` and the memory budget.
 
-    Never fewer than the halo on one side, though, for then the halo would cost more than two thirds of the time.
+    It is never smaller than the halo on one side, because the halo would then cost more than two thirds of the time.
+
+    Args:
+        pixels: pixels per slice.
+        halo: slices on each side of a slab.
+        runtime: a key of BYTES_PER_PIXEL.
+        slab: upper limit.
+        memory_mb: by how many MB the process may grow.
     """
     within = int(memory_mb * 2**20 / (BYTES_PER_PIXEL[runtime] * pixels)) - 2 * halo
     return min(slab, max(1, halo, within))
 
 
 def cut(depth: int, step: int, most: int) -> Iterator[range]:
-    """Slices of each slab: every `step`-th slice, until all sub-volumes are answered.
+    """Yield the slices of each slab; a slab takes every `step`-th slice, and all slices are covered.
 
-    A sub-volume of `n` slices becomes as few slabs of at most `most` slices as can be, whose sizes differ by one at
-    most: 65 slices are 5 x 13, not 4 x 16 and one.
+    A sub-volume is cut into the smallest possible number of slabs of at most `most` slices, whose sizes differ by at
+    most one: 65 slices become 5 x 13 instead of 4 x 16 and 1.
     """
     for offset in range(min(step, depth)):
         own = range(offset, depth, step)

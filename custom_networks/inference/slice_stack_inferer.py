@@ -1,4 +1,4 @@
-"""Segments a volume of any depth slab by slab, each with its real neighbours as halo; in training, stack by stack."""
+"""Run a 2.5D network over a volume of any depth, slab by slab with real neighbouring slices; in training, on stacks."""
 
 import logging
 import time
@@ -23,39 +23,42 @@ from custom_networks.inference.sub_volumes import chosen_offsets, fill_between
 
 logger = logging.getLogger(__name__)
 
-FULL = 255  # a probability of one in compact form
+FULL = 255  # stands for a probability of 1 in a compact answer
 
 
 class SliceStackInferer(Inferer):
     """Runs a 2.5D network over a volume `(B, C, H, W, D)`, slices last, in slabs of consecutive slices.
 
-    A volume with thin slices is taken apart into `k` interleaved sub-volumes (every k-th slice, all of them answered),
-    so that a stack spans the anatomy it was trained on. Every slice is encoded once, but for the halo of a slab. Memory
-    beyond input and answer is that of one slab, and slabs are cut to a budget. The same input is cut the same way
-    everywhere; another way changes the answer by rounding alone.
+    A volume with thin slices is split into `k` interleaved sub-volumes (every k-th slice; all of them are answered), so
+    that a stack spans as much anatomy as in training. Each slice is encoded once, except in the halo of a slab. Beyond
+    input and answer, only one slab is in memory, and its size is limited by a budget. How a volume is cut depends only
+    on its shape, runtime and options; cutting it differently changes the answer only by rounding.
 
-    The network says by `slab`, `halo` and `stride` how it wants to be run (see `ContextNet25D`); one without them is
-    called as a whole and taken to look at no neighbours.
+    The network's `slab`, `halo` and `stride` say how it is to be run (see `ContextNet25D`); a network without them is
+    simply called, and assumed to need no neighbouring slices.
 
     Args:
-        roi_size: greatest in-plane size that is run at once, in pixels; larger slices are tiled and blended.
-        slab: most slices that are answered at once.
-        overlap: overlap of neighbouring tiles, as a part of `roi_size`.
-        context_spacing: distance in mm that the slices of a stack should have.
+        roi_size: largest in-plane size that is run at once, in pixels; larger slices are tiled and blended.
+        slab: largest number of slices that are answered at once.
+        overlap: overlap of neighbouring tiles, as a fraction of `roi_size`.
+        context_spacing: desired distance of the slices of a stack, mm.
         precision: "float32", "bfloat16", or "auto" (see `precision`).
-        runtime: "torch"; "openvino"; or "auto": OpenVINO on a CPU where it is there and can run the network, else
-            PyTorch.
-        memory_mb: by how many MB the process may grow while slabs are run, which cuts the slabs of large slices, though
-            not below as many slices as the halo has on one side.
-        compact: give class probabilities x 255 as uint8 `(B, K, H, W, D)`; otherwise float32 logits.
-        sw_device: where slabs are run; by default where the input is.
-        device: where the answer is put together; by default where the input is.
-        progress: show a progress bar, where stderr is a terminal.
-        sub_volumes: how many of the `k` sub-volumes are answered; the slices of the others are interpolated between
-            their neighbours. None: all of them. A coarse answer for speed; without thin slices it changes nothing.
+        runtime: "torch", "openvino" or "auto" (see `runtimes`).
+        memory_mb: by how many MB the process may grow while slabs are run; it limits the size of slabs, but never to
+            fewer slices than the halo has on one side.
+        compact: return class probabilities x 255 as uint8 `(B, K, H, W, D)` instead of float32 logits.
+        sw_device: where slabs are run; by default the device of the input.
+        device: where the answer is assembled; by default the device of the input.
+        progress: show a progress bar if stderr is a terminal.
+        sub_volumes: how many of the `k` sub-volumes are answered, None for all; the other slices are interpolated
+            between their neighbours. It trades accuracy for speed, and has no effect unless slices are thin.
+
+    Attributes:
+        network_seconds: time of the forward passes of the last volume, s.
+        on_slab: called with the number of finished slabs and of all slabs; None calls nobody.
 
     Raises:
-        ValueError: for arguments that cannot be met.
+        ValueError: an argument is out of range.
     """
 
     def __init__(
@@ -86,28 +89,28 @@ class SliceStackInferer(Inferer):
         self.sw_device, self.device, self.progress = sw_device, device, progress
         self.runtime, self.memory_mb, self.sub_volumes = runtime, memory_mb, sub_volumes
         self.network_seconds = 0.0  # of the last volume, forward passes alone
-        self.on_slab: Callable[[int, int], None] | None = None  # told how many slabs of how many are answered
+        self.on_slab: Callable[[int, int], None] | None = None  # see the class
 
     def open(self, network: Callable[..., Any], device: torch.device) -> Runtime:
-        """The runtime in which this inferer runs a network, by default on `device`, with the weights it has now.
+        """The runtime in which this inferer runs a network with its current weights; `device` is that of the input.
 
         Raises:
-            UsageError: the runtime that is asked for by name cannot run the network.
-            BundleError: its weights are not finite.
+            UsageError: the runtime is requested by name and cannot run the network.
+            BundleError: the weights are not finite.
         """
         network = getattr(network, "module", network)
         return open_runtime(network, self.runtime, self.precision, torch.device(self.sw_device or device))
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
-        """Class probabilities (or logits) of `inputs` on its own grid, a MetaTensor if `inputs` is one.
+        """Class probabilities (or logits) on the grid of `inputs`; a MetaTensor if `inputs` is one.
 
-        The slice spacing (mm) is taken from a MetaTensor's affine; a plain tensor is run with consecutive slices.
+        The slice distance in mm is taken from a MetaTensor's affine; a plain tensor is run with consecutive slices.
 
         Raises:
-            ValueError: for a volume without slices, or a batch whose volumes need different `k`.
-            InputError: the volume holds numbers that are not finite.
-            BundleError: the network gives numbers that are not finite.
+            ValueError: the volume has no slices, or the volumes of a batch need different `k`.
+            InputError: the volume holds values that are not finite.
+            BundleError: the network's answer is not finite.
         """
         network = getattr(network, "module", network)
         volume = torch.as_tensor(inputs).as_subclass(torch.Tensor)
@@ -123,7 +126,7 @@ class SliceStackInferer(Inferer):
         return result
 
     def _answer(self, volume: Tensor, network: Callable[..., Any], runtime: Runtime, step: int) -> Tensor:
-        """The answer to all slices of a plain tensor, every `step`-th of which make up a stack."""
+        """The answer for all slices of a plain tensor; a stack takes every `step`-th slice."""
         halo, stride = int(getattr(network, "halo", 0)), int(getattr(network, "stride", 1))
         size = _tile_size([n + -n % stride for n in volume.shape[2:4]], self.roi_size, stride)
         most = most_slices(volume.shape[0] * size[0] * size[1], halo, runtime.name, self.slab, self.memory_mb)
@@ -133,8 +136,8 @@ class SliceStackInferer(Inferer):
         answer = torch.empty(())
         for number, slices in enumerate(tqdm(slabs, desc="slabs", disable=None if self.progress else True), start=1):
             stack = _stack(volume, slices, step, halo)
-            if not _finite(stack):  # layers may make a zero of what is not
-                raise InputError("The image holds numbers that are not finite: write it anew from its source.")
+            if not _finite(stack):  # layers may turn NaN into 0, which would hide it
+                raise InputError("The image holds values that are not finite: export it again from its source.")
             stack = stack.to(self.sw_device or volume.device)
             part = self._tiled(stack, size, stride, lambda tile: self._run(tile, runtime, longest))
             if self.compact:
@@ -149,7 +152,7 @@ class SliceStackInferer(Inferer):
         return answer
 
     def _tiled(self, stack: Tensor, size: list[int], stride: int, run: Callable[[Tensor], Tensor]) -> Tensor:
-        """Run a stack whole, or in overlapping tiles blended with Gaussian weights where it exceeds `size`."""
+        """Run a stack as a whole, or if it exceeds `size` in overlapping tiles, blended with Gaussian weights."""
         height, width = stack.shape[2:4]
         stack = F.pad(stack, [0, 0, 0, -width % stride, 0, -height % stride])
         if size == list(stack.shape[2:4]):
@@ -167,58 +170,58 @@ class SliceStackInferer(Inferer):
         return (total / norm)[:, :, :height, :width]
 
     def _run(self, tile: Tensor, runtime: Runtime, longest: int) -> Tensor:
-        """Logits of a tile, all finite: a cast to uint8 would make zero of what is not."""
+        """Logits of a tile, which must be finite: a cast to uint8 would turn NaN into 0."""
         started = time.perf_counter()
         logits = runtime(tile, longest)
-        self.network_seconds += time.perf_counter() - started  # on a GPU, of starting the kernels
+        self.network_seconds += time.perf_counter() - started  # on a GPU, the time to launch the kernels
         if not _finite(logits):
             raise BundleError(
-                f"The network gave numbers that are not finite ({runtime.name}, {runtime.precision}): its weights are "
-                "damaged or too large for it; take others, or --precision float32."
+                f"The network's answer is not finite ({runtime.name}, {runtime.precision}): its weights are damaged or "
+                "too large for this precision; use others, or --precision float32."
             )
         return logits
 
 
 class StackInferer(Inferer):
-    """Logits of stacks `(B, C, H, W, N + S - 1)` that hold real neighbours, as in training: `(B, K, H, W, N)` float32.
+    """Runs a network on training stacks with real neighbours: `(B, C, H, W, N + S - 1)` to float32 `(B, K, H, W, N)`.
 
-    For the precision see `chosen_precision`, in training.
+    The precision is that of `chosen_precision` in training.
     """
 
     def __init__(self, precision: str = "auto") -> None:
         self.precision = precision
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
-        # Through forward, not slab: DistributedDataParallel hooks into forward alone.
+        # Call forward instead of slab, because DistributedDataParallel hooks into forward only.
         with autocast(inputs.device, self.precision, training=True):
             logits: torch.Tensor = network(torch.as_tensor(inputs).as_subclass(torch.Tensor), with_halo=True)
         return logits.float()
 
 
 def _shared_step(volumes: MetaTensor, target: float) -> int:
-    """The `slice_step` of a batch, from the affine that its volumes share or from those that they bring."""
+    """The `slice_step` of a batch, from the affine that its volumes share or from their own ones."""
     spacings = torch.linalg.vector_norm(volumes.affine.reshape(-1, 4, 4)[:, :3, 2], dim=1).tolist()
     steps = {slice_step(spacing, target) for spacing in spacings}
     if len(steps) != 1:
         raise ValueError(
-            f"slices of a batch must lie about as far apart, got {spacings} mm: run the volumes one by one"
+            f"the volumes of a batch must have about the same slice distance, got {spacings} mm: run them one by one"
         )
     return steps.pop()
 
 
 def _tile_size(size: list[int], roi_size: tuple[int, ...], stride: int) -> list[int]:
-    """Rows and columns that are run at once of slices of `size`, which are multiples of `stride`."""
+    """Rows and columns to run at once; both these and the slices' `size` are multiples of `stride`."""
     return [min(n, max(stride, roi // stride * stride)) for n, roi in zip(size, roi_size)]
 
 
 def _stack(volume: Tensor, slices: range, step: int, halo: int) -> Tensor:
-    """The slices and the `halo` slices of the same sub-volume before and behind them, where end slices repeat."""
+    """The slices, and `halo` slices of the same sub-volume before and after them; its end slices are repeated."""
     wanted = range(slices[0] - halo * step, slices[-1] + halo * step + 1, step)
     first, last = slices[0] % step, slices[0] + (volume.shape[-1] - 1 - slices[0]) // step * step
     return volume[..., [min(max(i, first), last) for i in wanted]]
 
 
 def _finite(tensor: Tensor) -> bool:
-    """Whether all numbers are finite: the extremes are where they are, and NaN is an extreme."""
+    """Whether all values are finite; it is enough to check minimum and maximum, since they propagate NaN."""
     lowest, highest = torch.aminmax(tensor)
     return bool(lowest.isfinite() & highest.isfinite())

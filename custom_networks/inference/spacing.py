@@ -1,15 +1,16 @@
-"""Context is millimetres, not slices: which slices of a volume make up a stack."""
+"""Which slices of a volume make up a stack: the network's context is measured in millimetres, not in slices."""
 
 import math
 
 
 def slice_step(spacing: float, target: float = 3.0) -> int:
-    """Every how many slices a stack takes one, so that its slices lie nearest to `target` mm apart.
+    """The step between the slices of a stack that brings their distance closest to `target` mm.
 
-    The spacing (mm) is rounded to 0.05 mm first and ties go up, so that 1.999, 2.0 and 2.001 mm give the same step.
+    The spacing in mm is first rounded to 0.05 mm, and ties are rounded up, so that 1.999, 2.0 and 2.001 mm give the
+    same step.
 
     Raises:
-        ValueError: if `spacing` or `target` is not positive and finite.
+        ValueError: `spacing` or `target` is not positive and finite.
     """
     if not (0 < spacing < math.inf and 0 < target < math.inf):
         raise ValueError(f"slice spacing and target must be positive and finite, got {spacing} and {target} mm")

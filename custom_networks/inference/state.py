@@ -1,4 +1,4 @@
-"""Digests of a network: of what it computes, and of the weights that it does so with."""
+"""Digests of a network: of its architecture, and of architecture and weights."""
 
 import hashlib
 import sys
@@ -14,14 +14,14 @@ _PLAIN = (bool, int, float, str, type(None))
 
 
 def tensors_of(network: nn.Module) -> dict[str, Tensor]:
-    """All parameters and buffers by name, those that a state dict leaves out included."""
+    """All parameters and buffers by name, including those that a state dict leaves out."""
     return {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
 
 def state_digest(network: nn.Module) -> str:
-    """SHA-256 of architecture and weights, read from the tensors themselves: a few milliseconds for 3 MB.
+    """SHA-256 of architecture and weights, computed from the tensors themselves: a few milliseconds for 3 MB.
 
-    Version counters of tensors would be cheaper, but a change through `.data` escapes them.
+    Version counters of tensors would be cheaper, but they miss changes made through `.data`.
     """
     digest = hashlib.sha256(architecture_digest(network).encode())
     for tensor in tensors_of(network).values():
@@ -31,7 +31,7 @@ def state_digest(network: nn.Module) -> str:
 
 
 def architecture_digest(network: nn.Module) -> str:
-    """SHA-256 of all but the values of the weights: modules, their settings and source, names and shapes of tensors."""
+    """SHA-256 of everything except the weights' values: modules, their settings and source, tensor names and shapes."""
     digest = hashlib.sha256()
     for line in (*_modules(network), *_tensors(network), *_sources(network)):
         digest.update(line.encode())
@@ -41,7 +41,7 @@ def architecture_digest(network: nn.Module) -> str:
 
 def _modules(network: nn.Module) -> Iterator[str]:
     for name, module in network.named_modules():
-        if isinstance(module, _DropoutNd):  # does nothing in evaluation, and MONAI Label sets it
+        if isinstance(module, _DropoutNd):  # has no effect in evaluation, and MONAI Label changes its rate
             continue
         settings = {key: value for key, value in vars(module).items() if key[:1] != "_" and _is_plain(value)}
         yield f"{name} {type(module).__module__}.{type(module).__qualname__} {sorted(settings.items())}"
@@ -53,7 +53,10 @@ def _tensors(network: nn.Module) -> Iterator[str]:
 
 
 def _sources(network: nn.Module) -> Iterator[str]:
-    """Source of the modules' classes, for what `forward` does shows in no setting; PyTorch's own is not read."""
+    """Source of the modules' classes, since no setting shows what `forward` does; PyTorch's own source is left out.
+
+    (Comments and docstrings count, too: after editing them in `networks`, run `make ir`.)
+    """
     names = {type(module).__module__ for module in network.modules()}
     for name in sorted(name for name in names if name.partition(".")[0] != "torch"):
         path = getattr(sys.modules.get(name), "__file__", None)

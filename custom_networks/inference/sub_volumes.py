@@ -1,4 +1,4 @@
-"""A coarse answer for speed: some of the interleaved sub-volumes are answered, the slices between are interpolated."""
+"""A coarse answer for speed: only some interleaved sub-volumes are answered, and the other slices interpolated."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,15 +7,16 @@ from torch import Tensor
 
 
 def chosen_offsets(step: int, wanted: int | None) -> set[int]:
-    """First slices of the sub-volumes that are answered of `step` ones, evenly spread; all of them for None."""
+    """The first slices of the `wanted` sub-volumes to answer out of `step`, evenly spread; all of them for None."""
     count = step if wanted is None else min(wanted, step)
     return {i * step // count for i in range(count)}
 
 
 def fill_between(answer: Tensor, answered: Sequence[int]) -> None:
-    """Fill the slices of (..., D) that are not among the `answered` ones, which are sorted, in place.
+    """Fill the slices of (..., D) that are not in the sorted list `answered`, in place.
 
-    Between two that are answered, linearly; before the first and behind the last, as these. Integers are rounded.
+    Slices between two answered ones are interpolated linearly (integers are rounded); those before the first and after
+    the last one are copies of these.
     """
     for before, behind in pairwise(answered):
         for slice_ in range(before + 1, behind):

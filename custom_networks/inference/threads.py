@@ -1,4 +1,4 @@
-"""How many cores this process may use: what scheduler, container and user leave to it."""
+"""How many cores this process may use, given its scheduler, container and user."""
 
 import math
 import os
@@ -9,7 +9,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 def usable_cores() -> int:
-    """Cores that the affinity mask, the CPU quota of the control groups and OMP_NUM_THREADS leave, at least one."""
+    """The number of cores that affinity mask, CPU quotas of control groups and OMP_NUM_THREADS allow; at least 1."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     limits = [affinity, *map(math.ceil, _quotas()), *([int(wanted)] if wanted.isdecimal() else [])]
@@ -17,7 +17,7 @@ def usable_cores() -> int:
 
 
 def _quotas(groups: Path = Path("/proc/self/cgroup"), root: Path = _CGROUPS) -> Iterator[float]:
-    """Cores that each control group above this process may use at once, where it has a limit (versions 1 and 2)."""
+    """The CPU limit, in cores, of each control group above this process that has one (cgroup versions 1 and 2)."""
     for line in _text(groups).splitlines():
         _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
         own = Path(path.lstrip("/"))
@@ -36,5 +36,5 @@ def _quotas(groups: Path = Path("/proc/self/cgroup"), root: Path = _CGROUPS) -> 
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii", errors="replace")
-    except OSError:  # another system, or a limit that is not set
+    except OSError:  # another operating system, or no limit
         return ""

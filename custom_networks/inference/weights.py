@@ -1,4 +1,4 @@
-"""Loads weights that a config names, and tells whether weights are those that were released with this version."""
+"""Load the weights that a config names, and check whether they are those released with this version."""
 
 import hashlib
 import json
@@ -18,11 +18,15 @@ logger = logging.getLogger(__name__)
 
 
 def announce_weights(checkpoint: str, bundle_root: str, sha256: str | None = None) -> bool:
-    """Log a warning where `checkpoint` is not the file whose sha256 stands in the bundle's metadata.json.
+    """Whether `checkpoint` is the file whose sha256 is in the bundle's metadata.json; if not, a warning is logged.
 
-    Fine-tuned weights are welcome; but nobody should take their results for those of the model card. Gives whether the
-    weights are the released ones. Without a file, which the loader reports, or where metadata.json names no weights,
-    nothing is logged and the answer is no. `sha256` is the digest of the file where it is known already.
+    Fine-tuned weights are fine, but their results should not be taken for those of the model card. If the file does not
+    exist (which the loader reports) or metadata.json names no weights, the answer is False without a warning.
+
+    Args:
+        checkpoint: file of weights.
+        bundle_root: the bundle's folder.
+        sha256: digest of the file, if it is already known.
 
     Raises:
         BundleError: the file is damaged.
@@ -45,13 +49,14 @@ def announce_weights(checkpoint: str, bundle_root: str, sha256: str | None = Non
 
 
 def loaded_network(network: nn.Module, checkpoint: str) -> nn.Module:
-    """The network with the state dict in the file `checkpoint`, on the CPU and ready to infer.
+    """The network with the state dict in the file `checkpoint`, on the CPU, in evaluation mode.
 
-    For a network that the config itself loads, beside the one of `load_dict`. Files are read once a process, as long as
-    they stay the same: MONAI Label builds the config anew at each request.
+    The config uses it for networks besides the main one. A process reads each file once unless it changes, because
+    MONAI Label builds the config again for each request.
 
     Raises:
-        BundleError: the file is missing or damaged, or holds no weights of this network or some that are not finite.
+        BundleError: the file is missing or damaged, does not hold weights of this network, or holds values that are
+            not finite.
     """
     state, _ = weights_in(checkpoint)
     try:
@@ -63,15 +68,15 @@ def loaded_network(network: nn.Module, checkpoint: str) -> nn.Module:
 
 
 def weights_in(checkpoint: str) -> tuple[dict[str, Any], str]:
-    """The state dict in a file, not to be changed, and the SHA-256 of the very bytes that it was read from.
+    """The state dict in a file, which must not be modified, and the SHA-256 of the bytes that were read.
 
     Raises:
-        BundleError: the file is missing, or damaged: PyTorch alone would take an archive with changed bytes.
+        BundleError: the file is missing or damaged (PyTorch alone would accept an archive with wrong checksums).
     """
     path = Path(checkpoint).expanduser()
     if not path.is_file():
         raise BundleError(
-            f"No weights at {path}: fetch or train them, or set scout (or segments) to false where they are its own."
+            f"No weights at {path}: fetch or train them, or set scout or segments, whichever needs them, to false."
         )
     state = path.stat()
     return _read(path, state.st_mtime_ns, state.st_size)
@@ -79,11 +84,11 @@ def weights_in(checkpoint: str) -> tuple[dict[str, Any], str]:
 
 @lru_cache(maxsize=4)
 def _read(path: Path, modified: int, size: int) -> tuple[dict[str, Any], str]:
-    """What `weights_in` gives of a file in the state that its time of change and its size stand for."""
+    """The result of `weights_in`, cached for a file of this modification time and size."""
     content = path.read_bytes()
     refuse_damaged_weights(path, BytesIO(content))
     try:
         state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # PyTorch, pickle and zip each have their own
+    except Exception as error:  # PyTorch, pickle and zip have no common error
         raise BundleError(f"{path} holds no weights ({one_line(error, 200)}): fetch it again.") from error
     return dict(state), hashlib.sha256(content).hexdigest()

@@ -1,7 +1,4 @@
-"""Readers: a path becomes cases, and a case a volume with its affine, or one sentence that says why not.
-
-Importing this package is cheap: ITK is loaded when the first NRRD or MetaImage file is read.
-"""
+"""Readers: a path becomes cases, and a case becomes a volume with its affine, or one sentence says why it cannot."""
 
 from custom_networks.io.case import Case, case_of_array, case_of_image
 from custom_networks.io.cases import find_cases, list_cases, only_case, read_volume

@@ -1,4 +1,4 @@
-"""A case is one CT volume to segment: where it comes from, what tells it from others, and how it is read."""
+"""A case is one CT volume to segment: where it comes from, how it is identified, and how it is read."""
 
 import hashlib
 import os
@@ -26,11 +26,11 @@ from custom_networks.io.nifti_header import nifti_geometry
 from custom_networks.io.volume import Volume, slabs_of, volume_of
 
 IN_MEMORY = "array"
-State = tuple[tuple[str, int, int], ...]  # of each file its resolved path, size in bytes and time of last change in ns
+State = tuple[tuple[str, int, int], ...]  # resolved path, size in bytes and time of last change in ns of each file
 
 
 def digest(parts: Iterable[str | bytes]) -> str:
-    """A hex digest of parts that stay apart: ("ab", "c") and ("a", "bc") differ."""
+    """A hex digest (SHA-256) of several parts; ("ab", "c") and ("a", "bc") have different digests."""
     whole = hashlib.sha256()
     for part in parts:
         content = part.encode(errors="surrogateescape") if isinstance(part, str) else part
@@ -40,15 +40,21 @@ def digest(parts: Iterable[str | bytes]) -> str:
 
 
 def place_of(source: str) -> str:
-    """A digest of the resolved path of an input, as a user would type it."""
+    """A digest of the resolved path of an input, given as a user would type it."""
     return digest([os.path.realpath(os.path.expanduser(source))])
 
 
 @dataclass(frozen=True)
 class SeriesInfo:
-    """What a report says of a DICOM series: "" and 0 where the files do not say it, spacing along the volume's axes.
+    """Facts about a DICOM series for reports; "" and 0 stand for what the files do not say.
 
-    Height and weight of the patient, m and kg, are None where the files do not say them; reports do not repeat them.
+    Attributes:
+        series_instance_uid: its UID.
+        series_number: its number.
+        spacing_mm: of the voxels, along the volume's axes.
+        slices: how many there are.
+        height_m: of the patient, None if not known; reports do not repeat it.
+        weight_kg: of the patient, None if not known; reports do not repeat it.
     """
 
     series_instance_uid: str
@@ -61,14 +67,14 @@ class SeriesInfo:
 
 @dataclass(frozen=True, eq=False)
 class Case(ABC):
-    """One CT volume that was found, not read yet. It can be pickled and read in another process.
+    """One CT volume that was found but not read yet. It can be pickled and read in another process.
 
     Attributes:
-        name: what the user called it, in safe characters; several cases can share one.
-        source: what a user would type to name it, `PATH` or `PATH::N`; "array" for what is in memory.
+        name: what the user called it, in safe characters; several cases can have the same name.
+        source: what a user would type to name it, `PATH` or `PATH::N`; "array" for an array in memory.
         notes: what is known before reading, one sentence each; the volume's notes begin with them.
-        series: what a report says of a DICOM series; None for all else.
-        allow_large: whether more voxels are read than `custom_networks.io.limits` allow.
+        series: facts about a DICOM series; None for any other input.
+        allow_large: whether to read more voxels than `custom_networks.io.limits` allows.
     """
 
     name: str
@@ -79,39 +85,43 @@ class Case(ABC):
 
     @abstractmethod
     def read(self) -> Volume:
-        """The volume in HU, checked; InputError says in one sentence what is wrong with it and what to do."""
+        """The checked volume in HU.
+
+        Raises:
+            InputError: it cannot be segmented; one sentence says what is wrong and what to do.
+        """
 
     def headers(self) -> tuple[Dataset, ...]:
-        """What DICOM results need of each slice's header, read anew: see `Volume.headers`."""
+        """What DICOM results need from each slice's header, read again from the files: see `Volume.headers`."""
         return ()
 
     def state(self) -> State:
-        """By what it is known again without being read; () where that takes its content, or nothing tells."""
+        """The state of its files, by which an unchanged input is recognised without reading it; () if it has none."""
         return ()
 
     @cached_property
     def voxels(self) -> int:
-        """How many voxels it will have, 0 where that is not known before it is read."""
+        """How many voxels it will have; 0 if that is not known before it is read."""
         return 0
 
     @cached_property
     def place(self) -> str:
-        """A digest of the path that names the input: see `place_of`."""
+        """A digest of the path that names the input; see `place_of`."""
         return place_of(self.source)
 
     @cached_property
     def identity(self) -> str:
-        """A digest that stays when the same input is given again; of what lies in a file, the resolved path."""
+        """A digest that stays the same when the same input is given again; for a file, of its resolved path."""
         return self.place
 
     @cached_property
     def content(self) -> str:
-        """A digest of what the input holds; InputError where a file of it cannot be opened."""
+        """A digest of what the input holds; InputError if one of its files cannot be opened."""
         return self.identity
 
     @cached_property
     def geometry(self) -> str:
-        """A digest of a file's shape and affine, "" for what is no single file; InputError for an unreadable header."""
+        """A digest of a file's shape and affine, "" for any other input; InputError if its header is unreadable."""
         return ""
 
 
@@ -130,7 +140,7 @@ class FileCase(Case):
 
     @cached_property
     def content(self) -> str:
-        """See `Case.content`: the voxels of a detached header are part of it."""
+        """See `Case.content`; if a header is detached, the files with its voxels count, too."""
         return digest(_file_digest(file) for file in self._files())
 
     def state(self) -> State:
@@ -146,7 +156,7 @@ class FileCase(Case):
             return 0
 
     def _files(self) -> list[Path]:
-        """The file, and those in which the voxels of a detached header lie."""
+        """The file, and the files that hold the voxels of a detached header."""
         path = regular_file(Path(self.source))
         files = read_header(path).voxels.files if path.suffix.lower() in (".mhd", ".nhdr") else ()
         return [path, *(file for file in files if file != path)]
@@ -154,20 +164,20 @@ class FileCase(Case):
 
 @dataclass(frozen=True, eq=False)
 class RefusedCase(Case):
-    """An input that was seen to be unreadable when it was listed; reading it says why."""
+    """An input that turned out to be unreadable when it was listed; reading it says why."""
 
     reason: str = field(kw_only=True)
 
     def read(self) -> Volume:
-        """Raise the InputError."""
+        """Raise an InputError with the reason."""
         raise InputError(self.reason)
 
 
 @dataclass(frozen=True, eq=False)
 class ArrayCase(Case):
-    """Voxels (i, j, k) in HU, an array, nibabel's array proxy or the checked header of a file, and their affine.
+    """Voxels (i, j, k) in HU with their (4, 4) affine: an array, nibabel's array proxy, or a file's checked header.
 
-    Its identity is what they hold. `nifti_geometry` is that of `Volume`.
+    It is identified by its content. `nifti_geometry` is described in `Volume`.
     """
 
     array: Any = field(kw_only=True, repr=False)
@@ -188,12 +198,12 @@ class ArrayCase(Case):
         return prod(self.array.shape)
 
     def _slabs(self) -> Iterator[np.ndarray] | None:
-        """The voxels of a file, some slices at a time; None for an array."""
+        """The voxels of a file, a few slices at a time; None for an array."""
         return self.array.slabs(self.allow_large) if isinstance(self.array, ImageHeader) else None
 
     @property
     def place(self) -> str:
-        """What is in memory has no path: its identity."""
+        """An array in memory has no path, so its identity is returned."""
         return self.identity
 
     @cached_property
@@ -206,9 +216,16 @@ class ArrayCase(Case):
 def case_of_array(
     array: npt.ArrayLike, affine: npt.ArrayLike, name: str = "case", *, allow_large: bool = False
 ) -> Case:
-    """A case from memory: HU (i, j, k), and the (4, 4) affine from voxel index to mm, RAS+ (nibabel's convention).
+    """A case from memory; neither array may change until it has been segmented.
 
-    Neither array may change before it was segmented. UsageError where the affine is no 4 x 4 matrix.
+    Args:
+        array: (i, j, k) HU.
+        affine: (4, 4) voxel index to mm, RAS+ (nibabel's convention).
+        name: what to call the case.
+        allow_large: whether to accept more voxels than `custom_networks.io.limits` allows.
+
+    Raises:
+        UsageError: the affine is not a 4 x 4 matrix.
     """
     matrix = np.asarray(affine, dtype=np.float64)
     if matrix.shape != (4, 4):
@@ -217,10 +234,13 @@ def case_of_array(
 
 
 def case_of_image(image: nib.Nifti1Image, name: str | None = None, *, allow_large: bool = False) -> Case:
-    """A case from a NIfTI image of nibabel in HU after its scaling, in memory or still in its file.
+    """A case from a nibabel NIfTI image whose scaled values are HU, in memory or still in its file.
 
-    It is called `name`, by default as its file, else "case". UsageError where it is no NIfTI image; InputError where
-    neither sform nor qform says where it lies, or its file is not what its header declares.
+    It is called `name`, or by default like its file, or else "case".
+
+    Raises:
+        UsageError: it is not a NIfTI image.
+        InputError: neither sform nor qform gives its position, or its file does not match its header.
     """
     if not isinstance(image, nib.Nifti1Image):
         raise UsageError(f"A nibabel.Nifti1Image is needed, got {type(image).__name__}: convert it first.")
@@ -235,9 +255,9 @@ def case_of_image(image: nib.Nifti1Image, name: str | None = None, *, allow_larg
 
 
 def _checked_header(image: nib.Nifti1Image) -> ImageHeader | None:
-    """The header of the file in which an image's voxels still are, None where it is no longer that image.
+    """The checked header of the file that still holds an image's voxels; None if the file is a different image now.
 
-    nibabel compares no checksum, and would inflate a compressed file again for every slab.
+    Our own reader is used because nibabel verifies no checksum and would decompress the file again for every slab.
     """
     path = Path(image.get_filename() or "")
     if medical_suffix(path) not in (".nii", ".nii.gz") or not path.is_file():
@@ -249,7 +269,7 @@ def _checked_header(image: nib.Nifti1Image) -> ImageHeader | None:
 
 
 def checked(volume: Volume) -> Volume:
-    """The same volume; InputError where its values are no Hounsfield units: see `check_ct_values`."""
+    """The same volume; InputError if its values are not Hounsfield units: see `check_ct_values`."""
     check_ct_values(volume.array, volume.source)
     return volume
 

@@ -1,4 +1,4 @@
-"""Which inputs are cases, and what a case is called: by the names that the user gave, never by DICOM attributes."""
+"""Which inputs are cases, and what they are called: after the names that the user gave, never DICOM attributes."""
 
 import logging
 import os
@@ -23,19 +23,21 @@ from custom_networks.io.volume import Volume
 logger = logging.getLogger(__name__)
 
 MOST_NAMED = 12
-MANIFEST = "manifest.json"  # of a case folder: what lies beside it was written, not given
+MANIFEST = "manifest.json"  # marks a case folder, whose files are results and not inputs
 
 
 def read_volume(path: str | Path, *, allow_large: bool = False) -> Volume:
     """Read one CT volume: a NIfTI, NRRD or MetaImage file, or a folder (of any depth) or zip archive of DICOM files.
 
-    Of several DICOM series the best suited is taken, or the one that `liverseg series` numbers N: `exam.zip::N`.
-    InputError says in one sentence what is wrong with the input and what to do.
-    `allow_large` lifts the limits on memory.
+    Of several DICOM series the best suited one is taken, or with `exam.zip::N` the one that `liverseg series` numbers
+    N. `allow_large` lifts the limits on memory.
 
     Returns:
-        HU in (i, j, k): int16 (int32 where they do not fit) if the file holds whole numbers, else float32; padding
-        below -1024 HU is set to -1024. The affine is in mm, RAS+.
+        HU (i, j, k): int16 (or int32 if they do not fit) if the file holds whole numbers, else float32; padding below
+        -1024 HU is set to -1024. The affine is in mm, RAS+.
+
+    Raises:
+        InputError: the input cannot be read or segmented; one sentence says what is wrong and what to do.
     """
     path = _at_home(path)
     existing(split_number(path)[0])
@@ -43,11 +45,11 @@ def read_volume(path: str | Path, *, allow_large: bool = False) -> Volume:
 
 
 def find_cases(inputs: Sequence[str]) -> tuple[list[Case], list[str]]:
-    """The cases that files, folders and archives hold, each once, and a message for each input that holds none.
+    """The cases in files, folders and archives, each once, and a message for each input that holds none.
 
-    A folder gives the files with a medical ending that lie directly in it, and the studies of the DICOM files in it and
-    its subfolders: one study is called as the folder or archive, several by a subfolder each or `folder::N` (series N).
-    Volume files in subfolders are named in a warning, or where there is nothing else in the message.
+    From a folder, the NIfTI, NRRD and MetaImage files directly in it are taken, and the DICOM studies in it and its
+    subfolders. A single study is named after the folder or archive, several after a subfolder each or as `folder::N`
+    (series N). Volume files in subfolders are not taken: a warning names them, or the message if there is nothing else.
     """
     once: dict[str, Case] = {}
     failures: list[str] = []
@@ -61,9 +63,11 @@ def find_cases(inputs: Sequence[str]) -> tuple[list[Case], list[str]]:
 
 
 def only_case(path: str | Path) -> Case:
-    """The case of an input that holds one.
+    """The case of an input that holds exactly one.
 
-    UsageError where it holds several or nothing in it could be an image; InputError where it cannot be looked at.
+    Raises:
+        UsageError: it holds several, or nothing that could be an image.
+        InputError: it cannot be opened.
     """
     cases = _cases_of(path)
     if len(cases) != 1:
@@ -77,11 +81,16 @@ def only_case(path: str | Path) -> Case:
 def list_cases(
     dataset_dir: str | Path, datalist: Sequence[str] | str | None = None, allow_large: bool = False
 ) -> list[dict[str, Any]]:
-    """The items of a MONAI data list: each case to segment as "image", and a name that no other has as "case".
+    """The items of a MONAI data list: each case to segment as "image", and a unique name as "case".
 
-    All cases of a folder or zip archive are taken (see `find_cases`), or those of `datalist` alone, paths in it.
-    `allow_large` lifts the limits on memory.
-    UsageError where there is none; InputError where a file or folder cannot be opened.
+    Args:
+        dataset_dir: a folder or zip archive; all its cases are taken (see `find_cases`).
+        datalist: paths within `dataset_dir`, if only these are to be taken.
+        allow_large: whether to lift the limits on memory.
+
+    Raises:
+        UsageError: there is no case.
+        InputError: a file or folder cannot be opened.
     """
     folder = _at_home(dataset_dir)
     if datalist is None:
@@ -96,7 +105,7 @@ def list_cases(
 
 
 def _at_home(path: str | Path) -> Path:
-    """The path, a leading "~" replaced; InputError where nobody is called so."""
+    """The path with a leading "~" or "~user" expanded; InputError if there is no such user."""
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
@@ -104,7 +113,7 @@ def _at_home(path: str | Path) -> Path:
 
 
 def unique_names(names: Iterable[str]) -> list[str]:
-    """The names, a number added to each that an earlier one has, be it in capitals."""
+    """The names, made unique by adding a number to those that occurred before, regardless of case."""
     unique: list[str] = []
     taken: set[str] = set()
     for name in names:
@@ -117,7 +126,7 @@ def unique_names(names: Iterable[str]) -> list[str]:
 def _cases_of(given: str | Path) -> list[Case]:
     """The cases of one input: a medical file, a folder or zip archive, or a series, `PATH::N`."""
     if not str(given).strip() or str(given).startswith("::"):
-        raise UsageError(f"An input is empty ({str(given)!r}): give a file or folder, of the current folder a dot.")
+        raise UsageError(f"An input is empty ({str(given)!r}): give a file or folder, or a dot for the current folder.")
     try:
         path = Path(given).expanduser()
         source, number = split_number(path)
@@ -128,12 +137,12 @@ def _cases_of(given: str | Path) -> list[Case]:
     except (OSError, RuntimeError, ValueError) as error:  # a name too long, ~nobody, a null character
         raise InputError(f"{one_line(given)} cannot be looked at ({one_line(error)}): check the path.") from error
     if number is None and not medical_suffix(path):
-        raise InputError(f"{path} is no CT volume: give NIfTI, NRRD or MetaImage, or a folder or zip of DICOM.")
+        raise InputError(f"{path} is not a CT volume: give NIfTI, NRRD or MetaImage, or a folder or zip of DICOM.")
     return [_case_at(path)]
 
 
 def _cases_in(folder: Path) -> list[Case]:
-    """The cases of a folder, its volume files and its DICOM studies, or of a zip archive, sorted."""
+    """The cases of a folder (its volume files and DICOM studies) or of a zip archive, sorted."""
     if folder.is_file() and is_zip(folder):
         return dicom_cases(folder)
     if not folder.is_dir():
@@ -144,9 +153,9 @@ def _cases_in(folder: Path) -> list[Case]:
     below = _folders_of_volumes(folder, files)
     scanned = scan_files(files)
     if not (volumes or scanned.like_dicom) and below:
-        raise UsageError(f"{folder} holds no image itself, but {below}: give what is to be segmented.")
+        raise UsageError(f"{folder} holds no image itself, but {below}: give the files or folders to segment.")
     if below:
-        logger.warning("%s: there are also %s: give them as inputs of their own to segment them.", folder, below)
+        logger.warning("%s: there are also %s: give them as separate inputs to segment them.", folder, below)
     if volumes and not (scanned.headers or scanned.damaged):
         for note in lost_notes([one.file for one in suspects_of(scanned.unread, ())]):
             logger.warning("%s: %s", folder, note)
@@ -155,7 +164,7 @@ def _cases_in(folder: Path) -> list[Case]:
 
 
 def _folders_of_volumes(folder: Path, files: Iterable[DicomFile]) -> str:
-    """The subfolders that hold volume files, in words; "" where there are none. Results are not meant."""
+    """A phrase that names the subfolders with volume files, case folders left out; "" if there are none."""
     found = Counter(file.folder for file in files if file.folder != "." and medical_suffix(Path(file.name)))
     inputs = [name for name in found if not (folder / name / MANIFEST).is_file()]
     named = ", ".join(str(folder / name) for name in inputs[:MOST_NAMED]) + ", ..." * (len(inputs) > MOST_NAMED)
@@ -164,7 +173,7 @@ def _folders_of_volumes(folder: Path, files: Iterable[DicomFile]) -> str:
 
 
 def _case_at(path: Path) -> Case:
-    """The case at a path; where it cannot be read, one that says so when it is."""
+    """The case at a path; if a DICOM input cannot be used, a case that says so when it is read."""
     source = split_number(path)[0]
     if not (source.is_dir() or (is_zip(source) and source.is_file())):
         return FileCase(case_stem(path), str(path))

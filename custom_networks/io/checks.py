@@ -1,4 +1,4 @@
-"""What every volume must be, whatever file it came from; each refusal is one sentence of its own."""
+"""What every volume must fulfil, whatever file it came from; each refusal is one sentence."""
 
 from pathlib import Path
 
@@ -9,31 +9,32 @@ from custom_networks.io.limits import check_extent
 from custom_networks.labelmap.grid import slice_axis_of, spacing_of
 
 MIN_SLICES = 5
-# Padding outside the scanner's field of view is written as -2000, -3024 or less; air is -1000 HU.
+# Scanners pad outside their field of view with -2000, -3024 or less; air is -1000 HU.
 LOWEST_HU = -1024
-# Each CT of a body holds fat (about -100 HU) and air (-1000 HU); 0..255, 0..1 and offset scales do not.
+# Every CT of a body contains fat (about -100 HU) and air (-1000 HU); values that were rescaled or offset do not.
 FAT_HU = -100
 SHEAR_DEGREES = 0.5
-# Pixels of axial CT are at most about 1.5 mm wide; coarse volumes may be coarse in all directions.
+# Pixels of axial CT are at most about 1.5 mm wide; a volume may be coarser if it is so in all directions.
 THICK_MM = 2.5
 
 NO_AFFINE = "has no usable affine"
 
 
 def spatial_shape(shape: tuple[int, ...], source: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
-    """The three spatial sizes of an array of any shape, and a note where single trailing axes were dropped.
+    """The three spatial sizes of an array of any shape, and a note if trailing axes of size 1 were dropped.
 
-    InputError where it is not one 3D volume, or a size is below 1.
+    Raises:
+        InputError: it is not a single 3D volume, or a size is below 1.
     """
     sizes = tuple(int(size) for size in shape)
     text = " x ".join(map(str, sizes))
     if any(size < 1 for size in sizes):
         raise InputError(f"{source} has an impossible size ({text}): its header is damaged, export the image again.")
     if len(sizes) < 3:
-        raise InputError(f"{source} is {len(sizes)}D ({text}), a 3D volume is needed: give the whole CT series.")
+        raise InputError(f"{source} is {len(sizes)}D ({text}), but a 3D volume is needed: give the whole CT series.")
     if any(size != 1 for size in sizes[3:]):
         raise InputError(
-            f"{source} is {len(sizes)}D ({text}), one 3D volume is needed: save one time point or channel."
+            f"{source} is {len(sizes)}D ({text}), but one 3D volume is needed: save one time point or channel."
         )
     note = f"Trailing axes of size 1 were dropped from {text}."
     return (sizes[0], sizes[1], sizes[2]), (note,) if len(sizes) > 3 else ()
@@ -42,26 +43,32 @@ def spatial_shape(shape: tuple[int, ...], source: Path) -> tuple[tuple[int, int,
 def check_geometry(
     shape: tuple[int, int, int], affine: np.ndarray, source: Path, *, axial: bool = False
 ) -> tuple[str, ...]:
-    """Hold an array shape and its (4, 4) RAS affine against what the pipeline needs; give notes back.
+    """Check that the pipeline can use a volume of this shape and (4, 4) RAS affine in mm.
 
-    InputError where the affine is not finite or not invertible, there are fewer than 5 slices along the patient's z, no
-    body has that size (`check_extent`), or the slices are not axial: cut across thick coronal or sagittal ones, axial
-    slices are poor. `axial`: the slices are known to be, however wide their pixels are.
+    Thick coronal or sagittal slices are refused, since the axial slices cut from them are poor. With `axial`, the
+    slices are known to be axial, however wide their pixels are.
+
+    Returns:
+        Notes about what is unusual but accepted.
+
+    Raises:
+        InputError: the affine is not finite or not invertible, there are fewer than 5 slices along the patient's z, no
+            body has that size (`check_extent`), or the slices are not axial.
     """
     spacing = _checked_spacing(affine, source)
     axis = slice_axis_of(affine)
     if shape[axis] < MIN_SLICES:
         raise InputError(
-            f"{source} holds {shape[axis]} slice{'s' * (shape[axis] != 1)}, at least {MIN_SLICES} are needed: "
+            f"{source} holds {shape[axis]} slice{'s' * (shape[axis] != 1)}, but at least {MIN_SLICES} are needed: "
             "give the whole series."
         )
-    if not is_placeholder(affine):  # of such a volume no length is known
+    if not is_placeholder(affine):  # a placeholder gives no real lengths to check
         check_extent(shape, affine, source)
     across = max(spacing)
     if not axial and across > THICK_MM and across > 2 * spacing[axis]:
         raise InputError(
-            f"{source} holds no axial slices: voxels measure {across:g} mm across the patient and {spacing[axis]:g} mm "
-            "along the patient's z: give the axial series."
+            f"{source} does not hold axial slices: voxels measure {across:g} mm across the patient and "
+            f"{spacing[axis]:g} mm along the patient's z; give the axial series."
         )
     if is_placeholder(affine):
         return (
@@ -74,45 +81,48 @@ def check_geometry(
 
 
 def _checked_spacing(affine: np.ndarray, source: Path) -> tuple[float, float, float]:
-    """The spacing in mm; InputError where the affine does not place every voxel at a point of its own."""
+    """The spacing in mm; InputError if the affine is not finite or not invertible."""
     spacing, fault = spacing_of(affine), ""
     if not np.isfinite(affine).all():
         fault = "entries that are not finite numbers"
     elif min(spacing) <= 0:
-        fault = f"spacing {' x '.join(f'{step:g}' for step in spacing)} mm, positive ones needed"
+        fault = f"spacing {' x '.join(f'{step:g}' for step in spacing)} mm is not positive"
     elif abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-3:
-        fault = "two voxel axes run the same way"
+        fault = "its voxel axes lie in one plane"
     if fault:
         raise InputError(f"{source} {NO_AFFINE} ({fault}): export the image again.")
     return spacing
 
 
 def is_placeholder(affine: np.ndarray) -> bool:
-    """Whether a (4, 4) affine is what programs write that were given none: unit voxels, and 0 or (MATLAB) 1 as origin.
+    """Whether a (4, 4) affine is a placeholder for an unknown geometry: unit voxels, origin 0 or (in MATLAB) 1.
 
-    Some copies of LiTS are like this (LITS-CHALLENGE issue 14, nnU-Net issue 2751).
+    Some copies of LiTS have such affines (LITS-CHALLENGE issue 14, nnU-Net issue 2751).
     """
     unit = np.allclose(np.abs(affine[:3, :3]), np.eye(3), atol=1e-3)
     return bool(unit and (np.abs(affine[:3, 3]) <= 1).all())
 
 
 def shear_degrees(affine: np.ndarray) -> float:
-    """The largest departure, in degrees, of two voxel axes of a (4, 4) affine from a right angle."""
+    """The largest deviation from a right angle between two voxel axes of a (4, 4) affine, in degrees."""
     directions = affine[:3, :3] / spacing_of(affine)
     cosines = np.abs(directions.T @ directions)[np.triu_indices(3, 1)]
     return float(np.degrees(np.arcsin(min(1.0, cosines.max()))))
 
 
 def check_ct_values(array: np.ndarray, source: Path) -> None:
-    """Refuse a CT volume (finite, already clipped from below) by an InputError where its voxels are all equal or none
-    is as dark as fat: these are no Hounsfield units."""
-    low, high = array.min(), array.max()  # reductions: no temporary of the volume's size
+    """Refuse voxel values, finite and already clipped from below, that are not Hounsfield units.
+
+    Raises:
+        InputError: all voxels are equal, or none is as dark as fat.
+    """
+    low, high = array.min(), array.max()  # reductions need no temporary array of the volume's size
     if low == high:
         raise InputError(f"{source} is constant: every voxel is {low:g}; export the original CT.")
     if low > FAT_HU:
         raise InputError(
-            f"{source}: intensities are not Hounsfield units: lowest value {low:g}, air or fat below {FAT_HU} HU "
-            "expected; export the original CT without windowing or normalisation."
+            f"{source}: intensities are not Hounsfield units: the lowest value is {low:g}, but air and fat lie below "
+            f"{FAT_HU} HU; export the original CT without windowing or normalisation."
         )
 
 
@@ -121,16 +131,17 @@ SEGMENTS = "0 (none) and 1 to 8 (Couinaud's segments)"
 
 
 def label_map(array: np.ndarray, source: Path, highest: int = 2) -> np.ndarray:
-    """The labels (0 background, 1 liver, 2 tumor) as uint8; InputError where a value is none of these three.
+    """The labels as uint8: 0 background, 1 liver, 2 tumor; with `highest` 8, the liver's segments 0 to 8.
 
-    With 8 for the highest, those of the liver's segments, 0 to 8.
+    Raises:
+        InputError: a value is not one of these labels.
     """
     labels = array.astype(np.uint8) if 0 <= array.min() and array.max() <= highest else None
     if labels is None or not np.array_equal(labels, array):
         others = np.setdiff1d(array, np.arange(highest + 1))
         named = ", ".join(f"{value:g}" for value in others[:5]) + ", ..." * (len(others) > 5)
         raise InputError(
-            f"{source} holds the label{'s' * (len(others) != 1)} {named}, only {LABELS if highest == 2 else SEGMENTS} "
-            "are known: map the others first."
+            f"{source} holds the label{'s' * (len(others) != 1)} {named}, but only "
+            f"{LABELS if highest == 2 else SEGMENTS} are known: map the others first."
         )
     return labels

@@ -1,4 +1,4 @@
-"""The files that a detached header names: ordinary files beside it and nothing else."""
+"""The files that a detached header names; only ordinary files beside it are accepted."""
 
 import os
 import re
@@ -9,14 +9,16 @@ from custom_networks.io.files import regular_file
 from custom_networks.io.header_fields import Fields, shown
 
 LIST = re.compile(r"LIST(\s+\d+)?", re.IGNORECASE)
-# A name with the slice's number in it, as C's printf has it, then first and last number and step: `ct%03d.raw 1 90 1`.
+# A name with the slice's number in printf notation, followed by first and last number and step: `ct%03d.raw 1 90 1`.
 PATTERN = re.compile(r"(\S*?)%(0?)(\d?)d(\S*)\s+(\d{1,6})\s+(\d{1,6})\s+(\d{1,6})(\s+\d+)?", re.ASCII)
 
 
 def data_files(fields: Fields, named: str, listed: list[str], slices: int) -> tuple[Path, ...]:
-    """The files that hold the voxels, in order: the one that is named, those that are listed, or a numbered row.
+    """The files that hold the voxels, in order: a single named file, a list of files, or a numbered sequence.
 
-    InputError where one is not beside the header, missing or no ordinary file, or a list has not one for each slice.
+    Raises:
+        InputError: one is missing, not beside the header or not an ordinary file, or their number is not that of the
+            slices.
     """
     matched = PATTERN.fullmatch(named)
     if LIST.fullmatch(named):
@@ -36,7 +38,7 @@ def _beside(fields: Fields, name: str) -> Path:
     """An ordinary file in the folder of the header."""
     plain = name.removeprefix("./")
     if not plain or plain in (".", "..") or re.search(r"[/\\\0%]", plain) or len(plain) > 255:
-        raise fields.fault(f"its voxels are in {shown(name)}, a plain name of a file beside it is needed")
+        raise fields.fault(f"its voxels are in {shown(name)}, but a plain name of a file beside it is needed")
     path = fields.path.parent / os.fsdecode(os.fsencode(plain))
     if not path.exists():
         raise InputError(

@@ -1,4 +1,4 @@
-"""What a file is by its name and its first bytes, and what a case is called: never by DICOM attributes."""
+"""What kind of file a name and its first bytes suggest, and the name of a case, which is never a DICOM attribute."""
 
 import os
 import re
@@ -13,12 +13,12 @@ from custom_networks.errors import InputError, one_line
 MEDICAL_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 # Room for "_seg.nii.gz" and a temporary ending within the 255 bytes of a file name.
 LONGEST_STEM = 128
-# A DICOM file begins with 128 bytes of any kind and "DICM".
+# A DICOM file begins with 128 arbitrary bytes and "DICM".
 START_BYTES = 132
 
 
 def medical_suffix(path: Path) -> str:
-    """The medical ending of a file name in lower case, or "" where it has none."""
+    """The ending of a file name in lower case if it is in MEDICAL_SUFFIXES, else ""."""
     return next((suffix for suffix in MEDICAL_SUFFIXES if path.name.lower().endswith(suffix)), "")
 
 
@@ -28,20 +28,20 @@ def is_zip(path: Path) -> bool:
 
 
 def regular_file(path: Path) -> Path:
-    """The path itself; InputError where it is not there or no ordinary file: a pipe could be waited for forever."""
+    """The path itself; InputError if it does not exist or is not an ordinary file: reading a pipe could hang."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise InputError(f"No such file or folder: {one_line(path)}; check the path.") from error
     if not stat.S_ISREG(mode):
-        raise InputError(f"{path} is no ordinary file but a folder, a pipe or a device: give a file.")
+        raise InputError(f"{path} is not an ordinary file but a folder, a pipe or a device: give a file.")
     return path
 
 
 def split_number(path: str | Path) -> tuple[Path, int | None]:
-    """What stands before and after "::" in the name of one series of an input, such as `exam.zip::2` or `exam/::2`.
+    """Split a path such as `exam.zip::2` or `exam/::2` into the input and the number of one of its series, if any.
 
-    A file or folder that is really called so is taken as what it is.
+    If a file or folder of that very name exists, the path is not split.
     """
     path = Path(path)
     matched = re.fullmatch(r"(.*)::(\d{1,6})", path.name)
@@ -49,10 +49,10 @@ def split_number(path: str | Path) -> tuple[Path, int | None]:
 
 
 def case_stem(path: str | Path) -> str:
-    """A case's name: the file's or folder's name without its ending, safe as a name on any system.
+    """A case's name: the name of the file or folder without its ending, safe as a file name on any system.
 
-    Characters outside [A-Za-z0-9._-] become "_", as do leading dots; it is never empty and at most 128 long. A series
-    of an input, `exam.zip::2`, is called `exam_2`. Two inputs can share one stem: who writes must keep them apart.
+    Characters outside [A-Za-z0-9._-] and leading dots become "_"; it is never empty and at most 128 characters long. A
+    series `exam.zip::2` is called `exam_2`. Two inputs can have the same stem: whoever writes must tell them apart.
     """
     path, number = split_number(path)
     name = (path if path.name not in ("", "..") else path.resolve()).name
@@ -63,7 +63,7 @@ def case_stem(path: str | Path) -> str:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file starts as DICOM does; InputError where it cannot be opened."""
+    """Whether a file begins like DICOM; InputError if it cannot be opened."""
     _, stream = open_if_dicom(path)
     if stream is not None:
         stream.close()
@@ -71,9 +71,12 @@ def is_dicom(path: Path) -> bool:
 
 
 def open_if_dicom(path: Path) -> tuple[bytes, BinaryIO | None]:
-    """The first bytes of a file, and the file opened at its beginning where they are those of DICOM, else None.
+    """The first bytes of a file, and the opened file at its beginning if they look like DICOM, else None.
 
-    See `looks_like_dicom`. InputError where it cannot be opened: passed over, it could be a slice that nobody misses.
+    See `looks_like_dicom`.
+
+    Raises:
+        InputError: it cannot be opened. It is not skipped, since it could be a slice that would be missing unnoticed.
     """
     try:
         with ExitStack() as closing:
@@ -91,8 +94,8 @@ def open_if_dicom(path: Path) -> tuple[bytes, BinaryIO | None]:
 def looks_like_dicom(start: bytes) -> bool:
     """Whether a file's first 132 bytes are the DICOM preamble (128 bytes, then "DICM"; PS3.10 7.1).
 
-    Files without it are told by their first element: one of the first of group 0002 or 0008, little endian, with a VR
-    of such elements or a short length.
+    Files without a preamble are recognised by their first element: one of the first elements of group 0002 or 0008,
+    little endian, with a VR that occurs there or a short length.
     """
     if start[128:132] == b"DICM":
         return True
@@ -104,9 +107,12 @@ def looks_like_dicom(start: bytes) -> bool:
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """The files directly in a folder, sorted by name, without hidden ones (macOS leaves "._" copies of every file).
+    """The files directly in a folder, sorted by name, without hidden ones (macOS leaves a "._" copy of every file).
 
-    A link that leads nowhere is a file too: what it stood for is missing. InputError where the folder cannot be listed.
+    A dangling link counts as a file, since whatever it pointed to is missing.
+
+    Raises:
+        InputError: the folder cannot be listed.
     """
     try:
         shown = (path for path in folder.iterdir() if not path.name.startswith("."))

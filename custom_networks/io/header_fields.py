@@ -1,4 +1,4 @@
-"""The fields of a text header (NRRD, MetaImage), each read strictly: a number is a number, in its range, or refused."""
+"""The fields of a text header (NRRD, MetaImage), read strictly: a value of the wrong kind or range is refused."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ from custom_networks.io.checks import NO_AFFINE
 HEADER_BYTES = 1 << 20
 NUMBER = re.compile(r"[-+]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][-+]?\d{1,4})?", re.ASCII)
 WHOLE = re.compile(r"[-+]?\d{1,18}", re.ASCII)
-# Millimetres in each unit of length that headers name; one that says nothing is taken for millimetres, as always.
+# Millimetres in each unit of length that occurs in headers; without a unit, lengths are millimetres by convention.
 UNITS_MM = {
     **dict.fromkeys(("", "?", "??", "???", "unknown", "mm", "millimeter", "millimeters", "millimetre"), 1.0),
     **dict.fromkeys(("m", "meter", "meters", "metre"), 1000.0),
@@ -24,85 +24,87 @@ Choice = TypeVar("Choice")
 
 
 class Fields:
-    """The fields of one file's header, by their names in lower case; what is wrong with one is an InputError."""
+    """The fields of one file's header, by their names in lower case; a wrong field raises an InputError."""
 
     def __init__(self, path: Path, values: Mapping[str, str]) -> None:
         self.path, self.values = path, values
 
     def fault(self, reason: str) -> InputError:
-        """The refusal of the file for what its header says."""
+        """The error of a file whose header is wrong for this reason."""
         return not_readable(self.path, reason)
 
     def no_affine(self, name: str) -> InputError:
-        """The refusal of a file whose header does not say where voxels lie."""
+        """The error of a file whose header does not say where the voxels lie."""
         return InputError(
             f"{self.path} {NO_AFFINE} (its header has no valid {name!r}): export the image again with its geometry."
         )
 
     def channels(self, count: int) -> InputError:
-        """The refusal of a file with several values per voxel."""
-        return InputError(f"{self.path} holds {count} values per voxel, one is needed: save one channel.")
+        """The error of a file with several values per voxel."""
+        return InputError(f"{self.path} holds {count} values per voxel, but one is needed: save one channel.")
 
     def get(self, *names: str) -> str | None:
-        """The text of the first of several names that is there."""
+        """The text of the first of these fields that the header has."""
         return next((self.values[name.lower()] for name in names if name.lower() in self.values), None)
 
     def whole(self, name: str, least: int, most: int, default: int | None = None) -> int:
-        """A whole number between two others, both accepted; `default` where the field is not there."""
+        """A whole number from `least` to `most`; `default` if the field is missing."""
         text = self.get(name)
         if text is None and default is not None:
             return default
         if text is None or not WHOLE.fullmatch(text) or not least <= int(text) <= most:
-            raise self.fault(f"{name} is {shown(text)}, a whole number from {least} to {most} is needed")
+            raise self.fault(f"{name} is {shown(text)}, but a whole number from {least} to {most} is needed")
         return int(text)
 
     def numbers(self, name: str, text: str, count: int) -> list[float]:
-        """`count` plain numbers."""
+        """`count` finite numbers."""
         words = text.split()
         numbers = [float(word) for word in words if NUMBER.fullmatch(word)]
         if len(words) != count or len(numbers) != count or not all(map(isfinite, numbers)):
-            raise self.fault(f"{name} is {shown(text)}, {count} finite number{'s' * (count != 1)} needed")
+            needed = "1 finite number is" if count == 1 else f"{count} finite numbers are"
+            raise self.fault(f"{name} is {shown(text)}, but {needed} needed")
         return numbers
 
     def sizes(self, name: str, count: int) -> tuple[int, ...]:
-        """The size of each of `count` axes; what is too small is for `spatial_shape` to say."""
+        """The size of each of `count` axes; whether they are large enough is checked by `spatial_shape`."""
         text = self.get(name) or ""
         words = text.split()
         if len(words) != count or not all(WHOLE.fullmatch(word) for word in words):
-            raise self.fault(f"{name} is {shown(text)}, {count} whole numbers are needed")
+            raise self.fault(f"{name} is {shown(text)}, but {count} whole numbers are needed")
         return tuple(int(word) for word in words)
 
     def choice(self, name: str, choices: Mapping[str, Choice], default: Choice | None = None) -> Choice:
-        """What a word stands for; `default` where the field is not there."""
+        """The value that the field's word stands for; `default` if the field is missing."""
         text = self.get(name)
         if text is None and default is not None:
             return default
         if text is None or text.lower() not in choices:
-            raise self.fault(f"{name} is {shown(text)}, a known word such as {', '.join(list(choices)[:3])} is needed")
+            known = ", ".join(list(choices)[:3])
+            raise self.fault(f"{name} is {shown(text)}, but a known word such as {known} is needed")
         return choices[text.lower()]
 
 
 def shown(text: str | None) -> str:
-    """A value as a message quotes it, however long it is."""
+    """A value as messages quote it, shortened if necessary."""
     return "missing" if text is None else repr(one_line(text, 40))
 
 
 def not_readable(path: Path, reason: str) -> InputError:
-    """The refusal of a file that is not what its ending says."""
+    """The error of a file that is not a valid file of its format."""
     kind = {".gz": "NIfTI", ".nii": "NIfTI"}.get(path.suffix.lower(), path.suffix[1:].upper())
     return InputError(f"{path} is not a readable {kind} file ({reason}): export the image again.")
 
 
 def millimetres(fields: Fields, name: str, units: Iterable[str]) -> tuple[list[float], tuple[str, ...]]:
-    """The millimetres in each unit, and a note where they are not 1; InputError for what is no known unit of length."""
+    """The millimetres in each unit, and a note if they are not 1; InputError for an unknown unit of length."""
     units = list(units)
     for unit in units:
         if unit.lower() not in UNITS_MM:
-            raise fields.fault(f"{name} is {shown(unit)}, a known unit of length such as mm is needed")
+            raise fields.fault(f"{name} is {shown(unit)}, but a known unit of length such as mm is needed")
     scales = [UNITS_MM[unit.lower()] for unit in units]
     return scales, unit_note(next((unit for unit, scale in zip(units, scales, strict=True) if scale != 1), ""))
 
 
 def unit_note(unit: str) -> tuple[str, ...]:
-    """A note for lengths that were converted from a unit; none for ""."""
+    """A note that lengths were converted from this unit; none for ""."""
     return (f"Lengths in the header are in {unit}: they were converted to mm.",) if unit else ()

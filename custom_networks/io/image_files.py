@@ -1,6 +1,6 @@
-"""NIfTI, NRRD and MetaImage files: one strict reader a format, and no fallback to another.
+"""NIfTI, NRRD and MetaImage files: one strict reader per format, without a fallback to another one.
 
-A file gives its affine in RAS, and its voxels in slabs that never become one float64 array.
+Affines are in RAS mm. Voxels are read in slabs, so that the whole volume never exists as float64.
 """
 
 from dataclasses import replace
@@ -23,26 +23,27 @@ HEADERS = {
 
 
 def read_segment_map(path: str | Path) -> Volume:
-    """Read a map of the liver's segments, 1 to 8 and 0 where there is none; all else as `read_label_map`."""
+    """Read a map of the liver's segments, 1 to 8 and 0 elsewhere; otherwise like `read_label_map`."""
     return read_label_map(path, highest=8)
 
 
 def read_label_map(path: str | Path, highest: int = 2) -> Volume:
     """Read a label map (0 background, 1 liver, 2 tumor) from a NIfTI, NRRD or MetaImage file as uint8 (i, j, k).
 
-    InputError as for `read_volume`, or where a value is none of the three labels; a constant map is fine.
+    Raises:
+        InputError: it cannot be read (see `read_volume`), or a value is not one of the labels. A constant map is fine.
     """
     path = existing(path)
     if path.is_dir():
         raise InputError(
-            f"{path} is a folder, a label map is one file ({', '.join(MEDICAL_SUFFIXES)}): give that file."
+            f"{path} is a folder, but a label map is one file ({', '.join(MEDICAL_SUFFIXES)}): give that file."
         )
     volume = read_file(path, None)
     return replace(volume, array=label_map(volume.array, path, highest))
 
 
 def existing(path: str | Path) -> Path:
-    """`path` as a Path to something that is there; InputError where there is nothing."""
+    """`path` as a Path; InputError if nothing exists there."""
     path = Path(path)
     try:
         path.stat()
@@ -52,10 +53,11 @@ def existing(path: str | Path) -> Path:
 
 
 def read_file(path: Path, lowest: float | None, allow_large: bool = False) -> Volume:
-    """Read one file by its ending; values under `lowest` are set to it. `allow_large` lifts the limits on memory.
+    """Read one file by its ending; values below `lowest` are set to it. `allow_large` lifts the limits on memory.
 
-    InputError where it is unreadable, damaged or cut off, too large, not 3D, has several channels, no geometry in its
-    header (in NIfTI neither sform nor qform), or values that are no finite numbers.
+    Raises:
+        InputError: it is unreadable, damaged, truncated, too large, not 3D, has several channels, no geometry in its
+            header (NIfTI: neither sform nor qform), or values that are not finite.
     """
     header = read_header(path)
     slabs = header.slabs(allow_large)
@@ -64,7 +66,7 @@ def read_file(path: Path, lowest: float | None, allow_large: bool = False) -> Vo
 
 
 def read_header(path: Path) -> ImageHeader:
-    """The checked header of one file by its ending; InputError where it cannot be read."""
+    """The checked header of one file, read by its ending; InputError if it cannot be read."""
     suffix = medical_suffix(path)
     if suffix:
         try:
@@ -74,5 +76,5 @@ def read_header(path: Path) -> ImageHeader:
     if path.suffix.lower() == ".dcm" or is_dicom(regular_file(path)):
         raise InputError(f"{path} is a single DICOM file: give the folder of the series.")
     raise InputError(
-        f"{path} has no known ending: a volume is a {', '.join(MEDICAL_SUFFIXES)} file or a folder of DICOM files."
+        f"{path} has no known ending: give a {', '.join(MEDICAL_SUFFIXES)} file or a folder of DICOM files."
     )

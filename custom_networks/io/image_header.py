@@ -1,4 +1,4 @@
-"""What the header of a volume file says, whatever its format, once it was checked."""
+"""The checked header of a volume file, independent of its format."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,15 +14,16 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 @dataclass(frozen=True, eq=False)
 class ImageHeader:
-    """Geometry and voxels of one file; nothing of the volume's size was read yet.
+    """The geometry of one file and where its voxels are stored; the voxels themselves have not been read yet.
 
     Attributes:
         affine: (4, 4) float64, voxel index to patient coordinates in mm, RAS+.
-        voxels: where the voxels lie, with their shape and type.
-        slope: what stored numbers are multiplied by.
-        inter: what is added then.
+        voxels: where the voxels are stored, with their shape and type.
+        slope: factor for the stored values.
+        inter: offset added after that.
         notes: what was converted or dropped, one sentence each.
-        nifti_geometry: the fields of a NIfTI header that place the volume, lengths in mm; {} for other formats.
+        nifti_geometry: the fields of a NIfTI header that give the volume's position, lengths in mm; {} for other
+            formats.
     """
 
     affine: np.ndarray
@@ -39,10 +40,10 @@ class ImageHeader:
 
     @property
     def dtype(self) -> np.dtype:
-        """Of a stored voxel."""
+        """Type of a stored voxel."""
         return self.voxels.dtype
 
     def slabs(self, allow_large: bool = False) -> Iterator[np.ndarray]:
-        """The scaled voxels (i, j, n), some slices at a time: see `StoredVoxels.slabs`."""
+        """The scaled voxels (i, j, n), a few slices at a time: see `StoredVoxels.slabs`."""
         for slab in self.voxels.slabs(allow_large):
             yield apply_read_scaling(slab, np.float64(self.slope), np.float64(self.inter))

@@ -1,6 +1,6 @@
-"""How large an input may be before anything of that size is allocated, and which sizes a scan of a body can have.
+"""Limits on the size of an input, checked before memory is allocated, and the sizes that a scan of a body can have.
 
-`LIMITS` is the one table of them. `--allow-large` lifts the limits on memory alone: no body is 30 m long.
+They are all in the table `LIMITS`. `--allow-large` lifts only the limits on memory: no body is 30 m long.
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from custom_networks.labelmap.grid import slice_axis_of, spacing_of
 
 @dataclass(frozen=True)
 class Limit:
-    """The least and the most that are accepted of one quantity.
+    """The accepted range of one quantity.
 
     Attributes:
-        what: the quantity, as a message and the documentation name it.
+        what: the quantity, as messages and the documentation name it.
         least: the smallest accepted value.
         most: the largest accepted value.
         unit: of both.
-        why: where the limit comes from, as a clause.
+        why: the reason for the limit, as a clause.
         memory: whether `--allow-large` lifts it.
     """
 
@@ -34,7 +34,7 @@ class Limit:
     memory: bool = False
 
     def __contains__(self, value: float) -> bool:
-        slack = 1e-4 * abs(value)  # lengths come from float32 numbers
+        slack = 1e-4 * abs(value)  # lengths are often stored as float32
         return self.least - slack <= value <= self.most + slack
 
     @property
@@ -45,28 +45,32 @@ class Limit:
 
 VOXELS = Limit("voxels", 1, 640e6, "", "512 x 512 x 2,000 voxels pass, and 1,024 x 1,024 x 600", memory=True)
 AXIS = Limit("voxels along an axis", 1, 4096, "", "no CT has a larger matrix", memory=True)
-DECODED = Limit("unpacked size", 0, 5.2e9, "bytes", "as many voxels of 8 bytes", memory=True)
-# A CT compresses 2 to 10 times and an image without noise some 100 times; zip and JPEG 2000 can reach 1,000,000 times.
+DECODED = Limit("unpacked size", 0, 5.2e9, "bytes", "that number of voxels at 8 bytes each", memory=True)
+# A CT compresses 2 to 10 times and an image without noise about 100 times; zip and JPEG 2000 can reach 1,000,000 times.
 RATIO = Limit(
-    "compression ratio", 0, 250, "", "no CT of more than 2.2 GB compresses more; smaller files do no harm", memory=True
+    "compression ratio", 0, 250, "", "no CT above 2.2 GB compresses better; smaller inputs do no harm", memory=True
 )
-RATIO_FREE_BYTES = 2_200_000_000  # 512 x 512 x 2,000 voxels of 4 bytes: below that a bomb cannot do harm
+RATIO_FREE_BYTES = 2_200_000_000  # 512 x 512 x 2,000 voxels of 4 bytes; a smaller decompression bomb does no harm
 ACROSS = Limit("across the patient", 100, 1000, "mm", "no body is smaller or larger")
-ALONG = Limit("along the patient's z", 15, 2500, "mm", "no liver is seen in less, and nobody is taller")
-PIXEL = Limit("pixel size", 0.05, 10, "mm", "finer and coarser than any CT scanner's, with a margin")
-SLICE = Limit("slice distance", 0.15, 50, "mm", "finer and coarser than any CT scanner's, with a margin")
-ORIGIN = Limit("origin", -1e6, 1e6, "mm", "farther away, single precision cannot tell voxels apart")
+ALONG = Limit("along the patient's z", 15, 2500, "mm", "less shows no liver, and nobody is taller")
+PIXEL = Limit("pixel size", 0.05, 10, "mm", "includes every CT scanner, with a margin")
+SLICE = Limit("slice distance", 0.15, 50, "mm", "includes every CT scanner, with a margin")
+ORIGIN = Limit("origin", -1e6, 1e6, "mm", "beyond that, single precision cannot tell voxels apart")
 LIMITS = (VOXELS, AXIS, DECODED, RATIO, ACROSS, ALONG, PIXEL, SLICE, ORIGIN)
 
-ALLOW = "where it is right and memory suffices, allow it with --allow-large (allow_large in Python and in a config)"
+ALLOW = "if that is right and memory suffices, allow it with --allow-large (allow_large in Python and in a config)"
 CORRECT = "correct the geometry in its header, or export the image again"
 
 
 def check_voxels(shape: tuple[int, ...], source: Path, allow_large: bool = False) -> None:
-    """InputError where an array of this shape has too many voxels; call it before anything of that size is made."""
+    """Refuse an array of this shape if it has too many voxels; to be called before it is allocated.
+
+    Raises:
+        InputError: it has too many voxels in all or along an axis.
+    """
     if not allow_large and (prod(map(int, shape)) > VOXELS.most or max(shape) > AXIS.most):
         raise InputError(
-            f"{source} has {' x '.join(map(str, shape))} voxels, {VOXELS.most / 1e6:.0f} million at most and "
+            f"{source} has {' x '.join(map(str, shape))} voxels, but at most {VOXELS.most / 1e6:.0f} million and "
             f"{AXIS.most:,g} along an axis are read: export the abdomen alone; {ALLOW}."
         )
 
@@ -74,16 +78,23 @@ def check_voxels(shape: tuple[int, ...], source: Path, allow_large: bool = False
 def check_decoded(
     decoded: int, stored: int, source: Path, allow_large: bool = False, free: int = RATIO_FREE_BYTES
 ) -> None:
-    """InputError where `stored` bytes of compressed data would unpack to too many bytes, or to too many times as many.
+    """Refuse compressed data that unpack to too many bytes, or to too large a multiple of their size.
 
-    The ratio matters above `free` bytes. Call it with what a header declares before anything is unpacked, and with what
-    came out so far where no header tells.
+    Args:
+        decoded: bytes after unpacking: as the header declares, or if it does not, as many as came out so far.
+        stored: compressed bytes.
+        source: the file, for the message.
+        allow_large: whether to accept any size.
+        free: up to this many decoded bytes, any ratio is accepted.
+
+    Raises:
+        InputError: the data are too large.
     """
     if allow_large:
         return
     ratio, gigabytes = decoded / max(stored, 1), f"{decoded / 1e9:.3g} GB"
     if decoded > DECODED.most:
-        raise InputError(f"{source} unpacks to {gigabytes}, {DECODED.most / 1e9:g} GB at most are read: {ALLOW}.")
+        raise InputError(f"{source} unpacks to {gigabytes}, but at most {DECODED.most / 1e9:g} GB are read: {ALLOW}.")
     if decoded > free and ratio > RATIO.most:
         raise InputError(
             f"{source} unpacks to {gigabytes}, {ratio:,.0f} times its stored size, but no CT of that size compresses "
@@ -92,22 +103,25 @@ def check_decoded(
 
 
 def check_extent(shape: tuple[int, ...], affine: np.ndarray, source: Path) -> None:
-    """InputError where a grid (i, j, k) with its finite (4, 4) affine to mm lies or measures as no scan of a body.
+    """Refuse a grid of this shape (i, j, k) and finite (4, 4) affine in mm that cannot be a scan of a body.
 
-    Across the patient, its longer side counts: a scan can be cropped narrowly.
+    Across the patient only the longer side is checked, since a scan can be cropped narrowly.
+
+    Raises:
+        InputError: its spacing, extent or origin is out of range.
     """
     axis, steps = slice_axis_of(affine), spacing_of(affine)
     for i, step in enumerate(steps):
         distance = SLICE if i == axis else PIXEL
         if step not in distance:
-            raise InputError(f"{source} has a {distance.what} of {step:g} mm, not of {distance.range}: {CORRECT}.")
+            raise InputError(f"{source} has a {distance.what} of {step:g} mm, not {distance.range}: {CORRECT}.")
     across = max((i for i in range(3) if i != axis), key=lambda i: shape[i] * steps[i])
     for i, extent in ((across, ACROSS), (axis, ALONG)):
         if shape[i] * steps[i] not in extent:
             raise InputError(
                 f"{source} measures {shape[i] * steps[i]:g} mm {extent.what} ({shape[i]} voxels of {steps[i]:g} mm), "
-                f"a scan of a body measures {extent.range}: {CORRECT}."
+                f"but a scan of a body measures {extent.range}: {CORRECT}."
             )
     farthest = max(affine[:3, 3], key=abs)
     if farthest not in ORIGIN:
-        raise InputError(f"{source} has its origin at {farthest:g} mm, not at {ORIGIN.range}: {CORRECT}.")
+        raise InputError(f"{source} has its origin at {farthest:g} mm, outside {ORIGIN.range}: {CORRECT}.")

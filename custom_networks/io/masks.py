@@ -1,4 +1,4 @@
-"""A mask that a person made or corrected, on the grid of its CT: NIfTI, NRRD, MetaImage or DICOM SEG."""
+"""Read a mask drawn or corrected by a person, on the grid of its CT, from NIfTI, NRRD, MetaImage or DICOM SEG."""
 
 from hashlib import sha256
 from pathlib import Path
@@ -13,16 +13,16 @@ from custom_networks.io.image_files import existing, read_label_map
 from custom_networks.io.volume import Volume
 from custom_networks.labelmap.labels import Labels
 
-SAME_GRID = 0.05  # voxels; an affine may have been stored in single precision
+SAME_GRID = 0.05  # voxels; affines may have been stored in single precision
 
 
 def read_mask(path: str | Path, ct: Volume) -> tuple[Labels, str]:
     """The labels (0 background, 1 liver, 2 tumor) of a mask on the grid of its CT, and the file's SHA-256.
 
-    The axes of the file may run another way round, as programs turn them; its voxels must be those of the CT.
+    The file's axes may be flipped or permuted, but its voxels must coincide with those of the CT.
 
     Raises:
-        InputError: it cannot be read, lies on another grid, or holds anything but these labels.
+        InputError: it cannot be read, lies on another grid, or holds other labels.
     """
     path = existing(Path(path).expanduser())
     if not medical_suffix(path) and is_seg(regular_file(path)):
@@ -34,7 +34,7 @@ def read_mask(path: str | Path, ct: Volume) -> tuple[Labels, str]:
 
 
 def on_grid_of(ct: Volume, mask: Volume) -> Labels:
-    """The labels of a mask in the order of the CT's voxels; InputError where its voxels are not those of the CT."""
+    """The labels of a mask in the order of the CT's voxels; InputError if the two grids do not coincide."""
     turn = ornt_transform(io_orientation(mask.affine), io_orientation(ct.affine))
     labels = apply_orientation(mask.array, turn)
     affine = mask.affine @ inv_ornt_aff(turn, mask.array.shape)
@@ -44,7 +44,7 @@ def on_grid_of(ct: Volume, mask: Volume) -> Labels:
     if labels.shape != ct.array.shape or off > SAME_GRID:
         size, wanted = (" x ".join(map(str, shape)) for shape in (labels.shape, ct.array.shape))
         raise InputError(
-            f"{mask.source} lies on another grid than {ct.source} ({size} voxels for {wanted}, up to {off:.2g} voxels "
-            "off): save the mask on the CT's own grid, in 3D Slicer with the CT as reference volume."
+            f"{mask.source} lies on another grid than {ct.source} ({size} voxels instead of {wanted}, up to {off:.2g} "
+            "voxels off): save the mask on the CT's own grid, in 3D Slicer with the CT as reference volume."
         )
     return np.ascontiguousarray(labels)

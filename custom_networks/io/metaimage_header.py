@@ -28,10 +28,10 @@ LAST = re.compile(rb"^[ \t]*ElementDataFile[ \t]*[=:][ \t]*([^\r\n]*)(?:\r?\n|\Z
 
 
 def metaimage_header(path: Path) -> ImageHeader:
-    """Read and check the header of a .mha or .mhd file; InputError where it is damaged, unclear or not supported."""
+    """Read and check the header of a .mha or .mhd file; InputError if it is damaged, ambiguous or not supported."""
     fields, start, named, listed = _fields(path)
     if (fields.get("ObjectType") or "Image").lower() != "image":
-        raise fields.fault(f"ObjectType is {shown(fields.get('ObjectType'))}, Image is needed")
+        raise fields.fault(f"ObjectType is {shown(fields.get('ObjectType'))}, but Image is needed")
     dimension = fields.whole("NDims", 1, 10)
     sizes = fields.sizes("DimSize", dimension)
     channels = fields.whole("ElementNumberOfChannels", 1, 1 << 16, 1)
@@ -42,12 +42,12 @@ def metaimage_header(path: Path) -> ImageHeader:
     for name, value in (("Slope", 1.0), ("Offset", 0.0)):
         text = fields.get(f"ElementToIntensityFunction{name}")
         if text is not None and fields.numbers(name, text, 1) != [value]:
-            raise fields.fault(f"ElementToIntensityFunction{name} is {shown(text)}, programs differ in following it")
+            raise fields.fault(f"ElementToIntensityFunction{name} is {shown(text)}, which not all programs apply")
     return ImageHeader(affine, _voxels(fields, start, named, listed, shape), notes=notes + geometry_notes)
 
 
 def _fields(path: Path) -> tuple[Fields, int, str, list[str]]:
-    """The fields, where the header ends, the value of its last one (ElementDataFile), and the lines after that."""
+    """The fields, the offset where the header ends, the value of ElementDataFile, and the lines that follow it."""
     with path.open("rb") as stream:
         content = stream.read(HEADER_BYTES)
     last = LAST.search(content)
@@ -72,7 +72,7 @@ def _fields(path: Path) -> tuple[Fields, int, str, list[str]]:
 
 
 def _affine(fields: Fields, dimension: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The (4, 4) affine to RAS mm of the first three axes, and notes."""
+    """The (4, 4) affine of the first three axes to RAS mm, and notes."""
     spacing_name = "ElementSpacing" if fields.get("ElementSpacing") is not None else "ElementSize"
     spacing, matrix, origin = fields.get(spacing_name), fields.get(*MATRIX), fields.get(*ORIGIN)
     if spacing is None:
@@ -87,9 +87,9 @@ def _affine(fields: Fields, dimension: int) -> tuple[np.ndarray, tuple[str, ...]
         raise fields.no_affine("TransformMatrix")
     affine = np.eye(4)
     notes: tuple[str, ...] = ()
-    affine[:3, :3] = rows[:3, :3].T * steps[:3]  # a row of the file is the direction of an axis
+    affine[:3, :3] = rows[:3, :3].T * steps[:3]  # each row in the file is the direction of an axis
     if origin is None:
-        notes = ("The header has no Offset: 0 was taken.",)
+        notes = ("The header has no Offset: 0 was assumed.",)
     else:
         affine[:3, 3] = fields.numbers("Offset", origin, dimension)[:3]
     scales, unit_notes = millimetres(fields, "DistanceUnits", [fields.get("DistanceUnits") or ""])
@@ -98,7 +98,7 @@ def _affine(fields: Fields, dimension: int) -> tuple[np.ndarray, tuple[str, ...]
 
 
 def _voxels(fields: Fields, start: int, named: str, listed: list[str], shape: tuple[int, int, int]) -> StoredVoxels:
-    """Where the voxels lie: after the header, or in files beside it."""
+    """Where the voxels are stored: after the header, or in files beside it."""
     dtype = np.dtype(fields.choice("ElementType", TYPES))
     big = [fields.choice(name, YES_NO, False) for name in ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")]
     dtype = dtype.newbyteorder(">" if any(big) else "<")
@@ -107,9 +107,9 @@ def _voxels(fields: Fields, start: int, named: str, listed: list[str], shape: tu
     files, offset = ((fields.path,), start) if local else (data_files(fields, named, listed, shape[2]), 0)
     skip = fields.whole("HeaderSize", -1, 1 << 28, 0)
     if local and skip == -1:
-        skip = 0  # the voxels end with the file, as they must in any case
+        skip = 0  # -1 means that the voxels end with the file, which is required anyway
     if skip and (local or compressed or not binary):
-        raise fields.fault("HeaderSize is for uncompressed voxels in a file of their own")
+        raise fields.fault("HeaderSize is only allowed for uncompressed voxels in a separate file")
     encoding = "zlib" if compressed else "raw" if binary else "text"
     voxels = StoredVoxels(fields.path, files, shape, dtype, encoding, offset if skip == 0 else skip)
     declared, found = fields.whole("CompressedDataSize", 0, 1 << 48, 0), files[0].stat().st_size - offset

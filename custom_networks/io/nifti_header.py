@@ -1,4 +1,4 @@
-"""The header of a NIfTI file: nibabel decodes it, and what nibabel would guess or mend is refused here."""
+"""The header of a NIfTI file: nibabel decodes it; what nibabel would guess or repair is refused here."""
 
 import gzip
 import logging
@@ -29,7 +29,7 @@ LARGEST_EXTENSION = 1 << 28  # bytes between header and voxels
 
 
 def nifti_header(path: Path) -> ImageHeader:
-    """Read and check the header of a .nii or .nii.gz file; InputError where it is damaged or unclear."""
+    """Read and check the header of a .nii or .nii.gz file; InputError if it is damaged or ambiguous."""
     compressed = path.name.lower().endswith(".gz")
     header = _decoded(path, compressed)
     shape, notes = spatial_shape(header.get_data_shape(), path)
@@ -51,26 +51,33 @@ def nifti_header(path: Path) -> ImageHeader:
 def nifti_geometry(
     header: nib.Nifti1Header, path: Path, given: np.ndarray | None = None
 ) -> tuple[np.ndarray, Mapping[str, Any], tuple[str, ...]]:
-    """The (4, 4) RAS affine in mm of the sform, else of the qform; the fields that say it, in mm; and notes.
+    """The affine of a header, from its sform or else its qform.
 
-    `given` is the affine that an image in memory has in place of its header's, in the header's unit.
+    Args:
+        header: as read, not modified.
+        path: the file, for messages.
+        given: the affine of an image in memory, which replaces that of its header, in the header's unit.
 
-    InputError with neither form, for programs guess differently then, and where the one that counts is not valid.
+    Returns:
+        The (4, 4) affine to RAS mm, the header's fields that define it (lengths in mm), and notes.
+
+    Raises:
+        InputError: the header has neither form, in which case programs guess differently, or its form is not valid.
     """
     if header["sform_code"] <= 0 and header["qform_code"] <= 0:
         raise InputError(
-            f"{path} {NO_AFFINE} (sform and qform codes are both 0, so its place and direction in the patient are "
-            "unknown): export the image again with its geometry."
+            f"{path} {NO_AFFINE} (sform and qform codes are both 0, so its position and orientation in the patient "
+            "are unknown): export the image again with its geometry."
         )
     unit = int(header["xyzt_units"]) & UNIT_BITS
     if unit not in UNITS:
-        raise not_readable(path, f"xyzt_units {unit} is no unit of length")
+        raise not_readable(path, f"xyzt_units {unit} is not a unit of length")
     header, (name, scale) = header.copy(), UNITS[unit]
     if scale != 1:
         for field in LENGTHS:
             header[field] = header[field] * scale
         header["pixdim"][1:4] *= scale
-    header["pixdim"][0] = header["pixdim"][0] or 1  # the standard takes 0 for 1
+    header["pixdim"][0] = header["pixdim"][0] or 1  # the standard says that 0 means 1
     sform = header.get_sform() if header["sform_code"] > 0 else None
     qform = _qform(header, path) if header["qform_code"] > 0 else None
     affine = np.array(qform if sform is None else sform, np.float64)
@@ -81,20 +88,20 @@ def nifti_geometry(
 
 
 def _qform(header: nib.Nifti1Header, path: Path) -> np.ndarray:
-    """The qform's affine, NaN where it is not valid but the sform counts."""
+    """The qform's affine; NaN if it is not valid but there is an sform to use."""
     pixdim = np.array(header["pixdim"][:4], np.float64)
     try:
         if abs(pixdim[0]) != 1 or not (np.isfinite(pixdim).all() and (pixdim[1:] > 0).all()):
-            raise ValueError(f"qform with pixdim {' '.join(f'{step:g}' for step in pixdim)}")
+            raise ValueError(f"its qform has pixdim {' '.join(f'{step:g}' for step in pixdim)}")
         return cast(np.ndarray, header.get_qform())
-    except ValueError as error:  # HeaderDataError, too: quaternions longer than 1
+    except ValueError as error:  # also HeaderDataError, for quaternions longer than 1
         if header["sform_code"] > 0:
             return np.full((4, 4), np.nan)
         raise not_readable(path, one_line(error)) from error
 
 
 def _form_notes(header: nib.Nifti1Header, sform: np.ndarray | None, qform: np.ndarray | None) -> tuple[str, ...]:
-    """A note when sform and qform place a corner of the volume at different points: programs use one or the other."""
+    """A note if sform and qform disagree about the volume's corners: some programs use one, some the other."""
     shape = header.get_data_shape()
     if sform is None or qform is None or len(shape) < 3:
         return ()
@@ -107,25 +114,25 @@ def _form_notes(header: nib.Nifti1Header, sform: np.ndarray | None, qform: np.nd
 
 
 def _decoded(path: Path, compressed: bool) -> nib.Nifti1Header:
-    """nibabel's header as it lies in the file: with its checks, it would mend a pixdim of 0 to 1."""
+    """nibabel's header as stored in the file, without nibabel's repairs, which would turn a pixdim of 0 into 1."""
     try:
         with gzip.open(path, "rb") if compressed else path.open("rb") as stream:
             start = stream.read(nib.Nifti2Header.sizeof_hdr)
         kinds = [kind for kind in (nib.Nifti1Header, nib.Nifti2Header) if kind.may_contain_header(start)]
         if not kinds:
-            raise ValueError("it does not begin as NIfTI does")
+            raise ValueError("it does not begin like a NIfTI file")
         header = kinds[0](start[: kinds[0].sizeof_hdr], check=False)
         header.copy().check_fix(QUIET, error_level=40)
         if not 1 <= header["dim"][0] <= 7:
             raise ValueError(f"{header['dim'][0]} dimensions")
         header.get_data_dtype()
-    except Exception as error:  # arbitrary bytes: gzip, zlib and nibabel have no common error
+    except Exception as error:  # gzip, zlib and nibabel have no common error for arbitrary bytes
         raise not_readable(path, one_line(error)) from error
     return header
 
 
 def _scaling(header: nib.Nifti1Header, path: Path) -> tuple[float, float]:
-    """Slope and intercept; a slope of 0 or NaN stands for none, as the standard and nibabel have it."""
+    """Slope and intercept; a slope of 0 or NaN means no scaling, as in the standard and in nibabel."""
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0 or np.isnan(slope):
         return 1.0, 0.0
@@ -135,10 +142,10 @@ def _scaling(header: nib.Nifti1Header, path: Path) -> tuple[float, float]:
 
 
 def _voxel_start(header: nib.Nifti1Header, path: Path) -> int:
-    """Where the voxels begin in the (unpacked) file: after the header and the four bytes that follow it."""
+    """The offset of the voxels in the (unpacked) file: after the header and the four bytes that follow it."""
     start, least = float(header["vox_offset"]), header.sizeof_hdr + 4
     if bytes(header["magic"].item())[:2] != b"n+":
-        raise not_readable(path, "it is the header of a pair (.hdr and .img), a single file is needed")
+        raise not_readable(path, "it is the header of a pair (.hdr and .img), but a single file is needed")
     if not (least <= start <= LARGEST_EXTENSION and start.is_integer()):
-        raise not_readable(path, f"vox_offset is {start:g}, in a single file it is {least} or more")
+        raise not_readable(path, f"vox_offset is {start:g}, but must be at least {least} in a single file")
     return int(start)

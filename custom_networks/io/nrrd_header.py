@@ -36,7 +36,7 @@ SPACES = {
     **dict.fromkeys(("left-anterior-superior", "las"), np.diag([-1.0, 1.0, 1.0, 1.0])),
     **dict.fromkeys(("left-posterior-superior", "lps"), LPS_TO_RAS),
 }
-# Fields of the format's definition, by the names in use; those with two words are also written as one.
+# The fields that the format defines, in lower case without spaces: names of two words are also written as one.
 KNOWN = {
     *("dimension", "type", "blocksize", "encoding", "endian", "content", "min", "max", "oldmin", "oldmax"),
     *("datafile", "lineskip", "byteskip", "number", "sampleunits", "sizes", "spacings", "thicknesses", "axismins"),
@@ -47,7 +47,7 @@ VECTOR = r"\(([^()]+)\)"
 
 
 def nrrd_header(path: Path) -> ImageHeader:
-    """Read and check the header of a .nrrd or .nhdr file; InputError where it is damaged, unclear or not supported."""
+    """Read and check the header of a .nrrd or .nhdr file; InputError if it is damaged, ambiguous or not supported."""
     fields, start, listed = _fields(path)
     dimension = fields.whole("dimension", 1, 16)
     sizes = fields.sizes("sizes", dimension)
@@ -60,7 +60,7 @@ def nrrd_header(path: Path) -> ImageHeader:
 
 
 def _fields(path: Path) -> tuple[Fields, int, list[str]]:
-    """The fields, their names without spaces, where the header ends, and the files that its last field lists."""
+    """The fields by name without spaces, the offset where the header ends, and the files that its last field lists."""
     with path.open("rb") as stream:
         content = stream.read(HEADER_BYTES)
     magic = MAGIC.match(content)
@@ -77,7 +77,7 @@ def _fields(path: Path) -> tuple[Fields, int, list[str]]:
         name, colon, value = line.partition(":")
         name = re.sub(r"[ _]", "", name.lower())
         if line.startswith("#") or value.startswith("="):
-            continue  # comments and a program's own key/value pairs
+            continue  # comments, and key/value pairs of other programs
         if not colon or name not in KNOWN:
             raise not_readable(path, f"its header has an unknown line, {shown(line)}")
         if name in values:
@@ -89,23 +89,23 @@ def _fields(path: Path) -> tuple[Fields, int, list[str]]:
 
 
 def _directions(fields: Fields, dimension: int) -> list[list[float] | None]:
-    """The direction of each axis in space, None for one that has none; [] without the field."""
+    """The direction of each axis in space, None for an axis that has none; [] if the field is missing."""
     text = fields.get("spacedirections")
     if text is None:
         return []
     words = re.findall(rf"none|{VECTOR}", text)
     if len(words) != dimension or re.sub(rf"none|{VECTOR}", "", text).strip():
-        raise fields.fault(f"space directions is {shown(text)}, {dimension} vectors are needed")
+        raise fields.fault(f"space directions is {shown(text)}, but {dimension} vectors are needed")
     return [_vector(fields, "space directions", word) if word else None for word in words]
 
 
 def _vector(fields: Fields, name: str, text: str) -> list[float]:
-    """The numbers of a vector, three in a space that is accepted."""
+    """The numbers of a vector; in the accepted spaces there are three."""
     return fields.numbers(name, text.replace(",", " "), len(text.split(",")))
 
 
 def _spatial_axes(fields: Fields, sizes: tuple[int, ...], directions: list[list[float] | None]) -> list[int]:
-    """The axes without those of size 1 that have no direction; InputError for one that holds several values a voxel."""
+    """All axes but those of size 1 without a direction; InputError if the first one holds several values per voxel."""
     without = [axis for axis, direction in enumerate(directions) if direction is None]
     if directions and len(without) == len(directions):
         raise fields.no_affine("space directions")
@@ -115,11 +115,11 @@ def _spatial_axes(fields: Fields, sizes: tuple[int, ...], directions: list[list[
 
 
 def _refuse_second_geometry(fields: Fields) -> None:
-    """InputError where spacings, ends or units are given for axes that have a direction, which the format forbids."""
+    """InputError if spacings, ends or units are given for axes that have a direction, which the format forbids."""
     for name in ("spacings", "axismins", "axismaxs", "units"):
         text = fields.get(name) or ""
         if fields.get("spacedirections") and re.sub(r"nan|\"\"", "", text.lower()).strip():
-            raise fields.fault(f"{name} is {shown(text)} beside space directions: one of them is needed")
+            raise fields.fault(f"{name} is {shown(text)} beside space directions, but only one of them is allowed")
 
 
 def _affine(fields: Fields, directions: list[list[float] | None]) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -136,18 +136,18 @@ def _affine(fields: Fields, directions: list[list[float] | None]) -> tuple[np.nd
     if origin:
         affine[:3, 3] = fields.numbers("space origin", origin[1].replace(",", " "), 3)
     elif fields.get("spaceorigin"):
-        raise fields.fault(f"space origin is {shown(fields.get('spaceorigin'))}, a vector is needed")
+        raise fields.fault(f"space origin is {shown(fields.get('spaceorigin'))}, but a vector is needed")
     else:
-        notes = ("The header has no space origin: 0 was taken.",)
+        notes = ("The header has no space origin: 0 was assumed.",)
     units = re.findall(r'"([^"]*)"', fields.get("spaceunits") or '"mm" "mm" "mm"')
     if len(units) != 3:
-        raise fields.fault(f"space units is {shown(fields.get('spaceunits'))}, three quoted units are needed")
+        raise fields.fault(f"space units is {shown(fields.get('spaceunits'))}, but three quoted units are needed")
     scales, unit_notes = millimetres(fields, "space units", units)
     return SPACES[space] @ np.diag([*scales, 1.0]) @ affine, notes + unit_notes
 
 
 def _voxels(fields: Fields, start: int, listed: list[str], shape: tuple[int, int, int]) -> StoredVoxels:
-    """Where the voxels lie: after the header, or in files beside it."""
+    """Where the voxels are stored: after the header, or in files beside it."""
     encoding = fields.choice("encoding", ENCODINGS)
     dtype = np.dtype(fields.choice("type", TYPES))
     if dtype.itemsize > 1 and encoding != "text":
@@ -157,7 +157,7 @@ def _voxels(fields: Fields, start: int, listed: list[str], shape: tuple[int, int
     offset = start if named is None else 0
     lines, skip = fields.whole("lineskip", 0, 1000, 0), fields.whole("byteskip", -1, 1 << 28, 0)
     if (lines and len(files) > 1) or (skip < 0 and (lines or encoding != "raw")):
-        raise fields.fault("its line skip and byte skip do not go together, or not with its encoding")
+        raise fields.fault("its line skip and byte skip contradict each other or its encoding")
     if lines:
         offset = _after_lines(files[0], offset, lines)
     if encoding == "raw":
@@ -166,7 +166,7 @@ def _voxels(fields: Fields, start: int, listed: list[str], shape: tuple[int, int
 
 
 def _after_lines(file: Path, offset: int, lines: int) -> int:
-    """Where the file goes on after some lines that begin at an offset."""
+    """The offset in a file after a number of lines that begin at another offset."""
     with file.open("rb") as stream:
         stream.seek(offset)
         for _ in range(lines):

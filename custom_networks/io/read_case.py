@@ -1,4 +1,4 @@
-"""A case whose volume is in memory already: read by another thread, or on another machine."""
+"""A case whose volume is already in memory: read by another thread, or on another machine."""
 
 import time
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ KNOWN = ("identity", "content", "geometry", "place", "voxels")
 
 @dataclass(frozen=True, eq=False)
 class ReadCase(Case):
-    """What `read_now` makes of a case; it can be sent to a machine that does not see the input.
+    """A case that `read_now` has read; it can be sent to a machine that has no access to the input.
 
     Attributes:
-        volume: what reading gave.
-        known: what the case says of itself, as it was when it was read.
-        at_reading: its files as they were before they were read, see `Case.state`.
+        volume: what was read.
+        known: the case's properties named in `KNOWN`, as they were when it was read.
+        at_reading: the state of its files before they were read, see `Case.state`.
         seconds: how long reading took.
     """
 
@@ -62,7 +62,7 @@ class ReadCase(Case):
 
 
 def read_now(case: Case) -> ReadCase:
-    """Read a case, and what tells it from others; errors are those of `Case.read`."""
+    """Read a case together with the digests that identify it; raises the errors of `Case.read`."""
     started, state = time.perf_counter(), case.state()
     volume = case.read()
     known = {name: getattr(case, name) for name in KNOWN}

@@ -1,4 +1,4 @@
-"""Voxels as they lie in a file: read slab by slab, to the last byte, with every checksum compared."""
+"""Voxels as stored in a file: read slab by slab to the last byte, with every checksum verified."""
 
 import gzip
 import zlib
@@ -21,7 +21,7 @@ LONGEST_NUMBER = 100
 
 
 class Stream(Protocol):
-    """Bytes in their order."""
+    """A sequence of bytes that can be read once."""
 
     def read(self, size: int, /) -> bytes:
         """The next `size` bytes, fewer at the end."""
@@ -30,15 +30,15 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class StoredVoxels:
-    """Where the voxels of an image lie, and how they are stored.
+    """Where and how the voxels of an image are stored.
 
     Attributes:
         source: the file that the user named.
-        files: the files that hold voxels; several hold the same number of slices each, in this order.
-        shape: sizes along (i, j, k); the first runs fastest in the file.
-        dtype: of a stored voxel, with its byte order.
+        files: the files that hold voxels, in order; each of several holds the same number of slices.
+        shape: sizes along (i, j, k); the first index varies fastest in the file.
+        dtype: of a stored voxel, including its byte order.
         encoding: a key of `DECODERS`.
-        offset: bytes of the file before the encoded data; negative where the data are at its end.
+        offset: bytes of the file before the encoded data; negative if the data are at its end.
         skip: decoded bytes before the first voxel.
     """
 
@@ -51,10 +51,11 @@ class StoredVoxels:
     skip: int = 0
 
     def slabs(self, allow_large: bool = False) -> Iterator[np.ndarray]:
-        """The voxels (i, j, n), some slices at a time.
+        """The voxels (i, j, n), a few slices at a time.
 
-        InputError where there are too many of them, the file holds fewer or more than its header declares, or what is
-        compressed does not fit its checksum.
+        Raises:
+            InputError: there are too many voxels, the file holds fewer or more than its header declares, or compressed
+                data do not match their checksum.
         """
         check_voxels(self.shape, self.source, allow_large)
         for file in self.files:
@@ -64,17 +65,17 @@ class StoredVoxels:
                 yield from self._slabs_of(file)
             except (OSError, EOFError, ValueError, zlib.error) as error:
                 raise InputError(
-                    f"{self.source} cannot be read to its end, it is damaged or incomplete ({one_line(error)}): copy "
+                    f"{self.source} is damaged or incomplete and cannot be read to its end ({one_line(error)}): copy "
                     "it again."
                 ) from error
 
     @property
     def _decoded_bytes(self) -> int:
-        """What each file holds once it is decoded."""
+        """The number of bytes of each file after decoding."""
         return self.skip + prod(self.shape) * self.dtype.itemsize // len(self.files)
 
     def _check_length(self, file: Path, allow_large: bool) -> None:
-        """Hold a file's length against what its header declares, before anything is allocated."""
+        """Compare a file's length with what its header declares, before anything is allocated."""
         stored = regular_file(file).stat().st_size - max(self.offset, 0)
         needed = self._decoded_bytes
         if self.encoding in ("gzip", "zlib"):
@@ -83,10 +84,10 @@ class StoredVoxels:
             raise self.incomplete(stored, needed)
 
     def incomplete(self, found: int, declared: int) -> InputError:
-        """The refusal of a file that is longer or shorter than its header says."""
+        """The error of a file that is longer or shorter than its header says."""
         return InputError(
-            f"{self.source} is damaged or incomplete (its header declares {declared:,} bytes of voxels, the file has "
-            f"{max(found, 0):,}): copy it again."
+            f"{self.source} is damaged or incomplete (its header declares {declared:,} bytes of voxels, but the file "
+            f"has {max(found, 0):,}): copy it again."
         )
 
     def _slabs_of(self, file: Path) -> Iterator[np.ndarray]:
@@ -100,12 +101,12 @@ class StoredVoxels:
                 shape = (rows, columns, min(step, slices - start))
                 content = _exactly(stream, prod(shape) * self.dtype.itemsize)
                 yield np.frombuffer(content, self.dtype).reshape(shape, order="F")
-            if stream.read(1):  # at the end of compressed data this compares the checksum
-                raise ValueError("there is more in it than its header declares")
+            if stream.read(1):  # at the end of compressed data this also verifies the checksum
+                raise ValueError("it holds more than its header declares")
 
 
 class _ZlibStream:
-    """A zlib or gzip stream that must end where its file does; zlib compares the checksum."""
+    """A zlib or gzip stream that must end where its file does; zlib verifies the checksum."""
 
     def __init__(self, stream: BinaryIO, dtype: np.dtype) -> None:
         self._stream, self._inflate = stream, zlib.decompressobj(32 + zlib.MAX_WBITS)
@@ -117,14 +118,14 @@ class _ZlibStream:
             parts.append(self._inflate.decompress(fed, size))
             size -= len(parts[-1])
             if not fed and not parts[-1]:
-                raise EOFError("compressed data end too early")
+                raise EOFError("the compressed data end too early")
         if self._inflate.eof and (self._inflate.unused_data or self._stream.read(1)):
             raise ValueError("something follows the compressed data")
         return b"".join(parts)
 
 
 class _TextStream:
-    """Numbers written as text, parted by white space or commas, turned into the bytes of voxels."""
+    """Numbers written as text, separated by white space or commas, converted to the bytes of voxels."""
 
     def __init__(self, stream: BinaryIO, dtype: np.dtype) -> None:
         self._stream, self._dtype = stream, dtype
@@ -134,7 +135,7 @@ class _TextStream:
         while len(self._ready) < size and (block := self._stream.read(BLOCK)):
             whole, _, self._text = (self._text + block.translate(SPACES)).rpartition(b" ")
             if len(self._text) > LONGEST_NUMBER:
-                raise ValueError("its text holds no numbers")
+                raise ValueError("its text does not hold numbers")
             self._ready += self._voxels(whole)
         if len(self._ready) < size and self._text:
             self._ready, self._text = self._ready + self._voxels(self._text), b""
@@ -144,7 +145,7 @@ class _TextStream:
     def _voxels(self, text: bytes) -> bytes:
         numbers = np.array(text.decode("ascii").split(), np.float64)
         if self._dtype.kind in "iu" and not np.array_equal(numbers, numbers.astype(self._dtype)):
-            raise ValueError(f"its text holds values that are no {self._dtype.name}")
+            raise ValueError(f"its text holds values that are not {self._dtype.name}")
         return numbers.astype(self._dtype).tobytes()
 
 
@@ -171,13 +172,13 @@ DECODERS: dict[str, Callable[[BinaryIO, np.dtype], Stream]] = {
 
 
 def _skip(stream: Stream, size: int) -> None:
-    """Pass over some bytes without keeping them."""
+    """Skip a number of bytes without keeping them."""
     while size > 0:
         size -= len(_exactly(stream, min(size, BLOCK)))
 
 
 def _exactly(stream: Stream, size: int) -> bytes:
-    """The next `size` bytes; EOFError where there are fewer."""
+    """The next `size` bytes; EOFError if there are fewer."""
     content = stream.read(size)
     if len(content) < size:
         raise EOFError(f"{size - len(content):,} bytes of voxels are missing")

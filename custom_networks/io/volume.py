@@ -1,4 +1,4 @@
-"""A volume with its affine, and how voxels become one: slab by slab, so that no float copy of it ever exists."""
+"""A volume with its affine, assembled slab by slab, so that no float copy of the whole volume ever exists."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from custom_networks.io.checks import check_geometry, spatial_shape
 from custom_networks.io.limits import check_voxels
 from custom_networks.labelmap.grid import slice_axis_of, spacing_of
 
-# A cache line of int16 along the last axis: the transposition into C order then costs little.
+# One cache line of int16 along the last axis, which makes the transposition into C order cheap.
 SLAB_SLICES = 32
 LARGEST_SLAB = 128 << 20  # bytes
 LARGEST = np.finfo(np.float32).max
@@ -25,14 +25,14 @@ class Volume:
     """Voxels of one image or label map with their geometry.
 
     Args:
-        array: (i, j, k), HU for an image, 0..2 for a label map.
+        array: (i, j, k), HU for an image, 0 to 2 for a label map.
         affine: (4, 4) float64, voxel index to patient coordinates in mm, RAS+ (nibabel's convention).
-        notes: what a reader did or saw that the user should know, one sentence each.
+        notes: what the reader did or noticed that the user should know, one sentence each.
         source: the file or folder that was read.
-        headers: of a DICOM series: a data set for each slice, in the order of the array's last axis, with what DICOM
-            results need of its header (`custom_networks.io.dicom.result_header`). They name the patient.
-        nifti_geometry: of a NIfTI file: the fields of its header that place it, sform and qform with their codes,
-            lengths in mm; results keep them.
+        headers: for a DICOM series, a data set for each slice, in the order of the array's last axis, with what DICOM
+            results need from its header (`custom_networks.io.dicom.result_header`). They name the patient.
+        nifti_geometry: for a NIfTI file, the fields of its header that give its position (sform and qform with their
+            codes), lengths in mm; results keep them.
     """
 
     array: np.ndarray
@@ -49,17 +49,17 @@ class Volume:
 
     @property
     def slice_axis(self) -> int:
-        """The array axis whose direction is nearest to the patient's z (feet to head)."""
+        """The array axis whose direction is closest to the patient's z (feet to head)."""
         return slice_axis_of(self.affine)
 
 
 def slab_slices(slice_bytes: int) -> int:
-    """How many slices of that size are handled at a time."""
+    """How many slices of this many bytes are handled at a time."""
     return max(1, min(SLAB_SLICES, LARGEST_SLAB // slice_bytes))
 
 
 def slabs_of(array: Any) -> Iterator[np.ndarray]:
-    """Yield an array or nibabel's array proxy, its scaling applied, a few slices along its last axis at a time."""
+    """Yield a few slices of an array (or of nibabel's array proxy, scaled) along its last axis at a time."""
     step = slab_slices(array.dtype.itemsize * prod(array.shape[:-1]))
     for start in range(0, array.shape[-1], step):
         yield np.asarray(array[..., start : start + step])
@@ -68,15 +68,22 @@ def slabs_of(array: Any) -> Iterator[np.ndarray]:
 def collect_slabs(
     slabs: Iterable[np.ndarray], shape: tuple[int, int, int], *, whole_numbers: bool, lowest: float | None, source: Path
 ) -> np.ndarray:
-    """Join slabs (i, j, n), which follow each other along the last axis, to one array of the given shape (i, j, k).
+    """Join slabs (i, j, n), consecutive along the last axis, into one array of the given shape (i, j, k).
 
-    It holds whole numbers (by type and scaling) as int16 where they fit, else as int32, and others as float32. Values
-    below `lowest` are set to it. InputError where a value is NaN, infinite or beyond float32.
+    Args:
+        slabs: in order.
+        shape: of the result.
+        whole_numbers: the values are integers; they are kept as int16 if they fit, else as int32, others as float32.
+        lowest: smaller values are set to it.
+        source: the file, for the message.
+
+    Raises:
+        InputError: a value is NaN, infinite or too large for float32.
     """
     array = np.empty(shape, np.int16 if whole_numbers else np.float32)
     start = 0
     for slab in slabs:
-        if not (-LARGEST <= slab.min() and slab.max() <= LARGEST):  # min and max pass NaN on
+        if not (-LARGEST <= slab.min() and slab.max() <= LARGEST):  # min and max propagate NaN
             raise InputError(
                 f"{source} holds values that are not finite numbers (NaN or infinity): export the image again."
             )
@@ -89,7 +96,7 @@ def collect_slabs(
 
 
 def _wide_enough(array: np.ndarray, slab: np.ndarray) -> np.ndarray:
-    """`array` itself, or a wider copy when an integer array cannot hold the values of `slab`."""
+    """`array` itself, or a copy of a wider type if an integer array cannot hold the values of `slab`."""
     if array.dtype.kind == "f":
         return array
     low, high = slab.min(), slab.max()
@@ -100,7 +107,7 @@ def _wide_enough(array: np.ndarray, slab: np.ndarray) -> np.ndarray:
 
 
 def _as_float32(array: np.ndarray) -> np.ndarray:
-    """The same numbers as float32, an int32 array turned in place."""
+    """The same numbers as float32; an int32 array is converted in place."""
     if array.dtype.itemsize != 4:
         return array.astype(np.float32)
     turned = array.view(np.float32)
@@ -118,16 +125,24 @@ def volume_of(
     lowest: float | None,
     allow_large: bool = False,
 ) -> Volume:
-    """The voxels of an array, of nibabel's array proxy or a file as a checked volume; `slabs` is where they come from
-    if not from `array` itself, and `lowest` is that of `collect_slabs`. `allow_large` lifts the limits on memory.
+    """A checked volume from an array, nibabel's array proxy or a file.
 
-    InputError where it is not 3D, too large, holds no plain or finite numbers, or the affine is not usable.
+    Args:
+        array: gives shape and type, and the voxels unless `slabs` does.
+        affine: (4, 4) voxel index to RAS mm.
+        slabs: the voxels (i, j, n), a few slices at a time.
+        source: where it comes from.
+        lowest: smaller values are set to it.
+        allow_large: whether to lift the limits on memory.
+
+    Raises:
+        InputError: it is not 3D, too large, not made of finite numbers, or its affine is not usable.
     """
     shape, notes = spatial_shape(array.shape, source)
     check_voxels(shape, source, allow_large)
     notes += check_geometry(shape, affine, source)
     if array.dtype.kind not in "iuf":
-        raise InputError(f"{source} holds {array.dtype} voxels, plain numbers are needed: export the CT again.")
+        raise InputError(f"{source} holds {array.dtype} voxels, but plain numbers are needed: export the CT again.")
     scaling = [float(getattr(array, name, 0)) for name in ("slope", "inter")]
     whole_numbers = array.dtype.kind in "iu" and all(number.is_integer() for number in scaling)
     slabs = slabs_of(array.reshape(shape)) if slabs is None else slabs

@@ -1,1 +1,1 @@
-"""Label maps as arrays: boxes, components, the rules of anatomy, lesions and their diameters."""
+"""Label maps as arrays: boxes, components, anatomy rules, lesions and their diameters."""

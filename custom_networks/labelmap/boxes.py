@@ -1,4 +1,4 @@
-"""Boxes around what is not background, as slices along the three axes."""
+"""Bounding boxes of the foreground, as one slice for each of the three axes."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ NOWHERE: Box = (slice(0, 0), slice(0, 0), slice(0, 0))
 
 
 def box_around(mask: Labels | Mask) -> Box | None:
-    """Smallest box of a 3D array that holds all its non-zero voxels; None where there are none."""
+    """The smallest box that holds all non-zero voxels of a 3D array; None if there are none."""
     plane = np.any(mask, axis=2)
     if not np.any(plane):
         return None
@@ -23,20 +23,23 @@ def box_around(mask: Labels | Mask) -> Box | None:
 
 
 def moved_box(box: Box, into: Box) -> Box:
-    """A box of the part of an array that lies in the box `into`, as a box of the array."""
+    """Translate a box given relative to the box `into` into a box of the whole array."""
     x, y, z = (slice(i.start + b.start, i.start + b.stop) for b, i in zip(box, into, strict=True))
     return x, y, z
 
 
 def copy_in(box: Box, labels: Labels) -> Labels:
-    """A copy of a label map that is zero outside of a box, where zeros that nobody writes take no memory."""
+    """A copy of a label map that is zero outside a box; memory is used for the box alone.
+
+    (The operating system backs pages of `np.zeros` only once they are written to.)
+    """
     copied = np.zeros(labels.shape, labels.dtype)
     copied[box] = labels[box]
     return copied
 
 
 def grown_box(box: Box, margin_mm: float, spacing: Sequence[float], shape: Sequence[int]) -> Box:
-    """The box with at least `margin_mm` more on every side, cut at the array's borders."""
+    """The box enlarged by at least `margin_mm` on every side, clipped to the array's shape."""
     margins = [int(np.ceil(margin_mm / mm)) for mm in spacing]
     x, y, z = (
         slice(max(0, part.start - margin), min(size, part.stop + margin))

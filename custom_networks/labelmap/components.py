@@ -1,4 +1,4 @@
-"""Connected components of masks, and how near one lies to another."""
+"""Connected components of masks, and the distance between them."""
 
 from collections.abc import Sequence
 
@@ -16,10 +16,13 @@ NEIGHBOURS_6 = ndimage.generate_binary_structure(3, 1)
 
 
 def box_of_large_parts(mask: Mask, min_voxels: float) -> Box:
-    """Box that holds all components (26-neighbourhood) of at least `min_voxels`, or the largest groups if none is.
+    """A box that holds all components (26-neighbourhood) of at least `min_voxels`, or else the largest group of them.
 
-    Found on blocks of 4 x 4 x 4 voxels, where whatever is connected stays so: specks all over a scan of a thousand
-    slices then cost neither a labelling nor 4 bytes a voxel of that size. The mask must not be empty.
+    Voxels are grouped in blocks of 4 x 4 x 4, which keeps connected voxels connected. So a scan of a thousand slices
+    with specks everywhere need not be labelled at full resolution, at 4 bytes per voxel.
+
+    Raises:
+        ValueError: the mask is empty.
     """
     counts = mask.view(np.uint8)
     for axis in range(3):
@@ -36,7 +39,7 @@ def box_of_large_parts(mask: Mask, min_voxels: float) -> Box:
 
 
 def _sums_of_four(counts: npt.NDArray[np.uint8], axis: int) -> npt.NDArray[np.uint8]:
-    """Sums of four neighbours each along an axis, or of what is left at its end. (np.add.reduceat is slower.)"""
+    """Sums over groups of four along an axis; the last group may be smaller. (np.add.reduceat is slower.)"""
     first, *others = (counts[(slice(None),) * axis + (slice(offset, None, 4),)] for offset in range(4))
     sums = first.copy()
     for other in others:
@@ -45,17 +48,17 @@ def _sums_of_four(counts: npt.NDArray[np.uint8], axis: int) -> npt.NDArray[np.ui
 
 
 def component_sizes(components: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.int64]:
-    """Voxels of each of `count` components by number, 0 for the background."""
+    """The number of voxels of each component, (count + 1,); the entry of the background is 0."""
     flat = components.ravel()
     sizes = np.zeros(count + 1, np.int64)
-    for start in range(0, flat.size, VOXELS_AT_ONCE):  # np.bincount makes 8 bytes of every voxel that it is given
+    for start in range(0, flat.size, VOXELS_AT_ONCE):  # np.bincount converts its input to 8 bytes per voxel
         sizes += np.bincount(flat[start : start + VOXELS_AT_ONCE], minlength=count + 1)
     sizes[0] = 0
     return sizes
 
 
 def is_within(part: Mask, target: Mask, distance_mm: float, spacing: Sequence[float]) -> bool:
-    """Whether any voxel of `part` is at most `distance_mm` from one of `target`, measured between voxel centres."""
+    """Whether any voxel of `part` lies within `distance_mm` of one of `target`, measured between voxel centres."""
     if not target.any():
         return False
     if (ndimage.binary_dilation(part, NEIGHBOURS_6) & target).any() and distance_mm >= max(spacing):
@@ -65,14 +68,15 @@ def is_within(part: Mask, target: Mask, distance_mm: float, spacing: Sequence[fl
 
 
 def enclosed(mask: Mask, structure: Mask) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Holes of a mask by number, 0 elsewhere, and their voxels by number.
+    """The numbered holes of a mask, 0 elsewhere, and the number of voxels of each.
 
-    A hole is a component of the background, by `structure`, that does not reach the array's border.
+    A hole is a connected component of the background that does not reach the array's border; `structure` defines the
+    neighbourhood.
     """
     padded = np.pad(mask, 1)
     components, count = ndimage.label(~padded, structure)
     open_ones = np.zeros(count + 1, bool)
-    # The padding around each slice is background, so these four sides touch all that is open, above and below too.
+    # The padding joins all background that reaches a border, above and below too, so these four sides suffice.
     for side in (components[0], components[-1], components[:, 0], components[:, -1]):
         open_ones[side.ravel()] = True
     components[open_ones[components]] = 0

@@ -1,7 +1,7 @@
-"""Longest diameter of a region in one slice and the longest one across it, as RECIST 1.1 measures a lesion.
+"""A lesion's longest diameter within one slice and the longest diameter perpendicular to it, as in RECIST 1.1.
 
 Eisenhauer et al., New response evaluation criteria in solid tumours: revised RECIST guideline (version 1.1), European
-Journal of Cancer 45, 2009: lesions are measured by their longest diameter in the plane of the slices.
+Journal of Cancer 45, 2009. RECIST measures lesions by their longest diameter in the plane of the slices.
 """
 
 from dataclasses import dataclass
@@ -17,16 +17,17 @@ from custom_networks.labelmap.labels import Floats, Mask
 NEIGHBOURS_8_IN_SLICE = np.zeros((3, 3, 3), bool)
 NEIGHBOURS_8_IN_SLICE[:, :, 1] = True
 
-# A pixel reaches to the middles of its four edges, as in scikit-image's feret_diameter_max: one pixel measures its own
-# width. Its centre alone would give it no size; its corners make circles 1.1 to 1.3 pixels too long, these .6 to .8.
+# A pixel is represented by the midpoints of its four edges, as in scikit-image's feret_diameter_max, so that a single
+# pixel measures its own width. Centres would give it no size, and corners make circles 1.1 to 1.3 pixels too long
+# (midpoints .6 to .8).
 EDGES = np.array([[0.5, 0.0], [-0.5, 0.0], [0.0, 0.5], [0.0, -0.5]])
 
 
 @dataclass(frozen=True, eq=False)
 class Diameters:
-    """The largest distance between two points of a region's outline, and the longest chord of its hull across that.
+    """The longest diameter of a region, and the longest chord of its convex hull perpendicular to it.
 
-    Ends are (2, 2) pixel indices, the middle of a pixel at whole numbers.
+    Ends are (2, 2) pixel indices, one end per row; whole numbers are pixel centres.
     """
 
     longest_mm: float
@@ -36,9 +37,11 @@ class Diameters:
 
 
 def diameters(pixels: npt.NDArray[np.int64], to_mm: Floats) -> Diameters:
-    """Measure a region given by the indices (n, 2) of its pixels, at least one; of equally long diameters the first.
+    """Measure a region within one slice. Of equally long diameters, the first is taken.
 
-    `to_mm` is (2, 2), its columns the steps of the two indices in the slice's plane, mm; need not be at right angles.
+    Args:
+        pixels: (n, 2) indices of the region's pixels, at least one.
+        to_mm: (2, 2); each column is the step in mm of one index within the plane. They need not be perpendicular.
     """
     outline = _hull(pixels) @ to_mm.T
     distances = cdist(outline, outline)
@@ -54,28 +57,28 @@ def diameters(pixels: npt.NDArray[np.int64], to_mm: Floats) -> Diameters:
 
 
 def widest_slice(mask: Mask, axis: int, to_mm: Floats) -> tuple[Diameters, int]:
-    """The diameters of the slice in which a lesion is longest, and its index along the slice axis.
+    """The diameters in the slice where a lesion is longest, and the index of that slice.
 
-    Parts of a lesion that are not connected within a slice (not even by corners) are measured each on its own. The
-    ends are indices along the other two axes, in their order.
+    Parts of a lesion that are not connected within a slice (not even at corners) are measured separately. The ends
+    are indices along the other two axes, in their order.
 
     Args:
-        mask: (i, j, k) of at least one voxel.
+        mask: (i, j, k) with at least one voxel.
         axis: the slice axis.
-        to_mm: (3, 3), its columns the steps of the three indices, mm.
+        to_mm: (3, 3); each column is the step in mm of one index.
     """
     slices_last = np.moveaxis(mask, axis, 2)
     parts, count = ndimage.label(slices_last, NEIGHBOURS_8_IN_SLICE)
     voxels = np.argwhere(slices_last)
     numbers = parts[slices_last]
     by_part = np.split(voxels[np.argsort(numbers, kind="stable")], np.cumsum(np.bincount(numbers)[1:-1]))
-    plane = np.linalg.qr(np.delete(to_mm, axis, axis=1))[1]  # the slice's own millimetres, at right angles
+    plane = np.linalg.qr(np.delete(to_mm, axis, axis=1))[1]  # orthogonal axes within the plane, mm
     measured = [(diameters(part[:, :2], plane), int(part[0, 2])) for part in by_part]
     return max(measured, key=lambda one: one[0].longest_mm)
 
 
 def _hull(pixels: npt.NDArray[np.int64]) -> Floats:
-    """Corners of the convex hull of the pixels' edge middles, (m, 2), in the order of the outline."""
+    """Corners (m, 2) of the convex hull of the pixels' edge midpoints, in the order of the outline."""
     ordered = pixels[np.lexsort((pixels[:, 1], pixels[:, 0]))]
     starts = np.flatnonzero(np.diff(ordered[:, 0], prepend=ordered[0, 0] - 1))
     ends = np.append(starts[1:], len(ordered)) - 1
@@ -84,10 +87,10 @@ def _hull(pixels: npt.NDArray[np.int64]) -> Floats:
 
 
 def _longest_chord_across(outline: Floats, first: int, second: int) -> Floats:
-    """Ends (2, 2) of the longest chord of a convex outline at a right angle to the line between two of its corners.
+    """Ends (2, 2) of the longest chord of a convex outline perpendicular to the line between two of its corners.
 
-    The two corners are the farthest apart, so each half of the outline runs from one to the other without turning
-    back, and the chord's length along the line has its maximum at a corner.
+    These two corners are farthest apart, so each half of the outline runs from one to the other without turning
+    back, and the longest chord passes through a corner.
     """
     along = (outline[second] - outline[first]) / np.linalg.norm(outline[second] - outline[first])
     across = np.array([-along[1], along[0]])

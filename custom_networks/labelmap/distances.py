@@ -1,4 +1,4 @@
-"""How far a lesion lies from the liver's surface, and the liver around it."""
+"""The distance of a lesion from the liver's surface, and the liver tissue around a lesion."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -17,8 +17,11 @@ RING_MM = 10.0
 class Surface:
     """The surface of the liver with its lesions: the background voxels that share a face with it.
 
-    Where the liver is cut off by the array's border there is no surface. `to_mm` is (3, 3), its columns the steps of
-    the three indices, mm.
+    Where the array's border cuts the liver off, there is no surface.
+
+    Args:
+        labels: label map (i, j, k).
+        to_mm: (3, 3); each column is the step in mm of one index.
     """
 
     def __init__(self, labels: Labels, to_mm: Floats) -> None:
@@ -26,7 +29,7 @@ class Surface:
 
     @cached_property
     def _voxels(self) -> npt.NDArray[np.int64]:
-        """The surface, looked for when the first lesion asks: most livers have none."""
+        """The surface's voxels (n, 3), computed for the first lesion: most livers have none."""
         return np.argwhere(ndimage.binary_dilation(self._labels > 0) & (self._labels == 0))
 
     @cached_property
@@ -34,10 +37,13 @@ class Surface:
         return cKDTree(self._voxels @ self._to_mm.T) if len(self._voxels) else None
 
     def distance_mm(self, lesion: Mask, start: npt.ArrayLike = (0, 0, 0)) -> float | None:
-        """Shortest distance from a lesion to the background, mm: 0 where it touches it, None without a surface.
+        """Shortest distance from a lesion to the background in mm: 0 if they touch, None without a surface.
 
-        It is measured between the outsides of voxels, not between their centres. The lesion is a mask (i, j, k) of at
-        least one voxel, whose first voxel is `start` in the label map.
+        It is measured between the faces of voxels, not between their centres.
+
+        Args:
+            lesion: mask (i, j, k) with at least one voxel.
+            start: index in the label map of the mask's first voxel.
         """
         if self._tree is None:
             return None
@@ -46,15 +52,19 @@ class Surface:
         between_centres, nearest = self._tree.query(voxels @ self._to_mm.T)
         closest = int(between_centres.argmin())
         way = self._to_mm @ (self._voxels[nearest[closest]] - voxels[closest]) / between_centres[closest]
-        # Half a voxel at each end, of voxels that reach to the middles of their faces.
+        # Subtract half a voxel at each end, along the connecting line, to measure from face to face.
         return max(0.0, float(between_centres[closest] - np.abs(way @ self._to_mm).max()))
 
 
 def liver_around(labels: Labels, lesion: Mask, spacing: Sequence[float]) -> Mask:
-    """Liver voxels up to `RING_MM` from a lesion and more than `RING_GAP_MM` from every lesion, between voxel centres.
+    """Liver voxels within `RING_MM` of a lesion and more than `RING_GAP_MM` from every lesion, between voxel centres.
 
-    The gap keeps out edges blurred by partial volume, which are neither liver nor lesion. The label map must reach
-    `RING_MM` beyond the lesion, or to the border of the image; the spacing is in mm.
+    The gap leaves out edges blurred by partial volume, which are neither liver nor lesion.
+
+    Args:
+        labels: label map that reaches `RING_MM` beyond the lesion, or to the border of the image.
+        lesion: mask of the same shape.
+        spacing: of the voxels, mm.
     """
     near = ndimage.distance_transform_edt(~lesion, sampling=spacing) <= RING_MM
     clear = ndimage.distance_transform_edt(labels != TUMOR, sampling=spacing) > RING_GAP_MM

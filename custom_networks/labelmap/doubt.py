@@ -1,4 +1,4 @@
-"""How much of a network's answer lies between two classes."""
+"""How much of a network's answer is undecided between two classes."""
 
 import numpy as np
 
@@ -8,10 +8,14 @@ QUARTER, HALF, MOST = 64, 128, 192
 
 
 def unsure_shares(probabilities: Probabilities) -> tuple[float | None, float | None]:
-    """How many voxels are undecided, against the number of those that are organ by half or more; None without any.
+    """The number of undecided voxels divided by the number of organ voxels, for the organ and for the lesions.
 
-    The first counts voxels that are organ (liver or tumor) by a quarter to three quarters, the second those of the
-    organ whose part of tumor is a quarter to three quarters. Worked plane by plane, as memory has them: (2, i, j, k).
+    A voxel is organ if its probability of liver or tumor is at least a half. For the organ, voxels count whose
+    probability lies between a quarter and three quarters; for the lesions, organ voxels whose tumor share of that
+    probability does. Both are None if there is no organ.
+
+    Args:
+        probabilities: (2, i, j, k) of liver and tumor; they are handled plane by plane along i.
     """
     organ_voxels = between = between_lesion = 0
     for liver, tumor in zip(*probabilities, strict=True):

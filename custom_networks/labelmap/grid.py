@@ -1,6 +1,6 @@
-"""What an affine says about a grid: how far apart its voxels lie, how large one is, which axis runs along the slices.
+"""What an affine says about a grid: the voxels' spacing and volume, and the slice axis.
 
-An affine is (4, 4), voxel index to patient coordinates in mm, RAS+ (nibabel's convention).
+An affine is a (4, 4) matrix from voxel index to patient coordinates in mm, RAS+ (nibabel's convention).
 """
 
 import numpy as np
@@ -15,15 +15,15 @@ def spacing_of(affine: Floats) -> tuple[float, float, float]:
 
 
 def voxel_mm3(affine: Floats) -> float:
-    """Volume of a voxel, mm3: the determinant, which holds where a tilted gantry sheared the grid, too.
+    """Volume of a voxel in mm3: the determinant, which also holds for a grid sheared by gantry tilt.
 
-    As a triple product: without rotation it is the exact product of the spacings. (np.linalg.det takes a logarithm on
-    its way and gives 2.9999999999999996 for 1 x 1 x 3.)
+    It is computed as a triple product, which is exact for a grid without rotation. (np.linalg.det gives
+    2.9999999999999996 for 1 x 1 x 3.)
     """
     x, y, z = affine[:3, :3].T
     return abs(float(np.cross(x, y) @ z))
 
 
 def slice_axis_of(affine: Floats) -> int:
-    """The voxel axis (0, 1 or 2) that runs nearest to the patient's z."""
+    """The voxel axis (0, 1 or 2) closest to the patient's z direction."""
     return int(np.argmax(np.abs(affine[2, :3]) / spacing_of(affine)))

@@ -1,9 +1,9 @@
-"""What the numbers of a label map mean, and the types of the arrays that go with one.
+"""The meaning of a label map's values, and the types of the arrays that go with one.
 
-Everything in `labelmap` works on label maps (i, j, k) uint8 with 0 background, 1 liver and 2 tumor; the organ is liver
-and tumor together. Beside them go probabilities (2, i, j, k) uint8 of liver and tumor, x 255, and the affine (4, 4) of
-the grid, voxel index to RAS mm. Inputs are never changed, empty label maps pass, and work is done in the box around
-what is looked at, so that the volume's size hardly matters.
+Everything in `labelmap` works on label maps (i, j, k) uint8 with 0 background, 1 liver and 2 tumor; "organ" means
+liver and tumor together. Probabilities of liver and tumor are (2, i, j, k) uint8, x 255; affines are (4, 4), voxel
+index to RAS mm. Inputs are never modified, and empty label maps are accepted. Work is done within bounding boxes, so
+the volume's size hardly matters.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
-"""Lesions are found here, once: which parts of the tumor count, how large each is and how sure the network was of it.
+"""Find the lesions, once for everyone: which parts of the tumor count, their volume, and the network's confidence.
 
-A lesion is a component of tumor by 26-neighbourhood. `find_lesions` is the last anatomy rule; everything that is said
-of lesions later, in reports, tables and DICOM, goes by the numbers that it gives them.
+A lesion is a connected component of tumor (26-neighbourhood). `find_lesions` is the last anatomy rule; reports,
+tables and DICOM results all use the lesion numbers that it assigns.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ CONFIDENCE_TERMS = ("intercept", "mean_probability")
 
 @dataclass(frozen=True)
 class FoundLesion:
-    """One of the `Lesions`, with its number: 1 for the largest lesion; nobody is sure or unsure of a person's."""
+    """One of the `Lesions`; number 1 is the largest. Lesions drawn by a person have no probability or confidence."""
 
     number: int
     volume_mm3: float
@@ -35,14 +35,14 @@ class FoundLesion:
 
 @dataclass(frozen=True, eq=False)
 class Lesions:
-    """The lesions of a label map in the order of their numbers, 1 to n; each array below `numbers` has shape (n,).
+    """The lesions of a label map, numbered 1 to n.
 
     Attributes:
-        box: where in the label map `numbers` lies.
-        numbers: number of the lesion at each voxel of the box, 0 where there is none.
-        volume_mm3: volume of each lesion, mm3.
-        mean_probability: mean tumor probability over its voxels, 0 to 1.
-        confidence: chance that it touches a real lesion, 0 to 1; see `lesion_confidence`.
+        box: the part of the label map that `numbers` covers.
+        numbers: the lesion number at each voxel of the box, 0 where there is no lesion.
+        volume_mm3: (n,) volume of each lesion, mm3.
+        mean_probability: (n,) mean tumor probability over its voxels, 0 to 1.
+        confidence: (n,) chance that it touches a real lesion, 0 to 1; see `lesion_confidence`.
     """
 
     box: Box
@@ -52,17 +52,17 @@ class Lesions:
     confidence: Floats
 
     def largest_first(self, chosen: Mask) -> "Lesions":
-        """The chosen lesions (n,), numbered anew by size; equally large ones keep their order."""
+        """The chosen lesions (a mask (n,)), renumbered by size; equally large ones keep their order."""
         order = np.flatnonzero(chosen)
         order = order[np.argsort(-self.volume_mm3[order], kind="stable")]
-        # One byte a voxel where it can be: the map of a scan of 1000 slices takes 250 MB as uint8, 1 GB as int32.
+        # One byte per voxel where possible: for 1000 slices, the map takes 250 MB as uint8 and 1 GB as int32.
         new: Numbers = np.zeros(chosen.size + 1, np.uint8 if order.size <= 255 else np.int32)
         new[order + 1] = np.arange(1, order.size + 1)
         of_each = self.volume_mm3[order], self.mean_probability[order], self.confidence[order]
         return Lesions(self.box, new[self.numbers], *of_each)
 
     def number_map(self, shape: Sequence[int]) -> Numbers:
-        """The number of the lesion at each voxel of the whole label map of that shape."""
+        """The lesion number at each voxel of the whole label map, whose shape is given."""
         whole = np.zeros(shape, self.numbers.dtype)
         whole[self.box] = self.numbers
         return whole
@@ -74,23 +74,23 @@ class Lesions:
 
 
 def check_coefficients(coefficients: Coefficients | None) -> Coefficients | None:
-    """The coefficients, once each is known to be one of CONFIDENCE_TERMS; else a UsageError that lists them."""
+    """Return the coefficients unchanged; UsageError if one of them is not in CONFIDENCE_TERMS."""
     unknown = sorted(set(coefficients or ()) - set(CONFIDENCE_TERMS))
     if unknown:
         raise UsageError(
             f"Confidence coefficients must be among {', '.join(CONFIDENCE_TERMS)}, got {', '.join(unknown)}: copy "
-            "them from the file that the tuning wrote."
+            "them from the file that tuning wrote."
         )
     return coefficients
 
 
 def lesion_confidence(mean_probability: Floats, coefficients: Coefficients | None = None) -> Floats:
-    """Chance that each lesion touches a real one, from the network's mean belief in its voxels (Platt scaling).
+    """Chance (n,), 0 to 1, that each lesion touches a real one, from its mean tumor probability (n,).
 
-    ``confidence = 1 / (1 + exp(-(intercept + mean_probability * mean)))``, where both names are coefficients and a
-    missing one is 0. They are fitted on predictions for patients that the network was not trained on
-    (`custom_networks.tuning.calibration`). Without coefficients the confidence is the mean tumor probability itself,
-    which is no calibrated chance. Both are (n,), 0 to 1.
+    This is Platt scaling (Platt, 1999): ``1 / (1 + exp(-(intercept + slope * mean)))``, where the coefficients
+    `intercept` and `mean_probability` (the slope) are 0 if missing. They are fitted on predictions for patients that
+    the network was not trained on (`custom_networks.tuning.calibration`). Without coefficients, the mean tumor
+    probability itself is returned, which is not a calibrated chance.
     """
     if coefficients is None:
         return mean_probability
@@ -105,9 +105,9 @@ def list_lesions(
     coefficients: Coefficients | None = None,
     margin_mm: float = 0.0,
 ) -> Lesions:
-    """All components of tumor, in the order in which they are met; without any, a box without voxels.
+    """All components of tumor, in scan order; if there are none, the box is empty.
 
-    Inside the label map the box reaches `margin_mm` beyond the lesions; for the coefficients see `lesion_confidence`.
+    The box reaches `margin_mm` beyond the lesions, within the label map. For the coefficients see `lesion_confidence`.
     """
     organ = box_around(labels) or NOWHERE
     tight = box_around(labels[organ] == TUMOR)
@@ -119,7 +119,7 @@ def list_lesions(
     tumor = probabilities[1][box][is_tumor] / 255
     voxels = np.bincount(of_voxels, minlength=count + 1)[1:].astype(np.float64)
     mean = np.bincount(of_voxels, tumor, minlength=count + 1)[1:] / voxels
-    # Rounded, so that a lesion of exactly the volume asked for counts on a turned grid, too.
+    # Rounded, so that a lesion of exactly the minimum volume also counts on a rotated grid.
     volume = np.round(voxels * voxel_mm3(affine), 6)
     return Lesions(box, numbers, volume, mean, lesion_confidence(mean, coefficients))
 
@@ -133,25 +133,25 @@ def find_lesions(
     min_lesion_confidence: float = 0.3,
     coefficients: Coefficients | None = None,
 ) -> tuple[Labels, Lesions]:
-    """Find the lesions that count, and remove those outside the liver, too small, or hardly likely to be real.
+    """Find the lesions that count, and remove those that are outside the liver, too small, or unlikely to be real.
 
-    Each lesion is judged as a whole. One farther than `capsule_mm` from every liver voxel lies outside and becomes
-    background. One that touches the liver stays in full however far it grows out of it: cutting tumor voxel by voxel
-    at 10 mm from the liver would take 31 % of the tumor of LiTS 4 and 12 % of 3D-IRCADb 9, while no lesion of 29
-    experts' masks begins farther than 3.5 mm from the liver. Of the lesions left, those under `min_lesion_mm3` or
-    under `min_lesion_confidence` become liver. Without any liver voxel every lesion is outside.
+    Each lesion is judged as a whole. A lesion farther than `capsule_mm` from every liver voxel lies outside and
+    becomes background. One that touches the liver is kept whole, however far it grows out of it: cutting tumor voxel
+    by voxel at 10 mm from the liver would remove 31 % of the tumor of LiTS 4 and 12 % of 3D-IRCADb 9, while no lesion
+    in 29 expert masks begins farther than 3.5 mm from the liver. Of the remaining lesions, those below
+    `min_lesion_mm3` or `min_lesion_confidence` become liver. If there is no liver voxel, every lesion is outside.
 
     Args:
         labels: label map.
         probabilities: of liver and tumor.
         affine: of the grid.
-        capsule_mm: largest distance of a lesion from the liver, mm, between voxel centres.
+        capsule_mm: largest distance between a lesion and the liver, mm, between voxel centres.
         min_lesion_mm3: smallest volume of a lesion, mm3; 0 keeps all.
-        min_lesion_confidence: smallest confidence in a lesion, 0 to 1; 0 keeps all.
+        min_lesion_confidence: smallest confidence of a lesion, 0 to 1; 0 keeps all.
         coefficients: of `lesion_confidence`.
 
     Returns:
-        The label map, a new array, whose tumor is that of the lesions; and these, the largest first.
+        A new label map whose tumor voxels are those of the lesions, and the lesions, largest first.
     """
     cleaned = copy_in(box_around(labels) or NOWHERE, labels)
     found = list_lesions(labels, probabilities, affine, coefficients, capsule_mm)
@@ -164,7 +164,7 @@ def find_lesions(
 
 
 def is_stray(numbers: Numbers, liver: Mask, spacing: Sequence[float], capsule_mm: float) -> npt.NDArray[np.bool_]:
-    """Whether each lesion, (n,), lies farther than `capsule_mm` from the liver, both (H, W, D) on one grid."""
+    """Whether each lesion (n,) lies farther than `capsule_mm` from the liver; both maps are (H, W, D) on one grid."""
     parts = ndimage.find_objects(numbers) if numbers.size else []
     boxes = [grown_box(part, capsule_mm, spacing, numbers.shape) for part in parts]
     return np.array(

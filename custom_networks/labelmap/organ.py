@@ -1,4 +1,4 @@
-"""What a liver can look like, applied to a label map: one organ, without holes."""
+"""Anatomy rules for the organ in a label map: it is one piece and has no holes."""
 
 from collections.abc import Sequence
 
@@ -18,41 +18,41 @@ from custom_networks.labelmap.components import (
 from custom_networks.labelmap.grid import spacing_of, voxel_mm3
 from custom_networks.labelmap.labels import LIVER, TUMOR, Floats, Labels, Mask, Probabilities
 
-GRID_MM = 2.5  # fine enough to see how thick an organ is
+GRID_MM = 2.5  # fine enough to measure how thick an organ is
 MIN_CORE_ML = 0.1
 SLICES_AT_ONCE = 32
-# Connects pixels of one slice only: all slices are labelled in one call, each on its own.
+# Connects pixels within a slice only, so that one call labels all slices separately.
 _NEIGHBOURS_4_IN_SLICE = NEIGHBOURS_6 & np.array([False, True, False])
 
 
 def keep_organ(
     labels: Labels, affine: Floats, min_part_ml: float = 50.0, gap_mm: float = 10.0, neck_mm: float = 8.0
 ) -> Labels:
-    """Keep the largest part of the organ, and large parts that it nearly touches; the rest becomes background.
+    """Keep the largest part of the organ and large parts close to it; the rest becomes background.
 
-    Parts are components of liver or tumor by 26-neighbourhood, so a tumor that cuts the liver in two keeps both
-    halves. Thick slices can cut off a left lobe: parts of `min_part_ml` or more stay where a voxel of theirs is
-    within `gap_mm` of one of the largest part. The other way round, neighbours of the liver can leak into it: what
-    hangs on a part by a neck thinner than `neck_mm` must have `min_part_ml` as well, or goes. Necks are looked for on
-    every n-th voxel, at most 2.5 mm apart if the voxels are no larger.
+    Parts are connected components of liver and tumor (26-neighbourhood), so if a tumor cuts the liver in two, both
+    halves are kept. Thick slices can separate the left lobe from the rest: a part of at least `min_part_ml` is kept
+    if it comes within `gap_mm` of the largest part. Conversely, the mask can leak into neighbouring organs: whatever
+    is attached to a part by a neck thinner than `neck_mm` is removed unless it has `min_part_ml`, too. Necks are
+    searched for on a grid of every n-th voxel, at most 2.5 mm apart unless the voxels are larger.
 
     Args:
         labels: label map.
         affine: of its grid.
-        min_part_ml: smallest volume of a further part, ml.
-        gap_mm: largest distance of a further part from the largest, mm, between voxel centres.
-        neck_mm: thinnest neck of a smaller part, mm; 0 cuts nothing.
+        min_part_ml: smallest volume of any other part, ml.
+        gap_mm: largest distance of any other part from the largest one, mm, between voxel centres.
+        neck_mm: thinnest neck by which a smaller part may be attached, mm; 0 keeps all of them.
 
     Returns:
         A new label map.
     """
-    kept = np.zeros(labels.shape, labels.dtype)  # not zeros_like, which writes to all of it
+    kept = np.zeros(labels.shape, labels.dtype)  # not zeros_like, which writes to all of its memory
     organ_box = box_around(labels)
     if organ_box is None:
         return kept
     spacing = spacing_of(affine)
     box = grown_box(organ_box, GRID_MM, spacing, labels.shape)
-    # Rounded, so that a part of exactly the volume asked for counts; one voxel at least, for 0 is the background.
+    # Rounded, so that a part of exactly the minimum volume counts; at least one voxel, since 0 is the background.
     min_voxels = max(1.0, round(min_part_ml * 1000 / voxel_mm3(affine), 6))
     components, sizes, place = _large_components(labels[box] > 0, spacing, min_voxels)
     largest = int(sizes.argmax())
@@ -69,10 +69,10 @@ def keep_organ(
 
 
 def _hanging(components: npt.NDArray[np.int32], affine: Floats, min_part_ml: float, neck_mm: float) -> Mask:
-    """Where something hangs on a component by a thin neck; see `keep_organ`.
+    """A mask of what is attached to a component by a thin neck; see `keep_organ`.
 
-    Cores are what lies deeper than half a neck, and each voxel belongs to its nearest core. A component's largest core
-    stays, and what belongs to it; so does what belongs to any core of `min_part_ml` or more in all.
+    Cores are the regions deeper than half of `neck_mm`, and each voxel belongs to its nearest core. What belongs to
+    the largest core of a component is kept, and what belongs to another core if it has at least `min_part_ml` in all.
     """
     spacing = spacing_of(affine)
     steps = [max(1, int(GRID_MM / mm + 1e-6)) for mm in spacing]
@@ -80,8 +80,8 @@ def _hanging(components: npt.NDArray[np.int32], affine: Floats, min_part_ml: flo
     sampling = [step * mm for step, mm in zip(steps, spacing, strict=True)]
     voxel_ml = voxel_mm3(affine) * float(np.prod(steps)) / 1000
     cores, count = ndimage.label(ndimage.distance_transform_edt(coarse > 0, sampling=sampling) > neck_mm / 2)
-    core_ml = np.round(component_sizes(cores, count) * voxel_ml, 9)  # exactly the volume asked for counts, as above
-    cores[core_ml[cores] < MIN_CORE_ML] = 0  # specks of depth where the surface is rough
+    core_ml = np.round(component_sizes(cores, count) * voxel_ml, 9)  # rounded as above
+    cores[core_ml[cores] < MIN_CORE_ML] = 0  # specks under a rough surface
     if not cores.any():
         return np.zeros(components.shape, bool)
     nearest = ndimage.distance_transform_edt(cores == 0, sampling=sampling, return_distances=False, return_indices=True)
@@ -98,21 +98,21 @@ def _hanging(components: npt.NDArray[np.int32], affine: Floats, min_part_ml: flo
 def _large_components(
     organ: Mask, spacing: Sequence[float], min_voxels: float
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], Box]:
-    """Components in a box that holds the largest and all of `min_voxels` or more, their voxels by number, and the box.
+    """Components within a box, their sizes in voxels (0 for the background), and the box.
 
-    Voxels by number start with 0 for the background. Around the parts the box has room for background, `GRID_MM`.
+    The box holds the largest component and all of at least `min_voxels`, with a margin of `GRID_MM` around them.
     """
     box = grown_box(box_of_large_parts(organ, min_voxels), GRID_MM, spacing, organ.shape)
     components, count = ndimage.label(organ[box], NEIGHBOURS_26)
     sizes = component_sizes(components, count)
     if sizes.max() < min_voxels:
-        # A component outside might be larger than all in this box, which was laid around larger ones only.
+        # No component is that large, so a component outside this box might be the largest.
         return _large_components(organ, spacing, float(sizes.max()))
     return components, sizes, box
 
 
 def _organ_holes(organ: Mask, spacing: Sequence[float], max_hole_mm2: float) -> Mask:
-    """Holes of the organ: in slices up to `max_hole_mm2`, then all that are enclosed in 3D; see `fill_organ`."""
+    """The organ's holes: those within a slice up to `max_hole_mm2`, then all that are enclosed in 3D."""
     filled = organ.copy()
     for start in range(0, organ.shape[2], SLICES_AT_ONCE):
         part = slice(start, start + SLICES_AT_ONCE)
@@ -128,9 +128,18 @@ def fill_organ(labels: Labels, probabilities: Probabilities, affine: Floats, max
     """Fill the organ's holes; a filled voxel is tumor where tumor is more probable than liver, else liver.
 
     So a necrotic core belongs to its tumor, and a vessel to the liver. Holes that are enclosed in 3D are filled
-    whatever their size; experts leave next to none (at most 0.2 ml in 29 livers of LiTS and 3D-IRCADb). Holes of
-    single slices are filled up to `max_hole_mm2`: the vena cava and the gallbladder are true holes of a slice. Of the
-    633 slice holes in those masks the 120 above 100 mm2 have 89 % of the area. Slices lie last; gives a new label map.
+    whatever their size: experts leave next to none (at most 0.2 ml in 29 livers of LiTS and 3D-IRCADb). Holes within
+    a slice are filled only up to `max_hole_mm2`, since the vena cava and the gallbladder are real holes in a slice:
+    of 633 such holes in those masks, the 120 above 100 mm2 make up 89 % of the area.
+
+    Args:
+        labels: label map, slices along the last axis.
+        probabilities: of liver and tumor.
+        affine: of the grid.
+        max_hole_mm2: largest area of a hole within a slice, mm2.
+
+    Returns:
+        A new label map.
     """
     box = box_around(labels)
     if box is None:

@@ -1,23 +1,31 @@
-"""Planes between Couinaud's segments, fitted to what a network finds.
+"""Planes between Couinaud's segments, fitted to a network's answer.
 
-The masks that the network learned from part the right segments 5 and 6 from 8 and 7 by one axial plane, 3 from 2 by
-another one, and the right anterior 5 and 8 from the right posterior 6 and 7 by one plane that faces front.
+In the masks that the network was trained on, one axial plane separates segments 5 and 6 from 8 and 7, another one
+separates 3 from 2, and one coronal plane separates the right anterior segments 5 and 8 from the right posterior
+segments 6 and 7.
 """
 
 import numpy as np
 
 from custom_networks.labelmap.labels import Floats
 
-# Segments on the side of low indices of an axis (1 back to front, 2 feet to head), their partners on the other one.
+# Segments on the low side of an axis (1: back to front, 2: feet to head), their partners on the high side, the axis.
 PLANES = (((7, 6), (8, 5), 1), ((5, 6), (8, 7), 2), ((3,), (2,), 2))
 
 
 def with_planes(shares: np.ndarray, liver: np.ndarray) -> np.ndarray:
-    """Shares of the eight segments (8, h, w, d) with pairs of them parted by planes; a new array, float32.
+    """Separate pairs of segments by planes.
 
-    What belongs to the two sides of a plane together is kept; the plane lies where it agrees best with the shares, each
-    cell weighted by the liver (h, w, d) in it. The two cells beside it belong to both sides, so that linear
-    interpolation finds the plane between them.
+    The sum of each pair's shares is kept. A plane lies where it agrees best with the shares, each cell weighted by
+    the liver in it. The two cells next to it belong partly to both sides, so that linear interpolation finds the plane
+    between them.
+
+    Args:
+        shares: (8, h, w, d) share of each segment in a cell, 0 to 1.
+        liver: (h, w, d) share of the liver in a cell, 0 to 1.
+
+    Returns:
+        The new shares (8, h, w, d), float32.
     """
     parted = np.array(shares, np.float32)
     for low, high, axis in PLANES:
@@ -33,10 +41,10 @@ def with_planes(shares: np.ndarray, liver: np.ndarray) -> np.ndarray:
 
 
 def _cut(evidence: Floats) -> float:
-    """Where along an axis evidence turns best from positive to negative, in steps; between two, by their evidence."""
+    """Where along an axis the evidence changes from positive to negative, in steps; interpolated between two steps."""
     below = np.concatenate([[0.0], np.cumsum(evidence)])
     cut = int(np.argmax(2 * below - below[-1]))
-    if cut in (0, len(evidence)):  # all on one side: a whole step beyond the end
+    if cut in (0, len(evidence)):  # all evidence is on one side: one step beyond the end
         return float(cut - (cut == 0))
     if evidence[cut - 1] > 0 >= evidence[cut]:
         return cut - 1 + float(evidence[cut - 1] / (evidence[cut - 1] - evidence[cut]))

@@ -1,7 +1,7 @@
-"""Couinaud's segments inside the liver: label maps (i, j, k) uint8 of their own, 1 to 8 in the organ and 0 outside.
+"""Couinaud's segments of the liver, in label maps (i, j, k) uint8 of their own: 1 to 8 in the organ, 0 outside.
 
-Couinaud (1957) parts the liver by its vessels; 1 is the caudate lobe, 2 to 4 lie on the patient's left, 5 to 8 on the
-right.
+Couinaud (1957) divides the liver by its vessels: 1 is the caudate lobe, 2 to 4 lie on the patient's left, 5 to 8 on
+the right.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ class LesionSegments:
     """Where a lesion lies.
 
     Attributes:
-        shares: its segments with the share of its voxels in each, 0 to 1, the largest first.
-        near_border: whether it reaches to within `BORDER_MM` of another segment than that of its largest share.
+        shares: its segments and the share of its voxels in each, 0 to 1, largest first.
+        near_border: whether it comes within `BORDER_MM` of any segment other than that of its largest share.
     """
 
     shares: tuple[tuple[int, float], ...]
@@ -35,7 +35,14 @@ class LesionSegments:
 
 
 def lesion_segments(segments: Labels, lesion: Mask, box: Box, spacing: Sequence[float]) -> LesionSegments:
-    """Segments of a lesion, a mask of `box`, in a map of segments with voxels of `spacing` mm."""
+    """The segments that a lesion lies in.
+
+    Args:
+        segments: map of segments (i, j, k).
+        lesion: the lesion's mask within `box`.
+        box: where in the map of segments the mask lies.
+        spacing: of the voxels, mm.
+    """
     counts = np.bincount(segments[box][lesion], minlength=len(SEGMENTS) + 1)[1:]
     order = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
     if not order:
@@ -49,11 +56,11 @@ def lesion_segments(segments: Labels, lesion: Mask, box: Box, spacing: Sequence[
 
 
 def connected_segments(segments: Labels) -> Labels:
-    """The map with each segment in one piece (26-neighbourhood), as far as the liver itself is.
+    """A new map in which each segment is one piece (26-neighbourhood), as far as the liver itself is one.
 
-    The largest part of each segment stays. Another one joins the segment that most of the voxels around it belong to.
-    A part that only touches others of its kind waits until one of them has joined; one that touches nothing belongs to
-    a liver in pieces and keeps its number.
+    The largest part of each segment stays. Every other part joins the segment that most of the voxels around it belong
+    to. A part that touches only other loose parts waits until one of them has joined; a part that touches nothing
+    belongs to a liver in several pieces and keeps its number.
     """
     kept = np.zeros_like(segments)
     loose: list[Part] = []
@@ -72,7 +79,7 @@ def connected_segments(segments: Labels) -> Labels:
 
 
 def _keep_largest(segments: Labels, number: int, box: Box, kept: Labels) -> list[Part]:
-    """Enter the largest part of a segment into `kept`; the others."""
+    """Copy the largest part of a segment into `kept`, and return the other parts."""
     parts, count = ndimage.label(segments[box] == number, NEIGHBOURS_26)
     largest = int(component_sizes(parts, count).argmax())
     kept[box][parts == largest] = number
@@ -81,7 +88,7 @@ def _keep_largest(segments: Labels, number: int, box: Box, kept: Labels) -> list
 
 
 def _join(kept: Labels, part: Part) -> bool:
-    """Give a part to the segment around it, the lowest of equals; whether there is one."""
+    """Give a part to the segment that surrounds it most (the lowest number of equals); False if there is none."""
     _, box, mask = part
     around = grown_box(box, 1.0, (1.0, 1.0, 1.0), kept.shape)
     whole = np.zeros(kept[around].shape, bool)

@@ -1,7 +1,7 @@
-"""Whether a liver is whole, as far as its mask tells: how much of it the image cuts off, and how unusual its shape is.
+"""Whether a liver is complete, judged by its mask: how much of it the image cuts off, and how unusual its shape is.
 
-The image's borders tell what was not scanned, the shape what a surgeon took: a remnant of the liver grows, so that its
-volume tells little.
+The image's borders show what was not scanned, and the shape shows what a surgeon removed. Volume alone says little,
+since the rest of a liver grows after resection.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from custom_networks.labelmap.grid import spacing_of
 from custom_networks.labelmap.labels import Floats, Mask
 
 MOST_MISSING = 0.05  # share of the liver
-DEPTH_MM = 12.0  # how far from the cut its shape is looked at
+DEPTH_MM = 12.0  # how far inwards from the cut cross-sections are followed
 LONGEST_CAP_MM = 100.0
-TIPS = 0.01  # share of the liver at each end of an axis that its extent leaves out
-# Fitted on 31 whole livers of LiTS and 3D-IRCADb: mean, and the inverse Cholesky factor of their covariance, whose
-# entries off the diagonal are shrunk by .3.
+TIPS = 0.01  # share of the liver that is left out at each end of an axis when its extent is measured
+# Fitted on 31 complete livers of LiTS and 3D-IRCADb: the mean, and the inverse Cholesky factor of the covariance,
+# whose off-diagonal entries are shrunk by .3.
 MEAN = np.array([7.3849, 5.1312, 0.6259, 5.0662, 0.5392, 4.9185, 0.6077, -0.8231])
 WHITENING = np.array(
     [
@@ -34,11 +34,11 @@ WHITENING = np.array(
 
 
 def missing_share(organ: Mask, affine: Floats) -> float:
-    """About which share of the whole organ (i, j, k) lies beyond the image's borders, 0 to 1; 0 without an organ.
+    """Estimate the share, 0 to 1, of the whole organ that lies outside the image; 0 if there is no organ.
 
-    Where the organ reaches a border, its cross-sections there are followed inwards for `DEPTH_MM`; what is cut off is
-    taken for a cap whose cross-section goes on to shrink as fast as that, to nothing, or for one of `LONGEST_CAP_MM`
-    where it does not shrink.
+    Where the organ's mask (i, j, k) reaches a border, its cross-sections are followed inwards for `DEPTH_MM`. The
+    missing part is assumed to be a cap whose cross-section goes on shrinking at that rate, or one of `LONGEST_CAP_MM`
+    if the cross-section does not shrink.
     """
     box = box_around(organ)
     if box is None:
@@ -58,17 +58,22 @@ def missing_share(organ: Mask, affine: Floats) -> float:
 
 
 def _cap(profile: Floats, longest: float) -> float:
-    """Voxels of the cap on a cut, from the cross-sections behind it (voxels), the cut's first."""
+    """Estimated voxels of the missing cap, from the cross-sections (voxels) behind the cut, starting at the cut."""
     rate = (profile[-1] - profile[0]) / max(1, len(profile) - 1)
     height = min(longest, profile[0] / rate) if rate > 0 else longest
     return float(profile[0] * height / 2)
 
 
 def shape_features(liver: Floats, spacing: Sequence[float]) -> Floats:
-    """What the shape of a liver is told by, (8,), of the shares 0 to 1 of an array's cells (i, j, k) oriented RAS.
+    """The eight features (8,) that describe the shape of a liver.
 
-    Logarithm of the volume in ml; for each axis the logarithm of the extent in mm, without a hundredth of the liver at
-    each end, and where the centre of mass lies in it, 0 to 1; and the logarithm of the share that fills this box.
+    They are the logarithm of the volume in ml; for each axis the logarithm of the extent in mm (without a hundredth of
+    the liver at each end) and the place of the centre of mass within it, 0 to 1; and the logarithm of the share of this
+    box that the liver fills.
+
+    Args:
+        liver: (i, j, k) share of the liver in each cell, 0 to 1, oriented RAS.
+        spacing: of the cells, mm.
     """
     total, cell = float(liver.sum()), float(np.prod(spacing))
     features, box = [np.log(total * cell / 1000)], 1.0
@@ -83,21 +88,21 @@ def shape_features(liver: Floats, spacing: Sequence[float]) -> Floats:
 
 
 def unusualness(liver: Floats, spacing: Sequence[float]) -> float:
-    """Mahalanobis distance of a liver's shape from those of the whole livers that it was fitted on."""
+    """Mahalanobis distance of a liver's shape from those of complete livers; arguments as for `shape_features`."""
     return float(np.linalg.norm(WHITENING @ (shape_features(liver, spacing) - MEAN)))
 
 
 def why_unusual(liver: Floats, spacing: Sequence[float], most: float) -> str | None:
-    """A sentence where the shape of a liver, as in `shape_features`, is more unusual than `most`, else None."""
+    """A clause that says so if the shape of a liver (see `shape_features`) is more unusual than `most`, else None."""
     found = unusualness(liver, spacing)
     if found <= most:
         return None
-    return f"the liver's shape is unusual ({found:.1f}, limit {most:g}), as after an operation: segments may be missing"
+    return f"the liver's shape is unusual ({found:.1f}, limit {most:g}), as after a resection: segments may be missing"
 
 
 def why_incomplete(organ: Mask, affine: Floats) -> str | None:
-    """A sentence where more than `MOST_MISSING` of the organ (i, j, k) seems to be missing, else None."""
+    """A clause that says so if more than `MOST_MISSING` of the organ (i, j, k) seems to be missing, else None."""
     missing = missing_share(organ, affine)
     if missing <= MOST_MISSING:
         return None
-    return f"about {100 * missing:.0f} % of the liver seems to lie outside of the image"
+    return f"about {100 * missing:.0f} % of the liver seems to lie outside the image"

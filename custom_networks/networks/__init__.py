@@ -1,4 +1,4 @@
-"""The network and its blocks; needs torch alone."""
+"""The network and its building blocks; PyTorch is the only dependency."""
 
 from custom_networks.networks.context_net import ContextNet25D
 

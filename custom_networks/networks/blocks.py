@@ -1,7 +1,7 @@
-"""Building blocks of ContextNet25D in the folded layout: slices ride in the batch.
+"""Building blocks of ContextNet25D in the folded layout, where slices are part of the batch.
 
-A feature map of `B` stacks of `D` slices is one 4D tensor `(B * D, C, H, W)`, so that every convolution is a 2D one,
-for which CPU and GPU libraries have fast kernels; a depthwise `Conv3d` has none.
+A feature map of `B` stacks of `D` slices is one 4D tensor `(B * D, C, H, W)`. Every convolution is then a 2D one, for
+which CPU and GPU libraries have fast kernels, whereas they have none for a depthwise `Conv3d`.
 """
 
 import torch
@@ -10,20 +10,20 @@ from torch.nn import functional as F
 
 
 def by_stack(x: Tensor, stacks: int) -> Tensor:
-    """View `(stacks * D, C, H, W)` as `(stacks, D, H, W, C)`: the order in which channels-last maps lie in memory."""
+    """View `(stacks * D, C, H, W)` as `(stacks, D, H, W, C)`, the order of channels-last maps in memory."""
     return x.permute(0, 2, 3, 1).unflatten(0, (stacks, -1))
 
 
 def folded(x: Tensor) -> Tensor:
-    """Undo `by_stack`; the map stays channels last, where a plain `flatten` that copies would lay it out anew."""
+    """Undo `by_stack`; the map stays channels last, whereas a plain `flatten` would copy it into another layout."""
     return x.flatten(0, 1).permute(0, 3, 1, 2)
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution (same padding, no bias) + BatchNorm; ReLU unless switched off.
+    """Convolution (same padding, no bias), BatchNorm, and ReLU if `active`.
 
-    In evaluation BatchNorm is part of the convolution: its scale goes into the kernel, its shift is the bias, so that
-    no map is read and written once more.
+    In evaluation, BatchNorm is folded into the convolution: its scale goes into the kernel and its shift becomes the
+    bias, which saves a pass over the feature map.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class ConvNorm(nn.Sequential):
         """Map `(N, C, H, W)` to `(N, C', H / stride, W / stride)`."""
         if self[1].training:
             x = self[1](self[0](x))
-        else:  # TorchScript knows what the layers are and takes no cast; mypy takes any module's attributes for tensors
+        else:  # mypy takes these attributes for tensors or modules, and TorchScript accepts no cast
             scale = self[1].weight * torch.rsqrt(self[1].running_var + self[1].eps)  # type: ignore[operator]
             kernel = self[0].weight * scale[:, None, None, None]  # type: ignore[operator]
             shift = self[1].bias - self[1].running_mean * scale  # type: ignore[operator]
@@ -50,8 +50,8 @@ class ConvNorm(nn.Sequential):
 class DepthConv(nn.Module):
     """Depthwise convolution along the slices, `(k, 1, 1)` per channel, *valid*: `D` slices in, `D - k + 1` out.
 
-    Computed as a weighted sum of shifted views, in which every slice is read where it lies. Together with the in-plane
-    depthwise convolution of `SeparableConv` it is a depthwise `k x 3 x 3` convolution of rank one.
+    It is computed as a weighted sum of shifted views, without copying slices. Together with the in-plane depthwise
+    convolution of `SeparableConv` it is a depthwise `k x 3 x 3` convolution of rank one.
     """
 
     def __init__(self, channels: int, kernel: int) -> None:
@@ -59,7 +59,7 @@ class DepthConv(nn.Module):
         if kernel < 1 or kernel % 2 == 0:
             raise ValueError(f"depth kernels must be odd and positive, got {kernel}")
         self.kernel = kernel
-        # Starts near the centre slice: a new network is a 2D network that learns to look at its neighbours.
+        # Most weight is on the centre slice at first: the network starts as a 2D one and learns to use the neighbours.
         weight = torch.full((kernel, channels, 1, 1), 0.5 / kernel)
         weight[kernel // 2] += 0.5
         self.weight = nn.Parameter(weight)
@@ -76,7 +76,7 @@ class DepthConv(nn.Module):
 
 
 class SeparableConv(nn.Module):
-    """Depthwise separable 3D convolution: in-plane `3 x 3` and along the slices per channel, `1 x 1` over channels.
+    """Depthwise separable 3D convolution: `3 x 3` in-plane and along the slices per channel, `1 x 1` over channels.
 
     Args:
         channels, out_channels: channels in and out.
@@ -90,7 +90,7 @@ class SeparableConv(nn.Module):
         self.plane = nn.Conv2d(
             channels, channels, 3, stride, padding=dilation, dilation=dilation, groups=channels, bias=False
         )
-        # After the in-plane part, because that one may shrink the image: fewer pixels to mix along depth.
+        # After the in-plane part, because its stride may leave fewer pixels to mix along depth.
         self.depth = DepthConv(channels, depth) if depth != 1 else None
         self.point = ConvNorm(channels, out_channels)
 
@@ -110,7 +110,7 @@ def keep_central(x: Tensor, stacks: int, slices: int) -> Tensor:
 
 
 class EncoderLevel(nn.Module):
-    """One resolution of the encoder: a separable 3D convolution (stride 2 but in the first), then a 2D residual."""
+    """One resolution of the encoder: a separable 3D convolution (stride 2 except in the first level), a 2D residual."""
 
     def __init__(self, channels: int, out_channels: int, depth: int, stride: int) -> None:
         super().__init__()
@@ -124,15 +124,19 @@ class EncoderLevel(nn.Module):
 
 
 class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling (Chen et al., 2017) with separable convolutions, in-plane.
+    """Atrous spatial pyramid pooling (Chen et al., 2017, arXiv 1706.05587), in-plane, with separable convolutions.
 
-    The image branch averages over a fixed `window` of pixels around each pixel, not over all of the slice, so that a
-    crop, a tile and a whole slice agree where they see the same anatomy.
+    The image branch averages over a fixed window around each pixel instead of the whole slice, so that a crop, a tile
+    and a whole slice agree where they see the same anatomy.
 
     Args:
-        channels, out_channels: channels in and out (each branch gives `out_channels`).
+        channels, out_channels: channels in and out (each branch has `out_channels`).
         rates: dilations of the `3 x 3` branches.
-        window: odd side of the averaging window, in pixels of the deepest level.
+        window: odd side length of the averaging window, in pixels of the deepest level.
+        dropout: probability of dropping a channel of the output in training.
+
+    Raises:
+        ValueError: the window is even or not positive.
     """
 
     def __init__(self, channels: int, out_channels: int, rates: list[int], window: int, dropout: float) -> None:
@@ -156,10 +160,10 @@ class ASPP(nn.Module):
 
 
 class DecoderLevel(nn.Module):
-    """One resolution of the 2D decoder: the coarse map and the skip, each through `1 x 1`, added and refined.
+    """One resolution of the 2D decoder: coarse map and skip each pass a `1 x 1` convolution, are added and refined.
 
-    Adding after the two `1 x 1` convolutions equals a `1 x 1` convolution of the concatenation, but mixes the coarse
-    map's channels before it is enlarged.
+    Adding after two `1 x 1` convolutions equals one `1 x 1` convolution of the concatenation, but the coarse map's
+    channels are mixed before it is enlarged, which is cheaper.
     """
 
     def __init__(self, coarse: int, skip: int, out_channels: int) -> None:

@@ -1,4 +1,4 @@
-"""ContextNet25D: a 2.5D context-aware network for liver and liver tumors (method of patent CN114723669A)."""
+"""ContextNet25D: a 2.5D context-aware network for liver and liver tumors, after patent application CN114723669A."""
 
 from collections.abc import Sequence
 
@@ -12,27 +12,32 @@ from custom_networks.networks.blocks import ASPP, ConvNorm, DecoderLevel, Encode
 class ContextNet25D(nn.Module):
     """Segments each slice of a CT volume from the stack of consecutive slices around it.
 
-    The six elements of CN114723669A: consecutive slices as input, 3D convolutions in the encoder, depthwise separable
-    ones throughout, ASPP at the top of the encoder, a 2D decoder with skip connections, and (in `train.json`) weighted
-    cross-entropy + Dice. The numbers (channels, kernels, rates) are this project's own; docs/decisions/0001 has the
-    measurements behind them.
+    It has the six elements of CN114723669A: consecutive slices as input, 3D convolutions in the encoder, depthwise
+    separable convolutions throughout, ASPP at the top of the encoder, a 2D decoder with skip connections, and (in
+    `train.json`) a loss of weighted cross-entropy and Dice. The numbers (channels, kernels, rates) are this project's
+    own; docs/decisions/0001 has the measurements behind them.
 
-    The *stack* of an output slice is the `S = 1 + sum(k - 1)` slices around it, over the depth kernels `k`. Depth
-    convolutions are valid, and no layer looks further along depth or depends on how the volume was cut: a whole volume,
-    slabs of it and single stacks give the same logits.
+    The *stack* of an output slice is the `S` slices around it, where `S = 1 + sum(k - 1)` over the depth kernels `k`.
+    Depth convolutions are valid, and no layer looks further along depth or depends on how the volume was cut. So a
+    whole volume, slabs of it and single stacks give the same logits.
 
     Args:
         in_channels: image channels.
         out_channels: classes, background included.
-        channels: channels of each level, the full resolution first; every further level halves the image.
-        depth_kernels: kernel along the slices at each level (odd; 1 = 2D). All 1 makes it a 2D network.
+        channels: channels of each level, full resolution first; each further level halves the image.
+        depth_kernels: odd kernel size along the slices at each level; 1 makes the level 2D, and all 1 the network.
         aspp_channels: channels of the ASPP and its branches.
         aspp_rates: dilations of the ASPP's `3 x 3` branches, in pixels of the deepest level.
         aspp_window: odd window of the ASPP's image branch, in pixels of the deepest level.
         dropout: channel dropout after the ASPP.
 
+    Attributes:
+        stride: height and width of the input must be multiples of it.
+        stack: `S`, the number of slices that an output slice depends on; odd.
+        halo: `S // 2`, the slices needed on each side of a slab.
+
     Raises:
-        ValueError: for arguments that do not fit each other.
+        ValueError: the arguments do not fit each other, or a kernel or window is even.
     """
 
     def __init__(
@@ -49,7 +54,7 @@ class ContextNet25D(nn.Module):
         super().__init__()
         if len(channels) != len(depth_kernels) or len(channels) < 2:
             raise ValueError(
-                f"channels and depth_kernels need one entry a level, at least two; got {channels}, {depth_kernels}"
+                f"channels and depth_kernels need one entry per level, at least two; got {channels}, {depth_kernels}"
             )
         self.stride = 2 ** (len(channels) - 1)
         self.stack = 1 + sum(kernel - 1 for kernel in depth_kernels)
@@ -68,14 +73,14 @@ class ContextNet25D(nn.Module):
         self.head = nn.Conv2d(channels[0], out_channels, 1)
 
     def forward(self, x: Tensor, with_halo: bool = False) -> Tensor:
-        """Logits `(B, K, H, W, D)` of `(B, C, H, W, D)`, slices last; H and W multiples of the stride, D at least 1.
+        """Logits `(B, K, H, W, D)` of `(B, C, H, W, D)`, slices last; H and W are multiples of the stride, D >= 1.
 
-        The end slices are repeated `S // 2` times to complete the outermost stacks. An input that holds real
-        neighbours there says so by `with_halo`: `D` is then its depth less `S - 1`. (The same as `slab`, for callers
-        that must go through `forward`, such as DistributedDataParallel.)
+        The end slices are repeated `S // 2` times to complete the outermost stacks. With `with_halo`, the input already
+        holds real neighbours there, and the output has `S - 1` slices fewer: the same as `slab`, for callers that must
+        go through `forward`, such as DistributedDataParallel.
 
         Raises:
-            ValueError: for another shape.
+            ValueError: the input has another shape.
         """
         if not with_halo and self.halo > 0:
             x = F.pad(x, [self.halo, self.halo, 0, 0, 0, 0], mode="replicate")
@@ -83,10 +88,10 @@ class ContextNet25D(nn.Module):
 
     @torch.jit.export
     def slab(self, x: Tensor) -> Tensor:
-        """Logits `(B, K, H, W, N)` of `(B, C, H, W, N + S - 1)`: the network proper, without any padding.
+        """Logits `(B, K, H, W, N)` of `(B, C, H, W, N + S - 1)`: the network itself, without any padding.
 
         Raises:
-            ValueError: if H or W is no multiple of the stride, or there are fewer than `S` slices.
+            ValueError: H or W is not a multiple of the stride, or there are fewer than `S` slices.
         """
         self._check(x)
         stacks, slices = x.shape[0], x.shape[4] - self.stack + 1

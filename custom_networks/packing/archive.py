@@ -1,4 +1,4 @@
-"""Writes the packed bundle: a zip archive, the same bytes for the same contents, checked before it gets its name."""
+"""Write the packed bundle: a reproducible zip archive that is checked before it gets its final name."""
 
 import hashlib
 import io
@@ -21,7 +21,15 @@ _UNIX, _REGULAR_FILE_644 = 3, 0o100644 << 16
 
 @dataclass(frozen=True)
 class PackedBundle:
-    """A written archive: its paths within the bundle in order, its size, and that of each file left out, in bytes."""
+    """A written archive.
+
+    Attributes:
+        path: of the archive.
+        files: the paths within the bundle, in order.
+        size: bytes.
+        sha256: of the archive.
+        left_out: size in bytes of each file that was left out.
+    """
 
     path: Path
     files: tuple[str, ...]
@@ -31,20 +39,20 @@ class PackedBundle:
 
 
 def pack_bundle(output: str | Path, weights_url: str | None = None) -> PackedBundle:
-    """Pack this package's bundle with the code that its configs name, under one folder `liver_tumor_ct_25d/`.
+    """Pack this package's bundle with the code that its configs name, in one folder `liver_tumor_ct_25d/`.
 
-    The archive is checked before it is written: unpacked, in a process that finds the packed code first, every module
-    is imported, everything that the configs name is found, and the weights are loaded into the network.
+    The archive is checked before it is written: it is unpacked, and a process that finds the packed code first imports
+    every module, looks up everything that the configs name, and loads the weights into the network.
 
-    With `weights_url`, files over 1 MiB are left out and this address is named for them (see `without_large_files`).
+    With `weights_url`, files over 1 MiB are left out and listed with this address (see `without_large_files`).
 
     Raises:
-        UsageError: if `output` or `weights_url` cannot be used.
-        BundleError: if the bundle is incomplete or the check fails.
+        UsageError: `output` or `weights_url` cannot be used.
+        BundleError: the bundle is incomplete, or the check fails.
     """
     path = Path(output).expanduser()
     if path.suffix.lower() != ".zip" or path.is_dir():
-        raise UsageError(f"The bundle is packed into a zip archive: name a file that ends in .zip, got {path}.")
+        raise UsageError(f"The bundle is packed into a zip archive: give a file name that ends in .zip, got {path}.")
     whole = bundle_contents(bundle_root(), Path(__file__).resolve().parents[1])
     packed = without_large_files(whole, weights_url) if weights_url else whole
     archive = zip_archive(packed)
@@ -60,10 +68,10 @@ def pack_bundle(output: str | Path, weights_url: str | None = None) -> PackedBun
 
 
 def zip_archive(contents: Mapping[str, bytes]) -> bytes:
-    """A zip archive of the files under one top folder, whose bytes depend on nothing but names and contents.
+    """A zip archive of the files in one top folder, whose bytes depend only on names and contents.
 
-    Sorted, with one fixed time and mode for all, and stored without compression: builds of zlib differ in what they
-    make of the same bytes, and weights hardly shrink.
+    Entries are sorted, have a fixed time and mode, and are stored without compression: versions of zlib compress
+    differently, and weights hardly shrink.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -75,7 +83,7 @@ def zip_archive(contents: Mapping[str, bytes]) -> bytes:
 
 
 def _check(archive: bytes, left_out: Mapping[str, bytes]) -> None:
-    """Unpack the archive, put the files that are left out in their places, and try it in a process of its own."""
+    """Unpack the archive, add the files that are left out, and try it in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(io.BytesIO(archive)) as packed:
             packed.extractall(folder)
@@ -87,4 +95,4 @@ def _check(archive: bytes, left_out: Mapping[str, bytes]) -> None:
         run = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if run.returncode:
         reason = (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1]
-        raise BundleError(f"The packed bundle does not work where it is unpacked ({reason}): nothing was written.")
+        raise BundleError(f"The packed bundle does not work when it is unpacked ({reason}): nothing was written.")

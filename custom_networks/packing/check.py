@@ -1,4 +1,4 @@
-"""Tries an unpacked bundle; run as a script, in a process that has not imported this package's code yet."""
+"""Check an unpacked bundle; run as a script, in a process that has not imported this package's code yet."""
 
 import sys
 from importlib import import_module
@@ -9,16 +9,16 @@ from typing import Any
 
 
 def check_bundle(bundle: Path, package: str) -> None:
-    """Import the code of a bundle, its folder `package`, find all that its configs name, and load its weights.
+    """Import a bundle's code in its folder `package`, look up everything that its configs name, and load its weights.
 
     Raises:
-        ImportError: if the code that is found is not the bundle's, or a module or a name in it is missing.
-        BundleError: if the weights are not those of the network.
+        ImportError: the imported code is not the bundle's, or a module or name is missing.
+        BundleError: the weights are not those of the network.
     """
     sys.path.insert(0, str(bundle))
     code = import_module(package)
     if Path(str(code.__file__)).resolve().parent != bundle / package:
-        raise ImportError(f"{code.__file__} was imported in place of the bundle's own {package}")
+        raise ImportError(f"{code.__file__} was imported instead of the bundle's own {package}")
     for module in walk_packages(code.__path__, f"{package}."):
         import_module(module.name)
     from monai.bundle import ConfigParser

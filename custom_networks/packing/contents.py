@@ -1,4 +1,4 @@
-"""What travels in a packed bundle: configs, weights, documentation, and the parts of the code that the configs name."""
+"""The contents of a packed bundle: configs, weights, documentation, and the code that the configs name."""
 
 import hashlib
 import json
@@ -17,18 +17,22 @@ _FILES = ("LICENSE", "configs/*.json", "configs/*.conf", "docs/*")
 _NAMED_PART = re.compile(rf"\b{PACKAGE}\.(\w+)")
 _IMPORTED_PART = re.compile(rf"^\s*(?:from|import) {PACKAGE}\.(\w+)", re.MULTILINE)
 _NAMED_WEIGHTS = re.compile(r"/(models/[\w./-]+\.(?:pt|ts))'")
-# What the package offers from Python stands on its command line; a packed bundle is run by MONAI.
+# The Python interface builds on everything else; a packed bundle, which MONAI runs, does not need it.
 _NEEDS_THE_PACKAGE = ("api",)
 
 
 def bundle_contents(root: Path, package: Path) -> dict[str, bytes]:
-    """Content of each file of a packed bundle in `root`, with the code in `package`, by its path within the bundle.
+    """The content of each file of the packed bundle, by its path within the bundle.
 
-    These are the licence, the configs, the documentation, the weights that inference.json names, and of the code the
-    parts that the configs name with all that those import. What training or a notebook left lying about is not.
+    It includes licence, configs, documentation, the weights that inference.json names, and the parts of the code that
+    the configs name or that these import, but not what training or notebooks may have left there.
+
+    Args:
+        root: the bundle's folder.
+        package: the folder of the code.
 
     Raises:
-        BundleError: if weights that inference.json names are missing, or a config names code that is not there.
+        BundleError: weights that inference.json names are missing, or a config names code that does not exist.
     """
     found = (path for pattern in _FILES for path in root.glob(pattern))
     files = (path for path in found if path.is_file() and not path.name.startswith("."))
@@ -46,7 +50,7 @@ def bundle_contents(root: Path, package: Path) -> dict[str, bytes]:
 
 
 def _code(package: Path, parts: Iterable[str]) -> list[Path]:
-    """The package's __init__.py, and the modules of the named parts and of all parts that these import."""
+    """The package's __init__.py, and the modules of the named parts and of all parts they import."""
     wanted = ["__init__", *parts]
     found: dict[str, list[Path]] = {part: [] for part in _NEEDS_THE_PACKAGE}
     while wanted:
@@ -59,7 +63,7 @@ def _code(package: Path, parts: Iterable[str]) -> list[Path]:
 
 
 def _modules(package: Path, part: str) -> list[Path]:
-    """The files of a part of the package: a module, or a folder's modules with what they read."""
+    """The files of a part of the package: a single module, or a folder's modules with the files they read."""
     if (package / f"{part}.py").is_file():
         return [package / f"{part}.py"]
     files = [path for pattern in _CODE for path in sorted((package / part).rglob(pattern))]
@@ -69,16 +73,18 @@ def _modules(package: Path, part: str) -> list[Path]:
 
 
 def without_large_files(contents: Mapping[str, bytes], url: str) -> dict[str, bytes]:
-    """The contents with large_files.yml in place of each file that the model zoo does not take into git (over 1 MiB).
+    """The contents without files that are too large for the model zoo's repository (over 1 MiB), with large_files.yml.
 
-    `url` is where the one file left out is published; or, ending in "/", the folder that holds all of them under their
-    paths within the bundle.
+    Args:
+        contents: of `bundle_contents`.
+        url: address of the only large file; or, ending in "/", of a folder with all large files under their paths
+            within the bundle.
 
     Raises:
-        UsageError: if `url` is no http(s) address, or names one file where several are left out.
+        UsageError: `url` is not an http(s) address, or is that of one file although there are several.
     """
     if urlparse(url).scheme not in ("http", "https") or not urlparse(url).netloc:
-        raise UsageError(f"--weights-url is an http or https address, got {url!r}.")
+        raise UsageError(f"--weights-url must be an http or https address, got {url!r}.")
     large = {name: content for name, content in contents.items() if len(content) > LARGEST_IN_GIT}
     if not large:
         return dict(contents)
@@ -90,7 +96,7 @@ def without_large_files(contents: Mapping[str, bytes], url: str) -> dict[str, by
 
 
 def _large_files_yml(large: Mapping[str, bytes], url: str) -> str:
-    """The zoo's list of files to download. The size is a comment: MONAI passes every key on to its download_url."""
+    """The zoo's list of files to download; sizes are comments because MONAI passes every key to its download_url."""
     lines = ["large_files:"]
     for name, content in large.items():
         address = url + quote(name) if url.endswith("/") else url

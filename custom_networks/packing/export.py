@@ -1,4 +1,4 @@
-"""The bundle's network in formats that run without this package: TorchScript and ONNX."""
+"""Export the bundle's network to formats that run without this package: TorchScript and ONNX."""
 
 import hashlib
 import logging
@@ -23,7 +23,14 @@ Answer = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Exported:
-    """A written file, its size in bytes, and the greatest absolute difference of its logits from the network's."""
+    """A written file.
+
+    Attributes:
+        path: of the file.
+        size: bytes.
+        sha256: of the file.
+        difference: largest absolute difference between its logits and the network's.
+    """
 
     path: Path
     size: int
@@ -45,13 +52,13 @@ def export_network(
     """Write the network of a bundle, with its weights, as `torchscript` or `onnx`.
 
     The file maps images `(B, 1, H, W, D)` (float32, [0, 1], slices last, H and W multiples of the network's stride,
-    every axis free) to logits `(B, K, H, W, D)`, as `forward` does. TorchScript has `slab`, too. The bundle's
-    metadata.json and inference.json travel in it. Its answers are compared with the network's, on stacks of random
-    intensities, before it gets its name, which ends in .ts or .onnx.
+    any size of each axis) to logits `(B, K, H, W, D)`, like `forward`. TorchScript has `slab`, too. The file includes
+    the bundle's metadata.json and inference.json. Before it gets its final name, which ends in .ts or .onnx, its
+    answers are compared with the network's on random stacks.
 
     Raises:
-        UsageError: if the format, the file or a package that is needed is not there.
-        BundleError: if the bundle has no network or weights, or the file's answers are not the network's.
+        UsageError: the format is unknown, the file cannot be written, or a required package is missing.
+        BundleError: the bundle has no network or weights, or the file's answers differ from the network's.
     """
     path = Path(output).expanduser()
     chosen = _chosen(format, path)
@@ -65,13 +72,13 @@ def export_network(
                 chosen.write(network, described, partial)
             except OSError:
                 raise
-            except Exception as error:  # an operator that the format lacks, a disk that TorchScript finds full
+            except Exception as error:  # such as an operator that the format lacks, or a full disk in TorchScript
                 raise BundleError(f"The network cannot be written in this format: {one_line(error, 200)}") from error
             difference = _difference(network, chosen.open(partial))
             content = partial.read_bytes()
-            if not difference <= LARGEST_DIFFERENCE:  # nan is no agreement
+            if not difference <= LARGEST_DIFFERENCE:  # also true for NaN
                 raise BundleError(
-                    f"The {format} file's logits differ from the network's by {difference:.1e}: kept back."
+                    f"The {format} file's logits differ from the network's by {difference:.1e}: it was not written."
                 )
     except OSError as error:
         raise UsageError(f"{path} cannot be written ({error.strerror or error}): name another file.") from error
@@ -80,10 +87,10 @@ def export_network(
 
 def _chosen(format: str, path: Path) -> _Format:
     if format not in _FORMATS:
-        raise UsageError(f"The network is exported as {' or '.join(_FORMATS)}, got {format!r}.")
+        raise UsageError(f"The network can be exported as {' or '.join(_FORMATS)}, got {format!r}.")
     chosen = _FORMATS[format]
     if path.suffix.lower() != chosen.suffix or path.is_dir():
-        raise UsageError(f"The name of a file for {format} ends in {chosen.suffix}, got {path}.")
+        raise UsageError(f"The name of a {format} file must end in {chosen.suffix}, got {path}.")
     missing = [name for name in chosen.needs if find_spec(name) is None]
     if missing:
         raise UsageError(f'Exporting {format} needs {", ".join(missing)}: pip install {" ".join(missing)}.')
@@ -91,7 +98,7 @@ def _chosen(format: str, path: Path) -> _Format:
 
 
 def _difference(network: nn.Module, answer: Answer) -> float:
-    """Greatest absolute difference of the logits, on several deep stacks and on single slices of another size."""
+    """The largest absolute difference of logits, on deep stacks and on a single slice of another size."""
     generator = torch.Generator().manual_seed(0)
     differences = []
     with torch.no_grad():
@@ -102,11 +109,11 @@ def _difference(network: nn.Module, answer: Answer) -> float:
 
 
 def _write_torchscript(network: nn.Module, described: Mapping[str, str], path: Path) -> None:
-    """Compile the network's own code, not a trace, which would keep the example's shape; as `ckpt_export` does."""
+    """Compile the network's code like `ckpt_export`; a trace would keep the example's shape."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch 2.13 prefers torch.export; MONAI reads TorchScript
         extra = {name: text.encode() for name, text in described.items()}
-        with path.open("wb") as stream:  # by its name, which is temporary, it would be another archive each time
+        with path.open("wb") as stream:  # given a path, it would store the temporary name in the archive
             torch.jit.save(torch.jit.script(network), stream, _extra_files=extra)
 
 
@@ -118,10 +125,10 @@ def _open_torchscript(path: Path) -> Answer:
 
 
 def _write_onnx(network: nn.Module, described: Mapping[str, str], path: Path) -> None:
-    """Export by `torch.export`: the older exporter follows one example and keeps its depth."""
+    """Export by `torch.export`; the older exporter traces one example and fixes its depth."""
     stride, size = int(getattr(network, "stride", 1)), torch.export.Dim
     axes = {0: size("batch"), 2: stride * size("rows"), 3: stride * size("columns"), 4: size("slices")}
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells that torchvision is not installed
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns if torchvision is not installed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations within PyTorch
         program = torch.onnx.export(

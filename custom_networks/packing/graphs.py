@@ -1,4 +1,4 @@
-"""Makes the graphs for OpenVINO that ship with the package, anew: `python -m custom_networks.packing.graphs`."""
+"""Make the OpenVINO graphs that ship with the package again: `python -m custom_networks.packing.graphs`."""
 
 import logging
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def ship_graphs(networks: Iterable["nn.Module"], folder: Path) -> list[Path]:
-    """Write the graph of each network into `folder`, which holds no others afterwards; the files.
+    """Write the graph of each network into `folder`, remove all other graphs there, and return the files.
 
     Raises:
         CannotRun: OpenVINO is missing or cannot convert a network.

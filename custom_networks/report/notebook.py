@@ -1,11 +1,16 @@
 """A case as a notebook shows it: the overlay, the volumes, the verdict and the table of lesions."""
 
+import logging
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html import escape
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from custom_networks.report.page.content import BY_PERSON, by_person
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = {
     "id": "lesion",
@@ -31,6 +36,26 @@ def case_html(report: Mapping[str, Any], overlay: bytes = b"") -> str:
     picture = f'<img alt="overlay" style="max-width:100%" src="data:image/png;base64,{b64encode(overlay).decode()}">'
     parts = ["<br>".join(head), f"<ul>{findings}</ul>" * bool(findings), picture * bool(overlay), _table(report)]
     return f"<div>{''.join(parts)}</div>"
+
+
+def overlay_png(folder: Path | None, files: Mapping[str, str], draw: Callable[[Path], None]) -> bytes:
+    """The overlay of a case as PNG: the file in its case folder, else a new one; b"" where that fails.
+
+    Args:
+        folder: the case folder, or None if the result was not written.
+        files: names of the files in it by kind.
+        draw: draws the overlay into the file it is given.
+    """
+    try:
+        if folder and "overlay" in files:
+            return (folder / files["overlay"]).read_bytes()
+        with TemporaryDirectory() as scratch:
+            path = Path(scratch) / "overlay.png"
+            draw(path)
+            return path.read_bytes()
+    except Exception:  # drawing libraries fail in many ways, and the numbers can be shown all the same
+        logger.debug("overlay for a notebook", exc_info=True)
+        return b""
 
 
 def _table(report: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What training needs beyond MONAI: the loss, averaged weights, checkpoints that can be resumed, estimates of cost."""
+"""What training needs beyond MONAI: the losses, averaged weights, resumable checkpoints, cost estimates."""
 
 from custom_networks.training.checkpoints import BestModelSaver, FinalModelSaver
 from custom_networks.training.ema import AveragedWeights, estimate_batch_statistics

@@ -1,4 +1,4 @@
-"""Weights on disk: each file is replaced as a whole, so that a run that is killed leaves the last complete one."""
+"""Weights on disk: each file is replaced atomically, so that a killed run leaves the last complete version."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,24 +17,24 @@ logger = logging.getLogger(__name__)
 
 
 def save_whole(state: object, path: Path) -> None:
-    """Save `state` by `torch.save`, whole or not at all. Of several processes, the first one does."""
+    """Save `state` by `torch.save`, whole or not at all; only the first of several processes does."""
     if idist.get_rank() > 0:
         return
-    # torch.save would put the temporary name into the file: equal weights would be different bytes.
+    # Given a path, torch.save writes its (temporary) name into the file, so that equal weights would differ in bytes.
     with atomic_write(path) as temporary, temporary.open("wb") as stream:
         torch.save(state, stream)
 
 
 class BestModelSaver(Checkpoint):
-    """Keeps the best weights by MONAI's key metric in one file, and tells the best score so far.
+    """Keeps the best weights by MONAI's key metric in one file, and remembers the best score.
 
-    (MONAI's CheckpointSaver, and ignite's DiskSaver with it, delete the old file before they write the new one.)
+    (MONAI's CheckpointSaver, which uses ignite's DiskSaver, deletes the old file before it writes the new one.)
 
-    Kept among the objects of `ResumableState`, it goes on comparing with what the run before the cut had reached.
+    As one of the objects of `ResumableState`, it continues from the best score of the interrupted run.
 
     Args:
         save_dir: folder of the weights.
-        save_dict: what to save, by name; of one network, its weights alone.
+        save_dict: what to save, by name; a single entry is saved without its name.
         filename: name of the file.
     """
 
@@ -47,7 +47,7 @@ class BestModelSaver(Checkpoint):
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take up the best score, if the weights that reached it are still there."""
+        """Restore the best score, if the weights that reached it still exist."""
         if self._file.is_file():
             super().load_state_dict(state_dict)
 
@@ -64,8 +64,8 @@ class FinalModelSaver:
 
     Args:
         save_dir: folder of the weights.
-        network: whose weights.
-        filenames: names of the files, all alike.
+        network: whose weights to save.
+        filenames: names of the files, which all get the same content.
     """
 
     def __init__(self, save_dir: str, network: nn.Module, filenames: Sequence[str] = ("model_final.pt",)) -> None:
@@ -73,11 +73,11 @@ class FinalModelSaver:
         self.network = network
 
     def attach(self, engine: Engine) -> None:
-        """Save when `engine` completes; a run that fails leaves the file of before."""
+        """Save when `engine` completes; a failed run leaves the earlier file."""
         engine.add_event_handler(Events.COMPLETED, self.save)
 
     def save(self) -> None:
-        """Write the weights as they are now."""
+        """Write the current weights."""
         for path in self.paths:
             save_whole(self.network.state_dict(), path)
             logger.info("Saved the final weights: %s", path)

@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights, with batch statistics of its own."""
+"""Exponential moving average of the weights, with its own batch statistics."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
 def _counter_of_its_own(norm: BatchNorm) -> torch.Tensor | None:
-    """Copy of the batch counter: ignite cannot average integers and lets both networks share the one of `model`."""
+    """A copy of the batch counter: ignite cannot average integers and lets both networks share that of `model`."""
     return None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone()
 
 
@@ -27,9 +27,10 @@ def _batch_norms(network: nn.Module) -> list[BatchNorm]:
 def estimate_batch_statistics(
     network: nn.Module, inputs: Iterable[torch.Tensor], inferer: Callable[[torch.Tensor, nn.Module], object]
 ) -> None:
-    """Estimates the statistics of every BatchNorm of `network` anew, each of the `inputs` counting alike.
+    """Estimate the statistics of every BatchNorm of `network` again; each batch in `inputs` has the same weight.
 
-    `torch.optim.swa_utils.update_bn` through an inferer, which casts as in training, and without dropout.
+    It works like `torch.optim.swa_utils.update_bn`, but through an inferer, which casts as in training, and without
+    dropout.
     """
     norms = _batch_norms(network)
     momenta = [norm.momentum for norm in norms]
@@ -47,17 +48,18 @@ def estimate_batch_statistics(
 
 
 class AveragedWeights(EMAHandler):
-    """Handler that keeps a second network at the moving average of a network's weights (Polyak averaging).
+    """Handler that keeps the moving average of a network's weights in a second network (Polyak averaging).
 
-    Averaged weights do not fit averaged batch statistics: before validation and at the end of the training, the
-    statistics of every BatchNorm are estimated again from the latest training inputs.
+    Averaged weights do not match averaged batch statistics. Therefore, before validation and at the end of training,
+    the statistics of every BatchNorm are estimated again from the latest training inputs.
 
     Args:
         model: the network in training.
-        averaged: a copy of it, which receives the average; for validation and the final model.
+        averaged: a copy of it that receives the average, for validation and the final model.
         momentum: weight of the newest value in the average.
-        batches: training inputs kept for the statistics.
-        interval: epochs between two estimates; the interval of validation and checkpoints. The last epoch has one, too.
+        batches: number of training inputs kept for the statistics.
+        interval: epochs between two estimates, as between validations and checkpoints; there is one after the last
+            epoch, too.
     """
 
     def __init__(
@@ -69,10 +71,10 @@ class AveragedWeights(EMAHandler):
         self._inputs: deque[torch.Tensor] = deque(maxlen=batches)
 
     def attach(self, engine: Engine, *args: object, **kwargs: object) -> None:
-        """Follow `engine`, a MONAI trainer; weights that another handler loads at its start are taken over."""
+        """Follow `engine`, a MONAI trainer; weights that another handler loads at its start are used."""
         engine.add_event_handler(Events.STARTED, self._take_over)
         super().attach(engine, name="ema_momentum")
-        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._remember)  # before the batch is taken apart
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._remember)  # before the batch is decollated
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._estimate_statistics)
 
     def _take_over(self) -> None:
@@ -88,6 +90,6 @@ class AveragedWeights(EMAHandler):
         for norm in _batch_norms(self.ema_model):
             norm.num_batches_tracked = _counter_of_its_own(norm)
         estimate_batch_statistics(self.ema_model, self._inputs, engine.inferer)  # type: ignore[attr-defined]
-        if idist.get_world_size() > 1:  # each process saw other inputs: all take the first one's statistics
+        if idist.get_world_size() > 1:  # each process saw other inputs, so all of them use the statistics of the first
             for buffer in self.ema_model.buffers():
                 dist.broadcast(buffer, 0)

@@ -1,4 +1,4 @@
-"""What a training run will cost, in memory before the cases are cached and in time after its first steps."""
+"""Estimate what a training run will cost: memory before the cases are cached, time after its first steps."""
 
 import logging
 import os
@@ -18,16 +18,16 @@ from custom_networks.training.data.headers import nifti_grid
 logger = logging.getLogger(__name__)
 
 GIB = 2**30
-# As containers see their own group (cgroup v2 and v1); "max" and numbers above the machine's memory are no limit.
+# A container's own limits (cgroup v2 and v1); "max" and values above the machine's memory mean no limit.
 CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 BYTES_PER_VOXEL = 3  # cached: image float16, label uint8
 
 
 def announce_cache(cases: Sequence[dict[str, Any]], spacing: float, cache_rate: float = 1.0) -> None:
-    """Log how much memory the cached cases will take, from their headers alone.
+    """Log how much memory the cached cases will take, judged by their headers.
 
-    Slices are resampled to `spacing` mm. Each process holds a cache of its own. Cases that are no NIfTI files count
-    like the mean of the others. Where the machine's memory is too small, a warning says which `cache_rate` would fit.
+    Slices are resampled to `spacing` mm, and each process has its own cache. Cases that are not NIfTI files are assumed
+    to be of average size. If the machine's memory is too small, a warning says which `cache_rate` would fit.
     """
     sizes = [size for size in (_cached_bytes(case["image"], spacing) for case in cases) if size is not None]
     if not sizes or int(os.environ.get("LOCAL_RANK", 0)) > 0:  # set by torchrun
@@ -40,11 +40,11 @@ def announce_cache(cases: Sequence[dict[str, Any]], spacing: float, cache_rate: 
     )
     if needed > 0.7 * memory:  # the rest is for the network, the batches and the cases being loaded
         fits = cache_rate * 0.7 * memory / needed
-        logger.warning("The data cache may not fit: --cache_rate %.2f would; the other cases are read anew", fits)
+        logger.warning("The data cache may not fit: --cache_rate %.2f would; the others are then read each time", fits)
 
 
 def _machine_memory() -> float:
-    """Bytes of memory of this machine or container, free or not; no limit where the system does not tell (Windows)."""
+    """Total memory of this machine or container in bytes; infinity if the system does not say (Windows)."""
     limits = [path.read_text().strip() for path in CONTAINER_LIMITS if path.is_file()]
     if hasattr(os, "sysconf"):
         limits.append(str(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
@@ -52,22 +52,24 @@ def _machine_memory() -> float:
 
 
 def _cached_bytes(image: str, spacing: float) -> float | None:
-    """Bytes that one case takes once resampled in-plane to `spacing` mm, or None where the header is not NIfTI."""
+    """Bytes of one case after in-plane resampling to `spacing` mm; None if it is not a NIfTI file."""
     grid = nifti_grid(image)
     if grid is None:
         return None
     shape, affine = grid
-    pixels = np.linalg.norm(affine[:3, :3], axis=0)[:2] / spacing  # axial volumes: slices last, for nearly all files
+    pixels = (
+        np.linalg.norm(affine[:3, :3], axis=0)[:2] / spacing
+    )  # assumes that slices are the last axis, as in nearly all files
     return float(np.prod(shape[:3]) * pixels.prod() * BYTES_PER_VOXEL)
 
 
 class TrainingPace:
     """Handler that logs how long a run will take and what share of it is spent waiting for data.
 
-    The run's own first steps are the benchmark, on the true data, device and number of processes. After `steps` steps
-    (the first quarter, in which libraries warm up, is left out) it logs the time of all steps and, where the system
-    tells it, the peak memory; after each epoch the share of the training time spent waiting for the loader, and the
-    time left at the pace so far, validation included.
+    It measures the run's own first steps, with the real data, device and number of processes. After `steps` steps (the
+    first quarter, in which libraries warm up, does not count) it logs the expected time of all steps and the peak
+    memory, if known. After each epoch it logs the share of time spent waiting for the loader, and the time left at the
+    pace so far, including validation.
 
     Args:
         device: the trainer's device.
@@ -81,7 +83,7 @@ class TrainingPace:
         self.started = self.epoch_started = self.asked = self.waited = self.last_step = self.warm = 0.0
 
     def attach(self, engine: Engine) -> None:
-        """Follow `engine`, of several processes in the first; put it after what resumes the run."""
+        """Follow `engine` in the first of several processes; attach it after the handler that resumes the run."""
         if idist.get_rank() > 0:
             return
         engine.add_event_handler(Events.STARTED, self._start)
@@ -106,7 +108,7 @@ class TrainingPace:
     def _count(self, engine: Engine) -> None:
         self.done += 1
         if self.done in (self.steps // 4, self.steps) and self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)  # a step returns before the GPU is done with it
+            torch.cuda.synchronize(self.device)  # a step returns before the GPU has finished it
         self.last_step = time.perf_counter()
         if self.done == self.steps // 4:
             self.warm = self.last_step
@@ -122,9 +124,9 @@ class TrainingPace:
         logger.info(text, steps, seconds, _duration(steps * seconds), memory)
 
     def _peak_bytes(self) -> int | None:
-        """Peak of what was allocated on a GPU, or of this process's memory, the cache included, on a CPU.
+        """Peak of the memory allocated on the GPU, or on a CPU of this process's memory, including the cache.
 
-        None on Windows' CPUs: it has no module `resource`.
+        None on a CPU under Windows, where Python has no module `resource`.
         """
         if self.device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self.device))
@@ -135,7 +137,7 @@ class TrainingPace:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
     def _report(self, engine: Engine) -> None:
-        """Log the epoch's share of waiting, and the time left if the epochs to come take what this run's did."""
+        """Log the epoch's share of waiting, and the time left if the remaining epochs take as long as this run's."""
         now, trained = time.perf_counter(), self.last_step - self.epoch_started
         left = (engine.state.max_epochs or 0) - engine.state.epoch
         pace = (now - self.started) / (engine.state.epoch - self.first_epoch)
@@ -146,7 +148,7 @@ class TrainingPace:
 
 
 def _duration(seconds: float) -> str:
-    """Seconds as text in the unit that fits."""
+    """A duration as text, in a suitable unit."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

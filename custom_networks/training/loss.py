@@ -1,4 +1,4 @@
-"""The patent's loss: weighted categorical cross-entropy and Dice, over nested structures and with partial labels."""
+"""The loss of patent application CN114723669A, weighted categorical cross-entropy and Dice, for partial labels, too."""
 
 from collections.abc import Sequence
 
@@ -11,15 +11,15 @@ from custom_networks.training.data.partial_labels import IGNORED, ORGAN
 
 
 class OrganTumorLoss(nn.Module):
-    """Weighted cross-entropy over background, liver and tumor + weighted Dice over organ (liver or tumor) and tumor.
+    """Weighted cross-entropy of background, liver and tumor plus weighted Dice of organ (liver or tumor) and tumor.
 
-    Dice is taken over the batch, so that stacks without a tumor do not each weigh as much as those with one. A voxel
-    labelled 3 (liver or tumor, unknown which) asks only for `p_liver + p_tumor` and is left out of the tumor's Dice;
-    one labelled 4 is left out altogether.
+    Dice is computed over the whole batch, so that a stack without tumor does not weigh as much as one with tumor. For
+    voxels labelled 3 (liver or tumor, unknown which) only `p_liver + p_tumor` counts, and they are left out of the
+    tumor's Dice; voxels labelled 4 are left out altogether.
 
     Args:
         class_weights: of background, liver and tumor in the cross-entropy.
-        dice_weights: of organ and tumor in the Dice part.
+        dice_weights: of organ and tumor in the Dice loss.
         ce_weight, dice_weight: of the two parts.
     """
 
@@ -37,7 +37,7 @@ class OrganTumorLoss(nn.Module):
         self.dice_weight = dice_weight
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Loss of `logits` `(B, 3, H, W, N)` against `target` `(B, 1, H, W, N)` with values 0 to 4."""
+        """The loss of `logits` `(B, 3, H, W, N)` for a `target` `(B, 1, H, W, N)` with values 0 to 4."""
         target = target[:, 0].long()
         log_probabilities = F.log_softmax(logits.float(), dim=1)
         return self.ce_weight * self._cross_entropy(log_probabilities, target) + self.dice_weight * self._dice(
@@ -45,7 +45,7 @@ class OrganTumorLoss(nn.Module):
         )
 
     def _cross_entropy(self, log_probabilities: Tensor, target: Tensor) -> Tensor:
-        """Mean of -log p(target) weighted by class, as `torch.nn.CrossEntropyLoss`; label 3 asks for the organ."""
+        """Mean of -log p(target) weighted by class, like `torch.nn.CrossEntropyLoss`; label 3 stands for the organ."""
         weights = self.get_buffer("class_weights").to(log_probabilities.device)
         organ = torch.logaddexp(log_probabilities[:, 1], log_probabilities[:, 2])
         scores = torch.cat([log_probabilities, organ[:, None]], dim=1)

@@ -1,4 +1,4 @@
-"""A training that diverged ends with an error, and its last good state stays on disk."""
+"""Stop a training that diverges with an error, and keep its last good state on disk."""
 
 from math import isfinite
 from pathlib import Path
@@ -12,15 +12,15 @@ from custom_networks.errors import InputError
 
 
 class FiniteLossGuard:
-    """Ends a training as soon as its loss, or at the end of an epoch a weight of its network, is not finite.
+    """Stops a training as soon as its loss (or, at the end of an epoch, a weight of its network) is not finite.
 
-    (ignite's TerminateOnNan ends it as if it were complete: the final weights would be written.)
+    (ignite's TerminateOnNan ends a training as if it were complete, so that the final weights would be saved.)
 
-    Put it before handlers that validate or save.
+    Attach it before handlers that validate or save.
 
     Args:
         network: the network in training.
-        state_file: file of `ResumableState`, which saves every epoch.
+        state_file: file of `ResumableState`, which saves after each epoch.
     """
 
     def __init__(self, network: nn.Module, state_file: str) -> None:
@@ -28,7 +28,7 @@ class FiniteLossGuard:
         self.state_file = Path(state_file)
 
     def attach(self, engine: Engine) -> None:
-        """Look at the loss after each step of `engine`, a MONAI trainer, and at the weights after each epoch."""
+        """Check the loss after each step of `engine`, a MONAI trainer, and the weights after each epoch."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.check_loss)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.check_weights)
 
@@ -39,20 +39,20 @@ class FiniteLossGuard:
             raise InputError(self._stopped(engine, f"the loss is {loss}"))
 
     def check_weights(self, engine: Engine) -> None:
-        """Raise InputError if a weight is not finite: the step that spoils them may still have had a finite loss."""
+        """Raise InputError if a weight is not finite: the step that caused it may still have had a finite loss."""
         if not all(bool(torch.isfinite(weight).all()) for weight in self.network.parameters()):
             raise InputError(self._stopped(engine, "weights are not finite"))
 
     def _stopped(self, engine: Engine, reason: str) -> str:
-        """What happened, and from where to go on."""
+        """A message that says what happened, and how to continue."""
         epoch = engine.state.epoch
         go_on = "no state was saved yet. Start again with a lower --learning_rate"
         if epoch > 1:
             go_on = (
-                f"{self.state_file} still holds the state of epoch {epoch - 1}. Start a new run from it, in folders of "
-                f"its own and with a lower --learning_rate, by --start_from {self.state_file}"
+                f"{self.state_file} still holds the state of epoch {epoch - 1}. Start a new run from it, in new "
+                f"folders and with a lower --learning_rate, by --start_from {self.state_file}"
             )
         return (
-            f"Training stopped at step {engine.state.iteration} (epoch {epoch}), for {reason}; {go_on}, or look for "
-            "damaged images among the training cases."
+            f"Training stopped at step {engine.state.iteration} (epoch {epoch}), because {reason}; {go_on}, or look "
+            "for damaged images among the training cases."
         )

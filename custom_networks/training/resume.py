@@ -1,4 +1,4 @@
-"""A training run that was cut off goes on where it stood."""
+"""Resume a training run that was interrupted."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -18,21 +18,23 @@ logger = logging.getLogger(__name__)
 
 
 class ResumableState:
-    """Keeps the state of a training run in one file, and takes it up again when asked to.
+    """Keeps the state of a training run in one file, and restores it on request.
 
-    (MONAI's CheckpointSaver cannot hold the trainer among a bundle's trainer's own handlers: a circular reference.)
+    (MONAI's CheckpointSaver cannot save the trainer if it is one of that trainer's own handlers in a bundle, because
+    the reference would be circular.)
 
     Args:
-        path: file that holds the state; replaced as a whole.
-        objects: what has a `state_dict`, by name: network, averaged network, optimizer, schedule, best score.
-        facts: what tells this run from others, by name (lists of names, numbers). A state with other values is refused:
-            its network would be validated on what it learned, or its optimizer and schedule override what was asked.
+        path: file of the state; replaced as a whole.
+        objects: everything with a `state_dict`, by name: network, averaged network, optimizer, schedule, best score.
+        facts: what distinguishes this run from others, by name (lists of names, numbers). A state with other values is
+            refused: its network might be validated on cases it was trained on, or its optimizer and schedule would
+            override the requested ones.
         interval: epochs between two states.
-        resume: start from the file if it is there.
+        resume: whether to start from the file if it exists.
         map_location: device to load to.
-        randomized: random transforms that are seeded anew by the epoch on resuming, with PyTorch's own generator, which
-            shuffles and seeds worker processes; otherwise each part of a run that is cut off often would draw the
-            same samples.
+        randomized: random transforms that get a new seed from the epoch on resuming, as does PyTorch's generator, which
+            shuffles and seeds worker processes; otherwise each part of an often interrupted run would draw the same
+            samples.
     """
 
     def __init__(
@@ -54,27 +56,28 @@ class ResumableState:
         self.randomized = randomized
 
     def attach(self, engine: Engine) -> None:
-        """Load at the start of `engine`, after what other handlers loaded there, and save at the end of epochs.
+        """Load at the start of `engine`, after other handlers have loaded there, and save at the end of epochs.
 
-        Put it after the handler that validates: the state then holds the score of the same epoch. A run killed between
-        the two writes has better weights in the best's file than the score that it resumes with says, and repeats the
-        epoch: weights between the two scores would replace them. The other way round, the best ones would be missing.
+        Attach it after the handler that validates, so that the state holds the score of the same epoch. If a run is
+        killed between the two writes, the file of the best weights is ahead of the score that it resumes with; it
+        repeats the epoch, and weights that score between the two would replace the better ones. In the opposite order,
+        the best weights would be missing.
         """
         engine.add_event_handler(Events.STARTED, self.load)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self.save)
 
     def save(self, engine: Engine) -> None:
-        """Write the state of all objects and how far `engine` is; of several processes, the first one does."""
+        """Write the state of all objects and the progress of `engine`; only the first of several processes does."""
         state: dict[str, Any] = {name: item.state_dict() for name, item in self.objects.items()}
         state["progress"] = {"epoch": engine.state.epoch, "iteration": engine.state.iteration}
         save_whole({**state, "facts": self.facts}, self.path)
 
     def load(self, engine: Engine) -> None:
-        """Take up the saved state, if resuming was asked for and there is one.
+        """Restore the saved state, if there is one and resuming was requested.
 
         Raises:
             BundleError: the file is damaged.
-        InputError: the state is not that of these objects, or of another run.
+            InputError: the state is not one of these objects, or belongs to another run.
         """
         if not (self.resume and self.path.is_file()):
             return
@@ -96,19 +99,19 @@ class ResumableState:
         if missing := (self.objects.keys() - state.keys()) | (self.facts.keys() - facts.keys()):
             raise InputError(
                 f"{self.path} was written by another version, without {', '.join(sorted(missing))}: "
-                "delete it to start anew, or go on with the version that wrote it."
+                "delete it to start again, or continue with the version that wrote it."
             )
         if other := [name for name, value in self.facts.items() if facts[name] != value]:
             differences = "; ".join(_difference(name, facts[name], self.facts[name]) for name in other)
             raise InputError(
-                f"{self.path} is the state of another run ({differences}): repeat that run's arguments to go on with "
-                "it, or give this run folders of its own (RUN of make train; --output_dir and --ckpt_dir), or delete "
-                f"{self.path.name} to start anew."
+                f"{self.path} is the state of another run ({differences}): repeat that run's arguments to continue "
+                "it, or give this run its own folders (RUN of make train; --output_dir and --ckpt_dir), or delete "
+                f"{self.path.name} to start again."
             )
 
 
 def _difference(name: str, before: Any, now: Any) -> str:
-    """One fact with both its values; of lists, what the other one lacks."""
+    """A phrase with both values of a fact; for lists, what is missing in the other one."""
     if isinstance(before, list) and isinstance(now, list):
         name += " not in both"
         before, now = (_few(sorted(set(one) - set(other))) for one, other in ((before, now), (now, before)))
@@ -116,7 +119,7 @@ def _difference(name: str, before: Any, now: Any) -> str:
 
 
 def _few(names: Sequence[str]) -> str:
-    """The first of the names and the number of the others."""
+    """A phrase with the first of the names and the number of the others."""
     if len(names) < 2:
         return names[0] if names else "none"
     return f"{names[0]} and {len(names) - 1} more"

@@ -1,4 +1,4 @@
-"""The loss of Couinaud's segments: cross-entropy and Dice where a segment is known."""
+"""The loss for Couinaud's segments: cross-entropy and Dice where the true segment is known."""
 
 import torch
 from torch import Tensor, nn
@@ -8,14 +8,14 @@ from custom_networks.labelmap.segments import SEGMENTS
 
 
 class SegmentsLoss(nn.Module):
-    """Cross-entropy over the eight segments + `dice_weight` x (1 - mean Dice), where the truth names a segment.
+    """Cross-entropy over the eight segments + `dice_weight` x (1 - mean Dice), where the true segment is known.
 
-    A voxel labelled 0 lies outside of the liver, or in a part of it that no segment of the truth covers: it asks for
-    nothing. Dice is taken over the batch, of the segments that it shows.
+    Voxels labelled 0, outside the liver or in a part without a known segment, do not count. Dice is computed over the
+    batch, for the segments that occur in it.
 
     Args:
-        dice_weight: weight of the Dice part.
-        smoothing: of the cross-entropy's targets; experts draw the borders a centimetre apart.
+        dice_weight: weight of the Dice loss.
+        smoothing: label smoothing of the cross-entropy; experts' borders differ by a centimetre.
     """
 
     def __init__(self, dice_weight: float = 1.0, smoothing: float = 0.05) -> None:
@@ -23,7 +23,7 @@ class SegmentsLoss(nn.Module):
         self.dice_weight, self.smoothing = dice_weight, smoothing
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Loss of `logits` `(B, 8, H, W, N)` against `target` `(B, 1, H, W, N)` with values 0 to 8."""
+        """The loss of `logits` `(B, 8, H, W, N)` for a `target` `(B, 1, H, W, N)` with values 0 to 8."""
         flat = logits.float().movedim(1, -1)
         known = target[:, 0] > 0
         if not known.any():
@@ -34,7 +34,7 @@ class SegmentsLoss(nn.Module):
 
 
 def _dice_loss(probabilities: Tensor, wanted: Tensor) -> Tensor:
-    """1 - mean Dice of the classes that occur, of probabilities (n, 8) and true classes (n,)."""
+    """1 - mean Dice of the classes that occur, from probabilities (n, 8) and true classes (n,)."""
     truth = F.one_hot(wanted, len(SEGMENTS)).float()
     both, sizes = (probabilities * truth).sum(0), probabilities.sum(0) + truth.sum(0)
     shown = truth.sum(0) > 0

@@ -21,28 +21,29 @@ Corrected = tuple[Labels, Data]
 
 
 class _LabelMapTransform(MapTransform):
-    """Applies a rule to label maps (1, H, W, D) with an affine; metadata and recorded operations stay as they are.
+    """Applies a rule to label maps; metadata and recorded operations are kept.
 
-    The arguments of each are those of its rule in `labelmap`, and of all:
+    Each subclass takes the arguments of its rule in `labelmap`, and all of them take:
 
     Args:
         keys: label maps, MetaTensor (1, H, W, D).
-        probability_key: liver and tumor probabilities x 255, (2, H, W, D) on the label map's grid, where they count.
-        allow_missing_keys: skip keys that are not there instead of raising.
+        probability_key: liver and tumor probabilities x 255, (2, H, W, D) on the label map's grid, if the rule needs
+            them.
+        allow_missing_keys: skip missing keys instead of raising.
 
     Raises:
-        BundleError: on call, if a label map is not a MetaTensor (1, H, W, D), or the probabilities do not fit it.
+        BundleError: on call, a label map is not a MetaTensor (1, H, W, D), or the probabilities do not match it.
     """
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:
-        """Data with a new uint8 label map under every key; the inputs are not changed."""
+        """Data with a new uint8 label map under each key; the inputs are not modified."""
         d = dict(data)
         for key in self.key_iterator(d):
             label_map = d[key]
             if not isinstance(label_map, MetaTensor) or label_map.ndim != 4 or label_map.shape[0] != 1:
                 raise BundleError(
                     f"{type(self).__name__} needs {key!r} as a MetaTensor (1, H, W, D), got {type(label_map).__name__}"
-                    f" of shape {tuple(getattr(label_map, 'shape', ()))}: put it after LabelsOnInputGridd."
+                    f" of shape {tuple(getattr(label_map, 'shape', ()))}: place it after LabelsOnInputGridd."
                 )
             labels = label_map[0].cpu().numpy().astype(np.uint8, copy=False)
             affine = label_map.affine.cpu().numpy().astype(np.float64)
@@ -53,7 +54,7 @@ class _LabelMapTransform(MapTransform):
 
     @abstractmethod
     def corrected(self, labels: Labels, affine: Floats, data: Data) -> Corrected:
-        """The label map (H, W, D) by the transform's rule, a new array, and further items; arrays lie on its grid."""
+        """A new label map (H, W, D) according to the rule, and further items of the data; arrays are on its grid."""
 
 
 def _like(label_map: MetaTensor, values: Numbers) -> MetaTensor:
@@ -73,7 +74,7 @@ def _probabilities(data: Data, key: str, labels: Labels) -> Probabilities:
 
 
 class KeepOrgand(_LabelMapTransform):
-    """Dictionary transform of `keep_organ`: the largest organ part and large ones that it (nearly) touches."""
+    """Dictionary transform of `keep_organ`: keeps the largest part of the organ and large parts close to it."""
 
     def __init__(
         self,
@@ -92,7 +93,7 @@ class KeepOrgand(_LabelMapTransform):
 
 
 class FillOrgand(_LabelMapTransform):
-    """Dictionary transform of `fill_organ`: holes become tumor where tumor is likelier than liver, else liver."""
+    """Dictionary transform of `fill_organ`: holes become tumor where that is more probable than liver, else liver."""
 
     def __init__(
         self,
@@ -111,19 +112,19 @@ class FillOrgand(_LabelMapTransform):
 
 
 class FindLesionsd(_LabelMapTransform):
-    """Dictionary transform of `find_lesions`: lesions outside the liver, specks and doubtful ones go.
+    """Dictionary transform of `find_lesions`: removes lesions that are outside the liver, tiny or doubtful.
 
-    Writes, beside the label map, what reports and DICOM results are made of: a number map (1, H, W, D), a MetaTensor
-    with the label map's record, so that stock `Invertd` brings it to the file's grid (1 for the largest lesion; uint8
-    where there are at most 255 lesions, else int32), and the lesions, a tuple of `FoundLesion`.
+    Besides the label map it writes what reports and DICOM results are made from: a map of lesion numbers and the
+    lesions, a tuple of `FoundLesion`. The map is a MetaTensor (1, H, W, D) with the label map's record, so that stock
+    `Invertd` brings it to the file's grid; 1 is the largest lesion; it is uint8 for up to 255 lesions, else int32.
 
     Args:
-        number_key: where the number map goes.
-        lesion_key: where the tuple of lesions goes.
-        confidence_coefficients: the confidence's logistic model; None: confidence is the mean tumor probability.
+        number_key: key of the map of lesion numbers.
+        lesion_key: key of the tuple of lesions.
+        confidence_coefficients: of `lesion_confidence`; with None, the confidence is the mean tumor probability.
 
     Raises:
-        UsageError: a coefficient is not one of the model's.
+        UsageError: a coefficient is unknown.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""From the network's answer to a label map on the input's grid, without ever holding float classes of that size."""
+"""From the network's answer to a label map on the input's grid, without ever holding float classes on that grid."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -23,14 +23,17 @@ from custom_networks.transforms.resample import (
 
 
 def class_probabilities(scores: torch.Tensor) -> torch.Tensor:
-    """Class probabilities x 255, float32, of the network's answer, both (K, H, W, D).
+    """Class probabilities x 255, float32 (K, H, W, D), from the network's answer (K, H, W, D).
 
-    Integers are probabilities x 255 already, floating values are logits; one that is not finite is an InputError.
+    Integers are already probabilities x 255; floating values are logits.
+
+    Raises:
+        InputError: a value is not finite.
     """
     if not scores.is_floating_point():
         return scores.float()
     probabilities = torch.softmax(scores.float(), dim=0)
-    # Not-a-number compares as false everywhere: unchecked, it would be written as an empty mask.
+    # All comparisons with NaN are false, so without this check NaN would become an empty mask.
     if not torch.isfinite(probabilities).all():
         raise InputError("The network's answer must be finite, got NaN or infinity: run it in float32.")
     return probabilities.mul_(255)
@@ -41,13 +44,13 @@ def labels_from_probabilities(
 ) -> torch.Tensor:
     """Label map from class probabilities.
 
-    A voxel is organ where liver and tumor together have at least the share `organ_threshold` of all three (one half:
-    they are at least as probable as background), and an organ voxel is tumor where tumor has at least the share
-    `tumor_threshold` of the two. So tumor is weighed against liver inside the organ; with three classes side by side,
-    background could win between the two.
+    A voxel is organ if liver and tumor together have at least the share `organ_threshold` of the three classes (with
+    0.5: they are at least as probable as background). An organ voxel is tumor if tumor has at least the share
+    `tumor_threshold` of liver and tumor. So tumor competes with liver alone; with an argmax over three classes,
+    background could win where the organ is certain but its label is not.
 
     Args:
-        probabilities: (3, H, W, D) of background, liver, tumor, in any common unit; all zero is background.
+        probabilities: (3, H, W, D) of background, liver, tumor, in any common unit; all zero means background.
         tumor_threshold: 0 to 1.
         organ_threshold: 0 to 1.
 
@@ -62,22 +65,23 @@ def labels_from_probabilities(
 
 
 class LabelsOnInputGridd(MapTransform):
-    """Bring the network's answer to the grid of the input before `ResampleInPlaned`, and decide there.
+    """Bring the network's answer to the grid that the input had before `ResampleInPlaned`, and choose labels there.
 
-    Reads `d[key]`, (3, h, w, D) as tensor, MetaTensor or array on the network's grid: integers are class
-    probabilities x 255, floating values are logits. Writes a uint8 MetaTensor (1, H, W, D) of labels 0, 1, 2 with the
-    affine of the grid and the operations that had led to it, and (2, H, W, D) uint8 liver and tumor probabilities
-    x 255 for the anatomy transforms. Both are still oriented as the network's input: stock
+    It reads `d[key]`, (3, h, w, D) as tensor, MetaTensor or array on the network's grid: integers are class
+    probabilities x 255, floating values are logits. It writes a uint8 MetaTensor (1, H, W, D) of labels 0, 1, 2 with
+    the affine of the input's grid and the operations recorded up to there, and liver and tumor probabilities x 255,
+    (2, H, W, D) uint8, for the anatomy transforms. Both still have the orientation of the network's input: stock
     `Invertd(keys="pred", transform="@preprocessing", orig_keys="image", nearest_interp=False)` brings them to the
-    file's own grid. Where the image is a region of its grid, so is the answer: outside of it all is background, with
-    zero probabilities. The work is done `chunk` slices at a time on the answer's device; results are on the CPU.
+    file's own grid. If the image is only a region of its grid, everything outside the region is background with zero
+    probabilities. The work is done `chunk` slices at a time on the answer's device; results are on the CPU.
 
     Args:
         keys: the network's answer.
-        ref_key: the preprocessed image whose record says what the input's grid was.
-        probability_key: where the probabilities go; None keeps none.
-        tumor_threshold: of `labels_from_probabilities`, as `organ_threshold` is.
-        chunk: slices worked on at once.
+        ref_key: the preprocessed image, whose record describes the input's grid.
+        probability_key: key of the probabilities; None keeps none.
+        tumor_threshold: see `labels_from_probabilities`.
+        organ_threshold: see `labels_from_probabilities`.
+        chunk: slices handled at once.
 
     Raises:
         UsageError: `chunk` or a threshold is out of range.
@@ -104,7 +108,7 @@ class LabelsOnInputGridd(MapTransform):
         self.thresholds = tumor_threshold, organ_threshold
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Data with the answer replaced by its label map and, where asked for, the probabilities beside it."""
+        """Data in which the label map replaces the answer, with the probabilities added if they are wanted."""
         d = dict(data)
         image: Any = d.get(self.ref_key)
         for key in self.key_iterator(d):
@@ -125,7 +129,7 @@ class LabelsOnInputGridd(MapTransform):
         first = int(record[TraceKeys.EXTRA_INFO]["corner"][2])
         for part in slice_chunks(scores.shape[3], self.chunk):
             probabilities = class_probabilities(scores[..., part])
-            # Half a unit of 255 is below any sensible threshold, and most of a scan is no liver.
+            # Most of a scan is not liver, and half a unit of 255 is below any sensible threshold.
             if probabilities[1:].max() < 0.5:
                 continue
             probabilities = _whole_slices(probabilities, record)
@@ -147,14 +151,15 @@ def _whole_slices(probabilities: torch.Tensor, record: Mapping[str, Any]) -> tor
 
 
 def _untouched_zeros(channels: int, shape: Sequence[int]) -> torch.Tensor:
-    """Zeros (channels, H, W, D), uint8, that take memory only where something is written to them."""
+    """Zeros (channels, H, W, D), uint8, that take up memory only where something is written to them."""
     return torch.from_numpy(np.zeros((channels, *shape), np.uint8))
 
 
 def _reached(probabilities: torch.Tensor, shape: Sequence[int]) -> tuple[slice, slice]:
-    """Rows and columns of slices resized to `shape` that can hold any organ; the probabilities (3, h, w, n) hold some.
+    """The rows and columns of slices resized to `shape` that can hold organ.
 
-    A pixel reaches as far as bilinear interpolation takes it, to the middles of its neighbours.
+    By bilinear interpolation, a pixel reaches to the centres of its neighbours. The probabilities (3, h, w, n) must
+    hold some organ.
     """
     seen = (probabilities[1:] >= 0.5).any(dim=0).any(dim=2)
     rows, columns = (_resized_range(seen.any(dim=1 - axis), shape[axis]) for axis in (0, 1))
@@ -162,21 +167,21 @@ def _reached(probabilities: torch.Tensor, shape: Sequence[int]) -> tuple[slice, 
 
 
 def _resized_range(seen: torch.Tensor, size: int) -> slice:
-    """The part of an axis of `size` pixels that the `seen` ones, a mask of another size, can reach."""
+    """The part of an axis of `size` pixels that can be reached from those marked in `seen`, a mask of another size."""
     pixels = seen.nonzero().flatten().tolist()
     scale = size / len(seen)
     return slice(max(0, int((pixels[0] - 0.5) * scale) - 1), min(size, int((pixels[-1] + 1.5) * scale) + 1))
 
 
 def _resampling_step(image: Any, name: str) -> int:
-    """Index of the last entry that `ResampleInPlaned` left in the image's operations."""
+    """Index of the last `ResampleInPlaned` in the image's recorded operations."""
     operations = image.applied_operations if isinstance(image, MetaTensor) else []
     classes = [str(operation.get(TraceKeys.CLASS_NAME)) for operation in operations]
     if ResampleInPlaned.__name__ in classes:
         return len(classes) - 1 - classes[::-1].index(ResampleInPlaned.__name__)
     raise BundleError(
         f"LabelsOnInputGridd needs {name!r} with a record of ResampleInPlaned, got {type(image).__name__} with "
-        f"{classes}: put ResampleInPlaned into preprocessing and keep the image as a MetaTensor."
+        f"{classes}: include ResampleInPlaned in preprocessing and keep the image as a MetaTensor."
     )
 
 

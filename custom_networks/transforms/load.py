@@ -18,18 +18,18 @@ READERS = {"image": read_volume, "label": read_label_map, "segments": read_segme
 
 
 class LoadVolumed(LoadImaged):
-    """Load what lies under `keys` (a path, a `Case`, or a `Volume` that was read already) with this package's readers.
+    """Load the items under `keys` (a path, a `Case`, or a `Volume` that was already read) with this package's readers.
 
-    Each becomes a MetaTensor (i, j, k) without a channel, of the type that the reader gave (int16, int32 or float32
-    HU; uint8 labels), its affine float64 RAS in mm; the meta dictionary holds what `SaveImaged` and `Invertd` need, and
-    `notes`, the reader's notes one per line. Follow it with `EnsureChannelFirstd(channel_dim="no_channel")`.
+    Each becomes a MetaTensor (i, j, k) without a channel, of the reader's type (int16, int32 or float32 HU; uint8
+    labels), with a float64 affine in RAS mm. The meta dictionary holds what `SaveImaged` and `Invertd` need, and in
+    `notes` the reader's notes, one per line. Follow it with `EnsureChannelFirstd(channel_dim="no_channel")`.
 
-    MONAI's own `LoadImaged` tries all registered readers in turn until one does not fail; here the first refusal is
-    final. It is a subclass because MONAI Label looks for `LoadImaged` and sets `_loader.image_only` to False.
+    MONAI's `LoadImaged` tries all registered readers in turn until one succeeds, whereas here the first refusal is
+    final. This is a subclass because MONAI Label looks for `LoadImaged` and sets `_loader.image_only` to False.
 
     Raises:
-        UsageError: `kind` is none of the three.
-        InputError: on call, when a volume cannot be read; inside a MONAI `Compose` it is the cause of its RuntimeError.
+        UsageError: `kind` is not one of the three.
+        InputError: on call, a volume cannot be read; a MONAI `Compose` raises it as the cause of a RuntimeError.
 
     Example::
 
@@ -41,7 +41,7 @@ class LoadVolumed(LoadImaged):
     ) -> None:
         if kind not in READERS:
             raise UsageError(f"LoadVolumed: kind must be 'image', 'label' or 'segments', got {kind!r}.")
-        # Not LoadImaged.__init__: it builds every reader of MONAI, with a warning for each missing decoder.
+        # LoadImaged.__init__ would build all of MONAI's readers, with a warning for each missing decoder.
         MapTransform.__init__(self, keys, allow_missing_keys)
         self._loader = _VolumeLoader(kind)  # type: ignore[assignment]
         self.meta_keys = ensure_tuple_rep(None, len(self.keys))
@@ -50,9 +50,7 @@ class LoadVolumed(LoadImaged):
 
     def register(self, reader: Any) -> None:
         """Refuse a second reader with a UsageError."""
-        raise UsageError(
-            f"LoadVolumed reads with its own reader alone, got {reader!r}: use MONAI's LoadImaged instead."
-        )
+        raise UsageError(f"LoadVolumed accepts no other readers, got {reader!r}: use MONAI's LoadImaged instead.")
 
 
 class _VolumeLoader:
@@ -63,16 +61,16 @@ class _VolumeLoader:
         self.image_only = True
 
     def __call__(self, path: Any, reader: None = None) -> Any:
-        """The MetaTensor of one path, case or volume; beside it its meta dictionary when `image_only` is off."""
+        """The MetaTensor of one path, case or volume; unless `image_only`, a tuple with its meta dictionary."""
         given = ensure_tuple(path)
         if len(given) != 1:
-            raise InputError(f"One path per case is needed, got {len(given)}: give each volume as a case of its own.")
+            raise InputError(f"One path per case is needed, got {len(given)}: give each volume as a separate case.")
         volume = given[0]
         if isinstance(volume, (str, Path)):
             volume = READERS[self.kind](Path(volume).expanduser())
         elif not isinstance(volume, Volume):
-            volume = volume.read()  # a Case, or what hands a volume over
-        affine = torch.from_numpy(volume.affine.copy())  # a volume that is given stays as it is
+            volume = volume.read()  # a Case, or anything else with such a method
+        affine = torch.from_numpy(volume.affine.copy())  # a copy: the caller's volume must not change
         meta = {
             MetaKeys.AFFINE: affine,
             MetaKeys.ORIGINAL_AFFINE: affine.clone(),

@@ -1,7 +1,7 @@
 """In-plane resampling of CT volumes and label maps: anti-aliased, in chunks of slices, invertible.
 
-MONAI's `Spacingd` samples without anti-aliasing and builds a sampling grid of three floats for every voxel of the
-volume; this transform needs a few slices at a time and leaves the slices themselves, and their distance, untouched.
+MONAI's `Spacingd` samples without anti-aliasing and builds a sampling grid of three floats for each voxel of the
+volume. This transform works on a few slices at a time and changes neither their number nor their distance.
 """
 
 import copy
@@ -23,18 +23,18 @@ from custom_networks.errors import BundleError, InputError, UsageError
 
 
 def slice_chunks(depth: int, chunk: int) -> Iterator[slice]:
-    """Ranges of at most `chunk` slices that together cover `depth` slices, in order."""
+    """Consecutive ranges of at most `chunk` slices that cover `depth` slices."""
     return (slice(start, min(start + chunk, depth)) for start in range(0, depth, chunk))
 
 
 def resampled_size(size: int, spacing: float, target: float) -> int:
-    """Number of pixels nearest to `target` mm that cover the extent of `size` pixels of `spacing` mm; at least 1."""
-    # Rounded to a thousandth of a pixel first: the affines of an image and of its mask differ by rounding only.
+    """The number of pixels of about `target` mm that covers the extent of `size` pixels of `spacing` mm; at least 1."""
+    # Rounded to a thousandth of a pixel first, since the affines of an image and its mask can differ by rounding.
     return max(1, math.floor(round(size * spacing / target, 3) + 0.5))
 
 
 def in_plane_scaling(shape: Sequence[int], size: Sequence[int]) -> torch.Tensor:
-    """Affine (4, 4), float64, from voxel indices of a grid of `size` pixels to those of one of `shape`, same extent."""
+    """Affine (4, 4), float64, from the indices of a grid of `size` pixels to those of one of `shape`, same extent."""
     scaling = torch.eye(4, dtype=torch.float64)
     for axis in (0, 1):
         scale = shape[axis] / size[axis]
@@ -43,26 +43,31 @@ def in_plane_scaling(shape: Sequence[int], size: Sequence[int]) -> torch.Tensor:
 
 
 def resize_slices(stack: torch.Tensor, size: Sequence[int], antialias: bool = True) -> torch.Tensor:
-    """Bilinear resampling of every slice of (C, H, W, D) over the same extent: (C, rows, columns, D), float32.
+    """Resample each slice of (C, H, W, D) bilinearly over the same extent to (C, rows, columns, D), float32.
 
-    `antialias` widens the kernel where pixels get larger, so that nothing above the new Nyquist rate folds back.
+    `antialias` widens the kernel where pixels get larger, so that frequencies above the new Nyquist limit do not alias.
     """
     if tuple(stack.shape[1:3]) == tuple(size):
         return stack.float()
     if size[1] == 1 and size[0] > 1:
-        # PyTorch 2.13 gives every pixel of a one-pixel-wide result the first one's value; one pixel high is right.
+        # PyTorch 2.13 gives all pixels of a one-pixel-wide result the value of the first; one pixel high is correct.
         return resize_slices(stack.transpose(1, 2), (size[1], size[0]), antialias).transpose(1, 2)
-    # Slices become channels, which needs no copy: PyTorch reads this layout as channels_last and is fastest there.
+    # Slices become channels without a copy; PyTorch sees this layout as channels_last, which is its fastest.
     planes = stack.permute(0, 3, 1, 2).float()
     planes = interpolate(planes, size=tuple(size), mode="bilinear", antialias=antialias, align_corners=False)
     return planes.permute(0, 2, 3, 1)
 
 
 def resize_labels(stack: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """Resampling of label maps by class probability: each class's mask is resampled, the largest share wins.
+    """Resample label maps (C, H, W, D) by class: each class's mask is resampled, and the largest share wins.
 
-    Each channel of (C, H, W, D) is a label map of its own; of equal shares the lower label wins. Gives
-    (C, rows, columns, D), uint8; a value that is not a whole number from 0 to 255 is an InputError.
+    Each channel is a separate label map. Of equal shares, the lower label wins.
+
+    Returns:
+        (C, rows, columns, D), uint8.
+
+    Raises:
+        InputError: a value is not a whole number from 0 to 255.
     """
     whole = stack.to(torch.uint8)
     if not torch.equal(whole.to(stack.dtype), stack):
@@ -98,15 +103,15 @@ def resize_volume(
     chunk: int = 16,
     kept: tuple[slice, slice] = (slice(None), slice(None)),
 ) -> torch.Tensor:
-    """In-plane resampling of a volume (C, H, W, D) to (C, rows, columns, D), `chunk` slices at a time on its device.
+    """Resample a volume (C, H, W, D) in-plane to (C, rows, columns, D), `chunk` slices at a time on its device.
 
     Args:
-        volume: one that has the size already is only cast.
-        size: rows and columns wanted.
-        mode: "bilinear" (anti-aliased), "label" (by class probability) or "nearest".
+        volume: if it already has the size, it is only cast.
+        size: rows and columns of the result.
+        mode: "bilinear" (anti-aliased), "label" (by class) or "nearest".
         dtype: type of the result; values are rounded before they become integers.
-        chunk: slices worked on at once.
-        kept: rows and columns of the result that are given; the same values as without, bit for bit.
+        chunk: slices handled at once.
+        kept: the rows and columns of the result to return; the values are bit for bit those of the whole result.
     """
     if tuple(volume.shape[1:3]) == tuple(size):
         return volume[:, kept[0], kept[1]].to(dtype)
@@ -120,35 +125,34 @@ def resize_volume(
 
 
 class ResampleInPlaned(MapTransform, InvertibleTransform):
-    """Resample slices to one in-plane pixel size; the third axis stays as it is.
+    """Resample slices to one in-plane pixel size; the third axis is not changed.
 
-    Each item is a MetaTensor (1, H, W, D), slices last, whose affine (mm) says how large its voxels are. An axis of
-    n pixels of s mm becomes `max(1, round(n * s / spacing))` pixels over exactly the same extent, so the new pixels
-    measure almost, not exactly, `spacing`; the new affine is exact. Images are resampled bilinearly with
-    anti-aliasing where pixels grow, label maps by class probability. Nothing larger than the output is allocated
-    beyond `chunk` slices.
+    Each item is a MetaTensor (1, H, W, D), slices last, whose affine gives the size of its voxels in mm. An axis of
+    n pixels of s mm becomes `max(1, round(n * s / spacing))` pixels over exactly the same extent, so the new pixel
+    size is only approximately `spacing`; the new affine is exact. Images are resampled bilinearly, with anti-aliasing
+    where pixels grow, and label maps by class. Apart from the output, only `chunk` slices are in memory at a time.
 
-    The step is recorded in `applied_operations`, so stock `Invertd` undoes it. The inverse restores the recorded
-    affine exactly and resizes to the recorded shape; **a tensor that already has that shape keeps its values**: that
-    is how a label map which `LabelsOnInputGridd` decided on the input's grid passes through. Integer tensors are
-    inverted as label maps, floating ones bilinearly (or by nearest value where `Invertd(nearest_interp=True)` asks
-    for it); any number of channels is allowed there, and the number type is kept.
+    The step is recorded in `applied_operations`, so stock `Invertd` can undo it. The inverse restores the recorded
+    affine exactly and resizes to the recorded shape. **A tensor that already has that shape keeps its values**: this
+    is how a label map that `LabelsOnInputGridd` put on the input's grid passes through unchanged. Integer tensors are
+    inverted as label maps, floating ones bilinearly (or by nearest value with `Invertd(nearest_interp=True)`); they
+    may have any number of channels, and keep their type.
 
-    Where the data hold a region (see `FindLiverd`), that part of the result is evaluated alone, with the very values
-    that the whole would have there; its place is recorded, too. The inverse puts a tensor of the region's shape back in
-    its place, among zeros; it leaves alone what has another shape.
+    If the data hold a region (see `FindLiverd`), only that part of the result is computed, with exactly the values
+    that the whole result would have there; its position is recorded, too. The inverse puts a tensor of the region's
+    shape back into its position among zeros, and treats other shapes as usual.
 
     Args:
-        spacing: wanted pixel size of both in-plane axes, mm.
+        spacing: pixel size of both in-plane axes, mm.
         mode: "image" or "label", one for all keys or one per key.
-        dtype: number type of resampled images ("float32", "float16", ... or a torch.dtype); label maps become uint8.
-        chunk: slices worked on at once.
-        region_key: where the data hold a region, integers (3, 2): first pixel, row, slice of the result to be
-            evaluated, and the one after the last.
+        dtype: type of resampled images ("float32", "float16", ... or a torch.dtype); label maps become uint8.
+        chunk: slices handled at once.
+        region_key: key of the region, if any: integers (3, 2), for each axis the first index of the result to be
+            computed and the one after the last.
 
     Raises:
         UsageError: `spacing` or `chunk` is not positive, or `mode` is neither "image" nor "label".
-        BundleError: an item is not a MetaTensor (C, H, W, D) when the transform is called.
+        BundleError: on call, an item is not a MetaTensor (C, H, W, D), or the region does not lie in its grid.
     """
 
     def __init__(
@@ -175,14 +179,14 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
         self.dtype: torch.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Data with every key's volume resampled and the step recorded; the input tensors are not changed."""
+        """Data with the volume under each key resampled and the step recorded; the inputs are not modified."""
         d = dict(data)
         for key, mode in self.key_iterator(d, self.mode):
             d[key] = self._resampled(key, d[key], mode, d.get(self.region_key))
         return d
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Data with every key's volume back on the grid it had before; see the class for how."""
+        """Data with the volume under each key back on the grid it had before; see the class for details."""
         d = dict(data)
         for key in self.key_iterator(d):
             d[key] = self._restored(d[key])
@@ -200,7 +204,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
         rows, columns, slices = _slices_of(region, (*size, shape[2]))
         method, dtype = ("bilinear", self.dtype) if mode == "image" else ("label", torch.uint8)
         values = resize_volume(volume.as_tensor()[..., slices], size, method, dtype, self.chunk, (rows, columns))
-        # The names and values of "mode" are MONAI's, so that Invertd(nearest_interp=True) finds and changes them.
+        # "mode" and its values are MONAI's names, so that Invertd(nearest_interp=True) finds and changes them.
         record = {
             "mode": "bilinear" if mode == "image" else "nearest",
             "original_affine": volume.affine.clone(),
@@ -228,20 +232,20 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
 
 
 def _slices_of(region: Any, grid: Sequence[int]) -> tuple[slice, slice, slice]:
-    """The region (3, 2) as slices of the grid, all of it where there is none; a BundleError where it lies outside."""
+    """The region (3, 2) as slices of the grid, by default all of it; BundleError if it is not within the grid."""
     bounds = [(0, n) for n in grid] if region is None else [(int(first), int(stop)) for first, stop in region]
     if any(not 0 <= first < stop <= n for (first, stop), n in zip(bounds, grid, strict=True)):
         raise BundleError(
-            f"A region must lie within the grid {tuple(grid)}, got {bounds}: give both steps one spacing."
+            f"A region must lie within the grid {tuple(grid)}, got {bounds}: use the same spacing in both steps."
         )
     rows, columns, slices = (slice(first, stop) for first, stop in bounds)
     return rows, columns, slices
 
 
 def in_its_place(values: torch.Tensor, record: Mapping[str, Any]) -> torch.Tensor:
-    """Values (C, h, w, d) of a region that `ResampleInPlaned` recorded, among zeros on the whole grid (C, H, W, D).
+    """Put values (C, h, w, d) of a region that `ResampleInPlaned` recorded among zeros on the whole grid (C, H, W, D).
 
-    Values of another shape than the region's are given as they are.
+    Values whose shape is not that of the region are returned unchanged.
     """
     grid, corner, shape = ([int(n) for n in record[name]] for name in ("grid", "corner", "resampled_shape"))
     if list(values.shape[1:]) != shape or shape == grid:
@@ -253,14 +257,14 @@ def in_its_place(values: torch.Tensor, record: Mapping[str, Any]) -> torch.Tenso
 
 
 def set_affine(volume: MetaTensor, affine: torch.Tensor) -> None:
-    """Give `volume` the affine (4, 4), exactly, and with it the voxel size (mm) that NIfTI headers repeat."""
+    """Set the affine (4, 4) of `volume`, and the voxel size in mm that NIfTI headers repeat."""
     volume.affine = affine.clone()
     if MetaKeys.PIXDIM in volume.meta:
         volume.meta[MetaKeys.PIXDIM][1:4] = affine_to_spacing(affine)
 
 
 def with_meta_of(source: MetaTensor, values: torch.Tensor) -> MetaTensor:
-    """Values with a copy of the source's metadata that shares nothing with it (MONAI's own copy shares arrays)."""
+    """Values with a deep copy of the source's metadata (MONAI's own copy shares arrays with it)."""
     out = MetaTensor(values)
     out.meta = copy.deepcopy(source.meta)
     out.applied_operations = copy.deepcopy(source.applied_operations)

@@ -1,4 +1,4 @@
-"""Writes label maps and tumor probabilities as NIfTI, as MONAI dictionary transforms."""
+"""MONAI dictionary transforms that write label maps and tumor probabilities as NIfTI."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ BLOCK = 64  # voxels along each axis that are brought into file order at once
 class SaveLabelMapd(SaveImaged):
     """Write label maps (1, i, j, k) with their affine to `<output_dir>/<case>/<case>_<postfix>.nii.gz`, as uint8.
 
-    `<case>` is the item under `case_key`, or the stem of the input's file name where that is missing. A file appears
-    whole or not at all. What `liverseg segment` wrote to that folder before, report and DICOM results included, would
-    belong to another mask: it is removed first, with its manifest. (MONAI's SaveImaged names files by the input alone,
-    so that two inputs of one name overwrite each other; it is the base class because MONAI Label leaves out
-    `SaveImaged`.)
+    `<case>` is the item under `case_key`, or if that is missing the stem of the input's file name. A file appears
+    whole or not at all. Results that `liverseg segment` wrote to that folder before (report, DICOM) would belong to
+    another mask, so they are removed first, together with their manifest. (MONAI's SaveImaged names files after the
+    input alone, so that inputs of the same name overwrite each other. It is the base class because MONAI Label skips
+    instances of `SaveImaged`.)
 
     Raises:
         BundleError: on call, if an item is not a MetaTensor (1, i, j, k).
@@ -52,17 +52,17 @@ class SaveLabelMapd(SaveImaged):
         self.output_dir, self.postfix, self.case_key = Path(output_dir), postfix, case_key
 
     def set_options(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing of MONAI's writers can be set here."""
+        """Ignore options of MONAI's writers: there are none here."""
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Write the files; `data` is passed on as it is."""
+        """Write the files; the data are passed on unchanged."""
         d = dict(data)
         for key in self.key_iterator(d):
             voxels = d[key]
             if not isinstance(voxels, MetaTensor) or voxels.ndim != 4 or voxels.shape[0] != self.channels:
                 raise BundleError(
                     f"{type(self).__name__} needs {key!r} as a MetaTensor ({self.channels}, i, j, k), got "
-                    f"{type(voxels).__name__} of shape {tuple(getattr(voxels, 'shape', ()))}: put it last in "
+                    f"{type(voxels).__name__} of shape {tuple(getattr(voxels, 'shape', ()))}: place it last in "
                     "postprocessing."
                 )
             case = str(d.get(self.case_key) or case_stem(str(voxels.meta.get("filename_or_obj", "case"))))
@@ -73,10 +73,10 @@ class SaveLabelMapd(SaveImaged):
 
 
 class SaveTumorProbabilityd(SaveLabelMapd):
-    """Write the tumor's channel of liver and tumor probabilities to `<output_dir>/<case>/<case>_<postfix>.nii.gz`.
+    """Write the tumor channel of liver and tumor probabilities to `<output_dir>/<case>/<case>_<postfix>.nii.gz`.
 
-    The items are MetaTensors (2, i, j, k) uint8, probability x 255, and are stored so, with a slope of 1 / 255: any
-    reader of NIfTI that applies it sees 0 to 1. All else is as in `SaveLabelMapd`.
+    The items are MetaTensors (2, i, j, k) uint8, probability x 255. They are stored as they are, with a slope of
+    1 / 255, so that NIfTI readers that apply it get 0 to 1. Otherwise it is like `SaveLabelMapd`.
     """
 
     channels = 2
@@ -90,11 +90,15 @@ def write_label_map(
     slope: float | None = None,
     nifti_geometry: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write labels (i, j, k), whole numbers 0 to 255, as uint8 .nii.gz with an affine (4, 4) to RAS mm.
+    """Write labels as uint8 .nii.gz; the file appears whole or not at all.
 
-    The file appears whole or not at all. A slope goes into the header for readers to multiply by; the numbers are
-    stored as they are. `nifti_geometry` are the fields of an input's header that place it (`Volume`), which are kept:
-    sform and qform can differ, and programs take one or the other.
+    Args:
+        labels: (i, j, k) whole numbers, 0 to 255.
+        affine: (4, 4) voxel index to RAS mm.
+        path: of the file.
+        slope: written to the header for readers to multiply by; the stored numbers are not changed.
+        nifti_geometry: fields of the input's header to be kept (see `Volume`): sform and qform can differ, and some
+            programs use one, some the other.
     """
     image = nib.Nifti1Image(_in_file_order(labels), affine)
     if slope is not None:
@@ -109,9 +113,10 @@ def write_label_map(
 
 
 def _in_file_order(labels: np.ndarray) -> npt.NDArray[np.uint8]:
-    """Labels (i, j, k) as uint8 with i the fastest axis in memory, as NIfTI wants it; zeros around them take none.
+    """Labels (i, j, k) as uint8 with i the fastest axis in memory, as NIfTI requires.
 
-    In blocks that fit a processor's cache: NumPy would fetch a cache line for every voxel.
+    They are copied in blocks that fit the processor's cache, since NumPy would fetch a cache line for every voxel. The
+    zeros around the labels are never written and take up no memory.
     """
     ordered = np.zeros(labels.shape[::-1], np.uint8).T
     box = box_around(labels) or NOWHERE

@@ -1,6 +1,6 @@
-"""Writes label maps as MetaImage or NRRD, whose geometry is that of such an input to the last digit.
+"""Write label maps as MetaImage or NRRD, with exactly the geometry of an input in that format.
 
-NIfTI holds single precision, which ITK, SimpleITK and pyradiomics call another physical space.
+NIfTI stores the geometry in single precision, which ITK, SimpleITK and pyradiomics take for another physical space.
 """
 
 import zlib
@@ -37,7 +37,7 @@ encoding: gzip
 space origin: ({comma_origin})
 
 """
-# The ending of the label map for that of the input, the header, and zlib's number for what comes around the data.
+# By ending of the input: the ending of the label map, its header, and zlib's number for the container of the data.
 FORMATS = {
     **dict.fromkeys((".mha", ".mhd"), (".mha", METAIMAGE, zlib.MAX_WBITS)),
     **dict.fromkeys((".nrrd", ".nhdr"), (".nrrd", NRRD, 16 + zlib.MAX_WBITS)),
@@ -45,10 +45,17 @@ FORMATS = {
 
 
 def write_as_input(labels: np.ndarray, affine: np.ndarray, folder: Path, stem: str, suffix: str) -> str | None:
-    """Write labels (i, j, k), 0 to 255, with their (4, 4) affine to RAS mm in the format of an input with an ending.
+    """Write labels in the format of the input, if that is MetaImage or NRRD; the file appears whole or not at all.
+
+    Args:
+        labels: (i, j, k), 0 to 255.
+        affine: (4, 4) voxel index to RAS mm.
+        folder: where the file goes.
+        stem: the file's name without its ending.
+        suffix: ending of the input.
 
     Returns:
-        The name of the file in `folder`, which appears whole or not at all; None for an input of another format.
+        The name of the file in `folder`; None for an input of another format.
     """
     if suffix not in FORMATS:
         return None
@@ -61,7 +68,7 @@ def write_as_input(labels: np.ndarray, affine: np.ndarray, folder: Path, stem: s
 
 
 def _geometry(shape: tuple[int, ...], affine: np.ndarray) -> dict[str, str]:
-    """What the headers say of the grid, in LPS; numbers with all their digits."""
+    """The header fields of the grid, in LPS; numbers have all their digits."""
     lps, spacing = LPS_TO_RAS @ affine, spacing_of(affine)
     columns, origin = lps[:3, :3].T, lps[:3, 3].tolist()
     return {

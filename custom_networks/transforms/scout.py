@@ -1,4 +1,4 @@
-"""Finds the liver on a coarse grid, so that the network runs on its box alone."""
+"""Find the liver on a coarse grid, so that the network has to run only on its box."""
 
 import math
 import time
@@ -24,43 +24,45 @@ from custom_networks.transforms.resample import resampled_size, resize_volume
 from custom_networks.transforms.window import WindowIntensityd
 
 FOUND, SKIPPED, NOTHING = "found", "skipped", "nothing found"
-JOIN = 2  # voxels of the coarse grid by which parts are grown before they are told apart
-REACH = 6  # voxels of the coarse grid that the box may grow over what is liver less surely
+JOIN = 2  # voxels of the coarse grid by which parts are dilated before they are separated
+REACH = 6  # voxels of the coarse grid by which the box may grow over less certain liver
 
 
 class FindLiverd(MapTransform):
-    """Find the liver's box with a small network on a coarse grid, and ask `ResampleInPlaned` for that region alone.
+    """Find the liver's box with a small network on a coarse grid, and restrict `ResampleInPlaned` to that region.
 
-    Put it before `ResampleInPlaned`, whose `spacing`, with the network's context, it has to know. The item is a
-    MetaTensor (1, H, W, D) of HU, slices last, which stays as it is. Slices are thinned to about `slice_spacing` mm and
-    resampled in-plane to about `spacing` mm; the network answers them in float32 on the CPU, so that one input gets one
-    box on one machine. The largest part that is liver or tumor gives the box, with parts close to it and what less
-    surely goes on from it.
+    It goes before `ResampleInPlaned` and must know its `spacing` and the context of the main network. The item is a
+    MetaTensor (1, H, W, D) of HU, slices last, which is not modified. Slices are thinned to about `slice_spacing` mm
+    and resampled in-plane to about `spacing` mm. The network runs on them in float32 on the CPU, so that on one machine
+    an input always gets the same box. The box is that of the largest part of liver and tumor, including parts close to
+    it and less certain liver connected with it.
 
-    `d[region_key]` becomes an int array (3, 2): first pixel, row, slice and the one after the last, on the full scan's
-    network grid. In-plane, the box grows by `margin_mm` and to multiples of `stride` pixels from the grid's corner, or
-    to the image's end: off those multiples a crop would move the mask. Along the slices it grows by `slice_margin_mm`,
-    and by the `halo` slices of each sub-volume that the network looks at, so that its context is real.
+    `d[region_key]` becomes an int array (3, 2): for each axis the first index and the one after the last, on the main
+    network's grid of the full scan. In-plane, the box is enlarged by `margin_mm` and then to multiples of `stride`
+    pixels from the grid's corner, or to the end of the image: other crops would shift the mask. Along the slices it is
+    enlarged by `slice_margin_mm`, and by the `halo` slices of each sub-volume, so that the network has real neighbours.
 
-    Without a region the whole volume is answered: where a scan is smaller than `least_mm` along an axis (it holds
-    little but the liver then, or too little of it to be found), and where less than `least_ml` of liver is found.
-    `d[state_key]` says so: `state` is "found", "skipped" or "nothing found", `seconds` what the search took.
+    There is no region, and the whole volume is segmented, if the scan is smaller than `least_mm` along an axis (it then
+    shows little but the liver, or too little of it), or if less than `least_ml` of liver is found. `d[state_key]` says
+    so: `state` is "found", "skipped" or "nothing found", and `seconds` is the time of the search.
 
     Args:
-        network: (B, 1, H, W, D) in the window scaled to [0, 1] to logits (B, K, H, W, D), class 0 the background.
+        network: maps (B, 1, H, W, D), windowed to [0, 1], to logits (B, K, H, W, D); class 0 is the background.
         spacing: pixel size of the coarse grid, mm.
-        slice_spacing: wanted distance of its slices, mm; a volume's slices are thinned to it by `slice_step`.
+        slice_spacing: desired slice distance of the coarse grid, mm; slices are thinned to it by `slice_step`.
         window: HU that become 0 and 1.
         fine_spacing: `spacing` of the `ResampleInPlaned` that follows, mm.
-        context_spacing: distance of the slices of the fine network's stack, mm.
-        halo: slices on each side that the fine network looks at.
-        stride: in-plane multiple of the fine network's input, pixels.
-        threshold: probability of liver or tumor from which a coarse voxel counts as liver.
-        likely: a lower one; voxels that have it count where they are connected with the liver, about 25 mm far.
-        margin_mm: what the box grows by in-plane.
-        slice_margin_mm: what it grows by along the slices.
+        context_spacing: slice distance within a stack of the main network, mm.
+        halo: slices on each side that the main network looks at.
+        stride: in-plane multiple of the main network's input, pixels.
+        threshold: probability of liver or tumor above which a coarse voxel is liver.
+        likely: a lower threshold for voxels connected with the liver, up to about 25 mm away.
+        margin_mm: in-plane margin of the box.
+        slice_margin_mm: margin of the box along the slices.
         least_mm: extents of the smallest scan that is searched.
-        least_ml: least volume that counts as a liver.
+        least_ml: smallest volume that counts as a liver.
+        region_key: key of the region.
+        state_key: key of the state.
 
     Raises:
         UsageError: a spacing or `stride` is not positive.
@@ -103,7 +105,7 @@ class FindLiverd(MapTransform):
         self.inferer = SliceStackInferer(slab=64, precision="float32")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Data with the region, where there is one, and how the search went; the volumes stay as they are."""
+        """Data with the region, if there is one, and the state of the search; the volumes are not modified."""
         d = dict(data)
         for key in self.key_iterator(d):
             started = time.perf_counter()
@@ -115,7 +117,7 @@ class FindLiverd(MapTransform):
         return d
 
     def _searched(self, volume: MetaTensor) -> tuple[str, npt.NDArray[np.int64] | None]:
-        """How the search went, and the region (3, 2) on the fine grid where a liver was found."""
+        """The state of the search, and the region (3, 2) on the fine grid if a liver was found."""
         shape = tuple(volume.shape[1:])
         spacings = affine_to_spacing(volume.affine, dtype=float).tolist()
         if any(n * mm < least for n, mm, least in zip(shape, spacings, self.least_mm, strict=True)):
@@ -131,7 +133,7 @@ class FindLiverd(MapTransform):
         return FOUND, np.array([rows, columns, self._slices(kept[box[2]], step, shape[2], spacings[2])])
 
     def _coarse_liver(self, slices: torch.Tensor, spacings: Sequence[float]) -> tuple[Mask, Mask]:
-        """What is liver or tumor of HU slices (1, H, W, D), and what may be, on the coarse grid."""
+        """Masks of certain and of likely liver (tumor included) in HU slices (1, H, W, D), on the coarse grid."""
         size = [resampled_size(n, mm, self.spacing) for n, mm in zip(slices.shape[1:3], spacings, strict=False)]
         coarse = self.windowed({"image": resize_volume(slices, size, "bilinear", torch.float32)})["image"]
         answer = self.inferer(coarse[None], self.network)[0]
@@ -139,7 +141,7 @@ class FindLiverd(MapTransform):
         return liver, likely
 
     def _pixels(self, found: slice, size: int, mm: float, coarse: int) -> tuple[int, int]:
-        """Range of fine pixels that holds a range of coarse ones with the margin, of an axis of `size` voxels."""
+        """The range of fine pixels that holds a range of coarse ones and the margin, on an axis of `size` voxels."""
         fine = resampled_size(size, mm, self.fine_spacing)
         margin = self.margin_mm / (size * mm / fine)
         first = max(0, math.floor((found.start * fine / coarse - margin) / self.stride)) * self.stride
@@ -147,17 +149,17 @@ class FindLiverd(MapTransform):
         return first, min(fine, last)
 
     def _slices(self, found: range, step: int, depth: int, mm: float) -> tuple[int, int]:
-        """Range of slices that holds all up to the next coarse slice without liver, with margin and halo."""
+        """The range of slices up to the next coarse slices without liver, and margin and halo beyond them."""
         around = step - 1 + math.ceil(self.slice_margin_mm / mm) + self.halo * slice_step(mm, self.context_spacing)
         return max(0, found[0] - around), min(depth, found[-1] + around + 1)
 
 
 def liver_box(liver: Mask, likely: Mask, least_voxels: float) -> Box | None:
-    """Box of the largest part of a coarse mask (H, W, D) and of those close to it; None below `least_voxels`.
+    """Box of the largest part of a coarse mask (H, W, D) and the parts close to it; None below `least_voxels`.
 
-    Parts that come together when grown by `JOIN` voxels are one: a liver in two parts stays whole. From there the box
-    goes on over the connected voxels that are `likely` liver, up to `REACH` of them far: the thin tips of a liver are
-    the least sure of it.
+    Parts that touch when dilated by `JOIN` voxels count as one, so that a liver in two parts stays whole. The box also
+    includes connected voxels of `likely` liver up to `REACH` voxels away: the thin tips of a liver are the least
+    certain.
     """
     near, count = ndimage.label(ndimage.binary_dilation(liver, NEIGHBOURS_26, JOIN), NEIGHBOURS_26)
     parts = np.where(liver, near, 0)
@@ -171,6 +173,6 @@ def _checked(volume: Any, key: Hashable) -> MetaTensor:
     if not isinstance(volume, MetaTensor) or volume.ndim != 4 or volume.shape[0] != 1:
         raise BundleError(
             f"FindLiverd needs {key!r} as a MetaTensor (1, H, W, D), got {type(volume).__name__} of shape "
-            f"{tuple(getattr(volume, 'shape', ()))}: put it after the transforms that load and orient the volume."
+            f"{tuple(getattr(volume, 'shape', ()))}: place it after the transforms that load and orient the volume."
         )
     return volume

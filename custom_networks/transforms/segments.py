@@ -1,4 +1,4 @@
-"""Labels Couinaud's segments in the liver that was found, by a network of its own on a coarse grid."""
+"""Label Couinaud's segments in a segmented liver, by a separate network on a coarse grid."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
@@ -22,20 +22,21 @@ from custom_networks.transforms.anatomy import Corrected, Data, _LabelMapTransfo
 from custom_networks.transforms.resample import resampled_size, resize_volume, set_affine, slice_chunks, with_meta_of
 
 FOUND, LEFT_OUT, NO_LIVER = "found", "left out", "no liver"
-CONTRAST = 0.25  # of the window: half the range of intensities around the liver's median that the network sees
-TIPS = 0.01  # share of the liver on each side that its box may leave out: thin tips do not move the whole
+CONTRAST = 0.25  # the network sees intensities up to this share of the window above and below the liver's median
+TIPS = 0.01  # share of the liver at each end that its box leaves out, so that thin tips do not change it
 MARGINS = (4, 4, 2)  # voxels of the coarse grid around the liver
 
 
 class CoarseCopyd(MapTransform):
     """Keep a coarse copy of the image for `LabelSegmentsd`: pixels of about 3 mm, slices of about 6 mm.
 
-    The item is a MetaTensor (1, H, W, D), slices last, as the network for liver and tumor gets it. The copy under
-    `copy_key` covers exactly the same extent, is averaged over what each of its voxels covers, and knows its affine.
+    The item is a MetaTensor (1, H, W, D), slices last, in the form that the network for liver and tumor gets. The copy
+    covers exactly the same extent; each of its voxels is the mean over the region it covers, and its affine is exact.
 
     Args:
-        spacing: wanted pixel size, mm.
-        slice_spacing: wanted slice distance, mm.
+        spacing: desired pixel size, mm.
+        slice_spacing: desired slice distance, mm.
+        copy_key: key of the copy.
 
     Raises:
         UsageError: a spacing is not positive.
@@ -57,7 +58,7 @@ class CoarseCopyd(MapTransform):
         self.spacings, self.copy_key = (spacing, spacing, slice_spacing), copy_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Data with the copy; the image stays as it is."""
+        """Data with the copy; the image is not modified."""
         d = dict(data)
         for key in self.key_iterator(d):
             d[self.copy_key] = coarse_copy(d[key], self.spacings)
@@ -65,7 +66,7 @@ class CoarseCopyd(MapTransform):
 
 
 def coarse_copy(image: MetaTensor, spacings: Sequence[float]) -> MetaTensor:
-    """A MetaTensor (1, H, W, D) on a grid of the same extent with voxels of about `spacings` mm, float32."""
+    """A MetaTensor (1, h, w, d) resampled to voxels of about `spacings` mm over the same extent, float32."""
     shape = tuple(image.shape[1:])
     own = affine_to_spacing(image.affine, dtype=float).tolist()
     size = [resampled_size(n, mm, wanted) for n, mm, wanted in zip(shape, own, spacings, strict=True)]
@@ -81,10 +82,10 @@ def coarse_copy(image: MetaTensor, spacings: Sequence[float]) -> MetaTensor:
 
 
 def cell_means(size: int, cells: int, scale: float, offset: float) -> np.ndarray:
-    """Weights (cells, size), float32, of an axis's voxels in the mean over each cell of a coarser grid.
+    """Weights (cells, size), float32, of the voxels along an axis in the mean over each cell of a coarser grid.
 
-    Cell c is `scale` voxels wide and has its centre at voxel `offset + scale * c`; what it covers outside of the axis
-    counts as zero.
+    Cell c is `scale` voxels wide and centred at voxel `offset + scale * c`; whatever it covers beyond the axis counts
+    as zero.
     """
     centres = offset + scale * np.arange(cells)[:, None]
     voxels = np.arange(size)[None]
@@ -93,9 +94,13 @@ def cell_means(size: int, cells: int, scale: float, offset: float) -> np.ndarray
 
 
 def share_of_cells(mask: Mask, affine: Floats, shape: Sequence[int], coarse_affine: Floats) -> np.ndarray:
-    """The share of each cell of a coarse grid (h, w, d) that a mask (H, W, D) fills, float32, 0 to 1.
+    """The share, 0 to 1, of each cell of a coarse grid that a mask fills: (h, w, d) float32.
 
-    The axes of both grids run along the same directions; the affines are voxel index to mm.
+    Args:
+        mask: (H, W, D).
+        affine: (4, 4) of the mask, voxel index to mm.
+        shape: h, w, d.
+        coarse_affine: (4, 4) of the coarse grid, whose axes have the same directions.
     """
     box = box_around(mask)
     if box is None:
@@ -110,7 +115,7 @@ def share_of_cells(mask: Mask, affine: Floats, shape: Sequence[int], coarse_affi
 
 
 def liver_cells(liver: np.ndarray) -> Box | None:
-    """The box of the coarse grid that the network sees: what holds liver, with margins, cut at the grid's borders."""
+    """The box of the coarse grid that the network sees: that of the liver with margins, within the grid."""
     box = box_around(liver > 0)
     if box is None:
         return None
@@ -122,10 +127,10 @@ def liver_cells(liver: np.ndarray) -> Box | None:
 
 
 def segment_input(image: torch.Tensor, liver: torch.Tensor) -> torch.Tensor:
-    """What the network sees, float32 (5, H, W, D), of an image in the window [0, 1] and the liver's share, (H, W, D).
+    """The network's input, float32 (5, H, W, D), from an image windowed to [0, 1] and the liver's share (H, W, D).
 
-    Channels: intensity less the liver's median, so that phases and fat matter little; the liver; and the place along
-    each axis in the liver's box, -1 to 1 inside of it and at most 1.5 beyond.
+    The channels are the intensity minus the liver's median, so that phase and fat matter little; the liver; and for
+    each axis the position within the liver's box, -1 to 1 inside it and at most 1.5 beyond.
     """
     inside = liver > 0.5
     middle = image[inside].median() if inside.any() else image.new_tensor(0.5)
@@ -142,18 +147,20 @@ class LabelSegmentsd(_LabelMapTransform):
     """Label Couinaud's segments of the organ in a label map (1, H, W, D), on its grid.
 
     `d[segments_key]` becomes a map (1, H, W, D) uint8, 1 to 8 in liver and tumor and 0 outside, each segment in one
-    piece; it has the label map's record, so that stock `Invertd` brings it to the file's grid. There is none where the
-    liver is not there, not whole, or was operated on: segments of a part of a liver would be guesses.
-    `d[state_key]` says so: `state` is "found", "left out" or "no liver", `reason` a sentence or None.
+    piece. It has the label map's record, so that stock `Invertd` brings it to the file's grid. There is no such map if
+    there is no liver, or if it is incomplete or was probably resected, since the segments of a partial liver would be
+    guesses. `d[state_key]` says so: `state` is "found", "left out" or "no liver", and `reason` is a clause or None.
 
-    The network answers on the coarse grid in float32 on the CPU, so that one mask gets one answer on one machine; its
-    probabilities are interpolated and decided voxel by voxel.
+    The network runs on the coarse grid in float32 on the CPU, so that on one machine a mask always gets the same
+    answer. Its probabilities are interpolated, and the most probable segment is chosen at each voxel.
 
     Args:
-        network: (B, 5, h, w, d), see `segment_input`, to logits (B, 8, h, w, d).
-        planes: part what the network found by planes, see `with_planes`.
-        most_unusual: `unusualness` of the liver's shape from which it is taken for operated on; None never does.
-        coarse_key: the copy of the image that `CoarseCopyd` kept.
+        network: maps (B, 5, h, w, d), see `segment_input`, to logits (B, 8, h, w, d).
+        planes: whether to separate segments by planes, see `with_planes`.
+        most_unusual: largest `unusualness` of a liver's shape that still counts as complete; None for no limit.
+        coarse_key: key of the copy that `CoarseCopyd` made.
+        segments_key: key of the map of segments.
+        state_key: key of the state.
 
     Raises:
         BundleError: on call, there is no such copy.
@@ -176,11 +183,11 @@ class LabelSegmentsd(_LabelMapTransform):
         self.inferer = SliceStackInferer(slab=64, precision="float32")
 
     def corrected(self, labels: Labels, affine: Floats, data: Data) -> Corrected:
-        """The label map as it is, the segments and how they were found."""
+        """The unchanged label map, the map of segments if there is one, and the state."""
         coarse = data.get(self.coarse_key)
         if not isinstance(coarse, MetaTensor):
             raise BundleError(
-                f"LabelSegmentsd needs {self.coarse_key!r}, got none: put CoarseCopyd into preprocessing."
+                f"LabelSegmentsd needs {self.coarse_key!r}, got none: include CoarseCopyd in preprocessing."
             )
         organ = labels > 0
         liver = share_of_cells(organ, affine, coarse.shape[1:], _affine_of(coarse))
@@ -197,7 +204,14 @@ class LabelSegmentsd(_LabelMapTransform):
         )
 
     def segments_of(self, organ: Mask, affine: Floats, coarse: MetaTensor, liver: np.ndarray) -> Labels:
-        """Segments 1 to 8 of an organ's mask (H, W, D), which is the liver (h, w, d) of the image's coarse copy."""
+        """The segments 1 to 8 (H, W, D) of an organ.
+
+        Args:
+            organ: mask (H, W, D).
+            affine: (4, 4) of the mask, voxel index to mm.
+            coarse: coarse copy of the image, (1, h, w, d).
+            liver: (h, w, d) share of the organ in each voxel of the coarse copy.
+        """
         cells = liver_cells(liver)
         if cells is None:
             return np.zeros(organ.shape, np.uint8)
@@ -215,12 +229,13 @@ def _affine_of(coarse: MetaTensor) -> Floats:
 
 
 def likeliest(shares: torch.Tensor, organ: Mask, steps: Floats, chunk: int = 16) -> Labels:
-    """The likeliest of K classes at each voxel of a mask (H, W, D), 1 to K, uint8, and 0 outside of it.
+    """The most probable of K classes at each voxel of a mask (H, W, D): 1 to K, uint8, and 0 outside the mask.
 
     Args:
-        shares: (K, h, w, d) on a coarse grid; interpolated linearly between its voxels, as at its border beyond.
-        steps: (4, 4) from voxel indices of the mask to those of the coarse grid; both run along the same axes.
-        chunk: slices worked on at once.
+        shares: (K, h, w, d) on a coarse grid, interpolated linearly; beyond its border, the values at the border hold.
+        organ: the mask.
+        steps: (4, 4) from voxel indices of the mask to those of the coarse grid, whose axes have the same directions.
+        chunk: slices handled at once.
     """
     labels = np.zeros(organ.shape, np.uint8)
     box = box_around(organ)
@@ -237,7 +252,7 @@ def likeliest(shares: torch.Tensor, organ: Mask, steps: Floats, chunk: int = 16)
 
 
 def _interpolated(values: torch.Tensor, axis: int, places: np.ndarray) -> torch.Tensor:
-    """Values at fractional places along an axis; places beyond its ends give the ends."""
+    """Interpolate values at fractional places along an axis; places beyond its ends give the end values."""
     last = values.shape[axis] - 1
     held = np.clip(places, 0, last)
     below = np.minimum(held.astype(np.int64), max(0, last - 1))

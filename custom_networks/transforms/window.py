@@ -1,4 +1,4 @@
-"""The window of intensities that the network sees."""
+"""The window of HU that the network sees."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -11,20 +11,25 @@ from custom_networks.errors import UsageError
 
 
 class WindowIntensityd(MapTransform):
-    """Clip HU, tensors of any shape, to a window of a lowest and a highest HU, and scale it to [0, 1].
+    """Clip HU (tensors of any shape) to a window and scale it to [0, 1].
 
-    (MONAI's ScaleIntensityRanged gives the same, but holds three float copies of the volume.) Raises a UsageError if
-    the window is empty.
+    (MONAI's ScaleIntensityRanged gives the same result, but holds three float copies of the volume.)
+
+    Args:
+        window: the lowest and the highest HU.
+
+    Raises:
+        UsageError: the window is empty.
     """
 
     def __init__(self, keys: KeysCollection, window: Sequence[float], allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         self.low, self.high = (float(bound) for bound in window)
         if not self.low < self.high:
-            raise UsageError(f"An intensity window goes from low to high, got {list(window)} HU: correct it.")
+            raise UsageError(f"An intensity window must go from low to high, got {list(window)} HU: correct it.")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Data with new float32 tensors under the keys; metadata stays."""
+        """Data with new float32 tensors under the keys; metadata are kept."""
         d = dict(data)
         for key in self.key_iterator(d):
             windowed = torch.clamp(d[key].float(), self.low, self.high)

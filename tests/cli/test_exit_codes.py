@@ -68,7 +68,7 @@ TABLE = [
     (2, ["good.nii.gz", "--wrong"], "Unknown flag --wrong"),
     (2, ["good.nii.gz", "--device=xpu"], "No device 'xpu' is available here"),
     (2, ["good.nii.gz", "--device=gpu"], "Unknown device 'gpu'"),
-    (2, ["good.nii.gz", "--precision=half"], "The precision is"),
+    (2, ["good.nii.gz", "--precision=half"], "The precision must be"),
     (2, ["good.nii.gz", "--output=notes.txt"], "notes.txt cannot be a folder for results"),
     (2, ["good.nii.gz", "--output=/proc/x"], "/proc/x cannot be a folder for results"),
     (130, ["good.nii.gz", "stop.nii.gz"], "interrupted; the cases reported above were written."),
@@ -76,7 +76,9 @@ TABLE = [
 
 
 @pytest.mark.parametrize("code, arguments, said", TABLE)
-def test_each_end_has_its_code_and_its_line(run: Liverseg, code: int, arguments: list[str], said: str) -> None:
+def test_every_outcome_has_its_exit_code_and_its_message(
+    run: Liverseg, code: int, arguments: list[str], said: str
+) -> None:
     own = [] if any(argument.startswith("--output") for argument in arguments) else ["--output=out"]
     answer = run("segment", *arguments, *own)
     assert answer.code == code
@@ -86,7 +88,7 @@ def test_each_end_has_its_code_and_its_line(run: Liverseg, code: int, arguments:
     assert said in answer.err and len(lines) == (said != "")
 
 
-def test_the_codes_are_those_that_are_promised() -> None:
+def test_the_exit_codes_are_the_documented_ones() -> None:
     assert {code for code, _, _ in TABLE} == set(EXIT_CODES)
 
 
@@ -100,12 +102,40 @@ def test_weights_of_the_installed_bundle_that_are_not_the_released_ones_are_refu
     assert run("segment", "good.nii.gz", "--output", "out", "--bundle", "other").code == 0
 
 
-def test_a_switch_is_turned_off_by_no(run: Liverseg) -> None:
-    assert run("segment", "good.nii.gz", "--output", "out", "--no-overlay", "--no_progress").code == 0
+def test_a_switch_is_turned_off_by_a_no_prefix(run: Liverseg, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, bool]] = []
+
+    def written(case: Any, output: Path, **options: bool) -> Any:
+        asked.append(options)
+        return SimpleNamespace(without_arrays=lambda: case)
+
+    monkeypatch.setattr("custom_networks.batch.run.write", written)
+    assert run("segment", "good.nii.gz", "--output", "out", "--no-overlay", "--no_progress", "--with-phi").code == 0
+    assert [(options["overlay"], options["with_phi"], options["pdf"]) for options in asked] == [(False, True, False)]
+
+
+def test_flags_become_ids_of_the_bundles_config(run: Liverseg, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(NoNetwork, "__init__", lambda self, bundle, settings, checkpoint: asked.append(settings))
+    flags = ["--fast", "--no-scout", "--segments", "--runtime=torch", "--precision=float32", "--device=cpu"]
+    assert run("segment", "good.nii.gz", "--output", "out", *flags).code == 0
+    switches = {"fast": True, "scout": False, "segments": True}
+    names = {"runtime": "torch", "precision": "float32", "device": "$torch.device('cpu')"}
+    assert asked == [{**switches, **names, "progress": True}]
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(
+    run: Liverseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NoNetwork, "predict", lambda *_, **options: pytest.fail("a case was segmented"))
+    answer = run("segment", "good.nii.gz", "bad.nii.gz", "--output", "out", "--dry-run")
+    assert answer.code == 0 and not (tmp_path / "out").exists()
+    assert answer.out.splitlines()[-1] == "2 of 2 cases would be segmented."
+    assert [line.partition(": ")[0] for line in answer.out.splitlines()[:-1]] == ["good.nii.gz", "bad.nii.gz"]
 
 
 @pytest.mark.parametrize("flags, allowed", [([], False), (["--allow-large"], True)])
-def test_limits_on_memory_are_lifted_on_request(
+def test_allow_large_lifts_the_limits_on_memory(
     run: Liverseg, monkeypatch: pytest.MonkeyPatch, flags: list[str], allowed: bool
 ) -> None:
     asked = []
@@ -114,7 +144,7 @@ def test_limits_on_memory_are_lifted_on_request(
     assert asked == [allowed]
 
 
-def test_an_error_that_nobody_foresaw_is_one_line(run: Liverseg, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_is_one_line(run: Liverseg, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object) -> None:
         raise ImportError("no module\nnamed x")
 

@@ -50,7 +50,7 @@ def test_a_folder_without_images_is_one_line_and_exit_code_2(liverseg: Liverseg,
 
 
 @pytest.mark.parametrize("arguments", [[], ["a", "b"], ["absent"], ["notes.txt"], ["a", "--output", "out"]])
-def test_wrong_usage_is_one_line(liverseg: Liverseg, tmp_path: Path, arguments: list[str]) -> None:
+def test_wrong_usage_of_series_is_refused_in_one_line(liverseg: Liverseg, tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "notes.txt").write_text("text")
     answer = liverseg("series", *arguments)
     assert answer.code == 2 and answer.out == "" and re.fullmatch(r"liverseg: [^\n]+\n", answer.err)
@@ -60,7 +60,7 @@ def test_folder_archive_and_series_by_number_are_segmented(
     segment: Liverseg, exam: Path, archive: Path, tmp_path: Path
 ) -> None:
     answer = segment("exam", "exam.zip", "exam::1", "exam.zip::7")
-    assert answer.code == 1 and "exam.zip holds 1 series, there is no 7" in answer.err.splitlines()[-1]
+    assert answer.code == 1 and "exam.zip has 1 series, but no number 7" in answer.err.splitlines()[-1]
     masks = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.nii.gz"))
     # The folder and the archive hold the same series: one input, one folder. Its number is a name of its own.
     assert masks == ["exam/exam_seg.nii.gz", "exam_1/exam_1_seg.nii.gz"]

@@ -47,7 +47,7 @@ def lines_of(text: str) -> list[str]:
         (["segment", "ct.nii.gz", "--output", "out", "--checkpoint", "absent.pt"], "No weights at absent.pt"),
         (["segment", "ct.nii.gz", "--output", "out", "--bundle", "absent"], "No bundle with configs/inference.json"),
         (["segment", "ct.nii.gz", "--output", "ct.nii.gz", "--checkpoint", "ct.nii.gz"], "cannot be a folder"),
-        (["segment", "ct.nii.gz", "--output", "out", "--bundle", "broken"], "broken holds no bundle that can be run"),
+        (["segment", "ct.nii.gz", "--output", "out", "--bundle", "broken"], "broken does not hold a working bundle"),
         (["phantom"], "needs one folder"),
         (["phantom", "a", "b"], "needs one folder"),
         (["info", "ct.nii.gz"], "liverseg info takes no input"),
@@ -58,15 +58,18 @@ def lines_of(text: str) -> list[str]:
         (["phantom", "out", "--format", "png"], "must be one of nifti, dicom, got 'png'"),
         (["pack"], "needs one file to write, OUT.zip"),
         (["pack", "a.zip", "b.zip"], "needs one file to write, OUT.zip"),
-        (["pack", "a.tar"], "name a file that ends in .zip, got a.tar"),
-        (["pack", "a.zip", "--weights-url", "models/"], "--weights-url is an http or https address, got 'models/'"),
+        (["pack", "a.tar"], "give a file name that ends in .zip, got a.tar"),
+        (
+            ["pack", "a.zip", "--weights-url", "models/"],
+            "--weights-url must be an http or https address, got 'models/'",
+        ),
         (["export", "onnx"], "liverseg export needs a format and one file to write: torchscript OUT.ts, or onnx"),
         (["export", "onnx", "a.onnx", "b.onnx"], "liverseg export needs a format and one file to write"),
-        (["export", "onx", "a.onnx"], "The network is exported as torchscript or onnx, got 'onx'"),
-        (["export", "torchscript", "model.pt"], "The name of a file for torchscript ends in .ts, got model.pt"),
+        (["export", "onx", "a.onnx"], "The network can be exported as torchscript or onnx, got 'onx'"),
+        (["export", "torchscript", "model.pt"], "The name of a torchscript file must end in .ts, got model.pt"),
         (["export", "torchscript", "a.ts", "--checkpoint", "absent.pt"], "No weights at absent.pt"),
         (["export", "torchscript", "a.ts", "--checkpoint", "ct.nii.gz"], "ct.nii.gz holds no weights of this network"),
-        (["export", "torchscript", "a.ts", "--bundle", "broken"], "broken holds no bundle that can be run"),
+        (["export", "torchscript", "a.ts", "--bundle", "broken"], "broken does not hold a working bundle"),
         (["pack", "a.zip", "--weights"], "Unknown flag --weights: did you mean --weights_url?"),
     ],
 )
@@ -85,7 +88,7 @@ def test_wrong_usage_is_refused_before_any_work(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_gpu_that_is_not_there_is_refused(
+def test_a_missing_gpu_is_refused(
     liverseg: Liverseg, save_scan: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
@@ -103,9 +106,7 @@ def test_a_gpu_that_is_not_there_is_refused(
         ("x" * 300 + ".nii", "xxx... cannot be looked at"),
     ],
 )
-def test_a_path_that_is_not_there_alone_starts_nothing(
-    liverseg: Liverseg, tmp_path: Path, name: str, message: str
-) -> None:
+def test_a_single_missing_path_starts_nothing(liverseg: Liverseg, tmp_path: Path, name: str, message: str) -> None:
     answer = liverseg("segment", name, "--output", "out")
     assert answer.code == 2 and answer.out == ""
     assert re.fullmatch(r"liverseg: [^\n]+\n", answer.err) and message in answer.err
@@ -120,7 +121,7 @@ def test_a_folder_without_images_starts_nothing(liverseg: Liverseg, tmp_path: Pa
     assert "no image found in scans (1 file looked at)" in answer.err
 
 
-def test_a_file_of_no_medical_ending_starts_nothing(liverseg: Liverseg, tmp_path: Path) -> None:
+def test_a_file_with_an_unknown_ending_starts_nothing(liverseg: Liverseg, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("none yet")
     answer = liverseg("segment", "notes.txt", "--output", "out")
     assert answer.code == 2
@@ -150,7 +151,7 @@ def test_the_version_is_that_of_the_package(liverseg: Liverseg) -> None:
     assert liverseg("--version") == (0, f"liverseg {bundle_version()}\n", "")
 
 
-def test_python_m_custom_networks_hands_the_exit_code_on(tmp_path: Path) -> None:
+def test_python_m_custom_networks_returns_the_exit_code(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "custom_networks", "segment", "ct.nii.gz", "--outputt", "out"]
     run = subprocess.run(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True

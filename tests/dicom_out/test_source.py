@@ -48,7 +48,7 @@ def results(slices: list[Dataset], tmp_path: Path) -> list[Path]:
     return paths
 
 
-def test_only_what_the_standard_needs_of_the_patient_is_copied(tmp_path: Path) -> None:
+def test_only_the_patient_attributes_that_dicom_requires_are_copied(tmp_path: Path) -> None:
     for path in results(series(), tmp_path):
         result = pydicom.dcmread(path)
         assert (result.PatientName, result.PatientID, result.PatientBirthDate) == ("Doe^Jane", "ID 7", "19500102")
@@ -58,7 +58,7 @@ def test_only_what_the_standard_needs_of_the_patient_is_copied(tmp_path: Path) -
         assert b"Secret" not in path.read_bytes()
 
 
-def test_what_the_source_does_not_say_stays_empty(tmp_path: Path) -> None:
+def test_attributes_missing_in_the_source_stay_empty(tmp_path: Path) -> None:
     def strip(k: int, dataset: Dataset) -> None:
         for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate"):
             del dataset[keyword]
@@ -73,7 +73,7 @@ def test_what_the_source_does_not_say_stays_empty(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
-def test_values_that_the_standard_forbids_are_left_out_and_nothing_is_said_aloud(
+def test_forbidden_values_are_left_out_without_quoting_them(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def spoil(k: int, dataset: Dataset) -> None:
@@ -99,7 +99,7 @@ def test_names_keep_their_letters_whatever_their_character_set(charset: str, tmp
     assert str(pydicom.dcmread(seg).PatientName) == "Müller^Zoë"
 
 
-def test_files_and_data_sets_give_the_same_and_stay_as_they_are(tmp_path: Path) -> None:
+def test_files_and_data_sets_give_the_same_result_and_are_not_changed(tmp_path: Path) -> None:
     slices = series()
     before = deepcopy(slices)
     for k, dataset in enumerate(slices):
@@ -109,7 +109,7 @@ def test_files_and_data_sets_give_the_same_and_stay_as_they_are(tmp_path: Path) 
     assert slices == before
 
 
-def test_headers_that_are_handed_over_stay_as_they_are() -> None:
+def test_the_given_headers_are_not_changed() -> None:
     headers = read(changed(lambda k, dataset: setattr(dataset, "StudyInstanceUID", "")))
     before, labels = deepcopy(headers), labelled(series())
     source = source_series(headers, labels.affine, labels.array.shape)
@@ -146,7 +146,7 @@ def test_a_thickness_that_is_no_number_is_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"])
 @pytest.mark.parametrize("fault", ["empty", "absent", "different"])
-def test_a_uid_that_a_series_does_not_have_is_made_up_once_and_noted(keyword: str, fault: str, tmp_path: Path) -> None:
+def test_a_missing_uid_is_generated_once_per_series_and_noted(keyword: str, fault: str, tmp_path: Path) -> None:
     def spoil(k: int, dataset: Dataset) -> None:
         if fault == "absent":
             del dataset[keyword]
@@ -161,7 +161,7 @@ def test_a_uid_that_a_series_does_not_have_is_made_up_once_and_noted(keyword: st
     results(changed(spoil), tmp_path)
 
 
-def test_a_slice_that_no_result_can_refer_to_is_refused() -> None:
+def test_a_slice_without_a_valid_uid_is_refused() -> None:
     slices = changed(lambda k, dataset: dataset.pop("SOPInstanceUID"))
     del slices[3].file_meta.MediaStorageSOPInstanceUID
     with pytest.raises(InputError, match="Slice 4 has no SOPInstanceUID") as refusal:
@@ -183,7 +183,7 @@ def test_a_label_map_on_another_grid_is_refused(change: str) -> None:
         source_series(read(series()), affine, shape)
 
 
-def test_an_affine_in_single_precision_fits(tmp_path: Path) -> None:
+def test_an_affine_in_single_precision_is_accepted(tmp_path: Path) -> None:
     labels, path = labelled(series(), []), tmp_path / "seg.dcm"
     single: Array = labels.affine.astype(np.float32).astype(np.float64)
     write_seg(path, source_series(read(series()), single, labels.array.shape), labels.array, measured([]))

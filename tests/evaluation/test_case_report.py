@@ -3,6 +3,8 @@
 import csv
 import json
 import logging
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,7 @@ def test_evaluation_without_a_case_is_refused_before_it_runs(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_cases_csv_has_a_row_a_case_and_empty_cells_where_tumors_are_not_labelled(tmp_path: Path) -> None:
+def test_cases_csv_has_one_row_per_case_and_empty_cells_for_unlabelled_tumors(tmp_path: Path) -> None:
     evaluate(CASES, tmp_path)
     rows = table(tmp_path / "cases.csv")
     assert list(rows) == ["a_ct", "b_ct", "c_ct", "d_ct"]
@@ -105,7 +107,7 @@ def test_summary_csv_says_the_same_as_the_json(tmp_path: Path) -> None:
     assert float(rows["tumor_dice_pooled"]["mean"]) == pytest.approx(summary["pooled"]["tumor_dice_pooled"], rel=1e-5)
 
 
-def test_columns_without_any_value_are_null_and_no_number(tmp_path: Path) -> None:
+def test_columns_without_any_value_are_null(tmp_path: Path) -> None:
     metrics = evaluate(CASES[2:3], tmp_path).state.metrics
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["columns"]["tumor_dice"] == {"n": 0, "mean": None, "median": None, "min": None, "max": None}
@@ -121,7 +123,7 @@ def test_a_crash_leaves_the_cases_before_it(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cases.csv", "summary.csv", "summary.json"]
 
 
-def test_second_run_of_the_same_evaluator_starts_anew_and_a_repeated_case_counts_once(tmp_path: Path) -> None:
+def test_a_second_run_starts_empty_and_a_repeated_case_counts_once(tmp_path: Path) -> None:
     evaluator = evaluate([CASES[0], CASES[1], CASES[0]], tmp_path)
     assert json.loads((tmp_path / "summary.json").read_text())["cases"] == 2
     evaluator.state.dataloader = evaluator.data_loader = DataLoader(CASES[3:], batch_size=1)
@@ -165,22 +167,33 @@ def test_names_of_cases_are_as_short_as_they_can_be() -> None:
     assert list(names.values()) == ["one/ct", "two/ct", "liver.5", "/y/one/a.nii", "/z/one/a.nii"]
 
 
-def test_nothing_to_sum_up_gives_no_columns_and_undefined_means() -> None:
+def test_a_summary_of_no_cases_has_no_columns_and_undefined_means() -> None:
     assert column_statistics({}) == {}
     assert np.isnan(pooled_scores({})["mean_dice"])
 
 
-def _rank(rank: int, folder: str, parts: list[list[dict[str, Any]]]) -> None:
+PARTS = [[CASES[0], CASES[2]], [CASES[1], CASES[0]]]
+
+
+def _rank(rank: int, folder: str) -> None:
     store = f"file://{folder}/store"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=len(parts))
-    metrics = evaluate(parts[rank], Path(folder) / "out").state.metrics
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=len(PARTS))
+    metrics = evaluate(PARTS[rank], Path(folder) / "out").state.metrics
     (Path(folder) / f"metrics{rank}.json").write_text(json.dumps(metrics))
     dist.destroy_process_group()
 
 
-def test_two_processes_write_one_report_with_the_padding_case_once(tmp_path: Path) -> None:
-    parts = [[CASES[0], CASES[2]], [CASES[1], CASES[0]]]
-    torch.multiprocessing.spawn(_rank, (str(tmp_path), parts), nprocs=2)
+def in_two_processes(folder: str) -> None:
+    """Evaluate half of the cases in each of two processes."""
+    torch.multiprocessing.start_processes(_rank, (folder,), nprocs=len(PARTS), start_method="fork")
+
+
+def test_two_processes_write_one_report_with_the_padding_case_once(python: Callable[..., Any], tmp_path: Path) -> None:
+    here = Path(__file__).resolve().parent
+    script = "import sys, test_case_report; test_case_report.in_two_processes(sys.argv[1])"
+    paths = os.pathsep.join([str(here.parents[1]), str(here)])
+    done = python("-c", script, tmp_path, env={**os.environ, "PYTHONPATH": paths})
+    assert done.returncode == 0, done.stderr
     assert sorted(table(tmp_path / "out" / "cases.csv")) == ["a_ct", "b_ct", "c_ct"]
     first, second = (json.loads((tmp_path / f"metrics{rank}.json").read_text()) for rank in range(2))
     assert first == second and first["tumor_dice"] == pytest.approx((2 / 3 + 0) / 2)

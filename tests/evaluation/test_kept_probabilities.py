@@ -88,7 +88,7 @@ def test_a_damaged_file_is_named_in_one_line_and_written_again(tmp_path: Path, d
     if damage in flipped:
         broken[flipped[damage]] ^= 1
     path.write_bytes(broken)
-    with pytest.raises(InputError, match="a_ct.npz must be a case that an evaluation kept") as error:
+    with pytest.raises(InputError, match="a_ct.npz is not a readable case kept by an evaluation") as error:
         read_kept_case(path)
     assert "\n" not in str(error.value)
     keep(case())

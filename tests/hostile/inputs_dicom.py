@@ -471,7 +471,7 @@ def lost_inputs() -> list[Hostile]:
 
 def size_inputs() -> list[Hostile]:
     j2k, jls = partial(compressed, syntax=JPEG2000Lossless), partial(compressed, syntax=JPEGLSLossless)
-    other = "another size than Rows and Columns"
+    other = "frame whose size is not that of Rows and Columns"
     return [
         Hostile("jpeg_2000", "size", j2k, READ),
         Hostile("jpeg_2000_bomb", "size", partial(j2k, change=partial(jpeg_2000_of, 60000)), REFUSED, other, True),
@@ -506,7 +506,7 @@ def size_inputs() -> list[Hostile]:
 
 
 def uid_inputs() -> list[Hostile]:
-    odd, long = "is no valid UID", "1.2." + "34567890" * 8 + "{:03d}"
+    odd, long = "is not a valid UID", "1.2." + "34567890" * 8 + "{:03d}"
     return [
         Hostile("letters_in_instance", "uid", partial(named, SOPInstanceUID="ab.1.c{}"), NOTED, odd),
         Hostile("letters_in_series", "uid", partial(named, SeriesInstanceUID="STUDY-0228.AB"), NOTED, odd),
@@ -564,7 +564,7 @@ def pixel_inputs() -> list[Hostile]:
         Hostile(
             "old_overlay_undeclared", "pixels", partial(stored, change=partial(with_value, 0x8400)), NOTED, "overlays"
         ),
-        Hostile("high_bit_7", "pixels", partial(setting, HighBit=7), NOTED, "HighBit does not fit"),
+        Hostile("high_bit_7", "pixels", partial(setting, HighBit=7), NOTED, "HighBit contradicts BitsStored"),
         Hostile("high_bit_absent", "pixels", partial(setting, HighBit=None), READ),
         Hostile("bits_stored_20", "pixels", partial(setting, BitsStored=20), REFUSED),
         Hostile("bits_stored_8", "pixels", partial(setting, BitsStored=8, HighBit=7), REFUSED, "8-bit"),

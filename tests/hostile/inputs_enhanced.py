@@ -209,14 +209,14 @@ INPUTS = [
         "enhanced_old_overlays",
         one(cells(lambda stored: stored | (stored % 2) << 15, BitsStored=12, HighBit=11)),
         NOTED,
-        r"cleared as old overlays \(4 slices\)",
+        r"taken for old overlays and cleared \(4 slices\)",
     ),
     reject(
         "enhanced_above_bits_stored", one(cells(lambda stored: stored, BitsStored=10, HighBit=9)), "do not fit into"
     ),
     reject("enhanced_no_bits_stored", one(lambda image: image.pop("BitsStored")), "lack BitsStored"),
     reject("enhanced_colour", one(changed(PhotometricInterpretation="PALETTE COLOR")), "8-bit or colour pixels"),
-    accept("enhanced_odd_uid", one(changed(SOPInstanceUID="1.2.3.X")), NOTED, "SOPInstanceUID is no valid UID"),
+    accept("enhanced_odd_uid", one(changed(SOPInstanceUID="1.2.3.X")), NOTED, "SOPInstanceUID is not a valid UID"),
     reject("enhanced_one_frame_a_file", one_frame_a_file, "at least 5 are needed"),
     accept("enhanced_deflated", deflated),
     accept("enhanced_in_a_zip", zipped),

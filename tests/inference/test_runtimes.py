@@ -1,9 +1,9 @@
 """OpenVINO and PyTorch answer alike, with the weights that the network has at that moment, or not at all."""
 
-import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
@@ -79,7 +79,7 @@ def test_tiles_agree_too(network: ContextNet25D) -> None:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_the_cut_changes_rounding_alone(runtime: str, network: ContextNet25D) -> None:
+def test_cutting_differently_changes_only_rounding(runtime: str, network: ContextNet25D) -> None:
     image = volume(1, 1, 8, 8, 11)
     whole, cut = (
         SliceStackInferer(runtime=runtime, precision="float32", compact=False, slab=slab)(image, network)
@@ -115,7 +115,7 @@ def test_an_architecture_is_converted_once_for_all_its_weights(
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "foreign"])
-def test_a_damaged_cache_costs_time_alone(
+def test_a_damaged_cache_only_costs_time(
     damage: str, own: ContextNet25D, model: Any, nothing_kept: Path, conversions: list[nn.Module]
 ) -> None:
     folder, key = graph_files.cache_folder(openvino_graph._version()), architecture_digest(own)
@@ -131,7 +131,7 @@ def test_a_damaged_cache_costs_time_alone(
     assert graph_files.read_graph(folder, key)  # mended
 
 
-def test_a_cache_that_cannot_be_written_costs_time_alone(
+def test_a_cache_that_cannot_be_written_only_costs_time(
     own: ContextNet25D, nothing_kept: Path, conversions: list[nn.Module]
 ) -> None:
     nothing_kept.write_text("a file where the folder should be")
@@ -139,7 +139,7 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(
     assert nothing_kept.is_file()
 
 
-def test_a_temporary_folder_that_is_full_costs_time_alone(
+def test_a_full_temporary_folder_only_costs_time(
     own: ContextNet25D, nothing_kept: Path, conversions: list[nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(model: Any) -> None:
@@ -187,7 +187,7 @@ def test_what_cannot_be_converted_is_run_by_pytorch(own: ContextNet25D) -> None:
             open_runtime(network, "openvino", "float32", CPU)
 
 
-def test_what_is_no_weight_is_looked_at_for_each_volume(own: ContextNet25D) -> None:
+def test_changes_other_than_weights_are_noticed_for_each_volume(own: ContextNet25D) -> None:
     """A graph that was made before has no hooks in it."""
     assert open_runtime(own, "auto", "float32", CPU).name == "openvino"
     hook = own.head.register_forward_hook(lambda *_: None)  # type: ignore[operator, union-attr]
@@ -204,7 +204,7 @@ def test_a_model_that_openvino_does_not_compile_is_run_by_pytorch(
 
     monkeypatch.setattr(openvino_graph, "openvino_core", lambda: SimpleNamespace(compile_model=refuse))
     assert open_runtime(own, "auto", "float32", CPU).name == "torch"
-    with pytest.raises(UsageError, match="does not run it, not implemented"):
+    with pytest.raises(UsageError, match="fails to run it, not implemented"):
         open_runtime(own, "openvino", "float32", CPU)
 
 
@@ -216,7 +216,7 @@ class Counting(ContextNet25D):
         return answer
 
 
-def test_a_network_whose_graph_answers_otherwise_is_not_converted(own: ContextNet25D) -> None:
+def test_a_graph_with_other_answers_than_the_network_is_not_used(own: ContextNet25D) -> None:
     own.__class__ = Counting
     with pytest.raises(CannotRun, match="answers differ"):
         openvino_graph.new_graph(own, None, "any")
@@ -235,7 +235,7 @@ def test_weights_that_are_not_finite_are_refused(runtime: str, where: str, numbe
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_weights_that_give_what_is_not_finite_are_refused(runtime: str, own: ContextNet25D) -> None:
+def test_weights_that_give_answers_that_are_not_finite_are_refused(runtime: str, own: ContextNet25D) -> None:
     with torch.no_grad():
         own.stem[1].running_var.fill_(-1.0)  # type: ignore[operator, union-attr]
     with pytest.raises(BundleError, match="not finite.*damaged"):
@@ -247,7 +247,7 @@ def test_weights_that_give_what_is_not_finite_are_refused(runtime: str, own: Con
 def test_an_image_that_is_not_finite_is_refused(runtime: str, number: float, network: ContextNet25D) -> None:
     image = volume(1, 1, 8, 8, 3)
     image[0, 0, 2, 3, 1] = number
-    with pytest.raises(InputError, match="The image holds numbers that are not finite"):
+    with pytest.raises(InputError, match="The image holds values that are not finite"):
         SliceStackInferer(runtime=runtime)(image, network)
 
 
@@ -296,7 +296,7 @@ def test_openvino_uses_bfloat16_where_it_lists_it(
 
 
 def test_unknown_names_are_refused(network: ContextNet25D) -> None:
-    with pytest.raises(UsageError, match="The runtime is auto, torch or openvino, got 'onnx'"):
+    with pytest.raises(UsageError, match="The runtime must be auto, torch or openvino, got 'onnx'"):
         checked_runtime("onnx")
     with pytest.raises(ValueError, match="runtime must be one of"):
         open_runtime(network, "onnx", "auto", CPU)
@@ -312,7 +312,7 @@ def test_the_shipped_graph_is_that_of_the_released_network_and_weights() -> None
     assert state_digest(network) in {digest for digest, _ in graph.checked}
 
 
-def test_importing_openvino_tells_nobody(tmp_path: Path) -> None:
+def test_importing_openvino_sends_no_telemetry(python: Callable[..., Any], tmp_path: Path) -> None:
     code = (
         "import socket, sys\n"
         "def refuse(*a): raise SystemExit('the network was asked for')\n"
@@ -323,6 +323,6 @@ def test_importing_openvino_tells_nobody(tmp_path: Path) -> None:
         "print(telemetry_utils.tm.__name__, any(m.startswith('openvino_telemetry') for m in sys.modules))"
     )
     environment = {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    run = python("-c", code, env=environment)
     assert run.stdout.split() == ["openvino.tools.ovc.telemetry_stub", "False"], run.stderr
     assert not any(path.name in ("intel", "Intel") for path in tmp_path.iterdir())  # where a client's number goes

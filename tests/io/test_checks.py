@@ -29,7 +29,7 @@ def test_trailing_single_axes_are_dropped_with_a_note_and_other_ranks_refused() 
         spatial_shape((4, -5, 6), SOURCE)
 
 
-def test_unit_voxels_at_the_origin_are_taken_with_a_word_of_doubt() -> None:
+def test_placeholder_affine_is_accepted_with_a_note() -> None:
     affine = np.diag([-1.0, -1.0, 1.0, 1.0])
     (note,) = check_geometry((9, 9, 9), affine, SOURCE)
     assert "1 x 1 x 1 mm" in note and "check" in note
@@ -39,7 +39,7 @@ def test_unit_voxels_at_the_origin_are_taken_with_a_word_of_doubt() -> None:
 
 def test_slices_are_counted_along_the_patients_z() -> None:
     check_geometry((5, 5, 5), np.eye(4), SOURCE)
-    with pytest.raises(InputError, match="holds 4 slices, at least 5 are needed"):
+    with pytest.raises(InputError, match="holds 4 slices, but at least 5 are needed"):
         check_geometry((9, 9, 4), np.eye(4), SOURCE)
     sagittal = np.eye(4)[:, [2, 0, 1, 3]]
     check_geometry((9, 4, 9), np.eye(4), SOURCE)
@@ -50,11 +50,13 @@ def test_slices_are_counted_along_the_patients_z() -> None:
 def test_thick_slices_must_be_axial() -> None:
     check_geometry((9, 9, 9), np.diag([0.8, 0.8, 5.0, 1.0]), SOURCE)
     check_geometry((9, 9, 9), np.diag([5.0, 5.0, 5.0, 1.0]), SOURCE)
-    with pytest.raises(InputError, match="no axial slices: voxels measure 5 mm across the patient and 0.8 mm along"):
+    with pytest.raises(
+        InputError, match="not hold axial slices: voxels measure 5 mm across the patient and 0.8 mm along"
+    ):
         check_geometry((9, 9, 9), np.diag([0.8, 5.0, 0.8, 1.0]), SOURCE)
 
 
-def test_an_affine_that_places_no_volume_is_refused() -> None:
+def test_an_unusable_affine_is_refused() -> None:
     broken = np.eye(4)
     broken[0, 3] = np.nan
     with pytest.raises(InputError, match=r"no usable affine \(entries that are not finite"):
@@ -63,16 +65,16 @@ def test_an_affine_that_places_no_volume_is_refused() -> None:
         check_geometry((9, 9, 9), np.diag([1.0, 0.0, 1.0, 1.0]), SOURCE)
     flat = np.eye(4)
     flat[:3, 1] = [1, 0, 0]
-    with pytest.raises(InputError, match=r"no usable affine \(two voxel axes run the same way"):
+    with pytest.raises(InputError, match=r"no usable affine \(its voxel axes lie in one plane"):
         check_geometry((9, 9, 9), flat, SOURCE)
 
 
-def test_shear_is_noted_in_degrees_and_tiny_spacing_is_no_singularity() -> None:
+def test_shear_is_noted_in_degrees_and_tiny_spacing_is_not_singular() -> None:
     sheared = np.eye(4)
     sheared[:3, 2] = [0, np.tan(np.radians(14)), 1]
     assert shear_degrees(sheared) == pytest.approx(14)
     assert "14.0 degrees" in check_geometry((9, 9, 9), sheared, SOURCE)[0]
-    with pytest.raises(InputError, match="has a pixel size of 0.001 mm, not of 0.05 to 10 mm"):
+    with pytest.raises(InputError, match="has a pixel size of 0.001 mm, not 0.05 to 10 mm"):
         check_geometry((9, 9, 9), np.diag([1e-3, 1e-3, 1e-3, 1.0]), SOURCE)
 
 
@@ -80,7 +82,9 @@ def test_values_must_be_hounsfield_units() -> None:
     check_ct_values(np.array([-101, 40], np.int16), SOURCE)
     with pytest.raises(InputError, match="is constant: every voxel is -1000"):
         check_ct_values(np.full(3, -1000, np.int16), SOURCE)
-    with pytest.raises(InputError, match="intensities are not Hounsfield units: lowest value 0, air or fat below -100"):
+    with pytest.raises(
+        InputError, match="intensities are not Hounsfield units: the lowest value is 0, but air and fat lie below -100"
+    ):
         check_ct_values(np.array([0, 255], np.uint8), SOURCE)
 
 
@@ -97,6 +101,6 @@ def test_labels_become_uint8_and_others_are_named() -> None:
         label_map(np.arange(12, dtype=np.int16), SOURCE)
 
 
-def test_library_errors_fit_one_line() -> None:
+def test_library_errors_become_one_line() -> None:
     assert one_line("a\n  b\tc") == "a b c"
     assert len(one_line("x" * 999)) == 160

@@ -114,8 +114,8 @@ def test_other_shapes_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"is 4D \(16 x 12 x 8 x 2\)"):
         read_volume(path)
     itk.imwrite(itk.image_from_array(np.zeros((8, 12, 16, 3), np.uint8), is_vector=True), path)
-    with pytest.raises(InputError, match="holds 3 values per voxel, one is needed"):
+    with pytest.raises(InputError, match="holds 3 values per voxel, but one is needed"):
         read_volume(path)
     itk.imwrite(itk.image_from_array(np.zeros((4, 12, 16), np.int16)), path)
-    with pytest.raises(InputError, match="holds 4 slices, at least 5"):
+    with pytest.raises(InputError, match="holds 4 slices, but at least 5"):
         read_volume(path)

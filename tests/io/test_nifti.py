@@ -97,7 +97,7 @@ def test_a_trailing_single_axis_is_dropped_with_a_note(write_nifti: Write, houns
     [
         ((16, 12), r"is 2D \(16 x 12\)"),
         ((16, 12, 8, 2), r"is 4D \(16 x 12 x 8 x 2\)"),
-        ((16, 12, 4), "holds 4 slices, at least 5"),
+        ((16, 12, 4), "holds 4 slices, but at least 5"),
     ],
 )
 def test_other_shapes_are_refused(write_nifti: Write, shape: tuple[int, ...], sentence: str) -> None:
@@ -112,18 +112,18 @@ def test_values_that_are_no_ct_are_refused(write_nifti: Write, hounsfield: np.nd
         read_volume(write_nifti(broken))
     with pytest.raises(InputError, match="is constant: every voxel is -1000"):
         read_volume(write_nifti(np.full_like(hounsfield, -1000)))
-    with pytest.raises(InputError, match="not Hounsfield units: lowest value 0"):
+    with pytest.raises(InputError, match="not Hounsfield units: the lowest value is 0"):
         read_volume(write_nifti(hounsfield + 1024))
-    with pytest.raises(InputError, match="holds complex64 voxels, plain numbers are needed"):
+    with pytest.raises(InputError, match="holds complex64 voxels, but plain numbers are needed"):
         read_volume(write_nifti(hounsfield.astype(np.complex64)))
 
 
-def test_without_sform_and_qform_the_place_is_unknown(write_nifti: Write, hounsfield: np.ndarray) -> None:
+def test_without_sform_and_qform_a_file_is_refused(write_nifti: Write, hounsfield: np.ndarray) -> None:
     with pytest.raises(InputError, match=r"no usable affine \(sform and qform codes are both 0"):
         read_volume(write_nifti(hounsfield, sform_code=0, qform_code=0))
 
 
-def test_qform_alone_is_enough_and_an_impossible_one_refused(
+def test_qform_alone_is_enough_and_an_invalid_one_is_refused(
     write_nifti: Write, hounsfield: np.ndarray, affine: np.ndarray
 ) -> None:
     volume = read_volume(write_nifti(hounsfield, sform_code=0))
@@ -165,7 +165,7 @@ def test_cut_off_and_text_files_are_refused(write_nifti: Write, hounsfield: np.n
         assert "\n" not in str(caught.value)
 
 
-def test_a_flipped_byte_inside_gzip_is_found(write_nifti: Write, hounsfield: np.ndarray) -> None:
+def test_a_flipped_byte_inside_gzip_is_detected(write_nifti: Write, hounsfield: np.ndarray) -> None:
     path = write_nifti(hounsfield)
     content = bytearray(path.read_bytes())
     content[-8] ^= 1  # the checksum: the data alone would decode

@@ -3,8 +3,10 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from node_accounts import ACCOUNTS, table
 from node_scene import as_study, phantom_slices
 from pydicom.dataset import Dataset
 
@@ -29,11 +31,20 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], list[Data
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Callable[..., Settings]:
-    """Settings of a node in tmp_path that takes a study for complete after a second."""
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
+    """Settings of a node in tmp_path that takes a study for complete after a second; nodes here look often."""
+    monkeypatch.setattr("custom_networks.node.node.TICK", 0.05)
 
     def make(**others: object) -> Settings:
         usual = {"port": 0, "http_port": None, "quiet_seconds": 1.0, "first_pause": 0.2}
         return Settings(tmp_path / "out", tmp_path / "spool", **{**usual, **others})  # type: ignore[arg-type]
 
     return make
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what became of images and results, as the table in docs/how-to/pacs-node.md."""
+    if ACCOUNTS:
+        terminalreporter.section("images and results after faults")
+        for line in table(ACCOUNTS):
+            terminalreporter.write_line(line)

@@ -33,9 +33,9 @@ def test_every_file_lies_in_one_folder_with_a_fixed_time_and_mode() -> None:
 
 
 @pytest.mark.parametrize("name", ["bundle", "bundle.tar", "folder.zip"])
-def test_what_is_no_zip_file_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_name_that_does_not_end_in_zip_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder.zip").mkdir()
-    with pytest.raises(UsageError, match="name a file that ends in .zip, got"):
+    with pytest.raises(UsageError, match="give a file name that ends in .zip, got"):
         pack_bundle(tmp_path / name)
 
 
@@ -58,6 +58,6 @@ def test_code_that_does_not_run_where_it_is_unpacked_is_not_packed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: dict[str, bytes], reason: str
 ) -> None:
     monkeypatch.setattr(archive, "bundle_contents", lambda *_: {"LICENSE": b"", **code})
-    with pytest.raises(BundleError, match=rf"does not work where it is unpacked \(\w+Error: .*{reason}"):
+    with pytest.raises(BundleError, match=rf"does not work when it is unpacked \(\w+Error: .*{reason}"):
         pack_bundle(tmp_path / "bundle.zip")
     assert list(tmp_path.iterdir()) == []

@@ -46,5 +46,5 @@ def test_chunks_and_layout_in_memory_change_nothing_and_beyond_the_volume_it_is_
     assert not volume_at(volume, *(at + 100 for at in positions)).any()
 
 
-def test_the_nearest_voxel_stays_within_the_line() -> None:
+def test_the_nearest_voxel_is_never_outside_the_line() -> None:
     assert nearest(np.array([-0.4, 0.6, 2.4]), 3).tolist() == [0, 1, 2]

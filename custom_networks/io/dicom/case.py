@@ -1,7 +1,7 @@
 """DICOM inputs become cases: for each study the series that suits a liver best; anything irregular is refused.
 
-ITK's and MONAI's readers average uneven steps, drop shear, merge series and believe SpacingBetweenSlices, all silently;
-so positions are taken from ImagePositionPatient alone (DICOM PS3.3 C.7.6.2) and checked here.
+ITK's and MONAI's readers silently average uneven steps, drop shear, merge series and trust SpacingBetweenSlices.
+Here, positions are taken from ImagePositionPatient alone (DICOM PS3.3 C.7.6.2) and checked.
 """
 
 import logging
@@ -36,14 +36,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class DicomCase(Case):
-    """A regular axial CT series; of its files a small record is kept. Its identity is whose series it is."""
+    """A regular axial CT series, of which only a small record of each file is kept. Its UIDs identify it."""
 
     stack: DicomSeries = field(kw_only=True, repr=False)
 
     def read(self) -> Volume:
-        """See `Case.read`: each file is opened once, for its pixels and for what results need of its header.
+        """See `Case.read`; each file is opened once, for its pixels and for what results need from its header.
 
-        Axes: i along the columns, j along the rows, k along the slice normal, ascending; the affine is RAS+ in mm.
+        Index i runs over columns, j over rows and k along the slice normal, ascending; the affine is RAS+ in mm.
         """
         slices, path = self.stack.slices, Path(self.source)
         headers: list[Dataset] = []
@@ -69,7 +69,7 @@ class DicomCase(Case):
 
     @cached_property
     def identity(self) -> str:
-        """A digest of whose series it is, of which study; where the slices do not agree in that, of what it holds."""
+        """A digest of patient, study and series; of the content where the slices disagree about study or series."""
         first = self.stack.slices[0]
         if not self.stack.series_uid:
             return self.content
@@ -77,7 +77,7 @@ class DicomCase(Case):
 
     @cached_property
     def content(self) -> str:
-        """A digest of the slices' UIDs, or of their bytes where one has none, and of the numbers of frames."""
+        """A digest of the slices' UIDs (or of the files' bytes if a UID is missing) and of the frame numbers."""
         slices = self.stack.slices
         frames = [f"frame {header.frame}" for header in slices if header.frame]
         if all(header.own_instance_uid for header in slices):
@@ -87,22 +87,29 @@ class DicomCase(Case):
 
 
 def dicom_case(path: str | Path) -> DicomCase:
-    """The one case of a folder of any depth or of a zip archive of DICOM files.
+    """The one case in a folder of any depth or in a zip archive of DICOM files.
 
-    Several series may lie in it: `path` means the best suited one, and the notes name the others; `path::N` means the
-    one that `list_dicom` numbers N. InputError where there is no DICOM image, no regular axial CT series whose pixels
-    can all be decoded, or where there are several patients.
+    It may hold several series: `path` means the best suited one, and the notes name the others; `path::N` means the
+    one that `list_dicom` numbers N.
+
+    Raises:
+        InputError: there is no DICOM image, no regular axial CT series whose pixels can be decoded, or volumes of
+            several patients or studies.
     """
     source, number = split_number(path)
     return _case_of(list_series(source), str(path), number)
 
 
 def dicom_cases(source: Path, scanned: FileScan | None = None, beside: bool = False) -> list[Case]:
-    """A case for each study with a CT volume in a folder or zip archive; one that is refused where there is none.
+    """A case for each study with a CT volume in a folder or zip archive; a single refused case if there is none.
 
-    The cases of several studies are called by a subfolder of their own, or `source::N`. What holds nothing to segment
-    beside them is logged. `scanned` is what is known already of its files. With `beside`, there are volumes of other
-    formats in the folder: where its DICOM files hold no CT volume, they are logged and make no case.
+    Several studies are named after a subfolder of their own, or `source::N`. Series of other studies, which hold
+    nothing to segment, are logged.
+
+    Args:
+        source: the folder or archive.
+        scanned: the headers of its files, if they have been read already.
+        beside: the folder also holds volumes of other formats; DICOM files without a CT volume are then only logged.
 
     Raises:
         UsageError: no file in it could be DICOM.
@@ -126,32 +133,35 @@ def dicom_cases(source: Path, scanned: FileScan | None = None, beside: bool = Fa
 
 
 def list_dicom(path: str | Path) -> list[str]:
-    """What a folder or zip archive holds: a line for each series, what it is, whether it is chosen, and why not.
+    """List a folder or zip archive: a line for each series that says what it is, and whether or why not it is chosen.
 
-    InputError where there is no DICOM file, or a file cannot be opened.
+    Raises:
+        InputError: there is no DICOM file, or a file cannot be opened.
     """
     return series_lines(list_series(Path(path)))
 
 
 def _case_of(listing: DicomListing, source: str, number: int | None = None) -> DicomCase:
-    """The case of series `number`, by default of the one patient who has a volume."""
+    """The case of series `number`, or by default of the only study that has a volume."""
     index = _only_volume(listing) if number is None else number - 1
     if not 0 <= index < len(listing.series):
         raise InputError(
-            f"{listing.source} holds {len(listing.series)} series, there is no {number}: see liverseg series."
+            f"{listing.source} has {len(listing.series)} series, but no number {number}: see liverseg series."
         )
     series = listing.series[index]
     if series.reasons:
         raise InputError(refusal(listing, None if number is None else index))
     first = series.slices[0]
-    uid = series.series_uid if is_uid(series.series_uid) else ""  # what is no UID could be a name
-    stature = (number if number > 0 else None for number in (first.height_m, first.weight_kg))  # NaN is not above 0
+    uid = series.series_uid if is_uid(series.series_uid) else ""  # an invalid UID could be a name
+    stature = (
+        number if number > 0 else None for number in (first.height_m, first.weight_kg)
+    )  # NaN is not greater than 0
     info = SeriesInfo(uid, first.series_number, spacing_of(series.affine), len(series.slices), *stature)
     return DicomCase(case_stem(source), source, case_notes(listing, index), info, stack=series)
 
 
 def _only_volume(listing: DicomListing) -> int:
-    """The index of the series of the one study that has a volume."""
+    """The index of the series chosen in the only study that has a volume."""
     if not listing.chosen:
         raise InputError(refusal(listing))
     if listing.unclear:
@@ -160,12 +170,12 @@ def _only_volume(listing: DicomListing) -> int:
         numbers = ", ".join(f"::{index + 1}" for index in listing.chosen)
         patients = len({listing.series[index].patient for index in listing.chosen})
         whose = f"{patients} patients" if patients > 1 else f"{len(listing.chosen)} studies"
-        raise InputError(f"{listing.source} holds volumes of {whose}: add one of {numbers} to the path to name one.")
+        raise InputError(f"{listing.source} holds volumes of {whose}: add one of {numbers} to the path to choose one.")
     return listing.chosen[0]
 
 
 def _cases_of_studies(listing: DicomListing) -> list[Case]:
-    """The cases of several studies; what cannot be told apart is one that is refused."""
+    """The cases of several studies; those that cannot be told apart become one refused case."""
     studies = {listing.series[index].study for index in listing.chosen}
     _log_skipped(listing, [i for i, series in enumerate(listing.series) if series.study not in studies])
     own_folders = {} if listing.source.is_file() else _own_folders(listing, studies)
@@ -178,10 +188,10 @@ def _cases_of_studies(listing: DicomListing) -> list[Case]:
 
 
 def _case_of_study(listing: DicomListing, index: int, folder: str) -> Case:
-    """The case of series `index`, called by the subfolder that holds its study alone, if there is one."""
+    """The case of series `index`, named after the subfolder that holds only its study, if there is one."""
     source = str(listing.source / folder) if folder else f"{listing.source}::{index + 1}"
     try:
-        if folder and not listing.series[index].reasons:  # some are seen only beside the other studies
+        if folder and not listing.series[index].reasons:  # some reasons only show next to the other studies
             return _case_of(listing.below(folder), source)
         return _case_of(listing, source, index + 1)
     except InputError as error:
@@ -189,13 +199,13 @@ def _case_of_study(listing: DicomListing, index: int, folder: str) -> Case:
 
 
 def _log_skipped(listing: DicomListing, indices: Sequence[int]) -> None:
-    """Say what is not segmented, and of damaged files that they are there."""
+    """Log the series that are not segmented, and the damaged files."""
     for note in skipped_notes(listing, indices):
         logger.warning("%s: %s", listing.source, note)
 
 
 def _own_folders(listing: DicomListing, studies: set[tuple[str, str]]) -> Mapping[tuple[str, str], str]:
-    """By study the subfolder that holds all of one study's files and none of another study with a volume."""
+    """For each study, the subfolder that holds all of its files and none of another study, where there is one."""
     folders: dict[tuple[str, str], set[str]] = defaultdict(set)
     for series in listing.series:
         folders[series.study] |= {header.file.folder for header in series.slices}
@@ -209,7 +219,7 @@ def _own_folders(listing: DicomListing, studies: set[tuple[str, str]]) -> Mappin
 
 
 def _read_slabs(slices: Sequence[SliceHeader], headers: list[Dataset], said: Counter[str]) -> Iterator[np.ndarray]:
-    """Yield a few slices at a time in HU, (columns, rows, n); add result headers to `headers`, notes to `said`."""
+    """Yield a few slices at a time in HU, (columns, rows, n); collect result headers in `headers`, notes in `said`."""
     read = read_slices(slices)
     while slab := list(islice(read, SLAB_SLICES)):
         headers += [part.header for part in slab]

@@ -1,7 +1,7 @@
-"""Enhanced CT, one file for many slices: its functional groups say of each frame what a classic slice's header says.
+"""Enhanced CT: one file holds many slices (frames), each described by functional groups instead of a header.
 
-Each frame becomes a data set like that of a classic slice (DICOM PS3.3 C.7.6.16), so that whatever is asked of slices,
-refused in them or written about them is the same for frames.
+Each frame is turned into a data set like that of a classic slice (DICOM PS3.3 C.7.6.16), so that all later checks and
+results treat frames and slices alike.
 """
 
 import logging
@@ -23,7 +23,7 @@ ENHANCED_TAGS = (SHARED, PER_FRAME, *CONCATENATION, *OFFSETS)
 # 20 phases of 1000 slices.
 MOST_FRAMES = 20_000
 
-# A frame does not inherit these from the file: where its groups are silent, nobody said where it lies or what it means.
+# Not inherited from the file: if a frame's groups lack these, its position or the meaning of its pixels is unknown.
 REQUIRED = ("PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient", "RescaleSlope", "RescaleIntercept")
 _NOT_OF_A_FRAME = (*REQUIRED, "RescaleType", "NumberOfFrames", "PixelData", *ENHANCED_TAGS)
 # What is taken from each group. A converted file keeps in the unassigned ones what the others have no place for, so
@@ -41,7 +41,7 @@ GROUPS = {
     "CTReconstructionSequence": "ConvolutionKernel",
     "ContrastBolusUsageSequence": "ContrastBolusAgentAdministered",
 }
-# What the same is called in a classic slice.
+# The names that classic slices use for these.
 _CLASSIC = {
     "FrameAcquisitionNumber": "AcquisitionNumber",
     "FrameType": "ImageType",
@@ -59,9 +59,9 @@ _MACROS = {_tag(macro): [_tag(keyword) for keyword in keywords.split()] for macr
 
 
 def checked_views(dataset: Dataset) -> tuple[list[Dataset], str]:
-    """The frames of a multi-frame file as `frame_views` gives them, and "".
+    """The frames of a multi-frame file, see `frame_views`, and "".
 
-    None, and words to follow "because", where they cannot be taken for slices.
+    If they cannot be used as slices: an empty list, and the reason as a clause that can follow "because".
     """
     reason = _reason_against(dataset)
     views = [] if reason else frame_views(dataset)
@@ -73,25 +73,25 @@ def checked_views(dataset: Dataset) -> tuple[list[Dataset], str]:
 
 
 def _reason_against(dataset: Dataset) -> str:
-    """Why a multi-frame file as a whole is not read, "" if it is."""
+    """Why a multi-frame file as a whole cannot be read; "" if it can."""
     if dataset.get("SOPClassUID") not in ENHANCED_CT:
         return "their SOP class is not one of enhanced CT"
     if any(keyword in dataset for keyword in CONCATENATION) and dataset.get("InConcatenationTotalNumber") != 1:
-        return "each is a part of a concatenation"
+        return "each is only a part of a concatenation"
     groups, declared = _items(dataset, PER_FRAME), dataset.get("NumberOfFrames") or 1
     if not groups:
         return f"they have no {PER_FRAME}"
     if len(groups) != declared:
-        return f"NumberOfFrames is {declared}, but the functional groups are those of {len(groups)} frames"
+        return f"NumberOfFrames is {declared}, but there are functional groups of {len(groups)} frames"
     if len(groups) > MOST_FRAMES:
-        return f"they hold {len(groups)} frames, at most {MOST_FRAMES} are read"
+        return f"they hold {len(groups)} frames, but at most {MOST_FRAMES} are read"
     return ""
 
 
 def frame_views(dataset: Dataset) -> list[Dataset]:
-    """A data set for each frame, in the order of the file: what the file says of all, replaced by the frame's groups.
+    """A data set for each frame, in the order of the file: the file's attributes, overridden by the frame's groups.
 
-    Without pixel data, with the meta information of the file. Values that are not of their type are left out.
+    They have the file's meta information but no pixel data. Values of a wrong type are left out.
     """
     left_out = {_tag(keyword) for keyword in _NOT_OF_A_FRAME}
     whole = _elements(dataset, [tag for tag in dataset.keys() if tag not in left_out])
@@ -104,17 +104,17 @@ def frame_views(dataset: Dataset) -> list[Dataset]:
 
 
 class Frames:
-    """A parsed enhanced CT whose frames are handed out one at a time, each as a classic slice with its pixel data.
+    """A parsed enhanced CT that gives its frames one at a time, each as a classic slice with its pixel data.
 
-    The pixel data stay as they were stored: only the frame that is asked for is decoded, by whoever asks.
+    The pixel data stay encoded; the caller decodes the frame it asked for.
     """
 
     def __init__(self, dataset: Dataset) -> None:
-        """Take over a data set with its groups and pixel data, as dcmread gives it.
+        """Take a data set with functional groups and pixel data, as dcmread returns it.
 
         Raises:
             KeyError: it has no pixel data.
-            ValueError: it has more or fewer compressed frames than functional groups.
+            ValueError: the number of compressed frames is not that of the functional groups.
         """
         self._views = frame_views(dataset)
         self._meta = dataset.file_meta
@@ -122,18 +122,18 @@ class Frames:
         self._encoded = self._compressed(dataset) if self._meta.TransferSyntaxUID.is_encapsulated else None
 
     def view(self, number: int) -> Dataset:
-        """What is said of frame `number`, counted from 1, without its pixel data."""
+        """The attributes of frame `number`, counted from 1, without its pixel data."""
         return self._views[number - 1]
 
     def classic(self, number: int) -> Dataset:
-        """Frame `number`, counted from 1, as a data set of a single slice, to be decoded like one."""
+        """Frame `number`, counted from 1, as the data set of a single slice that can be decoded."""
         view = Dataset(dict(self._views[number - 1].items()))
         view.file_meta = self._meta
         view.add(DataElement(self._element.tag, self._element.VR, self._pixel_data(number), already_converted=True))
         return view
 
     def _compressed(self, dataset: Dataset) -> list[bytes]:
-        """The frames as they are encoded."""
+        """The encoded frames."""
         from pydicom.encaps import generate_frames  # not in pydicom 2, which MONAI Label needs: it reads no DICOM
 
         offsets = [dataset[keyword].value for keyword in OFFSETS if keyword in dataset]
@@ -141,11 +141,11 @@ class Frames:
         count = len(self._views)
         frames = list(generate_frames(self._element.value, number_of_frames=count, extended_offsets=tables))
         if len(frames) != count:
-            raise ValueError(f"There are {len(frames)} compressed frames, but functional groups of {count}.")
+            raise ValueError(f"There are {len(frames)} compressed frames, but functional groups for {count}.")
         return frames
 
     def _pixel_data(self, number: int) -> bytes:
-        """The pixel data of one frame, as a file of that frame alone would hold them."""
+        """The pixel data of one frame, in the form that a file of this frame alone would hold."""
         if self._encoded is not None:
             from pydicom.encaps import encapsulate
 
@@ -157,7 +157,7 @@ class Frames:
 
 
 def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    """The items of a sequence; none where it is absent, empty or no sequence."""
+    """The items of a sequence; none if it is absent, empty or not a sequence."""
     return _sequence(_elements(dataset, [_tag(keyword)]).get(_tag(keyword)))
 
 
@@ -166,20 +166,20 @@ def _sequence(element: DataElement | None) -> list[Dataset]:
 
 
 def _elements(dataset: Dataset, tags: Iterable[BaseTag]) -> Elements:
-    """The elements of these tags that are there and can be read."""
+    """The elements with these tags that are present and readable."""
     elements: Elements = {}
     there = dataset.keys()
     for tag in tags:
         try:
             if tag in there:
                 elements[tag] = dataset[tag]
-        except Exception:  # pydicom has no common error for values that are not of their type
-            logger.debug("%s of an enhanced CT is not of its type", tag)
+        except Exception:  # pydicom has no common error for values of a wrong type
+            logger.debug("%s of an enhanced CT has a value of a wrong type", tag)
     return elements
 
 
 def _of_groups(group: Dataset) -> Elements:
-    """What the functional groups of a frame, or those shared by all, say, under the names of a classic slice."""
+    """The attributes in the functional groups of a frame, or in the shared ones, under the names of a classic slice."""
     taken: Elements = {}
     for macro, sequence in _elements(group, _MACROS).items():
         for item in _sequence(sequence)[:1]:
@@ -190,7 +190,7 @@ def _of_groups(group: Dataset) -> Elements:
 
 
 def _take(taken: Elements, element: DataElement, item: Dataset) -> None:
-    """Put one element of a group among those of a frame."""
+    """Add one element of a group to those of a frame."""
     value = element.value
     if element.keyword == "FrameType":  # a projection is a frame of type VOLUME whose technique says what it is
         words = [value] if isinstance(value, str) else list(value)

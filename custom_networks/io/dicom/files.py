@@ -1,6 +1,6 @@
 """The files of an input that may be DICOM: those of a folder of any depth, or the members of a zip archive.
 
-An archive is never unpacked to disk: its members are read into memory one at a time, so no name in it can lead out.
+An archive is never unpacked to disk. Its members are read into memory one at a time, so no path in it can escape.
 """
 
 import os
@@ -25,14 +25,14 @@ from custom_networks.io.files import START_BYTES, looks_like_dicom, open_if_dico
 MOST_MEMBERS = 100_000
 MOST_BYTES = 16 * 2**30
 MOST_BYTES_OF_ONE = 2**30
-# CT deflates 2 to 5 times, slices of air alone 1000 times; nothing this large does so as a whole.
+# CT deflates 2 to 5 times; slices of pure air do so 1000 times, but no whole exam of this size.
 RATIO_CHECKED_FROM = 2**30
 RATIO_OF_ONE_CHECKED_FROM = 2**26
 HIGHEST_RATIO = 100
-# A deflated data set stands behind meta information that names this transfer syntax (PS3.5 A.5).
+# A deflated data set follows meta information that names this transfer syntax (PS3.5 A.5).
 DEFLATED, PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
 META_BYTES = 1 << 12
-# Value representations of meta information whose length takes two bytes, and four behind two that are reserved.
+# Value representations in meta information: those with a length of 2 bytes, and those with 2 reserved bytes and 4.
 SHORT_KINDS, LONG_KINDS = (b"AE", b"SH", b"UI", b"UL"), (b"OB", b"UR")
 MOST_OPEN = 4
 HIDDEN = (".", "__MACOSX")
@@ -40,7 +40,12 @@ HIDDEN = (".", "__MACOSX")
 
 @dataclass(frozen=True)
 class DicomFile:
-    """One file of an input: the folder or archive that was given, and its path below that, with "/"."""
+    """One file of an input.
+
+    Attributes:
+        source: the folder or archive that was given.
+        name: the file's path within it, with "/".
+    """
 
     source: Path
     name: str
@@ -56,14 +61,15 @@ class DicomFile:
         return str(self.path.parent)
 
     def open(self) -> BinaryIO | None:
-        """The bytes of the file, seekable; None where it does not begin as DICOM does, and nothing more is read then.
+        """The file as a seekable stream; None if it does not begin like DICOM, and then no more of it is read.
 
-        InputError where it cannot be opened, or its archive is damaged or not to be trusted.
+        Raises:
+            InputError: it cannot be opened, or its archive is damaged or unsafe.
         """
         return self.start_and_stream()[1]
 
     def start_and_stream(self) -> tuple[bytes, BinaryIO | None]:
-        """The first bytes of the file, none of what is no file (a link that leads nowhere, a pipe); and `open()`."""
+        """The first bytes of the file (none of a dangling link or a pipe), and the stream of `open()`."""
         if not self.source.is_dir():
             start, stream = self._open_in_archive()
         elif (path := self.source / self.name).is_file():
@@ -78,7 +84,7 @@ class DicomFile:
             with archive.open(self.name) as stream:
                 start = stream.read(START_BYTES)
                 return start, BytesIO(start + stream.read()) if looks_like_dicom(start) else None
-        except Exception as error:  # zlib, lzma, bz2, zip: each has its own
+        except Exception as error:  # zlib, lzma, bz2 and zip each have their own errors
             raise InputError(f"{self} cannot be unpacked ({error}): make the archive again.") from error
 
     def __str__(self) -> str:
@@ -88,7 +94,8 @@ class DicomFile:
 def files_of(source: Path) -> list[DicomFile]:
     """The visible files of a folder of any depth or of a zip archive.
 
-    InputError where something cannot be opened or listed, or the archive is damaged or not to be trusted.
+    Raises:
+        InputError: something cannot be opened or listed, or the archive is damaged or unsafe.
     """
     if source.is_dir():
         return [DicomFile(source, name) for name in _names_below(source)]
@@ -98,14 +105,17 @@ def files_of(source: Path) -> list[DicomFile]:
 
 
 def most_unpacked(packed: int) -> int:
-    """The most bytes that a file of `packed` compressed bytes may become."""
+    """The largest accepted size, in bytes, of a file that takes `packed` bytes compressed."""
     return min(MOST_BYTES_OF_ONE, max(RATIO_OF_ONE_CHECKED_FROM, HIGHEST_RATIO * packed))
 
 
 def inflated(stream: BinaryIO, name: str) -> BinaryIO:
-    """A DICOM file at its beginning as it is, or where its data set is deflated, the same file with a plain one.
+    """A DICOM file, inflated if its data set is deflated; the stream stands at the beginning.
 
-    pydicom would inflate a few kilobytes to gigabytes. InputError where it would become larger than `most_unpacked`.
+    pydicom has no limit here and would inflate a few kilobytes to gigabytes.
+
+    Raises:
+        InputError: the file would become larger than `most_unpacked` allows.
     """
     start = stream.read(META_BYTES)
     here = _deflated_from(stream, _meta_start(start)) if _can_be_deflated(start) else 0
@@ -118,7 +128,7 @@ def inflated(stream: BinaryIO, name: str) -> BinaryIO:
     try:
         plain = inflater.decompress(whole[here:], most)
     except zlib.error:
-        return BytesIO(whole)  # nobody can read it: it is damaged
+        return BytesIO(whole)  # damaged: reading its header will fail
     if len(plain) == most:
         raise InputError(
             f"{name} holds a data set that would inflate from {len(whole) >> 10} KiB to more than {most >> 20} MiB, "
@@ -128,14 +138,14 @@ def inflated(stream: BinaryIO, name: str) -> BinaryIO:
 
 
 def _meta_start(start: bytes) -> int:
-    """Where pydicom looks for the meta information of a file that begins so, with or without a preamble."""
+    """The offset at which pydicom looks for the meta information of a file that begins with these bytes."""
     return START_BYTES if start[128:START_BYTES] == b"DICM" else 0
 
 
 def _can_be_deflated(start: bytes) -> bool:
-    """Whether a file with these first `META_BYTES` can be deflated; not if its meta information ends within them.
+    """Whether a file with these first `META_BYTES` may be deflated; False if all its meta information says otherwise.
 
-    It is walked element by element, as pydicom does, which believes no length of the whole.
+    The meta information is walked element by element, like in pydicom, which does not trust its declared length.
     """
     if DEFLATED in start:
         return True
@@ -147,15 +157,15 @@ def _can_be_deflated(start: bytes) -> bool:
         if kind in LONG_KINDS:
             (length,) = struct.unpack("<4xI", start[here + 4 : here + 12])
         elif kind not in SHORT_KINDS:
-            return True  # written in another way: pydicom has to look
+            return True  # another encoding, which pydicom has to examine
         here += length + (12 if kind in LONG_KINDS else 8)
     return len(start) == META_BYTES
 
 
 def _deflated_from(stream: BinaryIO, begin: int) -> int:
-    """Where the deflated data set of a file begins whose meta information begins at `begin`; 0 if it is not deflated.
+    """The offset of a file's deflated data set, given that of its meta information; 0 if it is not deflated.
 
-    Meta information should have explicit value representations; pydicom takes implicit ones, too.
+    Meta information should have explicit value representations, but pydicom accepts implicit ones, too.
     """
     for implicit in (False, True):
         stream.seek(begin)
@@ -164,7 +174,7 @@ def _deflated_from(stream: BinaryIO, begin: int) -> int:
                 warnings.simplefilter("ignore")
                 meta = read_dataset(stream, implicit, True, stop_when=lambda tag, vr, length: tag.group != 2)
                 syntax = str(meta.get("TransferSyntaxUID")).encode()
-        except Exception:  # pydicom has no common error for bytes that are not what they say
+        except Exception:  # pydicom has no common error for malformed bytes
             continue
         if syntax == DEFLATED:
             return stream.tell()
@@ -172,17 +182,17 @@ def _deflated_from(stream: BinaryIO, begin: int) -> int:
 
 
 def _opened_archive(path: Path) -> zipfile.ZipFile:
-    """The archive, opened once for listing and reading, anew where it was written since; a few stay open at a time."""
+    """The archive, opened once for listing and reading, and again if it has changed; a few stay open at a time."""
     try:
         written = path.stat().st_mtime_ns
     except OSError as error:
         raise InputError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error
-    return _trusted_archive(path, written, os.getpid())  # forked processes would share one place in the file
+    return _trusted_archive(path, written, os.getpid())  # forked processes would share the position in the file
 
 
 @lru_cache(maxsize=MOST_OPEN)
 def _trusted_archive(path: Path, written: int, process: int) -> zipfile.ZipFile:
-    """An archive whose directory was looked at, before anything of it was unpacked."""
+    """An archive whose directory was checked before anything in it is unpacked."""
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:  # zipfile: a newer format of zip
@@ -195,7 +205,7 @@ def _trusted_archive(path: Path, written: int, process: int) -> zipfile.ZipFile:
 
 
 def _names_below(folder: Path) -> Iterator[str]:
-    """The visible files below a folder; folders that are links are followed, each folder is entered once."""
+    """The visible files below a folder; links to folders are followed, and each folder is entered once."""
     entered: set[str] = set()
 
     def refuse(error: OSError) -> None:
@@ -212,7 +222,7 @@ def _names_below(folder: Path) -> Iterator[str]:
 
 
 def _reason_against(members: Sequence[zipfile.ZipInfo]) -> str:
-    """Why an archive of these members is not read, or ""."""
+    """Why an archive with these members is not read, or ""."""
     for member in members:
         name, windows = PurePosixPath(member.filename), PureWindowsPath(member.filename)
         if ".." in windows.parts or name.is_absolute() or windows.drive or windows.root:
@@ -228,9 +238,9 @@ def _reason_against(members: Sequence[zipfile.ZipInfo]) -> str:
             return f"the member {member.filename!r} would unpack to {sizes}, which no image does; unpack it yourself"
     unpacked, packed = sum(m.file_size for m in members), sum(m.compress_size for m in members)
     if len(members) > MOST_MEMBERS:
-        return f"it holds {len(members)} files, at most {MOST_MEMBERS} are read; unpack it yourself"
+        return f"it holds {len(members)} files, but at most {MOST_MEMBERS} are read; unpack it yourself"
     if len({member.filename for member in members}) < len(members):
-        return "two members have one name; pack the files again"
+        return "two members have the same name; pack the files again"
     if unpacked > MOST_BYTES or (unpacked > RATIO_CHECKED_FROM and unpacked > HIGHEST_RATIO * packed):
         return f"it would unpack to {unpacked >> 20} MiB from {packed >> 20} MiB; unpack it yourself"
     return ""

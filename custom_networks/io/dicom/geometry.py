@@ -1,6 +1,6 @@
-"""Where the slices of a series lie: their order, what is irregular about them, and the affine.
+"""The geometry of a series: the order of its slices, irregular positions, and the affine.
 
-Everything is in mm and in DICOM's LPS until `series_affine` gives RAS. `axes` is (2, 3): the unit vectors of
+Everything is in mm and in DICOM's LPS; only `series_affine` returns RAS. `axes` is (2, 3): the unit vectors of
 ImageOrientationPatient, first along a row (column index ascending), then along a column. `positions` is (n, 3).
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 from custom_networks.io.checks import SHEAR_DEGREES
 
 AXIAL_DEGREES = 25.0
-# Real series hold two acquisitions 0.005 mm apart at their seam.
+# There are real series of two acquisitions that lie 0.005 mm apart where they meet.
 SAME_POSITION_MM = 0.01
 
 
@@ -22,30 +22,30 @@ def normal_of(axes: np.ndarray) -> np.ndarray:
 
 
 def mixed_orientation_reasons(all_axes: Sequence[np.ndarray]) -> list[str]:
-    """Why the orientations of slices are not those of one stack."""
+    """Why slices with these orientations do not form one stack."""
     mixed = np.ptp(np.array(all_axes), axis=0).max() > 1e-3
     return ["Its slices differ in orientation (ImageOrientationPatient): export one reconstruction."] * bool(mixed)
 
 
 def axial_reasons(axes: np.ndarray) -> list[str]:
-    """Why slices of this orientation are not axial."""
+    """Why slices with this orientation are not axial."""
     degrees = np.degrees(np.arccos(min(1.0, abs(normal_of(axes)[2]))))
     reason = f"Its slices are not axial (normal {degrees:.0f} degrees off the patient's z): give the axial series."
     return [reason] if degrees > AXIAL_DEGREES else []
 
 
 def covered_mm(positions: np.ndarray, axes: np.ndarray) -> float | None:
-    """The depth that slices cover: from first to last and one median step; None where they lie in one plane."""
+    """The depth that slices cover, mm: from first to last plus a median step; None if they lie in one plane."""
     steps = np.diff(np.sort(positions @ normal_of(axes)))
     distinct = steps[steps >= SAME_POSITION_MM]
     return round(float(distinct.sum() + np.median(distinct)), 3) if distinct.size else None
 
 
 def stack_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:
-    """Why slices, sorted along the normal of `axes`, are no regular stack; positions are named by their z.
+    """Why slices, sorted along the normal of `axes`, are not a regular stack; messages give positions by their z.
 
-    Regular: no slice lies further than 2 % of the median step, or 0.05 mm, from the even grid that fits them best, in
-    any coordinate. Writers round positions to 0.1 mm: two steps then differ by that much on an even grid.
+    A stack is regular if no slice lies further than 2 % of the median step, or 0.05 mm, from the even grid that fits
+    best, in any coordinate. Some programs round positions to 0.1 mm, so that steps differ by as much on an even grid.
     """
     steps = np.diff(positions @ normal_of(axes))
     distinct = steps[steps >= SAME_POSITION_MM]
@@ -61,9 +61,10 @@ def stack_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:
 
 
 def off_best_grid(positions: np.ndarray) -> float:
-    """How far, mm, a position (n, 3) lies from the even grid at most, in a coordinate; the grid is that of least error.
+    """The largest distance in mm, in any coordinate, between the positions (n, 3) and the best fitting even grid.
 
-    The error of a grid is a convex function of its step: half the range of what is left of the positions.
+    For a given step, the error of the best grid is half the range of the residuals. It is a convex function of the
+    step, which a ternary search minimises for each coordinate.
     """
     numbers, last = np.arange(len(positions))[:, None], len(positions) - 1
     step = (positions[-1] - positions[0]) / last
@@ -81,7 +82,7 @@ def off_best_grid(positions: np.ndarray) -> float:
 
 
 def _step_reasons(positions: np.ndarray, steps: np.ndarray, step: float, tolerance: float) -> list[str]:
-    """Two slices at one place, missing slices (a wide step), or slices that lie too close."""
+    """Reasons for duplicate positions, missing slices (a wide step) and slices that are too close."""
     same = np.flatnonzero(steps < SAME_POSITION_MM)
     wide = np.flatnonzero(steps > step + tolerance)
     close = np.flatnonzero((steps < step - tolerance) & (steps >= SAME_POSITION_MM))
@@ -90,23 +91,23 @@ def _step_reasons(positions: np.ndarray, steps: np.ndarray, step: float, toleran
         k, more = same[0], f" and {same.size - 1} more" * (same.size > 1)
         z = " and ".join(f"{value:.3f}" for value in positions[k : k + 2, 2])
         which = f"Slices {k + 1} and {k + 2}{more}"
-        reasons.append(f"{which} lie at the same position (z = {z} mm): export one acquisition alone.")
+        reasons.append(f"{which} lie at the same position (z = {z} mm): export a single acquisition.")
     if wide.size:
         k, more = wide[np.argmax(steps[wide].round(3))], f" (and {wide.size - 1} more)" * (wide.size > 1)
         reasons.append(
             f"Slice positions jump from {positions[k, 2]:.2f} to {positions[k + 1, 2]:.2f} mm after slice {k + 1}{more}"
-            f", {steps[k]:.2f} mm instead of {step:.2f}: slices are missing. Export the whole series again."
+            f", a gap of {steps[k]:.2f} mm instead of {step:.2f}: slices are missing. Export the whole series again."
         )
     if close.size:
         reasons.append(
             f"Slice distance varies from {steps[close].min():.2f} to {steps.max():.2f} mm (closest after slice "
-            f"{close[np.argmin(steps[close])] + 1}): one even distance is needed."
+            f"{close[np.argmin(steps[close])] + 1}): it must be even. Export one reconstruction."
         )
     return reasons
 
 
 def _tilt_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:
-    """Gantry tilt: the stack runs off the slice normal. No tag tells it reliably, positions do."""
+    """A reason for gantry tilt, where the stack deviates from the slice normal; no tag says so reliably."""
     run, normal = positions[-1] - positions[0], normal_of(axes)
     degrees = np.degrees(np.arctan2(np.linalg.norm(run - run @ normal * normal), run @ normal))
     reason = (
@@ -116,14 +117,14 @@ def _tilt_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:
 
 
 def _drift_reasons(positions: np.ndarray) -> list[str]:
-    """The slice furthest off the even grid from the first to the last, sideways or by steps that slowly change."""
+    """The slice furthest from the even grid between first and last, sideways or because steps change slowly."""
     distances = np.linalg.norm(positions - np.linspace(positions[0], positions[-1], len(positions)), axis=1)
     k = int(np.argmax(distances))
     return [f"Slice {k + 1} lies {distances[k]:.2f} mm off the even grid of the others: export one reconstruction."]
 
 
 def series_affine(positions: np.ndarray, axes: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """The (4, 4) affine from (column, row, slice) index to RAS mm; `spacing`: PixelSpacing (between rows, columns)."""
+    """The (4, 4) affine from (column, row, slice) index to RAS mm; `spacing` is PixelSpacing (row, column distance)."""
     affine = np.eye(4)
     affine[:3, 0] = axes[0] * spacing[1]
     affine[:3, 1] = axes[1] * spacing[0]

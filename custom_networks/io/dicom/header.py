@@ -1,4 +1,4 @@
-"""What each DICOM file says it is, without decoding its pixels and without anything that names a patient."""
+"""The technical part of each DICOM header, without decoding pixels and without anything that names a patient."""
 
 import hashlib
 import logging
@@ -20,12 +20,12 @@ from custom_networks.io.dicom.enhanced import ENHANCED_CT, ENHANCED_TAGS, FRAME_
 from custom_networks.io.dicom.files import DicomFile
 from custom_networks.io.dicom.pixel_element import Expected, pixel_fault
 
-# What no pixel can be understood without (PS3.3 C.7.6.3), besides the size.
+# The attributes, besides the size, without which pixels have no meaning (PS3.3 C.7.6.3).
 PIXEL_MODULE = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation")
-NAN = float("nan")  # this one object, so that positions that are not known are equal as keys
+NAN = float("nan")  # a single object, so that unknown positions are equal as dictionary keys
 
 
-# The defined terms of Modality (PS3.3 C.7.3.1.1.1). Anything else is not quoted: it could be the patient's name.
+# The defined terms of Modality (PS3.3 C.7.3.1.1.1). Other values are never quoted: they could be the patient's name.
 MODALITIES = frozenset("""
     ANN AR ASMT AU BDUS BI BMD CD CF CP CR CS CT CTPROTOCOL DD DF DG DM DMS DOC DS DX EC ECG EEG EMG EOG EPS ES FA FID
     FS GM HC HD IO IOL IVOCT IVUS KER KO LEN LP LS M3D MA MG MR MRPROTOCOL MS NM OAM OCT OP OPF OPM OPR OPT OPTBSV
@@ -35,21 +35,21 @@ MODALITIES = frozenset("""
 
 
 def uid_text(value: object) -> str:
-    """A UID as text, whole and as it stands: two UIDs are one only where every character agrees."""
+    """A UID as unmodified text: two UIDs are the same only if every character agrees."""
     parts = value if isinstance(value, MultiValue) else [value or ""]
     return "\\".join(str(part) for part in parts).strip(" \0")
 
 
 def is_uid(text: str) -> bool:
-    """Whether a text can be referred to as a UID: digits and dots, at most 64 (PS3.5 9.1).
+    """Whether a text can be used as a UID: digits and dots, at most 64 characters (PS3.5 9.1).
 
-    Leading zeros, which the standard forbids, are common and harm nobody.
+    Leading zeros, which the standard forbids, are accepted: they are common and harmless.
     """
     return len(text) <= 64 and re.fullmatch(r"\d+(\.\d+)*", text) is not None
 
 
 def _uid(dataset: Dataset, keyword: str) -> str:
-    """The UID, or where it is empty that of the file meta information, which has one of class and instance."""
+    """The UID, or if it is empty that of the file meta information, which repeats those of class and instance."""
     return uid_text(dataset.get(keyword) or dataset.file_meta.get(f"MediaStorage{keyword}"))
 
 
@@ -58,20 +58,20 @@ def _text(dataset: Dataset, keyword: str) -> str:
 
 
 def _words(dataset: Dataset, keyword: str) -> tuple[str, ...]:
-    """The values of a text of any multiplicity, in capitals."""
+    """The values of a text element of any multiplicity, in upper case."""
     value = dataset.get(keyword)
     values = () if value is None else (value,) if isinstance(value, str) else tuple(value)
     return tuple(str(word).strip().upper() for word in values)
 
 
 def _modality(dataset: Dataset, keyword: str) -> str:
-    """A modality as the standard writes it; in a damaged header the text can run on into the patient's name."""
+    """The modality if it is a defined term, else "unknown": a damaged header can put the patient's name there."""
     text = _text(dataset, keyword)
     return text if not text or text in MODALITIES else "unknown"
 
 
 def _whole(dataset: Dataset, keyword: str, empty: int | None = None) -> int | None:
-    """A whole number, `empty` where the element is absent, empty or holds anything else (0, too, if that is given)."""
+    """A whole number; `empty` if the element is absent, empty or not a number (or 0, unless `empty` is None)."""
     try:
         number = int(str(dataset.get(keyword)))
     except (TypeError, ValueError):
@@ -80,7 +80,7 @@ def _whole(dataset: Dataset, keyword: str, empty: int | None = None) -> int | No
 
 
 def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
-    """`count` numbers of one element; all NaN where it is absent or holds anything else."""
+    """The `count` finite numbers of an element; all NaN if it is absent or holds anything else."""
     try:
         value = dataset.get(keyword)
         numbers = tuple(float(part) for part in (value if isinstance(value, Sequence) else (value,)))
@@ -94,10 +94,10 @@ def _number(dataset: Dataset, keyword: str) -> float:
 
 
 def _hint(dataset: Dataset, keyword: str) -> float:
-    """A number that no voxel depends on; NaN also where its element is not what it says."""
+    """A number that no voxel depends on; NaN even if its element is malformed."""
     try:
         return _number(dataset, keyword)
-    except Exception:  # pydicom has no common error for bytes that are not of their type
+    except Exception:  # pydicom has no common error for values of a wrong type
         return NAN
 
 
@@ -107,7 +107,7 @@ def _axes(dataset: Dataset, keyword: str) -> np.ndarray:
 
 
 def _absent(dataset: Dataset, *keywords: str) -> tuple[str, ...]:
-    """Those of the keywords that the file does not have, or leaves empty."""
+    """Those of the keywords whose elements are absent or empty."""
     return tuple(keyword for keyword in keywords if dataset.get(keyword) is None)
 
 
@@ -117,10 +117,10 @@ def _high_bit(dataset: Dataset, keyword: str) -> int | None:
 
 
 def _patient(dataset: Dataset, *keywords: str) -> str:
-    """A digest that is equal for one patient's images and tells two patients apart; "" where nothing names one.
+    """A digest that is the same for all images of a patient and differs between patients; "" if nothing names one.
 
-    PatientID counts where there is one, else PatientName, which is often spelled in several ways; each with the date
-    of birth, since two hospitals give the same ID to different people.
+    It is made of PatientID, or of PatientName if there is none, because names are often spelled in several ways; and
+    of the date of birth, since two hospitals can give the same ID to different people.
     """
     name, number, birth = (_text(dataset, keyword) for keyword in keywords)
     name, number = (re.sub(r"\W", "", text).upper() for text in (name, number))
@@ -128,7 +128,7 @@ def _patient(dataset: Dataset, *keywords: str) -> str:
 
 
 def _of(read: Callable[..., Any], *keywords: str, **options: Any) -> Any:
-    """A field that `read` fills from the elements of these keywords."""
+    """A dataclass field that `read` fills from the elements with these keywords."""
     return field(repr=False, metadata={"read": partial(read, **options), "keywords": keywords})
 
 
@@ -136,13 +136,18 @@ def _of(read: Callable[..., Any], *keywords: str, **options: Any) -> Any:
 class SliceHeader:
     """The technical part of the header of one file, or of one frame of an enhanced CT.
 
-    Lengths are in mm, LPS; NaN, 0 or "" stand where the file does not say it.
-    `axes` is (2, 3), the unit vectors along a row and along a column; `spacing` between rows, then between columns.
-    `patient` is a digest that tells patients apart and names none. `pixel_fault` says what is wrong with the pixel
-    data as far as that is seen without decoding them, "" if nothing; `pixel_end` is where they end in the file, 0 where
-    that is not known. `absent` names the attributes without which no pixel can be understood. `frame` counts the frames
-    of an enhanced CT from 1, and is 0 for a file as a whole; `frame_fault` says why those of a multi-frame file are not
-    known.
+    Lengths are in mm, LPS; NaN, 0 or "" stand for what the file does not say. Most attributes are named after the
+    DICOM attribute they come from; the others are:
+
+    Attributes:
+        pixel_fault: what is wrong with the pixel data, as far as can be seen without decoding them; "" if nothing.
+        pixel_end: the offset in the file where the pixel data end, 0 if not known.
+        patient: a digest that tells patients apart without naming them.
+        absent: the missing attributes without which pixels have no meaning.
+        spacing: the distance between rows, then between columns.
+        axes: (2, 3) unit vectors along a row and along a column.
+        frame: number of the frame of an enhanced CT, counted from 1; 0 for a file as a whole.
+        frame_fault: why the frames of a multi-frame file are not known.
     """
 
     file: DicomFile
@@ -192,13 +197,13 @@ class SliceHeader:
 
     @property
     def placed(self) -> bool:
-        """Whether it has a position, a pixel spacing, and an orientation of two vectors at a right angle."""
+        """Whether it has a position, a pixel spacing, and an orientation of two perpendicular vectors."""
         right_angle = abs(float(self.axes[0] @ self.axes[1])) < 1e-2
         return bool(np.isfinite(self.position).all()) and min(self.spacing) > 0 and right_angle
 
     @property
     def top_bit(self) -> int:
-        """HighBit where it fits the other two, else that of values which are stored at the right."""
+        """HighBit if it is consistent with BitsStored and BitsAllocated, else BitsStored - 1."""
         return self.high_bit if self.bits <= self.high_bit + 1 <= self.bits_allocated else self.bits - 1
 
 
@@ -209,7 +214,7 @@ FRAME_FIELDS = [attribute for attribute in READ_FIELDS if FRAME_KEYWORDS & set(a
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Without pydicom's warnings, which quote values of the file; what matters is refused in our own words."""
+    """Silence pydicom's warnings, which quote values of the file; what matters is refused in our own words."""
     log = logging.getLogger("pydicom")
     before = log.disabled
     log.disabled = True
@@ -222,9 +227,9 @@ def quiet_pydicom() -> Iterator[None]:
 
 
 def read_headers(file: DicomFile, stream: BinaryIO) -> tuple[SliceHeader, ...]:
-    """Parse the header of one file: one record, or one for each frame of an enhanced CT whose frames are known.
+    """Parse the header of one file: one record, or one for each readable frame of an enhanced CT.
 
-    Nothing for what pydicom cannot make sense of.
+    The result is empty if pydicom cannot parse the file.
     """
     try:
         tags = [*HEADER_TAGS, *ENHANCED_TAGS]
@@ -236,7 +241,7 @@ def read_headers(file: DicomFile, stream: BinaryIO) -> tuple[SliceHeader, ...]:
         header = SliceHeader(file, syntax, *pixel_fault(stream, syntax, expected), **values)
         multiframe = header.frames > 1 or header.sop_class in ENHANCED_CT
         return _frame_headers(header, dataset) if multiframe and header.modality == "CT" else (header,)
-    except Exception:  # pydicom has no common error for bytes that are not what they say
+    except Exception:  # pydicom has no common error for malformed bytes
         return ()
 
 
@@ -245,7 +250,7 @@ def _values(dataset: Dataset, wanted: Sequence[Field[Any]]) -> dict[str, Any]:
 
 
 def _frame_headers(header: SliceHeader, dataset: Dataset) -> tuple[SliceHeader, ...]:
-    """A record for each frame; `header` alone, with the reason, where the file does not say enough of them."""
+    """A record for each frame; `header` alone, with the reason, if the file does not describe its frames."""
     views, reason = checked_views(dataset)
     if reason:
         return (replace(header, frame_fault=reason),)
@@ -254,7 +259,7 @@ def _frame_headers(header: SliceHeader, dataset: Dataset) -> tuple[SliceHeader, 
 
 
 def _transfer_syntax(dataset: Dataset) -> UID:
-    """The declared one; where the file has no meta information, what pydicom found the data set to be written in."""
+    """The declared transfer syntax; without meta information, the encoding that pydicom found the data set to have."""
     declared = uid_text(dataset.file_meta.get("TransferSyntaxUID"))
     if declared:
         return UID(declared)

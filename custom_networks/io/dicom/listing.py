@@ -1,4 +1,4 @@
-"""What a folder or zip archive of DICOM holds: the headers of its files, the series they make, and those chosen."""
+"""The contents of a folder or zip archive of DICOM: the files' headers, the series they form, and the chosen ones."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from custom_networks.io.dicom.suspects import Unread, may_be_slices, nearly_dico
 from custom_networks.io.files import START_BYTES
 
 DIRECTORY = "1.2.840.10008.1.3.10"
-# A liver is seldom higher than this, mm: volumes that cover as much are equals.
+# A liver is seldom taller than this, mm: all volumes that cover at least as much are equally good.
 LIVER_MM = 150.0
-# Stacks of the network span slices of about 3 mm.
+# The network was trained on slice distances around 3 mm.
 USUAL_STEP_MM = 3.0
-# What SeriesDescription and ProtocolName call the phases, in English, German and French; the first that fits counts.
+# How SeriesDescription and ProtocolName name the phases, in English, German and French; the first match counts.
 PHASES = (
     ("", r"w(ith|/)?\s*(and|&|/|\+)?\s*w(ithout|o|/o)\b"),  # an exam with and without says nothing about the series
     (
@@ -40,15 +40,15 @@ ELSEWHERE = r"\b(head|brain|kopf|schädel|neck|hals|sinus|knee|foot|ankle|wrist|
 
 @dataclass(frozen=True)
 class FileScan:
-    """What a look at the headers of files found.
+    """The result of reading the headers of files.
 
     Attributes:
-        headers: of the DICOM images, one for each frame of an enhanced CT; directories (DICOMDIR under another name)
-            are left out, and so are files without a preamble that turn out to hold no image.
-        damaged: files that begin as DICOM does, but do not say what they hold.
+        headers: of the DICOM images, one for each frame of an enhanced CT. Directories (DICOMDIR under another name)
+            are left out, and so are files without a preamble that turn out not to be images.
+        damaged: files that begin like DICOM but do not say what they hold.
         looked_at: number of files of any kind.
-        like_dicom: number of files that begin as DICOM does.
-        unread: files that do not begin so, or hold no image without a preamble.
+        like_dicom: number of files that begin like DICOM.
+        unread: files that do not begin like DICOM, or have no preamble and are not images.
     """
 
     headers: tuple[SliceHeader, ...]
@@ -63,10 +63,12 @@ class FileScan:
 
 
 def scan_files(files: Sequence[DicomFile]) -> FileScan:
-    """Open each file once and read its header if it begins as DICOM does.
+    """Open each file once and read its header if it begins like DICOM.
 
-    A file called DICOMDIR, an index of files that need not be there, is counted and not opened. InputError where a file
-    cannot be opened: passed over, it could be a slice that nobody misses.
+    A file called DICOMDIR is counted but not opened: it is an index of files that may not be present.
+
+    Raises:
+        InputError: a file cannot be opened. It is not skipped, since it could be a slice that nobody would miss.
     """
     headers: list[SliceHeader] = []
     damaged: list[DicomFile] = []
@@ -94,11 +96,11 @@ def scan_files(files: Sequence[DicomFile]) -> FileScan:
 
 @dataclass(frozen=True)
 class DicomListing:
-    """What an input holds.
+    """The contents of an input.
 
     Attributes:
         source: the folder or zip archive.
-        series: all series, numbered from 1 in this order, which names and places of the files do not change.
+        series: all series, numbered from 1 in this order, which does not depend on file names or folders.
         scan: the headers that the series are made of, and the damaged files.
     """
 
@@ -108,12 +110,12 @@ class DicomListing:
 
     @cached_property
     def lost(self) -> tuple[DicomFile, ...]:
-        """Files that may be images and cannot be read."""
+        """Files that may be images but cannot be read."""
         return self.scan.damaged + tuple(one.file for one in suspects_of(self.scan.unread, self.scan.headers))
 
     @cached_property
     def chosen(self) -> tuple[int, ...]:
-        """For each study with a CT volume, or with what would be one, the index in `series` of the best suited."""
+        """For each study with a CT volume, faulty ones included, the index in `series` of the best suited one."""
         volumes: dict[tuple[str, str], list[int]] = defaultdict(list)
         for index, series in enumerate(self.series):
             if not series.other:
@@ -122,10 +124,10 @@ class DicomListing:
 
     @cached_property
     def unclear(self) -> frozenset[int]:
-        """Indices in `series` of the volumes of which nobody can tell whose they are.
+        """Indices in `series` of the volumes whose patient cannot be determined.
 
-        A volume that names no patient is told from others by its study. It cannot be where it names no study beside
-        other volumes, or where a named patient has a volume in that study.
+        A volume without a patient is distinguished from others by its study. That fails if it has no study either and
+        there are other volumes, or if a named patient has a volume in the same study.
         """
         volumes = {index: series for index, series in enumerate(self.series) if not series.other}
         named = {series.study_uid for series in volumes.values() if series.patient}
@@ -135,15 +137,15 @@ class DicomListing:
 
     @property
     def unclear_reason(self) -> str:
-        """What is said of the `unclear` volumes."""
+        """The message about the `unclear` volumes."""
         nameless = sum(not self.series[index].patient for index in self.unclear)
         return (
             f"{self.source} holds {len(self.unclear)} CT volumes, {nameless} of them without PatientID and "
-            "PatientName: whose they are cannot be told; give each patient's images a folder of their own."
+            "PatientName, so it is not known whose they are: put each patient's images into a separate folder."
         )
 
     def below(self, folder: str) -> DicomListing:
-        """What a subfolder holds, as if it alone had been listed, from the headers that were read already."""
+        """The contents of a subfolder, as if it alone had been listed, from the headers already read."""
         source = self.source / folder
 
         def moved(file: DicomFile) -> DicomFile:
@@ -157,15 +159,16 @@ class DicomListing:
 
 
 def list_series(source: Path) -> DicomListing:
-    """Look at all DICOM headers of a folder of any depth or of a zip archive, opening each file once.
+    """Read all DICOM headers of a folder of any depth or of a zip archive, opening each file once.
 
-    InputError where there is no DICOM file, or something cannot be opened.
+    Raises:
+        InputError: there is no DICOM file, or something cannot be opened.
     """
     return listing_of(source, scan_files(files_of(source)))
 
 
 def listing_of(source: Path, scan: FileScan) -> DicomListing:
-    """The series that the scanned files of an input make; InputError where there is no DICOM image among them."""
+    """The series that the scanned files of an input form; InputError if there is no DICOM image among them."""
     if not (scan.headers or scan.damaged):
         raise InputError(
             f"{source} holds no DICOM image ({scan.looked_at} file{'s' * (scan.looked_at != 1)} looked at, none with a "
@@ -179,19 +182,22 @@ def listing_of(source: Path, scan: FileScan) -> DicomListing:
 
 
 def _with_losses(series: DicomSeries, damaged: Sequence[DicomFile], suspects: Sequence[Unread]) -> DicomSeries:
-    """The series, with a fault where a file that cannot be read may be one of its slices: one is missed at no end."""
+    """The series, with a fault if an unreadable file may be one of its slices.
+
+    (A slice missing at either end leaves no gap that would show.)
+    """
     folders = {header.file.folder for header in series.slices}
     beside = [file for file in damaged if file.folder in folders]
     lost = sorted(file.name for file in (*beside, *may_be_slices(suspects, series.slices)))
     if series.other or not lost:
         return series
     files = "1 file is" if len(lost) == 1 else f"{len(lost)} files are"
-    text = f"{files} damaged or incomplete ({', '.join(lost[:3])}) and may be of this series: export it again."
+    text = f"{files} damaged or incomplete ({', '.join(lost[:3])}) and may belong to this series: export it again."
     return replace(series, faults=(*series.faults, text))
 
 
 def contrast_phase(header: SliceHeader) -> str:
-    """One of `PREFERRED`, by what the series, else its protocol, is called, or by the contrast agent; "" if unknown."""
+    """One of `PREFERRED`, from series description, else protocol name, else contrast agent; "" if unknown."""
     for text in (header.description.lower(), header.protocol.lower()):
         named = next((phase for phase, pattern in PHASES if re.search(pattern, text)), "")
         if named:
@@ -200,10 +206,10 @@ def contrast_phase(header: SliceHeader) -> str:
 
 
 def _preference_key(series: DicomSeries) -> tuple[float, ...]:
-    """Key that sorts the CT volumes of one patient, the one that suits a liver best first.
+    """Sort key for the CT volumes of one patient; the one that suits a liver best comes first.
 
-    Compared are, in this order: depth up to that of a liver, region and kernel, contrast phase, derived or lossy
-    images, slice distance, depth. What cannot be read comes last.
+    It compares, in this order: whether the volume can be read, depth up to that of a liver, body region, contrast
+    phase, derived images, lossy compression, slice distance, depth.
     """
     first = series.slices[0]
     step = series.depth_mm / len(series.slices)

@@ -1,7 +1,7 @@
-"""The pixel data element of a file, looked at without decoding: is it whole, and does it hold what the header says?
+"""Check the pixel data element of a file without decoding it: is it complete, and does it match the header?
 
-Decoders believe the size that a compressed frame states of itself: 13 KB of JPEG 2000 can ask for 10 GB. Therefore each
-frame's own size is compared with Rows and Columns before anything is decoded.
+Decoders trust the size that a compressed frame states: 13 KB of JPEG 2000 can request 10 GB. Therefore the size in each
+frame is compared with Rows and Columns before anything is decoded.
 """
 
 import os
@@ -15,29 +15,29 @@ NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 PIXEL_DATA, ITEM, END_OF_ITEMS = (0x7FE0, 0x0010), (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 UNDEFINED = 0xFFFFFFFF
 MISSING = "have no pixel data"
-SHORT = "are truncated or damaged, their pixel data end too early"
-EXCESS = "hold pixel data of more frames than NumberOfFrames says"
-LONG = "hold more pixel data than Rows, Columns and BitsAllocated say"
+SHORT = "are truncated or damaged (their pixel data end too early)"
+EXCESS = "hold pixel data of more frames than NumberOfFrames"
+LONG = "hold more pixel data than Rows, Columns and BitsAllocated allow"
 MISMATCH = "hold pixel data that do not match the declared transfer syntax"
-OTHER_SIZE = "hold a compressed frame of another size than Rows and Columns say"
+OTHER_SIZE = "hold a compressed frame whose size is not that of Rows and Columns"
 JPEG_FAMILY = ("1.2.840.10008.1.2.4.5", "1.2.840.10008.1.2.4.7", "1.2.840.10008.1.2.4.8")
 JPEG_2000_FAMILY = ("1.2.840.10008.1.2.4.9",)
-# How the first fragment of each family of syntaxes begins: SOI of JPEG and JPEG-LS; SOC of JPEG 2000, or its file box.
+# The first bytes of a frame by family of syntaxes: SOI of JPEG and JPEG-LS; SOC of JPEG 2000, or its file box.
 FIRST_BYTES = ((JPEG_FAMILY, (b"\xff\xd8",)), (JPEG_2000_FAMILY, (b"\xff\x4f", b"\x00\x00")))
 # JPEG markers that state a frame's size: SOF0 to SOF15 without DHT, JPG and DAC, and SOF55 of JPEG-LS.
 FRAME_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
-# Compression can make noise a little larger, tables and comments come on top; RLE expands what it reads up to 64 times.
+# Compression can make noise a little larger, and tables and comments are added; RLE expands up to 64 times.
 LARGEST_CODED = 2
 CODED_EXTRA = 1 << 20
-# A frame whose size is not stated in this many bytes is only too short to hold one.
+# Shorter frames are truncated rather than of another format if they do not state a size.
 SMALLEST_CODED = 32
-# Segments or boxes that are looked at before the one that states a frame's size.
+# Segments or boxes that may precede the one that states a frame's size.
 MOST_PARTS = 100
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What the header says of the pixels.
+    """What the header says about the pixels.
 
     Attributes:
         rows: of one frame.
@@ -58,12 +58,16 @@ class Expected:
 
 
 def pixel_fault(stream: BinaryIO, syntax: UID, expected: Expected) -> tuple[str, int]:
-    """What is wrong with the pixel data element at which `stream` stands (PS3.5 7.1, 8 and A.4), and where it ends.
+    """Check the pixel data element at the position of `stream` (PS3.5 7.1, 8 and A.4).
 
-    "" if nothing is wrong, 0 where the end is not known; struct.error where the file ends within an element's head.
+    Returns:
+        What is wrong with it ("" if nothing), and the offset where it ends (0 if not known).
+
+    Raises:
+        struct.error: the file ends within the element's header.
     """
     if syntax.is_private or not syntax.is_transfer_syntax:
-        return "", 0  # a syntax that is refused by its name
+        return "", 0  # such a syntax is refused elsewhere
     order = ">" if syntax == ExplicitVRBigEndian else "<"
     head = stream.read(8)
     if len(head) < 8 or struct.unpack(f"{order}HH", head[:4]) != PIXEL_DATA:
@@ -81,14 +85,14 @@ def pixel_fault(stream: BinaryIO, syntax: UID, expected: Expected) -> tuple[str,
         return SHORT, 0
     if expected.frames > 1:
         return EXCESS if length > expected.all_bytes + 1 else "", here + length
-    # Less than a row may be padding of the writer; a whole row more means that the picture is higher than it says.
+    # Less than a row may be padding; a whole extra row means that the image has more rows than declared.
     return LONG if length >= expected.all_bytes + max(expected.row_bytes, 2) else "", here + length
 
 
 def _fragments_fault(stream: BinaryIO, syntax: UID, left: int, expected: Expected) -> str:
-    """Items that do not follow each other up to the delimiter, or frames that are not as the syntax or header say.
+    """A fault if items do not follow each other up to the delimiter, or frames do not match the syntax or header.
 
-    Each compressed frame has a fragment of its own, or several; the offset table lies in the first item.
+    Each compressed frame consists of one fragment or several; the first item holds the offset table.
     """
     most = LARGEST_CODED * expected.all_bytes + CODED_EXTRA
     for number in range(left // 8 + 1):
@@ -113,7 +117,7 @@ def _fragments_fault(stream: BinaryIO, syntax: UID, left: int, expected: Expecte
 
 
 def _frame_fault(stream: BinaryIO, syntax: UID, length: int, expected: Expected, first: bool) -> str:
-    """What is wrong with the beginning of a fragment, at which `stream` stands; later ones may continue a frame."""
+    """What is wrong with the fragment that begins at the position of `stream`; later ones may continue a frame."""
     start = stream.read(min(length, 2))
     for family, begin in FIRST_BYTES:
         if not syntax.startswith(family):
@@ -128,13 +132,13 @@ def _frame_fault(stream: BinaryIO, syntax: UID, length: int, expected: Expected,
 
 
 def _jpeg_size(stream: BinaryIO) -> tuple[int, int] | None:
-    """Rows and columns of a JPEG or JPEG-LS frame whose SOI was read (ITU T.81 B.2.2); None where it states none."""
+    """Rows and columns of a JPEG or JPEG-LS frame after its SOI marker (ITU T.81 B.2.2); None if it states none."""
     for _ in range(MOST_PARTS):
         head = stream.read(4)
         if len(head) < 4 or head[0] != 0xFF:
             return None
         marker, (length,) = head[1], struct.unpack(">H", head[2:])
-        if marker == 0xFF:  # fill bytes may stand before a marker
+        if marker == 0xFF:  # fill bytes may precede a marker
             stream.seek(-3, os.SEEK_CUR)
         elif marker in FRAME_MARKERS:
             sizes = stream.read(5)
@@ -147,9 +151,9 @@ def _jpeg_size(stream: BinaryIO) -> tuple[int, int] | None:
 
 
 def _jpeg_2000_size(stream: BinaryIO, boxed: bool) -> tuple[int, int] | None:
-    """Rows and columns of a JPEG 2000 frame of which two bytes were read (ITU T.800 A.5.1); None where it states none.
+    """Rows and columns of a JPEG 2000 frame after its first two bytes (ITU T.800 A.5.1); None if it states none.
 
-    `boxed`: the frame lies in a JP2 file, whose boxes are passed over.
+    With `boxed`, the frame is wrapped in a JP2 file, whose boxes are skipped.
     """
     if boxed:
         stream.seek(-2, os.SEEK_CUR)

@@ -1,4 +1,4 @@
-"""From DICOM slices, a file each or frames of one, to Hounsfield units, and to the headers that results need."""
+"""Read DICOM slices (single files, or frames of one file) as Hounsfield units, and the headers that results need."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,35 +23,41 @@ PIXEL_TAGS = """
     SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns BitsAllocated BitsStored
     HighBit PixelRepresentation PixelData
 """.split()
-# OverlayBitPosition of each overlay plane that lies in unused bits of the pixels (PS3.3 C.9.2, retired).
+# OverlayBitPosition of the overlay planes stored in unused bits of the pixels (PS3.3 C.9.2, retired).
 OVERLAY_BITS = [Tag(0x6000 + 2 * plane, 0x0102) for plane in range(16)]
 # No CT scanner makes larger slices; one of this size is decoded in less than 1 GB.
 MOST_PIXELS = 8192 * 8192
 LOSSY = (JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000)
-# A padding value is believed only where no tissue is: headers declare 0, which is water, and then do not mean it.
+# A padding value is trusted only outside this range: some headers declare 0, which is water, without using it.
 TISSUE_HU = (-900, 2500)
 
 
 def decoder_reason(syntax: UID) -> str:
-    """Why a transfer syntax cannot be decoded here: one sentence, or "" if it can."""
+    """Why a transfer syntax cannot be decoded here, as a sentence; "" if it can."""
     from pydicom.pixels.decoders.base import get_decoder  # not in pydicom 2, which MONAI Label needs: it reads no DICOM
 
-    # One that is not in the standard is not quoted: the element could hold any text.
+    # A syntax that is not in the standard is not quoted: the element could hold any text.
     known = syntax.is_transfer_syntax and not syntax.is_private
     name = f"Transfer syntax {syntax.name.split(' (')[0]} ({syntax})" if known else "An unknown transfer syntax"
-    # Pillow and GDCM, which pydicom would try, fail on 12 bits.
+    # Pillow and GDCM, which pydicom would use, fail with 12 bits.
     refused = f"{name} is not supported: export the series uncompressed."
     if syntax == JPEGExtended12Bit:
         return refused
     try:
         available = get_decoder(syntax).is_available
-    except NotImplementedError:  # pydicom: it has no decoder of this syntax at all
+    except NotImplementedError:  # pydicom has no decoder for this syntax at all
         return refused
     return "" if available else f"{name} needs python-gdcm: pip install python-gdcm, or export the series uncompressed."
 
 
 class ReadSlice(NamedTuple):
-    """One slice: HU, float64 (rows, columns); what results need of its header; and what was odd about it, or ""."""
+    """One slice.
+
+    Attributes:
+        hu: (rows, columns) float64.
+        header: what results need from its header.
+        note: what was odd about it, or "".
+    """
 
     hu: np.ndarray
     header: Dataset
@@ -59,7 +65,7 @@ class ReadSlice(NamedTuple):
 
 
 def read_slices(headers: Sequence[SliceHeader]) -> Iterator[ReadSlice]:
-    """Yield what `read_slice` gives for each; a file whose frames follow each other is opened and parsed once."""
+    """Read each slice with `read_slice`; a file with consecutive frames is opened and parsed once."""
     frames: Frames | None = None
     opened: DicomFile | None = None
     for header in headers:
@@ -69,21 +75,23 @@ def read_slices(headers: Sequence[SliceHeader]) -> Iterator[ReadSlice]:
 
 
 def read_slice(header: SliceHeader, frames: Frames | None = None) -> ReadSlice:
-    """The pixels of a slice in HU by its own slope and intercept, and its result header.
+    """The pixels of a slice in HU, by its own slope and intercept, and its result header.
 
-    The file is opened, unless it holds several frames and is handed in as `frames`. Padding is given as -1024 HU.
-    InputError where the pixel data cannot be decoded, are not one grey slice of the declared size, or hold values that
-    do not fit into the bits that the header says they have.
+    The file is opened unless it holds several frames and is given as `frames`. Padding becomes -1024 HU.
+
+    Raises:
+        InputError: the pixel data cannot be decoded, are not one grey slice of the declared size, or hold values that
+            do not fit into BitsStored.
     """
     cells, overlays, kept = _stored_cells(header, frames)
     if cells.shape != (header.rows, header.columns):
         raise InputError(
-            f"{header.file} holds pixels of shape {cells.shape}, one grey slice is needed: export it again."
+            f"{header.file} holds pixels of shape {cells.shape}, but one grey slice is needed: export it again."
         )
     padded = np.zeros(cells.shape, bool)
     stored = _only_stored_bits(cells, header)
     if header.padding is not None:
-        # Written as unsigned in a signed image, it means what the same bits mean as signed: 63536 is -2000.
+        # An unsigned padding value in a signed image stands for the same bits as signed: 63536 is -2000.
         bits, unsigned = 8 * stored.dtype.itemsize, f"u{stored.dtype.itemsize}"
         padding = int(np.array(header.padding % 2**bits, unsigned).view(stored.dtype))
         if not TISSUE_HU[0] <= padding * header.slope + header.intercept <= TISSUE_HU[1]:
@@ -95,7 +103,7 @@ def read_slice(header: SliceHeader, frames: Frames | None = None) -> ReadSlice:
 
 
 def read_result_headers(headers: Sequence[SliceHeader]) -> Iterator[Dataset]:
-    """Open files for their result headers alone; InputError where one is no DICOM file any more."""
+    """Read only the result headers of files; InputError if one is no longer a DICOM file."""
     views: list[Dataset] = []
     opened: DicomFile | None = None
     for header in headers:
@@ -109,7 +117,7 @@ def read_result_headers(headers: Sequence[SliceHeader]) -> Iterator[Dataset]:
 
 
 def _result_header(dataset: Dataset, header: SliceHeader) -> Dataset:
-    """The result header of a slice; that of a frame says which one it is of its file."""
+    """The result header of a slice; for a frame, it includes the frame's number in its file."""
     with quiet_pydicom():
         kept = result_header(dataset)
     if header.frame:
@@ -118,7 +126,7 @@ def _result_header(dataset: Dataset, header: SliceHeader) -> Dataset:
 
 
 def is_same_image(one: SliceHeader, other: SliceHeader) -> bool:
-    """Whether two files are equal or hold the same picture, in any transfer syntax; False if one is undecodable."""
+    """Whether two files are equal or hold the same image in any transfer syntax; False if one cannot be decoded."""
     try:
         return file_bytes(one) == file_bytes(other) or np.array_equal(read_slice(one).hu, read_slice(other).hu)
     except InputError:
@@ -126,7 +134,7 @@ def is_same_image(one: SliceHeader, other: SliceHeader) -> bool:
 
 
 def are_same_frames(ones: Sequence[SliceHeader], others: Sequence[SliceHeader]) -> bool:
-    """Whether two files are equal or hold the same frames at the same places; False if one is undecodable."""
+    """Whether two files are equal or hold the same frames at the same positions; False if one cannot be decoded."""
     if [s.position for s in ones] != [s.position for s in others]:
         return False
     try:
@@ -137,23 +145,29 @@ def are_same_frames(ones: Sequence[SliceHeader], others: Sequence[SliceHeader]) 
 
 
 def file_bytes(header: SliceHeader) -> bytes:
-    """The file of a slice up to the end of its pixels; InputError where it is no DICOM file any more."""
+    """The file of a slice up to the end of its pixel data; InputError if it is no longer a DICOM file."""
     with _opened(header) as stream:
         return stream.read()
 
 
 def _opened(header: SliceHeader) -> BinaryIO:
-    """The file up to the end of its pixels: what follows there can be gigabytes of nothing."""
+    """The file up to the end of its pixel data, since gigabytes of zeros may follow."""
     stream = header.file.open()
     if stream is None:
-        raise InputError(f"{header.file} has changed and is no DICOM file any more: export the series again.")
+        raise InputError(f"{header.file} has changed and is no longer a DICOM file: export the series again.")
     with stream:
         return BytesIO(stream.read(header.pixel_end or -1))
 
 
 def _stored_cells(header: SliceHeader, frames: Frames | None) -> tuple[np.ndarray, int, Dataset]:
-    """The pixel cells of one slice (rows, columns), unused bits and all; a mask of the bits that hold overlays; and the
-    slice's result header."""
+    """The pixel cells of one slice and its result header.
+
+    Returns:
+        The cells (rows, columns) including unused bits, a mask of the bits that hold overlays, and the header.
+
+    Raises:
+        InputError: they cannot be decoded, or are too large.
+    """
     if header.rows * header.columns > MOST_PIXELS:
         raise InputError(
             f"{header.file} has {header.columns} x {header.rows} pixels, more than any CT: give the original series."
@@ -166,14 +180,14 @@ def _stored_cells(header: SliceHeader, frames: Frames | None) -> tuple[np.ndarra
         pixels: np.ndarray | None = dataset.pixel_array if "PixelData" in dataset else None
         overlays = sum({1 << int(dataset[tag].value) for tag in OVERLAY_BITS if tag in dataset})
     if pixels is None:
-        raise InputError(f"{header.file} has no pixel data, it is damaged or incomplete: export the series again.")
+        raise InputError(f"{header.file} is damaged or incomplete (it has no pixel data): export the series again.")
     native = pixels.dtype.newbyteorder("=")
     return pixels.astype(native, copy=False), overlays, _result_header(dataset, header)
 
 
 @contextmanager
 def _decoding(header: SliceHeader) -> Iterator[None]:
-    """Make errors of parsing and decoding InputErrors that name the file."""
+    """Turn errors in parsing and decoding into InputErrors that name the file."""
     try:
         with quiet_pydicom():
             yield
@@ -181,13 +195,13 @@ def _decoding(header: SliceHeader) -> Iterator[None]:
         raise
     except Exception as error:  # each decoder has its own errors for damaged data
         raise InputError(
-            f"{header.file}: the pixel data cannot be decoded as {header.transfer_syntax.name}, the file is "
+            f"{header.file}: the pixel data cannot be decoded as {header.transfer_syntax.name}; the file is "
             "damaged, incomplete or declares the wrong transfer syntax: export the series again."
         ) from error
 
 
 def _parsed(header: SliceHeader) -> Dataset:
-    """What a file holds of pixels and of what results need."""
+    """The pixel attributes of a file and those that results need."""
     with _opened(header) as stream:
         keywords = (*PIXEL_TAGS, *RESULT_KEYWORDS, *ENHANCED_TAGS * (header.frame > 0))
         dataset = pydicom.dcmread(stream, specific_tags=[*map(Tag, keywords), *OVERLAY_BITS], force=True)
@@ -197,13 +211,13 @@ def _parsed(header: SliceHeader) -> Dataset:
 
 
 def _frames_of(header: SliceHeader) -> Frames:
-    """The file of a frame, opened and parsed."""
+    """The opened and parsed file of a frame."""
     with _decoding(header):
         return Frames(_parsed(header))
 
 
 def _only_stored_bits(cells: np.ndarray, header: SliceHeader) -> np.ndarray:
-    """The values in pixel cells: without the bits above and below those stored (PS3.5 8.1.1), the sign extended."""
+    """The values in pixel cells: bits outside BitsStored are removed (PS3.5 8.1.1) and the sign is extended."""
     bits = 8 * cells.dtype.itemsize
     if cells.dtype.kind not in "iu" or not 0 < header.bits < bits:
         return cells
@@ -212,11 +226,14 @@ def _only_stored_bits(cells: np.ndarray, header: SliceHeader) -> np.ndarray:
 
 
 def _unused_bits_note(cells: np.ndarray, overlays: int, header: SliceHeader) -> str:
-    """A note where pixel cells (n,), padding left out, hold something above the stored bits and outside `overlays`.
+    """A note if pixel cells (n,), without padding, have bits set above the stored ones and outside `overlays`.
 
-    Old overlays lie there, which nobody declares today. InputError where it shows that values are larger than
-    BitsStored says: cleared, they would wrap. Signed cells show it where some negative values have their sign extended
-    and others do not, unsigned ones where the bit next to those stored is set.
+    They are usually old overlays that the header does not declare, and are cleared. If values really exceed BitsStored,
+    clearing would make them wrap. Signed cells show that if the sign is extended in some negative values and not in
+    others; unsigned cells do if the bit next to the stored ones is set.
+
+    Raises:
+        InputError: values exceed BitsStored.
     """
     bits = 8 * cells.dtype.itemsize
     if cells.dtype.kind not in "iu" or not 0 < header.bits < bits or header.top_bit == bits - 1:
@@ -239,4 +256,4 @@ def _unused_bits_note(cells: np.ndarray, overlays: int, header: SliceHeader) -> 
         )
     if not beyond.any():
         return ""
-    return f"Pixels hold bits above the {header.bits} of BitsStored, which were cleared as old overlays"
+    return f"Pixels hold bits above the {header.bits} of BitsStored; they were taken for old overlays and cleared"

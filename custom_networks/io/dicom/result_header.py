@@ -1,7 +1,7 @@
-"""The part of a slice's header that the DICOM results made of it need: nothing else about a patient can leave.
+"""The part of a slice's header that DICOM results need; nothing else about a patient is passed on.
 
-A fresh data set is made for each slice, and only named attributes enter it: the type 1 and 2 attributes of the patient,
-study and frame of reference modules (DICOM PS3.3 C.7.1.1, C.7.2.1, C.7.4.1) and where the slice lies.
+A new data set is made for each slice, and only listed attributes enter it: the type 1 and 2 attributes of the patient,
+study and frame of reference modules (DICOM PS3.3 C.7.1.1, C.7.2.1, C.7.4.1) and the geometry of the slice.
 """
 
 import logging
@@ -26,8 +26,8 @@ _LO, _SH = rf"{_CHARACTER}{{0,64}}", rf"{_CHARACTER}{{0,16}}"
 # Up to three groups of at most 64 characters, each of up to five parts.
 _NAMES = r"(?=[^=]{0,64}(?:=|$))[^\\^=\x00-\x1f\x7f]*(?:\^[^\\^=\x00-\x1f\x7f]*){0,4}"
 _PN = rf"{_NAMES}(?:={_NAMES}){{0,2}}"
-# Values that the standard does not allow (PS3.5 6.2) would be errors of our file. They are left empty, as type 2 may
-# be, and never cut: half a PatientID is another patient's.
+# Values that the standard does not allow (PS3.5 6.2) would make our file invalid. They are left empty, which type 2
+# allows, and never truncated: half of a PatientID may be that of another patient.
 PATIENT_AND_STUDY = {
     "PatientName": _PN,
     "PatientID": _LO,
@@ -40,9 +40,9 @@ PATIENT_AND_STUDY = {
     "ReferringPhysicianName": _PN,
     "PositionReferenceIndicator": _LO,
 }
-# What a page shows on request, and no DICOM result copies.
+# Shown in the HTML page on request, but not copied to any DICOM result.
 SHOWN_ON_REQUEST = {"SeriesDescription": _LO}
-# A mask of pixels that were compressed with loss has to say so.
+# A mask derived from pixels that were compressed with loss has to say so.
 _LOSS = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 _GEOMETRY = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient")
 _COPIED = (*_GEOMETRY, "SliceThickness", *_LOSS)
@@ -50,22 +50,21 @@ RESULT_KEYWORDS = (*PATIENT_AND_STUDY, *SHOWN_ON_REQUEST, *_UIDS, *_COPIED)
 
 
 class ResultHeader(Dataset):
-    """What results need of one slice.
+    """The attributes of one slice that results need.
 
     Attributes:
-        left_out: keywords of what the file says in a way that the standard does not allow; it is empty or absent here.
+        left_out: keywords whose values in the file are not allowed by the standard; they are empty or absent here.
     """
 
     left_out: tuple[str, ...] = ()
 
 
 def result_header(dataset: Dataset) -> ResultHeader:
-    """The attributes of one placed slice that DICOM results need, in a data set of their own.
+    """Copy the attributes that DICOM results need from the data set of a slice with a known position.
 
-    Where the data set leaves a UID empty, that of the file meta information stands in. A UID that neither has and a
-    text that the standard does not allow are empty, as is what is not of its type; such a number is left out. UIDs stay
-    as they are, valid or not. Texts are decoded by the slice's own character set, and are written as UTF-8 where ASCII
-    is not enough.
+    An empty UID is replaced by that of the file meta information, if it has one; UIDs are otherwise copied unchanged,
+    valid or not. Texts that the standard does not allow become empty, and numbers that it does not allow are left out.
+    Texts are decoded by the slice's character set and written as UTF-8 unless they are ASCII.
     """
     header = ResultHeader()
     left_out = []
@@ -93,12 +92,11 @@ def result_header(dataset: Dataset) -> ResultHeader:
 
 
 def _set(header: Dataset, keyword: str, dataset: Dataset, convert: Callable[[Any], Any]) -> bool:
-    """Take one attribute over; where its value is not of its type or not allowed, leave it and say so: the slice can be
-    read all the same."""
+    """Copy one attribute; if its value is of a wrong type or not allowed, return False: the slice is still usable."""
     try:
         setattr(header, keyword, convert(dataset.get(keyword)))
-    except Exception:  # pydicom has no common error for values that are not of their type
-        logger.debug("%s of a slice is not as the standard allows it", keyword)
+    except Exception:  # pydicom has no common error for values of a wrong type
+        logger.debug("%s of a slice has a value that the standard does not allow", keyword)
         return False
     return True
 
@@ -115,10 +113,10 @@ def _allowed_text(pattern: str, value: object) -> str:
 
 
 def _thickness(value: object) -> float | None:
-    """A thickness in mm, or None where it is empty."""
+    """A thickness in mm, or None if it is empty."""
     number = float(str(value)) if value not in (None, "") else None
     if number is not None and not 0 <= number < 1000:
-        raise ValueError("no thickness")
+        raise ValueError("not a thickness")
     return number
 
 
@@ -127,7 +125,7 @@ def _ratio(value: object) -> list[float]:
     parts = value if isinstance(value, MultiValue) else [value] if value else []
     ratios = [float(str(part).strip().removesuffix(":1")) for part in parts]
     if not all(1 <= ratio < 10_000 for ratio in ratios):
-        raise ValueError("no ratio")
+        raise ValueError("not a compression ratio")
     return ratios
 
 

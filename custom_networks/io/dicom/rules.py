@@ -1,4 +1,4 @@
-"""Why files are no slices of a CT volume; each reason is a sentence of its own, and all that apply are given."""
+"""Reasons why files are not slices of a CT volume; each is one sentence, and all that apply are given."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from custom_networks.io.dicom.pixel_element import MISSING
 from custom_networks.io.dicom.pixels import decoder_reason
 
 MIN_MM = 15.0
-# Values of ImageType of pictures that are computed and not HU, or not those of single planes.
+# Values of ImageType for computed images that are not HU, or do not show single planes.
 COMPUTED = {
     *("MIP", "MINIP", "MAX_IP", "MIN_IP", "MAXIMUM", "MINIMUM", "PROJECTION", "PROJECTION IMAGE", "3D", "VRT", "SSD"),
     *("VOLUME_RENDERED", "VOLUME RENDERING", "SCREEN SAVE", "SCREENSAVE", "DOSEINFO", "DOSE_INFO", "PERFUSION"),
@@ -24,18 +24,18 @@ Rule = tuple[Callable[[SliceHeader], bool], str]
 
 
 def is_localizer(header: SliceHeader) -> bool:
-    """Whether a file says that it is a scout."""
+    """Whether a file says that it is a localizer."""
     return "LOCALIZER" in header.image_type
 
 
 def _is_multiframe(header: SliceHeader) -> bool:
-    """Whether a file holds several frames of which it is not known what they are."""
+    """Whether a file holds several frames that are not known as slices."""
     return header.frame == 0 and (header.frames > 1 or header.sop_class in ENHANCED_CT)
 
 
-# What breaks these is not looked at further: of an MR nobody needs to know that it has no Hounsfield units.
+# Files that break these are not examined further: nobody needs to know that an MR has no Hounsfield units.
 OTHER_MODALITIES: tuple[Rule, ...] = (
-    (lambda s: not s.modality, "are damaged or incomplete, they name no modality: export them again"),
+    (lambda s: not s.modality, "are damaged or incomplete (they have no modality): export them again"),
     (lambda s: s.modality not in ("CT", ""), "are not CT but {modality}: only CT is read"),
 )
 # Files of these kinds hold nothing to segment ...
@@ -43,7 +43,7 @@ OTHER_KINDS: tuple[Rule, ...] = (
     (is_localizer, "are localizers (scouts), not axial slices: leave them out"),
     (
         lambda s: bool(COMPUTED & set(s.image_type)),
-        "are derived pictures, not Hounsfield units (ImageType {image_type}): give the original CT",
+        "are derived images, not Hounsfield units (ImageType {image_type}): give the original CT",
     ),
     (
         lambda s: not (s.placed or _is_multiframe(s) or s.pixel_fault == MISSING),
@@ -51,15 +51,15 @@ OTHER_KINDS: tuple[Rule, ...] = (
     ),
     (lambda s: s.pixel_fault == MISSING, "have no pixel data: export them again"),
 )
-# ... and these could be slices of a volume, but are spoilt.
+# ... and these could be slices of a volume, but are faulty.
 FAULTS: tuple[Rule, ...] = (
     (
         _is_multiframe,
         "are enhanced multi-frame CT whose frames cannot be read, because {frame_fault}: export as classic CT",
     ),
-    (lambda s: not s.rows * s.columns, "have no size in pixels, they are damaged or incomplete: export them again"),
+    (lambda s: not s.rows * s.columns, "are damaged or incomplete (they have no Rows or Columns): export them again"),
     (lambda s: s.pixel_fault not in ("", MISSING), "{pixel_fault}: export them again"),
-    (lambda s: bool(s.absent), "lack {absent}, without which no pixel can be understood: export them again"),
+    (lambda s: bool(s.absent), "lack {absent}, without which pixels have no meaning: export them again"),
     (lambda s: s.bits > s.bits_allocated, "have BitsStored above BitsAllocated: export them again"),
     (
         lambda s: s.samples != 1 or 0 < s.bits <= 8 or s.photometric.upper() not in ("", *GREY),
@@ -75,35 +75,35 @@ FAULTS: tuple[Rule, ...] = (
 
 
 def kind_reasons(slices: Sequence[SliceHeader]) -> list[str]:
-    """Why these files are something else than slices of a CT volume."""
+    """Why these files are something other than slices of a CT volume."""
     return _reasons(slices, OTHER_MODALITIES) or _reasons(slices, OTHER_KINDS)
 
 
 def all_of_other_kinds(slices: Sequence[SliceHeader]) -> bool:
-    """Whether there is no slice of a CT volume among these files; where there is, the others are missing from it."""
+    """Whether none of these files is a slice of a CT volume; if some are, the others are missing from the volume."""
     return all(any(breaks(header) for breaks, _ in OTHER_MODALITIES + OTHER_KINDS) for header in slices)
 
 
 def is_one_kind_of_ct(slices: Sequence[SliceHeader]) -> bool:
-    """Whether all of these files are slices of a CT volume by what they say of themselves."""
+    """Whether all of these files are slices of a CT volume according to their headers."""
     return not any(breaks(header) for header in slices for breaks, _ in OTHER_MODALITIES + OTHER_KINDS)
 
 
 def fault_reasons(slices: Sequence[SliceHeader]) -> list[str]:
     """Why these files, if they are CT slices, cannot be read.
 
-    One UID for several slices is a fault: whoever refers to one of them refers to all.
+    A UID shared by several slices is a fault, because a reference to one of them would mean all.
     """
     syntaxes = {s.transfer_syntax for s in slices if s.pixel_fault != MISSING}
     decoders = [reason for syntax in sorted(syntaxes) if (reason := decoder_reason(syntax))]
     pictures = [s for s in slices if s.modality == "CT" and not is_localizer(s) and s.pixel_fault != MISSING]
     uids = Counter((s.instance_uid, s.frame) for s in slices if s.instance_uid)
-    repeated = [f"One SOPInstanceUID names {n} different images" for _, n in sorted(uids.items()) if n > 1]
+    repeated = [f"{n} different images have the same SOPInstanceUID" for _, n in sorted(uids.items()) if n > 1]
     return _reasons(pictures, FAULTS) + decoders + [f"{text}: export the series again." for text in repeated[:1]]
 
 
 def uniformity_reasons(slices: Sequence[SliceHeader]) -> list[str]:
-    """Why slices cannot share one grid: other matrix, other pixel spacing."""
+    """Why slices cannot share one grid: their matrix or pixel spacing differs."""
     reasons = []
     matrices = Counter((s.columns, s.rows) for s in slices)
     if len(matrices) > 1:
@@ -111,23 +111,26 @@ def uniformity_reasons(slices: Sequence[SliceHeader]) -> list[str]:
         reasons.append(f"Its slices differ in size: {named}; export one reconstruction.")
     spacings = np.array([s.spacing for s in slices])
     if np.ptp(spacings, axis=0).max() > 1e-4:
-        reasons.append(f"Its pixel spacing differs between slices ({spacings.min():g} to {spacings.max():g} mm).")
+        reasons.append(
+            f"Its pixel spacing differs between slices ({spacings.min():g} to {spacings.max():g} mm); export one "
+            "reconstruction."
+        )
     return reasons
 
 
 def amount_reasons(slices: Sequence[SliceHeader], depth_mm: float | None) -> list[str]:
-    """Why there is too little to segment; `depth_mm` is what the slices cover, None where that is not known."""
+    """Why there is too little to segment; `depth_mm` is the depth that the slices cover, None if not known."""
     count = f"{len(slices)} slice{'s' * (len(slices) != 1)}"
     if len(slices) < MIN_SLICES:
         covers = f" ({depth_mm:g} mm)" if depth_mm and len(slices) > 1 else ""
-        return [f"It holds {count}{covers}, at least {MIN_SLICES} are needed: give the whole series."]
+        return [f"It holds {count}{covers}, but at least {MIN_SLICES} are needed: give the whole series."]
     if depth_mm is not None and depth_mm < MIN_MM:
-        return [f"Its {count} cover {depth_mm:g} mm, at least {MIN_MM:g} mm are needed: give the whole series."]
+        return [f"Its {count} cover {depth_mm:g} mm, but at least {MIN_MM:g} mm are needed: give the whole series."]
     return []
 
 
 def _reasons(slices: Sequence[SliceHeader], rules: Sequence[Rule]) -> list[str]:
-    """One sentence for each rule that is broken, with the number of files and the first of them."""
+    """One sentence for each rule that is broken, with the number of files and the name of the first one."""
     reasons, count = [], len({header.file for header in slices})
     for breaks, text in rules:
         files: dict[str, set[str]] = {}

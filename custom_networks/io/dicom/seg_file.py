@@ -1,4 +1,4 @@
-"""Reads a DICOM Segmentation (PS3.3 A.51) that a person made or corrected: which voxels are liver or tumor."""
+"""Read a DICOM Segmentation (PS3.3 A.51) of liver and tumors that was drawn or corrected by a person."""
 
 import re
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from custom_networks.errors import InputError
 from custom_networks.io.dicom.header import quiet_pydicom
 from custom_networks.labelmap.labels import LIVER, TUMOR, Floats, Labels
 
-SEG_CLASSES = (SegmentationStorage, "1.2.840.10008.5.1.4.1.1.66.7")  # the latter of label maps, new in 2024
+SEG_CLASSES = (SegmentationStorage, "1.2.840.10008.5.1.4.1.1.66.7")  # the second is Label Map Segmentation, new in 2024
 LIVER_CODES = {"10200004", "T-62000"}  # SNOMED CT and SNOMED RT
-# Mass, neoplasm, primary and secondary malignant neoplasm, lesion, nodule, cyst is none.
+# Mass, neoplasm, primary and secondary malignant neoplasm, lesion, nodule; but not cyst.
 TUMOR_CODES = {"4147007", "108369006", "86049000", "14799000", "52988006", "27925004", "M-03000", "M-80000", "M-01000"}
 TUMOR_WORDS = re.compile(r"lesion|tumou?r|mass|metast|neoplas|\bhcc\b", re.IGNORECASE)
 SAME_PLACE = 0.05  # voxels
@@ -29,13 +29,18 @@ def is_seg(path: Path) -> bool:
 
 
 def read_seg(path: Path, affine: Floats, shape: tuple[int, ...]) -> Labels:
-    """The label map of a SEG on the grid of its CT, (i, j, k) with that affine (voxel index to RAS mm) and shape.
+    """The label map (i, j, k) of a SEG on the grid of its CT.
 
-    A segment is the liver, or a tumor, by its code or its label; the liver may hold its tumors or leave them out. Each
-    frame must lie on voxels of the CT, whatever way its rows and columns run.
+    Segments are recognised as liver or tumor by their code or label; the liver may include its tumors or not. Each
+    frame must coincide with voxels of the CT, whatever the direction of its rows and columns.
+
+    Args:
+        path: the SEG.
+        affine: (4, 4) of the CT, voxel index to RAS mm.
+        shape: (i, j, k) of the CT.
 
     Raises:
-        InputError: it cannot be decoded, holds fractions or other segments, or lies on another grid.
+        InputError: it cannot be decoded, is fractional, holds other segments, or lies on another grid.
     """
     with quiet_pydicom():
         dataset = pydicom.dcmread(path)
@@ -43,7 +48,7 @@ def read_seg(path: Path, affine: Floats, shape: tuple[int, ...]) -> Labels:
         labels = np.zeros(shape, np.uint8)
         try:
             frames = np.asarray(dataset.pixel_array).reshape(-1, dataset.Rows, dataset.Columns)
-        except Exception as error:  # pydicom and its decoders each have their own
+        except Exception as error:  # pydicom and its decoders have no common error
             raise InputError(f"{path} cannot be decoded ({type(error).__name__}): export the SEG again.") from error
         for frame, groups in zip(frames, _frame_groups(dataset), strict=True):
             to_index = np.linalg.solve(affine, _frame_affine(dataset, groups)).astype(np.float64)
@@ -56,7 +61,7 @@ def _seg_class(path: Path) -> str:
     try:
         with quiet_pydicom():
             return str(pydicom.dcmread(path, specific_tags=["SOPClassUID"], stop_before_pixels=True).SOPClassUID)
-    except Exception:  # pydicom has no common error for what is no DICOM
+    except Exception:  # pydicom has no common error for files that are not DICOM
         return ""
 
 
@@ -65,9 +70,9 @@ def _is_label_map(dataset: Dataset) -> bool:
 
 
 def _kinds(dataset: Dataset, path: Path) -> Mapping[int, int]:
-    """Label of each segment by its number. No segment's name is quoted: it may be the patient's."""
+    """The label (LIVER or TUMOR) of each segment number. Names of segments are not quoted: one may be the patient's."""
     if dataset.SegmentationType not in ("BINARY", "LABELMAP"):
-        raise InputError(f"{path} holds fractions, a BINARY SEG is needed: export it as binary.")
+        raise InputError(f"{path} is a fractional SEG, but a binary one is needed: export it as BINARY.")
     kinds = {int(segment.SegmentNumber): _kind(segment) for segment in dataset.SegmentSequence}
     kinds.pop(0, None)  # the background of a label map
     unknown = sorted(number for number, kind in kinds.items() if not kind)
@@ -80,7 +85,7 @@ def _kinds(dataset: Dataset, path: Path) -> Mapping[int, int]:
 
 
 def _kind(segment: Dataset) -> int:
-    """LIVER, TUMOR or 0 by the code of a segment's type, else by its label."""
+    """LIVER, TUMOR or 0 (neither), from the code of a segment's type or from its label."""
     types = segment.get("SegmentedPropertyTypeCodeSequence") or [Dataset()]
     code, label = str(types[0].get("CodeValue", "")), str(segment.get("SegmentLabel", ""))
     if code in TUMOR_CODES or TUMOR_WORDS.search(label):
@@ -89,7 +94,7 @@ def _kind(segment: Dataset) -> int:
 
 
 def _frame_groups(dataset: Dataset) -> list[Mapping[str, Any]]:
-    """The functional groups of each frame, those that all share included."""
+    """The functional groups of each frame, including the shared ones."""
     shared = _named(dataset.SharedFunctionalGroupsSequence[0])
     return [{**shared, **_named(own)} for own in dataset.PerFrameFunctionalGroupsSequence]
 
@@ -99,7 +104,7 @@ def _named(groups: Dataset) -> dict[str, Any]:
 
 
 def _frame_affine(dataset: Dataset, groups: Mapping[str, Any]) -> npt.NDArray[np.float64]:
-    """(4, 4) of a frame, (column, row, 0) index to RAS mm (PS3.3 C.7.6.2.1.1)."""
+    """The (4, 4) affine of a frame from (column, row, 0) index to RAS mm (PS3.3 C.7.6.2.1.1)."""
     axes = np.reshape(np.array(groups["PlaneOrientationSequence"].ImageOrientationPatient, np.float64), (2, 3))
     rows_mm, columns_mm = (float(mm) for mm in groups["PixelMeasuresSequence"].PixelSpacing)
     affine = np.eye(4)
@@ -112,7 +117,7 @@ def _frame_affine(dataset: Dataset, groups: Mapping[str, Any]) -> npt.NDArray[np
 def _segments_of(
     dataset: Dataset, groups: Mapping[str, Any], kinds: Mapping[int, int], frame: npt.NDArray[Any]
 ) -> Mapping[int, int]:
-    """Number and label of the segments that a frame shows."""
+    """The segments in a frame: number and label."""
     if _is_label_map(dataset):
         return {int(number): kinds[int(number)] for number in np.unique(frame) if number}
     number = int(groups["SegmentIdentificationSequence"].ReferencedSegmentNumber)
@@ -120,7 +125,7 @@ def _segments_of(
 
 
 def _paint(labels: Labels, mask: npt.NDArray[np.bool_], to_index: Floats, kind: int, path: Path) -> None:
-    """Set the voxels of a frame's mask (rows, columns) to a label; a tumor is never overwritten by the liver."""
+    """Set the voxels of a frame's mask (rows, columns) to a label; liver never overwrites tumor."""
     rows, columns = np.nonzero(mask)
     exact = to_index[:3, :2] @ np.stack([columns, rows]) + to_index[:3, 3:]
     index = np.rint(exact).astype(np.int64)

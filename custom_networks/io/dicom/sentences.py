@@ -1,4 +1,4 @@
-"""What is said about the series of an input: a line for each, the notes of a case, and the sentence of a refusal."""
+"""The texts about the series of an input: a line for each, the notes of a case, and the message of a refusal."""
 
 import re
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ def counted(number: int, thing: str) -> str:
 
 
 def series_lines(listing: DicomListing) -> list[str]:
-    """One line for each series: its number, what it is, and whether and why it is chosen or skipped."""
+    """One line for each series: its number, what it is, and whether it is chosen or why it is skipped."""
     chosen = set(listing.chosen)
     patients = list(dict.fromkeys(series.patient for series in listing.series))
     ready = sum(not (index in listing.unclear or listing.series[index].reasons) for index in chosen)
@@ -26,11 +26,11 @@ def series_lines(listing: DicomListing) -> list[str]:
     for index, series in enumerate(listing.series):
         verdict = "chosen." if index in chosen else f"not chosen: give {listing.source}::{index + 1} to segment it."
         if index in listing.unclear:
-            verdict = "refused. Whose it is cannot be told."
+            verdict = "refused. Its patient is not known."
         if series.reasons:
             verdict = f"{'refused' if index in chosen else 'skipped'}. {' '.join(series.reasons)}"
         whose = f"patient {patients.index(series.patient) + 1}, " * (len(patients) > 1)
-        # The description is for the eyes of who has the images: it is never written to a file.
+        # The description is shown only to the user who has the images, and never written to a file.
         text = re.sub(r"[^\w .,+/()-]", " ", series.slices[0].description)
         described = f' "{text[:40].strip()}"' * bool(text.strip())
         lines.append(f"{index + 1}  {whose}{_what(series)}{described}: {verdict}")
@@ -40,7 +40,7 @@ def series_lines(listing: DicomListing) -> list[str]:
 
 
 def case_notes(listing: DicomListing, index: int) -> tuple[str, ...]:
-    """What was chosen and what was skipped for the case of series `index`, and the notes of that series."""
+    """The notes of the case of series `index`: what was chosen and skipped, and what is unusual about the series."""
     own = listing.series[index]
     cases = {listing.series[case].study for case in listing.chosen} - {own.study}
     others = [i for i, series in enumerate(listing.series) if i != index and series.study not in cases]
@@ -49,7 +49,7 @@ def case_notes(listing: DicomListing, index: int) -> tuple[str, ...]:
 
 
 def skipped_notes(listing: DicomListing, indices: Sequence[int], chosen: DicomSeries | None = None) -> list[str]:
-    """A sentence for each kind of what is skipped, and for damaged files."""
+    """A sentence for each kind of skipped series, and for damaged files."""
     skipped = {i: listing.series[i] for i in indices}
     foreign = [series for series in skipped.values() if series.slices[0].modality != "CT"]
     of_ct = {i: series for i, series in skipped.items() if series.slices[0].modality == "CT"}
@@ -64,26 +64,26 @@ def skipped_notes(listing: DicomListing, indices: Sequence[int], chosen: DicomSe
     for i in rest[:MOST_NAMED]:
         named = f"Series {i + 1} ({_what(skipped[i])}{_elsewhere([skipped[i]], chosen)})"
         why = " ".join(skipped[i].reasons)
-        unchosen = f"{named} was not chosen: give {listing.source}::{i + 1} for it."
+        unchosen = f"{named} was not chosen: give {listing.source}::{i + 1} to segment it."
         notes.append(f"{named} was skipped. {why}" if why else unchosen)
     notes += [f"{len(rest) - MOST_NAMED} more series were skipped."] * (len(rest) > MOST_NAMED)
     return notes + lost_notes(listing.lost)
 
 
 def lost_notes(lost: Sequence[DicomFile]) -> list[str]:
-    """A sentence on files that may be images and cannot be read, if there are any."""
+    """A sentence about files that may be images but cannot be read, if there are any."""
     files = "1 damaged or incomplete file was" if len(lost) == 1 else f"{len(lost)} damaged files were"
     return [f"{files} skipped ({', '.join(file.name for file in lost[:3])})."] if lost else []
 
 
 def refusal(listing: DicomListing, index: int | None = None) -> str:
-    """Why nothing of an input, or series `index` of it, can be segmented: all reasons, as one line."""
+    """Why nothing in an input, or its series `index`, can be segmented: all reasons, in one line."""
     if len(listing.series) == 1 or index is not None:
         series = listing.series[index or 0]
         which = f"{listing.source}" + f"::{(index or 0) + 1}" * (len(listing.series) > 1)
-        # Who counts the files needs to know of the copies, too.
+        # The number of files in the reasons makes sense only with the copies that were left out.
         copies = [note for note in series.notes if "SOPInstanceUID" in note and "left out" in note]
-        return f"{which} is not one regular axial CT series. " + " ".join([*series.reasons, *copies])
+        return f"{which} is not a regular axial CT series. " + " ".join([*series.reasons, *copies])
     patients = len({series.patient for series in listing.series if series.patient})
     whose = f" It holds images of {patients} patients." * (patients > 1)
     said = skipped_notes(listing, range(len(listing.series)))
@@ -91,7 +91,7 @@ def refusal(listing: DicomListing, index: int | None = None) -> str:
 
 
 def _what(series: DicomSeries) -> str:
-    """Modality, number of slices, step and phase."""
+    """A phrase with modality, number of slices, slice distance and phase."""
     first = series.slices[0]
     if first.modality != "CT" or not first.placed:
         return f"{first.modality or 'unknown'}, {counted(_files([series]), 'file')}"
@@ -101,7 +101,7 @@ def _what(series: DicomSeries) -> str:
 
 
 def _files(series: Sequence[DicomSeries]) -> int:
-    """How many files they are made of: an enhanced CT is one."""
+    """The number of files in these series; an enhanced CT is a single file."""
     return len({header.file for part in series for header in part.slices})
 
 
@@ -111,7 +111,7 @@ def _files_were(skipped: Sequence[DicomSeries]) -> str:
 
 
 def _elsewhere(skipped: Sequence[DicomSeries], chosen: DicomSeries | None) -> str:
-    """Whether series are of another patient or study than the chosen one."""
+    """A phrase that says so if a series belongs to another patient or study than the chosen one."""
     if chosen is None:
         return ""
     if any(series.patient != chosen.patient for series in skipped):

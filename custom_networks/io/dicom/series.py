@@ -1,8 +1,8 @@
-"""Headers become series: what belongs together, in the order of positions, with all that speaks against each.
+"""Group headers into series, sort their slices by position, and collect all reasons against each series.
 
-Files belong together by patient, study, series and modality, then by frame of reference; scouts go apart. What is then
-no regular stack is taken apart by orientation and by acquisition if that gives one. Each enhanced CT stands for itself,
-and its frames are taken apart by stack and phase, which it names.
+Files are grouped by patient, study, series and modality, then by frame of reference; localizers are set apart. A group
+that is not a regular stack is split by orientation, acquisition or kernel if that yields regular ones. Each enhanced CT
+is a group of its own; its frames are split by stack and phase, as its header names them.
 """
 
 from collections import defaultdict
@@ -26,7 +26,7 @@ from custom_networks.io.dicom.pixels import are_same_frames, is_same_image
 from custom_networks.io.dicom.series_notes import numbers_note, series_notes
 
 Key = Callable[[SliceHeader], Hashable]
-# What tells the volumes of one enhanced CT apart.
+# The attributes that distinguish the volumes of one enhanced CT.
 FRAME_STACKS: tuple[tuple[str, Key], ...] = (
     ("StackID", lambda s: s.stack_id),
     ("TemporalPositionIndex", lambda s: s.phase),
@@ -35,14 +35,14 @@ FRAME_STACKS: tuple[tuple[str, Key], ...] = (
 
 @dataclass(frozen=True)
 class DicomSeries:
-    """Files that belong together, and whether they make a volume.
+    """Files that belong together, and the reasons why they are not a volume, if any.
 
     Attributes:
-        slices: sorted along the slice normal where all have a position, else by name.
-        other: why this holds nothing to segment: another modality, a scout, too few slices, ...
-        faults: why this, though CT slices, is no volume that can be read: a gap, a damaged file, ...
+        slices: sorted along the slice normal if all have a position, else by name.
+        other: why this holds nothing to segment: another modality, a localizer, too few slices, ...
+        faults: why these CT slices are not a readable volume: a gap, a damaged file, ...
         notes: what was accepted although it is unusual.
-        part: what tells it from the other parts where one SeriesInstanceUID was taken apart, "" where it was not.
+        part: what distinguishes it from the other parts if one SeriesInstanceUID was split, else "".
     """
 
     slices: tuple[SliceHeader, ...]
@@ -53,12 +53,12 @@ class DicomSeries:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Everything that speaks against it; empty for a volume that can be segmented."""
+        """All reasons against it; empty for a volume that can be segmented."""
         return self.other + self.faults
 
     @property
     def patient(self) -> str:
-        """A digest that tells patients apart and names none; "" where no image names one."""
+        """A digest that tells patients apart without naming them; "" if no image names one."""
         return self.slices[0].patient
 
     @property
@@ -69,17 +69,17 @@ class DicomSeries:
 
     @property
     def study_uid(self) -> str:
-        """Its StudyInstanceUID, "" where it has none."""
+        """Its StudyInstanceUID; "" if it has none."""
         return self.slices[0].study_uid
 
     @property
     def study(self) -> tuple[str, str]:
-        """What tells studies apart, whatever a patient is called in them."""
+        """What distinguishes studies: patient and StudyInstanceUID."""
         return self.patient, self.study_uid
 
     @property
     def depth_mm(self) -> float:
-        """What the slices cover along their normal, mm; 0 where they are no stack."""
+        """The depth that the slices cover along their normal, mm; 0 if they are not a stack."""
         return 0.0 if self.other else covered_mm(_positions(self.slices), self.slices[0].axes) or 0.0
 
     @property
@@ -89,7 +89,7 @@ class DicomSeries:
 
 
 def series_of(headers: Iterable[SliceHeader]) -> list[DicomSeries]:
-    """All series of an input, in an order that does not depend on the names or places of the files."""
+    """All series of an input, in an order that does not depend on file names or folders."""
     by_uid = _grouped(headers, lambda s: (*_series_key(s), (s.instance_uid or s.file.name) if s.frame else ""))
     together = _one_series_each(by_uid)
     patients, images = defaultdict(set), defaultdict(list)
@@ -103,11 +103,11 @@ def series_of(headers: Iterable[SliceHeader]) -> list[DicomSeries]:
         series += [replace(part, part=f"{own} {part.part}".strip()) for part in _volumes_of(slices)]
     for number, part in enumerate(series):
         if part.faults and len({(header.study_uid, header.series_uid) for header in part.slices}) > 1:
-            cause = "Its slices have a SeriesInstanceUID or StudyInstanceUID each: export it again with one for all."
+            cause = "Each slice has its own SeriesInstanceUID or StudyInstanceUID: export it again with one for all."
             series[number] = part = replace(part, faults=(*part.faults, cause))
         named = patients[part.slices[0].study_uid, part.slices[0].series_uid]
         if part.slices[0].series_uid and len(named) > 1 and not part.other:
-            mixed = f"Its SeriesInstanceUID names images of {len(named)} patients: export each patient's series again."
+            mixed = f"Images of {len(named)} patients have its SeriesInstanceUID: export each patient's series again."
             series[number] = replace(part, faults=(*part.faults, mixed))
     return sorted(series, key=lambda part: _place_in_list(part.slices[0]))
 
@@ -118,10 +118,10 @@ def _series_key(header: SliceHeader) -> tuple[Hashable, ...]:
 
 
 def _one_series_each(groups: Sequence[list[SliceHeader]]) -> list[list[SliceHeader]]:
-    """The groups, those of one slice joined where they look like a series whose slices were given a UID each.
+    """The groups, after joining single slices that look like one series whose slices were each given a UID.
 
-    Some programs that remove names from images do that. Such slices agree in all else: patient, SeriesNumber, size and
-    orientation; and there are as many as a volume needs. Frames are not joined: each enhanced CT stands for itself.
+    Some anonymisers do that. Such slices agree in everything else (patient, SeriesNumber, size, orientation), and there
+    are as many as a volume needs. Frames are not joined, since each enhanced CT is a group of its own.
     """
     singles = [group[0] for group in groups if len(group) == 1 and not group[0].frame]
     joined = [
@@ -147,7 +147,7 @@ def _place_in_list(first: SliceHeader) -> tuple[Hashable, ...]:
 
 
 def _grouped(slices: Iterable[SliceHeader], key: Key) -> list[list[SliceHeader]]:
-    """The slices with equal keys together."""
+    """The slices grouped by key."""
     found: dict[Hashable, list[SliceHeader]] = defaultdict(list)
     for header in slices:
         found[key(header)].append(header)
@@ -155,15 +155,15 @@ def _grouped(slices: Iterable[SliceHeader], key: Key) -> list[list[SliceHeader]]
 
 
 def _volumes_of(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
-    """One series of one patient as the stacks that it holds."""
+    """Split one series of one patient into its stacks."""
     kept, copied = _without_copies(slices)
     skipped = numbers_note(slices)
     parts = []
     for same_kind in _grouped(kept, rules.is_localizer):
         frames = _grouped(same_kind, lambda s: s.frame_uid)
-        # A frame for each slice is an export's fault: frames that mean something hold more than one slice.
+        # A UID for each slice is a fault of the export: a real frame of reference has more than one slice.
         one_each = len(frames) > 1 and max(map(len, frames)) == 1
-        note = f"FrameOfReferenceUID differs between slices ({len(frames)}): they were taken as one frame."
+        note = f"FrameOfReferenceUID differs between slices ({len(frames)}): it was taken to be the same for all."
         for together in [same_kind] if one_each else frames:
             frame = together[0].frame_uid if len(frames) > 1 and not one_each else ""
             for part in _split(together):
@@ -173,9 +173,9 @@ def _volumes_of(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
 
 
 def _without_copies(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], tuple[str, ...]]:
-    """The slices without repeated files, and a note of what was dropped.
+    """The slices without duplicate files, and a note about what was dropped.
 
-    A copy has the SOPInstanceUID, the position and the picture of another file; a damaged one need not have the last.
+    A duplicate has the SOPInstanceUID, position and image of another file; if it is damaged, the image is not compared.
     """
     if slices[0].frame:
         return _without_copied_files(slices)
@@ -187,7 +187,7 @@ def _without_copies(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], t
 
 
 def _without_copied_files(frames: Sequence[SliceHeader]) -> tuple[list[SliceHeader], tuple[str, ...]]:
-    """The same for the frames of files with one SOPInstanceUID."""
+    """The same for the frames of enhanced CT files that share a SOPInstanceUID."""
     first, *others = sorted(_grouped(frames, lambda s: s.file), key=lambda f: (f[0].pixel_fault != "", f[0].file.name))
     kept = [first, *(other for other in others if not (other[0].pixel_fault or are_same_frames(first, other)))]
     return [frame for file in kept for frame in file], _copies_note(1 + len(others) - len(kept))
@@ -199,10 +199,10 @@ def _copies_note(dropped: int) -> tuple[str, ...]:
 
 
 def _split(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
-    """The slices as one stack if they are one, else as several if that makes volumes, else as one that is refused."""
+    """One stack if the slices form one, else several if splitting yields volumes, else one stack that is refused."""
     for attribute, key in FRAME_STACKS if slices[0].frame else ():
         groups = _grouped(slices, key)
-        if 1 < len(groups) < len(slices):  # a value for each frame counts the frames
+        if 1 < len(groups) < len(slices):  # with one value per frame, it merely counts the frames
             return [_named(part, attribute, group, len(groups)) for group in groups for part in _split(group)]
     whole = _stack_of(slices)
     if not (whole.reasons and all(header.placed for header in slices)):
@@ -212,7 +212,7 @@ def _split(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
     if len(oriented) > 1 and axial and not any(part.reasons for part in axial):
         return oriented
     acquired = _taken_apart(slices, lambda s: s.acquisition, "AcquisitionNumber")
-    # A part that is irregular itself says that the numbers do not explain what is wrong with the whole.
+    # If a part is irregular itself, acquisition numbers do not explain what is wrong with the whole.
     if _are_volumes(acquired):
         return acquired
     reconstructed = _taken_apart(slices, lambda s: s.kernel, "ConvolutionKernel")
@@ -224,22 +224,22 @@ def _are_volumes(parts: Sequence[DicomSeries]) -> bool:
 
 
 def _taken_apart(slices: Sequence[SliceHeader], key: Key, attribute: str) -> list[DicomSeries]:
-    """The stacks of slices with equal keys, each with a note of the attribute that told them apart."""
+    """The stacks of slices with equal keys, each with a note about the attribute by which they were split."""
     groups = _grouped(slices, key)
-    note = f"The series was taken apart by {attribute} into {len(groups)}."
+    note = f"The series was split by {attribute} into {len(groups)}."
     stacks = [_stack_of(group) for group in groups]
     return [replace(s, notes=(note, *s.notes), part=f"{attribute} {key(s.slices[0])}") for s in stacks]
 
 
 def _named(part: DicomSeries, attribute: str, group: Sequence[SliceHeader], groups: int) -> DicomSeries:
-    """A part of one of the groups that an attribute told apart."""
+    """The part of a group of frames, with a note about the attribute by which frames were grouped."""
     value = dict(FRAME_STACKS)[attribute](group[0])
-    note = f"The frames were taken apart by {attribute} into {groups}."
+    note = f"The frames were split by {attribute} into {groups}."
     return replace(part, notes=(note, *part.notes), part=f"{attribute} {value} {part.part}".strip())
 
 
 def _stack_of(slices: Sequence[SliceHeader]) -> DicomSeries:
-    """All that speaks against these slices as one volume."""
+    """These slices as one series, with all reasons why they are not a volume."""
     ordered = sorted(slices, key=lambda s: (s.file.name, s.instance_uid))
     kinds = rules.kind_reasons(ordered)
     other, faults = (kinds, []) if rules.all_of_other_kinds(ordered) else ([], kinds)
@@ -258,9 +258,9 @@ def _stack_of(slices: Sequence[SliceHeader]) -> DicomSeries:
 
 
 def _stack_reasons(placed: Sequence[SliceHeader]) -> tuple[list[str], list[str]]:
-    """What is irregular about positions (faults), and what makes the slices something else than a stack.
+    """Irregular positions (faults), and reasons why the slices are something other than a stack.
 
-    Several acquisitions under one SeriesInstanceUID are what most often lies behind uneven or double positions.
+    The most common cause of uneven or duplicate positions is several acquisitions with one SeriesInstanceUID.
     """
     axes, positions = placed[0].axes, _positions(placed)
     reasons = stack_reasons(positions, axes)
@@ -269,14 +269,14 @@ def _stack_reasons(placed: Sequence[SliceHeader]) -> tuple[list[str], list[str]]
     if len(set(acquisitions)) > 1 and (reasons or changes >= len(set(acquisitions))):
         numbers = sorted({number for number in acquisitions if number is not None})
         named = ", ".join(map(str, numbers[:6])) + ", ..." * (len(numbers) > 6)
-        share = f"{len(numbers)} acquisitions (AcquisitionNumber {named}) share one series: export each on its own."
+        share = f"{len(numbers)} acquisitions (AcquisitionNumber {named}) share one series: export each separately."
         reasons = [*reasons, share]
     is_one_place = len(placed) > 1 and covered_mm(positions, axes) is None
     return ([], reasons) if is_one_place else (reasons, [])
 
 
 def _sorted_along_normal(slices: Sequence[SliceHeader]) -> list[SliceHeader]:
-    """By position along the slice normal: neither file names nor InstanceNumber tell where a slice lies."""
+    """Sort by position along the slice normal: neither file names nor InstanceNumber say where a slice lies."""
     normal = normal_of(slices[0].axes)
     return sorted(slices, key=lambda s: (float(np.dot(s.position, normal)), s.acquisition or 0, s.instance_uid))
 

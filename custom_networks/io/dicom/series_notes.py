@@ -1,4 +1,4 @@
-"""What is said about slices that are accepted although they are not as the standard wants them, or cost quality."""
+"""Notes about slices that are accepted although they deviate from the standard or have lost quality."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ UIDS = {
 
 
 def series_notes(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
-    """What was accepted although it is not as the standard wants it, or costs quality."""
+    """Notes about what deviates from the standard or has lost quality, and was accepted."""
     acquisitions, kernels = len({s.acquisition for s in slices}), len({s.kernel for s in slices})
     borrowed = len({s.file for s in slices if not s.own_instance_uid})
     scales = len({(s.slope, s.intercept) for s in slices})
@@ -26,25 +26,25 @@ def series_notes(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
         f"{kernels} kinds of reconstruction (ConvolutionKernel) form one even stack: they were taken as one.": (
             kernels > 1
         ),
-        f"RescaleSlope or RescaleIntercept differs between slices ({scales} pairs): each slice has HU by its own.": (
+        f"RescaleSlope or RescaleIntercept differs between slices ({scales} pairs): each slice has its own rescale.": (
             scales > 1
         ),
-        "HighBit does not fit BitsStored: the pixels were taken as stored in the lower bits.": any(
+        "HighBit contradicts BitsStored: the pixels were assumed to be stored in the lower bits.": any(
             0 < s.bits < s.bits_allocated and s.top_bit != s.high_bit for s in slices
         ),
         "The slices are derived images (ImageType DERIVED).": any("DERIVED" in s.image_type for s in slices),
-        "The pixels were compressed with loss.": any(s.lossy or s.transfer_syntax in LOSSY for s in slices),
+        "The pixels were compressed lossily.": any(s.lossy or s.transfer_syntax in LOSSY for s in slices),
     }
     return tuple(note for note, holds in said.items() if holds)
 
 
 def _uid_notes(slices: Sequence[SliceHeader]) -> dict[str, bool]:
-    """What is wrong with the UIDs of slices, which are never quoted: they can hold a name."""
+    """Notes about invalid or varying UIDs, which are never quoted because they can hold a name."""
     notes = {}
     for keyword, attribute in UIDS.items():
         uids = {getattr(header, attribute) for header in slices} - {""}
         odd = sum(not is_uid(uid) for uid in uids)
-        notes[f"{keyword} is no valid UID (digits and dots, at most 64 characters): it was compared as it is."] = (
+        notes[f"{keyword} is not a valid UID (digits and dots, at most 64 characters): it was compared as text."] = (
             odd > 0
         )
         if keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
@@ -54,7 +54,7 @@ def _uid_notes(slices: Sequence[SliceHeader]) -> dict[str, bool]:
 
 
 def numbers_note(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
-    """A note where numbers of images are missing between the first and the last: every second slice lost is even."""
+    """A note if InstanceNumbers are missing between first and last: a stack without every other slice is still even."""
     numbers = {s.instance_number for s in slices if s.instance_number is not None}
     if len(numbers) < len(slices):
         return ()

@@ -1,7 +1,7 @@
-"""Files that cannot be read and may be slices: passed over in silence, they would cut a piece off the liver.
+"""Unreadable files that may be slices: if they were skipped silently, a piece of the liver could be missing.
 
-A download that broke off, a dangling link, a disk that returned zeros or a pointer of git-lfs leave files that nothing
-in them calls DICOM. Their names still do: they are called like the slices beside them, or have an ending of DICOM.
+Interrupted downloads, dangling links, disk errors and git-lfs pointers leave files whose bytes do not look like DICOM.
+Their names still give them away: they resemble those of the slices beside them, or have an ending used for DICOM.
 """
 
 import re
@@ -13,38 +13,38 @@ from custom_networks.io.dicom.files import DicomFile
 from custom_networks.io.dicom.header import SliceHeader
 
 ENDINGS = (".dcm", ".dicom", ".dic", ".ima")
-# What programs add to the name of a file that is not whole yet, or is compressed.
+# Endings that programs add to the names of incomplete or compressed files.
 UNFINISHED = (".gz", ".part", ".partial", ".crdownload", ".download", ".tmp")
 
 
 @dataclass(frozen=True)
 class Unread:
-    """A file that is not DICOM, as far as its first bytes say; `marked`: they are nearly those of DICOM."""
+    """A file that is not DICOM according to its first bytes; `marked` if these are nearly those of DICOM."""
 
     file: DicomFile
     marked: bool = False
 
     @property
     def name(self) -> str:
-        """Its name below the source, without what says that it is not whole."""
+        """Its path below the source, without an ending in `UNFINISHED`."""
         path = self.file.path
         return str(path.with_suffix("") if path.suffix.lower() in UNFINISHED else path)
 
     @property
     def seems_dicom(self) -> bool:
-        """Whether its ending or its first bytes are those of DICOM."""
+        """Whether its ending or its first bytes suggest DICOM."""
         return self.marked or PurePosixPath(self.name).suffix.lower() in ENDINGS
 
 
 def nearly_dicom(start: bytes) -> bool:
-    """Whether the first 132 bytes of a file are nearly those of DICOM: a mark that is damaged after its preamble."""
+    """Whether the first 132 bytes of a file are nearly those of DICOM: a preamble followed by a damaged "DICM"."""
     mark = start[128:132]
     letters = sum(found == right for found, right in zip(mark.upper(), b"DICM"))
     return letters >= 2 or (len(mark) == 4 and not any(start[:128]) and any(mark))
 
 
 def suspects_of(unread: Iterable[Unread], headers: Sequence[SliceHeader]) -> tuple[Unread, ...]:
-    """Those of the unread files that may be images: by ending, first bytes, or a name like that of an image."""
+    """The unread files that may be images, judged by ending, first bytes, or a name that resembles an image's."""
     names = {header.file.name for header in headers}
     beside = {(header.file.folder, _pattern(header.file.path.name)) for header in headers}
     paths = {_pattern(name) for name in names}
@@ -58,10 +58,10 @@ def suspects_of(unread: Iterable[Unread], headers: Sequence[SliceHeader]) -> tup
 
 
 def may_be_slices(suspects: Iterable[Unread], slices: Sequence[SliceHeader]) -> list[DicomFile]:
-    """The suspects that are likely slices of a series: they lie beside its slices and are called like them.
+    """The suspects that are probably slices of a series: they lie beside its slices and have similar names.
 
-    Where the slices' names have nothing in common, what has the ending or the first bytes of DICOM is one. Where they
-    are spread over folders, another folder called like those counts as beside.
+    If the slices' names have nothing in common, a DICOM ending or nearly DICOM first bytes are enough. If the slices
+    are spread over several folders, files in other folders with similar names count, too.
     """
     folders = {header.file.folder for header in slices}
     names = {_pattern(header.file.path.name) for header in slices}
@@ -78,6 +78,6 @@ def may_be_slices(suspects: Iterable[Unread], slices: Sequence[SliceHeader]) -> 
 
 
 def _pattern(name: str) -> str:
-    """A name with "#" for its numbers: slices of one export, and they alone, mostly have one pattern."""
+    """A name with its numbers replaced by "#": the slices of one export usually share a pattern of their own."""
     numbers = re.sub(r"[0-9a-f]*\d[0-9a-f]*", "#", name.lower())
     return re.sub(r"#([._-]*#)+", "#", numbers)

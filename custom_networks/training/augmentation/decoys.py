@@ -1,4 +1,4 @@
-"""Masses, cysts, fluid and filled bowel beside the liver, drawn for training: what is neither liver nor its tumor."""
+"""Draw masses, cysts, fluid and filled bowel beside the liver for training: structures that are not liver or tumor."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,30 +13,30 @@ from custom_networks.training.augmentation.intensity_sources import HU_WINDOW
 from custom_networks.training.augmentation.lesion_synthesis import Array, lesion_offset, lesion_on_slices
 from custom_networks.training.augmentation.synthetic_lesions import RandSyntheticLesionsd, holds
 
-_FAT, _BONE = -140.0, 200.0  # HU: what a mass may push away
-_DARKEST = -20.0  # HU: fluid and its texture
-_NOISE = 25.0  # HU: what differs more from its surroundings is an edge
+_FAT, _BONE = -140.0, 200.0  # HU: bounds of the tissue that a mass may replace
+_DARKEST = -20.0  # HU: fluid with texture
+_NOISE = 25.0  # HU: larger differences from the surroundings are edges, not noise
 
 
 class RandDecoysd(RandSyntheticLesionsd):
     """Draw lesions beside the liver of a stack; the label stays background.
 
-    A network that saw few patients takes a large dark structure beside the liver (an adrenal or retroperitoneal mass, a
-    renal cyst, a stomach full of water) for a tumor, and the liver as reaching that far; a colon full of contrast
-    medium it takes for liver. Decoys replace soft tissue and fat, mostly where they touch the liver; no labelled voxel,
-    bone or air changes. Their shape, texture, core and rim are those of `RandSyntheticLesionsd`, behind which it comes;
-    the noise of the scan goes on inside them.
+    A network that has seen few patients mistakes a large dark structure beside the liver (an adrenal or retroperitoneal
+    mass, a renal cyst, a stomach full of water) for a tumor within the liver, and a colon full of contrast medium for
+    liver. Decoys replace soft tissue and fat, mostly where they touch the liver; labelled voxels, bone and air do not
+    change. Their shape, texture, core and rim are those of `RandSyntheticLesionsd`, after which this transform comes;
+    the noise of the scan is kept inside them.
 
     Args:
         keys, label_key, prob, spacing, window, halo: as for `RandSyntheticLesionsd`.
-        decoys: least and greatest number in a stack.
+        decoys: smallest and largest number in a stack.
         radii: bounds of the size classes, mm.
-        size_weights: one weight a size class.
-        brightness: least and greatest HU of a decoy.
+        size_weights: one weight for each size class.
+        brightness: range of a decoy's HU.
         more: other arguments of `RandSyntheticLesionsd`.
 
     Raises:
-        UsageError: as `RandSyntheticLesionsd`.
+        UsageError: see `RandSyntheticLesionsd`.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class RandDecoysd(RandSyntheticLesionsd):
         super().__init__(keys, label_key, prob, spacing, window, halo, decoys, radii, size_weights, brightness, **more)
 
     def _implant(self, image: Array, label: npt.NDArray[Any], heights: Array, thickness: float) -> bool:
-        """Draw one decoy into the image, in place, if it finds a place."""
-        lesion = self.draw_lesion()  # its contrast is that to water: its HU
+        """Draw one decoy into the image, in place, if there is room; whether it was drawn."""
+        lesion = self.draw_lesion()  # its contrast is relative to water, so it is its HU
         low, high = self.window
         hu = image * (high - low) + low
         tissue = (label == 0) & (hu > _FAT) & (hu < _BONE)
@@ -78,7 +78,7 @@ class RandDecoysd(RandSyntheticLesionsd):
     def _beside_the_liver(
         self, tissue: Mask, organ: Mask, heights: Array, radius: float
     ) -> tuple[int, int, int] | None:
-        """A voxel of tissue about a radius from the organ (anywhere, where there is none), with tissue around."""
+        """A voxel surrounded by tissue, about a radius away from the organ, or anywhere if there is no organ."""
         first, last = self._slices(heights, radius)
         starts = np.flatnonzero(organ[..., first:last])
         if not len(starts):

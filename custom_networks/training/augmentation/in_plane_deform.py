@@ -1,4 +1,4 @@
-"""Rotates, scales, shears and bends a stack within its slices, and crops it, in one resampling."""
+"""Rotate, scale, shear and bend a stack within its slices, and crop it, in one resampling."""
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -15,25 +15,26 @@ from custom_networks.training.augmentation.rand_image import plain
 
 
 class RandInPlaneDeformd(RandomizableTransform, MapTransform):
-    """Deforms all slices of a stack alike about their middle, and crops them to `size`.
+    """Deforms all slices of a stack in the same way about their centre, and crops them to `size`.
 
-    One 2D resampling with the slices as channels: a third of the time of MONAI's RandAffined, which samples in 3D, with
-    the elastic part at no further cost. Without a change (probability `1 - prob`) the middle is cropped.
+    It is a single 2D resampling with the slices as channels, which takes a third of the time of MONAI's RandAffined
+    (that samples in 3D); the elastic part costs nothing extra. Without a deformation (probability `1 - prob`) the
+    centre is cropped.
 
     Args:
-        keys: tensors `(C, H, W, D)` of one H and W; their depths may differ.
-        size: in-plane size of the result, in pixels; pixels outside the input are filled as `padding_mode` says.
+        keys: tensors `(C, H, W, D)` of the same H and W; their depths may differ.
+        size: in-plane size of the result, in pixels; pixels outside the input are filled according to `padding_mode`.
         prob: probability of a deformation.
-        rotate: least and greatest rotation, in radians, from the first in-plane axis to the second.
-        scale: least and greatest factor by which anatomy grows, drawn evenly by its logarithm.
-        stretch: the greatest factor by which it grows along one axis and shrinks along the other, 1 or more.
-        shear: the greatest shear of each axis by the other.
-        elastic: the greatest displacement of a control point along each axis, in pixels; each stack draws its own
+        rotate: range of the rotation, in radians, from the first in-plane axis to the second.
+        scale: range of the factor by which anatomy grows; its logarithm is drawn uniformly.
+        stretch: the largest factor by which it grows along one axis and shrinks along the other, 1 or more.
+        shear: the largest shear of each axis by the other.
+        elastic: the largest displacement of a control point along each axis, in pixels; each stack draws its own
             bound below this. A fifth of `elastic_spacing` or less never folds the image.
         elastic_spacing: distance of the control points, in pixels.
-        mode: interpolation, one or one for each key: "bilinear", or "nearest" for labels.
-        padding_mode: what lies outside, one or one for each key: "border" or "zeros". An image and its label want the
-            same, else the streaks of an organ at the input's edge are taught as background.
+        mode: interpolation, one for all or one for each key: "bilinear", or "nearest" for labels.
+        padding_mode: filling outside the input, one for all or one for each key: "border" or "zeros". It should be the
+            same for an image and its label; otherwise streaks of an organ at the input's edge are labelled background.
     """
 
     def __init__(
@@ -71,12 +72,12 @@ class RandInPlaneDeformd(RandomizableTransform, MapTransform):
         return d
 
     def _places(self) -> torch.Tensor:
-        """For each pixel of the result `(H, W)`, where to read: row and column from the middle, in pixels."""
+        """Where to read each pixel of the result: `(H, W, 2)`, row and column relative to the centre, in pixels."""
         places = from_middle(self.size) @ torch.from_numpy(np.linalg.inv(self._matrix())).float().T
         return places + self._displacements() if self.elastic > 0 else places
 
     def _matrix(self) -> np.ndarray:
-        """2x2 matrix that takes the anatomy's row and column, from the middle, to those in the result."""
+        """2 x 2 matrix from row and column of the anatomy, relative to the centre, to those in the result."""
         angle = self.R.uniform(self.rotate[0], self.rotate[1])
         size = self.scale[0] * (self.scale[1] / self.scale[0]) ** self.R.uniform()
         stretch = self.stretch ** self.R.uniform(-1, 1)
@@ -95,18 +96,20 @@ class RandInPlaneDeformd(RandomizableTransform, MapTransform):
 
 
 def from_middle(size: Sequence[int]) -> torch.Tensor:
-    """Row and column of each pixel of a slice of `size`, counted from its middle: `(H, W, 2)` float32.
+    """Row and column of each pixel of a slice of `size` relative to its centre: `(H, W, 2)` float32.
 
-    The middle is that of whole pixels, `size // 2`, as crops about the middle have it.
+    The centre is the whole pixel `size // 2`, as in MONAI's centre crops.
     """
     rows, columns = (torch.arange(n, dtype=torch.float32) - n // 2 for n in size)
     return torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1)
 
 
 def sample_in_plane(stack: torch.Tensor, places: torch.Tensor, mode: str, padding_mode: str) -> torch.Tensor:
-    """Read each slice of `stack` `(C, H, W, D)` at `places` `(h, w, 2)`, row and column from the middle in pixels.
+    """Read each slice of `stack` `(C, H, W, D)` at `places` `(h, w, 2)`: row and column relative to the centre, pixels.
 
     Args:
+        stack: the slices.
+        places: see above.
         mode: "bilinear" or "nearest".
         padding_mode: "border" or "zeros".
 
@@ -114,7 +117,7 @@ def sample_in_plane(stack: torch.Tensor, places: torch.Tensor, mode: str, paddin
         `(C, h, w, D)` of the type of `stack`.
     """
     size = torch.tensor(stack.shape[1:3])
-    grid = ((places + size // 2) * 2 + 1) / size - 1  # grid_sample counts from -1 to 1, from edge to edge
+    grid = ((places + size // 2) * 2 + 1) / size - 1  # grid_sample's coordinates run from -1 to 1, from edge to edge
     slices = stack.permute(0, 3, 1, 2)
     dtype = slices.dtype if slices.is_floating_point() else torch.float32
     columns_first = grid.flip(-1).to(dtype).expand(len(slices), *grid.shape)

@@ -1,7 +1,7 @@
-"""Makes CT of different scanners and of different files (DICOM, 8-bit windows, JPEG) look alike to the network.
+"""Vary intensities as different scanners and file formats (DICOM, 8-bit windows, JPEG) do.
 
-Ranges were chosen from 33 volumes at 1.25 mm: noise in the liver 10 to 27 HU, correlated by .2 to .54 with the
-next pixel; JPEG copies keep a window of [-45, 160] HU and hold coarse levels outside of it.
+Ranges were chosen from 33 volumes at 1.25 mm: the noise in the liver is 10 to 27 HU and its correlation with the next
+pixel .2 to .54; JPEG copies keep a window of [-45, 160] HU and hold only coarse levels outside it.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,14 @@ HU_WINDOW = (-160.0, 240.0)  # what 0 and 1 stand for
 class RandCTNoised(RandImaged):
     """Adds Gaussian noise of a random grain, independent from slice to slice.
 
-    Where the window clipped the image (0 and below, 1 and above) it stays: air and bone lie far outside the window,
-    so that their noise is not seen.
+    Where the window clips the image (at 0 and 1) it is not changed: air and bone lie far outside the window, so their
+    noise is not visible.
 
     Args:
-        amplitude: least and greatest standard deviation, in HU.
-        grain: least and greatest sigma, in pixels, of the Gaussian that filters the white noise; .4 correlates
-            neighbours by .2, .65 by .55.
+        amplitude: range of the standard deviation, in HU.
+        grain: range of sigma, in pixels, of the Gaussian that filters the white noise; .4 gives a correlation of .2
+            between neighbours, .65 of .55.
+        window: HU that 0 and 1 stand for.
     """
 
     def __init__(
@@ -45,29 +46,29 @@ class RandCTNoised(RandImaged):
         self.width = window[1] - window[0]
 
     def changed(self, image: torch.Tensor) -> torch.Tensor:
-        """The image with noise where it lies within the window."""
+        """The image with noise added where it is within the window."""
         kernel = gaussian_kernel(self.uniform(self.grain))
-        # white noise filtered along both axes keeps sum(k^2) of its standard deviation
+        # filtering along both axes multiplies the standard deviation of white noise by sum(k^2)
         amplitude = self.uniform(self.amplitude) / self.width / float(kernel.square().sum())
         noise = filter_slices(self._white(image.shape, len(kernel) - 1), kernel).permute(0, 2, 3, 1)
         return torch.where((image > 0) & (image < 1), image + amplitude * noise, image)
 
     def _white(self, shape: Sequence[int], margin: int) -> torch.Tensor:
-        """White noise `(C, D, H + margin, W + margin)`, seeded by `self.R`: torch takes a third of NumPy's time."""
+        """White noise `(C, D, H + margin, W + margin)`, seeded by `self.R`; torch needs a third of NumPy's time."""
         generator = torch.Generator().manual_seed(int(self.R.randint(2**31 - 1)))
         channels, rows, columns, depth = shape
         return torch.randn(channels, depth, rows + margin, columns + margin, generator=generator)
 
 
 class RandSharpnessd(RandImaged):
-    """Softer or sharper reconstruction kernels, within the slices.
+    """Imitates softer or sharper reconstruction kernels, within the slices.
 
-    `image + amount * (image - blurred)`: -1 is the blurred image, 0 the image, 1 an unsharp mask of full strength.
-    (MONAI's RandGaussianSmoothd and RandGaussianSharpend convolve in 3D, ten times as slowly.)
+    The result is `image + amount * (image - blurred)`: -1 gives the blurred image, 0 the image, 1 full unsharp masking.
+    (MONAI's RandGaussianSmoothd and RandGaussianSharpend convolve in 3D, which is ten times slower.)
 
     Args:
-        amount: least and greatest amount of detail added.
-        sigma: least and greatest sigma of the blur, in pixels.
+        amount: range of the amount of detail added.
+        sigma: range of the blur's sigma, in pixels.
     """
 
     def __init__(
@@ -82,24 +83,25 @@ class RandSharpnessd(RandImaged):
         self.sigma = tuple(sigma)
 
     def changed(self, image: torch.Tensor) -> torch.Tensor:
-        """The image with detail added or taken away."""
+        """The image with detail added or removed."""
         amount = self.uniform(self.amount)
         return torch.lerp(blur_in_plane(image, self.uniform(self.sigma)), image, 1.0 + amount)
 
 
 class RandQuantised(RandImaged):
-    """Rounds the intensities as files of few bits do, and loses what lies outside a narrower window.
+    """Rounds the intensities like files of few bits, and loses what lies outside a narrower window.
 
-    Outside that window values are either clipped to its ends (8-bit files), or rounded to coarse levels (JPEG copies
-    in several windows: fat and bone become flat, noise at the window's ends becomes specks).
+    Outside that window, values are either clipped to its ends (8-bit files), or rounded to coarse levels (JPEG copies
+    of several windows: fat and bone become flat, and noise at the window's ends becomes specks).
 
     Args:
-        step: finest and coarsest step of the values, in HU, drawn evenly by its logarithm.
+        step: range of the step between values, in HU; its logarithm is drawn uniformly.
         low: range of the narrower window's lower end, in HU.
         high: range of its upper end, in HU.
-        coarse: least and greatest distance of the coarse levels, in HU.
+        coarse: range of the distance between coarse levels, in HU.
         narrow_prob: probability that the window is narrower, given a change.
         coarse_prob: probability of coarse levels instead of clipping, given a narrower window.
+        window: HU that 0 and 1 stand for.
     """
 
     def __init__(
@@ -124,7 +126,7 @@ class RandQuantised(RandImaged):
         self.window = tuple(window)
 
     def changed(self, image: torch.Tensor) -> torch.Tensor:
-        """The rounded image, losing what lies outside the window drawn."""
+        """The rounded image, without what lies outside the window that is drawn."""
         step = self.step[0] * (self.step[1] / self.step[0]) ** float(self.R.uniform())
         rounded = self._rounded(image, step)
         if self.R.uniform() >= self.narrow_prob:
@@ -138,7 +140,7 @@ class RandQuantised(RandImaged):
         return torch.where(rounded < low, levels.clamp(max=low), above)
 
     def _rounded(self, image: torch.Tensor, step: float) -> torch.Tensor:
-        """`image` in steps of `step` HU from a random origin: files differ in where their levels lie."""
+        """`image` in steps of `step` HU from a random origin, since the levels of files differ."""
         width = step / (self.window[1] - self.window[0])
         origin = width * float(self.R.uniform())
         return (image - origin).div_(width).round_().mul_(width).add_(origin)

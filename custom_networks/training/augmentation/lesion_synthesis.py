@@ -1,8 +1,8 @@
-"""What a CT would show of a liver lesion that is not there: pure functions, in mm and HU.
+"""Synthesise the appearance of a liver lesion in CT: pure functions, in mm and HU.
 
 The steps are those of Hu et al., "Label-Free Liver Tumor Segmentation" (CVPR 2023): shape by deformation and noise,
-texture, edge, mass effect, capsule. The formulas are ours. A lesion is a difference added to the image, so that the
-noise of the scan goes on inside it; only what stands out of the liver (vessels) is taken away or moved aside.
+texture, edge, mass effect, capsule. The formulas are our own. A lesion is added to the image as a difference, so that
+the noise of the scan is kept inside it; only structures that stand out from the liver (vessels) are removed or moved.
 """
 
 from dataclasses import dataclass
@@ -18,22 +18,29 @@ from custom_networks.labelmap.labels import Mask
 Array = npt.NDArray[np.float32]
 Axes = tuple[Array, Array, Array]
 
-REACH = 2.0  # radii around the centre that hold every lesion and most of what it pushes aside
+REACH = 2.0  # radii around the centre that contain every lesion and most of what it pushes aside
 DARKEST = 0.0  # HU: necrosis and cysts are as dark as water, not darker
 ROSE = 5.0  # signal to noise ratio that an object must have over its area to be seen (Rose 1948)
-_SUBSLICE = 1.5  # mm, at most, between the planes that a slice averages
-_STRUCTURE = 1.5  # pixels: smoothing that tells vessels from noise
+_SUBSLICE = 1.5  # mm: largest distance between the planes that are averaged for a slice
+_STRUCTURE = 1.5  # pixels: smoothing that separates vessels from noise
 _SPLINE = BSpline.basis_element(np.arange(-2.0, 3.0), extrapolate=False)
 _SPLINE_POWER = 151 / 315  # integral of the squared cubic B-spline
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """One lesion. `radius`, `softness` (width of the edge) and `grain` (of the texture) in mm, the rest in HU.
+    """One lesion.
 
-    `contrast` is relative to the liver around; `texture` is a standard deviation. `core`, `rim` and `calcification`
-    are added in the centre, along the edge and in specks; 0 where there is none. `mass_effect` is the share of the
-    lesion's volume that pushed its surroundings aside, from 0 to 1.
+    Attributes:
+        radius: mm.
+        contrast: relative to the liver around it, HU.
+        softness: width of the edge, mm.
+        texture: standard deviation of the texture, HU.
+        grain: of the texture, mm.
+        core: added in the centre, HU; 0 for none.
+        rim: added along the edge, HU; 0 for none.
+        calcification: added in specks, HU; 0 for none.
+        mass_effect: share of the lesion's volume that pushed its surroundings aside, 0 to 1.
     """
 
     radius: float
@@ -48,7 +55,7 @@ class Lesion:
 
 
 def smooth_noise(random: np.random.RandomState, axes: Axes, grain: float) -> Array:
-    """Smooth random field of mean 0 and standard deviation 1: a cubic B-spline with random control points.
+    """A smooth random field of mean 0 and standard deviation 1: a cubic B-spline with random control points.
 
     Args:
         random: source of the control points.
@@ -60,28 +67,28 @@ def smooth_noise(random: np.random.RandomState, axes: Axes, grain: float) -> Arr
     """
     bases = [_spline_basis(axis / grain, random.rand()) for axis in axes]
     field = random.standard_normal([basis.shape[1] for basis in bases]).astype(np.float32)
-    for basis in bases:  # each contraction moves its axis to the end; after three they are in order again
+    for basis in bases:  # each contraction moves its axis to the end, so after three the axes are in order again
         field = np.tensordot(field, basis, axes=(0, 1))
     return field / np.float32(_SPLINE_POWER**1.5)
 
 
 def _spline_basis(positions: Array, phase: float) -> Array:
-    """Weight (points, control points) of control points one apart, at positions in units of their distance."""
+    """Weights (points, control points) of control points at unit distance, for positions in the same unit."""
     first = np.floor(positions.min()) - 2
     controls = np.arange(first, np.ceil(positions.max()) + 3) + phase
     return np.nan_to_num(_SPLINE(positions[:, None] - controls)).astype(np.float32)
 
 
 def smoothstep(t: npt.NDArray[Any]) -> Array:
-    """0 below 0, 1 above 1, and a smooth rise between."""
+    """0 below 0, 1 above 1, and a smooth transition in between."""
     t = np.clip(t, 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def relative_depth(random: np.random.RandomState, axes: Axes, radius: float) -> Array:
-    """Distance from the centre over the distance of the surface there: below 1 inside the lesion.
+    """Distance from the centre divided by that of the surface in the same direction: below 1 inside the lesion.
 
-    The surface is an ellipsoid in any direction, deformed by a smooth displacement and roughened. It stays within
+    The surface is a randomly oriented ellipsoid, deformed by a smooth displacement and roughened. It stays within
     `REACH` radii.
 
     Args:
@@ -100,14 +107,14 @@ def relative_depth(random: np.random.RandomState, axes: Axes, radius: float) -> 
 
 
 def _bounded(noise: Array, deviation: float) -> Array:
-    """Noise of that standard deviation, cut off at two of them."""
+    """Noise scaled to a standard deviation and cut off at twice that."""
     return np.float32(deviation) * np.clip(noise, -2, 2)
 
 
 def lesion_on_slices(
     random: np.random.RandomState, axes: Axes, lesion: Lesion, thickness: float
 ) -> tuple[Array, Array]:
-    """What slices of that thickness see of a lesion.
+    """The part of a lesion in each voxel, for slices of a given thickness.
 
     Args:
         random: source of the shape.
@@ -130,7 +137,7 @@ def lesion_on_slices(
 def lesion_offset(
     random: np.random.RandomState, axes: Axes, depth: Array, share: Array, lesion: Lesion, lowest: float
 ) -> Array:
-    """HU that the lesion adds to its surroundings, `lowest` or more: contrast, texture, core, calcified specks, rim."""
+    """HU that a lesion adds to its surroundings: contrast, texture and core, at least `lowest`, then specks and rim."""
     texture = smooth_noise(random, axes, lesion.grain)
     offset = lesion.contrast + lesion.texture * texture
     if lesion.core:
@@ -148,15 +155,15 @@ def lesion_offset(
 
 
 def liver_structures(hu: Array, tissue: Mask) -> tuple[float, Array]:
-    """Level of the liver in a box, and what stands out of it there: vessels, ducts.
+    """The HU level of the liver in a box, and what stands out from it there: vessels, ducts.
 
     Args:
         hu: (n, m, k) box of the image, in HU.
         tissue: (n, m, k) liver without lesions, not empty.
 
     Returns:
-        Median of the liver in HU, and the (n, m, k) excess of its vessels over the liver's own variation in HU, 0 next
-        to the organ's edge, where a smoothed image shows the neighbour.
+        The median of the liver in HU, and the (n, m, k) excess of vessels over the liver's own variation in HU; it is 0
+        next to the organ's edge, where neighbours influence the smoothed image.
     """
     smooth, weight = _smoothed(hu, tissue)
     level, deviation = _level_and_deviation(smooth[tissue])
@@ -166,7 +173,7 @@ def liver_structures(hu: Array, tissue: Mask) -> tuple[float, Array]:
 
 
 def _smoothed(hu: Array, tissue: Mask) -> tuple[Array, Array]:
-    """Tissue smoothed in-plane by itself alone, and the weight of tissue around each voxel."""
+    """Tissue smoothed in-plane, using tissue voxels only, and the weight of tissue around each voxel."""
     inside = tissue.astype(np.float32)
     sigma = (_STRUCTURE, _STRUCTURE, 0)
     weight = gaussian_filter(inside, sigma, truncate=2.5)
@@ -174,22 +181,22 @@ def _smoothed(hu: Array, tissue: Mask) -> tuple[Array, Array]:
 
 
 def _level_and_deviation(values: Array) -> tuple[float, float]:
-    """Median and standard deviation of most values, from some thousands of them; outliers do not count."""
+    """Median and robust standard deviation, from a sample of some thousands of values."""
     sample = values[:: 1 + len(values) // 5000]
     level = float(np.median(sample))
     return level, 1.4826 * float(np.median(np.abs(sample - level)))
 
 
 def pushed_aside(structures: Array, depth: Array, centre: tuple[float, float], mass_effect: float) -> Array:
-    """Structures moved in-plane away from the lesion, as tissue that keeps its volume would be.
+    """Structures moved in-plane away from the lesion, like tissue that keeps its volume.
 
-    A point that was at relative depth p is at (p^3 + mass_effect)^(1/3) afterwards.
+    A point at relative depth p moves to (p^3 + mass_effect)^(1/3).
 
     Args:
         structures: (n, m, k).
         depth: (n, m, k) relative depth.
         centre: row and column of the lesion's centre in the box.
-        mass_effect: share of the lesion's volume that was pushed away.
+        mass_effect: share of the lesion's volume that pushes its surroundings aside.
     """
     if not mass_effect or not structures.any():
         return structures
@@ -205,7 +212,7 @@ def pushed_aside(structures: Array, depth: Array, centre: tuple[float, float], m
 def lesion_in_box(
     random: np.random.RandomState, hu: Array, tissue: Mask, axes: Axes, lesion: Lesion, thickness: float
 ) -> tuple[Array, Mask]:
-    """Change that a lesion makes to a box of the image, in `tissue` alone, and the voxels that are lesion by its shape.
+    """The change that a lesion makes to a box of the image, limited to `tissue`, and the voxels within its shape.
 
     Args:
         random: source of shape and texture.
@@ -216,7 +223,7 @@ def lesion_in_box(
         thickness: of a slice, in mm.
 
     Returns:
-        (n, m, k) change in HU, and (n, m, k) voxels that are at least half lesion, be they tissue or not.
+        (n, m, k) change in HU, and (n, m, k) mask of the voxels that are at least half lesion, tissue or not.
     """
     depth, share = lesion_on_slices(random, axes, lesion, thickness)
     liver, structures = liver_structures(hu, tissue)
@@ -228,7 +235,7 @@ def lesion_in_box(
 
 
 def stands_out(change: Array, inside: Mask, hu: Array, tissue: Mask) -> bool:
-    """Whether a lesion's largest section can be seen in the liver's noise. A label on what can't would teach guesses.
+    """Whether a lesion's largest section is visible in the liver's noise; labels of others would teach guessing.
 
     Args:
         change: (n, m, k) change that the lesion makes, in HU.
@@ -242,7 +249,7 @@ def stands_out(change: Array, inside: Mask, hu: Array, tissue: Mask) -> bool:
         return False
     section = (..., slice(largest, largest + 1))
     smooth, _ = _smoothed(hu[section], tissue[section])
-    # White noise falls by this factor in the smoothing, coarse noise by less: it hides more than its pixels tell.
+    # Smoothing reduces white noise by this factor, and coarse noise, which hides more, by less.
     noise = 2 * np.sqrt(np.pi) * _STRUCTURE * _level_and_deviation(smooth[tissue[section]])[1]
     contrast = abs(float(change[..., largest][inside[..., largest]].mean()))
     return bool(contrast * np.sqrt(areas[largest]) >= ROSE * noise)

@@ -1,4 +1,4 @@
-"""What the random changes of a training stack share: one form of transform, and blurring within the slices."""
+"""The base class of random changes to training stacks, and filters within slices."""
 
 import math
 from abc import ABC, abstractmethod
@@ -12,11 +12,11 @@ from torch.nn import functional as F
 
 
 class RandImaged(RandomizableTransform, MapTransform, ABC):
-    """Changes the images of a stack with probability `prob`; a subclass says how, drawing from `self.R`.
+    """Changes the images of a stack with probability `prob`; subclasses define the change, drawing from `self.R`.
 
     Args:
-        keys: float32 tensors `(C, H, W, D)`; each draws its own change. Subclasses that work in HU take [0, 1] for
-            their `window`, the HU that 0 and 1 stand for.
+        keys: float32 tensors `(C, H, W, D)`; each gets its own change. For subclasses that work in HU, 0 and 1 stand
+            for the ends of their `window`.
         prob: probability of a change.
     """
 
@@ -37,17 +37,17 @@ class RandImaged(RandomizableTransform, MapTransform, ABC):
         """A changed copy of `image` `(C, H, W, D)`."""
 
     def uniform(self, limits: Sequence[float]) -> float:
-        """A number between the two `limits`."""
+        """A random number between the two `limits`."""
         return float(self.R.uniform(limits[0], limits[1]))
 
 
 def plain(image: Any) -> torch.Tensor:
-    """The same numbers as a tensor without MONAI's record: a stack has no place in the scanner's space."""
+    """The same values as a plain tensor: a stack no longer has a position in the scanner's space."""
     return torch.as_tensor(image).as_subclass(torch.Tensor)
 
 
 def gaussian_kernel(sigma: float) -> torch.Tensor:
-    """Gaussian of `sigma` pixels, float32 `(2 * ceil(3 * sigma) + 1,)`, of sum 1."""
+    """A Gaussian of `sigma` pixels, float32 `(2 * ceil(3 * sigma) + 1,)`, with sum 1."""
     reach = max(1, math.ceil(3 * sigma))
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float32)
     kernel = torch.exp(-0.5 * (offsets / max(sigma, 1e-3)) ** 2)
@@ -57,7 +57,7 @@ def gaussian_kernel(sigma: float) -> torch.Tensor:
 def filter_slices(slices: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
     """Filter float32 `(B, N, H, W)` by `kernel` `(k,)` along H and along W; H and W lose k - 1 pixels each.
 
-    Each slice is a channel of its own: depthwise 2D convolutions are about ten times as fast as 3D ones here.
+    Each slice is treated as a channel: depthwise 2D convolutions are about ten times as fast as 3D ones here.
     """
     n, k = slices.shape[1], len(kernel)
     weight = kernel.to(slices).expand(n, 1, 1, k).contiguous()

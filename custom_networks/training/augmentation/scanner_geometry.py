@@ -1,4 +1,4 @@
-"""How a scan was taken: thicker slices, a narrow field of view, and an end of the scan inside the liver."""
+"""Vary how a scan was taken: thicker slices, a narrow field of view, a scan that ends inside the liver."""
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -12,13 +12,13 @@ from custom_networks.training.augmentation.rand_image import RandImaged, plain
 
 
 class RandThickSlicesd(RandImaged):
-    """Averages each slice with its two neighbours, as thicker slices do: `(w, 1, w) / (1 + 2w)`, ends repeated.
+    """Averages each slice with its neighbours, like thicker slices: weights `(w, 1, w) / (1 + 2w)`, ends repeated.
 
-    With w = .5 slices 3 mm apart look about 6 mm thick, with w = 1 they are 9 mm thick. The label stays that of the
-    slice in the middle.
+    With w = .5, slices 3 mm apart look about 6 mm thick, with w = 1 they are 9 mm thick. The label remains that of the
+    middle slice.
 
     Args:
-        weight: least and greatest weight `w` of a neighbour.
+        weight: range of the weight `w` of a neighbour.
     """
 
     def __init__(self, keys: KeysCollection, prob: float = 0.1, weight: Sequence[float] = (0.1, 0.6)) -> None:
@@ -26,7 +26,7 @@ class RandThickSlicesd(RandImaged):
         self.weight = tuple(weight)
 
     def changed(self, image: torch.Tensor) -> torch.Tensor:
-        """The image of thicker slices."""
+        """The image with thicker slices."""
         weight = self.uniform(self.weight)
         numbers = torch.arange(image.shape[-1])
         mixing = torch.eye(len(numbers))
@@ -37,10 +37,10 @@ class RandThickSlicesd(RandImaged):
 
 
 class RandScanEndsd(RandImaged):
-    """Lets the scan end near the stack's first or last slices, which then repeat, as they do in inference.
+    """Lets the scan end near the stack's first or last slice, which is then repeated as in inference.
 
     Args:
-        most: the most slices that repeat; no more than the halo, whose slices have no label.
+        most: largest number of repeated slices; at most the halo, whose slices have no label.
     """
 
     def __init__(self, keys: KeysCollection, prob: float = 0.1, most: int = 1) -> None:
@@ -56,16 +56,16 @@ class RandScanEndsd(RandImaged):
 
 
 class RandFieldOfViewd(RandomizableTransform, MapTransform):
-    """Sets to 0 (air, background) what lies outside a circle: a scan whose field of view does not hold the patient.
+    """Sets everything outside a circle to 0 (air, background), as in a field of view smaller than the patient.
 
-    All tensors are cut by the same circle. Its edge passes the middle of the slice at `distance` in a random direction;
-    the larger its radius, the straighter the cut.
+    All tensors are cut by the same circle. Its edge is at `distance` from the centre of the slice, in a random
+    direction; the larger its radius, the straighter the cut.
 
     Args:
-        keys: image and label, `(C, H, W, D)` of one H and W; their depths may differ.
+        keys: image and label, `(C, H, W, D)` of the same H and W; their depths may differ.
         prob: probability of a change.
-        distance: least and greatest distance from the slice's middle to the circle's edge, in pixels.
-        radius: least and greatest radius of the circle, in pixels.
+        distance: range of the distance between the slice's centre and the circle's edge, in pixels.
+        radius: range of the circle's radius, in pixels.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Label-free lesions for training: drawn into the livers of stacks, with their labels."""
+"""Synthetic lesions for training, drawn into the livers of stacks together with their labels."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -15,20 +15,21 @@ from custom_networks.training.augmentation.intensity_sources import HU_WINDOW
 from custom_networks.training.augmentation.lesion_synthesis import REACH, Array, Axes, Lesion, lesion_in_box, stands_out
 from custom_networks.training.data.partial_labels import IGNORED, ORGAN
 
-_PLACES_TRIED = 20  # for a centre, before a lesion is left out
-_LESIONS_TRIED = 3  # drawn, where one meets a tumor or cannot be seen, before one less is good enough
-_VESSEL = 20.0  # HU: a place that differs more from the liver's median is a vessel, or no liver
-_SAMPLE = 2000  # voxels that the liver's median is taken from
+_PLACES_TRIED = 20  # as the centre of a lesion, before it is left out
+_LESIONS_TRIED = 3  # if a lesion would meet a tumor or be invisible, before it is left out
+_VESSEL = 20.0  # HU: a place that differs more from the liver's median is a vessel, or not liver
+_SAMPLE = 2000  # voxels used for the liver's median
 
 
 class RandSyntheticLesionsd(Randomizable, MapTransform):
     """Draw lesions into the liver of a stack and label them tumor, after Hu et al. (CVPR 2023).
 
-    A lesion has one shape in mm over all slices, keeps the noise of the scan, and changes and labels only voxels that
-    are labelled liver or organ; it may touch the organ's edge, but lies on no other lesion. One that the noise would
-    hide is left out. A stack without liver stays as it is.
-    Comes after `RandSliceStacksd`, whose items hold `slice_distance` and `slice_thickness`, mm; without the latter the
-    slices touch.
+    A lesion has a consistent shape in mm over all slices, keeps the noise of the scan, and changes and labels only
+    voxels labelled liver or organ; it may touch the organ's edge but not another lesion. A lesion that the noise would
+    hide is left out. A stack without liver is not changed.
+
+    It comes after `RandSliceStacksd`, whose items hold `slice_distance` and `slice_thickness` in mm; without a
+    thickness, slices are assumed to be as thick as their distance.
 
     Args:
         keys: the image, a tensor (1, H, W, D), HU windowed to [0, 1].
@@ -36,21 +37,21 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         prob: probability that a stack gets lesions.
         spacing: in-plane, mm.
         window: HU that 0 and 1 stand for.
-        halo: slices of context on each side; every lesion reaches into the slices between.
-        lesions: least and greatest number of lesions in a stack.
-        radii: bounds of the size classes, mm; within a class the logarithm of the radius is even.
-        size_weights: one weight a size class.
-        contrast: least and greatest difference to the liver around, HU.
-        bright_prob: share of lesions brighter than the liver, by 0.7 of the contrast.
-        texture: range of the standard deviation of the texture, HU.
+        halo: slices of context on each side; every lesion reaches into the slices between them.
+        lesions: smallest and largest number of lesions in a stack.
+        radii: bounds of the size classes, mm; within a class, the logarithm of the radius is drawn uniformly.
+        size_weights: one weight for each size class.
+        contrast: range of the difference from the liver around, HU.
+        bright_prob: share of lesions that are brighter than the liver, by 0.7 of the contrast.
+        texture: range of the texture's standard deviation, HU.
         grain: range of the texture's grain, mm.
-        softness: range of the width of the edge, mm; at most the radius is used.
-        rim_prob, core_prob, calcified_prob: share of the lesions of 5 mm or more with a bright rim (capsule), with a
-            darker core (necrosis), with calcified specks.
-        mass_effect: range of the share of the lesion's volume that pushes vessels aside, from 0 to 1.
+        softness: range of the width of the edge, mm; limited to the radius.
+        rim_prob, core_prob, calcified_prob: share of the lesions of at least 5 mm radius with a bright rim (capsule),
+            with a darker core (necrosis), with calcified specks.
+        mass_effect: range of the share of a lesion's volume that pushes vessels aside, 0 to 1.
 
     Raises:
-        UsageError: if `keys` isn't one key, or `radii` and `size_weights` don't match.
+        UsageError: `keys` is not a single key, or `radii` and `size_weights` do not match.
     """
 
     def __init__(
@@ -76,9 +77,12 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
     ) -> None:
         MapTransform.__init__(self, keys)
         if len(self.keys) != 1:
-            raise UsageError(f"Lesions are drawn into one image, got the keys {list(self.keys)}: name one.")
+            raise UsageError(f"Lesions are drawn into one image, got the keys {list(self.keys)}: give one key.")
         if len(radii) != len(size_weights) + 1:
-            raise UsageError(f"{len(radii)} radii bound {len(radii) - 1} sizes, got {len(size_weights)} weights.")
+            raise UsageError(
+                f"{len(radii)} radii bound {len(radii) - 1} size classes, got {len(size_weights)} weights: give one "
+                "for each class."
+            )
         self.label_key = label_key
         self.prob = prob
         self.spacing = spacing
@@ -98,12 +102,14 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         self.mass_effect = _pair(mass_effect)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Data with new image and label where lesions were drawn; what came in is left alone."""
+        """Data with a new image and label if lesions were drawn; the inputs are not modified."""
         d = dict(data)
         if self.R.rand() >= self.prob:
             return d
         if "slice_distance" not in d:
-            raise UsageError(f"A stack needs 'slice_distance', mm, got {sorted(map(str, d))}: draw it before.")
+            raise UsageError(
+                f"A stack needs 'slice_distance' in mm, got {sorted(map(str, d))}: place RandSliceStacksd before this."
+            )
         key = self.keys[0]
         image, label = (torch.as_tensor(d[k]).clone() for k in (key, self.label_key))
         distance = float(d["slice_distance"])
@@ -117,7 +123,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         return d
 
     def _implant(self, image: Array, label: npt.NDArray[Any], heights: Array, thickness: float) -> bool:
-        """Draw one lesion into image and label, in place, if it finds a place, away from others, and can be seen."""
+        """Draw one lesion into image and label, in place, if there is room away from others and it can be seen."""
         lesion = self.draw_lesion()
         voxel = self._site(image, label, heights, lesion.radius)
         if voxel is None:
@@ -126,7 +132,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         low, high = self.window
         hu, liver = image[box] * (high - low) + low, _liver(label[box])
         change, inside = lesion_in_box(self.R, hu, liver, axes, lesion, thickness)
-        # Labels are generous: within another's label, a ring of its healthy margin would stay and shine.
+        # Labels are drawn generously: inside another lesion's label, a bright ring of its healthy margin would remain.
         if np.isin(label[box][inside], (TUMOR, IGNORED)).any():
             return False
         if not stands_out(change, inside & liver, hu, liver):
@@ -136,7 +142,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         return True
 
     def draw_lesion(self) -> Lesion:
-        """A lesion of the sizes and kinds that were asked for."""
+        """A random lesion of the configured sizes and kinds."""
         size = self.R.choice(len(self.size_weights), p=self.size_weights)
         radius = float(np.exp(self.R.uniform(*np.log(self.radii[size : size + 2]))))
         contrast = self.R.uniform(*self.contrast) * (-0.7 if self.R.rand() < self.bright_prob else 1.0)
@@ -157,7 +163,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
     def _site(
         self, image: Array, label: npt.NDArray[Any], heights: Array, radius: float
     ) -> tuple[int, int, int] | None:
-        """A voxel in liver, off vessels, from which a lesion reaches the slices to segment, or None."""
+        """A liver voxel outside vessels from which a lesion reaches the labelled slices, or None."""
         first, last = self._slices(heights, radius)
         liver = _liver(label[..., first:last])
         places = np.flatnonzero(liver)
@@ -176,7 +182,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         return None
 
     def _slices(self, heights: Array, radius: float) -> tuple[int, int]:
-        """First slice, and the one behind the last, from which a lesion reaches the slices to segment."""
+        """The range of slices (first, one after the last) from which a lesion reaches the labelled slices."""
         low, high = heights[self.halo] - 0.7 * radius, heights[-1 - self.halo] + 0.7 * radius
         return int(np.searchsorted(heights, low)), int(np.searchsorted(heights, high, side="right"))
 
@@ -187,7 +193,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
     def _box(
         self, voxel: tuple[int, int, int], shape: Sequence[int], heights: Array, lesion: Lesion
     ) -> tuple[tuple[slice, ...], Axes]:
-        """Part of a stack that a lesion centred in `voxel` may change, and positions of its voxels in mm from there."""
+        """The part of a stack that a lesion centred in `voxel` may change, and its voxels' positions from there, mm."""
         reach = REACH * lesion.radius + lesion.softness
         places = [self.spacing * np.arange(n) for n in shape[:2]] + [heights]
         pitches = (self.spacing, self.spacing, float(np.diff(heights).max(initial=0.0)))
@@ -211,18 +217,18 @@ def _liver(label: npt.NDArray[Any]) -> Mask:
 
 
 def holds(tissue: Mask, i: int, j: int, reach: int) -> bool:
-    """Whether tissue goes on for `reach` pixels in three of four directions: at the edge, but no mere sliver."""
+    """Whether tissue continues for `reach` pixels in at least three of four directions, so that it is not a sliver."""
     places = ((i - reach, j), (i + reach, j), (i, j - reach), (i, j + reach))
     within = [0 <= a < tissue.shape[0] and 0 <= b < tissue.shape[1] and bool(tissue[a, b]) for a, b in places]
     return sum(within) >= 3
 
 
 def _slice_heights(image: Array, distance: float) -> Array:
-    """Position of each slice in mm. Slices repeated at the ends of a scan lie in one place, so a lesion repeats too."""
+    """Position of each slice in mm; repeated end slices have the same position, so that a lesion is repeated, too."""
     differs = (image[..., 1:] != image[..., :-1]).any(axis=(0, 1))
     inner = np.flatnonzero(differs)
     steps = np.zeros(image.shape[-1], np.float32)
-    if len(inner):  # only ends repeat; equal slices within are neighbours of an artificial image
+    if len(inner):  # only end slices repeat; other equal neighbours occur in artificial images
         steps[1 + inner[0] : 2 + inner[-1]] = distance
     else:
         steps[1:] = distance

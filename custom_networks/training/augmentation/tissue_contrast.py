@@ -1,4 +1,4 @@
-"""Contrast phases and fatty livers: tissues of other brightness than those that the training cases happen to show."""
+"""Vary the brightness of tissues beyond the training cases, for other contrast phases and fatty livers."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -12,25 +12,29 @@ from custom_networks.errors import UsageError
 from custom_networks.training.augmentation.intensity_sources import HU_WINDOW
 from custom_networks.training.augmentation.rand_image import RandImaged, blur_in_plane, plain
 
-LEVELS = 4001  # of the curve's table: steps of 0.1 HU
+LEVELS = 4001  # entries in the curve's table: steps of 0.1 HU
 
 
 class RandTissueShiftd(RandImaged):
-    """Bends the scale of intensities by a random, smooth, rising curve, and may shift the organ against the rest.
+    """Maps intensities through a random, smooth, increasing curve, and may shift the organ relative to the rest.
 
-    The curve passes through one point for each of `knots`, moved by up to its `shifts`; between two knots its mean
-    slope is kept within `slopes`, so that lesions neither vanish nor stand out. Its first knot should not move: air
-    stays air. The organ, labels above 0 (its lesions with it, so that their contrast is kept), is shifted as a whole,
-    with an edge blurred in-plane by `edge`.
+    The curve passes through one point for each knot, moved by up to its shift; the mean slope between two knots is kept
+    within `slopes`, so that lesions neither vanish nor stand out. The first knot should not move, so that air stays as
+    it is. The organ (labels above 0, including lesions, whose contrast is thus kept) is shifted as a whole, with an
+    edge that is blurred in-plane by `edge`.
 
     Args:
-        label_key: label map `(1, H, W, D)` on the same grid; None never shifts the organ.
-        knots: HU of the control points, rising.
-        shifts: the most that each is moved, in HU.
-        slopes: least and greatest slope.
-        organ_shift: least and greatest shift of the organ, in HU.
+        label_key: label map `(1, H, W, D)` on the same grid; with None, the organ is never shifted.
+        knots: HU of the control points, increasing.
+        shifts: the largest shift of each, in HU.
+        slopes: range of the slope.
+        organ_shift: range of the organ's shift, in HU.
         organ_prob: probability of shifting it, given a change.
         edge: sigma of the organ's edge, in pixels.
+        window: HU that 0 and 1 stand for.
+
+    Raises:
+        UsageError: the numbers of knots and shifts differ.
     """
 
     def __init__(
@@ -68,12 +72,12 @@ class RandTissueShiftd(RandImaged):
         return d
 
     def changed(self, image: torch.Tensor) -> torch.Tensor:
-        """The image after a random curve; values outside [0, 1] count as its ends."""
+        """The image mapped through a random curve; values are clipped to [0, 1] first."""
         table = torch.from_numpy(self._curve()).to(image)
         return table[(image.clamp(0, 1) * (LEVELS - 1)).round_().long()]
 
     def _curve(self) -> np.ndarray:
-        """Where the curve takes each of the levels from 0 to 1."""
+        """The curve's value for each of the levels from 0 to 1."""
         moved = self.knots + self.R.uniform(-1, 1, len(self.knots)) * self.shifts
         for i, width in enumerate(np.diff(self.knots)):
             low, high = (moved[i] + slope * width for slope in self.slopes)

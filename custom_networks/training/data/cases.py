@@ -1,4 +1,4 @@
-"""Which cases train and which validate, from a data list in MSD form or LiTS's file names; splits are by patient."""
+"""Split cases by patient for training and validation, from an MSD data list or from LiTS's file names."""
 
 import json
 import logging
@@ -18,18 +18,18 @@ ALL = "all"
 
 @cache
 def _say(level: int, text: str) -> None:
-    """Log once a process: the list is read for training and again for validation."""
+    """Log a text once per process, since the list is read for training and again for validation."""
     logger.log(level, text)
 
 
 def patient_of(item: Case) -> str:
-    """The patient of a data list's item: its "group", else the known one of LiTS's or MSD's name, else its image."""
+    """The patient of a data list's item: its "group", else the one known by a LiTS or MSD name, else its image."""
     known = known_patient(item["image"])
     return str(item.get("group", item["image"] if known is None else known))
 
 
 def listed_cases(datalist: str, dataset_dir: str) -> dict[str, Any]:
-    """The data list, or without one the cases of LiTS that lie in the folder."""
+    """The data list, or if there is none the LiTS cases in the folder."""
     path = Path(datalist)
     if path.is_file():
         return _read(path)
@@ -41,7 +41,7 @@ def listed_cases(datalist: str, dataset_dir: str) -> dict[str, Any]:
         )
     _say(logging.INFO, f"{dataset_dir} has no dataset.json: {len(found)} cases were found by LiTS's file names")
     if alone:
-        _say(logging.WARNING, f"Left out of {dataset_dir}, without a segmentation: {', '.join(alone)}")
+        _say(logging.WARNING, f"Left out of {dataset_dir}, because they have no segmentation: {', '.join(alone)}")
     return {"training": found}
 
 
@@ -49,14 +49,14 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         listed = dict(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
-        raise InputError(f"{path} is no JSON object ({error}): give a data list in MSD form.") from None
+        raise InputError(f"{path} is not a JSON object ({error}): give a data list in MSD form.") from None
     if "training" not in listed:
         raise InputError(f'{path} has no "training" list, only {sorted(listed)}: give a data list in MSD form.')
     return listed
 
 
 def _checked(items: list[Case], datalist: str) -> list[Case]:
-    """The items, known to name their two files and to say by true or false alone whether tumors are labelled."""
+    """The items, after checking that each names its two files and has true or false as "tumor_labelled", if any."""
     for number, item in enumerate(items, start=1):
         for key in ("image", "label"):
             if not isinstance(item, dict) or not isinstance(item.get(key), str):
@@ -65,16 +65,16 @@ def _checked(items: list[Case], datalist: str) -> list[Case]:
                     "or leave the item out."
                 )
         labelled = item.get("tumor_labelled", True)
-        if not isinstance(labelled, bool):  # "false" in quotes would count as true, and teach that tumors are liver
+        if not isinstance(labelled, bool):  # "false" in quotes would count as true
             raise InputError(
                 f'{datalist}: "tumor_labelled" of item {number}, {item["image"]}, must be true or false, got '
-                f"{json.dumps(labelled)}: write one of them, without quotes."
+                f"{json.dumps(labelled)}: write true or false without quotes."
             )
     return items
 
 
 def _case(item: Case, root: Path, also: Mapping[str, str]) -> Case:
-    """What the transforms need of a data list's item: its files, and whether its tumors are labelled."""
+    """What the transforms need from a data list's item: its files, and whether its tumors are labelled."""
     return {
         "image": str(root / item["image"]),
         "label": str(root / item["label"]),
@@ -88,31 +88,32 @@ def _cases(
 ) -> list[Case]:
     items = [item for item in items if all(key in item for key in (also or {}).values())]
     if not items:
-        raise InputError(f"{datalist} has no case to {purpose}: list some, or hold out another fold.")
+        raise InputError(f"{datalist} has no case to {purpose}: add some, or hold out another fold.")
     return [_case(item, Path(dataset_dir), also or {}) for item in items]
 
 
 def _usable(items: list[Case], dataset_dir: str) -> list[Case]:
-    """The cases whose geometry is known; says which are repeated scans of a patient of LiTS."""
+    """The cases with a known geometry; logs those left out, and those that are repeated scans of a LiTS patient."""
     lost = [item["image"] for item in items if geometry_is_lost(Path(dataset_dir) / item["image"])]
     if lost:
         _say(
             logging.WARNING,
-            f"Left out of {dataset_dir}, for LiTS gives them 1 x 1 x 1 mm in place of their spacing (MSD Task03_Liver "
-            f"has it): {', '.join(Path(image).name for image in lost)}",
+            f"Left out of {dataset_dir}, because LiTS has 1 x 1 x 1 mm instead of their spacing (MSD Task03_Liver has "
+            f"the right one): {', '.join(Path(image).name for image in lost)}",
         )
     usable = [item for item in items if item["image"] not in lost]
     repeated = [patient_of(item) for item in usable if "group" not in item and known_patient(item["image"])]
     if repeated:
         names = ", ".join(sorted(set(repeated)))
         _say(
-            logging.INFO, f"{len(repeated)} cases of {dataset_dir} are repeated scans of patients {names}: never split"
+            logging.INFO,
+            f"{len(repeated)} cases of {dataset_dir} are repeated scans of patients {names}, which are never split",
         )
     return usable
 
 
 def _folds(items: list[Case], folds: int) -> list[list[Case]]:
-    """Deal patients, the largest group first, to the fold that holds the fewest cases so far."""
+    """Deal out patients, those with most cases first, each to the fold with the fewest cases so far."""
     patients: dict[str, list[Case]] = {}
     for item in items:
         patients.setdefault(patient_of(item), []).append(item)
@@ -130,7 +131,7 @@ def _split(datalist: str, dataset_dir: str, fold: int | str | None, folds: int) 
         both = {patient_of(item) for item in items} & {patient_of(item) for item in held_out}
         if both:
             raise InputError(
-                f"{datalist} lists scans of {', '.join(sorted(both))} both to train on and to validate on: keep each "
+                f"{datalist} lists scans of {', '.join(sorted(both))} for both training and validation: keep each "
                 "patient on one side."
             )
         return items, held_out
@@ -147,24 +148,24 @@ def training_cases(
     folds: int = 5,
     also: Mapping[str, str] | None = None,
 ) -> list[Case]:
-    """Cases to train on: all but those of `fold`; with no fold, all of the list's "training".
+    """The cases to train on: all except those of `fold`; without a fold, all of the list's "training".
 
-    Items without a "group" whose images bear LiTS's or MSD's names (volume-N.nii, liver_N.nii.gz) get the patients that
-    are known to have several scans as groups; scans whose spacing LiTS lost are left out (see `lits`). Both are logged.
+    Items without a "group" whose images have LiTS or MSD names (volume-N.nii, liver_N.nii.gz) are grouped by the
+    patients known to have several scans. Scans whose spacing LiTS has lost are left out (see `lits`). Both are logged.
 
     Args:
         datalist: JSON file in MSD form: "training" (and perhaps "dev" or "validation") lists items with "image" and
             "label", relative to `dataset_dir`, and optionally "group" (patient) and "tumor_labelled" (true or false).
-            Where it is `dataset_dir`/dataset.json and not there, the pairs volume-N.nii(.gz) and
-            segmentation-N.nii(.gz) are taken that lie in `dataset_dir` or below it, as LiTS is downloaded.
-        dataset_dir: folder the paths are relative to.
-        fold: index of the fold held out; "all" (or null) trains on all and validates on the list's "dev" or
-            "validation", where it has them. (`monai.bundle run` drops an override of None, hence the word.)
-        folds: number of folds that the patients are dealt to.
-        also: further files of a case: its name there, and the item's key; items without one of them are left out.
+            If it is `dataset_dir`/dataset.json and does not exist, the pairs volume-N.nii(.gz) and
+            segmentation-N.nii(.gz) in `dataset_dir` or below it are taken, as in a download of LiTS.
+        dataset_dir: folder that the paths are relative to.
+        fold: index of the fold held out. "all" (or null) trains on all cases and validates on the list's "dev" or
+            "validation", if there is one. (`monai.bundle run` ignores an override of None, hence the word.)
+        folds: number of folds.
+        also: further files of a case: their keys in the result, and in the list; items without one are left out.
 
     Raises:
-        InputError: if the list is missing or an item malformed, the fold is none of them, or there is no such case.
+        InputError: the list is missing, an item is malformed, there is no such fold, or no case is left.
     """
     return _cases(_split(datalist, dataset_dir, fold, folds)[0], datalist, dataset_dir, "train on", also)
 
@@ -176,18 +177,18 @@ def validation_cases(
     folds: int = 5,
     also: Mapping[str, str] | None = None,
 ) -> list[Case]:
-    """Cases held out: those of `fold`; with no fold, the list's "dev" or "validation", perhaps none, which is logged.
+    """The cases held out: those of `fold`; without a fold, the list's "dev" or "validation".
 
-    See `training_cases`.
+    If these are missing, there is no case, which is logged. For arguments and errors see `training_cases`.
     """
     held_out = _split(datalist, dataset_dir, fold, folds)[1]
     if fold in (None, ALL) and not held_out:
-        _say(logging.INFO, f'No case to validate on, for {datalist} lists no "dev": model.pt will be the final weights')
+        _say(logging.INFO, f'{datalist} lists no "dev", so nothing is validated: model.pt will be the final weights')
         return []
     return _cases(held_out, datalist, dataset_dir, "validate on", also)
 
 
 def image_names(cases: Sequence[Case], dataset_dir: str) -> list[str]:
-    """Sorted names of the cases' images: their paths within `dataset_dir`, the same wherever the data lie."""
+    """Sorted names of the cases' images: their paths within `dataset_dir`, independent of where that is."""
     folder = Path(dataset_dir).as_posix() + "/"
     return sorted(Path(case["image"]).as_posix().removeprefix(folder) for case in cases)

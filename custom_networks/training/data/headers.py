@@ -1,4 +1,4 @@
-"""What a NIfTI header alone says: read before training starts, when no voxel has been loaded yet."""
+"""Read NIfTI headers before training starts, when no voxel has been loaded yet."""
 
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,18 @@ from custom_networks.errors import InputError
 
 
 def nifti_grid(path: str | Path) -> tuple[tuple[int, ...], np.ndarray] | None:
-    """Shape and (4, 4) RAS affine (mm) of a NIfTI file, from its header; None for other formats and missing files.
+    """Shape and (4, 4) affine (to RAS mm) of a NIfTI file, from its header; None for other formats and missing files.
 
-    A look in advance, without the checks of `custom_networks.io`, which come when the case is loaded.
+    The checks of `custom_networks.io` are made later, when the case is loaded.
 
     Raises:
-        InputError: the file has a NIfTI ending, but cannot be read as one.
+        InputError: the file has a NIfTI ending but cannot be read as one.
     """
     path = Path(path)
     if not (path.name.lower().endswith((".nii", ".nii.gz")) and path.is_file()):
         return None
     try:
         image: Any = nib.load(path)
-    except Exception as error:  # arbitrary bytes: nibabel has no common error
+    except Exception as error:  # nibabel has no common error for arbitrary bytes
         raise InputError(f"{path} is not a readable NIfTI file ({error}): copy it again.") from error
     return tuple(int(size) for size in image.shape), np.asarray(image.affine, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""A label map that does not lie where its image does teaches, and scores, nonsense."""
+"""Check that a label map lies where its image does; otherwise training and scores would be meaningless."""
 
 import logging
 from collections.abc import Hashable, Mapping
@@ -21,28 +21,29 @@ TOLERANCE_MM = 0.5
 
 
 class LabelOnImaged(MapTransform):
-    """Hold a label map's grid against its image's as both were read; repair a placeholder, refuse other differences.
+    """Compare the grids of a label map and its image as they were read; repair a placeholder, refuse other differences.
 
-    - The label map's affine is a placeholder (voxels of 1 x 1 x 1 mm along the patient's axes, origin within 1 mm of
-      zero: what programs write that were given none, as in some segmentations of LiTS, nnU-Net issue 2751), and its
-      shape is the image's: it gets the image's affine, with a warning that names the file.
-    - The corners of the two grids lie elsewhere by more than 0.5 mm: refused. The order and direction of the axes may
-      differ, `Orientationd` sees to that: put this transform before the label map's.
-    - The liver's centre lies left of the volume's middle and of the middle of the liver's own extent: refused, for
-      image and label map are mirrored, as in some copies of LiTS, and would teach that livers lie left. All 33 cases
-      that the weights were trained and scored on pass, whole or cut to a tenth of the liver's slices; in a mirror all
-      are refused. So is a patient with situs inversus (one in 10,000): nothing in training prepares for one.
-    - It lies left of the volume's middle alone, or the volume cuts it off at an end: a warning, for a crop can look so.
+    - If the label map's affine is a placeholder (1 x 1 x 1 mm voxels along the patient's axes, origin within 1 mm of
+      zero; programs write this for an unknown geometry, as in some segmentations of LiTS, nnU-Net issue 2751) and its
+      shape is that of the image, it gets the image's affine, with a warning that names the file.
+    - If the corners of the two grids differ by more than 0.5 mm, the case is refused. The order and direction of axes
+      may differ, because `Orientationd` corrects them later: this transform goes before it.
+    - If the liver's centre lies left of the volume's middle and of the middle of its own extent, the case is refused:
+      image and label map are mirrored, as in some copies of LiTS, and would teach that livers lie on the left. All 33
+      cases that the weights were trained and scored on pass, whole or cut to a tenth of the liver's slices, and all
+      are refused when mirrored. So is a patient with situs inversus (one in 10,000), for whom the network is not made.
+    - If it only lies left of the volume's middle, or the volume cuts it off at an end, there is a warning, because a
+      crop can look like that.
 
-    For training and evaluation alone, where a list says that the two belong together. The image is the item `image`, a
-    MetaTensor from `LoadVolumed`; what was done to it since does not matter.
+    It is meant for training and evaluation, where a list says that the two belong together. The image is the item
+    `image`, a MetaTensor from `LoadVolumed`; it may have been transformed since.
 
     Args:
-        keys: label maps, MetaTensors (1, i, j, k) as `LoadVolumed` and `EnsureChannelFirstd` give them.
+        keys: label maps, MetaTensors (1, i, j, k) from `LoadVolumed` and `EnsureChannelFirstd`.
 
     Raises:
         BundleError: on call, an item is not a MetaTensor from `LoadVolumed`.
-        InputError: on call, the label map lies elsewhere than its image, or both are mirrored.
+        InputError: on call, the label map does not lie where its image does, or both are mirrored.
     """
 
     def __init__(self, keys: KeysCollection) -> None:
@@ -62,7 +63,7 @@ class LabelOnImaged(MapTransform):
                         f"corners up to {distance:.1f} mm away: save it on the image's grid."
                     )
                 d[key] = _placed(d[key], affine)
-                self._warn_once(f"{label} has a placeholder for its affine: that of {image} was used.")
+                self._warn_once(f"{label} has a placeholder instead of an affine: that of {image} was used.")
             self._check_side(d[key], label)
         return d
 
@@ -75,17 +76,17 @@ class LabelOnImaged(MapTransform):
                 "inversus): correct the affines of both, or leave the case out of the data list."
             )
         if volume_mm < 0:
-            self._warn_once(f"{file}: the liver lies on the patient's left; check that nothing is mirrored.")
+            self._warn_once(f"{file}: the liver lies on the patient's left: check that the image is not mirrored.")
 
     def _warn_once(self, text: str) -> None:
-        """Say it once: validation reads the same cases again and again."""
+        """Log a warning only once, since validation reads the same cases many times."""
         if text not in self._warned:
             self._warned.add(text)
             logger.warning(text)
 
 
 def _grid_as_read(volume: Any) -> tuple[tuple[int, ...], np.ndarray, str]:
-    """Shape (i, j, k), affine and file of a volume as `LoadVolumed` read it."""
+    """Shape (i, j, k), affine and file of a volume when `LoadVolumed` read it."""
     meta = volume.meta if isinstance(volume, MetaTensor) else {}
     needed = (MetaKeys.SPATIAL_SHAPE, MetaKeys.ORIGINAL_AFFINE, "filename_or_obj")
     if not all(key in meta for key in needed):
@@ -104,7 +105,7 @@ def _corners(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
 def _corner_distance_mm(
     shape: tuple[int, ...], affine: np.ndarray, other_shape: tuple[int, ...], other_affine: np.ndarray
 ) -> float:
-    """How far the corner that lies farthest from every corner of the other grid is from them, whatever the axes."""
+    """The largest distance (mm) of a corner of one grid from the nearest corner of the other, whatever the axes."""
     one, other = _corners(shape, affine), _corners(other_shape, other_affine)
     distances = np.linalg.norm(one[:, None] - other[None], axis=2)
     return float(max(distances.min(axis=1).max(), distances.min(axis=0).max()))
@@ -119,9 +120,9 @@ def _placed(label: MetaTensor, affine: np.ndarray) -> MetaTensor:
 
 
 def _right_of_middle_mm(label: MetaTensor) -> tuple[float, float]:
-    """How far right the centre of the labelled organ lies of the middles of the volume and of the organ's own extent.
+    """How far the organ's centre in (1, i, j, k) lies right of the middles of the volume and of its own extent, mm.
 
-    nan where no liver is labelled in (1, i, j, k); the second also where the volume cuts the organ off.
+    Both are NaN if no liver is labelled, and the second also if the volume cuts the organ off.
     """
     labels, to_right = label.as_tensor()[0], np.asarray(label.affine)[0, :3]  # RAS: x grows to the right
     if not (labels == LIVER).any():

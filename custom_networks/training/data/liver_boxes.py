@@ -1,4 +1,4 @@
-"""What the network of Couinaud's segments trains on: livers on the coarse grid, with the segments as truth."""
+"""Training data for the network of Couinaud's segments: livers on the coarse grid, with their true segments."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -17,15 +17,16 @@ from custom_networks.transforms.segments import liver_cells, segment_input, shar
 
 
 class LiverBoxd(MapTransform):
-    """Bring liver and segments to the coarse copy of the image, and crop all three to the liver's box.
+    """Bring liver and segments to the grid of the image's coarse copy, and crop all three to the liver's box.
 
-    Reads label maps (1, H, W, D) on the image's own grid, MetaTensors: `label` (organ: not 0) and `segments`, 1 to 8
-    and 0 where none is known. Writes plain tensors (1, h, w, d): `image` in its window, float32; `liver`, the share of
-    each cell that is organ, float32; and `segments`, uint8: the segment with the largest share of the cell, 0 where
-    none fills `least` of it. All other items go.
+    It reads label maps on the image's own grid, MetaTensors (1, H, W, D): `label` (the organ is not 0) and `segments`,
+    1 to 8 and 0 where unknown. It writes plain tensors (1, h, w, d): `image`, windowed, float32; `liver`, the share of
+    each cell that is organ, float32; and `segments`, uint8: the segment with the largest share of the cell, or 0 if
+    all segments together fill less than `least` of it. All other items are dropped.
 
     Args:
-        least: share of a cell that segments together must fill for it to teach one.
+        keys: the coarse copy of the image, from `CoarseCopyd`.
+        least: smallest share of a cell that the segments together must fill.
 
     Raises:
         InputError: on call, the case has no liver.
@@ -41,7 +42,7 @@ class LiverBoxd(MapTransform):
         liver = _share(data["label"], 0, *grid)
         cells = liver_cells(liver)
         if cells is None:
-            raise InputError("A case to learn segments from must have a liver, got none: leave it out of the list.")
+            raise InputError("A training case for segments must have a liver, got none: leave it out of the list.")
         shares = np.stack([_share(data["segments"], number, *grid)[cells] for number in SEGMENTS])
         segments = np.where(shares.sum(0) >= self.least, shares.argmax(0) + 1, 0)
         return {
@@ -52,16 +53,16 @@ class LiverBoxd(MapTransform):
 
 
 def _share(label: MetaTensor, number: int, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    """The share of each coarse cell with one number of a label map (1, H, W, D), or with any where it is 0."""
+    """The share of each coarse cell that a number of a label map (1, H, W, D) fills; `number` 0 means any but 0."""
     values = label[0].cpu().numpy()
     mask = values == number if number else values > 0
     return share_of_cells(mask, label.affine.cpu().numpy().astype(np.float64), shape, affine)
 
 
 class RandLiverBorderd(RandImaged):
-    """Move the border of a liver's mask (1, H, W, D), shares 0 to 1, by up to about `most` voxels, smoothly.
+    """Smoothly move the border of a liver's mask (1, H, W, D), shares 0 to 1, by up to about `most` voxels.
 
-    Inference has no expert's mask but a network's: here it lacks a little, there it takes a little too much.
+    In inference the mask is a network's, which misses a little in some places and takes too much in others.
     """
 
     def __init__(self, keys: KeysCollection, prob: float = 0.8, most: float = 1.5, coarseness: int = 6) -> None:
@@ -69,23 +70,23 @@ class RandLiverBorderd(RandImaged):
         self.most, self.coarseness = most, coarseness
 
     def changed(self, image: torch.Tensor) -> torch.Tensor:
-        """A mask whose border has moved out where a smooth random field is high, and in where it is low."""
+        """A mask whose border is moved outwards where a smooth random field is high, and inwards where it is low."""
         blurred = F.avg_pool3d(F.pad(image[None], [1, 1, 2, 2, 2, 2], mode="replicate"), (5, 5, 3), 1)
         knots = [max(2, -(-n // self.coarseness)) for n in image.shape[1:]]
         noise = torch.from_numpy(self.R.standard_normal((1, 1, *knots)).astype(np.float32))
         field = F.interpolate(noise, size=tuple(image.shape[1:]), mode="trilinear", align_corners=True)
-        # Across a straight border the blurred share falls by a fifth a voxel.
+        # Across a straight border, the blurred share decreases by a fifth per voxel.
         moved = (blurred - 0.5) * 5 + field.clamp(-2, 2) * self.most / 2 + 0.5
         return moved.clamp_(0, 1)[0]
 
 
 class RandSegmentStackd(Randomizable, MapTransform):
-    """Cut a stack of slices out of a liver's box, and make of it what the network of the segments sees.
+    """Cut a stack of slices out of a liver's box and turn it into the input of the segments' network.
 
-    Reads `image`, `liver` and `segments`, (1, H, W, D); gives `image` (5, h, w, slices + 2 halo), see `segment_input`,
-    whose places are those in the whole box, and `label` (1, h, w, slices). The stack lies anywhere along the box, with
-    end slices repeated as in inference; in-plane the box lies anywhere in the frame of `size`, or loses what is too
-    much for it.
+    It reads `image`, `liver` and `segments`, (1, H, W, D), and gives `image` (5, h, w, slices + 2 halo), see
+    `segment_input`, with positions relative to the whole box, and `label` (1, h, w, slices). The stack lies anywhere
+    along the box, with end slices repeated as in inference. In-plane, the box is placed at random in a frame of `size`,
+    or cropped at random if it is larger.
 
     Args:
         size: in-plane size, in pixels.
@@ -105,12 +106,12 @@ class RandSegmentStackd(Randomizable, MapTransform):
         wanted = torch.arange(first - self.halo, first + self.slices + self.halo)
         corner = [self._corner(n, size) for n, size in zip(seen.shape[1:3], self.size, strict=True)]
         labelled = wanted[self.halo : self.halo + self.slices]
-        inside = (labelled >= 0) & (labelled < depth)  # slices that are repeated teach nothing twice
+        inside = (labelled >= 0) & (labelled < depth)  # repeated slices have no label
         label = self._framed(segments[..., labelled.clamp(0, depth - 1)] * inside, corner)
         return {"image": self._framed(seen[..., wanted.clamp(0, depth - 1)], corner), "label": label}
 
     def _corner(self, extent: int, size: int) -> int:
-        """Where the frame begins in the box, anywhere that wastes nothing."""
+        """A random start of the frame relative to the box, such that one contains the other."""
         low, high = sorted((0, extent - size))
         return int(self.R.randint(low, high + 1))
 

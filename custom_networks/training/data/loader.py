@@ -1,4 +1,4 @@
-"""Batches prepared in a thread, without losing what goes wrong there."""
+"""A loader that prepares batches in a thread and does not lose exceptions there."""
 
 import weakref
 from collections.abc import Iterable, Iterator
@@ -8,17 +8,17 @@ from monai.data import DataLoader, ThreadBuffer, ThreadDataLoader
 
 
 class RaisingThreadDataLoader(ThreadDataLoader):
-    """MONAI's `ThreadDataLoader`, but an exception in its thread is raised where the batches are taken.
+    """Like MONAI's `ThreadDataLoader`, but an exception in the thread is raised where the batches are consumed.
 
-    MONAI's own ends the epoch's batches there without a word to the training loop, which begins with the next.
+    MONAI's own silently ends the epoch in that case, and the training loop goes on with the next one.
 
     Args:
-        kwargs: arguments of `ThreadDataLoader`; `repeats` is not used.
+        kwargs: arguments of `ThreadDataLoader`; `repeats` has no effect.
     """
 
     def __iter__(self) -> Any:
         buffer = ThreadBuffer(_with_failure(DataLoader.__iter__(self)), self.buffer_size, self.buffer_timeout)
-        stop = weakref.finalize(self, buffer.stop)  # a thread still at work when Python ends may abort the process
+        stop = weakref.finalize(self, buffer.stop)  # a thread that still runs when Python exits may abort the process
         try:
             for batch in buffer:
                 if isinstance(batch, Exception):
@@ -29,7 +29,7 @@ class RaisingThreadDataLoader(ThreadDataLoader):
 
 
 def _with_failure(batches: Iterable[Any]) -> Iterator[Any]:
-    """The batches and, as the last value, the exception that ended them, if one did."""
+    """Yield the batches, and if an exception ends them, that exception."""
     try:
         yield from batches
     except Exception as failure:

@@ -1,4 +1,4 @@
-"""Cases whose livers are labelled, but not their tumors, must not teach that tumors are liver."""
+"""Partial labels: cases with labelled livers but no tumor labels must not teach that tumors are liver."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -15,10 +15,10 @@ IGNORED = 4  # not known at all
 
 
 class MarkPartialLabelsd(MapTransform):
-    """Where the case says `tumor_labelled` false, turn liver into 3 (liver or tumor, unknown which), tumor into 4.
+    """If a case has `tumor_labelled` false, change liver to 3 (liver or tumor, unknown which) and tumor to 4 (ignored).
 
-    4 is left out of the loss: a tumor label that cannot be trusted says nothing. A case without the flag counts as
-    labelled.
+    4 is left out of the loss, because a tumor label that cannot be trusted says nothing. A case without the flag counts
+    as labelled.
     """
 
     def __init__(self, keys: KeysCollection, flag_key: str = "tumor_labelled", allow_missing_keys: bool = False):

@@ -1,4 +1,4 @@
-"""Draws class-balanced stacks of slices from whole volumes."""
+"""Draw class-balanced stacks of slices from whole volumes."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -17,21 +17,24 @@ from custom_networks.inference.spacing import slice_step
 class RandSliceStacksd(Randomizable, MapTransform):
     """Crop `num_samples` stacks of `slices + halo` consecutive slices around voxels drawn by class.
 
-    The class of a centre is drawn by `ratios` among the classes that the case has, then one of its voxels. The stack
-    takes every `k`-th slice, as inference does, or another `k` that keeps the slice distance within `distances`; ends
-    are repeated as the network's forward does. In-plane the crop lies anywhere around the centre, but mostly within the
-    volume, zero padded. Each stack also holds `slice_distance`, the distance of its slices, and `slice_thickness`, that
-    of the volume's, in mm.
+    First the class of the centre is drawn by `ratios` among the classes that occur in the case, then one of its voxels.
+    The stack takes every `k`-th slice, with the `k` of inference or another one that keeps the slice distance within
+    `distances`; end slices are repeated as in the network's forward. In-plane, the centre has a random position in the
+    crop, which is mostly within the volume and zero padded outside. Each stack also holds `slice_distance`, the
+    distance between its slices, and `slice_thickness`, that between the volume's slices, in mm.
 
     Args:
-        keys: tensors `(C, H, W, D)` of one shape; MetaTensors, the first of which gives the slice spacing.
-        indices_key: list with one array of flat voxel indices a class, from MONAI's `ClassesToIndicesd`.
-        ratios: one weight a class of `indices_key`.
+        keys: tensors `(C, H, W, D)` of the same shape; the slice distance is that of the first, if it is a MetaTensor.
+        indices_key: key of a list with one array of flat voxel indices per class, from MONAI's `ClassesToIndicesd`.
+        ratios: one weight for each class in `indices_key`.
         size: in-plane size of the crop, in pixels.
         slices: slices to be segmented.
         halo: slices of context on each side (`ContextNet25D.halo`).
-        num_samples: crops taken from a volume at once.
-        distances: least and greatest distance in mm between the slices of a stack.
+        num_samples: number of crops from a volume.
+        distances: smallest and largest distance between the slices of a stack, mm.
+
+    Raises:
+        InputError: on call, the tensors differ in shape or position.
     """
 
     def __init__(
@@ -71,7 +74,7 @@ class RandSliceStacksd(Randomizable, MapTransform):
         return d
 
     def _check_grids(self, data: Mapping[Hashable, Any], volume: torch.Tensor) -> None:
-        """Refuse a label that does not lie on its image: cropped by index it would teach nonsense."""
+        """Refuse a label that does not lie on its image: cropped by index, it would be wrong."""
         for key in self.key_iterator(dict(data)):
             other = data[key]
             if other.shape[1:] != volume.shape[1:]:
@@ -89,7 +92,7 @@ class RandSliceStacksd(Randomizable, MapTransform):
         return tuple(int(i) for i in np.unravel_index(int(of_class[self.R.randint(len(of_class))]), tuple(shape)))
 
     def _slices(self, centre: int, spacing: float, depth: int) -> tuple[int, list[int]]:
-        """Step and slice numbers of a stack in which `centre` is one of those to be segmented; ends repeat."""
+        """Step and slice numbers of a stack whose labelled slices include `centre`; end slices repeat."""
         low, high = self.distances
         steps = {k for k in range(1, 1 + int(high / spacing)) if k * spacing >= low} | {slice_step(spacing)}
         step = sorted(steps)[self.R.randint(len(steps))]
@@ -98,9 +101,9 @@ class RandSliceStacksd(Randomizable, MapTransform):
         return step, [min(max(first + step * i, centre % step), last) for i in range(self.depth)]
 
     def _corner(self, centre: int, size: int, extent: int) -> int:
-        """Corner of a window with `centre` in its middle half, moved back where it would hold much outside the volume.
+        """Corner of a window with `centre` in its middle half, moved back if much of it would be outside the volume.
 
-        An eighth of it may lie outside: about what a crop after rotation and scaling takes off.
+        An eighth of it may be outside: about as much as is cropped after rotation and scaling.
         """
         corner = centre - size // 2 + int(self.R.randint(-(size // 4), size // 4 + 1))
         return max(min(0, extent - size) - size // 8, min(corner, max(0, extent - size) + size // 8))
@@ -117,7 +120,7 @@ class RandSliceStacksd(Randomizable, MapTransform):
 
 
 def _grid(volume: torch.Tensor) -> str:
-    """Shape, origin and file of a volume, for a message."""
+    """A phrase with shape, origin and file of a volume."""
     text = f"{tuple(volume.shape[1:])}"
     if isinstance(volume, MetaTensor):
         origin = [round(float(x), 2) for x in volume.affine[:3, 3]]

@@ -87,7 +87,7 @@ def test_the_notes_name_what_was_chosen_and_what_was_not(write_series: Write) ->
     number = skipped[1].split("::")[1].split(" ")[0]
     assert "arterial" in read_volume(f"{folder}::{number}").notes[0]
     for bad in ("::0", "::6"):
-        with pytest.raises(InputError, match="holds 5 series, there is no"):
+        with pytest.raises(InputError, match="has 5 series, but no number"):
             read_volume(f"{folder}{bad}")
 
 
@@ -172,7 +172,7 @@ def test_studies_are_told_apart_whatever_the_patients_are_called(write_series: W
         read_volume(exam)
 
 
-def test_a_nameless_volume_costs_the_other_patients_nothing(write_series: Write) -> None:
+def test_a_volume_without_a_patient_does_not_affect_other_patients(write_series: Write) -> None:
     write_series(labelled("", "", "", PatientName=""), "exam/nobody")
     for patient in "1234":
         write_series(labelled("", f"Secret{patient}", patient), f"exam/p{patient}")
@@ -191,7 +191,7 @@ def test_a_series_uid_that_two_patients_share_is_refused_by_both_commands(write_
     exam = write_series(labelled(keep=0), "exam")
     assert list_dicom(exam)[0].endswith("2 series, 0 to segment")
     for case in list_cases(exam):
-        with pytest.raises(InputError, match="SeriesInstanceUID names images of 2 patients"):
+        with pytest.raises(InputError, match="Images of 2 patients have its SeriesInstanceUID"):
             case["image"].read()
 
 
@@ -218,10 +218,12 @@ def test_volumes_in_subfolders_are_named_and_not_entered(tmp_path: Path, caplog:
     with caplog.at_level(logging.WARNING):
         assert [case["case"] for case in list_cases(tmp_path / "top")] == ["a"]
     assert [record.getMessage() for record in caplog.records] == [
-        f"{tmp_path}/top: there are also 2 volumes in {tmp_path}/top/sub: give them as inputs of their own to segment "
+        f"{tmp_path}/top: there are also 2 volumes in {tmp_path}/top/sub: give them as separate inputs to segment "
         "them."
     ]
-    with pytest.raises(UsageError, match=r"below holds no image itself, but 1 volume in .*below/sub: give what"):
+    with pytest.raises(
+        UsageError, match=r"below holds no image itself, but 1 volume in .*below/sub: give the files or folders"
+    ):
         list_cases(tmp_path / "below")
 
 
@@ -231,7 +233,7 @@ def test_an_empty_input_is_not_the_current_folder(given: str) -> None:
     assert not cases and failures[0].startswith("An input is empty")
 
 
-def test_a_series_is_named_after_a_slash_too(write_series: Write) -> None:
+def test_a_series_can_be_named_after_a_slash_too(write_series: Write) -> None:
     folder = write_series(labelled())
     assert read_volume(f"{folder}/::1").array.shape == (16, 12, 8)
     assert find_cases([f"{folder}/::1"])[0][0].name == "series_1"
@@ -245,11 +247,11 @@ def test_nothing_to_segment_names_patients_and_every_series(write_series: Write)
         read_volume(exam)
     text = str(caught.value)
     assert "holds no CT series that can be segmented. It holds images of 3 patients." in text
-    assert text.count("It holds 1 slice, at least 5 are needed") == 3 and "Secret" not in text
+    assert text.count("It holds 1 slice, but at least 5 are needed") == 3 and "Secret" not in text
     assert [case["image"].source for case in list_cases(exam)] == [str(exam)]
 
 
-def test_an_archive_without_images_starts_nothing(tmp_path: Path) -> None:
+def test_an_archive_without_images_is_a_usage_error(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "texts.zip", "w") as archive:
         archive.writestr("readme.txt", "text")
     with pytest.raises(UsageError, match=r"no image found in .*texts.zip \(1 file looked at\)"):

@@ -25,9 +25,9 @@ VOLUMES: dict[str, tuple[int, float, list[str]]] = {
     ),
     "liver_ge_lidc0001_for_per_slice": (16, 40.0, ["FrameOfReferenceUID differs between slices (16)"]),
 }
-ONE_SLICE = "It holds 1 slice, at least 5 are needed"
+ONE_SLICE = "It holds 1 slice, but at least 5 are needed"
 REFUSED: dict[str, list[str]] = {
-    "liver_chest_midrc4196_jpeglossless": ["Its 8 slices cover 10 mm, at least 15 mm"],
+    "liver_chest_midrc4196_jpeglossless": ["Its 8 slices cover 10 mm, but at least 15 mm"],
     "liver_dcmqi_ct3_plus_seg": ["1 file was skipped: not CT but SEG", "It holds 3 slices (3 mm)"],
     "gap_siemens_two_slices_removed": ["jump from -788.50 to -782.50 mm", "6.00 mm instead of 2.00", "missing"],
     "gap_ge_missing_slice": ["10.00 mm instead of 5.00: slices are missing", "It holds 4 slices"],
@@ -41,7 +41,7 @@ REFUSED: dict[str, list[str]] = {
     "broken_no_dicom_at_all": ["holds no DICOM image (5 files looked at"],
     "reformat_coronal": ["not axial (normal 90 degrees off", "It holds 4 slices"],
     "enhanced_ct_dcmqi_24x38x3": ["It holds 3 slices (7.5 mm)"],
-    "enhanced_ct_perfusion_map": ["derived pictures, not Hounsfield units (ImageType PERFUSION)", "It holds 2 slices"],
+    "enhanced_ct_perfusion_map": ["derived images, not Hounsfield units (ImageType PERFUSION)", "It holds 2 slices"],
     "mixed_philips_exam_dicomdir": ["localizers", "(CT, 3 slices", "(CT, 2 slices", "It holds 3 slices (15 mm)"],
     "mixed_patients_tcga_same_description": ["It holds images of 3 patients", ONE_SLICE],
     "ct_phantom2_plus_rtstruct": ["2 files were skipped: not CT but RTSTRUCT", "It holds 2 slices (10 mm)"],

@@ -78,7 +78,7 @@ def test_padding_below_air_is_clipped(write_series: Write) -> None:
     assert (array.min(), array.max()) == (-1024, 1535 - 2000)
 
 
-def test_copies_are_dropped_with_a_note_also_by_the_uid_of_the_file_meta(write_series: Write) -> None:
+def test_copies_are_dropped_with_a_note_even_by_the_uid_of_the_file_meta(write_series: Write) -> None:
     def empty(k: int, dataset: Dataset) -> None:
         dataset.SOPInstanceUID = ""
 
@@ -90,7 +90,7 @@ def test_copies_are_dropped_with_a_note_also_by_the_uid_of_the_file_meta(write_s
         assert [note.split(":")[0] for note in notes[1:]] == ["SOPInstanceUID is empty in 8 files"] * (name == "empty")
 
 
-def test_oddities_that_harm_nothing_are_noted(write_series: Write) -> None:
+def test_harmless_oddities_are_noted(write_series: Write) -> None:
     def change(k: int, dataset: Dataset) -> None:
         dataset.SeriesInstanceUID = ""
         dataset.FrameOfReferenceUID = generate_uid()
@@ -118,12 +118,12 @@ def set_to(**values: object) -> Change:
     "change, sentence",
     [
         (set_to(Modality="MR"), "8 of 8 files are not CT but MR"),
-        (set_to(Modality=None), "8 of 8 files are damaged or incomplete, they name no modality"),
+        (set_to(Modality=None), "8 of 8 files are damaged or incomplete \\(they have no modality"),
         (set_to(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), "8 of 8 files are localizers"),
-        (set_to(ImageType=["DERIVED", "SECONDARY", "MIP"]), r"8 of 8 files are derived pictures, .*\(ImageType MIP\)"),
+        (set_to(ImageType=["DERIVED", "SECONDARY", "MIP"]), r"8 of 8 files are derived images, .*\(ImageType MIP\)"),
         (set_to(SOPClassUID=EnhancedCTImageStorage, NumberOfFrames=4), "are enhanced multi-frame CT"),
         (set_to(PixelData=None), "8 of 8 files have no pixel data"),
-        (set_to(Rows=None), "8 of 8 files have no size in pixels"),
+        (set_to(Rows=None), "8 of 8 files are damaged or incomplete \\(they have no Rows"),
         (set_to(ImagePositionPatient=None), "8 of 8 files have no position or orientation"),
         (set_to(ImageOrientationPatient=None), "8 of 8 files have no position or orientation"),
         (set_to(PixelSpacing=[0, 0.8]), "8 of 8 files have no position or orientation"),
@@ -134,7 +134,7 @@ def set_to(**values: object) -> Change:
         (set_to(ImageOrientationPatient=[1, 0, 0, 0, 0, -1]), r"not axial \(normal 90 degrees off"),
     ],
 )
-def test_objects_that_are_no_axial_ct_slices_are_refused(write_series: Write, change: Change, sentence: str) -> None:
+def test_objects_other_than_axial_ct_slices_are_refused(write_series: Write, change: Change, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         read_volume(write_series(change))
 
@@ -147,7 +147,7 @@ def one(k: int, **values: object) -> Change:
 @pytest.mark.parametrize(
     "change, sentence",
     [
-        (one(3, SeriesInstanceUID="1.2.9"), r"Series . \(CT, 1 slice\) was skipped. It holds 1 slice, at least 5"),
+        (one(3, SeriesInstanceUID="1.2.9"), r"Series . \(CT, 1 slice\) was skipped. It holds 1 slice, but at least 5"),
         (
             one(3, SeriesInstanceUID="1.2.9"),
             r"Series . \(CT, 7 slices.*\) was skipped. Slice positions jump from -94.00",
@@ -156,7 +156,7 @@ def one(k: int, **values: object) -> Change:
         (one(3, ImagePositionPatient=None), r"1 of 8 files have no position or orientation"),
         (one(7, ImageOrientationPatient=None), r"1 of 8 files have no position or orientation"),
         (one(7, ImagePositionPatient=None), r"1 of 8 files have no position or orientation"),
-        (one(7, Modality=None), r"1 of 8 files are damaged or incomplete, they name no modality"),
+        (one(7, Modality=None), r"1 of 8 files are damaged or incomplete \(they have no modality"),
         (one(7, ImageOrientationPatient=[0.8, 0.6, 0, -0.6, 0.8, 0]), "slices differ in orientation"),
         (one(3, PixelSpacing=[0.7, 0.9]), r"pixel spacing differs between slices \(0.7 to 0.9 mm\)"),
         (one(3, Rows=6), r"slices differ in size: 16 x 12 \(7\), 16 x 6 \(1\)"),
@@ -189,7 +189,7 @@ def test_gantry_tilt_is_named_in_degrees(write_series: Write) -> None:
 
 def test_every_reason_is_named_at_once(write_series: Write) -> None:
     sentence = refusal(write_series(lambda k, d: k in (0, 1, 3)))
-    assert "It holds 3 slices, at least 5 are needed" in sentence and "slices are missing" in sentence
+    assert "It holds 3 slices, but at least 5 are needed" in sentence and "slices are missing" in sentence
 
     def bolus(k: int, dataset: Dataset) -> None:
         dataset.ImagePositionPatient = [-50, -40, 0]
@@ -200,8 +200,8 @@ def test_every_reason_is_named_at_once(write_series: Write) -> None:
     assert "2 acquisitions (AcquisitionNumber 1, 2) share one series" in sentence
 
 
-def test_one_uid_for_different_slices_is_no_copy(write_series: Write) -> None:
-    assert "One SOPInstanceUID names 8 different images" in refusal(write_series(set_to(SOPInstanceUID="1.2.3")))
+def test_different_slices_with_the_same_uid_are_not_copies(write_series: Write) -> None:
+    assert "8 different images have the same SOPInstanceUID" in refusal(write_series(set_to(SOPInstanceUID="1.2.3")))
 
 
 def declare(syntax: UID, fragment: bytes = b"\xff\xd8\xff\xd9") -> Change:
@@ -245,12 +245,12 @@ def test_damaged_files_are_named(write_series: Write) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
     assert (
-        "1 of 8 files are truncated or damaged, their pixel data end too early: export them again (first: 5"
+        "1 of 8 files are truncated or damaged (their pixel data end too early): export them again (first: 5"
         in refusal(folder)
     )
     for damage in (whole[:132], whole[:132] + bytes(range(256)) * 3, whole[:300]):
         path.write_bytes(damage)
-        assert "1 file is damaged or incomplete (5.dcm) and may be of this series" in refusal(folder)
+        assert "1 file is damaged or incomplete (5.dcm) and may belong to this series" in refusal(folder)
 
 
 def test_a_damaged_file_elsewhere_is_noted(write_series: Write) -> None:
@@ -273,7 +273,7 @@ def test_a_folder_without_dicom_files_is_refused_with_their_number(tmp_path: Pat
 
 
 def test_a_label_map_is_never_a_folder(write_series: Write) -> None:
-    with pytest.raises(InputError, match="is a folder, a label map is one file"):
+    with pytest.raises(InputError, match="is a folder, but a label map is one file"):
         read_label_map(write_series())
 
 

@@ -152,7 +152,7 @@ def test_liver_that_a_crop_may_have_put_on_the_left_is_a_warning(
     for _ in range(2):
         transform(files)
     assert [r.levelno for r in caplog.records] == warnings * [logging.WARNING]
-    assert caplog.text.count("check that nothing is mirrored") == warnings
+    assert caplog.text.count("check that the image is not mirrored") == warnings
 
 
 def test_livers_of_real_patients_and_of_phantoms_lie_on_the_right(shared_data: Path) -> None:

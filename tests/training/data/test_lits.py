@@ -57,7 +57,7 @@ def test_pairs_are_found_by_number_flat_and_in_folders_and_in_numeric_order(tmp_
 
 def test_number_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "volume-9.nii", "copy/volume-9.nii", "segmentation-9.nii")
-    with pytest.raises(InputError, match="copy/volume-9.nii have one LiTS number"):
+    with pytest.raises(InputError, match="copy/volume-9.nii have the same LiTS number"):
         lits_cases(tmp_path)
 
 

@@ -5,10 +5,12 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import nibabel as nib
 import numpy as np
 import pytest
+from prepared_python import PreparedPython
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
@@ -28,6 +30,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def python() -> Iterator[Callable[..., "CompletedProcess[str]"]]:
+    """Run Python on arguments (`-m MODULE ...` or `-c CODE ...`) in a process of its own; see `prepared_python`."""
+    prepared = PreparedPython()
+    yield prepared.run
+    prepared.close()
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,11 @@ import ast
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from configparser import ConfigParser
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 from custom_networks.packing.contents import bundle_contents
 
@@ -114,7 +115,7 @@ def test_importing_readers_and_command_line_is_light() -> None:
     assert not set(run(script).split()) & HEAVY
 
 
-def test_what_is_packed_imports_with_the_packages_of_a_stranger_alone() -> None:
+def test_what_is_packed_imports_with_the_packages_of_a_stranger_alone(python: Callable[..., Any]) -> None:
     packed = [name for name in bundle_contents(ROOT / "bundle", PACKAGE) if name.endswith(".py")]
     names = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in packed]
     assert {"custom_networks.training.loss", "custom_networks.evaluation"} <= set(names)
@@ -124,7 +125,8 @@ def test_what_is_packed_imports_with_the_packages_of_a_stranger_alone() -> None:
         f"sys.modules |= dict.fromkeys({NOT_THERE})\n"  # None there is an ImportError
         "for name in sys.argv[1:]: importlib.import_module(name)"
     )
-    run(script, *names)
+    done = python("-c", script, *names, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_no_assert_and_no_print_outside_of_commands() -> None:

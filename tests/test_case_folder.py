@@ -24,6 +24,7 @@ OURS = Input("ct", identity="/a/ct.nii.gz", content="bytes a", geometry="grid a"
 OTHER = Input("ct", identity="/b/ct.nii.gz", content="bytes b", geometry="grid b")
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are forked")
+SOME_STEPS = pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.slow, id="every step")])
 
 
 def run(output: Path, of: Input, text: str, endings: tuple[str, ...] = ("seg.nii.gz", "report.json")) -> Path:
@@ -294,7 +295,8 @@ def test_a_folder_of_two_runs_never_counts_as_whole(tmp_path: Path) -> None:
     assert step > 15 and states == {"whole True", "writing True", "writing False"}
 
 
-def test_a_first_run_that_is_killed_leaves_no_name_taken_for_ever(tmp_path: Path) -> None:
+@SOME_STEPS
+def test_a_first_run_that_is_killed_leaves_no_name_taken_for_ever(tmp_path: Path, stride: int) -> None:
     step, killed = 1, True
     while killed:
         output = tmp_path / str(step)
@@ -306,13 +308,14 @@ def test_a_first_run_that_is_killed_leaves_no_name_taken_for_ever(tmp_path: Path
         own = run(output, OURS, "again")
         assert {own.name, other.name} == {"ct", "ct_2"} and entries(output) == ["ct", "ct_2"]
         assert entries(own) == [f"{own.name}_report.json", f"{own.name}_seg.nii.gz", "manifest.json"]
-        step += 1
+        step += stride
 
 
 @pytest.mark.parametrize("work", [lambda output: claim(output, OURS).abandon(), lambda output: forget(output / "ct")])
 @pytest.mark.parametrize("with_results", [True, False])
+@SOME_STEPS
 def test_kills_while_a_claim_is_abandoned_or_results_are_forgotten(
-    tmp_path: Path, work: Callable[[Path], None], with_results: bool
+    tmp_path: Path, work: Callable[[Path], None], with_results: bool, stride: int
 ) -> None:
     step, killed = 1, True
     while killed:
@@ -325,10 +328,11 @@ def test_kills_while_a_claim_is_abandoned_or_results_are_forgotten(
             assert_of_one_run(folder)
         assert run(output, OURS, "again") == output / "ct"
         assert entries(output) == ["ct"] and set(texts(output / "ct").values()) == {"again"}
-        step += 1
+        step += stride
 
 
-def test_an_interrupted_clean_up_is_repeated(tmp_path: Path) -> None:
+@SOME_STEPS
+def test_a_clearing_that_is_killed_is_done_again(tmp_path: Path, stride: int) -> None:
     step, killed = 1, True
     while killed:
         output = tmp_path / str(step)
@@ -338,7 +342,7 @@ def test_an_interrupted_clean_up_is_repeated(tmp_path: Path) -> None:
         killed = killed_at(step, lambda output=output: remove_abandoned_staging(output))  # type: ignore[misc]
         remove_abandoned_staging(output)
         assert entries(output) == ["ct"]
-        step += 1
+        step += stride
 
 
 def test_staging_of_a_living_run_stays_and_that_of_a_dead_one_goes(tmp_path: Path) -> None:

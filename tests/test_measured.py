@@ -1,6 +1,7 @@
 """A person's mask gets the table of its own voxels, on the CT's grid or not at all, and is never replaced."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from custom_networks.io import only_case
 from custom_networks.measured import measure_mask
 from custom_networks.phantom import make_phantom
 from custom_networks.phantom.files import write_series
+from custom_networks.report.page.content import BY_PERSON
+from custom_networks.report.pictures import CasePictures
+from custom_networks.report.printed import printed_report
 from custom_networks.report.report import SCHEMA
 from custom_networks.result import Result, write
 
@@ -77,6 +81,18 @@ def test_the_programs_own_mask_gives_its_own_table(ct: Path, tmp_path: Path) -> 
     assert again.report["run"]["weights"] is None and again.report["run"]["mask"]["file"].endswith("ct_seg.nii.gz")
     assert again.folder is not None and again.folder.name == "ct_measured"
     jsonschema.validate(json.loads((again.folder / "report.json").read_text()), json.loads(SCHEMA.read_text()))
+
+
+def test_page_print_and_notebook_say_that_a_person_made_the_mask(ct: Path, output: Path) -> None:
+    result = measured(ct, save(ct.with_name("mask.nii.gz"), scene()), output)
+    assert result.folder is not None and [note for note in result.notes if "not written" in note] == []
+    page = (result.folder / "report.html").read_text(encoding="utf-8").partition("<script")[0]
+    assert BY_PERSON in page and "mask.nii.gz" in page and 'tr data-lesion="2"' in page
+    assert not {"Confidence", "Ranking", "Weights, SHA-256", "Part seen by the network"} & set(re.split("[<>]", page))
+    pictures = CasePictures(result.ct, result.region, result.measurements)
+    assert pictures.made_by == "a person's mask"
+    assert printed_report(result.report, pictures, {}).startswith(b"%PDF")
+    assert BY_PERSON in result._repr_html_()
 
 
 def corrected() -> Array:

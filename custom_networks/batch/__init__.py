@@ -1,1 +1,1 @@
-"""Many inputs into one output folder: each is segmented, written and remembered; one that fails costs no other."""
+"""Many inputs, one output folder: each is segmented, written and recorded; one that fails does not stop the others."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import warnings
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,8 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from custom_networks import __version__
-from custom_networks.batch.cluster_call import made, packed_call
-from custom_networks.batch.memory import HELD, SPARED, available_memory
+from custom_networks.batch.cluster_workers import Workers
+from custom_networks.batch.memory import HELD, USABLE, available_memory
 from custom_networks.batch.run import (
     Begin,
     KeptSummary,
@@ -35,25 +33,27 @@ from custom_networks.io.read_case import ReadCase, read_now
 from custom_networks.staging import staging_folder
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Future
 
+    from custom_networks.batch.cluster_worker import Order
     from custom_networks.result import Result
 
 logger = logging.getLogger(__name__)
 
-CONNECTED_WITHIN = 10.0  # seconds
-WORKERS_WITHIN = 300.0  # seconds until the first worker is there, or another one where none is left
-TICK = 2.0  # seconds after which new and lost workers are looked for
 TRIES = 3
 
 
-@dataclass
+@dataclass(eq=False)
 class _Try:
-    """A case for a worker, why earlier tries failed, and its volume where that must be sent."""
+    """A case for a worker: the workers that it was given to, why they failed, and its volume where that is sent."""
 
     case: Case
+    workers: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     read: ReadCase | None = None
+
+
+_Running = dict["Future[Any]", _Try]
 
 
 class Cluster:
@@ -61,7 +61,8 @@ class Cluster:
 
     Where all workers see the output folder, they read and write by themselves. Where one does not, cases are read and
     written here, and volumes travel. How the network is run (runtime, number format) is what the first worker does by
-    itself; the others are asked for the same.
+    itself; the others are asked for the same. Each case is given to a worker by name: one that cannot segment gets no
+    more of them, and a case that failed goes to another one.
 
     Args:
         work: what was asked for; its paths must be those of the workers, too.
@@ -71,37 +72,30 @@ class Cluster:
         options: what the manifest of each result will state.
 
     Raises:
-        UsageError: nothing can be written into the folder, there is no scheduler or worker, or they are of another
-            version.
-        BundleError: a worker lacks the weights.
+        UsageError: nothing can be written into the folder, there is no scheduler, or the first worker cannot segment.
+        BundleError: the first worker lacks the weights.
+        ClusterLost: no worker came.
     """
 
     def __init__(self, work: Work, address: str) -> None:
         self._output, self._address = ready_folder(work.output).resolve(), address
-        self._run, self._unfit = os.urandom(8).hex(), dict[str, str]()
-        self._work = replace(work.without_bars(), output=self._output).absolute()
         self._summary = KeptSummary(self._output, work.options)
         self.sum_up = self._summary.write
         self._held = ExitStack()
-        self._client = _connected(address)
+        self._workers = Workers(address)
+        self._held.callback(self._workers.close)
         try:
-            self.options = self._first_words()
-            self._probe = self._held.enter_context(staging_folder(self._output, "cluster")) / "probe"
-            self._shared = self._storage_is_shared()
+            self._order = self._ordered(replace(work.without_bars(), output=self._output).absolute())
         except BaseException:
-            self.close()
+            self._held.close()
             raise
+        self.options = self._order.options
 
     def __enter__(self) -> Cluster:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Leave the cluster; cases that no worker has begun are given up."""
         self._held.close()
-        self._client.close(timeout=CONNECTED_WITHIN)
 
     def outcomes(self, cases: Sequence[Case], begin: Begin = ignored) -> Iterator[Outcome]:
         """What became of each case, as soon as it is known; results have no arrays.
@@ -109,17 +103,10 @@ class Cluster:
         Raises:
             ClusterLost: the scheduler is gone, or no worker is left that can segment.
         """
-        waiting, running = deque(_Try(case) for case in cases), dict[Any, _Try]()
+        waiting, running = deque(_Try(case) for case in cases), _Running()
         while waiting or running:
-            self._check_workers()
-            while waiting and self._has_room(waiting[0].case, running.values()):
-                attempt = waiting.popleft()
-                begin(attempt.case)
-                if (refused := self._read(attempt)) is None:
-                    running[self._sent(attempt)] = attempt
-                else:
-                    yield refused
-            for future in self._ended(running):
+            yield from self._handed_out(waiting, running, begin)
+            for future in self._workers.ended({future: its.workers[-1] for future, its in running.items()}):
                 attempt = running.pop(future)
                 if (outcome := self._outcome(attempt, future)) is None:
                     waiting.append(attempt)
@@ -127,42 +114,68 @@ class Cluster:
                     yield outcome
                     self._summary.keep()
 
-    def _first_words(self) -> dict[str, Any]:
-        """What the first worker says of itself; the others are asked to run the network as it does."""
-        from custom_networks.batch.cluster_worker import ability
+    def _ordered(self, work: Work) -> Order:
+        """What all workers are asked: to do as the first one does, and to write, where all see the output folder."""
+        from custom_networks.batch.cluster_worker import Order, sees
 
-        self._wait_for_workers()
-        try:
-            able = self._submitted(packed_call(ability, self._work, self._run)).result()
-        except LiversegError as error:
-            raise type(error)(f"The workers at {self._address} cannot segment: {error}") from error
-        except Exception as error:  # whatever a foreign environment lacks
-            raise UsageError(
-                f"The workers at {self._address} cannot segment ({type(error).__name__}: {one_line(error, 200)}): "
-                "install the same version of this package, and of Dask, on all machines."
-            ) from error
-        if able.version != __version__:
-            raise UsageError(f"The workers have version {able.version}, this is {__version__}: install the same one.")
-        how = {name: able.options[name] for name in ("runtime", "precision")}
-        self._work = replace(self._work, settings={**self._work.settings, **how})
-        return dict(able.options)
-
-    def _storage_is_shared(self) -> bool:
-        """Whether all workers see the output folder; one line where they do not."""
-        from custom_networks.batch.cluster_worker import sees
-
-        write_text(self._probe, self._run)
-        seen = self._client.run(sees, self._probe, self._run)
-        if blind := [worker for worker, sees_it in seen.items() if not sees_it]:
+        run = os.urandom(8).hex()
+        options = self._first_words(work, run)
+        how = {name: options[name] for name in ("runtime", "precision")}
+        probe = self._held.enter_context(staging_folder(self._output, "cluster")) / "probe"
+        write_text(probe, run)
+        seen = self._workers.asked(sees, probe, run)
+        if blind := seen.count(False):
             logger.warning(
                 "%d of %d workers do not see %s: volumes are sent to all of them, and results are sent back.",
-                *(len(blind), len(seen), self._output),
+                *(blind, len(seen), self._output),
             )
-        return not blind
+        asked = replace(work, settings={**work.settings, **how})
+        return Order(run, asked, __version__, options, None if blind else probe)
+
+    def _first_words(self, work: Work, run: str) -> dict[str, Any]:
+        """The options that the results of the first worker would state."""
+        from custom_networks.batch.cluster_worker import ability
+
+        self._workers.waited_for()
+        try:
+            able = self._workers.result(self._workers.submitted(ability, work, run))
+        except LiversegError:
+            raise
+        except Exception as error:
+            raise UsageError(f"The workers at {self._address} cannot segment: {_foreign(error)}") from error
+        if able is None:
+            raise UsageError(f"The workers at {self._address} die at once: give them more memory, or see their logs.")
+        version, options = able
+        if version != __version__:
+            raise UsageError(f"The workers have version {version}, this is {__version__}: install the same one.")
+        return dict(options)
+
+    def _handed_out(self, waiting: deque[_Try], running: _Running, begin: Begin) -> Iterator[Outcome]:
+        """Give each free worker a case; yields what became of cases that cannot be read here."""
+        workers = self._workers.ready() if running else self._workers.waited_for()
+        for worker in sorted(workers - {its.workers[-1] for its in running.values()}):
+            attempt = next((its for its in waiting if worker not in its.workers or workers <= {*its.workers}), None)
+            if attempt is None or not self._has_memory(attempt, running):
+                continue
+            waiting.remove(attempt)
+            begin(attempt.case)
+            if refused := self._read(attempt):
+                yield refused
+            else:
+                attempt.workers.append(worker)
+                running[self._sent(attempt, worker)] = attempt
+        if waiting and self._has_memory(waiting[0], running) and (refused := self._read(waiting[0])):  # ahead
+            waiting.popleft()
+            yield refused
+
+    def _sent(self, attempt: _Try, worker: str) -> Future[Any]:
+        from custom_networks.batch.cluster_worker import segment_there
+
+        return self._workers.submitted(segment_there, self._order, attempt.read or attempt.case, worker=worker)
 
     def _read(self, attempt: _Try) -> Outcome | None:
         """Read a case here where the workers do not see it; its outcome where it cannot be read."""
-        if self._shared or attempt.read is not None:
+        if self._order.probe or attempt.read is not None:
             return None
         try:
             attempt.read = read_now(attempt.case)
@@ -170,103 +183,30 @@ class Cluster:
         except Exception as error:  # the others are still to be done, whatever is wrong with this one
             return remembered_outcome(self._output, attempt.case, error)
 
-    def _sent(self, attempt: _Try) -> Future[Any]:
-        """Hand a case to the cluster."""
-        from custom_networks.batch.cluster_worker import answer_there, segment_there
-
-        if self._shared:
-            call = packed_call(segment_there, self._work, self._run, self._probe, attempt.case)
-        else:
-            call = packed_call(answer_there, self._work, self._run, attempt.read)
-        return self._submitted(call, **({"workers": self._workers()} if self._unfit else {}))
-
-    def _submitted(self, call: bytes, **where: Any) -> Future[Any]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Dask warns of large arguments, which here are the work itself
-            return self._client.submit(made, call, pure=False, **where)
-
-    def _has_room(self, case: Case, running: Collection[_Try]) -> bool:
-        """Whether a worker is free for a case, and memory here where its volume must be read and kept."""
-        if not running:
+    def _has_memory(self, attempt: _Try, running: _Running) -> bool:
+        """Whether memory here has room for one more volume, where volumes are read and kept here."""
+        if self._order.probe or not running:
             return True
-        if self._shared:
-            return len(running) < len(self._workers())
-        voxels = case.voxels + sum(attempt.case.voxels for attempt in running)
-        available = available_memory() or 0
-        return len(running) <= len(self._workers()) and HELD * voxels <= SPARED * available
-
-    def _workers(self) -> list[str]:
-        """Addresses of the workers that can segment."""
-        try:
-            connected = self._client.nthreads() if self._client.status == "running" else None
-        except OSError:  # the connection breaks just now
-            connected = None
-        if connected is None:
-            raise self._lost()
-        return [worker for worker in connected if worker not in self._unfit]
-
-    def _check_workers(self) -> None:
-        """Wait for a worker where there is none."""
-        if not self._workers():
-            if self._unfit:
-                raise ClusterLost(f"No worker is left that can segment: {next(iter(self._unfit.values()))}")
-            self._wait_for_workers()
-
-    def _wait_for_workers(self) -> None:
-        """Wait until there is one, some minutes at most."""
-        if not self._workers():
-            logger.warning("The scheduler at %s has no workers: waiting for one.", self._address)
-        try:
-            self._client.wait_for_workers(1, timeout=WORKERS_WITHIN)
-        except asyncio.TimeoutError:
-            raise ClusterLost(
-                f"The scheduler at {self._address} has no workers: start some, dask worker {self._address}."
-            ) from None
-        except OSError:
-            raise self._lost() from None
-
-    def _ended(self, running: Mapping[Future[Any], _Try]) -> list[Future[Any]]:
-        """The tasks that have come to an end, after some seconds at most."""
-        from distributed import CancelledError, wait
-
-        try:
-            if self._client.status == "running" and running:
-                wait(list(running), timeout=TICK, return_when="FIRST_COMPLETED")
-        except asyncio.TimeoutError:
-            return []
-        except CancelledError:
-            raise self._lost() from None
-        if self._client.status != "running" or any(future.status in ("cancelled", "lost") for future in running):
-            raise self._lost()
-        return [future for future in running if future.done()]
-
-    def _lost(self) -> ClusterLost:
-        return ClusterLost(
-            f"The Dask scheduler at {self._address} is gone: what was reported is written, and the same command goes "
-            "on with the rest."
-        )
+        voxels = attempt.case.voxels + sum(other.case.voxels for other in running.values())
+        return HELD * voxels <= USABLE * (available_memory() or 0)
 
     def _outcome(self, attempt: _Try, future: Future[Any]) -> Outcome | None:
         """What became of a case; None where it is to be tried again."""
-        from distributed import CancelledError, KilledWorker
-
-        case = attempt.case
+        worker = attempt.workers[-1]
         try:
-            answer = future.result()
-        except KilledWorker as error:
-            last = getattr(error.last_worker, "address", error.last_worker)
-            reason = f"{case.source}: the {error.allowed_failures + 1} workers that tried it died, the last at {last}"
-            return remembered_outcome(self._output, case, InputError(f"{reason}: often memory is short, see its log."))
-        except CancelledError:
-            raise self._lost() from None
-        except Exception as error:  # of Dask: it could not be sent, or its data were lost
-            return self._again(attempt, f"{type(error).__name__}: {one_line(error, 200)}")
+            answer = self._workers.result(future, worker)
+        except ClusterLost:
+            raise
+        except Exception as error:  # what is called there raises nothing: the worker could not even call it
+            self._workers.dismiss(worker, _foreign(error))
+            return self._again(attempt, _foreign(error))
+        if answer is None:
+            return self._again(attempt, f"The worker at {worker} is gone (often memory is short; its log may say why).")
         if answer.unfit:
-            logger.warning("The worker at %s gets no more cases: %s", answer.worker, answer.message)
-            self._unfit[answer.worker] = answer.message
+            self._workers.dismiss(worker, answer.message)
             return None
         if answer.refused:
-            return remembered_outcome(self._output, case, InputError(answer.message))
+            return remembered_outcome(self._output, attempt.case, InputError(answer.message))
         if answer.result is None:
             return self._again(attempt, answer.message)
         return self._written(attempt, answer.result)
@@ -277,8 +217,9 @@ class Cluster:
         if len(attempt.reasons) < TRIES:
             logger.warning("%s is tried again: %s", attempt.case.source, reason)
             return None
-        reasons = "; ".join(dict.fromkeys(attempt.reasons))
-        return remembered_outcome(self._output, attempt.case, InputError(f"{reasons} ({TRIES} tries)"))
+        reasons = " ".join(dict.fromkeys(attempt.reasons))
+        error = InputError(f"{attempt.case.source} was tried {TRIES} times. {reasons}")
+        return remembered_outcome(self._output, attempt.case, error)
 
     def _written(self, attempt: _Try, result: Result) -> Outcome:
         """The outcome of a case that a worker has answered, written here where it could not do so."""
@@ -288,26 +229,12 @@ class Cluster:
         whole = replace(as_read(result, attempt.case, attempt.read), ct=ct)
         attempt.read = None
         try:
-            given: Result | Exception = write(whole, self._output, **self._work.options).without_arrays()
+            given: Result | Exception = write(whole, self._output, **self._order.work.options).without_arrays()
         except Exception as error:  # the disk is full; other cases follow
             given = error
         return remembered_outcome(self._output, attempt.case, given)
 
 
-def _connected(address: str) -> Client:
-    """A client of the scheduler at an address.
-
-    Raises:
-        UsageError: Dask is not installed, or no scheduler answers.
-    """
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise UsageError(f"--cluster needs Dask ({error}): pip install 'liver-tumor-ct-25d[cluster]'.") from None
-    try:
-        return Client(address, timeout=CONNECTED_WITHIN)  # `wait` looks for a default one
-    except (OSError, ValueError, TypeError) as error:
-        raise UsageError(
-            f"No Dask scheduler answers at {address} ({one_line(error, 200)}): start one by `dask scheduler`, or check "
-            "the address, tcp://HOST:8786."
-        ) from error
+def _foreign(error: Exception) -> str:
+    """One line on an environment that cannot run what it is sent."""
+    return f"{type(error).__name__}: {one_line(error, 200)}: install the same version of this package, and of Dask."

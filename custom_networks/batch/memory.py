@@ -11,7 +11,7 @@ PROCESS = 1_200_000_000  # libraries and networks of a process
 SLAB = 1_400_000_000  # what the layers may take while slabs are run, by the inferer's own budget
 ANSWERED = 14  # a voxel of the case that is being answered
 HELD = 8  # a voxel of a case that was read ahead or is being written
-SPARED = 0.9  # of what is free
+USABLE = 0.9  # of what is free
 
 
 class Room:
@@ -22,7 +22,7 @@ class Room:
     """
 
     def __init__(self, available: int | None) -> None:
-        self._most = 0 if available is None else int(available * SPARED)
+        self._most = 0 if available is None else int(available * USABLE)
 
     def __call__(self, answered: Case, *held: Case) -> bool:
         """Whether one case can be answered while others are read or written."""
@@ -30,11 +30,11 @@ class Room:
 
 
 def fitting_processes(wanted: int, cases: Sequence[Case], available: int | None) -> int:
-    """How many of the processes have room for the largest of the cases each; at least one, all where nobody knows."""
+    """How many processes have room for the largest case each: at least one, and all where free memory is not known."""
     if available is None:
         return wanted
     each = PROCESS + SLAB + ANSWERED * max((case.voxels for case in cases), default=0)
-    return max(1, min(wanted, int(available * SPARED) // each))
+    return max(1, min(wanted, int(available * USABLE) // each))
 
 
 def available_memory(
@@ -68,8 +68,3 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:  # another system, or a limit that is not set
         return []
-
-
-def cores_for(processes: int, cores: int) -> int:
-    """Threads of each of several processes that share the cores."""
-    return max(1, cores // processes)

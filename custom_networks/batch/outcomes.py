@@ -35,7 +35,7 @@ def _is_of(manifest: Manifest, place: str, refusal: Refusal) -> bool:
 
 
 def _is_newer(one: Path, other: Path) -> bool:
-    """Whether a file was written after another one; no where one of them has just gone."""
+    """Whether a file was written after another one; False where one of them has just gone."""
     try:
         return one.stat().st_mtime_ns > other.stat().st_mtime_ns
     except FileNotFoundError:

@@ -34,14 +34,14 @@ SECONDS_TO_LEAVE = 20.0
 
 
 class Processes:
-    """Segments cases in processes that are started anew, for a network does not survive a fork.
+    """Segments cases in freshly started processes, because a network does not survive a fork.
 
     A process that dies (the system ends one when memory is short) costs the case that it was working on, and another
     takes its place.
 
     Args:
         work: what was asked for.
-        number: of processes; as many are started as there are cases, and as memory has room for.
+        number: of processes; fewer are started where there are fewer cases, or memory has no room for all.
 
     Attributes:
         options: what the manifest of each result will state.
@@ -119,7 +119,7 @@ class _Worker:
         self._process = context.Process(target=_serve, args=(theirs, work), daemon=True)
         with _deaf_to_interrupts():
             self._process.start()
-        theirs.close()  # so that the end of the process is seen
+        theirs.close()  # so that we notice when the process ends
         self._has_spoken = False
 
     def first_word(self) -> dict[str, Any]:
@@ -127,7 +127,9 @@ class _Worker:
         try:
             word = self.connection.recv()
         except EOFError:
-            raise UsageError(f"The process that would segment {self._end()}.") from None
+            raise UsageError(
+                f"The process that was to segment {self._end()} at once: often memory is short, so try fewer --jobs."
+            ) from None
         if isinstance(word, Exception):
             raise word
         self._has_spoken = True
@@ -137,7 +139,7 @@ class _Worker:
     def give(self, case: Case, sharers: int) -> None:
         """Hand a case over, and say how many processes share the cores."""
         self.case = case
-        with suppress(OSError):  # it has died, which is seen when its answer is waited for
+        with suppress(OSError):  # it has died, which `outcome` will notice
             self.connection.send((case, sharers))
 
     def outcome(self) -> Outcome | LiversegError:
@@ -151,7 +153,7 @@ class _Worker:
             return error
         except (EOFError, OSError):
             return InputError(
-                f"{self.case.source}: the process that segmented it {self._end()}: often memory was short, so try it "
+                f"{self.case.source}: the process that segmented it {self._end()}: often memory is short, so try it "
                 "again with fewer --jobs."
             )
 
@@ -160,7 +162,7 @@ class _Worker:
         return self._has_spoken and self._process.is_alive()
 
     def stop(self) -> None:
-        """Ask the process to end at once."""
+        """Tell the process to end at once."""
         self.connection.close()
         if self._process.is_alive():
             self._process.terminate()
@@ -192,8 +194,8 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 def _serve(connection: Connection, work: Work) -> None:
-    """Segment one case after another, until nobody asks any more."""
-    with suppress(EOFError, OSError, KeyboardInterrupt):  # whoever asked is gone, or wants an end
+    """Segment one case after another, until no more are sent."""
+    with suppress(EOFError, OSError, KeyboardInterrupt):  # the parent is gone, or ends this process
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is staged is removed
         logging.basicConfig(level=logging.WARNING, handlers=[Notices()], force=True)
         logging.captureWarnings(True)

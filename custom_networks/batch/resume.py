@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from custom_networks.manifest import WHOLE, Input, Manifest, same_state, whole_m
 from custom_networks.report.report import REPORT
 
 logger = logging.getLogger(__name__)
+
+# What a library refuses it refuses again; what a full disk did not take is worth another run.
+_NOT_WRITTEN = re.compile(r"(was|were) not written\b.*\bOSError\b")
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Earlier:
     Args:
         output: the output folder; it need not be there.
         promise: what results of this run would say.
-        rehash: take nothing on trust, neither the size and time of an input's files nor the bytes of its results.
+        rehash: take nothing on trust: read the files of inputs and results, whatever their size and time.
     """
 
     def __init__(self, output: Path, promise: Promise, rehash: bool = False) -> None:
@@ -83,8 +87,10 @@ class Earlier:
                 return f"{name} is missing"
             if self._rehash and file_digest(folder / name) != sha256:
                 return f"{name} is not what was written"
-        version = _version_in(folder / REPORT)
-        return "" if version == self._promise.version else f"results of version {version or '?'}"
+        version, failed = _said_in(folder / REPORT)
+        if version != self._promise.version:
+            return f"results of version {version or '?'}"
+        return failed
 
 
 def reasons_to_do(earlier: Earlier, cases: Sequence[Case]) -> dict[Case, str]:
@@ -93,9 +99,10 @@ def reasons_to_do(earlier: Earlier, cases: Sequence[Case]) -> dict[Case, str]:
     return {case: reason for case, reason in reasons.items() if reason}
 
 
-def _version_in(report: Path) -> str:
-    """The version that made a report, "" where that cannot be read."""
+def _said_in(report: Path) -> tuple[str, str]:
+    """The version that made a report, and its note on a file that a full disk kept from being written; "" for none."""
     try:
-        return str(json.loads(report.read_text(encoding="utf-8"))["run"]["version"])
+        said = json.loads(report.read_text(encoding="utf-8"))
+        return str(said["run"]["version"]), next(filter(_NOT_WRITTEN.search, map(str, said.get("notes", ()))), "")
     except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        return "", ""

@@ -22,7 +22,7 @@ from custom_networks.report.page.written import OFF
 from custom_networks.report.summary import Summary
 from custom_networks.staging import output_folder, probe
 
-if TYPE_CHECKING:  # who only hands cases out needs no PyTorch
+if TYPE_CHECKING:  # a process that only hands cases out needs no PyTorch
     from custom_networks.pipeline import Pipeline
     from custom_networks.result import Result
 
@@ -36,7 +36,7 @@ Begin = Callable[[Case], None]
 
 
 def ignored(case: Case) -> None:
-    """For who need not know that a case is begun."""
+    """For callers that need not know when a case begins."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Run:
         pipeline: what segments.
         probability: write the tumor probability, too.
         options: of `result.write`.
-        promised: what the manifest of each result will state, where somebody asks.
+        promised: what the manifest of each result will state.
 
     Raises:
         UsageError: nothing can be written into the folder.
@@ -137,7 +137,7 @@ class KeptSummary:
         try:
             self._summary.write()
         except OSError as error:  # open in a spreadsheet, or a full disk
-            return f"summary.csv cannot be written ({error.strerror or error}): close it where it is open."
+            return f"summary.csv cannot be written ({error.strerror or error}): make room, or close it elsewhere."
         finally:
             ended = time.monotonic()
             self._due = ended + max(SUMMARY_EVERY, SUMMARY_SHARE * (ended - started))
@@ -162,7 +162,7 @@ def remembered_outcome(output: Path, case: Case, given: Result | Exception) -> O
 
 
 def ready_folder(output: str | Path) -> Path:
-    """The output folder, made where it is missing, without what runs that are gone left in it.
+    """The output folder, made where it is missing and cleared of what interrupted runs left in it.
 
     Raises:
         UsageError: it cannot be a folder, or nothing can be written into it.
@@ -193,7 +193,7 @@ def segment_into(output: Path, case: Case, pipeline: Pipeline, *, probability: b
 
 
 def forget_inputs(output: Path, inputs: Iterable[str], cases: Iterable[Case]) -> None:
-    """Forget refusals of inputs that are no case any more, such as of a folder that holds several cases now."""
+    """Forget refusals of inputs that are no longer a case, such as a folder that now holds several cases."""
     places = {place_of(given) for given in inputs if "\0" not in given}
     for place in places - {case.place for case in cases}:
         forget(output, place)
@@ -221,5 +221,5 @@ def _remember(output: Path, case: Case, message: str) -> None:
             logger.debug("%s: no %s", case.source, name, exc_info=True)
     try:
         remember(output, case.place, Refusal(case.name, case.source, message, **known))
-    except OSError as error:  # the line on stderr and the exit code say it, too
+    except OSError as error:  # the line on stderr and the exit code say so, too
         logger.warning("The refusal of %s could not be written down (%s).", case.source, reason_of(error))

@@ -1,4 +1,4 @@
-"""One of several equal parts of what is to be done, for machines that know nothing of each other."""
+"""One of several equal parts of the work, for machines that know nothing of each other."""
 
 import os
 import re
@@ -33,9 +33,9 @@ def shard_of(text: str) -> Shard:
 
 
 def own_inputs(shard: Shard | None, inputs: Sequence[str]) -> tuple[list[str], Shard | None]:
-    """The inputs that must be looked at, and the shard that is still to be taken of their cases.
+    """The inputs to look at, and the shard that must still be taken of their cases, if any.
 
-    Where there are at least as many inputs as shards, each shard looks at its own alone.
+    Where there are at least as many inputs as shards, each shard looks only at its own.
     """
     if shard and len(inputs) >= shard.parts:
         return shard.of(inputs), None

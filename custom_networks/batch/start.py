@@ -1,4 +1,4 @@
-"""Where the cases of a batch are segmented: in this process, in several, or on a cluster; and which of them must be."""
+"""Where the cases of a batch are segmented: in this process, in several, or on a cluster; and which ones need to be."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from custom_networks.io import Case
 
 
 class Runner(Protocol):
-    """Segments cases wherever that is."""
+    """Segments cases, in whichever place."""
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -39,12 +39,12 @@ def opened(
         on_stage: of `Pipeline`, where cases are segmented in this process.
 
     Raises:
-        UsageError: what was asked for is not there, or makes no sense.
+        UsageError: what was asked for is not available, or makes no sense.
         BundleError: there are no weights, or not the right ones.
     """
     if jobs < 1 or (cluster and jobs > 1):
         why = "the workers of --cluster are its processes" if cluster else "at least one process is needed"
-        raise UsageError(f"--jobs {jobs} makes no sense: {why}, leave it out.")
+        raise UsageError(f"--jobs {jobs} makes no sense ({why}): leave it out.")
     if cluster:
         from custom_networks.batch.cluster import Cluster
 

@@ -32,7 +32,7 @@ class Verified:
 
 
 def verified(output: Path) -> Verified:
-    """Look at everything in an output folder; nothing is changed.
+    """Check everything in an output folder; nothing is changed.
 
     Raises:
         UsageError: it is no folder that can be listed.
@@ -58,7 +58,7 @@ def verified(output: Path) -> Verified:
 
 
 def _why_no_results(entry: Path, manifest: Manifest | None) -> str:
-    """What an entry is that is no whole case folder."""
+    """What an entry is, if not a whole case folder."""
     if manifest is not None:
         return f"not whole, a run was stopped while it wrote {', '.join(listed(manifest)) or 'it'}"
     if entry.name.startswith(".") and entry.is_dir():

@@ -1,4 +1,4 @@
-"""How the cases of a batch are segmented, said once and understood by every process that takes part."""
+"""How the cases of a batch are segmented, stated once for every process that takes part."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Work:
         checkpoint: other weights, a state dict.
         probability: write the tumor probability, too.
         options: of `result.write`.
-        debug: log what the package has to say at every step.
+        debug: log every step.
     """
 
     output: Path
@@ -45,7 +45,7 @@ class Work:
 
         Raises:
             BundleError: the bundle is not usable, or the weights that nobody named are not the released ones.
-            UsageError: what was asked for is not there.
+            UsageError: what was asked for is not available.
         """
         from custom_networks.pipeline import Pipeline
 
@@ -75,7 +75,7 @@ class Work:
         tune_this_process(max(1, _cores // processes))
 
     def use(self, threads: int) -> None:
-        """Give this process so many threads."""
+        """Give this process this many threads."""
         tune_this_process(threads)
 
     def absolute(self) -> Work:
@@ -87,9 +87,9 @@ class Work:
 
 
 def tune_this_process(threads: int | None = None) -> None:
-    """What a library must leave to the process: the allocator, and how many threads compute.
+    """Set what a library must leave to its process: the allocator, and the number of threads that compute.
 
-    PyTorch knows no container's quota; one of several processes gets its share by `threads`.
+    PyTorch does not know a container's quota; `threads` is the share of one of several processes.
     """
     import torch
 

@@ -29,7 +29,7 @@ def measure(
         earlier: a report.json whose lesions keep their numbers; by default the one beside the mask.
         overlay: draw overlay.png.
         keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
-        allow_large: read inputs that exceed the limits on memory; those on what a body can be stay.
+        allow_large: read inputs that exceed the memory limits; the limits on what a body can measure stay.
 
     Examples:
         liverseg measure ct.nii.gz corrected.nrrd --output results

@@ -63,28 +63,28 @@ def segment(
         precision: float32, bfloat16, or auto: bfloat16 where runtime and processor compute in it, but float32 in
             PyTorch on a CPU.
         scout: find the liver first and run the network on its box alone; --scout=false runs it on the whole volume.
-        fast: a coarser answer in about a third of the time, from wider pixels and a part of thin slices.
-        segments: label the liver's segments after Couinaud, too: OUTPUT/<case>/<case>_segments.nii.gz, segments.csv,
+        fast: a coarser answer in about a third of the time, from wider pixels and only some of the thin slices.
+        segments: label the liver's Couinaud segments, too: OUTPUT/<case>/<case>_segments.nii.gz, segments.csv,
             and the segments of each lesion.
         overlay: draw overlay.png.
         page: report.html: full; light, without the viewer, in under 500 KB; or off.
         key_images: for DICOM, write key images as secondary captures, for archives that show no SEG.
-        pdf: for DICOM, write the report as an encapsulated PDF, for the same.
-        with_phi: show what the DICOM header says of the patient on page, key images and PDF.
-        probability: write the tumor probability, OUTPUT/<case>/<case>_tumor_probability.nii.gz.
+        pdf: for DICOM, write the report as an encapsulated PDF, for the same archives.
+        with_phi: show what the DICOM header says about the patient on the page, the key images and the PDF.
+        probability: write the tumor probability, too: OUTPUT/<case>/<case>_tumor_probability.nii.gz.
         keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
-        allow_large: read inputs that exceed the limits on memory; those on what a body can be stay.
+        allow_large: read inputs that exceed the memory limits; the limits on what a body can measure stay.
         progress: say which case is worked on and how long it will take; on a terminal show a bar.
-        quiet: say nothing but errors.
-        verbose: say what the program does, too.
-        json: put one JSON object a case on stdout instead of lines: its report.json and its folder, or the error.
-        log_file: a file to append all that is said to.
+        quiet: print nothing but errors.
+        verbose: say more about what the program does.
+        json: print one JSON object per case instead of lines: its report.json and its folder, or the error.
+        log_file: append everything that is printed to this file.
         jobs: how many processes share the cores, each with a case of its own; cut to what memory has room for.
-        shard: i/N, to do the i-th of N equal parts of the cases, such as a task of a SLURM array.
-        cluster: address of a Dask scheduler, tcp://HOST:8786, whose workers do the cases.
-        force: segment cases again that have whole and unchanged results.
-        rehash: read inputs and results to tell whether they have changed, and do not trust sizes and times.
-        dry_run: say which cases would be segmented, and why, and do nothing.
+        shard: i/N: only the i-th of N equal parts of the cases, as for a task of a SLURM array.
+        cluster: address of a Dask scheduler, tcp://HOST:8786, whose workers segment the cases.
+        force: segment all cases again, also those with whole and unchanged results.
+        rehash: read inputs and results to see whether they have changed, instead of trusting sizes and times.
+        dry_run: list the cases that would be segmented, and why; nothing is written.
         bundle: folder of another bundle.
         checkpoint: other weights, a state dict.
         debug: show the traceback of a failure.
@@ -111,7 +111,7 @@ def segment(
             return NOTHING_STARTED
         cases = [replace(case, allow_large=allow_large) for case in (part.of(cases) if part else cases)]
         if not cases:
-            talk.say(f"No case is left for part {shard}.")
+            talk.say(f"Part {shard} has no cases.")
             return SOME_FAILED if failures else OK
         talk.say(BANNER)  # before PyTorch is imported, which takes seconds
         from custom_networks.batch.run import forget_inputs
@@ -165,6 +165,6 @@ def _segment_all(run: "Runner", cases: "Sequence[Case]", failed: bool, debug: bo
 
 
 def _beginning(talk: Talk, cases: "Sequence[Case]") -> "Callable[[Case], None]":
-    """What says that a case is begun, and which one of how many it is."""
+    """What says that a case begins, and which one of how many it is."""
     numbers = {case: number for number, case in enumerate(cases, start=1)}
     return lambda case: talk.begin(numbers[case], len(cases), case)

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from custom_networks.commands.terminal import BANNER, OK, say
+from custom_networks.commands.terminal import BANNER, OK
 from custom_networks.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,30 +46,30 @@ def serve(
 ) -> int:
     """Receive CT studies by DICOM, segment each once it is complete, and send SEG and SR back.
 
-    A study is complete when nothing came of it for a while; images that come later make its next version. Version n has
-    the case folder OUTPUT/<study>/<n>/, as `liverseg segment` writes it; <study> is a digest. What was acknowledged is
-    on the disk, and a node that is killed goes on where it was. The log is JSON, one line an event, on stderr. It ends
-    by SIGTERM or Ctrl-C, with exit code 0.
+    A study is complete when no image of it has come for a while; images that come later make its next version. Version
+    n has the case folder OUTPUT/<study>/<n>/, as `liverseg segment` writes it; <study> is a digest. What was
+    acknowledged is on disk, and a node that was killed goes on where it left off. The log on stderr is JSON, one event
+    per line. SIGTERM and Ctrl-C stop the node, with exit code 0.
 
     Args:
         output: folder for the results.
         spool: folder for what is received, on a disk of this machine; one node has it at a time.
-        host: address to listen on; one that is not of this machine alone needs --allow.
+        host: address to listen on; one that others can reach needs --allow.
         port: to listen on.
         aet: AE title of the node.
         allow: AET@HOST that may send, may be repeated; HOST is a name, an address or a network, AET may be *. By
-            default programs of this machine.
+            default, programs on this machine.
         send_to: AET@HOST:PORT that gets SEG and SR, may be repeated; without it they stay in OUTPUT.
-        rules: JSON file of rules which series of a study is taken.
-        quiet_seconds: how long nothing may come of a study that is complete.
+        rules: JSON file with rules for which series of a study is taken.
+        quiet_seconds: without a new image, after which a study is complete.
         http_port: of http://127.0.0.1:PORT/healthz; 0 for none.
-        keep_days: how long received images are kept after their study was segmented.
-        quota_gb: of received images; the oldest that were segmented go first, then new ones are refused.
-        tls_cert: certificate of the node, PEM; with it, only TLS is spoken on its port, and peers must show theirs.
+        keep_days: that received images are kept after their study was segmented.
+        quota_gb: for received images; those of the oldest segmented studies go first, then new ones are refused.
+        tls_cert: certificate of the node, PEM; with it, the port speaks TLS alone, and peers must show theirs.
         tls_key: key of that certificate.
-        tls_ca: certificates of the authorities of the peers.
+        tls_ca: certificates of the authorities that signed those of the peers.
         send_tls: send over TLS, too.
-        device: as of segment, like the flags below.
+        device: as for segment, like the flags below.
         runtime: torch, openvino or auto.
         precision: float32, bfloat16 or auto.
         scout: find the liver first.
@@ -85,7 +85,7 @@ def serve(
         liverseg serve --output results --spool spool --host 0.0.0.0 --allow PACS@pacs --send-to PACS@pacs:104
     """
     _check_installed()
-    say(BANNER, "stderr")  # before PyTorch is imported, which takes seconds
+    from custom_networks.node.log import log_to_stderr, record
     from custom_networks.node.peers import allowed_on, certificates, checked_title, destination
     from custom_networks.node.rules import read_rules
     from custom_networks.node.settings import Settings
@@ -106,10 +106,11 @@ def serve(
         certificates=certificates(tls_cert, tls_key, tls_ca),
         send_tls=send_tls,
     )
+    log_to_stderr(debug=debug)
+    record("starting", message=BANNER)  # before PyTorch is imported, which takes seconds
     from custom_networks.batch.work import Work, tune_this_process
     from custom_networks.inference.settings import settings as overrides
 
-    logging.getLogger("custom_networks").setLevel(logging.DEBUG if debug else logging.INFO)
     tune_this_process()
     asked = overrides(device, runtime, precision, scout, fast) | {"progress": False}
     pipeline = Work(settings.output, asked, bundle, checkpoint).pipeline()
@@ -122,6 +123,7 @@ def serve(
 
 def _run(settings: "Settings", segment: "Segment") -> int:
     """Run the node until the process is told to end."""
+    from custom_networks.node.log import record
     from custom_networks.node.node import Node
 
     threading.excepthook = _log_failure
@@ -130,14 +132,14 @@ def _run(settings: "Settings", segment: "Segment") -> int:
         node.start()
         node.run()
     except KeyboardInterrupt:  # SIGTERM, too
-        say("liverseg: stopping; what was received stays in the spool.", "stderr")
+        record("stopping", message="What was received stays in the spool.")
     finally:
         node.stop()
     return OK
 
 
 def _log_failure(failed: threading.ExceptHookArgs) -> None:
-    """One line on a thread that ended by an error: those of pynetdicom do where a peer sends nonsense."""
+    """Log one line for a thread that ended with an error, as those of pynetdicom do if a peer sends nonsense."""
     from custom_networks.node.log import record
 
     record("failed", level=logging.WARNING, part="connection", error=failed.exc_type.__name__)
@@ -145,7 +147,7 @@ def _log_failure(failed: threading.ExceptHookArgs) -> None:
 
 
 def _check_installed() -> None:
-    """UsageError where what only a node needs is not installed."""
+    """UsageError if what only a node needs is not installed."""
     missing = [name for name in ("pynetdicom", "highdicom") if find_spec(name) is None]
     if missing:
         raise UsageError(f"liverseg serve needs {' and '.join(missing)}: pip install 'liver-tumor-ct-25d[node,dicom]'.")

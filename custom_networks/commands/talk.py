@@ -5,7 +5,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from custom_networks.result import Result
 
 LEVELS = ("ok", "look", "stop")
+KEY_IMAGE = "dicom_key_image_"
 
 
 class Talk:
@@ -151,9 +152,17 @@ def case_lines(result: "Result") -> list[str]:
     found = f"liver {result.liver_ml:.1f} ml, tumor {result.tumor_ml:.1f} ml{lesions}"
     judged = f", verdict: {result.verdict.level}" if result.verdict else ""
     lines = [f"{result.case}: {found if result.liver_ml else 'no liver found'} ({seconds:.1f} s){judged}"]
-    for kind, name in result.report["files"].items():
+    for kind, name in _listed(result.report["files"]):
         lines.append(f"  {kind.removeprefix('dicom_').replace('_', ' '):<7} {(result.folder or Path()) / name}")
     return lines
+
+
+def _listed(files: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The files that someone may open, by kind: the first of a series of key images stands for all of them."""
+    keys = [name for kind, name in files.items() if kind.startswith(KEY_IMAGE)]
+    listed = [(kind, name) for kind, name in files.items() if kind != "thumbnail" and not kind.startswith(KEY_IMAGE)]
+    more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+    return listed + [("key images", f"{name}{more}") for name in keys[:1]]
 
 
 def note_lines(result: "Result") -> list[str]:

@@ -1,1 +1,1 @@
-"""A DICOM node: a PACS sends a study, its results come back. What was acknowledged outlives any crash."""
+"""A DICOM node: a PACS sends it a study and gets the results back. What it acknowledged survives any crash."""

@@ -1,4 +1,4 @@
-"""What a peer may do before and while it sends: who it is, how much it asks for, and how long it is silent."""
+"""What a peer may do: who may connect, how much it may send, and how long it may stay silent."""
 
 import logging
 import socket
@@ -16,11 +16,11 @@ from custom_networks.node.peers import Caller, may_call
 logger = logging.getLogger(__name__)
 
 NOT_RECOGNISED = (0x01, 0x01, 0x03)  # PS3.8 table 9-21: permanent, by the user: calling AE title
-PDU_HEAD = 1 << 14  # bytes beyond the agreed ones: a request to associate with many contexts is no P-DATA
-IN_MEMORY = 1 << 22  # bytes of what pynetdicom does not stream to the disk
-CONNECTIONS = 4  # for each association that is allowed
-UNANSWERED = 8  # messages of one peer
-KEPT_PARTS = 600.0  # seconds that the half of an image is kept of a connection that broke
+PDU_HEAD = 1 << 14  # bytes beyond the agreed length, which holds for data; a request with many contexts is longer
+IN_MEMORY = 1 << 22  # bytes of a message that pynetdicom does not stream to disk
+CONNECTIONS = 4  # for each allowed association
+UNANSWERED = 8  # messages from one peer
+KEPT_PARTS = 600.0  # seconds that part of an image is kept after its connection broke
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Limits:
 
     Attributes:
         associations: at a time.
-        pdu_bytes: of one PDU; offered as the most, and enforced with room for its head.
-        object_bytes: of one data set.
-        silent_seconds: between two PDUs.
-        quota_bytes: of all images in the spool.
-        reserve_bytes: that must stay free on its disk, for results.
+        pdu_bytes: longest PDU; announced to peers, and enforced with some room for its header.
+        object_bytes: largest data set.
+        silent_seconds: longest silence between two PDUs.
+        quota_bytes: for all images in the spool.
+        reserve_bytes: kept free on the spool's disk, for results.
     """
 
     associations: int = 16
@@ -45,12 +45,12 @@ class Limits:
 
 
 class Guard:
-    """Watches the connections of a server of pynetdicom.
+    """Watches the connections of a pynetdicom server.
 
     Args:
         allowed: who may send.
         limits: how much a peer may ask for.
-        tally: where it is counted what was turned away.
+        tally: counts what was turned away.
     """
 
     def __init__(self, allowed: Sequence[Caller], limits: Limits, tally: Tally) -> None:
@@ -59,7 +59,7 @@ class Guard:
         self._open: dict[Any, _Progress] = {}
 
     def handlers(self) -> list[tuple[Any, Any]]:
-        """Events of pynetdicom, and what is done then."""
+        """pynetdicom's events, and what to do on each."""
         from pynetdicom import events as evt
 
         return [
@@ -72,7 +72,7 @@ class Guard:
 
     @property
     def connections(self) -> int:
-        """How many there are."""
+        """How many are open."""
         return len(self._open)
 
     def close_all(self) -> None:
@@ -81,19 +81,19 @@ class Guard:
             _cut(association)
 
     def cut_off_idle(self, part: Path) -> None:
-        """Close the connections of those who have been silent for too long, in the middle of a PDU or between two, and
-        remove from `part` what broken connections left."""
+        """Close connections that have been silent for too long, within a PDU or between two, and remove what broken
+        connections left in `part`."""
         silent, latest = self._limits.silent_seconds, time.monotonic() - self._limits.silent_seconds
         with self._lock:
             idle = [association for association, progress in self._open.items() if progress.heard < latest]
         for association in idle:
             self._cut_off(association, "silent")
-            with self._lock:  # not all ends of a connection are said to be one
+            with self._lock:  # pynetdicom does not report the end of every connection
                 self._open.pop(association, None)
         _remove_older(part, time.time() - max(10 * silent, KEPT_PARTS))
 
     def _on_connection(self, event: Any) -> None:
-        """Before anything is read: whose address it is, and how long a PDU may be."""
+        """Check the address and limit the length of PDUs, before anything is read."""
         address, connection = str(event.address[0]), event.assoc.dul.socket
         with self._lock:
             is_one_too_many = len(self._open) >= CONNECTIONS * self._limits.associations
@@ -107,7 +107,7 @@ class Guard:
         connection.recv = _limited(connection.recv, self._limits.pdu_bytes)
 
     def _on_request(self, event: Any) -> None:
-        """Whether the AE title may call from that address; a title that nobody has is rejected by pynetdicom."""
+        """Reject an AE title that may not call from its address; pynetdicom rejects those that nobody has."""
         requestor = event.assoc.requestor
         if not may_call(self._allowed, str(requestor.primitive.calling_ae_title), str(requestor.address)):
             self._tally.add("rejected", "AE title not allowed", address=requestor.address)
@@ -115,7 +115,7 @@ class Guard:
             event.assoc.is_rejected = True
 
     def _on_data(self, event: Any) -> None:
-        """A PDU came: how much of its message there is by now, on the disk or, where it is no C-STORE, in memory."""
+        """Limit what has come of a message so far: on disk for a C-STORE, in memory for any other."""
         with self._lock:
             if progress := self._open.get(event.assoc):
                 progress.heard = time.monotonic()
@@ -125,15 +125,15 @@ class Guard:
             self._cut_off(event.assoc, "message too large")
 
     def _on_message(self, event: Any) -> None:
-        """A message is whole: the next one is counted anew. Who does not wait for answers is cut off."""
+        """Start to count the next message. Cut off a peer that does not wait for answers."""
         with self._lock:
             if progress := self._open.get(event.assoc):
                 progress.received = 0
         if event.assoc.dimse.msg_queue.qsize() > UNANSWERED:
-            self._cut_off(event.assoc, "messages without waiting for answers")
+            self._cut_off(event.assoc, "does not wait for answers")
 
     def _on_close(self, event: Any) -> None:
-        """A connection is gone. pynetdicom would wait on for its request, and count it among the associations."""
+        """Forget a connection. pynetdicom would still wait for its request, and count it among the associations."""
         with self._lock:
             self._open.pop(event.assoc, None)
         if event.assoc.requestor.primitive is None:
@@ -146,21 +146,21 @@ class Guard:
 
 @dataclass
 class _Progress:
-    """When a peer was heard last, and how many bytes it sent since its last whole message."""
+    """When a peer was last heard, and how many bytes it has sent since its last whole message."""
 
     heard: float
     received: int = 0
 
 
 def _limited(receive: Any, most: int) -> Any:
-    """The `recv` of a connection that refuses to read a PDU which is longer than what was agreed on.
+    """A connection's `recv` that refuses to read a PDU longer than agreed.
 
     pynetdicom would read up to the 4 GB that the head of a PDU can announce.
     """
 
     def recv(count: int) -> Any:
         if count > most + PDU_HEAD:
-            raise OSError("a PDU is longer than what was agreed on")
+            raise OSError("a PDU is longer than agreed")
         return receive(count)
 
     return recv
@@ -175,7 +175,7 @@ def _remove_older(folder: Path, time_s: float) -> None:
 
 
 def _cut(association: Any) -> None:
-    """Close a connection at once, whoever is reading from it."""
+    """Close a connection at once, even if another thread is reading from it."""
     connection = association.dul.socket
     if connection is not None and connection.socket is not None:
         try:

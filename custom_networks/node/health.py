@@ -1,4 +1,4 @@
-"""`/healthz`: what the node did and has still to do, as JSON, for the machine's own watchdog alone."""
+"""`/healthz`: what the node has done and has still to do, as JSON, for monitors on the same machine."""
 
 import json
 import threading
@@ -13,14 +13,14 @@ PATH = "/healthz"
 
 
 class HealthServer:
-    """Answers `GET /healthz` on the loopback address with 200, or 503 where a part of the node has ended.
+    """Answers `GET /healthz` on the loopback address with 200, or 503 if a part of the node has ended.
 
     Args:
-        port: to listen on; 0 is any that is free.
-        state: gives whether all is well, and the numbers.
+        port: to listen on; 0 takes any free one.
+        state: returns whether all is well, and the counts.
 
     Attributes:
-        port: on which it listens.
+        port: that it listens on.
 
     Raises:
         UsageError: the port is taken.
@@ -34,7 +34,7 @@ class HealthServer:
                 _answer(self, state)
 
             def log_message(self, format: str, *args: object) -> None:
-                """Say nothing: what is asked for is a peer's text."""
+                """Log nothing: what is asked for is a peer's text."""
 
         try:
             self._server = ThreadingHTTPServer((LOOPBACK, port), Handler)

@@ -1,4 +1,4 @@
-"""The node as a whole: it receives, closes studies that are quiet, segments, sends, and keeps its house."""
+"""The node as a whole: it receives images, closes studies that have gone quiet, segments, sends and cleans up."""
 
 import logging
 import threading
@@ -16,8 +16,8 @@ from custom_networks.node.settings import Settings
 from custom_networks.node.spool import Spool
 
 TICK = 0.5  # seconds
-WITHOUT_ROOM = 30.0  # seconds until a disk that was full is tried again
-TO_FINISH = 60.0  # seconds that a study has which is being segmented when the node is stopped
+WITHOUT_ROOM = 30.0  # seconds until a full disk is tried again
+TO_FINISH = 60.0  # seconds that a study being segmented gets when the node is stopped
 DAY = 24 * 60 * 60.0
 
 
@@ -25,8 +25,8 @@ class Node:
     """A DICOM node that runs from `start` to `stop`.
 
     Args:
-        settings: what it is asked to be.
-        segment: segments a case and writes its results into a case folder below a folder.
+        settings: of the node.
+        segment: segments a case and writes its results into a case folder within the given folder.
 
     Raises:
         UsageError: the spool, a port or a certificate cannot be used.
@@ -61,7 +61,7 @@ class Node:
         return self._health.port if self._health else None
 
     def start(self) -> None:
-        """Receive, and begin with what an earlier run left; UsageError where a port is taken."""
+        """Start to receive and take up what an earlier run left; UsageError if a port is taken."""
         settings = self._settings
         self._receiver.start(settings.host, settings.port)
         if settings.http_port is not None:
@@ -75,11 +75,11 @@ class Node:
         record("listening", aet=settings.aet, **facts, send_to=[str(to) for to in settings.destinations])
 
     def run(self) -> None:
-        """Keep the house until `stop` is called, or the process is interrupted."""
+        """Do the housekeeping until `stop` is called or the process is interrupted."""
         self._repeat("house", self._keep_house)
 
     def stop(self) -> None:
-        """Take no more images, let the study finish that is being segmented, and leave the rest to the next start."""
+        """Take no more images, let the study being segmented finish, and leave the rest for the next start."""
         self._stopping.set()
         self._receiver.stop()
         if self._health:
@@ -90,12 +90,12 @@ class Node:
         record("stopped", **self.spool.counts())
 
     def state(self) -> tuple[bool, Mapping[str, object]]:
-        """Whether all its parts are at work, and its numbers."""
+        """Whether all its parts are running, and its counts."""
         well = all(thread.is_alive() for thread in self._threads) and not self._stopping.is_set()
         return well, {**self.spool.counts(), **self._receiver.counts(), "spool_bytes": self.spool.size}
 
     def _repeat(self, name: str, step: Callable[[], float]) -> None:
-        """Take a step again and again, with the pause that it asks for; what goes wrong in one is logged."""
+        """Repeat a step with the pauses that it asks for; log what goes wrong in one."""
         while not self._stopping.is_set():
             try:
                 pause = step()
@@ -106,7 +106,7 @@ class Node:
             self._stopping.wait(pause)
 
     def _keep_house(self) -> float:
-        """Close versions of studies that are quiet, drop images that nobody needs, cut off who hangs."""
+        """Close versions of quiet studies, drop images that nobody needs, and cut off peers that hang."""
         now, settings = time.time(), self._settings
         for key, version in self.spool.close_quiet(settings.quiet_seconds, now):
             record("complete", study=key, version=version.number, images=len(version.images))

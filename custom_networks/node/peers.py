@@ -1,4 +1,4 @@
-"""Who may send to the node, whom it sends to, and the certificates that both show."""
+"""Who may send to the node, whom it sends to, and the certificates that both sides show."""
 
 import re
 import socket
@@ -18,7 +18,7 @@ ANY = "*"
 
 
 def checked_title(title: str) -> str:
-    """The AE title; UsageError where it is none."""
+    """The AE title; UsageError if it is not one."""
     if not _TITLE.fullmatch(title):
         raise UsageError(f"An AE title is 1 to 16 characters of ASCII without a backslash, got {one_line(title)!r}.")
     return title
@@ -37,7 +37,7 @@ class Destination:
 
 
 def destination(text: str) -> Destination:
-    """The node that AET@HOST:PORT names; UsageError where it names none."""
+    """The node that AET@HOST:PORT names; UsageError if the text names none."""
     title, _, address = text.rpartition("@")
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
@@ -48,19 +48,19 @@ def destination(text: str) -> Destination:
 
 @dataclass(frozen=True)
 class Caller:
-    """An AE title, or any, together with the addresses that it may call from."""
+    """An AE title, or any, and the addresses that it may call from."""
 
     aet: str
     networks: tuple[Network, ...]
 
     def calls_from(self, address: str) -> bool:
-        """Whether the address is one of its own."""
+        """Whether it may call from the address."""
         here = ip_address(address.partition("%")[0])
         here = getattr(here, "ipv4_mapped", None) or here
         return any(here in network for network in self.networks)
 
     def is_called(self, aet: str) -> bool:
-        """Whether the AE title is its own."""
+        """Whether the AE title is the one, or any may call."""
         return self.aet in (ANY, aet.strip())
 
 
@@ -68,21 +68,21 @@ LOOPBACK = Caller(ANY, (ip_network("127.0.0.0/8"), ip_network("::1/128")))
 
 
 def caller(text: str) -> Caller:
-    """Who AET@HOST allows: HOST is a name, looked up now, an address or a network; an AET of * is any title.
+    """The peers that AET@HOST allows: HOST is a name, looked up now, an address or a network; an AET of * is any title.
 
-    UsageError where it is neither, or the name is not known.
+    UsageError if HOST is none of these, or the name is not known.
     """
     title, _, host = text.rpartition("@")
     return Caller(title if title == ANY else checked_title(title), _networks(host, text))
 
 
 def allowed_on(host: str, allow: Sequence[str]) -> tuple[Caller, ...]:
-    """Who may send to a node that listens on `host`: those of AET@HOST each, by default programs of this machine.
+    """Who may send to a node that listens on `host`: each AET@HOST, by default programs on this machine.
 
-    UsageError where the host can be reached by others and nobody is named.
+    UsageError if others can reach the host and nobody is named.
     """
     if not allow and host not in ("localhost", "127.0.0.1", "::1"):
-        raise UsageError(f"--host {one_line(host)} can be reached by others: say who may send by --allow AET@HOST.")
+        raise UsageError(f"--host {one_line(host)} can be reached by others: say who may send, with --allow AET@HOST.")
     return tuple(map(caller, allow)) or (LOOPBACK,)
 
 
@@ -102,14 +102,14 @@ def _networks(host: str, text: str) -> tuple[Network, ...]:
 
 
 def may_call(allowed: Sequence[Caller], aet: str, address: str) -> bool:
-    """Whether somebody who calls himself so may send from that address."""
+    """Whether a peer with this AE title may send from this address."""
     return any(one.calls_from(address) and one.is_called(aet) for one in allowed)
 
 
 class _LateHandshake(ssl.SSLContext):
-    """Of a server that shakes hands when it reads the first byte, in the connection's own thread.
+    """The context of a server that does the handshake when it reads the first byte, in the connection's own thread.
 
-    pynetdicom would do it where it accepts connections, and a peer that does not begin would keep all others out.
+    pynetdicom would do it where it accepts connections, so that a peer that never begins would keep all others out.
     """
 
     def wrap_socket(self, *arguments: Any, **named: Any) -> ssl.SSLSocket:
@@ -126,7 +126,7 @@ class Certificates:
     authority: Path
 
     def context(self, *, serving: bool) -> ssl.SSLContext:
-        """TLS 1.2 or newer, in which both sides must show a certificate; UsageError where a file cannot be used."""
+        """TLS 1.2 or newer, in which both sides must show a certificate; UsageError if a file cannot be used."""
         context = _LateHandshake(ssl.PROTOCOL_TLS_SERVER) if serving else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.verify_mode = ssl.CERT_REQUIRED
@@ -139,7 +139,7 @@ class Certificates:
 
 
 def certificates(certificate: str | None, key: str | None, authority: str | None) -> Certificates | None:
-    """The files for TLS, None where none is named; UsageError where some are and some are not."""
+    """The files for TLS, None if none is named; UsageError if only some are."""
     given = [Path(path).expanduser() for path in (certificate, key, authority) if path]
     if given and len(given) < 3:
         raise UsageError("TLS needs three files: --tls-cert, --tls-key and --tls-ca, the authority of the peers.")

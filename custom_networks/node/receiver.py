@@ -1,8 +1,8 @@
-"""The C-ECHO and C-STORE SCP: an image is acknowledged once it is in the spool, on the disk, under a name of ours.
+"""The C-ECHO and C-STORE SCP: an image is acknowledged once it is in the spool, on disk, under a name of our own.
 
-Nothing is believed that a peer says. Its address is looked at before it may speak, its AE titles before an association
-is made. The size of a PDU and of a data set, the number of associations and the time of silence are limited. No text of
-a peer becomes a file's name or a line of the log; CVE-2026-56445 shows what happens to a server that takes names from
+Nothing that a peer says is trusted. Its address is checked before it may speak, its AE titles before an association is
+made. The size of a PDU and of a data set, the number of associations and the time of silence are limited. No text from
+a peer becomes a file name or a line in the log; CVE-2026-56445 shows what happens to a server that takes names from
 data sets.
 """
 
@@ -37,9 +37,9 @@ class Receiver:
 
     Args:
         spool: where images go.
-        aet: the node's AE title, by which it must be called.
+        aet: the node's AE title, which peers must use to call it.
         allowed: who may send.
-        tls: in which it listens, None for none.
+        tls: TLS context to listen with, None for plain connections.
         limits: how much a peer may ask for.
     """
 
@@ -60,11 +60,11 @@ class Receiver:
 
     @property
     def port(self) -> int:
-        """The port on which it listens."""
+        """The port that it listens on."""
         return int(self._server.socket.getsockname()[1])
 
     def start(self, host: str, port: int) -> None:
-        """Listen on an address; UsageError where it cannot be had."""
+        """Listen on an address; UsageError if that is not possible."""
         from pynetdicom import events as evt
 
         handlers = [*self._guard.handlers(), (evt.EVT_C_STORE, self._on_store)]
@@ -75,25 +75,27 @@ class Receiver:
                 (host, port), block=False, evt_handlers=handlers, ssl_context=self._tls
             )
         except OSError as error:
-            raise UsageError(f"Nothing can listen on {host}:{port} ({error.strerror}): give others.") from error
+            raise UsageError(
+                f"Cannot listen on {host}:{port} ({error.strerror}): give another --host or --port."
+            ) from error
 
     def stop(self) -> None:
-        """Close all connections; what was not acknowledged the peers will send again."""
+        """Close all connections; peers send again what was not acknowledged."""
         if self._server:
             self._server.shutdown()
             self._guard.close_all()
         tempfile.tempdir = self._earlier_tempdir
 
     def counts(self) -> dict[str, int]:
-        """What this run received besides new images, and turned away."""
+        """What this run received besides new images, and what it turned away."""
         return {name: self._tally[name] for name in ("duplicates", "ignored", "rejected", "cut_off")}
 
     def keep_house(self) -> None:
-        """Close the connections of those who have been silent for too long, and remove what broken ones left."""
+        """Close connections that have been silent for too long, and remove what broken ones left."""
         self._guard.cut_off_idle(self._spool.part)
 
     def _entity(self) -> Any:
-        """The application entity with what it accepts."""
+        """The application entity and the contexts that it accepts."""
         from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config
         from pynetdicom.presentation import VerificationPresentationContexts
 
@@ -113,14 +115,14 @@ class Receiver:
         return entity
 
     def _on_store(self, event: Any) -> int:
-        """The status of a C-STORE: success only for what is in the spool, or is nothing that it wants."""
+        """The status of a C-STORE: success only for what is in the spool or is not wanted at all."""
         try:
             return self._stored(event)
         except InputError as error:
             self._tally.add("rejected", str(error))
             return NOT_UNDERSTOOD
         except OSError as error:
-            self._tally.add("rejected", f"the disk does not take it ({error.strerror})")
+            self._tally.add("rejected", f"it cannot be written ({error.strerror})")
             return NO_ROOM
 
     def _stored(self, event: Any) -> int:
@@ -133,7 +135,7 @@ class Receiver:
             return NO_ROOM
         header = _header(path)
         if header.sop_class not in CT_CLASSES or header.instance_uid != uid:
-            self._tally.add("rejected", "another object than was announced")
+            self._tally.add("rejected", "not the object that was announced")
             return OTHER_CLASS
         flushed(path)
         if not self._spool.add(header.study_uid, uid, path, time.time()):
@@ -141,7 +143,7 @@ class Receiver:
         return SUCCESS
 
     def _has_room(self, size: int) -> bool:
-        """Whether an image of `size` bytes may be kept, the oldest ones that nobody needs removed for it."""
+        """Whether an image of `size` bytes may be kept, after the oldest ones that nobody needs were removed for it."""
         spool, limits = self._spool, self._limits
         most = min(limits.quota_bytes, spool.size + spool.free - limits.reserve_bytes)
         if spool.size + size > most:
@@ -151,11 +153,11 @@ class Receiver:
 
 
 def _header(path: Path) -> SliceHeader:
-    """The header of a received file; InputError where it holds no image that could be told from others."""
+    """The header of a received file; InputError if it is no image, or has no identity."""
     scan = scan_files([DicomFile(path.parent, path.name)])
     if not scan.headers:
-        raise InputError("a data set that is no DICOM image")
+        raise InputError("not a DICOM image")
     header = scan.headers[0]
     if not (is_uid(header.study_uid) and is_uid(header.instance_uid)):
-        raise InputError("a data set without StudyInstanceUID or SOPInstanceUID")
+        raise InputError("no valid StudyInstanceUID or SOPInstanceUID")
     return header

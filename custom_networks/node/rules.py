@@ -1,4 +1,4 @@
-"""Which series of a study is segmented, where a department knows better than the usual choice.
+"""Rules for which series of a study is segmented, for a department that knows better than the usual choice.
 
 A file of rules is a JSON list. A rule may have `description` and `kernel`, regular expressions that are searched in
 SeriesDescription and ConvolutionKernel without regard to case, and `thickness_mm`, the least and the most of
@@ -24,7 +24,7 @@ KEYS = {"description", "kernel", "thickness_mm"}
 
 @dataclass(frozen=True)
 class Rule:
-    """What an image must be to be taken; None is met by all.
+    """What an image must be to be taken; any image meets None.
 
     Attributes:
         description: searched in SeriesDescription.
@@ -37,7 +37,7 @@ class Rule:
     thickness_mm: tuple[float, float] = (-inf, inf)
 
     def is_met_by(self, header: SliceHeader) -> bool:
-        """Whether a slice is of a series that the rule means."""
+        """Whether a slice meets the rule."""
         texts = ((self.description, header.description), (self.kernel, " ".join(header.kernel)))
         if not all(pattern is None or pattern.search(text[:LONGEST_TEXT]) for pattern, text in texts):
             return False
@@ -46,7 +46,7 @@ class Rule:
 
 
 def read_rules(path: str | None) -> tuple[Rule, ...]:
-    """The rules of a file, none where none is named; UsageError where they cannot be read."""
+    """The rules in a file, none if no file is named; UsageError if they cannot be used."""
     if path is None:
         return ()
     file = Path(path).expanduser()
@@ -60,7 +60,7 @@ def read_rules(path: str | None) -> tuple[Rule, ...]:
 
 
 def by_rules(scan: FileScan, rules: Sequence[Rule]) -> tuple[FileScan, tuple[str, ...]]:
-    """The images that the first rule which is met takes, and a note; all images where there are no rules.
+    """The images that meet the first rule that any image meets, and a note; without rules, all images.
 
     Raises:
         InputError: no image meets any rule.
@@ -70,7 +70,7 @@ def by_rules(scan: FileScan, rules: Sequence[Rule]) -> tuple[FileScan, tuple[str
             note = f"Rule {number} of the node took {len(met)} of {len(scan.headers)} images."
             return replace(scan, headers=met), (note,)
     if rules:
-        raise InputError(f"None of its {len(scan.headers)} images meets one of the node's {len(rules)} rules.")
+        raise InputError(f"None of its {len(scan.headers)} images meets a rule of the node (--rules).")
     return scan, ()
 
 

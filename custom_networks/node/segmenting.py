@@ -1,4 +1,4 @@
-"""From a version of a study to its results; what segments and writes is handed in."""
+"""From a version of a study to its results; the function that segments and writes is passed in."""
 
 import errno
 import logging
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 5  # a study that ends the process each time must not keep the others waiting for ever
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-STOP = "stop"  # the level of a verdict whose results nobody should see unasked
+STOP = "stop"  # the verdict whose results are not sent unless somebody has looked at them
 
 
 class Written(Protocol):
@@ -39,14 +39,14 @@ Segment = Callable[[Path, Case], Written]  # such as `batch.run.segment_into` wi
 
 
 class Segmenter:
-    """Segments the versions that wait, one after another.
+    """Segments the waiting versions, one after another.
 
     Args:
-        spool: where they wait.
+        spool: that they wait in.
         output: the folder of results; version n of a study is the case folder `<output>/<study>/<n>/`.
-        segment: segments a case and writes its results into a case folder below a folder.
+        segment: segments a case and writes its results into a case folder within the given folder.
         rules: which series is taken.
-        destinations: where results are to be sent.
+        destinations: that results are to be sent to.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class Segmenter:
         self._rules, self._destinations = rules, tuple(destinations)
 
     def segment_next(self) -> bool:
-        """Segment the version that waits longest; False where none waits, or the disk has no room for results.
+        """Segment the version that has waited longest; False if none waits, or the disk has no room for results.
 
-        Results are whole in the output folder before the record says so; what is killed in between is done again, and
-        nothing of it was sent.
+        Results are whole in the output folder before the record says so. A version that is killed in between is done
+        again, and nothing of it was sent.
         """
         found = self._spool.next_waiting()
         if found is None:
@@ -85,7 +85,7 @@ class Segmenter:
         return True
 
     def _segmented(self, study: Study, version: Version) -> Version:
-        """What became of a version; OSError where its results find no room."""
+        """What became of a version; OSError if there is no room for its results."""
         try:
             if version.attempts > MOST_ATTEMPTS:
                 raise InputError(f"The node ended {MOST_ATTEMPTS} times while it segmented this study: see its log.")
@@ -102,7 +102,7 @@ class Segmenter:
         return self._answered(version, result)
 
     def _answered(self, version: Version, result: Written) -> Version:
-        """The version with its results: to be sent, held back, or refused where there is nothing that can be sent."""
+        """The version with its results: to be sent, held back, or refused if there is nothing to send."""
         files = tuple(
             result.report["files"][kind] for kind in ("dicom_seg", "dicom_sr") if kind in result.report["files"]
         )
@@ -123,14 +123,14 @@ class Segmenter:
 
 
 def _said(cause: BaseException) -> str:
-    """Why a study was refused; what is not of our own making could quote a patient, and only its kind is named."""
+    """Why a study was refused; a message that is not ours could quote a patient, so only its type is given."""
     if isinstance(cause, LiversegError):
         return str(cause)
-    return f"It failed unexpectedly, {type(cause).__name__} (--debug shows where)."
+    return f"It failed with an unexpected {type(cause).__name__} (--debug shows where)."
 
 
 def case_of(study: Study, version: Version, rules: Sequence[Rule]) -> Case:
-    """The case of a version: the series that suits a liver best, by rules where there are some.
+    """The case of a version: the series that suits a liver best, among those that the rules take.
 
     Raises:
         InputError: images of it were removed since, none meets a rule, or it holds volumes of several patients.
@@ -144,6 +144,6 @@ def case_of(study: Study, version: Version, rules: Sequence[Rule]) -> Case:
     cases = dicom_cases(study.image_folder, scan)
     if len(cases) != 1:
         raise InputError(
-            f"One StudyInstanceUID names volumes of {len(cases)} patients: send each as a study of its own."
+            f"Its StudyInstanceUID covers volumes of {len(cases)} patients: send each patient as a study of its own."
         )
     return replace(cases[0], name=str(version.number), notes=(*cases[0].notes, *notes))

@@ -1,4 +1,4 @@
-"""What a node is asked to be."""
+"""The settings of a node."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,22 +12,22 @@ FIRST_PAUSE = 5.0  # seconds until a destination that was down is tried again
 
 @dataclass(frozen=True)
 class Settings:
-    """What a node is asked to be.
+    """The settings of a node.
 
     Attributes:
-        output: folder of results.
-        spool: folder of what was received.
+        output: folder for results.
+        spool: folder for what is received.
         host: address to listen on.
-        port: to listen on; 0 is any that is free.
+        port: to listen on; 0 takes any free one.
         aet: its own AE title.
         allowed: who may send.
         destinations: where results go.
         rules: which series is taken.
-        quiet_seconds: how long nothing may come of a study that is complete.
-        http_port: of `/healthz`; None for none, 0 for any that is free.
+        quiet_seconds: without a new image, after which a study is complete.
+        http_port: of `/healthz`; None for none, 0 for any free one.
         keep_days: how long images are kept after a study was segmented.
-        quota_bytes: of all images.
-        certificates: for TLS, of what is received.
+        quota_bytes: for all images.
+        certificates: for TLS on the port that it listens on.
         send_tls: send over TLS, with the same certificates.
         first_pause: seconds until a destination that was down is tried again.
     """

@@ -1,4 +1,4 @@
-"""The spool: what was received and what became of it, on disk, so that a node that is killed goes on where it was.
+"""The spool: what was received and what became of it, on disk, so that a node that was killed goes on from there.
 
 <spool>/part/      what is being received; a file that was acknowledged is never here
 <spool>/studies/   a folder a study, see `custom_networks.node.study`
@@ -25,10 +25,10 @@ class Spool:
     """All studies of a node; every method may be called by any thread.
 
     Args:
-        folder: of the spool, made where it is missing; one process has it at a time.
+        folder: of the spool, made if it is missing; one process holds it at a time.
 
     Raises:
-        UsageError: another node has it, or nothing can be written there.
+        UsageError: another node holds it, or nothing can be written there.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -52,7 +52,7 @@ class Spool:
         self._size = sum(study.size for study in loaded)
 
     def close(self) -> None:
-        """Let another process have it."""
+        """Let another process take it."""
         self._held.close()
 
     @property
@@ -66,9 +66,9 @@ class Spool:
         return shutil.disk_usage(self.folder).free
 
     def add(self, study_uid: str, instance_uid: str, file: Path, now: float) -> bool:
-        """Take over an image, from a file in `part` that is flushed; False where it is there already.
+        """Take over an image from a flushed file in `part`; False if it is there already.
 
-        OSError where the disk does not take it.
+        OSError if it cannot be written.
         """
         name = f"{key_of(instance_uid)}.dcm"
         with self._lock:
@@ -92,13 +92,13 @@ class Spool:
         return closed
 
     def next_waiting(self) -> tuple[Study, Version] | None:
-        """The version that waits longest."""
+        """The version that has waited longest."""
         with self._lock:
             waiting = self._versions(lambda version: version.state == WAITING)
             return min(waiting, key=lambda item: (item[1].closed, item[0].key, item[1].number), default=None)
 
     def unsent(self, to: str) -> list[tuple[str, Version]]:
-        """The versions whose results a destination has not got, the oldest first."""
+        """The versions whose results a destination does not have yet, the oldest first."""
         with self._lock:
             due = [(study.key, version) for study, version in self._versions(lambda version: to in version.unsent)]
         return sorted(due, key=lambda item: item[1].closed)
@@ -144,7 +144,7 @@ class Spool:
         return self._studies[key]
 
     def _forget(self) -> None:
-        """Keep only the counts in memory of the oldest studies that have no images and nothing to be done."""
+        """Of the oldest studies that have no images and nothing to be done, keep only the counts in memory."""
         idle = [study for study in self._studies.values() if study.forgettable]
         for study in sorted(idle, key=_last_closed)[: max(0, len(idle) - MOST_LOADED)]:
             self._resting += self._studies.pop(study.key).counts()
@@ -159,6 +159,6 @@ def _last_closed(study: Study) -> float:
 
 
 def flushed(file: Path) -> None:
-    """Have the disk know what is in a file."""
+    """Flush the contents of a file to disk."""
     with file.open("rb+") as stream:
         os.fsync(stream.fileno())

@@ -39,12 +39,12 @@ class Version:
         number: from 1.
         state: one of `STATES`.
         images: names of the files that it is made of.
-        closed: when the last of them had been there for the quiet time, seconds since 1970.
-        attempts: how often it was begun to segment it.
+        closed: when the study had been quiet for long enough, seconds since 1970.
+        attempts: how often its segmentation was started.
         message: why it is refused or held, one sentence.
         files: names of the DICOM results in the version's output folder, in the order in which they are sent.
-        unsent: destinations that have not got them yet.
-        sent: destinations that have.
+        unsent: destinations that do not have them yet.
+        sent: destinations that do.
     """
 
     number: int
@@ -59,14 +59,14 @@ class Version:
 
 
 class Study:
-    """What the spool holds of one study; whoever calls must keep others from doing so at the same time.
+    """What the spool holds of one study. It is not thread-safe: the spool calls it under its lock.
 
     Attributes:
         key: what it is called on disk.
         images: the bytes of each image that is there, by name.
-        latest_image: when the last of them came, seconds since 1970.
+        latest_image: when the last of them arrived, seconds since 1970.
         versions: by number.
-        new_images: those that came after the latest version was closed.
+        new_images: those that arrived after the latest version was closed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -86,7 +86,7 @@ class Study:
 
     @property
     def at_rest(self) -> bool:
-        """Whether nothing will read its images any more."""
+        """Whether nothing will read its images again."""
         return not self.new_images and all(version.state != WAITING for version in self.versions.values())
 
     @property
@@ -95,7 +95,7 @@ class Study:
         return not self.images and self.at_rest and not any(version.unsent for version in self.versions.values())
 
     def add(self, name: str, file: Path, now: float) -> None:
-        """Take over a file that is whole and flushed; it is on the disk, under its name, when this returns."""
+        """Take over a file that is whole and flushed; it is on disk, under its name, when this returns."""
         size = file.stat().st_size
         if not self.image_folder.is_dir():
             self.image_folder.mkdir(parents=True)
@@ -127,14 +127,14 @@ class Study:
         versions = self.versions.values()
         counts = Counter(version.state for version in versions)
         counts["received"] = len(set(self.images).union(*(version.images for version in versions)))
-        counts["receiving"] = bool(self.new_images)
+        counts["receiving"] = int(bool(self.new_images))
         counts["sent"] = sum(len(version.sent) for version in versions)
         counts["unsent"] = sum(len(version.unsent) for version in versions)
         return counts
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What a folder holds, nothing where it is not there."""
+    """What a folder holds, nothing if it does not exist."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)
@@ -143,7 +143,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _read(path: Path, number: int) -> Version:
-    """The record of a version; one that somebody damaged is of a version that was refused."""
+    """The record of a version; a damaged one counts as a refused version."""
     try:
         return _checked(json.loads(path.read_text(encoding="utf-8")), number)
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
@@ -153,10 +153,10 @@ def _read(path: Path, number: int) -> Version:
 
 
 def _checked(values: Mapping[str, Any], number: int) -> Version:
-    """The version of these values; ValueError where they are not what `Study.put` writes."""
+    """The version of these values; ValueError if they are not what `Study.put` writes."""
     lists = {name: tuple(map(str, values[name])) for name in ("images", "files", "unsent", "sent")}
     if values["state"] not in STATES or values["number"] != number:
-        raise ValueError(f"no record of version {number}")
+        raise ValueError(f"not a record of version {number}")
     if any(os.path.basename(name) != name for name in lists["images"] + lists["files"]):
         raise ValueError("a name leads out of its folder")
     own: dict[str, Any] = {

@@ -19,6 +19,8 @@ COARSE_MM = 3.0
 TISSUE_HU = -300
 MOST_SLICES = 16
 RIM = 0.96  # of the radius of a round field of view
+MOST_UNFILLED = 0.5  # of the air within: real air is noisy, and clipped air looks the same everywhere
+THIN_MM = 20.0  # cables and cushions that touch the skin are thinner, trunks are not
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +61,13 @@ class CoarseView:
 
     @cached_property
     def trunk(self) -> npt.NDArray[np.bool_]:
-        """(x, y, n) the largest piece of tissue in each of the seen slices."""
+        """(x, y, n) the largest piece of tissue in each of the seen slices.
+
+        Thin things that touch the skin are no part of it: a cable would be metal in the body, a table its width.
+        """
         tissue = self.hu[..., self.seen_slices] > self.air_hu
-        return np.stack([_largest(tissue[..., k]) for k in range(tissue.shape[2])], axis=-1)
+        disc = _disc(THIN_MM / 2, self.spacing)
+        return np.stack([_without_thin_parts(_largest(tissue[..., k]), disc) for k in range(tissue.shape[2])], axis=-1)
 
     @cached_property
     def width_mm(self) -> float:
@@ -78,7 +84,7 @@ class CoarseView:
     def cut_share(self) -> float:
         """Share of the outline of the trunk that lies on the edge of the field of view, over the seen slices.
 
-        The field is the image, or the circle in it where its corners were left unfilled.
+        The field is the image, or the circle in it where the corners were left unfilled.
         """
         edge = self._rim()
         outline = self.trunk & ~ndimage.binary_erosion(self.trunk, _CROSS_IN_SLICE, border_value=0)
@@ -89,12 +95,13 @@ class CoarseView:
         shape = self.hu.shape[:2]
         edge = np.ones(shape, bool)
         edge[1:-1, 1:-1] = False
-        lowest = self.hu.min()
-        corners = self.hu[[0, 0, -1, -1], [0, -1, 0, -1]][:, self.seen_slices]
-        if not (corners == lowest).all():
-            return edge
         x, y = (np.linspace(-1, 1, size) for size in shape)
-        return edge | (np.hypot(x[:, None], y[None]) > RIM)
+        radius = np.hypot(x[:, None], y[None])
+        hu = self.hu[..., self.seen_slices]
+        unfilled, air = hu == self.hu.min(), (hu <= self.air_hu) & (radius < RIM)[..., None]
+        noisy = np.count_nonzero(unfilled & air) <= MOST_UNFILLED * np.count_nonzero(air)
+        round_field = noisy and unfilled[radius > 1].all()
+        return edge | (radius > RIM) if round_field else edge
 
     def trunk_ml_above(self, hu: float) -> float:
         """Volume of the trunk above a HU at the height of the liver, from the seen slices, ml."""
@@ -142,6 +149,19 @@ def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """The largest connected piece of a slice."""
     pieces, count = ndimage.label(mask)
     return np.asarray(pieces == 1 + np.argmax(np.bincount(pieces.ravel(), minlength=2)[1:])) if count else mask
+
+
+def _disc(radius: float, spacing: tuple[float, ...]) -> npt.NDArray[np.bool_]:
+    """The pixels of a slice within `radius` mm."""
+    x, y = (np.arange(-int(radius / mm), int(radius / mm) + 1) * mm for mm in spacing[:2])
+    return np.asarray(np.hypot(x[:, None], y[None]) <= radius)
+
+
+def _without_thin_parts(piece: npt.NDArray[np.bool_], disc: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """A piece of a slice, opened by a disc with its holes filled; beyond the edge of the image it goes on."""
+    eroded = ndimage.binary_erosion(ndimage.binary_fill_holes(piece), disc, border_value=1)
+    thick = piece & ndimage.binary_dilation(eroded, disc)
+    return _largest(thick) if thick.any() else piece
 
 
 def _span(seen: npt.NDArray[np.bool_]) -> tuple[int, int]:

@@ -73,8 +73,12 @@ class Sheet:
             self._text((float(columns.max()) + 3, float(rows.mean()) - 7), str(number), lesion_colour(number), 13)
 
     def write(self, text: str, colour: Colour) -> None:
-        """Write into the upper left corner."""
-        self._text((5, 3), text, colour, 14)
+        """Write into the upper left corner, in letters as large as the picture is."""
+        self._text((5, 3), text, colour, min(22, max(13, len(self._rgb) // 13)))
+
+    def mark_left(self, letter: str) -> None:
+        """Write at the left edge which part of the patient lies there."""
+        self._text((5, len(self._rgb) / 2 - 9), letter, LINE_COLOUR, 15)
 
     def _text(self, at: tuple[float, float], text: str, colour: Colour, size: int) -> None:
         style: Any = {"fill": colour, "font": _font(size), "stroke_width": 1, "stroke_fill": (0, 0, 0)}

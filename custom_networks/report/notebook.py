@@ -8,6 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from custom_networks.report.page.content import BY_PERSON, by_person
+
 logger = logging.getLogger(__name__)
 
 COLUMNS = {
@@ -29,6 +31,7 @@ def case_html(report: Mapping[str, Any], overlay: bytes = b"") -> str:
         f"lesions: {tumor['lesion_count']}, verdict: <b>{escape(verdict['level'])}</b>",
         escape(report["disclaimer"]),
     ]
+    head[1:1] = [BY_PERSON] * by_person(report)
     findings = "".join(f"<li>{escape(f['level'])}: {escape(f['text'])}</li>" for f in verdict["findings"])
     picture = f'<img alt="overlay" style="max-width:100%" src="data:image/png;base64,{b64encode(overlay).decode()}">'
     parts = ["<br>".join(head), f"<ul>{findings}</ul>" * bool(findings), picture * bool(overlay), _table(report)]

@@ -50,7 +50,8 @@ def draw_overlay(ct: Volume, labels: Labels, path: Path, title: str, pictures: C
         for number, at in pictures.numbers_in(plane, index) if pictures else ():
             _number(axis, number, at * np.delete(spacing, plane))
     found = label_map[organ or _all_of(label_map)]
-    _write(figure.add_subplot(grid[5]), found, voxel_mm3(ct.affine) / 1000, title)
+    made_by = pictures.made_by if pictures else "automatic"
+    _write(figure.add_subplot(grid[5]), found, voxel_mm3(ct.affine) / 1000, title, made_by)
     if sheet is not None:
         lesions = figure.add_subplot(grid[2, :])
         lesions.imshow(sheet)
@@ -127,14 +128,14 @@ def _draw(
     axis.axis("off")
 
 
-def _write(axis: Any, label_map: npt.NDArray[Any], voxel_ml: float, title: str) -> None:
+def _write(axis: Any, label_map: npt.NDArray[Any], voxel_ml: float, title: str, made_by: str) -> None:
     """The volumes, in the colours of their outlines, under the title, which is cut where it is too long."""
     liver, tumor = (np.count_nonzero(mask) * voxel_ml for mask in (label_map, label_map == TUMOR))
     lines = [
         (title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 3]}...", "white"),
         (f"liver with tumors  {liver:.0f} ml" if liver else "no liver found", COLOURS["liver"]),
         (f"tumors  {tumor:.1f} ml" if tumor else "no tumor found", COLOURS["tumor"]),
-        ("research use only, not a medical device", "grey"),
+        (f"{made_by}, research use only", "grey"),
     ]
     for row, (text, colour) in enumerate(lines):
         axis.text(0.05, 0.8 - 0.18 * row, text, color=colour, fontsize=13, transform=axis.transAxes)

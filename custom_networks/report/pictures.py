@@ -24,6 +24,7 @@ Rgb = npt.NDArray[np.uint8]
 WINDOW_HU = (-160.0, 240.0)
 AIR_HU = -1000.0
 PLANES = {2: "axial", 1: "coronal", 0: "sagittal"}
+ON_THE_LEFT = {2: "R", 1: "R", 0: "P"}  # the patient's right, or back
 MARGIN_MM = 12.0  # around the 10 mm that are kept around the liver
 ACROSS_MM = (70.0, 2.2)  # a lesion's picture is this wide at least, or so many times as wide as the lesion
 MOST_LESIONS = 120
@@ -56,10 +57,14 @@ class CasePictures:
         ct: the CT.
         region: label map of the liver and what lies around it.
         measured: its lesions.
+
+    Attributes:
+        made_by: who made the mask, in a word or two.
     """
 
     def __init__(self, ct: Volume, region: OrganRegion, measured: Measurements) -> None:
         self._case, self._lesions = oriented(ct, region, measured), measured.lesions
+        self.made_by = "a person's mask" if measured.by_person else "automatic"
 
     @property
     def left_out(self) -> int:
@@ -69,7 +74,8 @@ class CasePictures:
     @cached_property
     def planes(self) -> tuple[Picture, ...]:
         """Axial, coronal and sagittal, through most tumor, else through most liver, else through the middle."""
-        return tuple(_plane_picture(self._case, axis) for axis in PLANES)
+        fullest = _fullest(self._case)
+        return tuple(_plane_picture(self._case, axis, fullest[axis]) for axis in PLANES)
 
     @cached_property
     def lesions(self) -> tuple[Picture, ...]:
@@ -103,7 +109,8 @@ def key_pictures(pictures: CasePictures, patient: Mapping[str, str]) -> tuple[Pi
     """The pictures for an archive, larger and each with a line that says what it is, and whose where that is given."""
     drawn = *pictures.planes, *pictures.largest(MOST_KEY_IMAGES, KEY_PIXELS)
     whose = [", ".join(patient.values())] if patient else []
-    return tuple(replace(p, rgb=captioned(p.rgb, [p.title, *whose, "Research use only, automatic"])) for p in drawn)
+    made = f"Research use only, {pictures.made_by}"
+    return tuple(replace(p, rgb=captioned(p.rgb, [p.title, *whose, made])) for p in drawn)
 
 
 def in_rows(pictures: Sequence[Picture], width: int) -> Rgb:
@@ -118,10 +125,9 @@ def in_rows(pictures: Sequence[Picture], width: int) -> Rgb:
     return sheet
 
 
-def _plane_picture(case: OrientedCase, axis: int) -> Picture:
+def _plane_picture(case: OrientedCase, axis: int, index: int) -> Picture:
     """The liver in one plane."""
     across, up = (a for a in range(3) if a != axis)
-    index = _fullest(case, axis)
     sides = [case.box[a] if case.labels.size else slice(0, case.hu.shape[a]) for a in (across, up)]
     margin = MARGIN_MM if case.labels.size else 0.0
     millimetres = [(s.stop - s.start) * case.spacing[a] + 2 * margin for s, a in zip(sides, (across, up), strict=True)]
@@ -145,13 +151,14 @@ def _lesion_picture(case: OrientedCase, lesion: MeasuredLesion, pixels: int) -> 
     return Picture(sheet.rgb(), title, _orientation(axis), lesion.id)
 
 
-def _fullest(case: OrientedCase, axis: int) -> int:
-    """Index in the image of the plane with most tumor, else most liver; without a liver the middle one."""
+def _fullest(case: OrientedCase) -> list[int]:
+    """Index in the image of the plane across each axis with most tumor, else most liver; without a liver the middle."""
     if not case.labels.size:
-        return case.hu.shape[axis] // 2
+        return [size // 2 for size in case.hu.shape]
     shown = case.numbers > 0 if case.numbers.any() else case.labels > 0
-    others = tuple(a for a in range(3) if a != axis)
-    return case.box[axis].start + int(np.count_nonzero(shown, axis=others).argmax())
+    along_x = np.add.reduce(shown, axis=0, dtype=np.int32)
+    counts = np.array([np.count_nonzero(plane) for plane in shown]), along_x.sum(axis=1), along_x.sum(axis=0)
+    return [side.start + int(count.argmax()) for side, count in zip(case.box, counts, strict=True)]
 
 
 def _sheet(
@@ -174,6 +181,7 @@ def _sheet(
     seen = PlaneReader(plane.shape, at[0], at[1])
     hu = seen.read(seen.part(plane) - AIR_HU).T + AIR_HU
     sheet = Sheet(_grey(hu), (at[0], at[1]))
+    sheet.mark_left(ON_THE_LEFT[axis])
     part = index - case.box[axis].start
     if not 0 <= part < case.labels.shape[axis]:
         return sheet

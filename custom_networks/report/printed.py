@@ -85,6 +85,7 @@ def _first_page(report: Mapping[str, Any], pictures: CasePictures, patient: Mapp
     page.write([report["disclaimer"]], colour="dimgrey")
     page.write([f"{name}: {text}" for name, text in patient.items()])
     page.at -= LINE / 2
+    page.write([content.BY_PERSON] * content.by_person(report), size=10, bold=True)
     page.write(_volumes(report), size=10)
     if verdict := content.verdict_of(report):
         page.write([f"Verdict: {verdict['level']}. {verdict['meaning']}"], size=10, bold=True)
@@ -109,14 +110,15 @@ def _second_page(report: Mapping[str, Any], pictures: CasePictures) -> Any:
         return page.figure
     if len(report["lesions"]) > MOST_LESIONS:
         page.write([f"The {MOST_LESIONS} largest of {len(report['lesions'])} lesions; lesions.csv has all."])
-    if not report["confidence_calibrated"]:
-        page.write(["Confidence is a ranking here and no chance."])
-    step = (RIGHT - LEFT) / len(COLUMNS)
-    for row in [COLUMNS, *(_row(lesion, report["confidence_calibrated"]) for lesion in lesions)]:
+    if not (report["confidence_calibrated"] or content.by_person(report)):
+        page.write(["Confidence is a ranking here, not a probability."])
+    step, head = (RIGHT - LEFT) / len(COLUMNS), COLUMNS[: -1 if content.by_person(report) else None]
+    for row in [head, *(_row(lesion, report["confidence_calibrated"]) for lesion in lesions)]:
         for column, text in enumerate(row):
-            bold, colour = ("bold", "black") if row is COLUMNS else ("normal", _ink(row[0]) if column == 0 else "black")
+            bold, size = ("bold", 6.5) if row is head else ("normal", 7.5)
+            colour = _ink(row[0]) if column == 0 and row is not head else "black"
             at = LEFT + column * step, page.at
-            page.figure.text(*at, text, fontsize=7.5, va="top", fontweight=bold, color=colour)
+            page.figure.text(*at, text, fontsize=size, va="top", fontweight=bold, color=colour)
         page.at -= LINE
     page.at -= LINE
     page.show(pictures.lesions[:MOST_LESIONS], columns=5, height=0.135)
@@ -146,8 +148,6 @@ def _limited(texts: Sequence[str]) -> list[str]:
 
 
 def _row(lesion: Mapping[str, Any], calibrated: bool) -> tuple[str, ...]:
-    confidence = lesion["confidence"]
-    sure = f"{100 * confidence:.0f} %" if calibrated else f"{confidence:.2f}"
     return (
         str(lesion["id"]),
         f"{lesion['volume_mm3'] / 1000:.2f}",
@@ -156,8 +156,15 @@ def _row(lesion: Mapping[str, Any], calibrated: bool) -> tuple[str, ...]:
         f"{lesion['mean_hu']:.0f}",
         "" if lesion["contrast_hu"] is None else f"{lesion['contrast_hu']:+.0f}",
         "" if lesion["surface_distance_mm"] is None else f"{lesion['surface_distance_mm']:.0f}",
-        "" if confidence is None else sure,
+        _confidence(lesion["confidence"], calibrated),
     )
+
+
+def _confidence(confidence: float | None, calibrated: bool) -> str:
+    """How sure the network was of a lesion; nothing for a person's."""
+    if confidence is None:
+        return ""
+    return f"{100 * confidence:.0f} %" if calibrated else f"{confidence:.2f}"
 
 
 def _ink(number: str) -> list[float]:

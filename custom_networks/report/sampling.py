@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from custom_networks.labelmap.labels import Floats
 
-AT_A_TIME = 8 << 20  # voxels that are read as float32 at a time
+AT_A_TIME = 2 << 20  # voxels that are read as float32 at a time
 
 
 def weights(positions: Floats, size: int) -> npt.NDArray[np.float32]:
@@ -42,17 +42,22 @@ class PlaneReader:
 
 
 def volume_at(volume: npt.NDArray[np.generic], *positions: Floats) -> npt.NDArray[np.float32]:
-    """Values of a volume (i, j, k) at the positions along its axes, in chunks of its first axis."""
-    reads = [weights(at, size) for at, size in zip(positions, volume.shape, strict=True)]
+    """Values of a volume (i, j, k) at the positions along its axes, plane by plane as it lies in memory."""
+    order = sorted(range(3), key=lambda axis: -abs(volume.strides[axis]))
+    reads = [weights(positions[axis], volume.shape[axis]) for axis in order]
     needed = [_needed(read) for read in reads]
-    part = volume[tuple(slice(first, stop) for first, stop in needed)]
-    x, y, z = (read[:, first:stop] for read, (first, stop) in zip(reads, needed, strict=True))
-    found = np.zeros((len(x), len(y) * len(z)), np.float32)
-    chunk = max(1, AT_A_TIME // max(1, part.shape[1] * part.shape[2]))
-    for start in range(0, part.shape[0], chunk):
-        some = y @ _along_last(part[start : start + chunk].astype(np.float32), z)
-        found += x[:, start : start + chunk] @ some.reshape(len(some), -1)
-    return found.reshape(len(x), len(y), len(z))
+    part = volume.transpose(order)[tuple(slice(first, stop) for first, stop in needed)]
+    slow, middle, fast = (read[:, first:stop] for read, (first, stop) in zip(reads, needed, strict=True))
+    found = np.empty((len(slow), len(middle), len(fast)), np.float32)
+    plane = part.shape[1] * part.shape[2]
+    chunk = max(1, AT_A_TIME // max(1, plane * (len(part) // len(slow))))
+    for start in range(0, len(slow), chunk):
+        some = slow[start : start + chunk]
+        first, stop = _needed(some)
+        planes = np.ascontiguousarray(part[first:stop], np.float32).reshape(stop - first, plane)
+        read = (some[:, first:stop] @ planes).reshape(len(some), *part.shape[1:])
+        found[start : start + chunk] = middle @ _along_last(read, fast)
+    return found.transpose(np.argsort(order))
 
 
 def nearest(positions: Floats, size: int) -> npt.NDArray[np.intp]:

@@ -10,10 +10,13 @@ from typing import Any
 
 from custom_networks.report.verdict_numbers import VerdictNumbers
 
-CUT = "The liver reaches the border of the image and may be cut: volumes are those of the part that is seen."
+CUT = (
+    "The liver reaches the border of the image and may be cut off: volumes are those of the visible part. Segment a "
+    "scan of the whole liver if you need its volume."
+)
 BOX_TOO_SMALL = (
-    "The liver reaches the border of the box that the scout found and may be cut there: with --scout=false (in Python "
-    "scout=False) the whole volume is segmented."
+    "The mask reaches the border of the box that the scout found: the liver may be cut off there, or the mask runs "
+    "into a neighbouring organ. Look there, or segment the whole volume with --scout=false (in Python scout=False)."
 )
 OK, LOOK, STOP = LEVELS = ("ok", "look", "stop")
 DIGITS = 3
@@ -29,8 +32,8 @@ SMALLEST_ML, LARGEST_ML = 200.0, 6000.0
 STOP_RATIO, LOOK_RATIO = (0.2, 3.5), (0.45, 2.0)
 MOST_ON_THE_LEFT = 0.75
 MOST_IN_PARTS = 0.05
-LIVER_HU = (20.0, 180.0)
-UNENHANCED_AORTA, ARTERIAL_AORTA = 80.0, 230.0
+LIVER_HU = (20.0, 180.0)  # the training volumes have medians of 25 to 165 HU
+UNENHANCED_AORTA, ARTERIAL_AORTA, ARTERIAL_RATIO = 80.0, 200.0, 1.7
 MOST_UNSURE, MOST_UNSURE_TUMOR = 0.2, 0.05
 MOST_SCOUT_GAP_MM = 110.0
 REVIEW_BELOW = 0.6
@@ -83,26 +86,25 @@ def _hounsfield(n: VerdictNumbers) -> Iterator[Finding]:
         (n.one_value_share > MOST_OF_ONE_VALUE, f"{n.one_value_share:.0%} of the body has one and the same value"),
     ]
     if odd := next((text for holds, text in signs if holds), ""):
-        yield Finding("not_hu", LOOK, f"The intensities may be no Hounsfield units ({odd}): export the original CT.")
+        text = f"The intensities may not be Hounsfield units ({odd}): export the original CT and segment that."
+        yield Finding("not_hu", LOOK, text)
 
 
 def _clipped(n: VerdictNumbers) -> Iterator[Finding]:
     if n.lowest_hu > AIR_HU or (n.highest_hu < HIGHEST_CLIPPED and n.at_highest_share > MOST_AT_TOP):
-        text = f"The intensities are clipped to {n.lowest_hu:.0f} to {n.highest_hu:.0f} HU: metal, lipiodol or air may "
-        yield Finding("clipped", LOOK, text + "be hidden.")
+        text = f"The intensities are clipped to {n.lowest_hu:.0f} to {n.highest_hu:.0f} HU, which may hide metal, "
+        yield Finding("clipped", LOOK, text + "lipiodol or air: segment the original CT if you have it.")
 
 
 def _slice_distance(n: VerdictNumbers) -> Iterator[Finding]:
     if n.slice_mm > THICKEST_MM:
-        text = f"The slices are {n.slice_mm:.1f} mm apart, the network knows at most 5 mm: small lesions may be missed."
-        yield Finding("slice_distance", LOOK, text)
+        text = f"The slices are {n.slice_mm:.1f} mm apart, but the network was trained on at most 5 mm: look for small "
+        yield Finding("slice_distance", LOOK, text + "lesions that it missed, or segment a thinner series.")
 
 
 def _dense_material(n: VerdictNumbers) -> Iterator[Finding]:
     if n.metal_ml > MOST_METAL_ML:
-        text = (
-            f"Metal ({n.metal_ml:.1f} ml above 2500 HU) lies at the height of the liver: look for streaks in the mask."
-        )
+        text = f"There is metal at the level of the liver ({n.metal_ml:.1f} ml above 2500 HU): check the mask there."
         yield Finding("dense_material", LOOK, text)
     if n.dense_ml > MOST_DENSE_ML:
         text = (
@@ -113,8 +115,8 @@ def _dense_material(n: VerdictNumbers) -> Iterator[Finding]:
 
 def _field_of_view(n: VerdictNumbers) -> Iterator[Finding]:
     if n.cut_share > MOST_CUT:
-        text = f"The body is cut by the field of view along {n.cut_share:.0%} of its edge at the height of the liver."
-        yield Finding("fov_cut", LOOK, text)
+        text = f"The field of view cuts off the body along {n.cut_share:.0%} of its outline at the level of the liver: "
+        yield Finding("fov_cut", LOOK, text + "check that the liver is whole.")
 
 
 def _no_liver(n: VerdictNumbers) -> Iterator[Finding]:
@@ -132,7 +134,7 @@ def _volume(n: VerdictNumbers) -> Iterator[Finding]:
     if n.expected_ml and level == OK:
         ratio = n.liver_ml / n.expected_ml
         level = _beyond(ratio, bool(n.touches_border))
-        text = f"The liver has {n.liver_ml:.0f} ml, a body of that {n.expected_by} about {n.expected_ml:.0f} ml"
+        text = f"The liver has {n.liver_ml:.0f} ml, but the body's {n.expected_by} suggests {n.expected_ml:.0f} ml"
     if level != OK:
         yield Finding("volume", level, f"{text}: check the mask.")
 
@@ -147,14 +149,14 @@ def _beyond(ratio: float, cut: bool) -> str:
 
 def _region(n: VerdictNumbers) -> Iterator[Finding]:
     if n.left_share is not None and n.left_share > MOST_ON_THE_LEFT:
-        text = f"{n.left_share:.0%} of the liver lies on the left of the body: it is mirrored, or it is no liver."
-        yield Finding("region", STOP, text)
+        text = f"{n.left_share:.0%} of the mask lies on the left side of the body: check whether the image is mirrored "
+        yield Finding("region", STOP, text + "or the mask is not the liver.")
 
 
 def _pieces(n: VerdictNumbers) -> Iterator[Finding]:
     if n.parts_ml > MOST_IN_PARTS * n.liver_ml:
-        text = f"The liver is in pieces: {n.parts_ml:.0f} of {n.liver_ml:.0f} ml lie apart from the largest one."
-        yield Finding("pieces", LOOK, text)
+        text = f"The mask is in pieces: {n.parts_ml:.0f} of {n.liver_ml:.0f} ml lie apart from the largest. Check "
+        yield Finding("pieces", LOOK, text + "whether they are liver, and what lies between.")
 
 
 def _liver_cut(n: VerdictNumbers) -> Iterator[Finding]:
@@ -165,18 +167,21 @@ def _liver_cut(n: VerdictNumbers) -> Iterator[Finding]:
 def _liver_hu(n: VerdictNumbers) -> Iterator[Finding]:
     low, high = LIVER_HU
     if n.liver_hu is not None and not low <= n.liver_hu <= high:
-        text = f"The liver has {n.liver_hu:.0f} HU, livers usually have {low:.0f} to {high:.0f}: check the scan."
-        yield Finding("liver_hu", LOOK, text)
+        text = (
+            f"The liver's median is {n.liver_hu:.0f} HU, the network was trained on livers of 25 to 165 HU: check that "
+        )
+        yield Finding("liver_hu", LOOK, text + "the mask is the liver, and check the lesions.")
 
 
 def _phase(n: VerdictNumbers) -> Iterator[Finding]:
     """The contrast phase by aorta and liver: only the portal venous one is what the network was trained on."""
     phase = contrast_phase(n.liver_hu, n.aorta_hu)
-    if phase not in ("", "portal"):
+    if phase in PHASE_LOOKS:
+        looks, check = PHASE_LOOKS[phase]
         text = (
-            f"The scan looks {phase} (liver {n.liver_hu:.0f}, aorta {n.aorta_hu:.0f} HU), the network was trained on "
+            f"The scan looks {looks} (liver {n.liver_hu:.0f}, aorta {n.aorta_hu:.0f} HU), the network was trained on "
         )
-        yield Finding("phase", LOOK, text + "portal venous scans: lesions may be missed.")
+        yield Finding("phase", LOOK, f"{text}portal venous ones: segment such a scan if there is one, else {check}.")
 
 
 def contrast_phase(liver_hu: float | None, aorta_hu: float | None) -> str:
@@ -185,15 +190,15 @@ def contrast_phase(liver_hu: float | None, aorta_hu: float | None) -> str:
         return ""
     if aorta_hu < UNENHANCED_AORTA:
         return "unenhanced"
-    return "arterial" if aorta_hu > ARTERIAL_AORTA and aorta_hu > 2 * liver_hu else "portal"
+    return "arterial" if aorta_hu > max(ARTERIAL_AORTA, ARTERIAL_RATIO * liver_hu) else "portal"
 
 
 def _unsure(n: VerdictNumbers) -> Iterator[Finding]:
     if n.unsure_share is not None and n.unsure_share > MOST_UNSURE:
         text = f"The network was unsure of the liver's outline (voxels worth {n.unsure_share:.0%} of the liver)"
-        yield Finding("unsure", LOOK, f"{text}: check it.")
+        yield Finding("unsure", LOOK, f"{text}: check the outline.")
     elif n.unsure_tumor_share is not None and n.unsure_tumor_share > MOST_UNSURE_TUMOR:
-        text = f"The network was unsure between liver and tumor in {n.unsure_tumor_share:.0%} of the liver"
+        text = f"The network was unsure whether {n.unsure_tumor_share:.0%} of the liver is tumor"
         yield Finding("unsure", LOOK, f"{text}: check the lesions.")
 
 
@@ -201,10 +206,10 @@ def _scout(n: VerdictNumbers) -> Iterator[Finding]:
     if n.scout_reached:
         yield Finding("scout_disagrees", LOOK, BOX_TOO_SMALL)
     elif n.scout_gap_mm is not None and n.scout_gap_mm > MOST_SCOUT_GAP_MM:
-        text = f"The mask ends {n.scout_gap_mm:.0f} mm inside the box in which the liver was looked for: a part may be "
-        yield Finding("scout_disagrees", LOOK, text + "missing.")
+        text = f"The mask ends {n.scout_gap_mm:.0f} mm inside the box in which the scout saw the liver: check whether "
+        yield Finding("scout_disagrees", LOOK, text + "a part is missing.")
     elif n.scout_saw_nothing and n.liver_ml:
-        text = "The quick search found no liver, the network did: check that it is one."
+        text = "The scout found no liver, but the network did: check that the mask is one."
         yield Finding("scout_disagrees", LOOK, text)
 
 
@@ -218,6 +223,10 @@ def _review(n: VerdictNumbers) -> Iterator[Finding]:
         yield Finding("review_lesion", OK, text)
 
 
+PHASE_LOOKS = {
+    "unenhanced": ("unenhanced", "look for missed lesions"),
+    "arterial": ("arterial or early portal venous", "look for missed lesions and for dark veins taken for lesions"),
+}
 Rule = Callable[[VerdictNumbers], Iterator[Finding]]
 RULES: tuple[Rule, ...] = (_no_liver, _volume, _region, _hounsfield, _clipped, _slice_distance, _dense_material)
 RULES += (_field_of_view, _liver_cut, _pieces, _liver_hu, _phase, _unsure, _scout, _review)

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""The entry point of the container: a module of mercure or MONAI Deploy, or with arguments, `liverseg` itself.
+"""The entry point of the container: a job of mercure or MONAI Deploy, or, with arguments, `liverseg` itself.
 
-A router sets a folder of DICOM files and an empty one (mercure: MERCURE_IN_DIR and MERCURE_OUT_DIR; MONAI Deploy:
-HOLOSCAN_INPUT_PATH and HOLOSCAN_OUTPUT_PATH, before MONAI_INPUTPATH and MONAI_OUTPUTPATH). It gets SEG and SR in the
-second folder itself, one or several studies, the log on stdout, and exit code 0 only if every study has its results;
-what its rules send on is what lies there. Results whose verdict is stop are not handed on. LIVERSEG_FLAGS may hold
-flags of `liverseg segment`.
+A router names a folder of DICOM files and an empty one: MERCURE_IN_DIR and MERCURE_OUT_DIR (mercure), or
+HOLOSCAN_INPUT_PATH and HOLOSCAN_OUTPUT_PATH (MONAI Deploy; MONAI_INPUTPATH and MONAI_OUTPUTPATH before 1.0). The SEG and
+SR of every study go into the second folder, and the router's rules send them on. The log goes to stdout. The exit code
+is 0 only if every study has both; results whose verdict is stop are not handed on. LIVERSEG_FLAGS may hold flags of
+`liverseg segment`, and so may "flags" in the settings of mercure's task.json, which a rule can set.
+
+`show` prints the manifests of a MONAI Application Package, `extract` copies them to /var/run/holoscan/export/config.
 """
 
 import json
@@ -23,25 +25,40 @@ PAIRS = (
     ("MONAI_INPUTPATH", "MONAI_OUTPUTPATH"),
 )
 LIVERSEG = [sys.executable, "-m", "custom_networks"]
+MANIFESTS = [Path("/etc/holoscan/app.json"), Path("/etc/holoscan/pkg.json")]
+EXPORT = Path("/var/run/holoscan/export/config")
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command with arguments, or one job of a router; the exit code."""
+    """Run a job of a router, or what the arguments ask for: the exit code."""
     given = [
         (os.environ[source], os.environ[target]) for source, target in PAIRS if {source, target} <= set(os.environ)
     ]
+    if arguments in (["show"], ["extract"]):
+        return about_package(arguments[0])
     if arguments or not given:
         return subprocess.run([*LIVERSEG, *(arguments or ["--help"])]).returncode
-    source, target = map(Path, given[0])
+    return run_job(*map(Path, given[0]))
+
+
+def run_job(source: Path, target: Path) -> int:
+    """Segment the studies in one folder and put their SEG and SR into another: the exit code."""
     with tempfile.TemporaryDirectory() as work:
         results = Path(work) / "results"
         command = [*LIVERSEG, "segment", str(source), "--output", str(results), "--overlay=false", "--progress=false"]
-        flags = shlex.split(os.environ.get("LIVERSEG_FLAGS", ""))
         # Routers run a container as a user of theirs, who has no home in it.
         environment = {**os.environ, "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", f"{work}/cache")}
-        code = subprocess.run([*command, *flags], env=environment, stderr=subprocess.STDOUT).returncode
+        code = subprocess.run([*command, *flags_for(source)], env=environment, stderr=subprocess.STDOUT).returncode
         handed_on = [hand_on(report.parent, target) for report in sorted(results.glob("[!.]*/report.json"))]
     return code if handed_on and all(handed_on) else code or 1
+
+
+def flags_for(source: Path) -> list[str]:
+    """Flags from the container's environment and then, since a rule knows better, from mercure's task."""
+    task = source / "task.json"
+    process = json.loads(task.read_text(encoding="utf-8")).get("process") if task.is_file() else None
+    settings = (process or {}).get("settings") or {}
+    return shlex.split(os.environ.get("LIVERSEG_FLAGS", "")) + shlex.split(settings.get("flags", ""))
 
 
 def hand_on(folder: Path, target: Path) -> bool:
@@ -55,6 +72,16 @@ def hand_on(folder: Path, target: Path) -> bool:
         shutil.copyfile(folder / name, target / f".{name}.part")
         os.replace(target / f".{name}.part", target / name)
     return len(names) == 2
+
+
+def about_package(command: str) -> int:
+    """Print the manifests, or copy them to the folder that a host mounts for them: the exit code."""
+    for manifest in MANIFESTS:
+        if command == "show":
+            print(manifest.read_text(encoding="utf-8"), end="", flush=True)
+        else:
+            shutil.copy(manifest, EXPORT)
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Cases on the workers of a Dask cluster: a real scheduler and real workers on this machine."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -10,11 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from text_cases import TextCase, TextWork
 
+from custom_networks.batch.cluster_workers import Workers
 from custom_networks.batch.start import opened, to_do
 from custom_networks.batch.verify import verified
 from custom_networks.errors import ClusterLost, UsageError
@@ -45,7 +48,7 @@ class Machines:
 
     def start(self, name: str, kind: str, *arguments: str) -> None:
         paths = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
-        environment = {**os.environ, "PYTHONPATH": paths, "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+        environment = {**os.environ, "PYTHONPATH": paths}
         command = [sys.executable, "-m", "dask", kind, *arguments]
         with (self._folder / f"{name}.log").open("wb") as log:
             self.processes[name] = subprocess.Popen(
@@ -85,22 +88,20 @@ def run_over(machines: Machines, output: Path, cases: list[Case]) -> dict[str, s
 
 
 @pytest.mark.slow
-def test_workers_write_to_shared_storage_and_one_that_dies_costs_nothing(
-    texts: Texts, tmp_path: Path, machines: Machines
-) -> None:
+def test_a_worker_that_dies_costs_no_other_case(texts: Texts, tmp_path: Path, machines: Machines) -> None:
     machines.add_worker("one")
     machines.add_worker("two")
     cases = texts(a="1", b="die once", c="2", d="bad", e="3", f="die")
     messages = run_over(machines, tmp_path / "out", cases)
     assert {name for name, message in messages.items() if not message} == {"a", "b", "c", "e"}
     assert "in/d.nii.gz is damaged: copy it again." in messages["d"]
-    assert "in/f.nii.gz: the 2 workers that tried it died, the last at tcp://127.0.0.1:" in messages["f"]
+    assert "in/f.nii.gz was tried 3 times. The worker at tcp://127.0.0.1:" in messages["f"]
     found = verified(tmp_path / "out")
     assert (found.folders, found.refused, found.faults) == (4, 2, ())
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_is_lost_is_one_line_and_a_rerun_goes_on(
+def test_a_lost_scheduler_ends_the_run_in_one_line_and_a_rerun_continues(
     texts: Texts, tmp_path: Path, machines: Machines
 ) -> None:
     machines.add_worker("one", "--no-nanny")
@@ -124,10 +125,10 @@ def test_a_scheduler_that_is_lost_is_one_line_and_a_rerun_goes_on(
 
 
 @pytest.mark.slow
-def test_the_last_worker_that_dies_is_waited_for(
+def test_losing_the_last_worker_ends_the_run_after_a_wait(
     texts: Texts, tmp_path: Path, machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("custom_networks.batch.cluster.WORKERS_WITHIN", 3.0)
+    monkeypatch.setattr("custom_networks.batch.cluster_workers.WORKERS_WITHIN", 3.0)
     machines.add_worker("one", "--no-nanny")
     (case,) = texts(a="wait 300")
 
@@ -143,8 +144,23 @@ def test_the_last_worker_that_dies_is_waited_for(
     killer.join()
 
 
-def test_no_scheduler_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("custom_networks.batch.cluster.CONNECTED_WITHIN", 0.5)
+def test_an_unreachable_scheduler_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("custom_networks.batch.cluster_workers.CONNECTED_WITHIN", 0.5)
     with pytest.raises(UsageError, match=r"No Dask scheduler answers at tcp://127.0.0.1:9 .*: start one by"):
         with opened(TextWork(tmp_path / "out", {}), cluster="tcp://127.0.0.1:9"):
             pytest.fail("connected to nothing")
+
+
+@pytest.mark.parametrize("worker, result, waited", [("gone", None, [2.0]), ("slow", "answer", [2.0, 4.0])])
+def test_a_result_is_waited_for_while_its_worker_is_there(worker: str, result: Any, waited: list[float]) -> None:
+    tried: list[float] = []
+
+    def fetched(seconds: float) -> str:
+        tried.append(seconds)
+        if len(tried) == 1:
+            raise asyncio.TimeoutError
+        return "answer"
+
+    workers, connected = Workers.__new__(Workers), {"workers": {"slow": {"status": "running"}}}
+    workers._client = SimpleNamespace(status="running", scheduler_info=lambda n_workers: connected)
+    assert (workers.result(SimpleNamespace(result=fetched), worker), tried) == (result, waited)

@@ -38,7 +38,7 @@ def steps(log: list[str], fail: dict[str, int] | None = None) -> dict[str, Step]
 
 
 @pytest.mark.parametrize("fit", [always, never])
-def test_every_case_comes_once_in_its_order_with_what_it_gave(fit: Step) -> None:
+def test_every_case_gives_its_result_once_and_in_order(fit: Step) -> None:
     given = list(overlapped([1, 2, 3], **steps([]), fit=fit))
     assert given == [(1, "write 1"), (2, "write 2"), (3, "write 3")]
     assert list(overlapped([], **steps([]), fit=fit)) == []
@@ -62,7 +62,7 @@ def test_the_next_case_is_read_and_the_one_before_is_written_while_one_is_answer
     assert list(given) == [(1, "write 1"), (2, "write 2")]
 
 
-def test_without_room_one_step_is_done_after_the_other() -> None:
+def test_without_memory_for_two_cases_nothing_overlaps() -> None:
     log: list[str] = []
     list(overlapped([1, 2, 3], **steps(log), fit=never))
     each = [[f"{step} {case}", f"end {step} {case}"] for case in (1, 2, 3) for step in ("read", "answer", "write")]

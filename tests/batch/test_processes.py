@@ -27,7 +27,7 @@ class Unbuilt(TextWork):
         raise BundleError("There are no weights: fetch them.")
 
 
-def test_a_process_that_dies_costs_its_case_alone(texts: Texts, tmp_path: Path) -> None:
+def test_a_process_that_dies_fails_only_the_case_it_had(texts: Texts, tmp_path: Path) -> None:
     cases = texts(a="1", b="die", c="2", d="bad", e="3")
     with Processes(TextWork(tmp_path / "out", {}), 2) as runner:
         assert runner.options == {"weights": "none", "runtime": "none", "precision": "none"}
@@ -46,7 +46,7 @@ def test_a_process_that_dies_costs_its_case_alone(texts: Texts, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_processes_that_are_given_up_end_at_once(texts: Texts, tmp_path: Path) -> None:
+def test_interrupting_a_run_ends_its_processes_at_once(texts: Texts, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), Processes(TextWork(tmp_path / "out", {}), 2) as runner:
         for outcome in runner.outcomes(texts(a="1", b="wait 300", c="wait 300")):
             assert outcome.case.name == "a"
@@ -65,7 +65,7 @@ def test_a_process_that_cannot_segment_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cases, fit, number", [(9, 9, 4), (3, 9, 3), (9, 1, 1), (0, 9, 1)])
-def test_there_are_as_many_processes_as_cases_and_as_memory_has_room_for(
+def test_processes_are_limited_by_the_number_of_cases_and_by_memory(
     cases: int, fit: int, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     runner = Processes.__new__(Processes)

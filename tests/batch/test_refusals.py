@@ -48,7 +48,9 @@ def refuse(output: Path, source: str, **known: str) -> None:
     remember(output, place_of(source), Refusal(name, source, f"{source} is damaged.", **known))
 
 
-def test_a_run_that_removes_the_empty_folder_costs_no_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_is_kept_although_another_run_removes_the_empty_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = refusals.write_text
     writes: list[Path] = []
 
@@ -63,7 +65,7 @@ def test_a_run_that_removes_the_empty_folder_costs_no_refusal(tmp_path: Path, mo
     assert [refusal.input for _, _, refusal in remembered(tmp_path)] == ["/in/a.nii"]
 
 
-def test_a_refusal_is_a_file_that_goes_when_the_input_succeeds(tmp_path: Path) -> None:
+def test_a_refusal_is_remembered_until_the_input_succeeds(tmp_path: Path) -> None:
     refuse(tmp_path, "/data/a.nii.gz")
     refuse(tmp_path, "/data/b.nii.gz")
     kept = {place: refusal.message for place, _, refusal in remembered(tmp_path)}
@@ -78,7 +80,7 @@ def test_a_refusal_is_a_file_that_goes_when_the_input_succeeds(tmp_path: Path) -
     forget(tmp_path / "no folder", "never refused")
 
 
-def test_rows_are_made_of_whole_folders_and_refusals_in_the_order_in_which_they_were_finished(tmp_path: Path) -> None:
+def test_summary_rows_follow_the_order_in_which_inputs_finished(tmp_path: Path) -> None:
     finish(tmp_path, "/data/z.nii.gz")
     refuse(tmp_path, "/data/m.nii.gz")
     finish(tmp_path, "/data/a.nii.gz")
@@ -91,7 +93,7 @@ def test_rows_are_made_of_whole_folders_and_refusals_in_the_order_in_which_they_
     ]
 
 
-def test_an_input_that_is_refused_after_it_was_done_is_not_done(tmp_path: Path) -> None:
+def test_an_input_refused_after_success_is_listed_as_failed(tmp_path: Path) -> None:
     folder = finish(tmp_path, "/data/a.nii.gz")
     refuse(tmp_path, "/data/a.nii.gz")
     assert rows(tmp_path) == [("a", "failed", "/data/a.nii.gz")]
@@ -101,7 +103,7 @@ def test_an_input_that_is_refused_after_it_was_done_is_not_done(tmp_path: Path) 
     assert rows(tmp_path) == [("a", "done", "/data/a.nii.gz")]
 
 
-def test_results_that_are_newer_than_the_refusal_count(tmp_path: Path) -> None:
+def test_results_newer_than_the_refusal_count_as_done(tmp_path: Path) -> None:
     """As after a kill between the last rename and the removal of the refusal."""
     refuse(tmp_path, "/data/a.nii.gz")
     folder = finish(tmp_path, "/data/a.nii.gz")
@@ -110,13 +112,13 @@ def test_results_that_are_newer_than_the_refusal_count(tmp_path: Path) -> None:
     assert rows(tmp_path) == [("a", "done", "/data/a.nii.gz")]
 
 
-def test_another_patient_at_the_same_path_hides_no_results(tmp_path: Path) -> None:
+def test_a_refused_patient_hides_no_results_of_another_at_the_same_path(tmp_path: Path) -> None:
     finish(tmp_path, "/in/ct.nii.gz", "bytes a", "grid a")
     refuse(tmp_path, "/in/ct.nii.gz", content="bytes b", geometry="grid b")
     assert [row[1] for row in rows(tmp_path)] == ["done", "failed"]
 
 
-def test_runs_side_by_side_lose_no_row(tmp_path: Path) -> None:
+def test_concurrent_runs_lose_no_row(tmp_path: Path) -> None:
     """While one run writes the table, another finishes a case and has written its own before."""
     finish(tmp_path, "/data/a.nii.gz")
     late = iter([lambda: finish(tmp_path, "/data/b.nii.gz")])
@@ -130,7 +132,7 @@ def test_runs_side_by_side_lose_no_row(tmp_path: Path) -> None:
     assert [line.partition(",")[0] for line in (tmp_path / "summary.csv").read_text().splitlines()[1:]] == ["a", "b"]
 
 
-def test_threads_that_finish_cases_at_once_leave_all_rows(tmp_path: Path) -> None:
+def test_concurrent_threads_lose_no_row(tmp_path: Path) -> None:
     def work(name: str) -> None:
         summary = Summary(tmp_path, lambda: outcomes(tmp_path))
         for number in range(6):
@@ -147,5 +149,5 @@ def test_threads_that_finish_cases_at_once_leave_all_rows(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("place", ["", "~nobody_of_this_name/x", "x" * 5000])
-def test_any_path_has_a_place(place: str) -> None:
+def test_any_path_has_a_digest_for_its_place(place: str) -> None:
     assert len(place_of(place)) == 64

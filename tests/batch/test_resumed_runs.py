@@ -45,9 +45,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_whole_and_unchanged_results_are_known_without_reading_the_input(
-    texts: Texts, tmp_path: Path, hashed: list[str]
-) -> None:
+def test_finished_cases_are_skipped_without_reading_the_input(texts: Texts, tmp_path: Path, hashed: list[str]) -> None:
     cases = texts(a="1", b="2")
     assert reasons(tmp_path / "out", cases) == ["no results yet"] * 2
     run_over(tmp_path / "out", cases)
@@ -56,7 +54,7 @@ def test_whole_and_unchanged_results_are_known_without_reading_the_input(
     assert reasons(tmp_path / "out", cases, rehash=True) == ["", ""] and hashed == ["a.nii.gz", "b.nii.gz"]
 
 
-def test_a_file_of_another_time_is_read_and_is_the_same_if_its_bytes_are(
+def test_a_touched_file_is_hashed_and_skipped_if_its_bytes_are_unchanged(
     texts: Texts, tmp_path: Path, hashed: list[str]
 ) -> None:
     cases = texts(a="1", b="2")
@@ -68,7 +66,7 @@ def test_a_file_of_another_time_is_read_and_is_the_same_if_its_bytes_are(
     assert reasons(tmp_path / "out", cases) == ["the input has changed", ""]
 
 
-def test_bytes_that_change_behind_size_and_time_are_seen_on_request_alone(texts: Texts, tmp_path: Path) -> None:
+def test_a_change_that_keeps_size_and_time_is_found_only_with_rehash(texts: Texts, tmp_path: Path) -> None:
     (case,) = texts(a="1")
     run_over(tmp_path / "out", [case])
     before = os.stat(case.source)
@@ -78,7 +76,7 @@ def test_bytes_that_change_behind_size_and_time_are_seen_on_request_alone(texts:
     assert reasons(tmp_path / "out", [case], rehash=True) == ["the input has changed"]
 
 
-def test_a_file_that_was_moved_is_known_by_its_bytes(texts: Texts, tmp_path: Path) -> None:
+def test_a_moved_file_is_recognised_by_its_bytes(texts: Texts, tmp_path: Path) -> None:
     (case,) = texts(a="1")
     run_over(tmp_path / "out", [case])
     (tmp_path / "elsewhere").mkdir()
@@ -86,13 +84,22 @@ def test_a_file_that_was_moved_is_known_by_its_bytes(texts: Texts, tmp_path: Pat
     assert reasons(tmp_path / "out", [TextCase("a", str(moved))]) == [""]
 
 
-def test_an_equal_file_of_another_name_has_no_results_yet(texts: Texts, tmp_path: Path) -> None:
+def test_an_identical_file_under_another_name_is_a_case_of_its_own(texts: Texts, tmp_path: Path) -> None:
     a, b = texts(a="1", b="1")
     run_over(tmp_path / "out", [a])
     assert reasons(tmp_path / "out", [a, b]) == ["", "no results yet"]
 
 
-def test_other_options_and_another_version_are_named(texts: Texts, tmp_path: Path) -> None:
+def test_a_page_that_a_full_disk_did_not_take_is_worth_another_run(texts: Texts, tmp_path: Path) -> None:
+    full = "report.html was not written, OSError: [Errno 28] No space left on device"
+    cases = texts(
+        a=full, b="report.html was not written, ValueError: no picture", c="DICOM SR was not written (OSError)"
+    )
+    run_over(tmp_path / "out", cases)
+    assert reasons(tmp_path / "out", cases) == [full, "", "DICOM SR was not written (OSError)"]
+
+
+def test_other_options_or_another_version_are_given_as_the_reason(texts: Texts, tmp_path: Path) -> None:
     cases = texts(a="1")
     run_over(tmp_path / "out", cases)
     assert reasons(tmp_path / "out", cases, overlay=False, fast=True) == ["results with other fast, overlay"]
@@ -103,7 +110,7 @@ def test_other_options_and_another_version_are_named(texts: Texts, tmp_path: Pat
     assert reasons(tmp_path / "out", cases) == ["results of version ?"]
 
 
-def test_results_that_lost_a_file_or_changed_are_done_again(texts: Texts, tmp_path: Path) -> None:
+def test_results_with_a_missing_or_changed_file_are_redone(texts: Texts, tmp_path: Path) -> None:
     cases = texts(a="1", b="2")
     run_over(tmp_path / "out", cases)
     (tmp_path / "out" / "a" / "a_seg.dcm").unlink()
@@ -112,7 +119,7 @@ def test_results_that_lost_a_file_or_changed_are_done_again(texts: Texts, tmp_pa
     assert reasons(tmp_path / "out", cases, rehash=True)[1] == "b_seg.dcm is not what was written"
 
 
-def test_unfinished_results_and_inputs_that_were_refused_are_done_again(texts: Texts, tmp_path: Path) -> None:
+def test_unfinished_results_and_refused_inputs_are_redone(texts: Texts, tmp_path: Path) -> None:
     cases = texts(a="1", b="2", c="bad")
     run_over(tmp_path / "out", cases)
     manifest = tmp_path / "out" / "a" / "manifest.json"
@@ -122,7 +129,7 @@ def test_unfinished_results_and_inputs_that_were_refused_are_done_again(texts: T
     assert reasons(tmp_path / "out", cases) == ["results that are not whole", refused, refused]
 
 
-def test_an_input_that_is_gone_is_left_to_the_run(tmp_path: Path) -> None:
+def test_an_input_that_cannot_be_read_is_not_skipped(tmp_path: Path) -> None:
     assert reasons(tmp_path / "out", [TextCase("a", str(tmp_path / "a.nii.gz"))]) == ["its content cannot be read"]
 
 
@@ -138,13 +145,13 @@ def test_patients_that_share_a_path_are_told_apart(
     assert sorted(os.listdir(tmp_path / "out")) == ["ct", "ct_2", "index.html", "summary.csv"]
 
 
-def test_results_without_a_fault_verify(texts: Texts, tmp_path: Path) -> None:
+def test_verify_counts_sound_results(texts: Texts, tmp_path: Path) -> None:
     run_over(tmp_path / "out", texts(a="1", b="2", c="bad"))
     found = verified(tmp_path / "out")
     assert (found.folders, found.files, found.refused, found.faults) == (2, 6, 1, ())
 
 
-def test_every_fault_is_told(texts: Texts, tmp_path: Path) -> None:
+def test_verify_reports_every_fault(texts: Texts, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run_over(out, texts(a="1", b="2", c="3", d="4", e="5"))
     (out / "a" / "a_seg.dcm").unlink()
@@ -169,6 +176,6 @@ def test_every_fault_is_told(texts: Texts, tmp_path: Path) -> None:
     assert (found.folders, found.files) == (1, 1 + 3 + 3)
 
 
-def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
+def test_verify_needs_a_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be listed .*: name a folder of results"):
         verified(tmp_path / "none")

@@ -11,7 +11,7 @@ from custom_networks.batch.memory import (
     HELD,
     PROCESS,
     SLAB,
-    SPARED,
+    USABLE,
     Room,
     available_memory,
     fitting_processes,
@@ -22,25 +22,25 @@ def case(voxels: int) -> Any:
     return SimpleNamespace(voxels=voxels)
 
 
-def test_what_is_held_counts_beside_what_is_answered() -> None:
-    least = int((SLAB + 10 * ANSWERED + 7 * HELD) / SPARED) + 1
+def test_cases_read_ahead_count_towards_memory() -> None:
+    least = int((SLAB + 10 * ANSWERED + 7 * HELD) / USABLE) + 1
     assert Room(least)(case(10), case(3), case(4))
     assert not Room(least)(case(10), case(3), case(5))
     assert not Room(None)(case(0))
 
 
 @pytest.mark.parametrize("room_for, processes", [(0, 1), (1, 1), (3, 3), (9, 4)])
-def test_processes_are_cut_to_those_that_have_room_for_the_largest_case(room_for: int, processes: int) -> None:
+def test_jobs_are_cut_to_what_the_largest_case_leaves_memory_for(room_for: int, processes: int) -> None:
     each = PROCESS + SLAB + 1000 * ANSWERED
-    available = int(room_for * each / SPARED) + 10
+    available = int(room_for * each / USABLE) + 10
     assert fitting_processes(4, [case(10), case(1000)], available) == processes
 
 
-def test_where_nobody_knows_what_is_free_the_user_is_believed() -> None:
+def test_where_free_memory_is_unknown_the_requested_number_is_used() -> None:
     assert fitting_processes(4, [case(10)], None) == 4
 
 
-def test_the_least_of_machine_and_control_groups_is_free(tmp_path: Path) -> None:
+def test_free_memory_is_the_least_of_machine_and_control_groups(tmp_path: Path) -> None:
     files = {
         "meminfo": "MemTotal: 9000 kB\nMemAvailable: 8000 kB\n",
         "groups": "4:memory:/docker\n0::/pod/box\n",

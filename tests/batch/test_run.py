@@ -49,13 +49,13 @@ def test_a_refused_case_costs_no_other_and_is_remembered(texts: Texts, tmp_path:
     assert sorted(os.listdir(tmp_path / "out")) == ["a", "b", "c", "index.html", "summary.csv"]
 
 
-def test_a_refused_rerun_is_not_called_done(texts: Texts, tmp_path: Path) -> None:
+def test_a_case_refused_on_a_rerun_is_listed_as_failed(texts: Texts, tmp_path: Path) -> None:
     run_over(tmp_path / "out", texts(a="1", b="1"))
     run_over(tmp_path / "out", texts(a="bad"))
     assert summary(tmp_path / "out") == [("b", "done"), ("a", "failed")]
 
 
-def test_the_refusal_of_a_folder_goes_when_it_holds_several_cases(texts: Texts, tmp_path: Path) -> None:
+def test_a_refused_folder_is_forgotten_once_it_holds_several_cases(texts: Texts, tmp_path: Path) -> None:
     folder, *cases = texts(**{"in": "bad", "a": "1"})
     run_over(tmp_path / "out", [folder])
     forget_inputs(tmp_path / "out", [folder.source, "nul\0", "~nobody_of_this_name"], cases)
@@ -63,7 +63,7 @@ def test_the_refusal_of_a_folder_goes_when_it_holds_several_cases(texts: Texts, 
     assert summary(tmp_path / "out") == [("a", "done")]
 
 
-def test_the_summary_is_written_once_a_minute_and_in_the_end(
+def test_the_summary_is_written_once_a_minute_and_at_the_end(
     texts: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = iter(range(0, 1000, 25))
@@ -77,7 +77,7 @@ def test_the_summary_is_written_once_a_minute_and_in_the_end(
     assert run.sum_up() == "" and len(summary(tmp_path / "out")) == 4
 
 
-def test_a_folder_that_cannot_be_written_is_known_before_the_first_case(
+def test_an_unwritable_output_folder_is_refused_before_the_first_case(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: object) -> None:
@@ -101,7 +101,7 @@ def test_a_folder_that_cannot_be_written_is_known_before_the_first_case(
         (ValueError("two\nlines"), "failed unexpectedly, ValueError: two lines (--debug shows where)."),
     ],
 )
-def test_the_innermost_cause_is_told(texts: Texts, error: Exception, sentence: str) -> None:
+def test_the_message_names_the_innermost_cause(texts: Texts, error: Exception, sentence: str) -> None:
     """MONAI wraps each error twice, into texts that name an object's address."""
     (case,) = texts(a="1")
     for wrapped in (False, True):
@@ -173,7 +173,7 @@ def assert_whole_folders_are_of_one_run(output: Path) -> None:
 @pytest.mark.parametrize(
     "how, stride", [("kill -9", 9), *(pytest.param(how, 1, marks=pytest.mark.slow, id=f"{how}, each") for how in STOPS)]
 )
-def test_whatever_stops_a_run_what_is_there_is_whole_and_the_next_run_completes_it(
+def test_a_stopped_run_leaves_whole_results_and_the_next_run_completes_it(
     texts: Texts, tmp_path: Path, how: str, stride: int
 ) -> None:
     """Results of two cases are there already; the run that is stopped replaces both, refuses one and adds one."""
@@ -198,7 +198,9 @@ def test_whatever_stops_a_run_what_is_there_is_whole_and_the_next_run_completes_
     assert step > 20
 
 
-def test_a_failure_of_the_tables_own_is_a_line(texts: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_summary_is_reported_in_one_line(
+    texts: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*arguments: object) -> None:
         raise FULL
 
@@ -207,4 +209,4 @@ def test_a_failure_of_the_tables_own_is_a_line(texts: Texts, tmp_path: Path, mon
     monkeypatch.setattr("custom_networks.report.summary.write_csv", full)
     (outcome,) = [run.segment(case) for case in texts(a="bad")]
     assert "is damaged" in outcome.message
-    assert run.sum_up() == "summary.csv cannot be written (No space left on device): close it where it is open."
+    assert run.sum_up() == "summary.csv cannot be written (No space left on device): make room, or close it elsewhere."

@@ -1,4 +1,4 @@
-"""Errors of volumes and diameters on balls and ellipsoids of known size: the table of docs/outputs.md.
+"""Errors of volumes and diameters on balls and ellipsoids of known size; docs/outputs.md has a part of the table.
 
 python tests/benchmarks/measurement_errors.py
 """

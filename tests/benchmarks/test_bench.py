@@ -52,7 +52,7 @@ def test_a_tiny_measurement_fills_the_table(setting: Setting, monkeypatch: pytes
     assert ours["parameters"] == 715_819 and ours["labelled"] == 72 * 72 * TINY.slices
     assert peer["windows"] == 9 and peer["windows_measured"] == 1  # 60 x 60 x 23 voxels, windows of 32 every 16
     section = machine_section(found)
-    assert "| this pipeline, every slice whole; PyTorch float32 |" in section and "9, from 1" in section
+    assert "| this pipeline, full pass; PyTorch float32 |" in section and "9, from 1" in section
     assert "`fast-openvino-bf16` (" in section
 
 

@@ -39,7 +39,7 @@ def test_paths_stay_text_and_numbers_become_numbers() -> None:
         ([r"C:\new\ct.nii"], [r"'C:\\new\\ct.nii'"]),
     ],
 )
-def test_each_argument_is_written_as_what_it_is(given: list[str], ready: list[str]) -> None:
+def test_each_argument_reaches_fire_with_its_type(given: list[str], ready: list[str]) -> None:
     assert fire_arguments(command, given) == ready
 
 
@@ -63,7 +63,7 @@ def test_each_argument_is_written_as_what_it_is(given: list[str], ready: list[st
         (["--count", "1.5"], "A whole number is needed, got '1.5'."),
     ],
 )
-def test_what_fire_would_misread_is_refused_with_a_hint(given: list[str], message: str) -> None:
+def test_arguments_that_fire_would_misread_are_refused_with_a_hint(given: list[str], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         fire_arguments(command, given)
     assert str(caught.value) == message

@@ -23,7 +23,7 @@ def summary(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_every_file_that_is_promised_is_written_and_no_other(
+def test_the_documented_files_are_written_and_no_others(
     liverseg: Liverseg, save_scan: SaveScan, random_weights: Path, tmp_path: Path
 ) -> None:
     flags = [f"--checkpoint={random_weights}", "--progress=false", "--device=cpu", "--probability"]
@@ -60,7 +60,7 @@ def test_the_probability_is_on_the_scans_grid_from_0_to_1(
     assert saved.dataobj.slope == pytest.approx(1 / 255) and not np.asarray(saved.dataobj).any()
 
 
-def test_a_case_that_fails_costs_no_other_its_row(segment: Liverseg, save_scan: SaveScan, tmp_path: Path) -> None:
+def test_a_failed_case_leaves_the_rows_of_the_others(segment: Liverseg, save_scan: SaveScan, tmp_path: Path) -> None:
     save_scan("first.nii.gz")
     (tmp_path / "bad.nii.gz").write_text("not an image")
     save_scan("last.nii.gz")
@@ -74,7 +74,7 @@ def test_a_case_that_fails_costs_no_other_its_row(segment: Liverseg, save_scan: 
     assert float(summary(tmp_path / "out")[0]["liver_ml"]) == pytest.approx(720)
 
 
-def test_an_interrupted_run_has_the_rows_of_what_was_finished(
+def test_an_interrupted_run_lists_what_was_finished(
     segment: Liverseg, save_scan: SaveScan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from custom_networks.io import Case
@@ -94,7 +94,7 @@ def test_an_interrupted_run_has_the_rows_of_what_was_finished(
     assert [row["case"] for row in summary(tmp_path / "out")] == ["first"]
 
 
-def test_a_summary_that_cannot_be_written_is_said_and_costs_no_mask(
+def test_an_unwritable_summary_is_reported_and_costs_no_mask(
     segment: Liverseg, save_scan: SaveScan, tmp_path: Path
 ) -> None:
     (tmp_path / "out" / "summary.csv" / "in the way").mkdir(parents=True)

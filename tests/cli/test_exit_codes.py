@@ -76,7 +76,9 @@ TABLE = [
 
 
 @pytest.mark.parametrize("code, arguments, said", TABLE)
-def test_each_end_has_its_code_and_its_line(run: Liverseg, code: int, arguments: list[str], said: str) -> None:
+def test_every_outcome_has_its_exit_code_and_its_message(
+    run: Liverseg, code: int, arguments: list[str], said: str
+) -> None:
     own = [] if any(argument.startswith("--output") for argument in arguments) else ["--output=out"]
     answer = run("segment", *arguments, *own)
     assert answer.code == code
@@ -86,7 +88,7 @@ def test_each_end_has_its_code_and_its_line(run: Liverseg, code: int, arguments:
     assert said in answer.err and len(lines) == (said != "")
 
 
-def test_the_codes_are_those_that_are_promised() -> None:
+def test_the_exit_codes_are_the_documented_ones() -> None:
     assert {code for code, _, _ in TABLE} == set(EXIT_CODES)
 
 
@@ -100,12 +102,12 @@ def test_weights_of_the_installed_bundle_that_are_not_the_released_ones_are_refu
     assert run("segment", "good.nii.gz", "--output", "out", "--bundle", "other").code == 0
 
 
-def test_a_switch_is_turned_off_by_no(run: Liverseg) -> None:
+def test_a_switch_is_turned_off_by_a_no_prefix(run: Liverseg) -> None:
     assert run("segment", "good.nii.gz", "--output", "out", "--no-overlay", "--no_progress").code == 0
 
 
 @pytest.mark.parametrize("flags, allowed", [([], False), (["--allow-large"], True)])
-def test_limits_on_memory_are_lifted_on_request(
+def test_allow_large_lifts_the_limits_on_memory(
     run: Liverseg, monkeypatch: pytest.MonkeyPatch, flags: list[str], allowed: bool
 ) -> None:
     asked = []
@@ -114,7 +116,7 @@ def test_limits_on_memory_are_lifted_on_request(
     assert asked == [allowed]
 
 
-def test_an_error_that_nobody_foresaw_is_one_line(run: Liverseg, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_is_one_line(run: Liverseg, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object) -> None:
         raise ImportError("no module\nnamed x")
 

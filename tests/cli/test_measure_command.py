@@ -12,7 +12,7 @@ Liverseg = Callable[..., Any]
 SaveScan = Callable[..., Path]
 
 
-def test_a_mask_is_measured_and_stands_in_the_summary(liverseg: Liverseg, save_scan: SaveScan, tmp_path: Path) -> None:
+def test_a_measured_mask_gets_a_row_in_the_summary(liverseg: Liverseg, save_scan: SaveScan, tmp_path: Path) -> None:
     scan = nib.load(save_scan("ct.nii.gz"))
     labels = np.zeros(scan.shape, np.uint8)
     labels[20:60, 20:60, 4:20], labels[30:40, 30:40, 8:12] = 1, 2
@@ -22,12 +22,13 @@ def test_a_mask_is_measured_and_stands_in_the_summary(liverseg: Liverseg, save_s
     liver_ml, tumor_ml = (n * 1.25 * 1.25 * 3 / 1000 for n in (40 * 40 * 16, 10 * 10 * 4))
     assert answer.out.startswith(f"ct: liver {liver_ml:.1f} ml, tumor {tumor_ml:.1f} ml in 1 lesion (")
     assert {"  mask    out/ct/ct_seg.nii.gz", "  overlay out/ct/overlay.png"} <= set(answer.out.splitlines())
+    assert "  page    out/ct/report.html" in answer.out.splitlines() and "thumbnail" not in answer.out
     with (tmp_path / "out" / "summary.csv").open(newline="") as stream:
         (row,) = csv.DictReader(stream)
     assert row["case"] == "ct" and row["verdict"] in ("ok", "look", "stop") and row["lesions"] == "1"
 
 
-def test_what_is_refused_ends_with_1_and_wrong_usage_with_2(
+def test_measure_ends_with_1_for_a_refusal_and_2_for_wrong_usage(
     liverseg: Liverseg, save_scan: SaveScan, tmp_path: Path
 ) -> None:
     save_scan("ct.nii.gz")

@@ -33,7 +33,7 @@ def test_the_archive_is_written_and_named_with_its_hash(liverseg: Liverseg, tmp_
     assert "liver_tumor_ct_25d/models/model.pt" in files
 
 
-def test_large_weights_are_left_out_for_an_address(liverseg: Liverseg, tmp_path: Path) -> None:
+def test_large_weights_are_replaced_by_their_address(liverseg: Liverseg, tmp_path: Path) -> None:
     answer = liverseg("pack", "--output", "small.zip", "--weights-url=https://example.org/model.pt")
     assert answer.code == 0 and "  left out models/model.pt, " in answer.out
     with zipfile.ZipFile(tmp_path / "small.zip") as packed:

@@ -50,7 +50,7 @@ def test_a_folder_without_images_is_one_line_and_exit_code_2(liverseg: Liverseg,
 
 
 @pytest.mark.parametrize("arguments", [[], ["a", "b"], ["absent"], ["notes.txt"], ["a", "--output", "out"]])
-def test_wrong_usage_is_one_line(liverseg: Liverseg, tmp_path: Path, arguments: list[str]) -> None:
+def test_wrong_usage_of_series_is_refused_in_one_line(liverseg: Liverseg, tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "notes.txt").write_text("text")
     answer = liverseg("series", *arguments)
     assert answer.code == 2 and answer.out == "" and re.fullmatch(r"liverseg: [^\n]+\n", answer.err)

@@ -12,7 +12,7 @@ Liverseg = Callable[..., Any]
 DIRS = ("--output=out", "--spool=spool")
 
 
-def test_flags_of_several_values_are_repeated() -> None:
+def test_a_flag_may_be_repeated_for_several_values() -> None:
     given = ["--allow", "A@h", "--output=o", "--allow=B@h", "--port", "104", "--send-tls"]
     assert fire_arguments(serve, given) == ["--output='o'", "--port=104", "--send_tls=True", "--allow=('A@h', 'B@h')"]
 
@@ -23,7 +23,7 @@ def test_flags_of_several_values_are_repeated() -> None:
         ((), "liverseg serve needs --output DIR and --spool DIR, and takes no input."),
         (("--output=out",), "liverseg serve needs --output DIR and --spool DIR, and takes no input."),
         (("scan", *DIRS), "liverseg serve needs --output DIR and --spool DIR, and takes no input."),
-        ((*DIRS, "--host=0.0.0.0"), "say who may send by --allow AET@HOST"),
+        ((*DIRS, "--host=0.0.0.0"), "say who may send, with --allow AET@HOST"),
         ((*DIRS, "--send-to=PACS"), "--send-to is AET@HOST:PORT, got 'PACS'."),
         ((*DIRS, "--aet=a\\b"), "An AE title is 1 to 16 characters"),
         ((*DIRS, "--rules=none.json"), "cannot be used"),
@@ -31,13 +31,15 @@ def test_flags_of_several_values_are_repeated() -> None:
         ((*DIRS, "--tls-cert=cert.pem"), "TLS needs three files"),
     ],
 )
-def test_wrong_usage_is_one_line(arguments: tuple[str, ...], message: str, liverseg: Liverseg) -> None:
+def test_wrong_usage_of_serve_is_refused_in_one_line(
+    arguments: tuple[str, ...], message: str, liverseg: Liverseg
+) -> None:
     answer = liverseg("serve", *arguments)
     assert answer.code == 2
     assert message in answer.err.splitlines()[-1]
 
 
-def test_what_is_not_installed_is_named(liverseg: Liverseg, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_named(liverseg: Liverseg, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("custom_networks.commands.serve.find_spec", lambda name: None)
     answer = liverseg("serve", *DIRS)
     assert answer.code == 2

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from custom_networks.cli import COMMANDS
+from custom_networks.commands.talk import _listed
 
 Liverseg = Callable[..., Any]
 SaveScan = Callable[..., Path]
@@ -28,7 +29,7 @@ def run(liverseg: Liverseg, save_scan: SaveScan, no_liver: Path, tmp_path: Path)
     return segment
 
 
-def test_each_case_is_announced_judged_and_summed_up(run: Liverseg) -> None:
+def test_each_case_is_announced_with_its_verdict_and_summed_up(run: Liverseg) -> None:
     answer = run()
     assert answer.code == 1
     talk = answer.err.splitlines()
@@ -43,14 +44,22 @@ def test_each_case_is_announced_judged_and_summed_up(run: Liverseg) -> None:
     assert all(line.endswith("s), verdict: stop") for line in lines[::2])
 
 
-def test_quiet_leaves_errors_alone(run: Liverseg) -> None:
+def test_of_many_pictures_one_is_listed_and_the_thumbnail_is_not() -> None:
+    keys = {f"dicom_key_image_{n}": f"a_key_{n:02d}.dcm" for n in (1, 2, 3)}
+    files = {"mask": "a_seg.nii.gz", "thumbnail": "thumbnail.jpg", **keys, "dicom_pdf": "a_report.dcm"}
+    named = [("mask", "a_seg.nii.gz"), ("dicom_pdf", "a_report.dcm")]
+    assert _listed(files) == [*named, ("key images", "a_key_01.dcm and 2 more")]
+    assert _listed({"dicom_key_image_1": "a_key_01.dcm"}) == [("key images", "a_key_01.dcm")]
+
+
+def test_quiet_prints_only_errors(run: Liverseg) -> None:
     answer = run("--quiet")
     assert (answer.code, answer.out) == (1, "")
     (line,) = answer.err.splitlines()
     assert line.startswith("liverseg: bad.nii.gz ")
 
 
-def test_json_is_one_object_a_case_on_stdout(run: Liverseg, tmp_path: Path) -> None:
+def test_json_prints_one_object_per_case_on_stdout(run: Liverseg, tmp_path: Path) -> None:
     answer = run("--json", "--quiet")
     first, bad, last = map(json.loads, answer.out.splitlines())
     assert answer.code == 1 and [case["case"] for case in (first, bad, last)] == ["a", "bad", "b"]
@@ -59,7 +68,7 @@ def test_json_is_one_object_a_case_on_stdout(run: Liverseg, tmp_path: Path) -> N
     assert set(bad) == {"case", "input", "error"} and f"liverseg: {bad['error']}\n" == answer.err
 
 
-def test_a_log_file_has_all_that_is_said_and_more_and_verbose_says_it_too(
+def test_the_log_file_holds_everything_and_verbose_prints_it_too(
     run: Liverseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's would keep the command from adding its own
@@ -80,7 +89,7 @@ def test_a_log_file_has_all_that_is_said_and_more_and_verbose_says_it_too(
         (["--log-file=out/absent/run.log"], "The log file out/absent/run.log cannot be written"),
     ],
 )
-def test_what_cannot_be_met_is_refused_before_any_work(
+def test_contradicting_flags_are_refused_before_any_work(
     run: Liverseg, tmp_path: Path, flags: list[str], message: str
 ) -> None:
     answer = run(*flags)
@@ -98,7 +107,7 @@ def test_help_goes_to_stdout_with_every_flag_and_an_example(liverseg: Liverseg, 
 
 
 @pytest.mark.parametrize("arguments", [[], ["help"], ["--help"], ["-h"]])
-def test_liverseg_alone_helps(liverseg: Liverseg, arguments: list[str]) -> None:
+def test_liverseg_without_arguments_prints_help(liverseg: Liverseg, arguments: list[str]) -> None:
     answer = liverseg(*arguments)
     assert answer.code == 0 and answer.err == ""
     assert all(f"  {name} " in answer.out for name in COMMANDS) and "liverseg segment ct.nii.gz" in answer.out

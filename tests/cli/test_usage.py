@@ -88,7 +88,7 @@ def test_wrong_usage_is_refused_before_any_work(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_gpu_that_is_not_there_is_refused(
+def test_a_missing_gpu_is_refused(
     liverseg: Liverseg, save_scan: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
@@ -106,9 +106,7 @@ def test_a_gpu_that_is_not_there_is_refused(
         ("x" * 300 + ".nii", "xxx... cannot be looked at"),
     ],
 )
-def test_a_path_that_is_not_there_alone_starts_nothing(
-    liverseg: Liverseg, tmp_path: Path, name: str, message: str
-) -> None:
+def test_a_single_missing_path_starts_nothing(liverseg: Liverseg, tmp_path: Path, name: str, message: str) -> None:
     answer = liverseg("segment", name, "--output", "out")
     assert answer.code == 2 and answer.out == ""
     assert re.fullmatch(r"liverseg: [^\n]+\n", answer.err) and message in answer.err
@@ -123,7 +121,7 @@ def test_a_folder_without_images_starts_nothing(liverseg: Liverseg, tmp_path: Pa
     assert "no image found in scans (1 file looked at)" in answer.err
 
 
-def test_a_file_of_no_medical_ending_starts_nothing(liverseg: Liverseg, tmp_path: Path) -> None:
+def test_a_file_with_an_unknown_ending_starts_nothing(liverseg: Liverseg, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("none yet")
     answer = liverseg("segment", "notes.txt", "--output", "out")
     assert answer.code == 2
@@ -153,7 +151,7 @@ def test_the_version_is_that_of_the_package(liverseg: Liverseg) -> None:
     assert liverseg("--version") == (0, f"liverseg {bundle_version()}\n", "")
 
 
-def test_python_m_custom_networks_hands_the_exit_code_on(tmp_path: Path) -> None:
+def test_python_m_custom_networks_returns_the_exit_code(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "custom_networks", "segment", "ct.nii.gz", "--outputt", "out"]
     run = subprocess.run(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True

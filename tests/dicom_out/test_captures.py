@@ -54,12 +54,12 @@ def test_a_pdf_comes_back_byte_for_byte(tmp_path: Path) -> None:
     assert (document.StudyInstanceUID, document.PatientID, document.BurnedInAnnotation) == (STUDY, "ID 7", "YES")
 
 
-def test_inputs_other_than_dicom_get_no_captures_and_a_note(tmp_path: Path) -> None:
+def test_a_case_that_was_not_dicom_gets_a_note_instead_of_captures(tmp_path: Path) -> None:
     found = write_captures(tmp_path, "ct", headers=(), affine=np.eye(4), shape=(1, 1, 1), pdf=PDF)
     assert found == ({}, (NOT_DICOM,)) and list(tmp_path.iterdir()) == []
 
 
-def test_slices_that_cannot_be_referred_to_give_a_note(tmp_path: Path) -> None:
+def test_captures_of_slices_without_a_valid_uid_give_a_note(tmp_path: Path) -> None:
     slices = series()
     for header in slices:
         header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = ""

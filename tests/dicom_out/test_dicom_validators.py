@@ -82,7 +82,9 @@ def write_both(folder: Path, boxes: Sequence[tuple[slice, ...]] = LESIONS, liver
 
 @pytest.mark.parametrize("options", [{}, {"max_lesion_segments": 1}, {"keep_empty_frames": True}], ids=str)
 @pytest.mark.parametrize("holds", ["lesions", "a liver", "nothing"])
-def test_seg_and_sr_are_valid_for_any_case(holds: str, options: dict[str, int], dciodvfy: Run, tmp_path: Path) -> None:
+def test_seg_and_sr_are_valid_for_every_kind_of_case(
+    holds: str, options: dict[str, int], dciodvfy: Run, tmp_path: Path
+) -> None:
     seg, sr = write_both(tmp_path, LESIONS if holds == "lesions" else [], holds != "nothing", **options)
     check_valid(dciodvfy, seg, "Segmentation")
     check_valid(dciodvfy, sr, "Comprehensive3DSR")
@@ -176,7 +178,7 @@ def data_set_of(path: Path) -> bytes:
     return path.read_bytes()[128 + 4 + 12 + int(meta.FileMetaInformationGroupLength) :]
 
 
-def test_a_storage_server_takes_both_and_keeps_every_byte(node: tuple[int, Path], tmp_path: Path) -> None:
+def test_storescp_stores_seg_and_sr_byte_for_byte(node: tuple[int, Path], tmp_path: Path) -> None:
     port, received = node
     sent = write_both(tmp_path)
     store = tool("storescu", "Debian's dcmtk")

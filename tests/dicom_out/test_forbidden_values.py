@@ -54,7 +54,7 @@ CASES = {
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 @pytest.mark.parametrize("case", CASES)
-def test_the_results_are_valid_and_say_what_is_missing(case: str, tmp_path: Path) -> None:
+def test_results_of_forbidden_values_are_valid_and_noted(case: str, tmp_path: Path) -> None:
     paths, notes = written(tmp_path, spoilt(**CASES[case]))
     assert len(paths) == 2, notes
     for keyword in CASES[case]:
@@ -68,7 +68,7 @@ def test_the_results_are_valid_and_say_what_is_missing(case: str, tmp_path: Path
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
-def test_a_ratio_of_ten_to_one_is_ten(tmp_path: Path) -> None:
+def test_a_compression_ratio_of_ten_to_one_is_read_as_ten(tmp_path: Path) -> None:
     paths, notes = written(tmp_path, spoilt(**CASES["ratio"]))
     assert pydicom.dcmread(paths[0]).LossyImageCompressionRatio == 10 and notes == ""
 

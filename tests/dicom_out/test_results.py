@@ -30,7 +30,7 @@ def test_a_case_gets_a_seg_and_an_sr_that_belong_together(tmp_path: Path) -> Non
     assert sorted(path.name for path in (tmp_path / "ct").iterdir()) == ["ct_seg.dcm", "ct_sr.dcm"]
 
 
-def test_a_case_that_did_not_come_as_dicom_gets_none(tmp_path: Path) -> None:
+def test_a_case_that_was_not_dicom_gets_no_dicom_results(tmp_path: Path) -> None:
     assert write(tmp_path, []) == ({}, ())
     assert not list(tmp_path.iterdir())
 
@@ -40,7 +40,7 @@ def test_empty_frames_are_kept_on_request(tmp_path: Path) -> None:
     assert pydicom.dcmread(tmp_path / "ct" / files["dicom_seg"]).NumberOfFrames == 3 * len(series())
 
 
-def test_attributes_missing_in_the_series_are_noted_beside_the_files(tmp_path: Path) -> None:
+def test_generated_attributes_are_noted_beside_the_files(tmp_path: Path) -> None:
     headers = read(series())
     for header in headers:
         header.FrameOfReferenceUID = ""
@@ -48,7 +48,7 @@ def test_attributes_missing_in_the_series_are_noted_beside_the_files(tmp_path: P
     assert len(files) == 2 and [note.split()[0] for note in notes] == ["FrameOfReferenceUID"]
 
 
-def test_slices_that_results_cannot_refer_to_are_noted_with_the_reason(tmp_path: Path) -> None:
+def test_slices_that_results_cannot_refer_to_give_a_note_with_the_reason(tmp_path: Path) -> None:
     headers = read(series())
     headers[1].SOPInstanceUID = ""
     assert write(tmp_path, headers) == (
@@ -66,7 +66,7 @@ def test_slices_that_results_cannot_refer_to_are_noted_with_the_reason(tmp_path:
     "refused, missing, kept",
     [("sr", "DICOM SR was", {"dicom_seg": "ct_seg.dcm"}), ("seg", "DICOM SEG and SR were", {})],
 )
-def test_errors_of_dicom_libraries_are_noted_without_quoting_the_patient(
+def test_a_failed_dicom_result_becomes_a_note_without_patient_text(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

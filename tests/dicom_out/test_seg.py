@@ -70,7 +70,7 @@ def check_places(labels: Volume, path: Path) -> None:
 
 
 @pytest.mark.parametrize("row,column,scan", sign_combinations())
-def test_every_sign_of_the_direction_cosines_keeps_every_voxel_in_its_place(
+def test_voxels_keep_their_place_for_every_sign_of_the_direction_cosines(
     row: float, column: float, scan: float, tmp_path: Path
 ) -> None:
     labels, _, path = written(tmp_path, series(STANDARD * [[row], [column]], scan))
@@ -234,7 +234,7 @@ def test_slices_lie_as_far_apart_as_measured_whatever_the_header_says(tmp_path: 
     assert (measures.SpacingBetweenSlices, measures.SliceThickness) == (STEP, 3)  # the header has -2.5 and 3
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_earlier_seg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, _, path = written(tmp_path)
     before = path.read_bytes()
 
@@ -248,7 +248,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
-def test_a_missing_package_is_named_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_highdicom_is_named_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "highdicom", None)
     with pytest.raises(UsageError, match="need highdicom.*pip install highdicom"):
         written(tmp_path)

@@ -75,6 +75,6 @@ def test_the_report_places_lesions_by_codes(tmp_path: Path) -> None:
     assert answers == [codes.YES, codes.NO] and not liver.get_qualitative_evaluations(codes.NEAR_SEGMENT_BORDER)
 
 
-def test_without_segments_there_is_no_such_file(tmp_path: Path) -> None:
+def test_without_segments_no_segments_file_is_written(tmp_path: Path) -> None:
     files, _ = results(tmp_path)
     assert set(files) == {"dicom_seg", "dicom_sr"} and not (tmp_path / "ct_segments.dcm").exists()

@@ -48,7 +48,7 @@ def results(slices: list[Dataset], tmp_path: Path) -> list[Path]:
     return paths
 
 
-def test_only_what_the_standard_needs_of_the_patient_is_copied(tmp_path: Path) -> None:
+def test_only_the_patient_attributes_that_dicom_requires_are_copied(tmp_path: Path) -> None:
     for path in results(series(), tmp_path):
         result = pydicom.dcmread(path)
         assert (result.PatientName, result.PatientID, result.PatientBirthDate) == ("Doe^Jane", "ID 7", "19500102")
@@ -58,7 +58,7 @@ def test_only_what_the_standard_needs_of_the_patient_is_copied(tmp_path: Path) -
         assert b"Secret" not in path.read_bytes()
 
 
-def test_what_the_source_does_not_say_stays_empty(tmp_path: Path) -> None:
+def test_attributes_missing_in_the_source_stay_empty(tmp_path: Path) -> None:
     def strip(k: int, dataset: Dataset) -> None:
         for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate"):
             del dataset[keyword]
@@ -99,7 +99,7 @@ def test_names_keep_their_letters_whatever_their_character_set(charset: str, tmp
     assert str(pydicom.dcmread(seg).PatientName) == "Müller^Zoë"
 
 
-def test_files_and_data_sets_give_the_same_and_are_not_modified(tmp_path: Path) -> None:
+def test_files_and_data_sets_give_the_same_result_and_are_not_changed(tmp_path: Path) -> None:
     slices = series()
     before = deepcopy(slices)
     for k, dataset in enumerate(slices):
@@ -109,7 +109,7 @@ def test_files_and_data_sets_give_the_same_and_are_not_modified(tmp_path: Path) 
     assert slices == before
 
 
-def test_given_headers_are_not_modified() -> None:
+def test_the_given_headers_are_not_changed() -> None:
     headers = read(changed(lambda k, dataset: setattr(dataset, "StudyInstanceUID", "")))
     before, labels = deepcopy(headers), labelled(series())
     source = source_series(headers, labels.affine, labels.array.shape)
@@ -146,7 +146,7 @@ def test_a_thickness_that_is_no_number_is_left_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"])
 @pytest.mark.parametrize("fault", ["empty", "absent", "different"])
-def test_a_missing_uid_of_a_series_is_generated_once_and_noted(keyword: str, fault: str, tmp_path: Path) -> None:
+def test_a_missing_uid_is_generated_once_per_series_and_noted(keyword: str, fault: str, tmp_path: Path) -> None:
     def spoil(k: int, dataset: Dataset) -> None:
         if fault == "absent":
             del dataset[keyword]
@@ -183,7 +183,7 @@ def test_a_label_map_on_another_grid_is_refused(change: str) -> None:
         source_series(read(series()), affine, shape)
 
 
-def test_an_affine_in_single_precision_fits(tmp_path: Path) -> None:
+def test_an_affine_in_single_precision_is_accepted(tmp_path: Path) -> None:
     labels, path = labelled(series(), []), tmp_path / "seg.dcm"
     single: Array = labels.affine.astype(np.float32).astype(np.float64)
     write_seg(path, source_series(read(series()), single, labels.array.shape), labels.array, measured([]))

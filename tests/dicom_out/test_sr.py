@@ -84,7 +84,7 @@ def test_the_report_is_preliminary_unverified_and_of_the_same_study(tmp_path: Pa
 
 
 @pytest.mark.parametrize("missing", [None, float("nan")])
-def test_what_was_not_measured_is_left_out(missing: float | None, tmp_path: Path) -> None:
+def test_missing_measurements_are_left_out_of_the_sr(missing: float | None, tmp_path: Path) -> None:
     case = measured()
     lesions = [replace(lesion, sd_hu=missing, confidence=missing, longest_mm=missing) for lesion in case.lesions]
     content = report(tmp_path, replace(case, lesions=lesions)).content
@@ -97,7 +97,7 @@ def test_an_uncalibrated_confidence_is_not_reported_as_certainty(tmp_path: Path)
     assert numbers(content.get_volumetric_roi_measurement_groups()[1]) == LESION[:-1]
 
 
-def test_no_lesion_is_a_count_of_zero(tmp_path: Path) -> None:
+def test_a_case_without_lesions_reports_a_count_of_zero(tmp_path: Path) -> None:
     content = report(tmp_path, measured([])).content
     (liver,) = content.get_volumetric_roi_measurement_groups()
     (every,) = content.get_image_measurement_groups()
@@ -105,13 +105,13 @@ def test_no_lesion_is_a_count_of_zero(tmp_path: Path) -> None:
     assert numbers(every) == [("Number of lesions", 0.0, "1", ""), ("Volume", 0.0, "ml", "")]
 
 
-def test_no_liver_is_a_volume_of_zero(tmp_path: Path) -> None:
+def test_a_case_without_liver_reports_a_volume_of_zero(tmp_path: Path) -> None:
     content = report(tmp_path, replace(measured([]), liver_ml=0.0), liver=False).content
     (liver,) = content.get_volumetric_roi_measurement_groups()
     assert numbers(liver) == [("Volume", 0.0, "ml", "")]
 
 
-def test_lesions_that_share_a_segment_do_not_refer_to_it(tmp_path: Path) -> None:
+def test_lesions_sharing_a_segment_do_not_refer_to_it(tmp_path: Path) -> None:
     content = report(tmp_path, max_lesion_segments=1).content
     liver, every = content.get_volumetric_roi_measurement_groups()
     assert [liver.tracking_identifier, every.tracking_identifier] == ["Liver", "Liver lesions"]
@@ -121,7 +121,7 @@ def test_lesions_that_share_a_segment_do_not_refer_to_it(tmp_path: Path) -> None
     assert numbers(own[0]) == LESION
 
 
-def test_remarks_are_comments_in_the_livers_group(tmp_path: Path) -> None:
+def test_the_verdict_is_written_as_comments_in_the_livers_group(tmp_path: Path) -> None:
     case = measured()
     source, labels = source_of(series()), labelled(read(series()), LESIONS)
     seg = write_seg(tmp_path / "seg.dcm", source, labels.array, case)

@@ -3,6 +3,8 @@
 import csv
 import json
 import logging
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -170,17 +172,28 @@ def test_a_summary_of_no_cases_has_no_columns_and_undefined_means() -> None:
     assert np.isnan(pooled_scores({})["mean_dice"])
 
 
-def _rank(rank: int, folder: str, parts: list[list[dict[str, Any]]]) -> None:
+PARTS = [[CASES[0], CASES[2]], [CASES[1], CASES[0]]]
+
+
+def _rank(rank: int, folder: str) -> None:
     store = f"file://{folder}/store"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=len(parts))
-    metrics = evaluate(parts[rank], Path(folder) / "out").state.metrics
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=len(PARTS))
+    metrics = evaluate(PARTS[rank], Path(folder) / "out").state.metrics
     (Path(folder) / f"metrics{rank}.json").write_text(json.dumps(metrics))
     dist.destroy_process_group()
 
 
-def test_two_processes_write_one_report_with_the_padding_case_once(tmp_path: Path) -> None:
-    parts = [[CASES[0], CASES[2]], [CASES[1], CASES[0]]]
-    torch.multiprocessing.spawn(_rank, (str(tmp_path), parts), nprocs=2)
+def in_two_processes(folder: str) -> None:
+    """Evaluate half of the cases in each of two processes."""
+    torch.multiprocessing.start_processes(_rank, (folder,), nprocs=len(PARTS), start_method="fork")
+
+
+def test_two_processes_write_one_report_with_the_padding_case_once(python: Callable[..., Any], tmp_path: Path) -> None:
+    here = Path(__file__).resolve().parent
+    script = "import sys, test_case_report; test_case_report.in_two_processes(sys.argv[1])"
+    paths = os.pathsep.join([str(here.parents[1]), str(here)])
+    done = python("-c", script, tmp_path, env={**os.environ, "PYTHONPATH": paths})
+    assert done.returncode == 0, done.stderr
     assert sorted(table(tmp_path / "out" / "cases.csv")) == ["a_ct", "b_ct", "c_ct"]
     first, second = (json.loads((tmp_path / f"metrics{rank}.json").read_text()) for rank in range(2))
     assert first == second and first["tumor_dice"] == pytest.approx((2 / 3 + 0) / 2)

@@ -16,14 +16,14 @@ def parameters() -> list[object]:
     ]
 
 
-def test_names_are_unique() -> None:
+def test_all_hostile_inputs_are_collected_and_have_unique_names() -> None:
     names = [hostile.name for hostile in INPUTS]
     assert len(names) == len(set(names))
     assert len(names) >= 300  # else a module of them is not found any more
 
 
 @pytest.mark.parametrize("hostile", parameters())
-def test_ends_as_it_must(hostile: Hostile, tmp_path: Path) -> None:
+def test_a_hostile_input_is_read_noted_or_refused_as_stated(hostile: Hostile, tmp_path: Path) -> None:
     folder = tmp_path / "input"
     folder.mkdir()
     outcome = outcome_of(hostile.make(folder))

@@ -1,9 +1,9 @@
 """OpenVINO and PyTorch answer alike, with the weights that the network has at that moment, or not at all."""
 
-import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
@@ -312,7 +312,7 @@ def test_the_shipped_graph_is_that_of_the_released_network_and_weights() -> None
     assert state_digest(network) in {digest for digest, _ in graph.checked}
 
 
-def test_importing_openvino_sends_no_telemetry(tmp_path: Path) -> None:
+def test_importing_openvino_tells_nobody(python: Callable[..., Any], tmp_path: Path) -> None:
     code = (
         "import socket, sys\n"
         "def refuse(*a): raise SystemExit('the network was asked for')\n"
@@ -323,6 +323,6 @@ def test_importing_openvino_sends_no_telemetry(tmp_path: Path) -> None:
         "print(telemetry_utils.tm.__name__, any(m.startswith('openvino_telemetry') for m in sys.modules))"
     )
     environment = {"HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    run = python("-c", code, env=environment)
     assert run.stdout.split() == ["openvino.tools.ovc.telemetry_stub", "False"], run.stderr
     assert not any(path.name in ("intel", "Intel") for path in tmp_path.iterdir())  # where a client's number goes

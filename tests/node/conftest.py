@@ -3,8 +3,10 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from node_accounts import ACCOUNTS, table
 from node_scene import as_study, phantom_slices
 from pydicom.dataset import Dataset
 
@@ -37,3 +39,11 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
         return Settings(tmp_path / "out", tmp_path / "spool", **{**usual, **others})  # type: ignore[arg-type]
 
     return make
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what became of images and results, as the table in docs/how-to/pacs-node.md."""
+    if ACCOUNTS:
+        terminalreporter.section("images and results after faults")
+        for line in table(ACCOUNTS):
+            terminalreporter.write_line(line)

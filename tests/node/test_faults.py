@@ -1,21 +1,27 @@
 """Faults of every kind, on nodes in processes of their own, with dcmtk and pynetdicom as senders.
 
-After each: images acknowledged are images in the spool, and the destination holds one result per study version.
+After each, every image that was acknowledged is accounted for, and the destination holds one result for each study
+version: `node_accounts.check`.
 """
 
-import json
+import os
 import random
 import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from node_accounts import check, is_settled
 from node_scene import (
     MOMENTS,
     NodeProcess,
@@ -38,7 +44,6 @@ from custom_networks.node.peers import LOOPBACK, Certificates, destination
 from custom_networks.node.receiver import Receiver
 from custom_networks.node.settings import Settings
 from custom_networks.node.spool import Spool
-from custom_networks.node.study import DONE
 
 pytestmark = pytest.mark.slow
 Study = Callable[[int], list[Dataset]]
@@ -52,60 +57,51 @@ def pacs() -> Iterator[Pacs]:
     server.stop()
 
 
-def versions_in(spool: Path) -> list[dict[str, object]]:
-    """The records of all versions in a spool."""
-    return [json.loads(path.read_text()) for path in sorted(spool.glob("studies/*/[0-9]*.json"))]
+def dcmtk_storescu() -> str:
+    """dcmtk's storescu, empty where there is none; pynetdicom brings a program of that name, with other flags."""
+    folders = os.environ["PATH"].split(os.pathsep)
+    elsewhere = [folder for folder in folders if Path(folder) != Path(sys.executable).parent]
+    return shutil.which("storescu", path=os.pathsep.join(elsewhere)) or ""
 
 
-def is_settled(spool: Path) -> bool:
-    """Whether every image has a version, and every version is done and sent."""
-    records = versions_in(spool)
-    listed = {name for record in records for name in record["images"]}  # type: ignore[attr-defined]
-    images = {name for names in in_spool(spool).values() for name in names}
-    return images == listed and all(record["state"] == DONE and not record["unsent"] for record in records)
-
-
-def check_accounts(spool: Path, images: Sequence[Dataset], pacs: Pacs) -> None:
-    """What was acknowledged lies there; the destination has one SEG and one SR per version, and no more."""
-    assert in_spool(spool) == expected(images)
-    records = {path: json.loads(path.read_text()) for path in spool.glob("studies/*/[0-9]*.json")}
-    versions = Counter(path.parent.name for path, record in records.items() if record["state"] == DONE)
-    keys = {image.StudyInstanceUID: next(iter(expected([image]))) for image in images}
-    of_each = {study: sorted(["SEG", "SR"] * versions[key]) for study, key in keys.items()}
-    assert pacs.by_study() == of_each
-
-
-def test_twenty_studies_interleaved_over_four_associations(
+def test_twenty_studies_interleaved_over_four_associations_each_get_one_result(
     settings: Make, study: Study, pacs: Pacs, tmp_path: Path
 ) -> None:
     images = [image for number in range(20) for image in study(number)]
     random.Random(0).shuffle(images)
     shares = [images[number::4] for number in range(4)]
-    folder, has_dcmtk = tmp_path / "for storescu", shutil.which("storescu") is not None
+    folder, storescu = tmp_path / "for storescu", dcmtk_storescu()
     folder.mkdir()
     for number, image in enumerate(shares[3]):
         image.save_as(folder / f"{number:03}.dcm", enforce_file_format=True)
     to = destination(f"PACS@127.0.0.1:{pacs.port}")
     with RunningNode(settings(destinations=(to,), quiet_seconds=20), StandIn()) as running:
         port = running.node.port
-        command = ["storescu", "-aec", "LIVERSEG", "+sd", "127.0.0.1", str(port), str(folder)]
+        command = [storescu, "-aec", "LIVERSEG", "+sd", "127.0.0.1", str(port), str(folder)]
         with ThreadPoolExecutor(4) as pool:
-            answers = [pool.submit(send_all, lambda: port, share) for share in shares[: 3 if has_dcmtk else 4]]
-            if has_dcmtk:
+            answers = [pool.submit(send_all, lambda: port, share) for share in shares[: 3 if storescu else 4]]
+            if storescu:
                 assert subprocess.run(command, check=False).returncode == 0
         assert [answer.result() for answer in answers] == [None] * len(answers)
         until(lambda: running.counts()["sent"] == 20, 300)
+        check(
+            "20 studies interleaved over 4 associations",
+            "a result for each",
+            tmp_path / "spool",
+            images,
+            pacs.by_study(),
+        )
         send_all(lambda: port, images)  # all again: copies, which start nothing
         assert running.counts()["duplicates"] >= 160
         time.sleep(21)
         assert (running.counts()["done"], running.counts()["waiting"]) == (20, 0)
-    check_accounts(tmp_path / "spool", images, pacs)
+    check("all 160 images sent again", "acknowledged; nothing starts", tmp_path / "spool", images, pacs.by_study())
 
 
-def test_a_sender_that_hangs_keeps_nobody_waiting(settings: Make, study: Study, pacs: Pacs, tmp_path: Path) -> None:
+def test_a_hanging_sender_does_not_block_others(settings: Make, study: Study, pacs: Pacs, tmp_path: Path) -> None:
     images, others = study(1), study(2)
     to = destination(f"PACS@127.0.0.1:{pacs.port}")
-    with RunningNode(settings(destinations=(to,)), StandIn()) as running:
+    with RunningNode(settings(destinations=(to,), quiet_seconds=3), StandIn()) as running:
         hanging = associate(running.node.port)
         assert [hanging.send_c_store(image).Status for image in images[:5]] == [0] * 5
         with socket.create_connection(("127.0.0.1", running.node.port)):  # one that never says anything
@@ -114,15 +110,16 @@ def test_a_sender_that_hangs_keeps_nobody_waiting(settings: Make, study: Study, 
         assert [hanging.send_c_store(image).Status for image in images[5:]] == [0] * 3
         until(lambda: running.counts()["sent"] == 3)
         hanging.abort()
-    check_accounts(tmp_path / "spool", images + others, pacs)
+    outcome = "others are served meanwhile; the rest of its study makes version 2"
+    check("a sender that hangs in the middle of a study", outcome, tmp_path / "spool", images + others, pacs.by_study())
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_at_any_moment_it_loses_nothing_and_sends_each_result_once(
+def test_a_node_killed_at_any_moment_loses_nothing_and_sends_each_result_once(
     moment: str, settings: Make, study: Study, pacs: Pacs, tmp_path: Path
 ) -> None:
     to = destination(f"PACS@127.0.0.1:{pacs.port}")
-    asked = settings(destinations=(to,), quiet_seconds=1.5)
+    asked = settings(destinations=(to,), quiet_seconds=3)
     images = study(1) + study(2)
     running = [NodeProcess(asked, moment)]
 
@@ -137,10 +134,11 @@ def test_killed_at_any_moment_it_loses_nothing_and_sends_each_result_once(
     finally:
         running[-1].kill()
     assert len(running) == 2  # it was killed, and once
-    check_accounts(tmp_path / "spool", images, pacs)
+    fault = f"kill -9, at {len(MOMENTS)} moments from an image's first bytes to the last result"
+    check(fault, "the next start goes on", tmp_path / "spool", images, pacs.by_study())
 
 
-def test_a_destination_that_is_down_for_a_while(settings: Make, study: Study, tmp_path: Path) -> None:
+def test_a_destination_that_was_down_gets_each_result_once(settings: Make, study: Study, tmp_path: Path) -> None:
     pacs = Pacs().start()
     port = pacs.port
     pacs.stop()
@@ -152,7 +150,8 @@ def test_a_destination_that_is_down_for_a_while(settings: Make, study: Study, tm
         pacs.start(port)
         until(lambda: running.counts()["sent"] == 2)
     pacs.stop()
-    check_accounts(tmp_path / "spool", images, pacs)
+    outcome = "results wait; sent once it is back"
+    check("a destination that is down for a while", outcome, tmp_path / "spool", images, pacs.by_study())
 
 
 @pytest.fixture
@@ -167,7 +166,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk(small_disk: Path, study: Study) -> None:
+def test_a_full_disk_takes_only_acknowledged_images(small_disk: Path, study: Study) -> None:
     images = [image for number in range(4) for image in study(number)]
     spool = Spool(small_disk / "spool")
     receiver = Receiver(spool, "LIVERSEG", (LOOPBACK,), limits=Limits(reserve_bytes=0))
@@ -176,8 +175,9 @@ def test_a_full_disk(small_disk: Path, study: Study) -> None:
     for image in images:  # an association each: one that met the full disk may be gone
         answered[image.SOPInstanceUID] = send(receiver.port, [image])[0]
     taken = [image for image in images if answered[image.SOPInstanceUID] == 0]
-    assert 0 < len(taken) < len(images)
-    assert in_spool(small_disk / "spool") == expected(taken)
+    assert 0 < len(taken) < len(images) and set(answered.values()) <= {0, 0xA700, None}
+    outcome = "refused (A700, or the association ends); taken once there is room"
+    check("a full disk while images come", outcome, small_disk / "spool", taken, {})
     for path in list(small_disk.glob("spool/studies/*/images/*.dcm"))[:3]:
         path.unlink()
     spool.close()
@@ -189,19 +189,46 @@ def test_a_full_disk(small_disk: Path, study: Study) -> None:
     spool.close()
 
 
-def test_a_quota(settings: Make, study: Study, pacs: Pacs, tmp_path: Path) -> None:
-    to = destination(f"PACS@127.0.0.1:{pacs.port}")
-    size = 8 * (len(encoded(study(1)[0])) + 500)  # of a study, with room for the meta information of its files
-    answers: list[list[int | None]] = []
-    with RunningNode(settings(destinations=(to,), quota_bytes=size), StandIn(seconds=1)) as running:
-        answers.append(send(running.node.port, study(1)))
-        answers.append(send(running.node.port, study(2)))  # study 1 is still needed
-        until(lambda: running.counts()["sent"] >= 1)
-        until(lambda: set(send(running.node.port, study(2))) == {0})  # study 1 makes room
-        until(lambda: running.counts()["sent"] >= 2)
-    assert answers[0] == [0] * 8 and 0xA700 in answers[1]
-    assert in_spool(tmp_path / "spool")[next(iter(expected(study(2))))] <= expected(study(2)).popitem()[1]
-    assert {study(1)[0].StudyInstanceUID, study(2)[0].StudyInstanceUID} == set(pacs.by_study())
+def test_a_disk_that_is_full_when_results_are_written(
+    small_disk: Path,
+    settings: Make,
+    study: Study,
+    pacs: Pacs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("custom_networks.node.node.WITHOUT_ROOM", 0.2)
+    other, images = small_disk / "other", study(1)
+    with suppress(OSError), other.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(1024))
+    asked = settings(destinations=(destination(f"PACS@127.0.0.1:{pacs.port}"),), quiet_seconds=3)
+    with RunningNode(replace(asked, output=small_disk / "out"), StandIn()) as running:
+        send_all(lambda: running.node.port, images)
+        until(lambda: "no room" in caplog.text)
+        assert (running.counts()["waiting"], running.counts()["done"], pacs.stored) == (1, 0, [])
+        other.unlink()
+        until(lambda: running.counts()["sent"] == 1)
+    outcome = "the study waits; its results are written once there is room"
+    check("a full disk when results are written", outcome, tmp_path / "spool", images, pacs.by_study())
+
+
+def test_a_full_quota_refuses_images_until_a_study_is_finished(
+    settings: Make, study: Study, pacs: Pacs, tmp_path: Path
+) -> None:
+    first, second = study(1), study(2)
+    size = 8 * (len(encoded(first[0])) + 500)  # of a study, with room for the meta information of its files
+    asked = settings(destinations=(destination(f"PACS@127.0.0.1:{pacs.port}"),), quota_bytes=size, quiet_seconds=4)
+    with RunningNode(asked, StandIn(seconds=1)) as running:
+        send_all(lambda: running.node.port, first)
+        assert 0xA700 in send(running.node.port, second)  # the first is still needed
+        until(lambda: running.counts()["sent"] == 1)
+        until(lambda: set(send(running.node.port, second)) == {0})  # the first makes room
+        until(lambda: running.counts()["sent"] == 2)
+    assert in_spool(tmp_path / "spool")[next(iter(expected(first)))] == set()
+    outcome = "refused with A700 until a study that is done makes room"
+    check("a quota of one study", outcome, tmp_path / "spool", first + second, pacs.by_study())
 
 
 def openssl(*arguments: object) -> None:
@@ -228,7 +255,9 @@ def certificates(tmp_path: Path) -> Callable[[str], Certificates]:
     return made
 
 
-def test_tls(settings: Make, study: Study, certificates: Callable[[str], Certificates], tmp_path: Path) -> None:
+def test_tls_accepts_only_peers_with_a_trusted_certificate(
+    settings: Make, study: Study, certificates: Callable[[str], Certificates], tmp_path: Path
+) -> None:
     own = certificates("hospital")
     pacs = Pacs().start(tls=own.context(serving=True))
     to, images = destination(f"PACS@localhost:{pacs.port}"), study(1)
@@ -244,7 +273,8 @@ def test_tls(settings: Make, study: Study, certificates: Callable[[str], Certifi
             assert send(port, images, tls=own.context(serving=False)) == [0] * 8
         until(lambda: running.counts()["sent"] == 1)
     pacs.stop()
-    check_accounts(tmp_path / "spool", images, pacs)
+    outcome = "no association without TLS, with no certificate or with a stranger's; results go over TLS, too"
+    check("TLS", outcome, tmp_path / "spool", images, pacs.by_study())
 
 
 def malformed_pdus(random_bytes: random.Random) -> Iterator[bytes]:
@@ -298,7 +328,8 @@ def malformed_data_sets(random_bytes: random.Random, body: bytes) -> Iterator[by
         yield b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff" * (200 * depth + 1)
 
 
-def test_garbage_leaves_the_node_answering(settings: Make, study: Study, tmp_path: Path) -> None:
+def test_the_node_keeps_answering_after_malformed_input(settings: Make, study: Study, tmp_path: Path) -> None:
+    from pynetdicom.dsutils import decode
     from pynetdicom.sop_class import Verification
 
     noise, images = random.Random(7), study(1)
@@ -319,13 +350,15 @@ def test_garbage_leaves_the_node_answering(settings: Make, study: Study, tmp_pat
             assert count % 20 or until(answers)
         association = associate(port)
         statuses: Counter[int | None] = Counter()
-        acknowledged = set()
+        acknowledged: list[Dataset] = []
         for number, garbage in enumerate(malformed_data_sets(noise, encoded(images[0]))):
             if not association.is_established:
                 association = associate(port)
             uid = images[0].SOPInstanceUID if number % 2 else f"1.2.3.{number}"
             statuses[status := send_bytes(association, uid, garbage)] += 1
-            acknowledged |= {uid} if status == 0 else set()
+            if status == 0:  # its damage is in what the receiver does not look at
+                acknowledged.append(decode(BytesIO(garbage), False, True))
+                acknowledged[-1].SOPInstanceUID = uid  # where it was damaged, the announced one counts
             count += 1
             assert count % 20 or until(answers)
         association.release()
@@ -334,3 +367,5 @@ def test_garbage_leaves_the_node_answering(settings: Make, study: Study, tmp_pat
         assert send(port, images[1:]) == [0] * 7
         stored = sum(len(names) for names in in_spool(tmp_path / "spool").values())
         assert stored == running.counts()["received"]
+    outcome = "refused or cut off; it answers C-ECHO after every 20, and takes a study after all"
+    check("200 malformed PDUs and data sets", outcome, tmp_path / "spool", acknowledged + images[1:], {})

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from node_scene import Pacs, RunningNode, StandIn, expected, in_spool, send, until
+from node_accounts import check
+from node_scene import Pacs, RunningNode, StandIn, send, until
 from pydicom.dataset import Dataset
 
 from custom_networks.errors import UsageError
@@ -26,7 +27,9 @@ def pacs() -> Pacs:
     server.stop()
 
 
-def test_a_study_comes_back_as_seg_and_sr(settings: Callable[..., Settings], study: Study, pacs: Pacs) -> None:
+def test_a_study_comes_back_as_seg_and_sr(
+    settings: Callable[..., Settings], study: Study, pacs: Pacs, tmp_path: Path
+) -> None:
     images, to = study(1), destination(f"PACS@127.0.0.1:{pacs.port}")
     with RunningNode(settings(destinations=(to,), http_port=0), StandIn()) as running:
         assert send(running.node.port, images) == [0] * 8
@@ -40,6 +43,13 @@ def test_a_study_comes_back_as_seg_and_sr(settings: Callable[..., Settings], stu
     assert pacs.by_study() == {images[0].StudyInstanceUID: ["SEG", "SR"]}
     known = {"received": 8, "receiving": 0, "waiting": 0, "done": 1, "held": 0, "refused": 0, "sent": 1, "unsent": 0}
     assert known.items() <= health.items() and health["status"] == "ok"
+    check(
+        "own SEG and SR sent back, by hand and by rules of Orthanc's",
+        "acknowledged; nothing starts",
+        tmp_path / "spool",
+        images,
+        pacs.by_study(),
+    )
 
 
 def test_a_destination_that_is_down_gets_the_same_objects_later(
@@ -75,7 +85,7 @@ def test_a_result_that_is_refused_keeps_no_other_waiting(
     assert pacs.by_study() == {second[0].StudyInstanceUID: ["SEG", "SR"]}
 
 
-def test_images_that_come_late_make_a_second_result(
+def test_late_images_make_a_second_result(
     settings: Callable[..., Settings], study: Study, pacs: Pacs, tmp_path: Path
 ) -> None:
     images, to = study(1), destination(f"PACS@127.0.0.1:{pacs.port}")
@@ -86,7 +96,8 @@ def test_images_that_come_late_make_a_second_result(
         until(lambda: running.counts()["sent"] == 2)
     assert pacs.by_study() == {images[0].StudyInstanceUID: ["SEG", "SEG", "SR", "SR"]}
     assert sorted(path.parent.name for path in tmp_path.glob("out/*/*/report.json")) == ["1", "2"]
-    assert in_spool(tmp_path / "spool") == expected(images)
+    outcome = "version 2, of all images"
+    check("two of eight images come late", outcome, tmp_path / "spool", images, pacs.by_study())
 
 
 def test_images_are_removed_once_they_are_old(settings: Callable[..., Settings], study: Study, tmp_path: Path) -> None:
@@ -97,7 +108,7 @@ def test_images_are_removed_once_they_are_old(settings: Callable[..., Settings],
     assert len(list(tmp_path.glob("out/*/1/1_seg.dcm"))) == 1
 
 
-def test_a_failing_step_does_not_end_the_node(
+def test_a_failing_step_does_not_stop_the_node(
     settings: Callable[..., Settings], study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failures = iter([RuntimeError("once")])
@@ -115,7 +126,7 @@ def test_a_failing_step_does_not_end_the_node(
         until(lambda: running.counts()["done"] == 1)
 
 
-def test_health_says_when_a_part_has_ended() -> None:
+def test_the_health_page_reports_a_failing_part() -> None:
     server = HealthServer(0, lambda: (False, {"received": 3}))
     with pytest.raises(urllib.error.HTTPError) as failing:
         urllib.request.urlopen(f"http://127.0.0.1:{server.port}/healthz")
@@ -128,8 +139,8 @@ def test_health_says_when_a_part_has_ended() -> None:
     server.close()
 
 
-def test_a_port_that_is_taken_is_one_line(settings: Callable[..., Settings], pacs: Pacs) -> None:
+def test_a_port_in_use_is_a_usage_error(settings: Callable[..., Settings], pacs: Pacs) -> None:
     node = Node(settings(port=pacs.port), StandIn())
-    with pytest.raises(UsageError, match="Nothing can listen"):
+    with pytest.raises(UsageError, match="Cannot listen"):
         node.start()
     node.stop()

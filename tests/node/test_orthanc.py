@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -13,7 +14,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 import pytest
+from node_accounts import check
 from node_scene import until
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -23,7 +27,10 @@ from custom_networks.phantom.files import write_series
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-# A rule as a PACS has it: what is made of a study goes to the node, its own results included.
+PAGE = ROOT / "docs" / "how-to" / "pacs-node.md"
+QUIET = 5  # seconds
+BY_RULE = "CT Abdomen"  # a description that the rule of the page takes
+# A careless rule: whatever is made of a study goes to the node, its own results included.
 FORWARD = """
 function OnStoredInstance(instance, tags, metadata, origin)
   if tags.Modality == 'SEG' or tags.Modality == 'SR' then SendToModality(instance, 'liverseg') end
@@ -68,13 +75,14 @@ def orthanc(tmp_path: Path, ports: dict[str, int]) -> Iterator[Orthanc]:
     program = shutil.which("Orthanc")
     if program is None:
         pytest.skip("no Orthanc (Debian's orthanc); make test-node installs it")
-    (tmp_path / "forward.lua").write_text(FORWARD)
+    [rule] = re.findall(r"```lua\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "rules.lua").write_text(rule + FORWARD)
     configuration = {
         **{"Name": "PACS", "DicomAet": "PACS", "DicomPort": ports["orthanc"], "HttpPort": ports["rest"]},
         **{"StorageDirectory": str(tmp_path / "db"), "IndexDirectory": str(tmp_path / "db"), "Plugins": []},
         **{"RemoteAccessAllowed": False, "AuthenticationEnabled": False, "DicomAlwaysAllowStore": True},
         "DicomModalities": {"liverseg": ["LIVERSEG", "127.0.0.1", ports["node"]]},
-        "LuaScripts": [str(tmp_path / "forward.lua")],
+        **{"LuaScripts": [str(tmp_path / "rules.lua")], "StableAge": 3},
     }
     (tmp_path / "orthanc.json").write_text(json.dumps(configuration))
     log = (tmp_path / "orthanc.log").open("w")
@@ -108,7 +116,7 @@ def health(tmp_path: Path, ports: dict[str, int]) -> Iterator[Callable[[], Any]]
         "--spool",
         tmp_path / "spool",
     ]
-    command += ["--port", ports["node"], "--http-port", ports["health"], "--quiet-seconds", 2]
+    command += ["--port", ports["node"], "--http-port", ports["health"], "--quiet-seconds", QUIET]
     command += ["--allow", "PACS@127.0.0.1", "--send-to", f"PACS@127.0.0.1:{ports['orthanc']}"]
     address = f"http://127.0.0.1:{ports['health']}/healthz"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -122,23 +130,38 @@ def health(tmp_path: Path, ports: dict[str, int]) -> Iterator[Callable[[], Any]]
             assert process.wait(90) == 0
 
 
-def test_a_study_goes_round(
-    orthanc: Orthanc, health: Callable[[], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.fixture(params=["phantom", "real"])
+def series(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A folder of slices: a phantom, or a whole liver at 5 mm of a GE scanner where there is one."""
+    if request.param == "real":
+        return Path(request.getfixturevalue("shared_data")) / "dicom" / "liver_ge_c3l00189_5mm"
+    write_series(make_phantom(11, spacing=(1.6, 1.6, 5.0), lesions=2), tmp_path / "phantom", "011")
+    for path in (tmp_path / "phantom").iterdir():
+        image = dcmread(path)
+        image.StudyDescription = BY_RULE
+        image.save_as(path)
+    return tmp_path / "phantom"
+
+
+def test_a_study_travels_from_orthanc_to_the_node_and_back(
+    series: Path, orthanc: Orthanc, health: Callable[[], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "phantom"
-    write_series(make_phantom(11, spacing=(1.6, 1.6, 5.0), lesions=2), folder, "011")
-    for path in sorted(folder.iterdir()):
+    images = [dcmread(path, stop_before_pixels=True) for path in sorted(series.iterdir())]
+    for path in sorted(series.iterdir()):
         orthanc.ask("/instances", path.read_bytes())
     [study] = orthanc.json("/studies")
-    orthanc.ask("/modalities/liverseg/store", study.encode())
+    by_rule = images[0].StudyDescription == BY_RULE
+    if not by_rule:
+        orthanc.ask("/modalities/liverseg/store", study.encode())
     sent = time.monotonic()
     until(lambda: len(orthanc.datasets("SEG")) == len(orthanc.datasets("SR")) == 1, 900)
     seconds = time.monotonic() - sent
-    until(lambda: health()["ignored"] >= 2)  # Orthanc's rule sent both back
-    time.sleep(5)
+    # Orthanc's rules send both back, and once the study is stable again, all of it.
+    until(lambda: health()["ignored"] >= 2 and health()["duplicates"] >= len(images) * by_rule)
+    time.sleep(QUIET + 1)
     counts = health()
     assert (counts["received"], counts["done"], counts["sent"], counts["receiving"], counts["waiting"]) == (
-        *(len(list(folder.iterdir())), 1, 1, 0, 0),
+        *(len(images), 1, 1, 0, 0),
     )
     [seg], [sr] = orthanc.datasets("SEG"), orthanc.datasets("SR")
     for back, kind in ((seg, "seg"), (sr, "sr")):
@@ -147,9 +170,19 @@ def test_a_study_goes_round(
         assert back == ours
         assert back.get("PixelData") == ours.get("PixelData")
     check_readers(seg, sr, tmp_path)
-    assert "PHANTOM" not in (tmp_path / "node.log").read_text()
+    log = (tmp_path / "node.log").read_text()
+    assert str(images[0].PatientID) not in log and str(images[0].StudyInstanceUID) not in log
+    fault, results = "own SEG and SR sent back, by hand and by rules of Orthanc's", {
+        images[0].StudyInstanceUID: ["SEG", "SR"]
+    }
+    check(fault, "acknowledged; nothing starts", tmp_path / "spool", images, results)
+    events = [json.loads(line) for line in log.splitlines()]
+    [done] = [event for event in events if event["event"] == "done"]
     with capsys.disabled():
-        print(f"\n{counts['received']} images; {seconds:.1f} s from the last image to SEG and SR, 2 s of them quiet")
+        print(
+            f"\n{len(images)} images, {len(list(seg))} elements of the SEG and {len(list(sr))} of the SR equal;"
+            f" {seconds:.1f} s from the last image to both, {QUIET} s of them quiet, {done['seconds']} s at work"
+        )
 
 
 def check_readers(seg: Dataset, sr: Dataset, tmp_path: Path) -> None:
@@ -178,6 +211,9 @@ def check_readers(seg: Dataset, sr: Dataset, tmp_path: Path) -> None:
     ]
     assert subprocess.run(reading, capture_output=True).returncode == 0
     assert len(list(images.glob("*.nii*"))) == read.number_of_segments
+    [label_map] = tmp_path.glob("out/*/1/1_seg.nii.gz")
+    organ = np.count_nonzero(nibabel.load(label_map).dataobj)
+    assert organ == np.count_nonzero(nibabel.load(images / "1.nii.gz").dataobj) > 0
     reading = [tools["tid1500reader"], "--inputDICOM", tmp_path / "sr.dcm", "--outputMetadata", report]
     assert subprocess.run(reading, capture_output=True).returncode == 0
     assert len(json.loads(report.read_text())["Measurements"]) >= len(groups)

@@ -9,7 +9,7 @@ from custom_networks.node.peers import allowed_on, caller, certificates, checked
 from custom_networks.node.settings import Settings
 
 
-def test_destination() -> None:
+def test_a_destination_is_read_from_aet_host_and_port() -> None:
     found = destination("PACS@pacs.example.org:104")
     assert (found.aet, found.host, found.port, str(found)) == (
         "PACS",
@@ -21,13 +21,13 @@ def test_destination() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "PACS", "PACS@host", "PACS@host:0", "PACS@host:65536", "@host:104", "PACS@:104"])
-def test_what_is_no_destination(text: str) -> None:
+def test_an_invalid_destination_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         destination(text)
 
 
 @pytest.mark.parametrize("title", ["", " A", "A ", "A\\B", "A" * 17, "\u00c4", "A\n"])
-def test_what_is_no_title(title: str) -> None:
+def test_an_invalid_ae_title_is_refused(title: str) -> None:
     with pytest.raises(UsageError, match="1 to 16"):
         checked_title(title)
 
@@ -46,19 +46,19 @@ def test_what_is_no_title(title: str) -> None:
         ("CT1@fd00::/8", "CT1", "fd00::7%eth0", True),
     ],
 )
-def test_who_may_call(given: str, aet: str, address: str, allowed: bool) -> None:
+def test_a_caller_is_allowed_by_title_and_address(given: str, aet: str, address: str, allowed: bool) -> None:
     assert may_call([caller("OTHER@192.0.2.1"), caller(given)], aet, address) is allowed
 
 
 @pytest.mark.parametrize(
     "text", ["CT1", "CT1@", "CT1@10.1.2.3/24", "CT1@no such host", "@10.1.2.3", "CT1@999.1.1.1.invalid"]
 )
-def test_who_cannot_be_allowed(text: str) -> None:
+def test_an_invalid_allow_list_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         caller(text)
 
 
-def test_loopback_alone_needs_no_list() -> None:
+def test_an_allow_list_is_required_beyond_loopback() -> None:
     assert may_call(allowed_on("127.0.0.1", ()), "ANY", "127.0.0.1")
     assert not may_call(allowed_on("127.0.0.1", ()), "ANY", "10.0.0.1")
     with pytest.raises(UsageError, match="--allow AET@HOST"):
@@ -76,6 +76,6 @@ def test_tls_takes_three_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"port": -1}, {"port": 70000}, {"quiet_seconds": -1}, {"send_tls": True}])
-def test_settings_that_cannot_be(wrong: dict[str, int], tmp_path: Path) -> None:
+def test_impossible_settings_are_refused(wrong: dict[str, int], tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         Settings(tmp_path, tmp_path, **wrong)  # type: ignore[arg-type]

@@ -52,7 +52,7 @@ def listen(spool: Spool) -> Iterator[Start]:
         receiver.stop()
 
 
-def test_echo(listen: Start) -> None:
+def test_c_echo_is_answered(listen: Start) -> None:
     from pynetdicom.sop_class import Verification
 
     association = associate(listen().port, classes=[Verification])
@@ -60,7 +60,7 @@ def test_echo(listen: Start) -> None:
     association.release()
 
 
-def test_what_is_acknowledged_is_in_the_spool(listen: Start, spool: Spool, study: Study) -> None:
+def test_acknowledged_images_are_in_the_spool(listen: Start, spool: Spool, study: Study) -> None:
     images = study(1)
     receiver = listen()
     assert send(receiver.port, images) == [0] * 8
@@ -70,7 +70,7 @@ def test_what_is_acknowledged_is_in_the_spool(listen: Start, spool: Spool, study
     assert receiver.counts() == {"duplicates": 2, "ignored": 0, "rejected": 0, "cut_off": 0}
 
 
-def test_what_comes_in_is_what_was_sent(listen: Start, spool: Spool, study: Study) -> None:
+def test_received_images_equal_those_that_were_sent(listen: Start, spool: Spool, study: Study) -> None:
     from pydicom import dcmread
 
     image = study(1)[0]
@@ -81,7 +81,7 @@ def test_what_comes_in_is_what_was_sent(listen: Start, spool: Spool, study: Stud
     assert received.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
 
 
-def test_every_syntax_that_can_be_read_is_taken_and_no_other(listen: Start) -> None:
+def test_only_transfer_syntaxes_that_can_be_decoded_are_accepted(listen: Start) -> None:
     port = listen().port
     native = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
     coded = [RLELossless, JPEGLSLossless, JPEG2000Lossless, JPEGLosslessSV1]
@@ -92,7 +92,7 @@ def test_every_syntax_that_can_be_read_is_taken_and_no_other(listen: Start) -> N
     assert not associate(port, syntaxes=[JPEGExtended12Bit]).is_established
 
 
-def test_segmentations_are_taken_and_forgotten(listen: Start, spool: Spool, study: Study) -> None:
+def test_segmentations_are_acknowledged_and_not_kept(listen: Start, spool: Spool, study: Study) -> None:
     result = study(1)[0]
     result.SOPClassUID = result.file_meta.MediaStorageSOPClassUID = SEG
     receiver = listen()
@@ -110,7 +110,7 @@ def other_uid(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("change, status", [(without("StudyInstanceUID"), 0xC000), (other_uid, 0xC000)])
-def test_what_names_no_study_is_refused(
+def test_an_image_without_study_or_instance_uid_is_refused(
     change: Callable[[Dataset], None], status: int, listen: Start, spool: Spool, study: Study
 ) -> None:
     image = study(1)[0]
@@ -121,7 +121,7 @@ def test_what_names_no_study_is_refused(
     assert in_spool(spool.folder) == expected([study(1)[1]])
 
 
-def test_an_object_that_is_another_than_was_announced_is_refused(listen: Start, spool: Spool, study: Study) -> None:
+def test_an_object_that_differs_from_its_announcement_is_refused(listen: Start, spool: Spool, study: Study) -> None:
     image = study(1)[0]
     association = associate(listen().port)
     assert send_bytes(association, "1.2.3.4", encoded(image)) == 0xA900
@@ -144,7 +144,7 @@ def test_a_disk_that_is_nearly_full_takes_no_image(listen: Start, spool: Spool, 
     assert in_spool(spool.folder) == {}
 
 
-def test_who_is_not_allowed_gets_no_association(listen: Start, study: Study) -> None:
+def test_callers_that_are_not_on_the_list_get_no_association(listen: Start, study: Study) -> None:
     receiver = listen(caller("CT1@127.0.0.1"), caller("CT2@192.0.2.1"))
     assert not associate(receiver.port, aet="CT3").is_established
     assert not associate(receiver.port, aet="CT1", to="OTHER").is_established
@@ -155,7 +155,7 @@ def test_who_is_not_allowed_gets_no_association(listen: Start, study: Study) -> 
     assert elsewhere.counts()["rejected"] == 1
 
 
-def test_only_so_many_associations_at_a_time(listen: Start) -> None:
+def test_the_number_of_associations_is_limited(listen: Start) -> None:
     receiver = listen(associations=2)
     held = [associate(receiver.port) for _ in range(2)]
     assert [one.is_established for one in held] == [True, True]
@@ -164,7 +164,7 @@ def test_only_so_many_associations_at_a_time(listen: Start) -> None:
     until(lambda: associate(receiver.port).is_established)
 
 
-def test_a_pdu_that_is_too_long_is_not_read(listen: Start, study: Study) -> None:
+def test_an_overlong_pdu_is_not_read(listen: Start, study: Study) -> None:
     receiver = listen()
     with socket.create_connection(("127.0.0.1", receiver.port), 10) as connection:
         connection.sendall(b"\x01\x00\xff\xff\xff\xff" + bytes(1000))
@@ -184,7 +184,7 @@ def test_a_data_set_that_is_too_large_is_cut_off(listen: Start, spool: Spool, st
     assert send(receiver.port, study(1)[1:2]) == [0]
 
 
-def test_who_is_silent_is_cut_off(listen: Start) -> None:
+def test_a_silent_peer_is_cut_off(listen: Start) -> None:
     receiver = listen(silent_seconds=0.3)
     quiet = socket.create_connection(("127.0.0.1", receiver.port), 10)
     quiet.sendall(b"\x01\x00")  # the head of a PDU that never comes

@@ -50,23 +50,23 @@ def taken(scan: FileScan, rules: tuple[Rule, ...]) -> set[str]:
         ([{"description": "5.0"}, {"description": "1.0"}], {"2"}),
     ],
 )
-def test_the_first_rule_that_is_met_decides(
+def test_the_first_matching_rule_decides(
     rules: list[object], folders: set[str], scan: FileScan, tmp_path: Path
 ) -> None:
     assert taken(scan, rules_of(tmp_path, *rules)) == folders
 
 
-def test_the_note_says_what_was_taken(scan: FileScan, tmp_path: Path) -> None:
+def test_a_note_says_which_rule_took_how_many_images(scan: FileScan, tmp_path: Path) -> None:
     rules = rules_of(tmp_path, {"description": "nothing"}, {"kernel": "I70"})
     assert by_rules(scan, rules)[1] == ("Rule 2 of the node took 8 of 24 images.",)
 
 
-def test_without_rules_all_is_taken(scan: FileScan) -> None:
+def test_without_rules_all_images_are_taken(scan: FileScan) -> None:
     assert by_rules(scan, read_rules(None)) == (scan, ())
 
 
-def test_nothing_that_meets_a_rule_is_refused(scan: FileScan, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="None of its 24 images meets one of the node's 1 rules"):
+def test_a_study_that_matches_no_rule_is_refused(scan: FileScan, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="None of its 24 images meets a rule of the node"):
         by_rules(scan, rules_of(tmp_path, {"description": "head"}))
 
 
@@ -75,6 +75,6 @@ def test_nothing_that_meets_a_rule_is_refused(scan: FileScan, tmp_path: Path) ->
     [[], [{}], ["pv"], [{"descriptoin": "pv"}], [{"description": "("}], [{"thickness_mm": [2, 1]}], [{"kernel": 3}]]
     + [[{"thickness_mm": 2}], [{"thickness_mm": [0, float("inf")]}]],
 )
-def test_rules_that_cannot_be_used(rules: list[object], tmp_path: Path) -> None:
+def test_invalid_rules_are_refused(rules: list[object], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="correct them"):
         rules_of(tmp_path, *rules)

@@ -40,7 +40,7 @@ def version_of(spool: Spool, key: str, number: int = 1) -> Version:
     return spool._study(key).versions[number]
 
 
-def test_each_version_has_a_case_folder_of_its_own(
+def test_each_version_of_a_study_has_its_own_case_folder(
     spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path
 ) -> None:
     images = study(1)
@@ -81,7 +81,7 @@ def test_an_unexpected_failure_is_refused_without_quoting_it(
     caplog.set_level("INFO", "custom_networks")
     segment = StandIn(error=ValueError("Secret^Name is no number"))
     Segmenter(spool, tmp_path / "out", segment).segment_next()
-    assert version_of(spool, key).message == "It failed unexpectedly, ValueError (--debug shows where)."
+    assert version_of(spool, key).message == "It failed with an unexpected ValueError (--debug shows where)."
     assert "Secret" not in caplog.text
 
 
@@ -114,7 +114,7 @@ def test_a_verdict_of_stop_holds_results_back(
     assert all((tmp_path / "out" / key / "1" / name).is_file() for name in version.files)
 
 
-def test_results_that_cannot_be_sent_are_refused_where_somebody_waits_for_them(
+def test_a_study_without_dicom_results_is_refused_where_a_destination_waits(
     spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path
 ) -> None:
     key = receive(spool, study(1))
@@ -124,7 +124,7 @@ def test_results_that_cannot_be_sent_are_refused_where_somebody_waits_for_them(
     assert (version_of(spool, key).state, version_of(spool, key).message) == (REFUSED, note)
 
 
-def test_a_study_that_ended_the_node_too_often_is_refused(
+def test_a_study_that_crashed_the_node_too_often_is_refused(
     spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path
 ) -> None:
     key, segment = receive(spool, study(1)), StandIn()
@@ -133,7 +133,7 @@ def test_a_study_that_ended_the_node_too_often_is_refused(
     assert version_of(spool, key).state == REFUSED and segment.seen == []
 
 
-def test_late_images_of_a_study_whose_images_went_ask_for_the_whole(
+def test_late_images_of_a_removed_study_ask_for_the_whole_study(
     spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path
 ) -> None:
     images = study(1)
@@ -165,5 +165,5 @@ def test_rules_choose_the_series(spool: Spool, study: Callable[[int], list[Datas
     key, segment = receive(spool, study(1)), StandIn()
     rules = [Rule(thickness_mm=(1.0, 2.0))]
     Segmenter(spool, tmp_path / "out", segment, rules=rules).segment_next()
-    assert version_of(spool, key).message == "None of its 8 images meets one of the node's 1 rules."
+    assert version_of(spool, key).message == "None of its 8 images meets a rule of the node (--rules)."
     assert segment.seen == []

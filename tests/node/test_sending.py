@@ -14,14 +14,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_pauses_double_up_to_the_longest(clock: list[float]) -> None:
+def test_pauses_double_up_to_a_maximum(clock: list[float]) -> None:
     pauses = Pauses(5.0)
     lengths = [pauses.begin("it") for _ in range(10)]
     assert lengths[:4] == [5.0, 10.0, 20.0, 40.0]
     assert lengths[-1] == LONGEST_PAUSE == 600.0
 
 
-def test_a_pause_is_of_one_thing_and_ends(clock: list[float]) -> None:
+def test_a_pause_applies_to_one_item_and_ends(clock: list[float]) -> None:
     pauses = Pauses(5.0)
     pauses.begin("it")
     assert (pauses.is_on("it"), pauses.is_on("other")) == (True, False)

@@ -31,19 +31,19 @@ def again(spool: Spool) -> Spool:
     return Spool(spool.folder)
 
 
-def test_names_on_disk_are_digests(spool: Spool) -> None:
+def test_file_names_in_the_spool_are_digests(spool: Spool) -> None:
     add(spool, "../../etc", "passwd")
     paths = [path.relative_to(spool.folder) for path in spool.folder.rglob("*.dcm")]
     assert paths == [Path("studies") / key_of("../../etc") / "images" / f"{key_of('passwd')}.dcm"]
 
 
-def test_a_second_copy_is_no_new_image(spool: Spool) -> None:
+def test_a_second_copy_is_not_counted_as_an_image(spool: Spool) -> None:
     assert [add(spool, A, "1"), add(spool, A, "1"), add(spool, B, "1")] == [True, False, True]
     assert spool.counts()["received"] == 2
     assert spool.size == 20
 
 
-def test_a_study_is_closed_when_its_last_image_is_old_enough(spool: Spool) -> None:
+def test_a_study_closes_a_quiet_time_after_its_last_image(spool: Spool) -> None:
     add(spool, A, "1", now=100.0)
     add(spool, A, "2", now=105.0)
     assert spool.close_quiet(10.0, now=114.9) == []
@@ -53,7 +53,7 @@ def test_a_study_is_closed_when_its_last_image_is_old_enough(spool: Spool) -> No
     assert spool.close_quiet(10.0, now=1000.0) == []
 
 
-def test_late_images_make_a_version_of_all_and_copies_make_none(spool: Spool) -> None:
+def test_late_images_make_a_new_version_and_copies_do_not(spool: Spool) -> None:
     add(spool, A, "1")
     spool.close_quiet(1.0, now=102.0)
     add(spool, A, "1", now=103.0)
@@ -63,12 +63,12 @@ def test_late_images_make_a_version_of_all_and_copies_make_none(spool: Spool) ->
     assert (version.number, len(version.images)) == (2, 2)
 
 
-def test_a_clock_that_was_set_back_closes_a_study(spool: Spool) -> None:
+def test_a_clock_set_back_does_not_keep_a_study_open(spool: Spool) -> None:
     add(spool, A, "1", now=10_000.0)
     assert len(spool.close_quiet(30.0, now=100.0)) == 1
 
 
-def test_the_next_start_finds_every_image_and_state(spool: Spool) -> None:
+def test_a_restart_finds_every_image_and_state(spool: Spool) -> None:
     add(spool, A, "1")
     [(key, version)] = spool.close_quiet(0.0, now=100.0)
     spool.put(key, replace(version, state=DONE, files=("1_seg.dcm",), unsent=("PACS@pacs:104", "B@b:1")))
@@ -81,12 +81,13 @@ def test_the_next_start_finds_every_image_and_state(spool: Spool) -> None:
         **{"received": 2, "receiving": 1, "waiting": 0, "done": 1, "held": 0, "refused": 0},
         **{"sent": 1, "unsent": 1},
     }
+    assert {type(count) for count in before.values()} == {int}  # JSON tells 1 from true
     assert found.unsent("PACS@pacs:104") == []
     assert [version.files for _, version in found.unsent("B@b:1")] == [("1_seg.dcm",)]
     assert list(found.part.iterdir()) == []
 
 
-def test_after_a_start_senders_have_the_quiet_time_to_come_back(spool: Spool) -> None:
+def test_after_a_restart_a_study_stays_open_for_the_quiet_time(spool: Spool) -> None:
     add(spool, A, "1", now=100.0)
     found = again(spool)
     latest = found._study(key_of(A)).latest_image
@@ -94,7 +95,7 @@ def test_after_a_start_senders_have_the_quiet_time_to_come_back(spool: Spool) ->
     assert len(found.close_quiet(30.0, now=latest + 30.0)) == 1
 
 
-def test_the_version_that_waits_longest_is_next(spool: Spool) -> None:
+def test_the_version_waiting_longest_comes_next(spool: Spool) -> None:
     for number, study in enumerate((B, A)):
         add(spool, study, "1", now=100.0 + number)
         spool.close_quiet(0.0, now=100.0 + number)
@@ -105,7 +106,7 @@ def test_the_version_that_waits_longest_is_next(spool: Spool) -> None:
     assert found is not None and found[0].key == key_of(A)
 
 
-def test_a_damaged_record_is_a_refused_version_and_the_next_gets_another_number(spool: Spool) -> None:
+def test_a_damaged_record_counts_as_refused_and_its_number_is_not_reused(spool: Spool) -> None:
     add(spool, A, "1")
     spool.close_quiet(0.0, now=100.0)
     record = spool.folder / "studies" / key_of(A) / "1.json"
@@ -119,12 +120,12 @@ def test_a_damaged_record_is_a_refused_version_and_the_next_gets_another_number(
         spool = found
 
 
-def test_only_one_node_has_a_spool(spool: Spool) -> None:
+def test_a_spool_is_locked_by_one_node(spool: Spool) -> None:
     with pytest.raises(UsageError, match="Another node uses the spool"):
         Spool(spool.folder)
 
 
-def test_old_images_go_and_those_that_are_needed_stay(spool: Spool) -> None:
+def test_old_images_are_removed_unless_a_version_still_needs_them(spool: Spool) -> None:
     for number, study in enumerate(("1", "2", "3", "4")):
         add(spool, study, "image", now=100.0 + number)
     for key, version in spool.close_quiet(0.0, now=200.0):
@@ -138,7 +139,7 @@ def test_old_images_go_and_those_that_are_needed_stay(spool: Spool) -> None:
     assert spool.counts()["received"] == 4
 
 
-def test_images_that_come_again_after_the_originals_went_are_no_new_version(spool: Spool) -> None:
+def test_images_sent_again_after_removal_make_no_new_version(spool: Spool) -> None:
     add(spool, A, "1")
     [(key, version)] = spool.close_quiet(0.0, now=100.0)
     spool.put(key, replace(version, state=HELD))
@@ -147,7 +148,7 @@ def test_images_that_come_again_after_the_originals_went_are_no_new_version(spoo
     assert spool.close_quiet(0.0, now=400.0) == []
 
 
-def test_counts_outlive_what_is_kept_in_memory(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_survive_studies_dropped_from_memory(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("custom_networks.node.spool.MOST_LOADED", 1)
     for number in range(3):
         add(spool, f"1.{number}", "image", now=100.0 + number)
@@ -161,7 +162,7 @@ def test_counts_outlive_what_is_kept_in_memory(spool: Spool, monkeypatch: pytest
     assert spool.counts() == {**before, "received": 4, "receiving": 1}
 
 
-def test_version_records_are_what_they_were(spool: Spool) -> None:
+def test_version_records_are_read_back_unchanged(spool: Spool) -> None:
     version = Version(1, HELD, ("a.dcm",), 5.5, 2, "why", ("1_seg.dcm",), ("P@p:1",), ("Q@q:2",))
     spool.put(key_of(A), version)
     assert again(spool)._study(key_of(A)).versions == {1: version}

@@ -33,7 +33,7 @@ def default() -> Phantom:
 @pytest.fixture(scope="module")
 def coarse() -> list[Phantom]:
     """Several seeds on the default field of view with coarse voxels."""
-    return [make_phantom(seed, spacing=COARSE) for seed in range(8)]
+    return [make_phantom(seed, spacing=COARSE) for seed in range(5)]
 
 
 def test_a_default_case_is_a_ct_of_common_size_with_the_three_labels(default: Phantom) -> None:
@@ -96,7 +96,7 @@ def test_the_upper_slices_hold_more_air_in_the_body_than_the_lower_ones(default:
     assert by_slice[-6:].mean() > 3 * by_slice[:6].mean()
 
 
-@pytest.mark.parametrize("number", range(9))
+@pytest.mark.parametrize("number", [0, 1, 4, 8])
 def test_as_many_lesions_as_asked_for_each_of_them_in_the_truth(number: int) -> None:
     phantom = make_phantom(21, shape=TINY, lesions=number)
     assert len(phantom.lesions) == number

@@ -47,7 +47,12 @@ def places() -> tuple[Array, Array, Array]:
     return x, y, z
 
 
-def body(liver_hu: float = 110, aorta_hu: float = 150, liver_mm: tuple[float, float, float] = (75, 65, 60)) -> Body:
+def body(
+    liver_hu: float = 110,
+    aorta_hu: float = 150,
+    liver_mm: tuple[float, float, float] = (75, 65, 60),
+    noise: float = 8,
+) -> Body:
     """A portal venous scan of a healthy liver of 1225 ml with one lesion of 4 ml."""
     x, y, z = places()
     hu = np.full(SHAPE, -1000.0)
@@ -59,6 +64,6 @@ def body(liver_hu: float = 110, aorta_hu: float = 150, liver_mm: tuple[float, fl
     liver = ((x - 65) / a) ** 2 + ((y - 10) / b) ** 2 + (z / c) ** 2 < 1
     lesion = (x - 70) ** 2 + (y - 10) ** 2 + z**2 < 10**2
     hu[liver], hu[lesion & liver] = liver_hu, liver_hu - 50
-    noise = np.random.default_rng(0).normal(0, 8, SHAPE)
+    grain = np.random.default_rng(0).normal(0, noise, SHAPE)
     labels = liver.astype(np.uint8) + (lesion & liver)
-    return Body(np.rint(hu + noise).clip(-1024).astype(np.int16), labels.astype(np.uint8))
+    return Body(np.rint(hu + grain).clip(-1024).astype(np.int16), labels.astype(np.uint8))

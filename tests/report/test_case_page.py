@@ -64,7 +64,7 @@ def page() -> str:
     return full(page_case(notes=("A note.",)))
 
 
-def test_a_row_a_lesion_stands_in_the_table_with_the_reports_numbers(page: str) -> None:
+def test_the_lesion_table_holds_the_numbers_of_the_report(page: str) -> None:
     elements, case = Elements(page), page_case()
     assert [row["data-lesion"] for row in elements.named("tr") if "data-lesion" in row] == ["1", "2"]
     for lesion in case.report["lesions"]:
@@ -75,7 +75,7 @@ def test_a_row_a_lesion_stands_in_the_table_with_the_reports_numbers(page: str) 
     assert "patient's right is on the left" in elements.text
 
 
-def test_nothing_is_asked_for_outside_of_the_file(page: str) -> None:
+def test_the_page_requests_nothing_from_outside(page: str) -> None:
     elements = Elements(page)
     addresses = [a[name] or "" for _, a in elements.tags for name in ("src", "href", "action", "data") if name in a]
     assert addresses and all(address.startswith("data:image/jpeg;base64,") for address in addresses)
@@ -84,7 +84,7 @@ def test_nothing_is_asked_for_outside_of_the_file(page: str) -> None:
     assert not re.search(r"url\(", "".join(re.findall(r"<style>(.*?)</style>", page, re.DOTALL)))
 
 
-def test_the_policy_lets_the_pages_own_scripts_and_style_run_and_no_other(page: str) -> None:
+def test_the_content_policy_allows_only_the_pages_own_scripts_and_style(page: str) -> None:
     import base64
 
     (policy,) = [m["content"] or "" for m in Elements(page).named("meta") if "http-equiv" in m]
@@ -97,7 +97,7 @@ def test_the_policy_lets_the_pages_own_scripts_and_style_run_and_no_other(page: 
     assert "\r" not in page  # a browser reads it as a line feed, and the hash would be another
 
 
-def test_a_script_in_any_text_stays_text() -> None:
+def test_scripts_in_any_text_are_escaped() -> None:
     case = page_case(notes=(EVIL,), case=EVIL)
     run = {**case.report["run"], "processor": EVIL}
     for html in (full(case, {EVIL: EVIL}), light(case, {EVIL: EVIL}, verdict=VERDICT, run=run)):
@@ -130,7 +130,7 @@ def test_a_light_page_has_no_script_and_is_small() -> None:
     assert len(html.encode()) < 500_000
 
 
-def test_what_exceeds_the_printed_pages_is_marked() -> None:
+def test_lesions_beyond_the_printed_pages_are_marked() -> None:
     elements = Elements(light(page_case(TWO[:1], (3.0, 3.0, 5.0)).times(25)))
     unprinted = [(tag, a) for tag, a in elements.tags if a.get("class") == "unprinted"]
     assert [tag for tag, _ in unprinted] == ["tr"] * 5 + ["figure"] * 5
@@ -174,12 +174,12 @@ def test_page_and_small_picture_are_written_and_named(tmp_path: Any) -> None:
     assert (tmp_path / "thumbnail.jpg").stat().st_size < 15_000
 
 
-def test_there_is_no_other_kind_of_page() -> None:
+def test_an_unknown_kind_of_page_is_refused() -> None:
     with pytest.raises(UsageError, match="A page is full, light or off, got 'heavy'"):
         check_page("heavy")
 
 
-def test_niivue_is_the_stated_file_with_its_licence() -> None:
+def test_niivue_has_the_stated_hash_and_its_licence() -> None:
     about = json.loads((NIIVUE / "niivue.json").read_text())
     assert sha256((NIIVUE / about["file"]).read_bytes()).hexdigest() == about["sha256"]
     assert "Redistribution and use" in (NIIVUE / "LICENSE").read_text()

@@ -49,7 +49,7 @@ def test_a_case_without_a_page_links_to_its_report(tmp_path: Path) -> None:
     assert "Verdict" not in index.text
 
 
-def test_text_stays_text(tmp_path: Path) -> None:
+def test_text_in_the_index_is_escaped(tmp_path: Path) -> None:
     index = index_of(tmp_path, [refused(tmp_path, "c", EVIL)])
     assert EVIL in index.text and len(index.named("script")) == 1 and "No case was segmented." in index.text
 

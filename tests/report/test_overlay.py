@@ -96,7 +96,7 @@ def test_the_patients_right_is_left_and_front_and_head_are_up(drawn: Callable[..
 
 
 @pytest.mark.parametrize("order", ["RAS", "ASL"])
-def test_outlines_have_the_size_that_they_have_in_the_patient(drawn: Callable[..., Figure], order: str) -> None:
+def test_outlines_have_their_true_size(drawn: Callable[..., Figure], order: str) -> None:
     liver_mm, body_mm = np.array([16 * 1.5, 14 * 1.5, 10 * 4.0]), np.array([50 * 1.5, 40 * 1.5, 24 * 4.0])
     for axis, seen in zip(drawn(order).axes[:5], [(0, 1)] * 3 + [(0, 2), (1, 2)]):
         box = axis.get_window_extent()
@@ -158,7 +158,7 @@ def test_without_a_liver_the_middle_is_shown() -> None:
     assert [(plane, index) for _, plane, index in views] == [(2, 10), (2, 20), (2, 30), (1, 10), (0, 5)]
 
 
-def test_what_cannot_be_written_leaves_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_overlay_that_cannot_be_written_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ct, labels = save(tmp_path)
 
     def full_disk(self: Figure, path: Path, **options: Any) -> None:

@@ -62,7 +62,7 @@ def test_every_order_of_voxels_gives_one_picture() -> None:
         assert np.mean(one.rgb != same.rgb) < 0.005 and one.title == same.title
 
 
-def test_neighbours_have_colours_of_their_own_and_pictures_come_by_size() -> None:
+def test_neighbouring_lesions_differ_in_colour_and_pictures_come_by_size() -> None:
     pictures = page_case([Ellipsoid((-12, 0, 0), (5, 5, 5)), Ellipsoid((6, 0, 0), (9, 9, 9))]).pictures.lesions
     assert [picture.lesion for picture in pictures] == [1, 2]
     assert len(pixels(pictures[0], lesion_colour(1))) > 20 < len(pixels(pictures[0], lesion_colour(2)))
@@ -74,7 +74,7 @@ def test_many_lesions_get_smaller_pictures(number: int, side: int) -> None:
     assert [p.rgb.shape for p in pictures.lesions] == [(side, side, 3)] * number and pictures.left_out == 0
 
 
-def test_beyond_a_limit_the_smallest_have_none_and_it_is_said() -> None:
+def test_the_smallest_lesions_beyond_the_limit_have_no_picture_and_are_counted() -> None:
     pictures = page_case(TWO[:1], COARSE).times(123).pictures
     assert pictures.left_out == 3
 
@@ -104,7 +104,7 @@ def test_a_sheet_has_the_pictures_in_rows() -> None:
     assert [int(sheet[y, x, 0]) for y, x in ((5, 5), (5, 15), (15, 5), (15, 15))] == [1, 2, 3, 0]
 
 
-def test_key_images_say_what_they_are_and_whose_only_where_it_is_given() -> None:
+def test_key_images_have_a_caption_and_the_patient_only_on_request() -> None:
     pictures = page_case().pictures
     plain, named = key_pictures(pictures, {}), key_pictures(pictures, {"Patient": "Doe"})
     assert len(plain) == len(named) == 5

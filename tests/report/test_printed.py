@@ -26,7 +26,7 @@ def glyphs(pdf: bytes) -> int:
     return shown
 
 
-def test_it_has_two_pages_and_the_same_bytes_each_time() -> None:
+def test_the_pdf_has_two_pages_and_is_reproducible() -> None:
     case = page_case(notes=("A note.",))
     first, again = (printed_report(case.report, case.pictures, {}) for _ in range(2))
     assert first.startswith(b"%PDF") and pages(first) == 2 and first == again
@@ -34,14 +34,14 @@ def test_it_has_two_pages_and_the_same_bytes_each_time() -> None:
     assert glyphs(named) == glyphs(first) + 2 > 30
 
 
-def test_any_text_can_be_printed_and_two_pages_it_stays() -> None:
+def test_any_text_can_be_printed_on_two_pages() -> None:
     text = "<script>alert(1)</script> $x^2$ \\frac{ \u540d\u524d " + "a" * 500
     case = page_case(notes=(text,) * 40)
     verdict: dict[str, Any] = {"level": "stop", "findings": [{"code": "x", "level": "stop", "text": text}] * 30}
     assert pages(printed_report({**case.report, "verdict": verdict}, case.pictures, {"Patient": text})) == 2
 
 
-def test_a_case_without_a_liver_has_two_pages_too() -> None:
+def test_a_case_without_a_liver_prints_on_two_pages() -> None:
     empty = np.zeros((30, 20, 10), np.uint8)
     case = case_of(empty, np.zeros(empty.shape, np.int16), np.diag([2.0, 2.0, 5.0, 1.0]))
     assert pages(printed_report(case.report, case.pictures, {})) == 2

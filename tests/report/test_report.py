@@ -67,7 +67,7 @@ def test_the_report_follows_its_schema_when_read_back(report: dict[str, Any], tm
     [{"schema_version": "2.0"}, {"unknown": 1}, {"lesions": [{"id": 1}]}, {"run": RUN | {"patient": "Doe"}}],
     ids=str,
 )
-def test_the_schema_refuses_what_it_does_not_state(change: dict[str, Any]) -> None:
+def test_the_schema_refuses_unknown_and_missing_keys(change: dict[str, Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**report_of([]), **change}, json.loads(SCHEMA.read_text()))
 
@@ -80,7 +80,7 @@ def test_every_number_of_the_schema_has_a_description() -> None:
     )
 
 
-def test_lesions_csv_has_a_row_a_lesion_with_the_numbers_of_the_report(tmp_path: Path) -> None:
+def test_lesions_csv_has_one_row_per_lesion_with_the_numbers_of_the_report(tmp_path: Path) -> None:
     report = report_of(TWO)
     write_report(report, tmp_path)
     table = rows(tmp_path / "lesions.csv")
@@ -97,7 +97,7 @@ def test_lesions_csv_has_a_row_a_lesion_with_the_numbers_of_the_report(tmp_path:
     )
 
 
-def test_without_a_lesion_the_table_is_its_header(tmp_path: Path) -> None:
+def test_without_lesions_the_table_is_only_a_header(tmp_path: Path) -> None:
     write_report(report_of([]), tmp_path)
     assert (tmp_path / "lesions.csv").read_text() == ",".join(LESION_COLUMNS) + "\n"
 
@@ -108,9 +108,7 @@ def test_notes_files_and_operating_point_are_in_the_report() -> None:
     assert report["operating_point"] == POINT and report["files"] == {"mask": "ct_seg.nii.gz"}
 
 
-def test_a_report_that_cannot_be_written_leaves_the_one_that_was_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_leaves_the_earlier_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_report(report_of([]), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
@@ -166,7 +164,7 @@ def test_a_folder_whose_report_cannot_be_read_has_no_row(tmp_path: Path) -> None
     assert [(row["case"], row["lesions"]) for row in rows(tmp_path / "summary.csv")] == [("two", "2")]
 
 
-def test_refused_inputs_of_a_finished_cases_name_have_rows_of_their_own(tmp_path: Path) -> None:
+def test_a_refused_input_with_a_finished_cases_name_has_its_own_row(tmp_path: Path) -> None:
     found = [whole(tmp_path, report_of([], "ct"))]
     found += [refused(tmp_path, "ct", f"{place}/ct.nii.gz", f"{place} is constant") for place in "BC"]
     Summary(tmp_path, lambda: found).write()
@@ -177,7 +175,7 @@ def test_refused_inputs_of_a_finished_cases_name_have_rows_of_their_own(tmp_path
     ]
 
 
-def test_a_case_that_finishes_while_the_summary_is_written_is_in_it(tmp_path: Path) -> None:
+def test_a_case_finished_while_the_summary_is_written_is_listed(tmp_path: Path) -> None:
     first, second = whole(tmp_path, report_of([], "one")), whole(tmp_path, report_of([], "two"))
     looks = iter([[first], [first, second], [first, second]])
     Summary(tmp_path, lambda: next(looks)).write()

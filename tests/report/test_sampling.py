@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from custom_networks.report import sampling
 from custom_networks.report.sampling import PlaneReader, nearest, volume_at, weights
 
 
@@ -31,5 +32,19 @@ def test_a_volume_is_read_as_its_planes_are() -> None:
         np.testing.assert_allclose(read[..., k], reader.read(reader.part(along[..., k])), atol=1e-2)
 
 
-def test_the_nearest_voxel_stays_within_the_line() -> None:
+@pytest.mark.parametrize("layout", ["C", "F", "flipped"])
+def test_chunks_and_layout_in_memory_change_nothing_and_beyond_the_volume_it_is_zero(
+    layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = np.random.default_rng(2).integers(-1000, 1000, (12, 9, 10)).astype(np.int16)
+    positions = np.arange(-4, 15, 0.7), np.arange(1, 8, 2.0), np.arange(-9, 20, 1.5)
+    at_once = volume_at(volume, *positions)
+    monkeypatch.setattr(sampling, "AT_A_TIME", 1)
+    laid = {"C": volume, "F": np.asfortranarray(volume), "flipped": volume[:, ::-1].copy()[:, ::-1]}[layout]
+    np.testing.assert_allclose(volume_at(laid, *positions), at_once, atol=1e-3)
+    assert not at_once[0].any() and not at_once[..., 0].any() and at_once[10, 1, 8] != 0
+    assert not volume_at(volume, *(at + 100 for at in positions)).any()
+
+
+def test_the_nearest_voxel_is_never_outside_the_line() -> None:
     assert nearest(np.array([-0.4, 0.6, 2.4]), 3).tolist() == [0, 1, 2]

@@ -40,7 +40,7 @@ def report(segments: Segments | None, measured: Measurements) -> dict[str, Any]:
     return case_report("ct", "ct.nii.gz", measured, {"mask": "ct_seg.nii.gz"}, POINT, RUN, (), segments=segments)
 
 
-def test_volumes_add_up_and_lesions_know_their_segment(tmp_path: Path) -> None:
+def test_segment_volumes_add_up_and_each_lesion_has_its_segment(tmp_path: Path) -> None:
     measured, segments = case()
     assert sum(segments.volumes_ml.values()) == pytest.approx(measured.liver_ml)
     assert sum(segments.tumor_ml.values()) == pytest.approx(measured.tumor_ml)
@@ -61,7 +61,7 @@ def test_volumes_add_up_and_lesions_know_their_segment(tmp_path: Path) -> None:
     assert [row["near_segment_border"] for row in lesions] == ["false", "true"]
 
 
-def test_segments_left_out_say_why_and_lesions_have_none(tmp_path: Path) -> None:
+def test_missing_segments_have_a_reason_and_lesions_have_none(tmp_path: Path) -> None:
     measured, segments = case(LEFT_OUT)
     written = report(segments, measured)
     jsonschema.validate(written, json.loads(SCHEMA.read_text()))

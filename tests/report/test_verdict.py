@@ -94,7 +94,7 @@ ANSWER: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("name", [*SCAN, *ANSWER])
-def test_each_finding_is_made_to_happen_by_files(name: str, tmp_path: Path) -> None:
+def test_each_finding_follows_from_a_scan_that_causes_it(name: str, tmp_path: Path) -> None:
     change, code = {**SCAN, **ANSWER}[name]
     found = judged(change(), tmp_path)
     assert code in codes(found), found
@@ -104,7 +104,7 @@ def test_each_finding_is_made_to_happen_by_files(name: str, tmp_path: Path) -> N
     assert all(finding.text.endswith(".") and "\n" not in finding.text for finding in found.findings)
 
 
-def test_what_is_only_known_of_a_network_is_judged_by_its_numbers(tmp_path: Path) -> None:
+def test_findings_about_the_network_follow_from_its_numbers(tmp_path: Path) -> None:
     numbers = judged(body(), tmp_path).numbers
     doubts = {
         "unsure": {"unsure_share": 0.9},
@@ -129,7 +129,7 @@ def test_the_phase_follows_from_liver_and_aorta(liver: float | None, aorta: floa
     assert contrast_phase(liver, aorta) == phase
 
 
-def test_the_gravest_finding_comes_first_and_gives_the_level(tmp_path: Path) -> None:
+def test_the_gravest_finding_comes_first_and_sets_the_level(tmp_path: Path) -> None:
     scene = body()
     found = judged(replace(scene, hu=scene.hu[::-1].clip(-300, 200), labels=scene.labels[::-1]), tmp_path)
     assert found.level == STOP and found.findings[0].code == "region" and codes(found) >= {"region", "clipped"}

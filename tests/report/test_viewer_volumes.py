@@ -33,7 +33,7 @@ def test_lesions_keep_their_place_number_and_size(orientation: str) -> None:
         assert volume == pytest.approx(lesion["volume_mm3"], rel=0.15)
 
 
-def test_hu_are_read_back_within_the_window_and_clipped_to_it() -> None:
+def test_the_viewers_hu_are_exact_within_the_window_and_clipped_outside() -> None:
     case = page_case()
     image = decoded(viewer_volumes(*case.parts).ct)
     hu, labels = np.asarray(image.dataobj), np.asarray(decoded(viewer_volumes(*case.parts).labels).dataobj)
@@ -60,7 +60,7 @@ def test_fine_pixels_become_coarser_and_thick_slices_stay() -> None:
     assert viewer_volumes(*case.parts).spacing == (0.75, 0.75, 5.0)
 
 
-def test_what_hardly_compresses_is_shown_coarser_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_volume_that_hardly_compresses_is_coarsened_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     case = noise((2.0, 2.0, 2.0), (60, 60, 60), (slice(20, 40),) * 3)
     monkeypatch.setattr(viewer, "MOST_CHARACTERS", 40_000)
     volumes = viewer_volumes(*case.parts)
@@ -68,7 +68,7 @@ def test_what_hardly_compresses_is_shown_coarser_until_it_fits(monkeypatch: pyte
     assert len(volumes.ct) > 20_000
 
 
-def test_a_large_liver_grows_coarser_within_the_stated_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_liver_is_coarsened_within_the_stated_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     case = noise((0.7, 0.7, 1.0), (90, 90, 90), (slice(10, 80),) * 3)
     fine = viewer_volumes(*case.parts).spacing
     assert fine == (0.75, 0.75, 1.25)
@@ -77,7 +77,7 @@ def test_a_large_liver_grows_coarser_within_the_stated_limits(monkeypatch: pytes
     assert x == y and 0.75 < x < 1.4 and 1.25 < z < 2.7
 
 
-def test_without_a_liver_the_whole_image_is_shown_without_a_body() -> None:
+def test_without_a_liver_the_whole_image_and_no_body_is_shown() -> None:
     empty = np.zeros((30, 20, 10), np.uint8)
     volumes = viewer_volumes(*case_of(empty, np.zeros(empty.shape, np.int16), np.diag([2.0, 2.0, 5.0, 1.0])).parts)
     assert decoded(volumes.ct).shape == (30, 20, 10) and volumes.solid == volumes.solid_lesions == ""

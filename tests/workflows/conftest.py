@@ -29,7 +29,7 @@ def msd_folder(small_phantoms: Callable[[tuple[float, float, float]], Path]) -> 
 
 
 @pytest.fixture(scope="session")
-def bundle_run(tmp_path_factory: pytest.TempPathFactory, msd_folder: Path) -> BundleRun:
+def bundle_run(python: BundleRun, tmp_path_factory: pytest.TempPathFactory, msd_folder: Path) -> BundleRun:
     """Run `python -m monai.bundle run` on the named configs from a folder that has nothing to do with the bundle."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
 
@@ -46,9 +46,12 @@ def bundle_run(tmp_path_factory: pytest.TempPathFactory, msd_folder: Path) -> Bu
         }
         flags = [text for name, value in given.items() for text in (f"--{name}", str(value))]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+        started = ["-m", "monai.bundle", "run", *flags]
+        if processes == 1:
+            return python(*started, cwd=elsewhere, env=environment)
         several = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
         return subprocess.run(
-            [sys.executable, *several * (processes > 1), "-m", "monai.bundle", "run", *flags],
+            [sys.executable, *several, *started],
             cwd=elsewhere,
             env=environment,
             capture_output=True,

@@ -78,7 +78,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return file, lambda image: torch.from_numpy(session.run(None, {"image": image.numpy()})[0])
 
 
-def test_logits_and_labels_are_the_networks(
+def test_an_exported_network_gives_the_same_logits_and_labels(
     exported: tuple[Exported, Answer], image: Tensor, logits: Tensor, scan: Path
 ) -> None:
     file, answer = exported

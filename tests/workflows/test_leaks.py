@@ -24,7 +24,7 @@ def held() -> tuple[int, int]:
     return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
 
 
-def test_threads_and_open_files_stay_flat(tmp_path: Path) -> None:
+def test_threads_and_open_files_do_not_grow_over_sixty_volumes(tmp_path: Path) -> None:
     torch.save({}, tmp_path / "none.pt")
     stub = {"network_def": {"_target_": "test_pipeline.ThresholdNetwork"}, "device": "cpu", "progress": False}
     pipeline = Pipeline(overrides=stub, checkpoint=str(tmp_path / "none.pt"))

@@ -104,7 +104,7 @@ def expected(pipeline: Pipeline, shared_data: Path) -> tuple[Any, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*NATIVE, *COMPRESSED])
-def test_the_mask_is_that_of_the_nifti(
+def test_every_transfer_syntax_gives_the_mask_of_the_nifti(
     name: str, pipeline: Pipeline, expected: tuple[Any, Any], series: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("gdcm", reason="python-gdcm, of the extra dicom")

@@ -115,7 +115,7 @@ def test_the_loss_falls_as_in_one_process_with_as_many_stacks_a_step(one: Traini
     assert sum(together) == pytest.approx(sum(alone), rel=0.1)
 
 
-def test_the_first_process_alone_writes_and_what_both_hold(two: Training) -> None:
+def test_only_the_first_process_writes_and_both_hold_its_weights(two: Training) -> None:
     # MONAI's TensorBoard handler opens its file when it is made; the second process's stays without an entry.
     others = [path.name for folder in two.folder.glob("*_dir1") for path in folder.iterdir()]
     assert [name for name in others if not name.startswith("events.out.tfevents")] == []
@@ -124,7 +124,7 @@ def test_the_first_process_alone_writes_and_what_both_hold(two: Training) -> Non
     assert all(torch.equal(value, two.states[1]["ema"][name]) for name, value in final.items())
 
 
-def test_processes_with_fewer_cases_than_a_batch_has_stacks_train_all_the_same(train: Callable[..., Training]) -> None:
+def test_processes_with_fewer_cases_than_stacks_in_a_batch_can_train(train: Callable[..., Training]) -> None:
     one_case_each = train(2, fold=0, folds=2, epochs=1, epoch_length=2, val_interval=2)
     state = torch.load(one_case_each.folder / "output_dir0" / "last.pt", weights_only=True)
     assert state["progress"] == {"epoch": 1, "iteration": 2}
@@ -133,7 +133,7 @@ def test_processes_with_fewer_cases_than_a_batch_has_stacks_train_all_the_same(t
 
 def test_processes_without_a_case_to_validate_on_train_on_all(train: Callable[..., Training], msd_folder: Path) -> None:
     whole = train(2, datalist=msd_folder / "dataset.json", epochs=1, epoch_length=2, val_interval=1)
-    assert "No case to validate on" in whole.output
+    assert "so nothing is validated" in whole.output
     assert sorted(path.name for path in (whole.folder / "ckpt_dir0").iterdir()) == ["model.pt", "model_final.pt"]
 
 
@@ -160,7 +160,7 @@ def test_validation_metrics_are_those_of_all_cases_in_one_process(
     assert torch.load(tmp_path / "metrics.pt", weights_only=True) == pytest.approx(metrics[0], abs=1e-6)
 
 
-def test_evaluation_scores_each_case_once_and_as_one_process_does(
+def test_two_processes_score_each_case_once_and_as_one_process_does(
     two: Training, bundle_run: BundleRun, three_to_validate: Path, tmp_path: Path
 ) -> None:
     def cases(processes: int) -> list[dict[str, str]]:

@@ -44,6 +44,7 @@ def case_page(
         template("case.html.j2").render,
         report=report,
         verdict=content.verdict_of(report),
+        by_person=content.BY_PERSON if content.by_person(report) else "",
         segments=content.segments_of(report),
         source=content.source_facts(report),
         made=content.made_facts(report),

@@ -1,6 +1,7 @@
 """What a page says, taken from a case's report: facts by name, the verdict, segments."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -15,6 +16,7 @@ MEANINGS = {
     "look": "Look at the result before you use it.",
     "stop": "Do not use the result without a reason of your own.",
 }
+BY_PERSON = "A person made or corrected this mask; the program has only measured it."
 PATIENT_TEXT = {
     "PatientName": "Patient",
     "PatientID": "Patient ID",
@@ -40,6 +42,11 @@ def verdict_of(report: Report) -> dict[str, Any] | None:
     return {"level": verdict["level"], "meaning": MEANINGS.get(verdict["level"], ""), "findings": verdict["findings"]}
 
 
+def by_person(report: Report) -> bool:
+    """Whether a person made or corrected the mask, so that it has no confidence."""
+    return bool(report["mask_by"] == "person")
+
+
 def source_facts(report: Report) -> list[Fact]:
     """What was read, without text of the patient."""
     source = report["run"]["source"]
@@ -48,24 +55,37 @@ def source_facts(report: Report) -> list[Fact]:
         ("Slices", source["slices"]),
         ("Voxel, mm", " x ".join(f"{mm:.2f}" for mm in spacing) if spacing else None),
         ("Series number", number),
-        ("Part seen by the network", {"found": "the liver's box"}.get(report["run"]["scout"]["state"], "all")),
+        ("Part seen by the network", _seen_by_network(report)),
+        ("Mask", Path(report["run"]["mask"]["file"]).name if by_person(report) else None),
     ]
     return [(name, str(value)) for name, value in facts if value is not None]
 
 
+def _seen_by_network(report: Report) -> str | None:
+    """How much of the scan the network saw; None where it saw nothing of it."""
+    if by_person(report):
+        return None
+    return "the liver's box" if report["run"]["scout"]["state"] == "found" else "all"
+
+
 def made_facts(report: Report) -> list[Fact]:
-    """Versions, weights and how the case was run."""
+    """Versions, and the weights and how they were run, or the mask that was measured."""
     run = report["run"]
-    weights = (
-        f"{run['weights']['sha256'][:16]}, {'released' if run['weights']['released'] else 'not the released ones'}"
-    )
     return [
         ("Version", f"{report['software']['name']} {report['software']['version']}"),
-        ("Weights, SHA-256", weights),
-        ("Run", f"{run['runtime']}, {run['precision']}, {run['device']}{', fast' if run['fast'] else ''}"),
-        ("Processor", run["processor"]),
+        *([("Mask, SHA-256", run["mask"]["sha256"][:16])] if by_person(report) else _network_facts(run)),
         ("Date", run["date"]),
         ("Report", f"report.json {report['schema_version']}"),
+    ]
+
+
+def _network_facts(run: Mapping[str, Any]) -> list[Fact]:
+    """The weights, and what ran them."""
+    weights = run["weights"]
+    return [
+        ("Weights, SHA-256", f"{weights['sha256'][:16]}, {'released' if weights['released'] else 'not released'}"),
+        ("Run", f"{run['runtime']}, {run['precision']}, {run['device']}{', fast' if run['fast'] else ''}"),
+        ("Processor", run["processor"]),
     ]
 
 

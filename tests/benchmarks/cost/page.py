@@ -96,8 +96,8 @@ def main_cells(found: Mapping[str, Any], row: Row) -> list[str]:
         label(row),
         with_spread(record["network"]),
         windows_cell(record),
-        f"{record['flop'] / 1e12:.3g}",
-        f"{record['flop'] / record['labelled'] / 1e3:.3g}",
+        figure(record["flop"] / 1e12),
+        figure(record["flop"] / record["labelled"] / 1e3),
         f"{gflops:.0f}{share}",
         *(ratio_cell(found, row, peer) for peer in REFERENCES),
         with_spread(record["whole"]) if "whole" in record else "",
@@ -118,8 +118,8 @@ def ratio_cell(found: Mapping[str, Any], row: Row, peer: str) -> str:
     rivals = {runtime: f"{peer}-{runtime}-{FORMATS[row.precision]}" for runtime in RUNTIMES}
     seconds = {name: found["rows"][i]["network"]["median"] for name, i in rivals.items() if i in found["rows"]}
     own = found["rows"][row.id]["network"]["median"]
-    eager = f"{seconds['torch'] / own:.3g}" if "torch" in seconds else "-"
-    return f"{eager} / {min(seconds.values()) / own:.3g}" if seconds else ""
+    eager = figure(seconds["torch"] / own) if "torch" in seconds else "-"
+    return f"{eager} / {figure(min(seconds.values()) / own)}" if seconds else ""
 
 
 def stage_cells(record: Mapping[str, Any]) -> list[str]:
@@ -141,20 +141,20 @@ def growth_table(found: Mapping[str, Any]) -> str:
 
 def longer_table(found: Mapping[str, Any]) -> str:
     """Network part for longer scans: ours measured, the peers' from their windows."""
-    records = [(ROWS[i], r["longer"]) for i, r in found["rows"].items() if r.get("longer")]
+    records = [(ROWS[i], r["longer"]) for i, r in found["rows"].items() if r.get("longer") and ROWS[i].times == 1]
     if not records:
         return ""
     lengths = list(records[0][1])
-    rows = [[f"this pipeline, {k}, measured", *(measured_at(found, k, n) for n in lengths)] for k in GROWTH]
-    rows += [[f"{label(row)}, from its windows", *(f"{own[n]:.3g}" for n in lengths)] for row, own in records]
+    rows = [[f"this pipeline, {k}", *(measured_at(found, k, n) for n in lengths)] for k in GROWTH]
+    rows += [[label(row), *(figure(own[n]) for n in lengths)] for row, own in records]
     rows = [row for row in rows if any(row[1:])]
-    return table(["network part, s", *(f"{n} slices" for n in lengths)], rows)
+    return table(["network part, s (peers: from their windows)", *(f"{n} slices" for n in lengths)], rows)
 
 
 def measured_at(found: Mapping[str, Any], kind: str, slices: str) -> str:
     """Seconds of the network part in the growth of one kind."""
     points = found.get("growth", {}).get(kind, {}).get("points", [])
-    return next((f"{point['network']:.3g}" for point in points if str(point["slices"]) == slices), "")
+    return next((figure(point["network"]) for point in points if str(point["slices"]) == slices), "")
 
 
 def skipped_line(found: Mapping[str, Any]) -> str:
@@ -172,10 +172,13 @@ def label(row: Row) -> str:
 
 def with_spread(values: Mapping[str, float]) -> str:
     """Median (least to most)."""
-    median, least, most = (
-        f"{values[name]:,.3g}" if values[name] < 1000 else f"{values[name]:,.0f}" for name in ("median", "min", "max")
-    )
+    median, least, most = (figure(values[name]) for name in ("median", "min", "max"))
     return median if values["n"] == 1 else f"{median} ({least} to {most})"
+
+
+def figure(value: float) -> str:
+    """A number to three digits, from 1000 on as a whole one."""
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -67,39 +67,39 @@ COMPILED = tuple(pair for pair in BOTH if pair[0] == "openvino")
 EAGER = (("torch", "float32"),)
 
 _KINDS: tuple[tuple[str, str, str, Any, tuple[tuple[str, str], ...]], ...] = (
-    ("full", "this pipeline, every slice whole", "ours", partial(_ours, {"scout": False, "fast": False}), BOTH),
-    ("scout", "this pipeline, the scout's box", "ours", partial(_ours, {"scout": True, "fast": False}), COMPILED),
-    ("fast", "this pipeline, scout and --fast", "ours", partial(_ours, {"scout": True, "fast": True}), COMPILED),
+    ("full", "this pipeline, full pass", "ours", partial(_ours, {"scout": False, "fast": False}), BOTH),
+    ("scout", "this pipeline, scout (default)", "ours", partial(_ours, {"scout": True, "fast": False}), COMPILED),
+    ("fast", "this pipeline, --fast", "ours", partial(_ours, {"scout": True, "fast": True}), COMPILED),
     (
         "ordinary",
-        "full pass with ordinary 3D convolutions",
+        "ordinary 3D convolutions",
         "variant",
         partial(Variant, change=with_ordinary_convolutions),
         WITHOUT_EAGER_BF16,
     ),
-    ("stacks", "full pass stack by stack", "variant", partial(Variant, slab=1), WITHOUT_EAGER_BF16),
+    ("stacks", "stack by stack", "variant", partial(Variant, slab=1), WITHOUT_EAGER_BF16),
     (
         "dynunet",
-        "DynUNet, nnU-Net 3d_fullres shape, windows 128^3, overlap .5",
+        "DynUNet",
         "peer",
         partial(Peer, build=nnunet_3d, spacing=(), roi=128, overlap=0.5),
         BOTH,
     ),
     (
         "spleen",
-        "UNet of the zoo's spleen bundle, 1.5 x 1.5 x 2 mm, windows 96^3, overlap .5",
+        "UNet, zoo's spleen",
         "peer",
         partial(Peer, build=spleen_unet, spacing=(1.5, 1.5, 2.0), roi=96, overlap=0.5, mode="constant"),
         WITHOUT_EAGER_BF16,
     ),
     (
         "wholebody",
-        "SegResNet of the zoo's wholeBody bundle, 1.5 mm, windows 96^3, overlap .25",
+        "SegResNet, zoo's wholeBody",
         "peer",
         partial(Peer, build=whole_body_segresnet, spacing=(1.5, 1.5, 1.5), roi=96, overlap=0.25),
         EAGER,
     ),
-    ("kuleuven", "pyliverlesionseg 0.3, liver and lesions, its own weights", "peer", KuLeuven, EAGER),
+    ("kuleuven", "pyliverlesionseg 0.3", "peer", KuLeuven, EAGER),
 )
 
 
@@ -109,7 +109,7 @@ def _rows() -> list[Row]:
     mirrored = [
         Row(
             "mirrored",
-            "the same with nnU-Net's 8 mirrorings",
+            "DynUNet, 8 mirrorings",
             row.group,
             row.runtime,
             row.precision,

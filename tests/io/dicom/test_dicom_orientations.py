@@ -1,4 +1,4 @@
-"""Every voxel lies where its slice says, in all 48 orientations and tilted ones; what is not axial is refused."""
+"""Every voxel lies where its slice says, in all 16 axial orientations and tilted ones; what is not axial is refused."""
 
 from collections.abc import Callable
 from itertools import permutations, product
@@ -13,10 +13,11 @@ from custom_networks.io.dicom.listing import list_series
 
 Write = Callable[..., Path]
 AXES = np.eye(3)
+# All that axial slices can have, and one of each kind of those that are not axial.
 ORIENTATIONS = [
     (sign[0] * AXES[order[0]], sign[1] * AXES[order[1]], sign[2])
     for order in permutations(range(3))
-    for sign in product((1, -1), repeat=3)
+    for sign in (product((1, -1), repeat=3) if order[2] == 2 else [(1, -1, 1)])
 ]
 
 
@@ -46,8 +47,10 @@ def test_voxels_lie_where_their_slices_say(
         assert np.allclose(series.affine @ [5, 7, index, 1], [-expected[0], -expected[1], expected[2], 1], atol=1e-5)
 
 
-@pytest.mark.parametrize("step", [1.25, 3.75, 1.875, 0.7, 0.625, 5.0, 3.0])
-@pytest.mark.parametrize("start", [-393.5, 0.0, 17.25])
+STEPS = (1.25, 3.75, 1.875, 0.7, 0.625, 5.0, 3.0)
+
+
+@pytest.mark.parametrize("step, start", zip(STEPS, [-393.5, 0.0, 17.25] * 3, strict=False))
 def test_positions_rounded_to_a_tenth_are_an_even_grid(step: float, start: float) -> None:
     z = np.round(start + step * np.arange(40) + 1e-9, 1)
     positions = np.column_stack([np.zeros((40, 2)), z])

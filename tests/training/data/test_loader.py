@@ -1,8 +1,9 @@
 """A failure while batches are prepared ends the training instead of shortening its epochs."""
 
-import subprocess
-import sys
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,10 +32,10 @@ def test_an_exception_of_the_thread_comes_after_the_batches_before_it() -> None:
     assert len(taken) == 1
 
 
-def test_the_thread_is_gone_when_python_ends_in_the_middle_of_an_epoch() -> None:
+def test_the_thread_is_gone_when_python_ends_in_the_middle_of_an_epoch(python: Callable[..., Any]) -> None:
     script = """
-import atexit, threading
-atexit.register(lambda: print([t.name for t in threading.enumerate() if "enqueue" in t.name]))  # runs last
+import threading, weakref
+weakref.finalize(threading, lambda: print([t.name for t in threading.enumerate() if "enqueue" in t.name]))  # runs last
 import torch
 from monai.data import Dataset
 from custom_networks.training.data import RaisingThreadDataLoader
@@ -42,5 +43,5 @@ batches = iter(RaisingThreadDataLoader(Dataset([torch.zeros(1)] * 50), batch_siz
 next(batches)
 assert any("enqueue" in thread.name for thread in threading.enumerate())
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    done = python("-c", script, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

@@ -41,6 +41,7 @@
       isRadiologicalConvention: true, backColor: [0, 0, 0, 1], crosshairColor: [1, 0.85, 0.2, 0.9], crosshairWidth: 0.6,
       multiplanarShowRender: niivue.SHOW_RENDER.NEVER,
       isColorbar: false, dragAndDropEnabled: false, logLevel: "error", isOrientationTextVisible: true,
+      fontColor: [1, 1, 1, 1], fontMinPx: 15,
     });
     await nv.attachToCanvas(canvas);
     const [low, high] = of("window").value.split(",").map(Number);
@@ -73,13 +74,15 @@
     });
     await solid.attachToCanvas(of("solid"));
     const [r, g, b] = data.liverColour;
-    solid.addColormap("body", { R: [0, r, r], G: [0, g, g], B: [0, b, b], A: [0, 6, 30], I: [0, 100, 255] });
+    const alpha = data.lesions.length ? [0, 4, 16] : [0, 6, 30]; // lesions are seen through the liver
+    solid.addColormap("body", { R: [0, r, r], G: [0, g, g], B: [0, b, b], A: alpha, I: [0, 100, 255] });
     solid.addVolume(await volumeOf("solid-volume", "liver.nii.gz", { colormap: "body", cal_min: 60, cal_max: 255 }));
     const lesions = await volumeOf("solid-lesions-volume", "lesions.nii.gz", {});
     lesions.setColormapLabel(labelColours());
     solid.addVolume(lesions);
     solid.setSliceType(solid.sliceTypeRender);
     solid.setRenderAzimuthElevation(180, 10);
+    solid.setScale(1.3);
     return solid;
   }
 

@@ -1,0 +1,121 @@
+"""Which worker of a cluster gets a case, and what comes of one that fails there; without Dask."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from text_cases import TextWork
+
+from custom_networks import __version__
+from custom_networks.batch import cluster_worker
+from custom_networks.batch.cluster import Cluster
+from custom_networks.batch.cluster_worker import Answer, Order
+from custom_networks.errors import UsageError
+from custom_networks.io import Case
+
+Texts = Callable[..., list[Case]]
+OPTIONS = {"weights": "none", "runtime": "none", "precision": "none"}
+FULL = Answer(None, "No space left on device.")
+
+
+class Scripted:
+    """Workers that answer as they are told: a cause for a case, "" for all cases, nothing for success."""
+
+    def __init__(self, answers: Mapping[tuple[str, str], Any], addresses: str) -> None:
+        self._answers, self._addresses, self._unfit = answers, {*addresses}, set[str]()
+        self.given: list[str] = []
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def submitted(self, function: Any, *arguments: Any, worker: str = "") -> tuple[str, str]:
+        name = arguments[1].name if worker else ""
+        self.given += [f"{name} to {worker}"] if worker else []
+        return worker, name
+
+    def asked(self, function: Any, *arguments: Any) -> list[bool]:
+        return [True]
+
+    def ready(self) -> set[str]:
+        return self._addresses - self._unfit
+
+    waited_for = ready
+
+    def ended(self, given: Mapping[Any, str]) -> Iterator[Any]:
+        return iter(list(given))
+
+    def dismiss(self, worker: str, reason: str) -> None:
+        self._unfit.add(worker)
+
+    def result(self, future: tuple[str, str], worker: str | None = None) -> Any:
+        _, name = future
+        if not worker:
+            return __version__, OPTIONS
+        done: Any = object()
+        answer = self._answers.get((worker, name), self._answers.get((worker, ""), Answer(done)))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def run(texts: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[str], list[str]]]:
+    """Run cases named by letters on scripted workers: what was given to whom, and a line for each case that failed."""
+
+    def ran(names: str, answers: Mapping[tuple[str, str], Any], addresses: str = "AB") -> tuple[list[str], list[str]]:
+        workers = Scripted(answers, addresses)
+        monkeypatch.setattr("custom_networks.batch.cluster.Workers", lambda address: workers)
+        with Cluster(TextWork(tmp_path / "out", {}), "tcp://host:1") as cluster:
+            outcomes = list(cluster.outcomes(texts(**{name: name for name in names})))
+        assert sorted(outcome.case.name for outcome in outcomes) == sorted(names)
+        return workers.given, [outcome.message for outcome in outcomes if outcome.message]
+
+    return ran
+
+
+def test_a_case_that_failed_goes_to_another_worker(run: Callable[..., Any]) -> None:
+    assert run("a", {("A", "a"): FULL}) == (["a to A", "a to B"], [])
+
+
+def test_a_case_is_given_up_after_three_tries_with_its_reasons(run: Callable[..., Any], tmp_path: Path) -> None:
+    given, messages = run("ab", {("A", "a"): None, ("B", "a"): FULL})
+    assert given == ["a to A", "b to B", "a to B", "a to A"]
+    gone = "The worker at A is gone (often memory is short; its log may say why)."
+    assert messages == [f"{tmp_path}/in/a.nii.gz was tried 3 times. {gone} No space left on device."]
+
+
+def test_a_refused_input_is_tried_once(run: Callable[..., Any]) -> None:
+    assert run("a", {("A", "a"): Answer(None, "a is damaged.", refused=True)}) == (["a to A"], ["a is damaged."])
+
+
+def test_a_worker_that_cannot_segment_gets_no_more_cases(run: Callable[..., Any]) -> None:
+    given, messages = run("abc", {("A", ""): Answer(None, "it has no weights.", unfit=True)})
+    assert (given, messages) == (["a to A", "b to B", "c to B", "a to B"], [])
+
+
+def test_a_worker_that_cannot_even_be_asked_gets_no_more_cases(run: Callable[..., Any]) -> None:
+    given, messages = run("abc", {("A", ""): ModuleNotFoundError("No module named 'custom_networks'")})
+    assert (given, messages) == (["a to A", "b to B", "c to B", "a to B"], [])
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"version": "0.0.1"}, f"it has version {__version__}, and the run version 0.0.1"),
+        ({"options": {**OPTIONS, "weights": "other"}}, "it has other weights than the run began with"),
+        ({"run": "another"}, "it does not see .*, or may not write there"),
+    ],
+)
+def test_a_worker_that_would_segment_otherwise_is_unfit(
+    change: dict[str, Any], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_worker, "_pipeline", lambda work, run: work.pipeline())
+    monkeypatch.setattr("custom_networks.batch.run.write", None)  # put back after the test: TextWork replaces it
+    (tmp_path / ".staged").mkdir()
+    probe = tmp_path / ".staged" / "probe"
+    probe.write_text("run")
+    order = Order("run", TextWork(tmp_path, {}), __version__, OPTIONS, probe)
+    cluster_worker._fit_pipeline(order)
+    with pytest.raises(UsageError, match=reason):
+        cluster_worker._fit_pipeline(order._replace(**change))

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import itk
 import nibabel as nib
 import numpy as np
 import pydicom
@@ -84,6 +85,18 @@ def test_a_folder_of_one_volume_is_that_volume_and_files_are_kept_on_request(
         "report.json",
         "thumbnail.jpg",
     ]
+
+
+@pytest.mark.parametrize("name, mask", [("ct.mha", "ct_seg.mha"), ("ct.nhdr", "ct_seg.nrrd")])
+def test_a_metaimage_or_nrrd_gets_its_mask_in_that_format_too(
+    name: str, mask: str, stubbed: Stubbed, scan: tuple[Path, Any], tmp_path: Path
+) -> None:
+    itk.imwrite(itk.imread(str(scan[0])), str(tmp_path / name))
+    result = stubbed(tmp_path / name, tmp_path / "out", overlay=False, page="off")
+    assert result.folder is not None and result.liver.any()
+    assert result.report["files"] == {"mask": "ct_seg.nii.gz", "mask_as_input": mask}
+    written = itk.imread(str(result.folder / mask))
+    np.testing.assert_array_equal(itk.array_from_image(written).T, result.labels)
 
 
 @pytest.fixture

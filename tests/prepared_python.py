@@ -2,7 +2,8 @@
 
 One process imports the libraries, nothing of this project, and computes nothing. It forks for each command, so that
 every command has an interpreter of its own: `sys.path`, environment, working directory, streams and exit code are those
-of a Python that was started for it. Where a system cannot fork, Python is started.
+of a Python that was started for it. On other systems than Linux, whose libraries may not survive a fork, Python is
+started.
 """
 
 import json
@@ -30,7 +31,7 @@ class PreparedPython:
     ) -> "subprocess.CompletedProcess[str]":
         """What `subprocess.run([sys.executable, *arguments], capture_output=True, text=True)` gives."""
         words, environment = [str(argument) for argument in arguments], dict(os.environ if env is None else env)
-        if not hasattr(os, "fork"):
+        if sys.platform != "linux":
             command = [sys.executable, *words]
             return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
         with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ import torch
 from custom_networks.bundle_files import bundle_root, load_weights
 from custom_networks.errors import BundleError, UsageError
 from custom_networks.files import refuse_damaged_weights
-from custom_networks.inference import announce_weights
+from custom_networks.inference import announce_weights, loaded_network
 from custom_networks.pipeline import Pipeline, _check_process
 
 
@@ -47,6 +47,16 @@ def test_each_flipped_bit_of_the_numbers_is_found_wherever_weights_are_read(weig
             refuse_damaged_weights(weights)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_wherever_they_are_loaded(weights: Path, value: float) -> None:
+    state = torch.load(weights, weights_only=True)
+    state["bias"][3] = value
+    torch.save(state, weights)
+    for load in (load_weights, lambda network, path: loaded_network(network, str(path))):
+        with pytest.raises(BundleError, match=r"weights.pt is damaged \(bias is not finite\): fetch or train it again"):
+            load(torch.nn.Linear(64, 64), weights)
+
+
 def test_a_file_that_was_cut_is_damaged_and_whole_ones_are_not(weights: Path, tmp_path: Path) -> None:
     refuse_damaged_weights(weights)
     refuse_damaged_weights(tmp_path / "absent.pt")
@@ -57,7 +67,7 @@ def test_a_file_that_was_cut_is_damaged_and_whole_ones_are_not(weights: Path, tm
         refuse_damaged_weights(weights)
 
 
-def test_other_weights_are_answered_and_called_so(weights: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_other_weights_are_used_with_a_warning(weights: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert not announce_weights(str(weights), str(bundle_root()))
     assert "other weights than those released" in caplog.text

@@ -144,10 +144,10 @@ def _propose(entity: Any, dataset: Any) -> None:
 
 
 def _store(association: Any, dataset: Any) -> None:
-    """C-STORE of one object; NotSent if it was not stored."""
+    """Send one object by C-STORE; NotSent if it was not stored."""
     try:
         status = association.send_c_store(dataset)
-    except (ValueError, RuntimeError, AttributeError) as error:  # pynetdicom: its context was not accepted; closed
+    except (ValueError, RuntimeError, AttributeError) as error:  # context not accepted, or association closed
         raise NotSent(f"the SOP class of a result is not accepted ({type(error).__name__})") from error
     answer = status.get("Status") if status else None
     if answer is None:

@@ -102,8 +102,36 @@ def test_weights_of_the_installed_bundle_that_are_not_the_released_ones_are_refu
     assert run("segment", "good.nii.gz", "--output", "out", "--bundle", "other").code == 0
 
 
-def test_a_switch_is_turned_off_by_a_no_prefix(run: Liverseg) -> None:
-    assert run("segment", "good.nii.gz", "--output", "out", "--no-overlay", "--no_progress").code == 0
+def test_a_switch_is_turned_off_by_a_no_prefix(run: Liverseg, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, bool]] = []
+
+    def written(case: Any, output: Path, **options: bool) -> Any:
+        asked.append(options)
+        return SimpleNamespace(without_arrays=lambda: case)
+
+    monkeypatch.setattr("custom_networks.batch.run.write", written)
+    assert run("segment", "good.nii.gz", "--output", "out", "--no-overlay", "--no_progress", "--with-phi").code == 0
+    assert [(options["overlay"], options["with_phi"], options["pdf"]) for options in asked] == [(False, True, False)]
+
+
+def test_flags_become_ids_of_the_bundles_config(run: Liverseg, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(NoNetwork, "__init__", lambda self, bundle, settings, checkpoint: asked.append(settings))
+    flags = ["--fast", "--no-scout", "--segments", "--runtime=torch", "--precision=float32", "--device=cpu"]
+    assert run("segment", "good.nii.gz", "--output", "out", *flags).code == 0
+    switches = {"fast": True, "scout": False, "segments": True}
+    names = {"runtime": "torch", "precision": "float32", "device": "$torch.device('cpu')"}
+    assert asked == [{**switches, **names, "progress": True}]
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(
+    run: Liverseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NoNetwork, "predict", lambda *_, **options: pytest.fail("a case was segmented"))
+    answer = run("segment", "good.nii.gz", "bad.nii.gz", "--output", "out", "--dry-run")
+    assert answer.code == 0 and not (tmp_path / "out").exists()
+    assert answer.out.splitlines()[-1] == "2 of 2 cases would be segmented."
+    assert [line.partition(": ")[0] for line in answer.out.splitlines()[:-1]] == ["good.nii.gz", "bad.nii.gz"]
 
 
 @pytest.mark.parametrize("flags, allowed", [([], False), (["--allow-large"], True)])

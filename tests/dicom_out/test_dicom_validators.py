@@ -107,6 +107,7 @@ def ellipsoids(shape: tuple[int, int, int]) -> Array:
     return labels
 
 
+@pytest.mark.slow  # make test-dicom runs it, too
 @pytest.mark.parametrize("case", REAL)
 def test_results_for_real_series_are_valid(case: str, shared_data: Path, dciodvfy: Run, tmp_path: Path) -> None:
     folder = shared_data / "dicom" / case

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from custom_networks.inference import SliceStackInferer
 from custom_networks.networks import ContextNet25D
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = Path(__file__).resolve().parents[2] / "bundle" / "models" / "model.pt"
 SLICES = slice(15, 20)  # five slices through the liver
 

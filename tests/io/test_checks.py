@@ -29,7 +29,7 @@ def test_trailing_single_axes_are_dropped_with_a_note_and_other_ranks_refused() 
         spatial_shape((4, -5, 6), SOURCE)
 
 
-def test_unit_voxels_at_the_origin_are_taken_with_a_word_of_doubt() -> None:
+def test_placeholder_affine_is_accepted_with_a_note() -> None:
     affine = np.diag([-1.0, -1.0, 1.0, 1.0])
     (note,) = check_geometry((9, 9, 9), affine, SOURCE)
     assert "1 x 1 x 1 mm" in note and "check" in note
@@ -56,7 +56,7 @@ def test_thick_slices_must_be_axial() -> None:
         check_geometry((9, 9, 9), np.diag([0.8, 5.0, 0.8, 1.0]), SOURCE)
 
 
-def test_an_affine_that_places_no_volume_is_refused() -> None:
+def test_an_unusable_affine_is_refused() -> None:
     broken = np.eye(4)
     broken[0, 3] = np.nan
     with pytest.raises(InputError, match=r"no usable affine \(entries that are not finite"):
@@ -69,7 +69,7 @@ def test_an_affine_that_places_no_volume_is_refused() -> None:
         check_geometry((9, 9, 9), flat, SOURCE)
 
 
-def test_shear_is_noted_in_degrees_and_tiny_spacing_is_no_singularity() -> None:
+def test_shear_is_noted_in_degrees_and_tiny_spacing_is_not_singular() -> None:
     sheared = np.eye(4)
     sheared[:3, 2] = [0, np.tan(np.radians(14)), 1]
     assert shear_degrees(sheared) == pytest.approx(14)
@@ -101,6 +101,6 @@ def test_labels_become_uint8_and_others_are_named() -> None:
         label_map(np.arange(12, dtype=np.int16), SOURCE)
 
 
-def test_library_errors_fit_one_line() -> None:
+def test_library_errors_become_one_line() -> None:
     assert one_line("a\n  b\tc") == "a b c"
     assert len(one_line("x" * 999)) == 160

@@ -31,8 +31,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], list[Data
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Callable[..., Settings]:
-    """Settings of a node in tmp_path that takes a study for complete after a second."""
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
+    """Settings of a node in tmp_path that takes a study for complete after a second; nodes here look often."""
+    monkeypatch.setattr("custom_networks.node.node.TICK", 0.05)
 
     def make(**others: object) -> Settings:
         usual = {"port": 0, "http_port": None, "quiet_seconds": 1.0, "first_pause": 0.2}

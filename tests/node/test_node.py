@@ -124,6 +124,7 @@ def test_a_failing_step_does_not_stop_the_node(
     with RunningNode(settings(), StandIn()) as running:
         send(running.node.port, study(1))
         until(lambda: running.counts()["done"] == 1)
+    assert list(failures) == []  # it did fail
 
 
 def test_the_health_page_reports_a_failing_part() -> None:

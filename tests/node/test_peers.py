@@ -1,11 +1,20 @@
 """Who may send, and to whom."""
 
+import ssl
 from pathlib import Path
 
 import pytest
 
 from custom_networks.errors import UsageError
-from custom_networks.node.peers import allowed_on, caller, certificates, checked_title, destination, may_call
+from custom_networks.node.peers import (
+    Certificates,
+    allowed_on,
+    caller,
+    certificates,
+    checked_title,
+    destination,
+    may_call,
+)
 from custom_networks.node.settings import Settings
 
 
@@ -73,6 +82,17 @@ def test_tls_takes_three_files(tmp_path: Path) -> None:
     assert files is not None
     with pytest.raises(UsageError, match="check the three files"):
         files.context(serving=True)
+
+
+@pytest.mark.parametrize("serving", [True, False])
+def test_both_sides_of_tls_must_show_a_certificate(
+    serving: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for loading in ("load_cert_chain", "load_verify_locations"):
+        monkeypatch.setattr(ssl.SSLContext, loading, lambda *_: None)
+    context = Certificates(tmp_path / "own", tmp_path / "key", tmp_path / "authority").context(serving=serving)
+    assert context.verify_mode == ssl.CERT_REQUIRED and context.check_hostname is not serving
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
 @pytest.mark.parametrize("wrong", [{"port": -1}, {"port": 70000}, {"quiet_seconds": -1}, {"send_tls": True}])

@@ -70,6 +70,19 @@ def test_acknowledged_images_are_in_the_spool(listen: Start, spool: Spool, study
     assert receiver.counts() == {"duplicates": 2, "ignored": 0, "rejected": 0, "cut_off": 0}
 
 
+def test_an_image_is_flushed_to_the_disk_before_it_enters_the_spool(
+    listen: Start, spool: Spool, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Path, int]] = []
+
+    def flushed(path: Path) -> None:
+        seen.append((path.parent, spool.counts()["received"]))
+
+    monkeypatch.setattr("custom_networks.node.receiver.flushed", flushed)
+    assert send(listen().port, study(1)[:2]) == [0, 0]
+    assert seen == [(spool.part, 0), (spool.part, 1)]
+
+
 def test_received_images_equal_those_that_were_sent(listen: Start, spool: Spool, study: Study) -> None:
     from pydicom import dcmread
 

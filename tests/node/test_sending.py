@@ -1,9 +1,18 @@
-"""When what failed is tried again."""
+"""What counts as sent, and when what failed is tried again."""
+
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from pydicom.dataset import Dataset
 
 from custom_networks.node import sending
-from custom_networks.node.sending import LONGEST_PAUSE, Pauses
+from custom_networks.node.peers import destination
+from custom_networks.node.sending import LONGEST_PAUSE, NotReached, NotSent, Pauses, Sender
+from custom_networks.node.spool import Spool
+from custom_networks.node.study import DONE, Version
+
+TO = destination("PACS@pacs:104")
 
 
 @pytest.fixture
@@ -31,3 +40,45 @@ def test_a_pause_applies_to_one_item_and_ends(clock: list[float]) -> None:
     pauses.end("it", "other")
     assert not pauses.is_on("it")
     assert pauses.begin("it") == 5.0
+
+
+def store(status: int | None) -> list[Dataset]:
+    """Send an object to a peer that answers with a status, or with none: what the peer got."""
+    answer, got = Dataset(), list[Dataset]()
+    if status is not None:
+        answer.Status = status
+    sending._store(SimpleNamespace(send_c_store=lambda dataset: got.append(dataset) or answer), Dataset())
+    return got
+
+
+@pytest.mark.parametrize("status", [0x0000, 0x0107, 0xB000, 0xB006])
+def test_success_and_warnings_count_as_stored(status: int) -> None:
+    assert len(store(status)) == 1  # anything else raises
+
+
+@pytest.mark.parametrize("status, error", [(0xA700, NotSent), (0xC001, NotSent), (None, NotReached)])
+def test_refusals_and_silence_do_not_count_as_stored(status: int | None, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        store(status)
+
+
+@pytest.mark.parametrize("error, tries", [(NotReached("no answer"), ["a"]), (NotSent("status 0xA700"), ["a", "b"])])
+def test_a_destination_that_is_down_is_left_alone_and_one_that_refuses_is_asked_for_the_others(
+    error: NotSent, tries: list[str], tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / "spool")
+    for key in ("a", "b"):
+        spool.put(key, Version(1, DONE, (), closed=ord(key), files=("1_seg.dcm",), unsent=(str(TO),)))
+    tried: list[str] = []
+
+    def fail(self: Sender, paths: list[Path]) -> None:
+        tried.append(paths[0].parts[-3])
+        raise error
+
+    monkeypatch.setattr(Sender, "_send", fail)
+    sender = Sender(spool, tmp_path / "out", "LIVERSEG", TO, first_pause=5.0)
+    assert (sender.send_due(), tried) == (0, tries)
+    assert (sender.send_due(), tried) == (0, tries)  # all of them pause
+    clock[0] += 5.0
+    sender.send_due()
+    assert tried == tries * 2

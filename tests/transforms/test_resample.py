@@ -160,6 +160,12 @@ def test_a_label_needs_the_majority_of_a_pixel() -> None:
     assert resize_labels(labels, (4, 4))[0, :, 0, 0].tolist() == [0, 1, 0, 0]
 
 
+def test_the_transform_gives_each_pixel_the_label_with_the_largest_share() -> None:
+    rows = torch.tensor([1, 0, 1, 1, 0, 1], dtype=torch.uint8).reshape(1, 6, 1, 1)  # the nearest pixels bear 0
+    labels = resampled(volume_with_spacing(rows, (1.0, 3.0, 3.0)), spacing=3.0, mode="label")
+    assert labels.as_tensor().flatten().tolist() == [1, 1]
+
+
 def test_a_label_between_two_others_never_appears_at_their_border() -> None:
     labels = torch.zeros(1, 16, 16, 1, dtype=torch.uint8)
     labels[:, :, 7:] = 2

@@ -30,6 +30,7 @@ def run(python: Run, clean_environment: dict[str, str]) -> Run:
     return started
 
 
+@pytest.mark.slow  # make test-bundle runs it, too
 def test_the_unit_test_runs_each_config_of_the_packed_bundle(run: Run, packed: PackedBundle, unpack: Unpack) -> None:
     zoo = unpack(packed.path).parents[1]
     shutil.copy(UNIT_TESTS / "test_liver_tumor_ct_25d.py", zoo)

@@ -182,7 +182,7 @@ def test_several_stacks_are_candidates_like_series(tmp_path: Path) -> None:
     assert np.array_equal(first.array, scene.hounsfield()) and first.affine[2, 3] == -100
     assert first.notes == (
         "Series 1 of 2 was chosen (CT, 8 slices, 3 mm).",
-        f"Series 2 (CT, 8 slices, 3 mm) was not chosen: give {folder}::2 for it.",
+        f"Series 2 (CT, 8 slices, 3 mm) was not chosen: give {folder}::2 to segment it.",
         "The frames were split by StackID into 2.",
     )
     second = read_volume(f"{folder}::2")

@@ -21,9 +21,9 @@ def test_trailing_single_axes_are_dropped_with_a_note_and_other_ranks_refused() 
     assert spatial_shape((4, 5, 6), SOURCE) == ((4, 5, 6), ())
     shape, notes = spatial_shape((4, 5, 6, 1, 1), SOURCE)
     assert shape == (4, 5, 6) and "4 x 5 x 6 x 1 x 1" in notes[0]
-    with pytest.raises(InputError, match=r"case.nii.gz is 2D \(4 x 5\), a 3D volume is needed"):
+    with pytest.raises(InputError, match=r"case.nii.gz is 2D \(4 x 5\), but a 3D volume is needed"):
         spatial_shape((4, 5), SOURCE)
-    with pytest.raises(InputError, match=r"is 4D \(4 x 5 x 6 x 2\), one 3D volume is needed"):
+    with pytest.raises(InputError, match=r"is 4D \(4 x 5 x 6 x 2\), but one 3D volume is needed"):
         spatial_shape((4, 5, 6, 2), SOURCE)
     with pytest.raises(InputError, match=r"impossible size \(4 x -5 x 6\)"):
         spatial_shape((4, -5, 6), SOURCE)
@@ -43,7 +43,7 @@ def test_slices_are_counted_along_the_patients_z() -> None:
         check_geometry((9, 9, 4), np.eye(4), SOURCE)
     sagittal = np.eye(4)[:, [2, 0, 1, 3]]
     check_geometry((9, 4, 9), np.eye(4), SOURCE)
-    with pytest.raises(InputError, match="holds 1 slice, at least 5"):
+    with pytest.raises(InputError, match="holds 1 slice, but at least 5"):
         check_geometry((1, 9, 9), sagittal, SOURCE)
 
 
@@ -91,13 +91,13 @@ def test_values_must_be_hounsfield_units() -> None:
 def test_labels_become_uint8_and_others_are_named() -> None:
     labels = label_map(np.array([0.0, 1.0, 2.0], np.float32), SOURCE)
     assert labels.dtype == np.uint8 and labels.tolist() == [0, 1, 2]
-    with pytest.raises(InputError, match="holds the labels 3, 7, only 0"):
+    with pytest.raises(InputError, match="holds the labels 3, 7, but only 0"):
         label_map(np.array([0, 7, 3, 3], np.int16), SOURCE)
-    with pytest.raises(InputError, match=r"holds the label 0\.5, only 0"):
+    with pytest.raises(InputError, match=r"holds the label 0\.5, but only 0"):
         label_map(np.array([0.5, 1], np.float32), SOURCE)
-    with pytest.raises(InputError, match="holds the label -1, only 0"):
+    with pytest.raises(InputError, match="holds the label -1, but only 0"):
         label_map(np.array([-1, 1], np.int16), SOURCE)
-    with pytest.raises(InputError, match=r"holds the labels 3, 4, 5, 6, 7, \.\.\., only 0"):
+    with pytest.raises(InputError, match=r"holds the labels 3, 4, 5, 6, 7, \.\.\., but only 0"):
         label_map(np.arange(12, dtype=np.int16), SOURCE)
 
 

@@ -182,7 +182,7 @@ def test_label_map_is_uint8_may_be_constant_and_holds_no_other_label(
         volume = read_label_map(write_nifti(labels.astype(dtype)))
         assert volume.array.dtype == np.uint8 and np.array_equal(volume.array, labels)
     assert not read_label_map(write_nifti(np.zeros_like(hounsfield))).array.any()
-    with pytest.raises(InputError, match="holds the label 3, only 0"):
+    with pytest.raises(InputError, match="holds the label 3, but only 0"):
         read_label_map(write_nifti((labels + 1).astype(np.uint8)))
     with pytest.raises(InputError, match="holds 4 slices"):
         read_label_map(write_nifti(labels[..., :4].astype(np.uint8)))

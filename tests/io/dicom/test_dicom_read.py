@@ -98,7 +98,7 @@ def test_harmless_oddities_are_noted(write_series: Write) -> None:
 
     notes = read_volume(write_series(change)).notes
     assert [note.split()[0] for note in notes] == ["FrameOfReferenceUID", "The", "The"]
-    assert "(8)" in notes[0] and "no SeriesInstanceUID" in notes[1] and "with loss" in notes[2]
+    assert "(8)" in notes[0] and "no SeriesInstanceUID" in notes[1] and "lossily" in notes[2]
 
 
 def set_to(**values: object) -> Change:
@@ -176,8 +176,8 @@ def test_one_slice_of_another_kind_is_refused(write_series: Write, change: Chang
 
 def test_missing_slice_names_the_positions(write_series: Write) -> None:
     sentence = refusal(write_series(lambda k, d: k != 4))
-    jump = "Slice positions jump from -91.00 to -85.00 mm after slice 4, 6.00 mm instead of 3.00: slices are missing."
-    assert sentence.endswith(jump + " Export the whole series again.")
+    jump = "Slice positions jump from -91.00 to -85.00 mm after slice 4, a gap of 6.00 mm instead of 3.00: "
+    assert sentence.endswith(jump + "slices are missing. Export the whole series again.")
 
 
 def test_gantry_tilt_is_named_in_degrees(write_series: Write) -> None:

@@ -182,7 +182,7 @@ def test_several_stacks_are_candidates_like_series(tmp_path: Path) -> None:
     assert np.array_equal(first.array, scene.hounsfield()) and first.affine[2, 3] == -100
     assert first.notes == (
         "Series 1 of 2 was chosen (CT, 8 slices, 3 mm).",
-        f"Series 2 (CT, 8 slices, 3 mm) was not chosen: give {folder}::2 for it.",
+        f"Series 2 (CT, 8 slices, 3 mm) was not chosen: give {folder}::2 to segment it.",
         "The frames were split by StackID into 2.",
     )
     second = read_volume(f"{folder}::2")
@@ -300,7 +300,7 @@ def test_without_uids_the_content_is_that_of_the_file(tmp_path: Path) -> None:
         (lambda i: scene.empty(i, "PixelValueTransformationSequence"), "have no RescaleSlope, RescaleIntercept"),
         (lambda i: i.pop(scene.PER_FRAME) and i, "they have no PerFrameFunctionalGroupsSequence"),
         (lambda i: setattr(i, "NumberOfFrames", 9), "NumberOfFrames is 9, but there are functional groups of 8"),
-        (lambda i: setattr(i, "ConcatenationUID", "1.2.9"), "each is a part of a concatenation"),
+        (lambda i: setattr(i, "ConcatenationUID", "1.2.9"), "each is only a part of a concatenation"),
         (lambda i: setattr(i, "SOPClassUID", "1.2.840.10008.5.1.4.1.1.2"), "SOP class is not one of enhanced CT"),
         (lambda i: setattr(i, "PixelData", i.PixelData[:-2]), "truncated or damaged"),
         (lambda i: setattr(i, "PixelData", i.PixelData * 2), "pixel data of more frames than NumberOfFrames"),
@@ -341,7 +341,7 @@ def of_frame(k: int, **values: object) -> Callable[[int, Dataset], None]:
         (of_frame(3, ImagePositionPatient=[-50, -40, -91.6]), "it must be even"),
         (of_frame(3, ImagePositionPatient=[-50, -40, -94]), "lie at the same position"),
         (of_frame(3, RescaleType="Z_EFF"), "1 of 1 files have no rescale to Hounsfield units"),
-        (of_frame(3, ImageType=["DERIVED", "PRIMARY", "MAX_IP"]), r"derived pictures, .*ImageType MAX_IP"),
+        (of_frame(3, ImageType=["DERIVED", "PRIMARY", "MAX_IP"]), r"derived images, .*ImageType MAX_IP"),
     ],
 )
 def test_the_rules_for_slices_apply_to_frames(read: Read, change: scene.Change, sentence: str) -> None:
@@ -362,7 +362,7 @@ def test_axial_slices_that_were_derived_are_read_with_a_note(read: Read) -> None
     assert read(image).notes == ("The slices are derived images (ImageType DERIVED).",)
     for item in scene.groups_of(image, "CTImageFrameTypeSequence"):
         item.VolumeBasedCalculationTechnique = "MAX_IP"
-    with pytest.raises(InputError, match=r"derived pictures, .*ImageType MAX_IP"):
+    with pytest.raises(InputError, match=r"derived images, .*ImageType MAX_IP"):
         read(image)
 
 

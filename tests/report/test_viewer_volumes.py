@@ -48,11 +48,15 @@ def noise(spacing: tuple[float, float, float], shape: tuple[int, int, int], live
     return case_of(labels, hu, np.diag([*spacing, 1.0]))
 
 
-def test_the_ct_is_cropped_to_the_livers_surroundings() -> None:
+def test_the_volumes_are_cropped_to_the_livers_surroundings_and_stay_in_place() -> None:
     case = noise((2.0, 2.0, 5.0), (120, 120, 40), (slice(50, 70), slice(50, 70), slice(15, 25)))
-    image = decoded(viewer_volumes(*case.parts).ct)
+    volumes = viewer_volumes(*case.parts)
+    image, labels = decoded(volumes.ct), decoded(volumes.labels)
     # The liver, 10 mm that are kept around it and a margin of 12 mm.
     assert np.array(image.shape) * image.header.get_zooms() == pytest.approx([84, 84, 100], abs=8)
+    liver = np.argwhere(np.asarray(labels.dataobj) == 1)
+    assert apply_affine(labels.affine, liver).mean(axis=0) == pytest.approx([119, 119, 97.5], abs=1)
+    np.testing.assert_array_equal(image.affine, labels.affine)
 
 
 def test_fine_pixels_become_coarser_and_thick_slices_stay() -> None:

@@ -142,7 +142,7 @@ def _shared(headers: Sequence[Dataset], step: float) -> tuple[Dataset, tuple[str
             setattr(shared, keyword, first[keyword].value)
             continue
         what = "is not a valid UID" if values != {""} else "is empty in the slices"
-        what = f"has {len(values)} different values in the slices" if len(values) > 1 else what
+        what = f"is not the same in all slices ({len(values)} values)" if len(values) > 1 else what
         setattr(shared, keyword, generate_uid(entropy_srcs=[keyword, *made_of]))
         notes.append(f"{keyword} {what}: the DICOM results have a generated one, so viewers may not link them.")
     for keyword in (*PATIENT_AND_STUDY, "ImageOrientationPatient", "PixelSpacing"):

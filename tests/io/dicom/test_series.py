@@ -142,7 +142,7 @@ def test_slices_with_the_same_uid_but_another_image_are_not_copies(write_series:
 
     first = only_case(folder).headers()[0]
     write_series(darker, "series/2")
-    with pytest.raises(InputError, match="names 2 different images.*lie at|lie at.*names 2 different"):
+    with pytest.raises(InputError, match="2 different images have the same.*lie at|lie at.*2 different images have"):
         read_volume(folder)
 
 

@@ -104,8 +104,8 @@ def _operating_point(configured: Mapping[str, float], grid: Mapping[str, Sequenc
     unknown = set(configured) ^ set(OperatingPoint._fields) | set(grid) - set(OperatingPoint._fields)
     if unknown:
         raise UsageError(
-            f"The operating point must have exactly {', '.join(OperatingPoint._fields)}, and the grid no others, but "
-            f"{', '.join(sorted(unknown))} differ: correct tune.json."
+            f"The operating point must have exactly {', '.join(OperatingPoint._fields)}, and the grid no others; there "
+            f"is a difference in {', '.join(sorted(unknown))}: correct tune.json."
         )
     point = OperatingPoint(**configured)
     lowest = min([point.organ_threshold, *grid.get("organ_threshold", ())])

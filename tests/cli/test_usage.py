@@ -125,7 +125,7 @@ def test_a_file_with_an_unknown_ending_starts_nothing(liverseg: Liverseg, tmp_pa
     (tmp_path / "notes.txt").write_text("none yet")
     answer = liverseg("segment", "notes.txt", "--output", "out")
     assert answer.code == 2
-    assert "notes.txt is no CT volume" in answer.err
+    assert "notes.txt is not a CT volume" in answer.err
 
 
 @pytest.mark.parametrize(

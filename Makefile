@@ -17,12 +17,13 @@ ARGS ?=
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-# The environment has every extra; it is made anew when the locked versions or the package's settings change.
+# The environment has all extras; it is recreated when the locked versions or the package's settings change.
 $(VENV)/.installed: requirements.txt setup.cfg
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet -r requirements.txt
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@# setuptools warns that the folder custom_networks comes first in imports, which is meant
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 run: $(VENV)/.installed  ## segment INPUT=... (a file or folder; a phantom by default) into OUTPUT=...
@@ -36,11 +37,11 @@ endif
 test: $(VENV)/.installed  ## fast tests and workflow tests
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: $(VENV)/.installed  ## all tests, those that take minutes included
+test-slow: $(VENV)/.installed  ## all tests, including those that take minutes
 	$(BIN)/python -m pytest
 
-# An environment as a stranger has it, without this project; in its folder "more", what two of MONAI's commands need
-# besides: onnx_export (onnx, onnxscript), download_large_files (PyYAML).
+# An environment without this project, as a user of the packed bundle has it. Its folder "more" holds what two of MONAI's
+# commands need in addition: onnx_export (onnx, onnxscript) and download_large_files (PyYAML).
 $(FOREIGN)/.installed: requirements.txt tests/zoo/requirements.txt
 	$(PYTHON) -m venv $(FOREIGN)
 	$(FOREIGN)/bin/pip install --quiet --constraint requirements.txt --requirement tests/zoo/requirements.txt
@@ -48,10 +49,10 @@ $(FOREIGN)/.installed: requirements.txt tests/zoo/requirements.txt
 		onnx onnx-ir onnxscript ml_dtypes PyYAML
 	@touch $@
 
-test-bundle: $(VENV)/.installed $(FOREIGN)/.installed  ## pack the bundle and use it as a stranger does, and the zoo
+test-bundle: $(VENV)/.installed $(FOREIGN)/.installed  ## pack the bundle, use it without this project, and check it as the zoo does
 	LIVERSEG_BUNDLE_PYTHON="$(CURDIR)/$(FOREIGN)/bin/python" $(BIN)/python -m pytest tests/packing tests/zoo
 
-# MONAI Label needs other versions than everything else here (tests/monailabel/requirements.txt says which and why).
+# MONAI Label needs different versions from everything else here (see tests/monailabel/requirements.txt).
 $(LABEL)/.installed: tests/monailabel/requirements.txt tests/monailabel/torchvision_operators.py
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))" \
 		|| { echo "MONAI Label 0.8.5 needs Python 3.10 or 3.11: make PYTHON=python3.11 $@"; exit 1; }
@@ -73,18 +74,18 @@ test-monailabel: $(VENV)/.installed $(LABEL)/.installed  ## the packed bundle in
 bundle: $(VENV)/.installed  ## pack the bundle with its code into ZIP=... for others
 	$(BIN)/liverseg pack "$(ZIP)" $(ARGS)
 
-ir: $(VENV)/.installed  ## make the graphs for OpenVINO anew that ship with the package, after a change of the network
+ir: $(VENV)/.installed  ## rebuild the OpenVINO graphs that ship with the package, after any change in custom_networks/networks
 	$(BIN)/python -m custom_networks.packing.graphs
 
-# dicom3tools (dciodvfy) and dcmtk (storescp) are Debian packages; where they cannot be installed their tests are
-# skipped and say so.
-test-dicom: $(VENV)/.installed  ## validate and send DICOM results by dciodvfy, dcmtk (apt) and dcmqi (pip)
+# dicom3tools (dciodvfy) and dcmtk (storescp) are Debian packages; if they cannot be installed, their tests are skipped
+# with a message.
+test-dicom: $(VENV)/.installed  ## validate and send DICOM results with dciodvfy, dcmtk (apt) and dcmqi (pip)
 	@command -v dciodvfy storescp >/dev/null || apt-get install --yes dicom3tools dcmtk \
 		|| sudo -n apt-get install --yes dicom3tools dcmtk || echo "not installed: apt-get install dicom3tools dcmtk"
 	$(BIN)/pip install --quiet "dcmqi>=1.5"
 	$(BIN)/python -m pytest tests/dicom_out/test_dicom_validators.py
 
-# Chromium and its driver are Debian packages; where they cannot be installed the tests are skipped and say so.
+# Chromium and its driver are Debian packages; if they cannot be installed, the tests are skipped with a message.
 test-page: $(VENV)/.installed  ## the pages in a real browser: chromium and chromium-driver (apt), selenium (pip)
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null \
 		|| apt-get install --yes chromium chromium-driver || sudo -n apt-get install --yes chromium chromium-driver \
@@ -93,21 +94,22 @@ test-page: $(VENV)/.installed  ## the pages in a real browser: chromium and chro
 	$(BIN)/python -m pytest --durations=5 tests/report/test_page_in_browser.py
 
 NIIVUE := custom_networks/report/page/niivue
-niivue:  ## fetch the page's viewer again from npm, the version and hash that niivue.json states
+niivue:  ## fetch the page's viewer from npm again, with the version and hash in niivue.json
 	@version=$$(sed -n 's/.*"version": "\(.*\)".*/\1/p' $(NIIVUE)/niivue.json); \
 	hash=$$(sed -n 's/.*"sha256": "\(.*\)".*/\1/p' $(NIIVUE)/niivue.json); \
 	folder=$$(mktemp -d) && (cd "$$folder" && npm pack --silent "@niivue/niivue@$$version" && tar xzf ./*.tgz) \
 		&& echo "$$hash  $$folder/package/dist/niivue.umd.js" | sha256sum --check \
 		&& cp "$$folder/package/dist/niivue.umd.js" $(NIIVUE)/; \
 	code=$$?; rm -rf "$$folder"; exit $$code
-# Orthanc stands for a PACS, dcmtk's storescu for a scanner; Debian starts Orthanc's own service, which is not needed.
-test-node: $(VENV)/.installed  ## the DICOM node with Orthanc and dcmtk (apt): faults, kill -9, garbage, the way there and back
+
+# Orthanc acts as the PACS and dcmtk's storescu as the scanner; the Orthanc service that Debian starts is not needed.
+test-node: $(VENV)/.installed  ## the DICOM node with Orthanc and dcmtk (apt): faults, kill -9, garbage, round trip
 	@command -v Orthanc storescu >/dev/null || apt-get install --yes orthanc dcmtk \
 		|| sudo -n apt-get install --yes orthanc dcmtk || echo "not installed: apt-get install orthanc dcmtk"
 	$(BIN)/pip install --quiet "dcmqi>=1.5"
 	$(BIN)/python -m pytest tests/node
 
-test-hostile: $(VENV)/.installed  ## damaged, huge and misleading inputs: each must end right or in one clear line
+test-hostile: $(VENV)/.installed  ## damaged, huge and misleading inputs: each must be read correctly or clearly refused
 	$(BIN)/python -m pytest tests/hostile
 
 lint: $(VENV)/.installed  ## black, isort, flake8, mypy
@@ -121,7 +123,7 @@ format: $(VENV)/.installed  ## let black and isort format the code
 	$(BIN)/isort --quiet custom_networks tests
 
 TRAIN := bundle/configs/train.json
-# One process a GPU where there are several. Run again, it goes on where it stood.
+# With several GPUs, there is one process for each. When it is run again, training resumes.
 train: $(VENV)/.installed  ## train on DATA=... (MSD Task03_Liver, LiTS or your own) into RUN=...; more ids in ARGS=
 	$(if $(DATA),,$(error DATA is empty: make train DATA=/path/Task03_Liver))
 	@gpus=$$($(BIN)/python -c "import torch; print(torch.cuda.device_count())") || exit 1; \
@@ -134,15 +136,15 @@ train: $(VENV)/.installed  ## train on DATA=... (MSD Task03_Liver, LiTS or your 
 		--dataset_dir "$(DATA)" --ckpt_dir "$(RUN)/models" --output_dir "$(RUN)/log" --resume True $(ARGS)
 
 # h5py reads the weights of one peer, whose row is skipped without it.
-bench: $(VENV)/.installed  ## time and memory beside alternatives and peers, into docs/performance.md (quiet machine, please)
+bench: $(VENV)/.installed  ## compare time and memory with other programs, for docs/performance.md (on an idle machine)
 	$(BIN)/pip install --quiet --no-deps h5py || true
 	$(BIN)/python tests/benchmarks/bench.py $(ARGS)
 
-coverage: $(VENV)/.installed  ## fast tests with the share of lines and branches that they run, which has a floor
+coverage: $(VENV)/.installed  ## fast tests with coverage of lines and branches, which must not fall below a limit
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term
 
 shape: $(VENV)/.installed  ## sizes of functions and modules, annotations, docstrings; fails where a limit is broken
 	$(BIN)/python tests/benchmarks/code_shape.py custom_networks
 
-clean:  ## remove environments and what was built; results and trainings in out/ stay
+clean:  ## remove environments and builds; results and trainings in out/ stay
 	rm -rf $(VENV) $(FOREIGN) $(LABEL) build dist *.egg-info .pytest_cache .mypy_cache

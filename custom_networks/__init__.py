@@ -1,4 +1,4 @@
-"""Liver and liver tumor segmentation in abdominal CT: what the bundle's JSON cannot declare."""
+"""Liver and liver tumor segmentation in abdominal CT: the Python code behind the bundle's configs and `liverseg`."""
 
 import getpass
 import os
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-try:  # MONAI asks for it when it is imported; in a container, a user need not have a name
+try:  # MONAI calls this when it is imported, and in a container the user may not have a name
     getpass.getuser()
 except (ImportError, KeyError, OSError):
     os.environ["USER"] = str(os.getuid()) if hasattr(os, "getuid") else "user"
@@ -18,10 +18,9 @@ __all__ = ["Result", "__version__", "segment"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import only what somebody names (PEP 562).
+    """Import attributes on first use (PEP 562).
 
-    `__version__` is read from the bundle's metadata.json, which states it; `segment` and its result bring PyTorch and
-    MONAI with them.
+    `__version__` is read from the bundle's metadata.json; `segment` and `Result` import PyTorch and MONAI.
     """
     if name == "__version__":
         from custom_networks.bundle_files import bundle_version

@@ -55,35 +55,35 @@ def segment(
 
     Args:
         ct: a NIfTI, NRRD or MetaImage file, or a folder (of any depth) or zip archive of DICOM files, of which the
-            fittest series is taken (`PATH::N` takes the one that `liverseg series PATH` numbers N); or a case of
+            best suited series is taken (`PATH::N` takes the one that `liverseg series PATH` numbers N); or a case from
             `custom_networks.io.find_cases`, a nibabel image, or an array (i, j, k) of HU with its affine.
-        output: folder for the case's folder with the files that `liverseg segment` writes; by default nothing is
-            written.
-        affine: (4, 4) voxel index to RAS mm of an array.
-        probability: whether to give the tumor probability, too.
-        overlay: whether to draw `overlay.png`, where files are written.
-        page: `report.html`, where files are written: "full", "light" (without the viewer) or "off".
-        key_images: whether to write key images as DICOM secondary captures, of a DICOM input.
-        pdf: whether to write the report as an encapsulated PDF, of a DICOM input.
-        with_phi: whether page, key images and PDF show what the DICOM header says of the patient.
+        output: folder in which the case's folder is created, with the files that `liverseg segment` writes; by default
+            nothing is written.
+        affine: (4, 4) of an array, voxel index to RAS mm.
+        probability: whether to keep the tumor probability, too.
+        overlay: whether to draw `overlay.png`, if files are written.
+        page: the kind of `report.html`, if files are written: "full", "light" (without the viewer) or "off".
+        key_images: whether to write key images of a DICOM input as secondary captures.
+        pdf: whether to write the report of a DICOM input as an encapsulated PDF.
+        with_phi: whether page, key images and PDF show what the DICOM header says about the patient.
         keep_empty_frames: whether a DICOM SEG gets a frame for every slice and segment, which some viewers need.
         allow_large: whether to read inputs that exceed the limits on memory.
-        device: "cpu", "cuda", "cuda:1"; by default a GPU where there is one.
-        runtime: "torch" or "openvino"; by default OpenVINO on a CPU where it is installed.
-        precision: "float32" or "bfloat16"; by default bfloat16 where runtime and processor compute in it, but float32
-            in PyTorch on a CPU.
-        scout: whether the liver is found first, so that the network runs on its box alone.
-        fast: whether a coarser answer will do, in about a third of the time.
-        segments: whether the liver's segments after Couinaud are labelled, too.
+        device: "cpu", "cuda", "cuda:1"; by default a GPU if there is one.
+        runtime: "torch" or "openvino"; by default OpenVINO on a CPU if it is installed.
+        precision: "float32" or "bfloat16"; by default bfloat16 if runtime and processor compute in it, but float32 with
+            PyTorch on a CPU.
+        scout: whether to find the liver first, so that the network runs only on its box.
+        fast: whether a coarser answer is good enough, in about a third of the time.
+        segments: whether to label Couinaud's liver segments, too.
         bundle: folder of another bundle.
         checkpoint: other weights, a state dict.
         overrides: further ids of inference.json, such as `{"anatomy#1#neck_mm": 0.0}`.
-        progress: whether to show a bar, or who is told what begins (read, prepare, network, measure), and of the
-            network how many parts of how many are done: `progress(stage, done, total)`.
+        progress: whether to show a progress bar; or a function `progress(stage, done, total)` that is called when a
+            stage begins (read, prepare, network, measure), and for the network after each of its `total` parts.
 
     Raises:
-        UsageError: the path holds several volumes, or none; an array has no affine; `output` cannot be a folder; there
-            is no such page.
+        UsageError: the path holds several volumes, or none; an array has no affine; `output` cannot be a folder; or
+            `page` is unknown.
         InputError: the volume cannot be segmented.
         BundleError: the bundle or its weights are missing.
     """
@@ -103,7 +103,7 @@ def segment(
 
 def _case(ct: Any, affine: npt.NDArray[np.float64] | None) -> Case:
     if affine is not None and not isinstance(ct, np.ndarray):
-        raise UsageError(f"affine= is for an array, got a {type(ct).__name__}, which has its own: leave it out.")
+        raise UsageError(f"affine= is for arrays, got a {type(ct).__name__}, which has its own: leave it out.")
     if isinstance(ct, Case):
         return ct
     if isinstance(ct, np.ndarray):
@@ -117,12 +117,12 @@ _LAST: dict[str, Pipeline] = {}
 
 
 def shared_pipeline(bundle: str | None, asked: Mapping[str, Any], checkpoint: str | None) -> Pipeline:
-    """The pipeline of these settings: the last one that was built where they and the file of weights are the same."""
+    """A pipeline with these settings; the last one is reused if settings and the file of weights are the same."""
     weights = Path(checkpoint).expanduser() if checkpoint else bundle_root(bundle) / "models" / "model.pt"
     state = weights.stat() if weights.is_file() else None
     version = (state.st_mtime_ns, state.st_size) if state else None
     key = repr((bundle, sorted(asked.items()), checkpoint, version))
-    pipeline = _LAST.get(key)  # asked once: another thread may put its own there meanwhile
+    pipeline = _LAST.get(key)  # a single look-up, since another thread may replace it at any time
     if pipeline is None:
         pipeline = Pipeline(bundle, asked, checkpoint)
         _LAST.clear()

@@ -1,7 +1,7 @@
-"""Checks a command line before Fire sees it, since Fire complains only after the work is done.
+"""Check a command line before Fire sees it, because Fire complains only after the work is done.
 
-Fire alone would run a command and then mention a misspelt flag, let a switch swallow the input that follows it, and
-turn a folder named 2024 into a number.
+Fire would run a command before it mentions a misspelt flag, let a switch swallow the input that follows it, and turn a
+folder named 2024 into a number.
 """
 
 import inspect
@@ -14,7 +14,7 @@ from custom_networks.errors import UsageError
 
 HELP = ("--help", "-h")
 SHORT = {"-o": "--output"}
-ARGUMENTS = {  # the flags that may name them, and what they are
+ARGUMENTS = {  # the flags by which they can be given, and a description
     "measure": (("--ct=", "--mask="), "a CT and its mask"),
     "series": (("--path=",), "one folder or zip archive of DICOM files"),
     "verify": (("--output=",), "one folder of results"),
@@ -25,13 +25,13 @@ ARGUMENTS = {  # the flags that may name them, and what they are
 
 
 def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> list[str]:
-    """The arguments of `function` in the form in which Fire takes each as what it is.
+    """The arguments for `function`, in a form in which Fire does not reinterpret them.
 
     Flags are `--name VALUE` or `--name=VALUE`; a switch (annotated bool) is `--name`, `--name=true`, `--name=false` or
     `--no-name`; `-o` is `--output`. A flag of several values (annotated tuple[str, ...]) is given once for each.
 
     Raises:
-        UsageError: for an unknown flag, a flag without its value, or a switch that would swallow what follows it.
+        UsageError: a flag is unknown or has no value, or a switch is followed by an input.
     """
     hints = get_type_hints(function)
     parameters = inspect.signature(function).parameters.values()
@@ -60,7 +60,7 @@ def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> li
 
 
 def check_complete(command: str, ready: Sequence[str]) -> None:
-    """Say in one line what Fire would say in a page."""
+    """Raise a one-line UsageError for missing arguments, where Fire would print a page."""
     positional = [argument for argument in ready if not argument.startswith("--")]
     if command == "segment" and not positional:
         raise UsageError("liverseg segment needs at least one input.")
@@ -78,14 +78,14 @@ def check_complete(command: str, ready: Sequence[str]) -> None:
 
 
 def unknown_command(command: str, known: Iterable[str]) -> UsageError:
-    """The error of a command that there is not, with the one that may be meant."""
+    """The error of an unknown command, with a suggestion if one is similar."""
     names = list(known)
     meant = "".join(f" Did you mean {name}?" for name in get_close_matches(command, names, n=1))
     return UsageError(f"Unknown command {command!r}: liverseg has {', '.join(names)}.{meant}")
 
 
 def _unknown_flag(argument: str, name: str, flags: Sequence[str], hints: Mapping[str, Any]) -> UsageError:
-    """The error of a flag that there is not; of one that begins with "no", a switch that is turned off may be meant."""
+    """The error of an unknown flag, with a suggestion; one that begins with "no" may be meant to turn a switch off."""
     negated = re.sub(r"^no_?", "", name)
     switches = [flag for flag in flags if hints[flag] is bool]
     close = get_close_matches(negated, switches, n=1) if negated != name else get_close_matches(name, flags, n=1)
@@ -96,7 +96,7 @@ def _unknown_flag(argument: str, name: str, flags: Sequence[str], hints: Mapping
 def _switch(name: str, assigned: str, value: str, rest: Sequence[str]) -> bool:
     if assigned:
         if value.lower() not in ("true", "false"):
-            raise UsageError(f"--{name} is true or false, got {value!r}.")
+            raise UsageError(f"--{name} must be true or false, got {value!r}.")
         return value.lower() == "true"
     if rest and not rest[0].startswith("-"):
         raise UsageError(f"--{name} takes no value, but {rest[0]!r} follows it: put inputs before flags.")
@@ -112,7 +112,7 @@ def _value(name: str, assigned: str, value: str, rest: list[str]) -> str:
 
 
 def _literal(value: str, kind: Any) -> str:
-    """A Python literal that Fire reads back as `value`, a number only where a number is asked for."""
+    """A Python literal that Fire reads back as `value`; it is a number only if the argument is one."""
     if kind is not int:
         return repr(value)
     try:

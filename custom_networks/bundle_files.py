@@ -1,4 +1,4 @@
-"""Where the bundle lies: in a checkout, beside the installed package, or around a packed one."""
+"""Find the bundle (in a checkout, beside the installed package, or around a packed one), its config and weights."""
 
 import hashlib
 import json
@@ -19,9 +19,9 @@ INSTALLED_NAME = "liver_tumor_ct_25d"
 
 
 def config_text(text: str) -> str:
-    """The string of a bundle's config that is read back as `text`, whatever it holds.
+    """A string for a bundle's config that is read back as `text`, whatever characters it has.
 
-    (MONAI turns "#" into "::" in every string, "$" at its start into Python, and "@" into a reference.)
+    (In every string, MONAI changes "#" to "::", treats "$" at the start as Python, and "@" as a reference.)
     """
     plain = ascii(text)
     return "$" + plain.replace("#", r"\x23").replace("@", r"\x40")
@@ -31,7 +31,7 @@ def bundle_root(given: str | None = None) -> Path:
     """The bundle's folder: the `given` one, or the one that belongs to this package.
 
     Raises:
-        BundleError: if no folder with configs/inference.json is found there.
+        BundleError: there is no folder with configs/inference.json.
     """
     package = Path(__file__).resolve().parent
     usual = [package.parent / "bundle", package.parent / INSTALLED_NAME, package.parent]
@@ -41,15 +41,15 @@ def bundle_root(given: str | None = None) -> Path:
             return place
     raise BundleError(
         f"No bundle with configs/inference.json in {' or '.join(map(str, places))}: install the package again, "
-        "or name the bundle's folder by --bundle."
+        "or give the bundle's folder by --bundle."
     )
 
 
 def bundle_version() -> str:
-    """Version of the bundle and of its code, from the bundle's metadata.json: the one place that states it.
+    """Version of the bundle and of its code, from the bundle's metadata.json, the only place that states it.
 
     Raises:
-        BundleError: if there is no bundle, or no version in it.
+        BundleError: there is no bundle, or no version in it.
     """
     root = bundle_root()
     if not (version := metadata(root).get("version")):
@@ -61,7 +61,7 @@ def metadata(root: Path) -> dict[str, Any]:
     """What the metadata.json of the bundle in `root` holds.
 
     Raises:
-        BundleError: it is missing or no JSON object.
+        BundleError: it is missing or not a JSON object.
     """
     path = root / "configs" / "metadata.json"
     try:
@@ -71,10 +71,11 @@ def metadata(root: Path) -> dict[str, Any]:
 
 
 def read_config(root: Path, overrides: Mapping[str, Any] | None = None) -> "ConfigParser":
-    """The parser of a bundle's inference.json, with `overrides` by id; what it declares is built when asked for.
+    """The parser of a bundle's inference.json, with `overrides` by id; objects are built when they are requested.
 
     Raises:
         BundleError: the file cannot be read.
+        UsageError: an override names an id that does not exist.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MONAI 1.6 announces that a bundle's config is code; this one is installed
@@ -83,26 +84,26 @@ def read_config(root: Path, overrides: Mapping[str, Any] | None = None) -> "Conf
         parser = ConfigParser()
         try:
             parser.read_config(str(root / "configs" / "inference.json"))
-        except Exception as error:  # JSON, MONAI and Python each have their own for a config that cannot be read
+        except Exception as error:  # JSON, MONAI and Python have no common error for an unreadable config
             raise unusable(root, error) from error
     unknown = [name for name in overrides or {} if name.partition("#")[0] not in parser]
     if unknown:
         raise UsageError(f"inference.json has no {', '.join(unknown)}: correct the overrides.")
     try:
         parser.update({"bundle_root": config_text(str(root)), **(overrides or {})})
-    except Exception as error:  # as above, for a place within an id that is not there
+    except Exception as error:  # as above, for a missing part of an id
         raise unusable(root, error, overrides) from error
     return parser
 
 
 def unusable(root: Path, error: Exception, overrides: Mapping[str, Any] | None = None) -> LiversegError:
-    """The error of a bundle whose config cannot be read, or built with the `overrides` that somebody asked for."""
+    """The error of a bundle whose config cannot be read, or not be built with the user's `overrides`."""
     if overrides:
         named = ", ".join(overrides)
         return UsageError(
             f"The bundle cannot be built with {named} as given ({one_line(repr(error), 300)}): correct it."
         )
-    return BundleError(f"{root} holds no bundle that can be run ({one_line(repr(error), 300)}): install it again.")
+    return BundleError(f"{root} does not hold a working bundle ({one_line(repr(error), 300)}): install it again.")
 
 
 def operating_point(parser: "ConfigParser") -> dict[str, float]:
@@ -113,22 +114,22 @@ def operating_point(parser: "ConfigParser") -> dict[str, float]:
 
 
 def weights_path(parser: "ConfigParser", checkpoint: str | Path | None = None) -> Path:
-    """The file of weights: `checkpoint`, else the one that the config names.
+    """The file of weights: `checkpoint`, or else the one that the config names.
 
     Raises:
         BundleError: there is no such file.
     """
     path = Path(checkpoint or str(parser.get_parsed_content("checkpoint"))).expanduser()
     if not path.is_file():
-        raise BundleError(f"No weights at {path}: fetch or train them, or name others by --checkpoint.")
+        raise BundleError(f"No weights at {path}: fetch or train them, or give others by --checkpoint.")
     return path
 
 
 def load_weights(network: "nn.Module", path: Path) -> str:
-    """Load a state dict into `network`; the SHA-256 of the very bytes that were loaded.
+    """Load a state dict into `network`, and return the SHA-256 of the bytes that were loaded.
 
     Raises:
-        BundleError: the file is damaged, or holds no weights of this network or some that are not finite.
+        BundleError: the file is damaged, does not hold weights of this network, or holds values that are not finite.
     """
     import torch
 
@@ -136,17 +137,17 @@ def load_weights(network: "nn.Module", path: Path) -> str:
     refuse_damaged_weights(path, BytesIO(content))
     try:
         network.load_state_dict(torch.load(BytesIO(content), map_location="cpu", weights_only=True))
-    except Exception as error:  # PyTorch, pickle and zip each have their own
+    except Exception as error:  # PyTorch, pickle and zip have no common error
         raise BundleError(f"{path} holds no weights of this network ({one_line(error, 200)}).") from error
     refuse_weights_not_finite(path, network.state_dict())
     return hashlib.sha256(content).hexdigest()
 
 
 def bundle_network(root: Path, checkpoint: str | Path | None = None) -> "nn.Module":
-    """The network that a bundle's inference.json declares, with its weights or others, on the CPU, ready to infer.
+    """The network of a bundle's inference.json, with its weights or others, on the CPU, in evaluation mode.
 
     Raises:
-        BundleError: if the bundle cannot be read, or its weights are missing or not those of the network.
+        BundleError: the bundle cannot be read, or its weights are missing or not those of the network.
     """
     parser = read_config(root)
     path = weights_path(parser, checkpoint)

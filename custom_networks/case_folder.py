@@ -1,13 +1,13 @@
-"""A case folder belongs to one input, and is whole or says that it is not.
+"""Case folders: each belongs to one input, and its manifest says whether its results are complete.
 
-`<output>/<case>/manifest.json` names the input, the state and the files that are ours; what it does not name is
-foreign and never touched. `claim` finds or makes the folder, results are written to a staging folder beside it, and
-`Claim.commit` puts them in the place of older ones. Whenever the process is killed, the manifest says what holds:
+`<output>/<case>/manifest.json` names the input, the state and our own files; all other files are foreign and never
+touched. `claim` finds or creates the folder, results are written to a staging folder beside it, and `Claim.commit`
+replaces older results by them. Whenever a process is killed, the manifest gives the state of the folder:
 
-- `whole`: the files are of one run, with their SHA-256 and the options of that run.
-- `writing`: a run has begun to put its files in; `old` and `new` name all that may be there.
+- `whole`: the files are the results of one run, with their SHA-256 and the options of that run.
+- `writing`: a run has begun to move its files in; `old` and `new` name all files that may be there.
 
-A name is claimed by renaming a folder that already holds its manifest, which the system does for one process only.
+A name is claimed by renaming a folder that already holds its manifest, which succeeds for one process only.
 """
 
 import hashlib
@@ -43,15 +43,15 @@ __all__ += ["remove_abandoned_staging", "whole_folders", "whole_manifests"]
 
 
 class Claim:
-    """A case folder that is ours, and a staging folder for what will be in it.
+    """A case folder claimed by this process, and a staging folder for its new files.
 
-    As a context manager it abandons what was not committed.
+    As a context manager, it abandons files that were not committed.
 
     Attributes:
         name: of the case and its folder; file names contain it.
         folder: `<output>/<name>`.
-        staging: folder to write the files into, without subfolders.
-        content_changed: the folder holds results of an earlier version of this input, which `commit` replaces.
+        staging: folder to write the files to, without subfolders.
+        content_changed: whether the folder holds results of an earlier version of this input, which `commit` replaces.
     """
 
     def __init__(self, folder: Path, of: Input, staging: Path, earlier: Manifest | None, held: ExitStack) -> None:
@@ -66,21 +66,22 @@ class Claim:
         self.abandon()
 
     def commit(self, options: Mapping[str, Any]) -> Path:
-        """Put the staged files in the place of the older ones; returns the case folder, which is whole then.
+        """Replace older files by the staged ones and return the case folder, whose state is then `whole`.
 
-        The manifest keeps the options: what changes a result, as JSON.
+        Args:
+            options: everything that changes a result, as JSON; the manifest keeps them.
 
         Raises:
-            InputError: if the folder is no longer ours, or a foreign file has the name of a new one.
-            ValueError: if the staging folder holds anything but plain files.
+            InputError: the folder has been taken over by another input, or a foreign file has the name of a new one.
+            ValueError: the staging folder holds something other than plain files.
         """
         digests = {path.name: _flushed_digest(path) for path in _staged_files(self.staging)}
-        if _is_free(self.folder):  # another process had claimed it for the same input, and abandoned it
+        if _is_free(self.folder):  # another process claimed it for the same input, too, and abandoned it
             _put_new_folder(self.folder, self._input, self.staging)
         own = identifying(self._input)
         with locked(self.folder):
             old = self._replaceable(list(digests))
-            # Written before anything goes, so that a disk that is full by now costs no older results.
+            # Written before anything is removed, so that a full disk does not cost the older results.
             whole = _written_manifest(
                 self.staging, {"state": WHOLE, "files": digests, "options": dict(options), **own}, ".whole"
             )
@@ -95,7 +96,7 @@ class Claim:
         return self.folder
 
     def abandon(self) -> None:
-        """Remove what was staged, and the folder where it is new; older results stay. Nothing after `commit`."""
+        """Remove staged files, and the folder if it is new; older results stay. After `commit`, do nothing."""
         self._held.close()
         with suppress(FileNotFoundError), locked(self.folder):
             manifest = read_manifest(self.folder)
@@ -103,27 +104,28 @@ class Claim:
                 return
             if may_replace(manifest, self._input) and os.listdir(self.folder) == [MANIFEST]:
                 (self.folder / MANIFEST).unlink(missing_ok=True)
-                with suppress(OSError):  # it is no longer empty: another process has just claimed it
+                with suppress(OSError):  # not empty any more, if another process has just claimed it
                     self.folder.rmdir()
 
     def _replaceable(self, new: Sequence[str]) -> list[str]:
-        """Names of all older files, if the folder is still ours and no new file would replace a foreign one."""
+        """Names of all older files; InputError if the folder is no longer ours or a foreign file is in the way."""
         manifest = read_manifest(self.folder)
         if manifest is None or not may_replace(manifest, self._input):
-            raise InputError(f"{self.folder} is no longer what it was when this run began: segment this input again.")
+            raise InputError(f"{self.folder} was changed by another process during this run: segment this input again.")
         old = listed(manifest)
         foreign = [name for name in new if name not in old and os.path.lexists(self.folder / name)]
         if foreign:
-            raise InputError(f"{self.folder / foreign[0]} is not of an earlier run: move it away and try again.")
+            raise InputError(f"{self.folder / foreign[0]} is not a result of this program: move it away and try again.")
         return old
 
 
 def claim(output: Path, of: Input) -> Claim:
-    """Claim the case folder of an input: its own of an earlier run, else the first of name, name_2, ... that is free.
+    """Claim the case folder of an input: that of an earlier run, or the first of name, name_2, ... that is free.
 
-    Older results of the same input stay whole until `Claim.commit`. A folder is the same input's if its content is the
-    same or its identity is (unless a file's bytes and also its geometry changed: in containers every patient has the
-    same path); an unfinished folder only if its identity is. Names that differ by case alone are one name.
+    Older results of the same input stay until `Claim.commit`. A folder belongs to the same input if its content or its
+    identity is the same. (If a file's bytes and geometry have both changed, the same identity is not enough: in
+    containers, every patient can have the same path.) An unfinished folder must have the same identity. Names that
+    differ only by case are the same name.
     """
     with ExitStack() as held:
         staging = held.enter_context(staging_folder(output, of.name))
@@ -132,7 +134,7 @@ def claim(output: Path, of: Input) -> Claim:
 
 
 def forget(folder: Path) -> None:
-    """Remove the files that a case folder's manifest lists, then the manifest: for a writer that keeps none."""
+    """Remove the files in a case folder's manifest, then the manifest, for a writer that makes no manifest."""
     if (manifest := read_manifest(folder)) is None:
         return
     with staging_folder(folder.parent, folder.name) as staging, locked(folder):
@@ -144,7 +146,7 @@ def forget(folder: Path) -> None:
 
 
 def find(output: Path, of: Input) -> tuple[Path, Manifest] | None:
-    """The folder that `claim` would give an input for its own, with its manifest; None where it would be a new one."""
+    """The existing folder, with its manifest, that `claim` would use for an input; None if it would create one."""
     for folder in _candidates(output, of.name):
         if _is_free(folder):
             return None
@@ -154,7 +156,7 @@ def find(output: Path, of: Input) -> tuple[Path, Manifest] | None:
 
 
 def _take_folder(output: Path, of: Input, staging: Path) -> tuple[Path, Manifest | None]:
-    """The folder that is ours from now on, and its manifest of an earlier run."""
+    """The claimed folder, and its manifest from an earlier run, if any."""
     for folder in _candidates(output, of.name):
         if _is_free(folder) and _put_new_folder(folder, of, staging):
             return folder, None
@@ -164,7 +166,7 @@ def _take_folder(output: Path, of: Input, staging: Path) -> tuple[Path, Manifest
 
 
 def _candidates(output: Path, name: str) -> Iterator[Path]:
-    """The folders name, name_2, ... without end, spelled as they are where capitals alone differ."""
+    """Yield the folders name, name_2, ... without end; if one exists with other capitals, in that spelling."""
     spelled = {name.casefold(): name for name in os.listdir(output)} if output.is_dir() else {}
     for number in count(1):
         numbered = f"{name}_{number}" if number > 1 else name
@@ -173,23 +175,23 @@ def _candidates(output: Path, name: str) -> Iterator[Path]:
 
 
 def _replaceable_manifest(folder: Path, of: Input) -> Manifest | None:
-    """The manifest of a folder that belongs to the input."""
+    """The manifest of a folder if it belongs to the input, else None."""
     manifest = None if folder.is_symlink() else read_manifest(folder)
     return manifest if manifest is not None and may_replace(manifest, of) else None
 
 
 def _is_free(folder: Path) -> bool:
-    """Nothing has that name, or an empty folder."""
+    """Whether nothing, or only an empty folder, has that name."""
     empty = folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
     return empty or not os.path.lexists(folder)
 
 
 def _put_new_folder(folder: Path, of: Input, staging: Path) -> bool:
-    """Make a folder that holds its manifest from the first moment; False if another process was faster."""
+    """Create a folder that holds its manifest from the start; False if another process was faster."""
     new = staging / ".new"
     new.mkdir(exist_ok=True)
     _put_manifest(new, staging, {"state": WRITING, **identifying(of), "old": [], "new": []})
-    with suppress(OSError):  # Windows renames to no empty folder; one that is not empty is not removed
+    with suppress(OSError):  # Windows cannot rename to an empty folder; a folder with files is not removed
         folder.rmdir()
     try:
         os.rename(new, folder)
@@ -201,12 +203,12 @@ def _put_new_folder(folder: Path, of: Input, staging: Path) -> bool:
 
 
 def _put_manifest(folder: Path, staging: Path, manifest: Manifest) -> None:
-    """Replace a folder's manifest; what a kill leaves of the writing lies in the staging folder."""
+    """Replace a folder's manifest; if the process is killed, an unfinished one is left in the staging folder."""
     os.replace(_written_manifest(staging, manifest, f".{MANIFEST}"), folder / MANIFEST)
 
 
 def _written_manifest(staging: Path, manifest: Manifest, name: str) -> Path:
-    """A manifest in the staging folder, to be renamed into its place."""
+    """Write a manifest to the staging folder, to be moved to its place."""
     write_text(staging / name, json.dumps(manifest, indent=2) + "\n")
     return staging / name
 
@@ -215,12 +217,12 @@ def _staged_files(staging: Path) -> list[Path]:
     paths = sorted(path for path in staging.iterdir() if not path.name.startswith("."))
     for path in paths:
         if path.is_symlink() or not path.is_file() or not is_plain(path.name):
-            raise ValueError(f"A case folder holds plain files beside its {MANIFEST}, got {path.name!r}.")
+            raise ValueError(f"A case folder may hold only plain files beside its {MANIFEST}, got {path.name!r}.")
     return paths
 
 
 def _flushed_digest(path: Path) -> str:
-    """SHA-256 of a file, which is on the disk then."""
+    """Flush a file to disk, and return its SHA-256."""
     digest = hashlib.sha256()
     with path.open("rb+") as stream:
         while block := stream.read(1 << 20):

@@ -20,10 +20,10 @@ from custom_networks.usage import command_help, overview
 
 
 def info(*, json: bool = False) -> int:
-    """Say what liverseg takes, gives and returns.
+    """Show the inputs, outputs, commands and exit codes of liverseg.
 
     Args:
-        json: as JSON.
+        json: print JSON.
 
     Examples:
         liverseg info --json
@@ -42,14 +42,14 @@ COMMANDS = {command.__name__: command for command in _COMMANDS}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `liverseg`; the exit code is returned, or raised as SystemExit by Fire for a usage error of its own."""
+    """Run `liverseg` and return the exit code; for usage errors that Fire finds itself, it raises SystemExit."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     with unbreakable_streams():
         return _guarded(arguments)
 
 
 def _guarded(arguments: list[str]) -> int:
-    """Run, and end with one line and an exit code whatever happens; tracebacks are for `--debug`."""
+    """Run a command; any error becomes one line and an exit code, with a traceback only for `--debug`."""
     logging.basicConfig(level=logging.WARNING, handlers=[Notices()])
     logging.captureWarnings(True)
     level = (own := logging.getLogger("custom_networks")).level
@@ -70,7 +70,7 @@ def _guarded(arguments: list[str]) -> int:
         return NOTHING_STARTED
     finally:
         logging.captureWarnings(False)
-        own.setLevel(level)  # `--debug` is for this run alone
+        own.setLevel(level)  # `--debug` applies to this run only
 
 
 def _run(arguments: list[str]) -> int:

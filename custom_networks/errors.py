@@ -1,8 +1,8 @@
-"""One family of errors: each says in one sentence what is wrong, with which file, and what to do."""
+"""The errors of this package: each says in one sentence what is wrong, with which file, and what to do."""
 
 
 class LiversegError(Exception):
-    """Base of every error that a user can cause or cure; its text is one line, fit for stderr."""
+    """Base class of all errors that a user can cause or fix; the message is a single line."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))  # a file's name may hold a line break
@@ -17,17 +17,17 @@ class InputError(LiversegError):
 
 
 class BundleError(LiversegError):
-    """The bundle's configuration or weights are missing or do not fit each other."""
+    """The bundle's configuration or weights are missing or do not match."""
 
 
 class ClusterLost(LiversegError):
-    """A cluster does not answer any more; what was reported is written, and a rerun goes on with the rest."""
+    """A cluster no longer answers; reported cases are written, and a rerun continues with the rest."""
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """What an error was raised from: the project's own error where there is one, else the innermost cause.
+    """The error behind an error: one of this package's, if there is one in the chain, else the innermost cause.
 
-    MONAI wraps what goes wrong in a transform into a RuntimeError that names an object's address and no reason.
+    MONAI wraps an error in a transform into a RuntimeError that names an object's address but no reason.
     """
     chain: list[BaseException] = []
     here: BaseException | None = error
@@ -45,18 +45,18 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def reason_of(error: BaseException) -> str:
-    """One line on why something failed, fit to stand in a message: what a user knows by name comes in those words."""
+    """One line that says why something failed, as part of a message, in words that a user knows if possible."""
     cause = root_cause(error)
     if isinstance(cause, LiversegError):
         return str(cause)
     if isinstance(cause, MemoryError):
-        return "the memory does not suffice"
+        return "not enough memory"
     if isinstance(cause, OSError) and cause.strerror:
         return f"{cause.strerror}: {cause.filename}" if cause.filename else cause.strerror
     return f"{type(cause).__name__}: {one_line(cause, 300)}" if str(cause) else type(cause).__name__
 
 
 def one_line(text: object, limit: int = 160) -> str:
-    """`text` on one line, cut at `limit` characters: libraries report over many lines."""
+    """`text` on one line, cut at `limit` characters; messages of libraries can have many lines."""
     line = " ".join(str(text).split())
     return line if len(line) <= limit else line[: limit - 3] + "..."

@@ -19,10 +19,10 @@ Cell = str | float | int | bool | None
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; it is flushed to disk and takes the name when the block ends.
+    """Yield a temporary path beside `path` to write to; at the end of the block it is flushed to disk and renamed.
 
-    The temporary name is unique and ends as `path` does, for writers that look at the ending. Whatever fails, nothing
-    stays behind and an earlier file of that name stays as it was. The folder is made where it is missing.
+    The temporary name is unique and has the ending of `path`, which some writers need. If anything fails, nothing is
+    left behind and an earlier file of that name is not changed. The folder is created if necessary.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     ending = "".join(path.suffixes[-2:])[-20:]
@@ -37,13 +37,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8, whole or not at all; what is no Unicode (odd bytes of a file's name) is escaped."""
+    """Write a text file in UTF-8, whole or not at all; bytes that are not Unicode (in file names) are escaped."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def file_digest(path: Path) -> str:
-    """The SHA-256 of a file's bytes, hexadecimal; OSError where it cannot be read."""
+    """The SHA-256 of a file's bytes, hexadecimal; OSError if it cannot be read."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):
@@ -52,12 +52,12 @@ def file_digest(path: Path) -> str:
 
 
 def flush_folder(folder: Path) -> None:
-    """Have the disk know the names in a folder."""
-    if os.name == "nt":  # cannot open folders
+    """Flush a folder to disk, so that new names in it survive a power failure."""
+    if os.name == "nt":  # Windows cannot open folders
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some network file systems flush no folders
+        with suppress(OSError):  # some network file systems cannot flush folders
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -66,8 +66,8 @@ def flush_folder(folder: Path) -> None:
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Cell]], digits: int | None = None) -> None:
     """Write a CSV table, whole or not at all.
 
-    None and numbers that are not finite become empty cells, booleans `true` and `false`. Numbers stay numbers, rounded
-    to `digits` significant ones if given. Text that a spreadsheet takes for a formula (it begins with =, +, - or @)
+    None and numbers that are not finite become empty cells; booleans become `true` and `false`. Numbers are rounded to
+    `digits` significant digits if given. Text that a spreadsheet would take for a formula (beginning with =, +, - or @)
     gets an apostrophe in front.
     """
     text = StringIO()
@@ -88,11 +88,11 @@ def _cell(value: Cell, digits: int | None) -> str | float | int:
 
 
 def refuse_damaged_weights(path: str | Path, content: IO[bytes] | None = None) -> None:
-    """Refuse a file of weights whose bytes are not those that were written.
+    """Refuse a file of weights that has been damaged since it was written.
 
-    `torch.save` writes a zip archive with a CRC-32 of every member, which `torch.load` does not look at: a flipped bit
-    would be another network. A file that is no archive, or is not there, is left to its loader. `content` is the
-    opened file where it is at hand.
+    `torch.save` writes a zip archive with a CRC-32 of each member, which `torch.load` does not check, so that a flipped
+    bit would change the network unnoticed. Files that are missing or not archives are left to their loader. `content`
+    is the opened file, if it is already open.
 
     Raises:
         BundleError: a checksum is wrong, or the archive cannot be read to its end.
@@ -104,14 +104,14 @@ def refuse_damaged_weights(path: str | Path, content: IO[bytes] | None = None) -
         with path.open("rb") if content is None else nullcontext(content) as stream:
             is_archive = stream.read(2) == b"PK"
             damaged = zipfile.ZipFile(stream).testzip() if is_archive else None
-    except Exception as error:  # zipfile, zlib and struct each have their own for damaged archives
+    except Exception as error:  # zipfile, zlib and struct have no common error for damaged archives
         raise BundleError(f"{path} is damaged ({one_line(error)}): fetch or copy it again.") from error
     if damaged is not None:
         raise BundleError(f"{path} is damaged (the checksum of {one_line(damaged)} is wrong): fetch or copy it again.")
 
 
 def refuse_weights_not_finite(path: str | Path, state: Mapping[str, Any]) -> None:
-    """Refuse weights with NaN or infinity, which would become an empty mask; `state` holds tensors by name.
+    """Refuse weights with NaN or infinity, which would lead to an empty mask; `state` holds tensors by name.
 
     Raises:
         BundleError: one of them is not finite.

@@ -1,4 +1,4 @@
-"""What `liverseg` takes, gives and returns, said once for the command line, for JSON and for other programs."""
+"""The inputs, outputs, commands and exit codes of `liverseg`, in one place for people and for other programs."""
 
 import inspect
 import re
@@ -29,18 +29,20 @@ OUTPUTS = {
 }
 EXIT_CODES = {
     0: "every input was segmented",
-    1: "at least one input was refused or failed, the others are written; verify: results are not what was written",
-    2: "nothing could start: wrong usage, no given path that could be an image, no or wrong weights, a device that is "
-    "not there, or an output folder that cannot be written",
-    130: "interrupted; what was reported is written",
+    1: "at least one input was refused or failed, the others are written; verify: results have changed",
+    2: "nothing could start: wrong usage, no path that could be an image, missing or wrong weights, an unavailable "
+    "device, or an output folder that cannot be written",
+    130: "interrupted; the cases reported so far are written",
 }
 
 
 def known_facts(commands: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
-    """Version, labels, inputs, outputs, commands with their flags, and exit codes, as JSON can hold them.
+    """Version, labels, inputs, outputs, commands with their flags, and exit codes, in a form that fits JSON.
 
-    The docstrings and signatures of the functions behind the commands are the source. Raises a BundleError if the
-    bundle is not found.
+    Descriptions are taken from the docstrings and signatures of the commands' functions.
+
+    Raises:
+        BundleError: the bundle is not found.
     """
     from custom_networks.io.files import MEDICAL_SUFFIXES
     from custom_networks.report.report import DISCLAIMER, SCHEMA, SCHEMA_VERSION
@@ -88,7 +90,7 @@ def _command(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def described_arguments(function: Callable[..., Any]) -> list[dict[str, Any]]:
-    """Name, kind, default and help of each argument of a command, by its signature and docstring."""
+    """Name, kind, default and help of each argument of a command, from its signature and docstring."""
     block = (inspect.getdoc(function) or "").partition("Args:\n")[2].partition("\n\n")[0]
     entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", block, flags=re.MULTILINE)
     help_of = {name: " ".join(text.split()) for name, text in entries}

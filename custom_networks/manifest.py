@@ -1,6 +1,6 @@
-"""What `manifest.json` of a case folder says: which input it belongs to, its state, and the files that are ours.
+"""The `manifest.json` of a case folder: which input it belongs to, its state, and our own files.
 
-A manifest is data from a folder that anyone may write to: what is not sound is none.
+Anyone may write to the folder, so a manifest that is not valid counts as missing.
 """
 
 import json
@@ -17,16 +17,16 @@ Manifest = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Input:
-    """What a case folder belongs to.
+    """The input that a case folder belongs to.
 
     Attributes:
-        name: of the case, a plain file name; the folder's name unless another input has it.
-        identity: digest of where the input comes from: a file's resolved path, a series' UIDs.
+        name: of the case, a plain file name; it is the folder's name unless another input has that.
+        identity: digest of where the input comes from: a file's resolved path, or a series' UIDs.
         content: digest of what is in it.
-        geometry: digest of shape and affine where the identity is only a place, else empty.
-        place: digest of the path that names the input, empty where none does.
-        state: path, size in bytes and time of last change in ns of each of its files, as they were before it was read;
-            empty where the content is known without them.
+        geometry: digest of shape and affine if the identity is only a path, else empty.
+        place: digest of the path that names the input; empty if there is none.
+        state: path, size in bytes and time of last change in ns of each of its files before it was read; empty if the
+            content is known without them.
     """
 
     name: str
@@ -40,11 +40,11 @@ class Input:
         if not is_plain(self.name):
             raise ValueError(f"A case's name must be a plain file name without a leading dot, got {self.name!r}.")
         if not (self.identity and self.content):
-            raise ValueError(f"Identity and content must not be empty, got {self}: no two inputs could be told apart.")
+            raise ValueError(f"Identity and content must not be empty, got {self}: inputs could not be distinguished.")
 
 
 def whole_folders(output: Path) -> list[Path]:
-    """Case folders of `output` that hold the whole results of one run, by name."""
+    """The case folders in `output` whose state is `whole`, sorted by name."""
     return list(whole_manifests(output))
 
 
@@ -56,7 +56,7 @@ def whole_manifests(output: Path) -> dict[Path, Manifest]:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a case folder; None where there is none, or none that can be trusted."""
+    """The manifest of a case folder; None if there is none, or it is not valid."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -73,7 +73,7 @@ def may_replace(manifest: Manifest, of: Input) -> bool:
 
 
 def identifying(of: Input) -> dict[str, Any]:
-    """What a manifest says of the input that its folder belongs to."""
+    """What a manifest says about the input that its folder belongs to."""
     known = asdict(of)
     files = [dict(zip(("path", "size", "mtime_ns"), file, strict=True)) for file in known.pop("state")]
     kept = {key: value for key, value in known.items() if key != "name" and (value or key != "place")}
@@ -81,18 +81,18 @@ def identifying(of: Input) -> dict[str, Any]:
 
 
 def same_state(manifest: Manifest, state: Sequence[tuple[str, int, int]]) -> bool:
-    """Whether files are known again: those that the manifest names, of the same sizes and times."""
+    """Whether the files are those in the manifest, with the same sizes and times."""
     stated = [(file.get("path"), file.get("size"), file.get("mtime_ns")) for file in manifest.get("input", ())]
     return bool(state) and stated == list(state)
 
 
 def listed(manifest: Manifest) -> list[str]:
-    """Names of all files that a sound manifest lists, each once."""
+    """Names of all files in a valid manifest, each once."""
     return sorted({*manifest.get("files", ()), *manifest.get("old", ()), *manifest.get("new", ())})
 
 
 def _is_sound(manifest: Any) -> bool:
-    """Whether all is of the kind that is read, and nothing that it names lies outside of the folder."""
+    """Whether all entries have the right types, and all names are of files within the folder."""
     if not isinstance(manifest, dict) or manifest.get("state") not in (WHOLE, WRITING):
         return False
     kinds = {**dict.fromkeys(("identity", "content", "geometry", "place"), str), "files": dict, "options": dict}
@@ -106,7 +106,7 @@ def _is_sound(manifest: Any) -> bool:
 
 
 def is_plain(name: Any) -> bool:
-    """A name of a file within a folder, on any system, that is neither hidden nor the manifest's."""
+    """Whether a name can be that of a file in a folder on any system, and is neither hidden nor the manifest's."""
     if not isinstance(name, str) or not name or name.startswith("."):
         return False
     return name.casefold() != MANIFEST and not set(name) & set("/\\:\0")

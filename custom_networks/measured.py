@@ -1,4 +1,4 @@
-"""A CT and the mask that a person made or corrected become a `Result`, with no network in between."""
+"""Measure a mask that a person drew or corrected: CT and mask become a `Result`, without a network."""
 
 import json
 import time
@@ -30,12 +30,18 @@ KIND = "measured"
 def measure_mask(case: Case, mask: str | Path, output: Path, earlier: str | Path | None = None) -> Result:
     """Measure a person's mask of a CT; nothing is written.
 
-    The result is marked as a person's: it has neither weights nor confidence. Its case is called `<case>_measured`
-    where `output` holds the CT's own result, else as the CT. Lesions are numbered as in `earlier`, a report.json, by
-    default the one beside the mask, where they are the same.
+    The result is marked as made by a person: it has neither weights nor confidence. Its case is called
+    `<case>_measured` if `output` holds a result of the CT itself, else like the CT. Lesions that occur in an earlier
+    report keep their numbers.
+
+    Args:
+        case: the CT.
+        mask: file of the mask, on the CT's grid.
+        output: folder of all cases, where the CT's own result may be.
+        earlier: report.json with the earlier lesions; by default the one beside the mask, if any.
 
     Raises:
-        InputError: the CT or the mask cannot be read, they do not lie on one grid, or `earlier` is no report.
+        InputError: the CT or the mask cannot be read, they are not on the same grid, or `earlier` is not a report.
     """
     started, date = time.perf_counter(), datetime.now(timezone.utc)
     known = _earlier_lesions(mask, earlier)
@@ -72,13 +78,13 @@ def measure_mask(case: Case, mask: str | Path, output: Path, earlier: str | Path
 
 
 def _belongs_to(case: Case, sha256: str, output: Path) -> Input:
-    """What the case folder belongs to: never what the network's result of the same CT does, which never replaces it."""
+    """The input of the case folder: different from that of the network's result, so that neither replaces the other."""
     identity, content = digest([case.identity, KIND]), digest([case.content, KIND, sha256])
     return Input(_name(case, output), identity, content, case.geometry)
 
 
 def _name(case: Case, output: Path) -> str:
-    """The name of the CT's case, with an ending where a folder holds the CT's own result."""
+    """The name of the CT's case; with an ending if a folder holds the CT's own result."""
     for folder, manifest in whole_manifests(output).items():
         if manifest["identity"] == case.identity or manifest["content"] == case.content:
             return f"{folder.name}_{KIND}"
@@ -86,7 +92,7 @@ def _name(case: Case, output: Path) -> str:
 
 
 def _earlier_lesions(mask: str | Path, earlier: str | Path | None) -> Sequence[Mapping[str, Any]]:
-    """The lesions of the earlier report; none where there is no report."""
+    """The lesions of the earlier report; none if there is no report."""
     beside = Path(mask).expanduser().with_name(REPORT)
     if earlier is None and not beside.is_file():
         return []
@@ -95,6 +101,8 @@ def _earlier_lesions(mask: str | Path, earlier: str | Path | None) -> Sequence[M
         lesions = json.loads(path.read_text(encoding="utf-8"))["lesions"]
         return [{key: lesion[key] for key in ("id", "centroid", "longest_mm")} for lesion in lesions]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        if earlier is None:  # a report of something else
+        if earlier is None:  # report.json beside the mask is something else
             return []
-        raise InputError(f"{path} is no report.json of this program ({type(error).__name__}): name another.") from error
+        raise InputError(
+            f"{path} is not a report.json of this program ({type(error).__name__}): give another."
+        ) from error

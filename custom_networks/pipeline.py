@@ -1,4 +1,4 @@
-"""A `Case` becomes a `Result`, by the bundle's own inference.json: the one pipeline that every caller runs."""
+"""The pipeline that every caller runs: a `Case` becomes a `Result`, as the bundle's inference.json declares."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ from custom_networks.result import Result
 
 logger = logging.getLogger(__name__)
 
-# Ids that change no result, or whose effect the run block states.
+# Overrides that change no result, or whose effect is stated in the run block.
 SAID_ELSEWHERE = ("progress", "runtime", "precision", "device")
 
 
 class Pipeline:
-    """What `configs/inference.json` declares, built once and called for one case after another.
+    """The pipeline that `configs/inference.json` declares, built once and used for one case after another.
 
     It takes `preprocessing`, `inferer`, `network` and `postprocessing` from the config and calls them without the steps
-    that save, as MONAI Label does; `monai.bundle run` runs the evaluator of the same file, saving included. The
-    caller's logging, random numbers, `sys.path` and default number type stay as they are.
+    that save files, as MONAI Label does; `monai.bundle run` runs the evaluator of the same file, including those steps.
+    The caller's logging, random numbers, `sys.path` and default number type are not changed.
 
     Args:
         bundle: the bundle's folder; by default the one that belongs to this package.
@@ -65,15 +65,15 @@ class Pipeline:
         checkpoint: other weights, a state dict.
 
     Attributes:
-        released: whether the weights are those that were released with this version.
-        on_stage: told what begins (read, prepare, network, measure), and of the network how many slabs of how many are
-            answered; None tells nobody.
+        released: whether the weights are those released with this version.
+        on_stage: called as `on_stage(stage, done, total)` when a stage begins (read, prepare, network, measure), and
+            for the network after each slab; None calls nobody.
 
     Raises:
         BundleError: the bundle is not found, or its weights are missing, damaged, not finite or not those of its
             network.
-        UsageError: the environment keeps the bundle from being built, an override does, or the runtime that is named is
-            not there or cannot run the network.
+        UsageError: the environment or an override prevents building the bundle, or the requested runtime is not
+            installed or cannot run the network.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Pipeline:
             try:
                 path = weights_path(self._parser)
                 self._build()
-            except Exception as error:  # JSON, MONAI and Python each have their own for a config that cannot be built
+            except Exception as error:  # JSON, MONAI and Python have no common error for a config that cannot be built
                 cause = root_cause(error)
                 raise cause if isinstance(cause, BundleError) else unusable(root, error, asked) from error
             sha256 = load_weights(self._network, path)
@@ -107,24 +107,24 @@ class Pipeline:
         self._seconds_to_prepare = time.perf_counter() - started
 
     def options(self, probability: bool = False) -> dict[str, Any]:
-        """What changes a result, as JSON: `Result.options` of each case."""
+        """Everything that changes a result, as JSON: `Result.options` of each case."""
         return {**self._options, "probability": probability}
 
     def predict(self, case: Case, *, probability: bool = False) -> Result:
-        """Segment one case of `custom_networks.io`; nothing is written.
+        """Segment one case from `custom_networks.io`; nothing is written.
 
         With `probability`, the tumor probability of the whole image is kept, too.
 
         Raises:
             LiversegError: the input cannot be segmented.
-            RuntimeError: of MONAI, for what nobody foresaw; its cause is what happened.
+            RuntimeError: an unexpected error, wrapped by MONAI; its cause is the original error.
         """
         started, date = time.perf_counter(), datetime.now(timezone.utc)
         _check_process()
         state = case.state()
         self._tell("read")
         volume = case.read()
-        # Now, before minutes pass in which a file may be replaced or moved away.
+        # Taken now, because files may be replaced or moved in the minutes that follow.
         belongs_to = Input(case.name, case.identity, case.content, case.geometry, case.place, state)
         read = time.perf_counter() - started
         with _callers_state_kept(), torch.no_grad():
@@ -186,16 +186,16 @@ class Pipeline:
         }
 
     def _runtime_and_precision(self) -> dict[str, str]:
-        """What runs the network and in which number type; foreign inferers leave both to PyTorch and the network."""
+        """Runtime and precision of the network; inferers other than ours run it in PyTorch, in float32."""
         if not hasattr(self._inferer, "open"):
             return {"runtime": "torch", "precision": "float32"}
         runtime = self._inferer.open(self._network, self._device)
         return {"runtime": runtime.name, "precision": runtime.precision}
 
     def _answer(self, volume: Volume, probability: bool) -> tuple[dict[str, Any], float]:
-        """The data dictionary after post-processing, and the seconds that the forward passes took.
+        """The data dictionary after post-processing, and the duration of the forward passes in seconds.
 
-        Probabilities are of the volume's size twice: they are brought to the file's grid only where somebody asks.
+        Probabilities take twice the volume's size, so they are brought to the file's grid only on request.
         """
         try:
             self._tell("prepare")
@@ -207,8 +207,8 @@ class Pipeline:
             data["pred"] = self._inferer(data["image"][None].to(self._device), self._network)[0]
             seconds = getattr(self._inferer, "network_seconds", time.perf_counter() - started)
             data["seen"] = _corners(data["image"])
-            data["image"] = data["image"][:, :0].clone()  # its record alone is needed from here on
-            for step in self._postprocessing:  # one by one: a Compose would keep what the first of them was given
+            data["image"] = data["image"][:, :0].clone()  # only its metadata are needed from here on
+            for step in self._postprocessing:  # one by one, because a Compose would keep its first input in memory
                 if getattr(step, "keys", None) == ("probabilities",):
                     data["unsure"] = unsure_shares(_voxels(data["probabilities"]))
                 if not probability and getattr(step, "keys", None) == ("probabilities",):
@@ -223,19 +223,19 @@ class Pipeline:
             raise
 
     def _tell(self, stage: str, done: int = 0, total: int = 0) -> None:
-        """Say what is going on to whoever listens."""
+        """Report a stage to `on_stage`, if it is set."""
         if self.on_stage:
             self.on_stage(stage, done, total)
 
     def _segments(self, data: dict[str, Any], region: OrganRegion) -> Segments | None:
-        """The segments that were found, or why there are none; None where they were not asked for."""
+        """The segments that were found, or why there are none; None if they were not requested."""
         if self._segments_weights is None:
             return None
         labels = _voxels(data.pop("segments")) if "segments" in data else None
         return segments_of_case(data["segments_state"], labels, region, self._segments_weights)
 
     def _run_block(self, date: datetime, case: Case, ct: Volume, seconds: Mapping[str, float]) -> dict[str, Any]:
-        """How a case was run, as report.json says it; the seconds of writing are added by who writes."""
+        """The run block of report.json; the time of writing is added when the result is written."""
         prepare, self._seconds_to_prepare = self._seconds_to_prepare, 0.0
         times = {**seconds, "total": seconds["total"] + prepare, "prepare": prepare, "write": 0.0}
         return {
@@ -247,46 +247,46 @@ class Pipeline:
 
 
 def _voxels(item: MetaTensor) -> npt.NDArray[Any]:
-    """The array of a tensor with channels, without the channel where there is only one."""
+    """The array of a tensor with channels; a single channel is removed."""
     array = item.as_tensor().cpu().numpy()
     return array[0] if len(array) == 1 else array
 
 
 def _corners(image: MetaTensor) -> npt.NDArray[np.float64]:
-    """Two opposite outer corners of an image (1, H, W, D) in patient coordinates, homogeneous, as columns (4, 2)."""
+    """Two opposite outer corners of an image (1, H, W, D) in patient coordinates: homogeneous columns, (4, 2)."""
     ends = np.array([[-0.5, size - 0.5] for size in image.shape[1:]] + [[1.0, 1.0]])
     return np.asarray(image.affine.cpu().numpy() @ ends)
 
 
-_process: list[int] = []  # the process that first built a network here
+_process: list[int] = []  # ID of the process that first built a network
 
 
 def _check_environment() -> None:
-    """Refuse a process that the network would hang in, and an environment that switches off what the bundle needs."""
+    """Refuse a process in which the network would hang, and an environment that disables what the bundle needs."""
     _check_process()
     if not _process:
         _process.append(os.getpid())
     if os.environ.get("MONAI_EVAL_EXPR", "1") == "0":
         raise UsageError(
-            "MONAI_EVAL_EXPR=0 in the environment switches off the expressions of the bundle's config: unset it."
+            "MONAI_EVAL_EXPR=0 in the environment disables the expressions in the bundle's config: unset it."
         )
 
 
 def _check_process() -> None:
-    """Refuse a process that was forked after its parent had built a network.
+    """Refuse a process that was forked after its parent built a network.
 
-    The threads that a forward pass waits for are not in it.
+    A forward pass would wait for threads that do not exist in it.
     """
     if _process and _process[0] != os.getpid():
         raise UsageError(
             "This process was forked after its parent had loaded the network, whose threads are missing here: start "
-            "workers by multiprocessing's spawn method, or load the network in each of them alone."
+            "workers by multiprocessing's spawn method, or load the network only in the workers."
         )
 
 
 @contextmanager
 def _callers_state_kept() -> Iterator[None]:
-    """Leave PyTorch's random numbers and default number type as they are found; build and run in float32."""
+    """Build and run in float32, and restore PyTorch's random state and default number type at the end."""
     dtype = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):
         torch.set_default_dtype(torch.float32)

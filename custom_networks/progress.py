@@ -1,4 +1,4 @@
-"""Progress of one segmentation for whoever waits for it in Python."""
+"""Show the progress of a segmentation in Python."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ Stage = Callable[[str, int, int], None]
 
 @contextmanager
 def told(progress: bool | Stage) -> Iterator[Stage | None]:
-    """Whom to tell of the stages: nobody for False, a bar on stderr for True, else who is given."""
+    """The function to call for each stage: None for False, one that draws a bar for True, or the given one."""
     if callable(progress):
         yield progress
     elif progress:
@@ -20,7 +20,7 @@ def told(progress: bool | Stage) -> Iterator[Stage | None]:
 
 @contextmanager
 def _bar() -> Iterator[Stage]:
-    """A bar over the slabs of the network, named by the stage; it is text, as every notebook and terminal shows it."""
+    """A bar over the network's slabs, labelled with the stage; it is plain text, for any notebook or terminal."""
     from tqdm import tqdm
 
     with tqdm(total=1, desc="read", leave=False) as bar:

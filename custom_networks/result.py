@@ -1,4 +1,4 @@
-"""What was found in one CT, in memory, and how it gets into the files of a case folder."""
+"""The result of one CT, in memory, and how it is written to a case folder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from custom_networks.transforms.save import write_label_map
 from custom_networks.transforms.save_as_input import write_as_input
 
 OVERLAY = "overlay.png"
-REPLACED = "The input has changed since its results were last written: they were replaced."
+REPLACED = "The input has changed since its last results were written: they were replaced."
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Written:
     """Where a result was written.
 
     Attributes:
-        folder: the case folder; its name is the case's, which other inputs of that name can have made `name_2`.
+        folder: the case folder; it is named after the case, or `name_2` if another input has that name.
         files: names of the files in it by kind.
-        report: what `report.json` holds.
-        notes: what there is to say about the result and its files.
+        report: the contents of `report.json`.
+        notes: remarks about the result and its files, one sentence each.
     """
 
     folder: Path
@@ -55,21 +55,21 @@ class Written:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """What was found in one CT; arrays are (i, j, k) on its own grid.
+    """The result of one CT; arrays are (i, j, k) on its own grid.
 
     Attributes:
         input: the case that was segmented.
-        belongs_to: what tells its case folder from those of other inputs, as it was when the case was read.
-        ct: its voxels, HU, with the affine to RAS mm and, for DICOM, the headers that results refer to.
-        region: label map and lesion numbers of the organ and what lies around it.
+        belongs_to: the digests that identify the case and its folder, taken when the case was read.
+        ct: its voxels in HU, with the affine to RAS mm and, for DICOM, the headers that results refer to.
+        region: label map and lesion numbers of the organ and its surroundings.
         measurements: volumes and lesions.
-        operating_point: thresholds that decided which voxels and lesions count.
-        options: what was asked for that changes a result; the manifest keeps it.
+        operating_point: the thresholds that decided which voxels and lesions count.
+        options: the options that change a result; the manifest keeps them.
         run: how it was made, as the `run` block of report.json.
-        notes: what there is to say about the input and the answer, one sentence each.
-        probability: tumor probability x 255 of the whole image, uint8, where it was asked for.
-        verdict: whether the answer can be believed, and what to look at.
-        segments: Couinaud's segments of the liver, or why there are none, where they were asked for.
+        notes: remarks about the input and the answer, one sentence each.
+        probability: tumor probability x 255 of the whole image, uint8, if it was requested.
+        verdict: how trustworthy the answer is, and what to check.
+        segments: Couinaud's segments of the liver, or why there are none, if they were requested.
         written: where it was written, if it was.
     """
 
@@ -89,7 +89,7 @@ class Result:
 
     @property
     def case(self) -> str:
-        """Name of the case: of its folder, once it was written."""
+        """Name of the case; once it is written, that of its folder."""
         return self.written.folder.name if self.written else self.input.name
 
     @property
@@ -99,7 +99,7 @@ class Result:
 
     @property
     def lesions(self) -> tuple[MeasuredLesion, ...]:
-        """The lesions, the largest first."""
+        """The lesions, largest first."""
         return self.measurements.lesions
 
     @property
@@ -119,7 +119,7 @@ class Result:
 
     @property
     def labels(self) -> npt.NDArray[np.uint8]:
-        """Label map: 0 background, 1 liver, 2 tumor; a new array each time."""
+        """Label map (i, j, k): 0 background, 1 liver, 2 tumor; a new array each time."""
         return self.region.whole_labels()
 
     @property
@@ -139,7 +139,7 @@ class Result:
 
     @property
     def segment_map(self) -> npt.NDArray[np.uint8] | None:
-        """Couinaud's segment at each voxel, 1 to 8 in the liver and 0 outside; None where none were found."""
+        """Couinaud's segment at each voxel, 1 to 8 in the liver and 0 outside; None if none were found."""
         if self.segments is None or not self.segments.volumes_ml:
             return None
         whole = np.zeros(self.region.shape, np.uint8)
@@ -148,12 +148,12 @@ class Result:
 
     @property
     def tumor_probability(self) -> npt.NDArray[np.float32] | None:
-        """Tumor probability, 0 to 1, where it was asked for."""
+        """Tumor probability, 0 to 1; None if it was not requested."""
         return None if self.probability is None else self.probability.astype(np.float32) / np.float32(255)
 
     @property
     def report(self) -> Mapping[str, Any]:
-        """What `report.json` holds, or would hold."""
+        """The contents of `report.json`, whether or not it was written."""
         if self.written:
             return self.written.report
         return self._report_with({}, self.run, self.notes)
@@ -161,7 +161,7 @@ class Result:
     def _report_with(
         self, files: Mapping[str, str], run: Mapping[str, Any], notes: tuple[str, ...], name: str | None = None
     ) -> dict[str, Any]:
-        """The report of the case, or of a case folder `name`."""
+        """The report of the case; `name` is that of its folder if it differs."""
         source, point = self.input.source, self.operating_point
         found, judged = self.measurements, self.verdict.as_json() if self.verdict else None
         return case_report(name or self.case, source, found, files, point, run, notes, judged, self.segments)
@@ -174,7 +174,7 @@ class Result:
         draw_overlay(self.ct, self.labels, path, f"{self.case}_seg.nii.gz")
 
     def without_arrays(self) -> Result:
-        """The same without voxels and DICOM headers, for who wants to know what was found once it is written."""
+        """A copy without voxels and DICOM headers, for callers that only need the numbers."""
         nothing = np.empty((0, 0, 0), np.uint8)
         return replace(
             self.without_ct(),
@@ -185,7 +185,7 @@ class Result:
         )
 
     def without_ct(self) -> Result:
-        """The same without the CT's voxels and DICOM headers."""
+        """A copy without the CT's voxels and DICOM headers."""
         return replace(self, ct=replace(self.ct, array=np.empty((0, 0, 0), np.int16), headers=()))
 
     def __repr__(self) -> str:
@@ -207,23 +207,25 @@ def write(
     pdf: bool = False,
     with_phi: bool = False,
 ) -> Result:
-    """Write a result into its case folder below `output`; all files appear together or none does.
+    """Write a result to its case folder in `output`; all files appear together or none does.
 
-    Beside the label map, what cannot be drawn or written as DICOM is a note. The result that is returned knows where it
-    was written.
+    Only the label map and the report are essential: if a picture or DICOM file cannot be made, a note says so.
 
     Args:
-        result: of `Pipeline.predict`.
+        result: from `Pipeline.predict`.
         output: folder of all cases.
         overlay: draw `overlay.png`.
         keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
-        page: report.html: full, light (without the viewer), or off.
-        key_images: of a case that came as DICOM, write the page's pictures as secondary captures.
-        pdf: of such a case, write the page as an encapsulated PDF.
+        page: the kind of report.html: full, light (without the viewer), or off.
+        key_images: for DICOM inputs, write the page's pictures as secondary captures.
+        pdf: for DICOM inputs, write the page as an encapsulated PDF.
         with_phi: show text about the patient on page, key images and PDF.
 
+    Returns:
+        A copy of the result with `written` set.
+
     Raises:
-        UsageError: there is no such page.
+        UsageError: `page` is unknown.
         OSError: the label map or the report cannot be written.
     """
     started = time.perf_counter()
@@ -265,7 +267,7 @@ def write(
 
 
 def _label_maps(result: Result, labels: npt.NDArray[np.uint8], claimed: Claim) -> dict[str, str]:
-    """Write the label map and, where they were asked for, tumor probability and segments: the files by kind."""
+    """Write the label map and, if requested, tumor probability and segments; the files by kind."""
     files = {"mask": f"{claimed.name}_seg.nii.gz"}
     forms = result.ct.nifti_geometry
     write_label_map(labels, result.affine, claimed.staging / files["mask"], nifti_geometry=forms)

@@ -1,4 +1,4 @@
-"""What is written of a result for people to look at beside its overlay: the page, and key images and a PDF as DICOM."""
+"""Write what people look at besides the overlay: the page, and key images and a PDF as DICOM."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -21,12 +21,12 @@ Saved = tuple[dict[str, str], tuple[str, ...]]  # files by kind, and notes
 
 
 def or_note(what: str, written: Callable[[], Saved]) -> Saved:
-    """What was written, or a note that it was not: whatever a drawing library makes of a case, its mask is there."""
+    """What was written, or a note that it was not, so that errors of drawing libraries do not cost the mask."""
     try:
         return written()
     except Exception as error:
         logger.debug("%s", what, exc_info=True)
-        return {}, (f"{what} was not written, {type(error).__name__}: {one_line(error, 200)}",)
+        return {}, (f"{what} was not written ({type(error).__name__}: {one_line(error, 200)}).",)
 
 
 def write_shown(
@@ -43,17 +43,17 @@ def write_shown(
     pdf: bool,
     with_phi: bool,
 ) -> Iterator[Saved]:
-    """Write the page, and key images and PDF of a case that came as DICOM; what fails is a note.
+    """Write the page, and for DICOM inputs key images and PDF; if one fails, a note says so.
 
     Args:
         folder: where the files go.
         case: the case's name.
         pictures, ct, region, measured: of the case.
-        report: what report.json holds so far.
+        report: the contents of report.json so far.
         page: full, light or off.
         key_images: write the pictures as secondary captures.
         pdf: write two pages as an encapsulated PDF.
-        with_phi: show text about the patient on all of them.
+        with_phi: show text about the patient in all of them.
     """
     patient = patient_text(ct.headers) if with_phi else {}
 

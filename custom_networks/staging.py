@@ -1,6 +1,6 @@
-"""Staging folders: what is written there is not a result yet, and goes when the run that wrote it is gone.
+"""Staging folders, where files are written before they become results; they are removed if their run is killed.
 
-They are named `.<case>.<8 digits of the host><16 random digits>`; no reader enters a folder with a leading dot.
+Their names are `.<case>.<8 digits of the host><16 random digits>`; readers skip folders with a leading dot.
 """
 
 import errno
@@ -29,7 +29,7 @@ _DAY = 24 * 60 * 60.0  # seconds
 
 @contextmanager
 def staging_folder(output: Path, name: str) -> Iterator[Path]:
-    """A new staging folder, locked; it is removed in the end with what is left in it."""
+    """A new, locked staging folder; at the end of the block it is removed with everything left in it."""
     with ExitStack() as held:
         folder = _new_locked_folder(output, name, held)
         try:
@@ -39,10 +39,10 @@ def staging_folder(output: Path, name: str) -> Iterator[Path]:
 
 
 def output_folder(output: str | Path, *, make: bool = True) -> Path:
-    """The folder for results, made where it is missing, or only looked at.
+    """The folder for results, which is created if necessary; with `make` false, it is only checked.
 
     Raises:
-        UsageError: it cannot be a folder.
+        UsageError: there cannot be a folder of that name.
     """
     try:
         folder = Path(output).expanduser()
@@ -52,12 +52,12 @@ def output_folder(output: str | Path, *, make: bool = True) -> Path:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     except (OSError, RuntimeError, ValueError) as error:  # a file in the way, ~nobody, a null character
         reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise UsageError(f"{one_line(output)} cannot be a folder for results ({reason}): name another.") from error
+        raise UsageError(f"{one_line(output)} cannot be a folder for results ({reason}): give another.") from error
     return folder
 
 
 def probe(output: Path) -> None:
-    """Write a megabyte into a folder and remove it; OSError where that fails, before hours of work are lost to it."""
+    """Write a megabyte into a folder and remove it; OSError if that fails, before hours of work are lost."""
     with staging_folder(output, "probe") as staging, (staging / "probe").open("wb") as stream:
         stream.write(bytes(1 << 20))
         stream.flush()
@@ -65,12 +65,12 @@ def probe(output: Path) -> None:
 
 
 def remove_abandoned_staging(output: Path) -> None:
-    """Remove the staging folders of runs that are gone, and what a kill left of writing a table or an index a day ago.
+    """Remove the staging folders of runs that have ended, and temporary files of tables and indexes older than a day.
 
-    A run holds a lock on its staging folder, which the system drops when the process ends, however it ends.
-    Whoever can take that lock knows that the run is gone, if both run on one host since its last start (the folder's
-    name tells; containers of a host count as that host). Network file systems may keep locks to each host, and some
-    systems have none: what belongs to another host, or cannot be locked, is removed a day after it was last changed.
+    A run holds a lock on its staging folder, which the system releases when the process ends, however it ends. On the
+    same host (identified in the folder's name; its containers included), an available lock means that the run has
+    ended. Locks of network file systems may not be visible to other hosts, and some systems have none: folders of
+    other hosts and folders that cannot be locked are removed a day after their last change.
     """
     for path in output.glob(".*.*"):
         with suppress(FileNotFoundError):
@@ -80,7 +80,7 @@ def remove_abandoned_staging(output: Path) -> None:
         match = _STAGING.fullmatch(folder.name)
         if not match or not folder.is_dir() or folder.is_symlink():
             continue
-        with suppress(BlockingIOError, FileNotFoundError):  # its run lives; another start has just removed it
+        with suppress(BlockingIOError, FileNotFoundError):  # its run is alive, or another process has just removed it
             old = time.time() - folder.stat().st_mtime > _DAY
             if match[1] == _host() or old:
                 with locked(folder, wait=False) as sure:
@@ -92,7 +92,7 @@ def _new_locked_folder(output: Path, name: str, held: ExitStack) -> Path:
     while True:
         folder = output / f".{name[:100]}.{_host()}{os.urandom(8).hex()}"
         folder.mkdir(parents=True)
-        with suppress(FileNotFoundError):  # another start took it for abandoned before it was locked: another one
+        with suppress(FileNotFoundError):  # another process removed it before it was locked: try again
             held.enter_context(locked(folder))
             if folder.is_dir():
                 return folder
@@ -100,9 +100,10 @@ def _new_locked_folder(output: Path, name: str, held: ExitStack) -> Path:
 
 @contextmanager
 def locked(folder: Path, wait: bool = True) -> Iterator[bool]:
-    """Lock a folder; gives False where the file system has no locks, as NFS has none for folders.
+    """Lock a folder; yields False if the file system has no locks (NFS has none for folders).
 
-    Raises BlockingIOError if another process holds the lock and `wait` is false.
+    Raises:
+        BlockingIOError: another process holds the lock, and `wait` is false.
     """
     if fcntl is None:
         yield False
@@ -123,7 +124,7 @@ def locked(folder: Path, wait: bool = True) -> Iterator[bool]:
 
 @cache
 def _host() -> str:
-    """Eight digits that all processes of one machine have in common until it starts again, containers included."""
+    """Eight digits that identify this machine until it restarts, the same in all its processes and containers."""
     try:
         known = Path("/proc/sys/kernel/random/boot_id").read_text()
     except OSError:  # not Linux

@@ -1,4 +1,4 @@
-"""stdout and stderr that never stop work: closed, full or unable to spell a name, they only fall silent."""
+"""stdout and stderr that never stop a run: if they are closed, full or cannot encode a name, output is dropped."""
 
 import io
 import logging
@@ -14,13 +14,13 @@ STREAMS = ("stdout", "stderr")
 
 
 class Unbreakable:
-    """A text stream that writes to nowhere once the stream beneath fails."""
+    """A text stream that discards its output once the underlying stream fails."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write, or let it be."""
+        """Write, or discard the text if the stream fails."""
         try:
             return self._stream.write(text)
         except (OSError, ValueError):  # a closed pipe, a full disk; a closed file
@@ -28,7 +28,7 @@ class Unbreakable:
             return len(text)
 
     def flush(self) -> None:
-        """Flush, or let it be."""
+        """Flush, unless the stream fails."""
         try:
             self._stream.flush()
         except (OSError, ValueError):
@@ -38,20 +38,20 @@ class Unbreakable:
         return getattr(self._stream, name)
 
     def _fall_silent(self) -> None:
-        """Send what is still buffered, and what libraries write to the descriptor, nowhere: Python flushes at exit."""
+        """Discard what is buffered, which Python would flush at exit, and what libraries write to the descriptor."""
         nowhere = open(os.devnull, "w", encoding="utf-8")
-        with suppress(OSError, ValueError):  # no file beneath, as in tests
+        with suppress(OSError, ValueError):  # no underlying file, as in tests
             os.dup2(nowhere.fileno(), self._stream.fileno())
         self._stream = nowhere
 
 
 @contextmanager
 def unbreakable_streams() -> Iterator[None]:
-    """For a while, stdout and stderr that write what they can; SIGTERM is an interruption like Ctrl-C."""
+    """A context in which stdout and stderr are `Unbreakable`, and SIGTERM interrupts like Ctrl-C."""
     _open_missing_descriptors()
     before = {name: getattr(sys, name) for name in STREAMS}
     for name, stream in before.items():
-        if isinstance(stream, io.TextIOWrapper):  # a folder's name need not fit the terminal's encoding
+        if isinstance(stream, io.TextIOWrapper):  # names of folders may not fit the terminal's encoding
             stream.reconfigure(errors="backslashreplace")
         setattr(sys, name, Unbreakable(stream or open(os.devnull, "w", encoding="utf-8")))
     at_main = threading.current_thread() is threading.main_thread()
@@ -67,7 +67,7 @@ def unbreakable_streams() -> Iterator[None]:
 
 
 class Notices(logging.Handler):
-    """One line on stderr for what this package has to say; other libraries' records, and tracebacks, with `debug`."""
+    """Prints this package's log records as one line on stderr; at debug level, other libraries' and tracebacks, too."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record, if it is for the user."""
@@ -79,9 +79,9 @@ class Notices(logging.Handler):
 
 
 def _open_missing_descriptors() -> None:
-    """Open what was closed (`>&-`): a results file would get the number, and with it what libraries print."""
+    """Open closed descriptors (`>&-`): a results file could get the number, and with it what libraries print."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the system gives the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # the system returns the lowest free number

@@ -1,4 +1,4 @@
-"""The help of `liverseg`, made of the docstrings and signatures of its commands; it goes to stdout."""
+"""The help of `liverseg`, made from the docstrings and signatures of its commands."""
 
 import inspect
 import re
@@ -13,7 +13,7 @@ Commands = Mapping[str, Callable[..., Any]]
 
 
 def overview(commands: Commands) -> str:
-    """What `liverseg` alone says: its commands, and how to begin."""
+    """The text that `liverseg` prints without arguments: its commands, and how to begin."""
     longest = max(map(len, commands))
     listed = [f"  {name:<{longest}}  {_summary(function)}" for name, function in commands.items()]
     examples = [line for function in commands.values() for line in _examples(function)[:1]]
@@ -35,7 +35,7 @@ def overview(commands: Commands) -> str:
 
 
 def command_help(name: str, function: Callable[..., Any]) -> str:
-    """What `liverseg COMMAND --help` says."""
+    """The text that `liverseg COMMAND --help` prints."""
     arguments = described_arguments(function)
     places = [argument for argument in arguments if not argument["flag"]]
     flags = [argument for argument in arguments if argument["flag"]]
@@ -55,7 +55,7 @@ def _summary(function: Callable[..., Any]) -> str:
 
 
 def _description(function: Callable[..., Any]) -> str:
-    """The docstring without its blocks of arguments and examples, filled to the width."""
+    """The docstring without its arguments and examples, wrapped to the width."""
     text = re.split(r"^(?:Args|Examples):", inspect.getdoc(function) or "", flags=re.MULTILINE)[0]
     return "\n\n".join(fill(" ".join(part.split()), WIDTH) for part in text.strip().split("\n\n"))
 

@@ -126,7 +126,7 @@ def test_a_new_name_is_claimed_at_once_and_whole_when_it_is_committed(tmp_path: 
         (Input("head", "/a/ct.nii.gz", "bytes a", "grid a"), "head", False),  # compared only with folders of its name
     ],
 )
-def test_whose_results_are_replaced(tmp_path: Path, second: Input, folder: str, changed: bool) -> None:
+def test_results_are_replaced_only_by_the_same_input(tmp_path: Path, second: Input, folder: str, changed: bool) -> None:
     run(tmp_path, OURS, "first", ("seg.nii.gz", "overlay.png"))
     with claim(tmp_path, second) as claimed:
         assert (claimed.name, claimed.content_changed) == (folder, changed)
@@ -171,7 +171,7 @@ def test_an_unfinished_folder_is_taken_over_by_the_same_place_alone(tmp_path: Pa
     assert texts(folder) == {"ct_seg.nii.gz": "again", "ct_report.json": "again", "notes.txt": "earlier"}
 
 
-def test_what_is_not_ours_keeps_its_name(tmp_path: Path) -> None:
+def test_foreign_folders_and_files_keep_their_names(tmp_path: Path) -> None:
     (tmp_path / "ct").mkdir()
     (tmp_path / "ct" / "notes.txt").write_text("mine")
     (tmp_path / "ct_2").write_text("a file")
@@ -188,7 +188,7 @@ def test_what_is_not_ours_keeps_its_name(tmp_path: Path) -> None:
 def test_a_foreign_file_is_not_replaced_by_a_new_one(tmp_path: Path) -> None:
     run(tmp_path, OURS, "first", ("seg.nii.gz",))
     (tmp_path / "ct" / "ct_report.json").write_text("mine")
-    with pytest.raises(InputError, match="ct_report.json is not of an earlier run"):
+    with pytest.raises(InputError, match="ct_report.json is not a result of this program"):
         run(tmp_path, OURS, "second")
     assert texts(tmp_path / "ct") == {"ct_seg.nii.gz": "first", "ct_report.json": "mine"}
     assert whole_folders(tmp_path) == [tmp_path / "ct"] and entries(tmp_path) == ["ct"]
@@ -232,12 +232,12 @@ def test_a_manifest_cannot_reach_out_of_its_folder(tmp_path: Path) -> None:
     "damaged",
     ["", "[]", "{}", '{"state": "done"}', '{"state": "whole", "identity": 1}', "[" * 100_000, "\udcff"],
 )
-def test_a_damaged_manifest_is_none(tmp_path: Path, damaged: str) -> None:
+def test_a_damaged_manifest_counts_as_missing(tmp_path: Path, damaged: str) -> None:
     (tmp_path / "manifest.json").write_bytes(damaged.encode(errors="surrogateescape"))
     assert read_manifest(tmp_path) is None
 
 
-def test_a_manifest_of_wrong_types_is_none(tmp_path: Path) -> None:
+def test_a_manifest_of_wrong_types_counts_as_missing(tmp_path: Path) -> None:
     run(tmp_path, OURS, "first")
     sound = dict(read_manifest(tmp_path / "ct") or {})
     for key, value in {"files": ["a"], "options": [], "old": "a", "new": {"a": "b"}, "geometry": None}.items():
@@ -332,7 +332,7 @@ def test_kills_while_a_claim_is_abandoned_or_results_are_forgotten(
 
 
 @SOME_STEPS
-def test_a_clearing_that_is_killed_is_done_again(tmp_path: Path, stride: int) -> None:
+def test_an_interrupted_clean_up_is_repeated(tmp_path: Path, stride: int) -> None:
     step, killed = 1, True
     while killed:
         output = tmp_path / str(step)
@@ -366,7 +366,7 @@ def test_staging_of_another_host_goes_after_a_day(tmp_path: Path) -> None:
     assert entries(tmp_path) == []
 
 
-def test_hidden_folders_of_others_are_no_staging(tmp_path: Path) -> None:
+def test_other_hidden_folders_are_not_staging(tmp_path: Path) -> None:
     for name in (".git", ".ct.short", ".ct.00000000aaaaaaaaaaaaaaaa"):
         (tmp_path / name).mkdir()
     (tmp_path / ".ct.11111111aaaaaaaaaaaaaaaa").write_text("a file")
@@ -417,7 +417,7 @@ def test_a_folder_that_another_input_took_meanwhile_is_left_alone(tmp_path: Path
         first.abandon()
         run(tmp_path, OTHER, "other")
         (second.staging / "ct_seg.nii.gz").write_text("second")
-        with pytest.raises(InputError, match="no longer what it was"):
+        with pytest.raises(InputError, match="was changed by another process"):
             second.commit({})
     assert set(texts(tmp_path / "ct").values()) == {"other"} and entries(tmp_path) == ["ct"]
 

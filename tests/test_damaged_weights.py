@@ -67,7 +67,7 @@ def test_a_file_that_was_cut_is_damaged_and_whole_ones_are_not(weights: Path, tm
         refuse_damaged_weights(weights)
 
 
-def test_other_weights_are_answered_and_called_so(weights: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_other_weights_are_used_with_a_warning(weights: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert not announce_weights(str(weights), str(bundle_root()))
     assert "other weights than those released" in caplog.text

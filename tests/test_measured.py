@@ -88,7 +88,7 @@ def test_page_print_and_notebook_say_that_a_person_made_the_mask(ct: Path, outpu
     assert result.folder is not None and [note for note in result.notes if "not written" in note] == []
     page = (result.folder / "report.html").read_text(encoding="utf-8").partition("<script")[0]
     assert BY_PERSON in page and "mask.nii.gz" in page and 'tr data-lesion="2"' in page
-    assert not {"Confidence", "Ranking", "Weights, SHA-256", "Part seen by the network"} & set(re.split("[<>]", page))
+    assert not {"Confidence", "Ranking", "Weights, SHA-256", "Seen by the network"} & set(re.split("[<>]", page))
     pictures = CasePictures(result.ct, result.region, result.measurements)
     assert pictures.made_by == "a person's mask"
     assert printed_report(result.report, pictures, {}).startswith(b"%PDF")
@@ -146,7 +146,7 @@ def test_lesions_keep_the_numbers_of_the_report_beside_the_mask_or_of_the_one_th
         np.testing.assert_array_equal(result.lesion_map[47, 12, 6], 3)
     anew = measured(ct, elsewhere, tmp_path / "results")
     assert [lesion.id for lesion in anew.lesions] == [1, 2, 3]
-    with pytest.raises(InputError, match="no report.json of this program"):
+    with pytest.raises(InputError, match="not a report.json of this program"):
         measured(ct, elsewhere, tmp_path / "results", earlier=ct)
 
 

@@ -196,7 +196,7 @@ def test_the_order_of_voxels_moves_nothing_in_the_patient(
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_a_patient_who_lies_askew_gets_the_same_mask_askew(
+def test_a_rotated_patient_gets_the_same_mask_rotated(
     tmp_path: Path, plain: tuple[Array, Array, Array], axis: int
 ) -> None:
     truth, affine, expected = plain
@@ -220,7 +220,7 @@ def test_a_tilted_gantry_is_kept_and_noted(tmp_path: Path, plain: tuple[Array, A
     assert len(result.notes) >= 1 and "10.0 degrees off a right angle" in result.notes[0]
 
 
-def test_a_case_is_let_go_before_the_next_one_comes(
+def test_a_case_is_released_before_the_next_one_is_read(
     tmp_path: Path, plain: tuple[Array, Array, Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth, affine, expected = plain
@@ -245,7 +245,7 @@ def test_a_case_is_let_go_before_the_next_one_comes(
     np.testing.assert_array_equal(labels_of(mask_of(again)), expected)
 
 
-def test_logits_that_are_no_numbers_are_refused_with_the_file_and_write_nothing(
+def test_logits_that_are_not_finite_are_refused_and_nothing_is_written(
     tmp_path: Path, plain: tuple[Array, Array, Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth, affine, _ = plain
@@ -256,7 +256,7 @@ def test_logits_that_are_no_numbers_are_refused_with_the_file_and_write_nothing(
     assert [path.name for path in (tmp_path / "results").rglob("*")] == []
 
 
-def test_missing_weights_a_missing_bundle_and_a_bad_folder_are_sentences(tmp_path: Path) -> None:
+def test_missing_weights_a_missing_bundle_and_a_bad_folder_have_clear_errors(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="No weights at .*absent.pt: fetch or train them"):
         pipeline(tmp_path, checkpoint=str(tmp_path / "absent.pt"))
     with pytest.raises(BundleError, match=r"No bundle with configs/inference\.json in .*nowhere"):
@@ -298,7 +298,7 @@ def test_a_file_that_is_replaced_after_it_was_read_is_another_input(
     assert names == ["ct", "ct_2"]
 
 
-def test_an_error_that_nobody_foresaw_keeps_its_cause(
+def test_an_unexpected_error_keeps_its_cause(
     tmp_path: Path, plain: tuple[Array, Array, Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth, affine, _ = plain
@@ -313,7 +313,7 @@ def test_an_error_that_nobody_foresaw_keeps_its_cause(
     assert isinstance(raised.value.__cause__, MemoryError)
 
 
-def test_settings_that_do_not_fit_are_named(tmp_path: Path) -> None:
+def test_wrong_overrides_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="inference.json has no no_such_id: correct the overrides"):
         pipeline(tmp_path, no_such_id=1)
     with pytest.raises(UsageError, match=r"The bundle cannot be built with .*anatomy#9#neck_mm"):

@@ -38,7 +38,7 @@ def test_a_stream_that_fails_falls_silent(monkeypatch: pytest.MonkeyPatch, strea
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="NO /dev/full on this system")
-def test_what_is_buffered_for_a_full_disk_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_buffered_for_a_full_disk_is_discarded(monkeypatch: pytest.MonkeyPatch) -> None:
     full = open("/dev/full", "w")
     monkeypatch.setattr("sys.stdout", full)
     with unbreakable_streams():
@@ -47,7 +47,7 @@ def test_what_is_buffered_for_a_full_disk_is_let_go(monkeypatch: pytest.MonkeyPa
     assert full.closed and sys.stdout is full
 
 
-def test_the_end_of_a_service_is_an_interruption() -> None:
+def test_sigterm_is_an_interruption() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with unbreakable_streams(), pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -55,7 +55,7 @@ def test_the_end_of_a_service_is_an_interruption() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_only_this_package_speaks_and_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_this_package_prints_and_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     logger = logging.getLogger("custom_networks.test")
     logging.getLogger("custom_networks").setLevel(logging.WARNING)
     try:

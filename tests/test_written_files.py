@@ -20,7 +20,7 @@ def test_a_file_takes_its_name_when_the_block_ends_and_nothing_else_is_left(tmp_
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
 
 
-def test_what_fails_leaves_the_earlier_file_and_no_rest(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_earlier_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     write_text(path, "earlier")
     with pytest.raises(RuntimeError, match="disk"):
@@ -47,7 +47,7 @@ def test_a_table_holds_numbers_as_numbers_and_no_formula(tmp_path: Path) -> None
     assert path.read_text().splitlines() == ["ml", "1234.57", "1.23457e-05"]
 
 
-def test_a_name_that_is_no_unicode_does_not_end_a_run(tmp_path: Path) -> None:
+def test_a_name_that_is_not_unicode_does_not_end_a_run(tmp_path: Path) -> None:
     name = os.fsdecode(b"ct\xff.nii")
     write_csv(tmp_path / "table.csv", ["input"], [[name]])
     assert (tmp_path / "table.csv").read_text().splitlines()[1] == "ct\\udcff.nii"

@@ -133,21 +133,28 @@ class Cluster:
         return Order(run, asked, __version__, options, None if blind else probe)
 
     def _first_words(self, work: Work, run: str) -> dict[str, Any]:
-        """The options that the results of the first worker would state."""
+        """The options that the results of the first worker would state; of the next one where the first dies of it."""
         from custom_networks.batch.cluster_worker import ability
 
-        self._workers.waited_for()
-        try:
-            able = self._workers.result(self._workers.submitted(ability, work, run))
-        except LiversegError:
-            raise
-        except Exception as error:
-            raise UsageError(f"The workers at {self._address} cannot segment: {_foreign(error)}") from error
-        if able is None:
-            raise UsageError(f"The workers at {self._address} die at once: give them more memory, or see their logs.")
+        for _ in range(TRIES):
+            worker = min(self._workers.waited_for())
+            try:
+                able = self._workers.result(self._workers.submitted(worker, ability, work, run), worker)
+            except ClusterLost:
+                raise
+            except Exception as error:
+                able = UsageError(_foreign(error))
+            if isinstance(able, LiversegError):
+                raise type(able)(f"The worker at {worker} cannot segment: {able}")
+            if able is not None:
+                break
+        else:
+            raise UsageError(f"The workers at {self._address} end before the first case: see their logs.")
         version, options = able
         if version != __version__:
-            raise UsageError(f"The workers have version {version}, this is {__version__}: install the same one.")
+            raise UsageError(
+                f"The worker at {worker} has version {version}, this is {__version__}: install the same one."
+            )
         return dict(options)
 
     def _handed_out(self, waiting: deque[_Try], running: _Running, begin: Begin) -> Iterator[Outcome]:
@@ -171,7 +178,7 @@ class Cluster:
     def _sent(self, attempt: _Try, worker: str) -> Future[Any]:
         from custom_networks.batch.cluster_worker import segment_there
 
-        return self._workers.submitted(segment_there, self._order, attempt.read or attempt.case, worker=worker)
+        return self._workers.submitted(worker, segment_there, self._order, attempt.read or attempt.case)
 
     def _read(self, attempt: _Try) -> Outcome | None:
         """Read a case here where the workers do not see it; its outcome where it cannot be read."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from custom_networks import __version__
 from custom_networks.batch.run import failure, segment_into
 from custom_networks.batch.work import Work
-from custom_networks.errors import InputError, UsageError, reason_of, root_cause
+from custom_networks.errors import InputError, LiversegError, UsageError, reason_of, root_cause
 from custom_networks.io import Case
 from custom_networks.io.read_case import ReadCase
 
@@ -62,10 +62,16 @@ class Answer(NamedTuple):
     unfit: bool = False
 
 
-def ability(work: Work, run: str) -> tuple[str, dict[str, Any]]:
-    """This worker's version, and the options that its results would state; errors are those of `Work.pipeline`."""
+def ability(work: Work, run: str) -> tuple[str, Mapping[str, Any]] | LiversegError:
+    """This worker's version and the options that its results would state; or why it cannot segment.
+
+    The error is returned, not raised: Dask follows the causes of what is raised, for ever where they form a circle.
+    """
     with _ONE_AT_A_TIME:
-        return __version__, work.promised(_pipeline(work, run))
+        try:
+            return __version__, work.promised(_pipeline(work, run))
+        except Exception as error:  # whatever this machine lacks
+            return error if isinstance(error, LiversegError) else UsageError(reason_of(error))
 
 
 def sees(probe: Path, run: str) -> bool:

@@ -42,8 +42,8 @@ class Workers:
         """Leave the cluster; work that no worker has begun is given up."""
         self._client.close(timeout=CONNECTED_WITHIN)
 
-    def submitted(self, function: Callable[..., Any], *arguments: Any, worker: str | None = None) -> Future[Any]:
-        """Have a function called by a worker; by any of them where none is named."""
+    def submitted(self, worker: str, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Have a worker call a function."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Dask warns of large arguments, which here are the work itself
             return self._client.submit(unpacked_call, packed_call(function, *arguments), pure=False, workers=worker)
@@ -90,19 +90,14 @@ class Workers:
             raise self._lost()
         return [future for future, worker in given.items() if future.done() or worker not in connected]
 
-    def result(self, future: Future[Any], worker: str | None = None) -> Any:
-        """What a function gave, or raises what it raised; None where its worker is gone.
-
-        Args:
-            future: the call.
-            worker: to which it was given; by None, any worker, it is waited for however long it takes.
-        """
+    def result(self, future: Future[Any], worker: str) -> Any:
+        """What a function gave that a worker was to call, or raises what it raised; None where the worker is gone."""
         from distributed import CancelledError, KilledWorker
 
         seconds = TICK
         while True:
             try:
-                return future.result(seconds if worker else None)
+                return future.result(seconds)
             except asyncio.TimeoutError:  # a large result, or one that was lost with its worker and never comes
                 if worker not in self._statuses():
                     return None

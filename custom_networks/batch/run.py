@@ -127,7 +127,7 @@ class KeptSummary:
         self._due = time.monotonic() + SUMMARY_EVERY
 
     def keep(self) -> None:
-        """Write it if it is time to."""
+        """Write it if it is due."""
         if time.monotonic() >= self._due:
             self.write()
 

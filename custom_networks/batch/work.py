@@ -79,7 +79,7 @@ class Work:
         tune_this_process(threads)
 
     def absolute(self) -> Work:
-        """The same with paths that mean the same in any folder."""
+        """A copy with absolute paths."""
         bundle, checkpoint = (
             path and os.path.abspath(os.path.expanduser(path)) for path in (self.bundle, self.checkpoint)
         )

@@ -117,7 +117,7 @@ class Talk:
             say(json.dumps({**named, "error": message}))
 
     def error(self, message: str) -> None:
-        """Say on stderr, whatever else is silent, what went wrong."""
+        """Report an error on stderr and in the log, even if all other output is off."""
         self._write_log(f"liverseg: {message}")
         complain(message)
 

@@ -1,6 +1,6 @@
-"""For archives that show no SEG: key images as secondary captures (PS3.3 A.8.1), a report as encapsulated PDF (A.45.1).
+"""Key images as secondary captures (PS3.3 A.8.1) and a report as encapsulated PDF (A.45.1), for archives without SEG.
 
-Both stand in the study of the slices that they were made of, and their headers name the patient as those do.
+Both belong to the study of the source slices, and their headers name the patient like those of the slices.
 """
 
 import logging
@@ -22,7 +22,7 @@ from custom_networks.io.dicom.result_header import PATIENT_AND_STUDY
 
 logger = logging.getLogger(__name__)
 
-NOT_DICOM = "Key images and PDF were not written: they are DICOM files, and the input has no DICOM header."
+NOT_DICOM = "Key images and PDF were not written: they are DICOM files, but the input is not DICOM."
 KEY_IMAGES_NUMBER, PDF_NUMBER = 902, 903  # of their series
 _TAKEN_BY_HIGHDICOM = {
     "PatientName": "patient_name",
@@ -50,7 +50,7 @@ class Picture(Protocol):
 
     @property
     def orientation(self) -> tuple[str, str]:
-        """Which parts of the patient lie to the right and below."""
+        """The patient directions of rows and columns, as in Patient Orientation (PS3.3 C.7.6.1.1.1)."""
 
 
 def write_captures(
@@ -64,20 +64,20 @@ def write_captures(
     pdf: bytes = b"",
     names_patient: bool = False,
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Write each picture as `<case>_key_01.dcm` and on, all in one series, and a PDF as `<case>_report.dcm`.
+    """Write pictures as `<case>_key_01.dcm` etc. in one series, and a PDF as `<case>_report.dcm`.
 
-    As with SEG and SR, where DICOM cannot be written a note says why.
+    As for SEG and SR, a note says why if DICOM cannot be written.
 
     Args:
         folder: where the files go.
         case: the case's name.
-        headers, affine, shape: of the series, as in `custom_networks.dicom_out.results.write_dicom_results`.
-        pictures: RGB; none for no key images.
-        pdf: empty for none.
-        names_patient: whether text about the patient stands in pictures and PDF.
+        headers, affine, shape: of the series, see `custom_networks.dicom_out.results.write_dicom_results`.
+        pictures: the key images, RGB.
+        pdf: the PDF; empty for none.
+        names_patient: whether pictures and PDF show text about the patient.
 
     Returns:
-        The files by kind; and notes.
+        The files by kind, and notes.
     """
     if not headers:
         return {}, (NOT_DICOM,)
@@ -96,7 +96,7 @@ def write_captures(
                 files["dicom_pdf"] = f"{case}_report.dcm"
     except LiversegError as error:
         return files, (f"Key images and PDF were not written: {error}",)
-    except Exception as error:  # not in its words, which may quote attributes of the patient
+    except Exception as error:  # its message is not repeated, since it may quote attributes of the patient
         logger.debug("captures of %s", folder, exc_info=True)
         return files, (f"Key images and PDF were not all written ({type(error).__name__}; --debug shows where)",)
     return files, source.notes
@@ -122,7 +122,7 @@ def _capture(source: SourceSeries, picture: Picture, series: str, number: int, b
         **patient,
     )
     image.ConversionType, image.BurnedInAnnotation = "WSD", burned_in
-    image.DerivationDescription, image.Laterality = picture.title, ""  # the latter of type 2C
+    image.DerivationDescription, image.Laterality = picture.title, ""  # Laterality is of type 2C
     if "SpecificCharacterSet" in header:
         image.SpecificCharacterSet = header.SpecificCharacterSet
     return image

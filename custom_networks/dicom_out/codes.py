@@ -1,8 +1,8 @@
-"""What the DICOM results say in codes, and who says it: concepts, colours, and the name of the algorithm.
+"""The codes in DICOM results, display colours, and the name of the algorithm.
 
-A lesion is coded as a mass, which claims nothing about malignancy. The categories are those of DICOM CID 7150, the
-types those of CID 7159 and 7166; "Neoplasm of liver" (126851005) is a disorder, not a structure, and not among them.
-The liver's segments are those of CID 7170, Couinaud Liver Segment.
+A lesion is coded as a mass, which implies nothing about malignancy. Categories are from DICOM CID 7150, types from CID
+7159 and 7166; these do not contain "Neoplasm of liver" (126851005), which is a disorder and not a structure. The
+liver's segments are from CID 7170, Couinaud Liver Segment.
 """
 
 from types import ModuleType
@@ -15,8 +15,8 @@ from custom_networks.errors import UsageError
 ALGORITHM_NAME = "liver_tumor_ct_25d"
 ALGORITHM_VERSION = __version__
 MANUFACTURER, MODEL = "liverseg", ALGORITHM_NAME
-SERIAL_NUMBER = "0"  # of type 1 in a SEG, and software has none
-EQUIPMENT = {  # as highdicom's objects take it
+SERIAL_NUMBER = "0"  # required (type 1) in a SEG, although software has none
+EQUIPMENT = {  # arguments of highdicom's objects
     "manufacturer": MANUFACTURER,
     "manufacturer_model_name": MODEL,
     "software_versions": ALGORITHM_VERSION,
@@ -51,7 +51,7 @@ CERTAINTY = Code("111012", "DCM", "Certainty of Finding")  # 0 to 100 %
 MEAN = Code("373098007", "SCT", "Mean")
 STANDARD_DEVIATION = Code("386136009", "SCT", "Standard Deviation")
 
-# DICOM and SNOMED CT have no concept for this one; 99 begins the designators that anyone may use (PS3.3 8.2).
+# DICOM and SNOMED CT have no concept for this; private coding schemes begin with 99 (PS3.3 8.2).
 NEAR_SEGMENT_BORDER = Code("NEAR_SEGMENT_BORDER", "99LIVERSEG", "Within 5 mm of another liver segment")
 YES = Code("373066001", "SCT", "Yes")
 NO = Code("373067005", "SCT", "No")
@@ -62,10 +62,10 @@ HOUNSFIELD = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
 PERCENT = Code("%", "UCUM", "percent")
 COUNT = Code("1", "UCUM", "no units")
 
-# CIELab, as viewers show them by default: brown and bright green.
+# Recommended display colours in CIELab: brown and bright green.
 LIVER_COLOUR = (51.5, 46.4, 30.4)
 LESION_COLOUR = (87.7, -86.2, 83.2)
-# Of segments 1 to 8: neighbours differ in hue.
+# For segments 1 to 8, such that neighbours differ in hue.
 SEGMENT_COLOURS = {
     1: (60.3, 98.2, -60.8),
     2: (53.2, 80.1, 67.2),
@@ -79,7 +79,7 @@ SEGMENT_COLOURS = {
 
 
 def load_highdicom() -> ModuleType:
-    """The module highdicom, imported when the first DICOM result is written.
+    """The module highdicom, which is imported only when a DICOM result is written.
 
     Raises:
         UsageError: it is not installed.
@@ -88,6 +88,6 @@ def load_highdicom() -> ModuleType:
         import highdicom
     except ImportError as error:
         raise UsageError(
-            f"DICOM SEG and SR need highdicom ({error}): pip install highdicom, or leave the DICOM results out."
+            f"DICOM SEG and SR need highdicom ({error}): pip install highdicom, or do without the DICOM results."
         ) from error
     return highdicom

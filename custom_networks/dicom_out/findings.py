@@ -1,4 +1,4 @@
-"""What the DICOM results take of a case's measurements, as protocols: whoever measures need not know of DICOM."""
+"""The measurements that DICOM results need, as protocols, so that measuring does not depend on DICOM."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -14,7 +14,7 @@ class MeasuredLesion(Protocol):
 
     @property
     def id(self) -> int:
-        """Its number in the report and in the number map."""
+        """Its number in the report and in the map of lesion numbers."""
 
     @property
     def volume_mm3(self) -> float:
@@ -26,7 +26,7 @@ class MeasuredLesion(Protocol):
 
     @property
     def perpendicular_mm(self) -> float | None:
-        """Diameter at a right angle to the longest one, mm."""
+        """Longest diameter perpendicular to that, mm."""
 
     @property
     def mean_hu(self) -> float | None:
@@ -46,11 +46,11 @@ class LesionSegments(Protocol):
 
     @property
     def shares(self) -> Sequence[tuple[int, float]]:
-        """Segment number and share of the lesion's voxels, 0 to 1, the largest first."""
+        """Segment number and share of the lesion's voxels, 0 to 1, largest first."""
 
     @property
     def near_border(self) -> bool:
-        """Whether it reaches to within 5 mm of another segment than its main one."""
+        """Whether it comes within 5 mm of any segment other than its main one."""
 
 
 class MeasuredCase(Protocol):
@@ -62,11 +62,11 @@ class MeasuredCase(Protocol):
 
     @property
     def numbers(self) -> npt.NDArray[np.integer]:
-        """(i, j, k) number map of `box`: the id of the lesion at each voxel, 0 where there is none."""
+        """(i, j, k) the id of the lesion at each voxel of `box`, 0 where there is none."""
 
     @property
     def box(self) -> Box:
-        """Where in the label map `numbers` lies."""
+        """The part of the label map that `numbers` covers."""
 
     @property
     def liver_ml(self) -> float:
@@ -74,8 +74,8 @@ class MeasuredCase(Protocol):
 
     @property
     def calibrated(self) -> bool:
-        """Whether a lesion's confidence is a calibrated chance: only then does the SR state it."""
+        """Whether a lesion's confidence is a calibrated chance; the SR states it only then."""
 
     @property
     def by_person(self) -> bool:
-        """Whether a person made or corrected the label map."""
+        """Whether a person drew or corrected the label map."""

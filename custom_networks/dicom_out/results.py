@@ -34,23 +34,23 @@ def write_dicom_results(
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Write `<case>_seg.dcm`, `<case>_sr.dcm` and perhaps `<case>_segments.dcm`, if the case came as DICOM.
 
-    The label map is finished by then: where DICOM cannot be written, a note says why, and nothing is lost.
+    If DICOM cannot be written, a note says why, and the case's other results are not affected.
 
     Args:
         folder: where the files go.
         case: the case's name.
         headers: of its slices, in the order of the label map's last axis (`custom_networks.io.Volume.headers`); they
-            are not changed. Empty for a case that did not come as DICOM: nothing is written then.
+            are not modified. They are empty for other inputs, for which nothing is written.
         affine: (4, 4) of the series, (column, row, slice) index to RAS mm.
         labels: (column, row, slice) of the whole series, uint8: 0 background, 1 liver, 2 tumor.
-        measured: what was measured on that label map.
+        measured: the measurements of that label map.
         keep_empty_frames: write a frame for every slice and segment, which some viewers need.
-        remarks: sentences about the case for the report, such as its verdict.
-        segments: (column, row, slice) of the whole series, uint8, the liver's segments 1 to 8, where they are known.
-        lesion_segments: where each lesion lies among them, by its id.
+        remarks: sentences about the case for the SR, such as its verdict.
+        segments: (column, row, slice) of the whole series, uint8, the liver's segments 1 to 8, if they are known.
+        lesion_segments: the segments of each lesion, by its id.
 
     Returns:
-        The files written, by kind; and notes.
+        The written files by kind, and notes.
     """
     if not headers:
         return {}, ()
@@ -75,8 +75,8 @@ def write_dicom_results(
             files["dicom_segments"] = path.name
     except LiversegError as error:
         notes += (f"{_missing(files)} not written: {error}",)
-    except Exception as error:  # highdicom refuses odd attributes in many ways; the case's other files must not wait
-        # Not in its words: they may quote attributes of the patient, and notes go into report.json.
+    except Exception as error:  # highdicom refuses odd attributes in many ways, which must not stop the other results
+        # Its message is not repeated: it may quote attributes of the patient, and notes go into report.json.
         logger.debug("DICOM results of %s", folder, exc_info=True)
         notes += (f"{_missing(files)} not written ({type(error).__name__}; --debug shows where)",)
     return files, notes

@@ -1,6 +1,6 @@
-"""DICOM Segmentation (PS3.3 A.51) of a case: the whole liver, and each lesion a segment of its own.
+"""DICOM Segmentation (PS3.3 A.51) of a case: the whole liver, and each lesion as a separate segment.
 
-BINARY, because its segments may overlap (the liver holds its lesions) and because every viewer reads it.
+It is BINARY, because then segments may overlap (the liver includes its lesions) and every viewer can read it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ class SegObject:
 
     Attributes:
         dataset: highdicom's Segmentation.
-        segment_of: segment number of each lesion by its id; the liver is segment 1.
+        segment_of: the segment number of each lesion, by its id; the liver is segment 1.
     """
 
     dataset: Any
@@ -45,22 +45,23 @@ def write_seg(
     max_lesion_segments: int = MAX_LESION_SEGMENTS,
     keep_empty_frames: bool = False,
 ) -> SegObject:
-    """Write a label map as a BINARY DICOM SEG that refers to the slices it was made of.
+    """Write a label map as a BINARY DICOM SEG that refers to its source slices.
 
-    Segment 1 is the liver with its lesions (labels 1 and 2). Each measured lesion is a segment named "Lesion <id>";
-    more than `max_lesion_segments` share one segment. Without a liver the file holds a single empty frame.
+    Segment 1 is the liver with its lesions (labels 1 and 2). Each measured lesion is a segment named "Lesion <id>"; if
+    there are more than `max_lesion_segments`, all lesions share one segment. Without a liver the file holds a single
+    empty frame.
 
     Args:
-        path: the file to write; it appears only when it is whole.
-        source: the series, of `source_series`.
+        path: the file to write; it appears whole or not at all.
+        source: the series, from `source_series`.
         labels: (column, row, slice) on the series' grid, uint8: 0 background, 1 liver, 2 tumor.
-        measured: its lesions; the segments come in their order.
-        max_lesion_segments: most lesions that get a segment of their own.
+        measured: its lesions; segments have the same order.
+        max_lesion_segments: largest number of lesions with separate segments.
         keep_empty_frames: write a frame for every slice and segment, which some viewers need.
 
     Raises:
         UsageError: highdicom is not installed.
-        ValueError: the number map and the list of lesions name different ones.
+        ValueError: the map of lesion numbers does not match the list of lesions.
     """
     codes.load_highdicom()
     ids = [lesion.id for lesion in measured.lesions]
@@ -87,16 +88,16 @@ def save_whole(dataset: Any, path: Path) -> None:
 def _masks(
     labels: npt.NDArray[np.uint8], measured: MeasuredCase, segment_of: Mapping[int, int], slab: slice
 ) -> npt.NDArray[np.uint8]:
-    """One mask a segment of the slices in `slab`, (slice, row, column, segment).
+    """One mask for each segment in the slices of `slab`: (slice, row, column, segment).
 
-    They lie in memory segment after segment, and lesions are set voxel by voxel: zeros that nobody writes take no
-    memory.
+    In memory, one segment follows another, and lesions are set voxel by voxel, so that zeros, which are never written,
+    take up no memory.
     """
     voxels = np.nonzero(measured.numbers)
     ids = measured.numbers[voxels]
     if set(np.unique(ids).tolist()) != set(segment_of):
         raise ValueError(
-            f"The number map holds lesions {np.unique(ids).tolist()}, but {sorted(segment_of)} were measured."
+            f"The map of lesion numbers holds {np.unique(ids).tolist()}, but {sorted(segment_of)} were measured."
         )
     segments = np.zeros(max(segment_of, default=0) + 1, np.intp)
     segments[list(segment_of)] = list(segment_of.values())
@@ -109,7 +110,7 @@ def _masks(
 
 
 def _names(ids: Sequence[int], shared: bool) -> list[str]:
-    """Names of the segments, the liver's first."""
+    """Names of the segments, beginning with the liver."""
     return ["Liver", *(["Liver lesions"] if shared else [f"Lesion {id_}" for id_ in ids])]
 
 
@@ -122,10 +123,16 @@ def segmentation(
     series_number: int,
     texts: Mapping[str, str],
 ) -> Any:
-    """highdicom's BINARY data set of segments, placed where the slices in `slab` lie.
+    """highdicom's BINARY Segmentation on the slices in `slab`.
 
-    The masks are (slice, row, column, segment), or (slice, row, column) with numbers of the segments; `described` are
-    highdicom's descriptions of these, `texts` label and descriptions of content and series.
+    Args:
+        source: the series.
+        slab: the slices of the masks.
+        masks: (slice, row, column, segment), or (slice, row, column) with segment numbers.
+        described: highdicom's descriptions of the segments.
+        keep_empty_frames: write a frame for every slice and segment.
+        series_number: of the new series.
+        texts: content label, and descriptions of content and series.
     """
     hd = codes.load_highdicom()
     dataset = hd.seg.Segmentation(
@@ -141,14 +148,14 @@ def segmentation(
         **texts,
         **codes.EQUIPMENT,
     )
-    dataset.ContentCreatorName = ""  # of type 2: no person made it, or nobody says who
+    dataset.ContentCreatorName = ""  # type 2: no person made it, or the name is not known
     _name_segment_in_frames(dataset)
     _name_source_frames(dataset, source.headers[slab])
     return dataset
 
 
 def _name_segment_in_frames(dataset: Any) -> None:
-    """Move a segment that all frames share into each frame: both are valid, and highdicom's own SR wants the latter."""
+    """Move a segment reference shared by all frames into each frame: both are valid, but highdicom's SR needs this."""
     (shared,) = dataset.SharedFunctionalGroupsSequence
     if "SegmentIdentificationSequence" in shared:
         for frame in dataset.PerFrameFunctionalGroupsSequence:
@@ -157,12 +164,12 @@ def _name_segment_in_frames(dataset: Any) -> None:
 
 
 def _name_source_frames(dataset: Any, headers: Sequence[Dataset]) -> None:
-    """Refer to the frames of an enhanced CT by their numbers in its file: highdicom was given these frames alone."""
+    """Refer to the frames of an enhanced CT by their numbers in its file, since highdicom only got some of them."""
     if "ReferencedFrameNumber" not in headers[0]:
         return
     frames = dataset.PerFrameFunctionalGroupsSequence
     named = [image for frame in frames for image in frame.DerivationImageSequence[0].SourceImageSequence]
-    for image in {id(image): image for image in named}.values():  # the frames of several segments share one item
+    for image in {id(image): image for image in named}.values():  # frames of several segments can share an item
         image.ReferencedFrameNumber = headers[image.ReferencedFrameNumber - 1].ReferencedFrameNumber
 
 
@@ -177,7 +184,7 @@ def _texts(by_person: bool) -> dict[str, str]:
 
 
 def _description(number: int, name: str, by_person: bool) -> Any:
-    """Codes, colour and algorithm of one segment; a person's has none."""
+    """Codes, colour and algorithm of one segment; a segment drawn by a person has no algorithm."""
     if number == 1:
         structure, kind, colour = codes.ANATOMICAL_STRUCTURE, codes.LIVER, codes.LIVER_COLOUR
         return segment_description(number, name, structure, kind, colour, by_person)
@@ -194,7 +201,7 @@ def segment_description(
     by_person: bool = False,
     **more: Any,
 ) -> Any:
-    """highdicom's description of one segment that the network, or a person, found."""
+    """highdicom's description of one segment made by the network or a person."""
     hd = codes.load_highdicom()
     algorithm = hd.AlgorithmIdentificationSequence(
         name=codes.ALGORITHM_NAME, version=codes.ALGORITHM_VERSION, family=codes.ARTIFICIAL_INTELLIGENCE

@@ -1,4 +1,4 @@
-"""DICOM Segmentation of the liver's segments after Couinaud, a file of its own beside that of liver and lesions."""
+"""DICOM Segmentation of Couinaud's liver segments, in a separate file from that of liver and lesions."""
 
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,11 @@ def write_segments(
 ) -> Any:
     """Write a map of segments as a BINARY DICOM SEG whose segment numbers are Couinaud's.
 
-    All eight are described, also one that no voxel has, so that a number always means the same.
+    All eight are described, even those without voxels, so that a number always has the same meaning.
 
     Args:
-        path: the file to write; it appears only when it is whole.
-        source: the series, of `source_series`.
+        path: the file to write; it appears whole or not at all.
+        source: the series, from `source_series`.
         segments: (column, row, slice) on the series' grid, uint8, 1 to 8 in the liver and 0 outside.
         keep_empty_frames: write a frame for every slice and segment, which some viewers need.
 

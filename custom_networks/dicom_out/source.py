@@ -1,4 +1,4 @@
-"""The slices that results refer to, with what a series shares, and a label map held against their grid."""
+"""The source slices that results refer to: their shared attributes, and a check of the label map's grid."""
 
 import logging
 import warnings
@@ -23,13 +23,13 @@ _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 @dataclass(frozen=True, eq=False)
 class SourceSeries:
-    """The slices of one series as results refer to them.
+    """The slices of one series that results refer to.
 
     Attributes:
-        headers: one a slice, ascending along the slice normal; they share all but SOPInstanceUID and position. Those of
-            an enhanced CT share that, too, and say in ReferencedFrameNumber which of its frames they are.
+        headers: one per slice, ascending along the slice normal. They agree in everything except SOPInstanceUID and
+            position; those of an enhanced CT agree in SOPInstanceUID, too, and have a ReferencedFrameNumber.
         affine: (4, 4), (column, row, slice) index to LPS mm.
-        notes: what had to be made up because the slices do not say it, one sentence each.
+        notes: what had to be generated because the slices lack it, one sentence each.
     """
 
     headers: tuple[Dataset, ...]
@@ -37,13 +37,13 @@ class SourceSeries:
     notes: tuple[str, ...] = ()
 
     def images(self, slab: slice) -> list[Dataset]:
-        """The slices in `slab` as highdicom takes them: a data set each, or one with a frame for each."""
+        """The slices in `slab` for highdicom: one data set per slice, or one that has them as frames."""
         headers = self.headers[slab]
         return [_as_frames(headers)] if "ReferencedFrameNumber" in headers[0] else list(headers)
 
 
 def _as_frames(headers: Sequence[Dataset]) -> Dataset:
-    """The frames of one image as an image of these frames alone, in this order."""
+    """An image that has only these frames, in this order."""
     first = headers[0]
     image = Dataset(dict(first.items()))
     orientation, measures = Dataset(), Dataset()
@@ -59,7 +59,7 @@ def _as_frames(headers: Sequence[Dataset]) -> Dataset:
 
 
 def _place_of(header: Dataset) -> Dataset:
-    """The functional group that says where a frame lies."""
+    """The functional group with the position of a frame."""
     position, group = Dataset(), Dataset()
     position.ImagePositionPatient = header.ImagePositionPatient
     group.PlanePositionSequence = [position]
@@ -68,7 +68,7 @@ def _place_of(header: Dataset) -> Dataset:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence pydicom and highdicom, whose warnings and log lines quote values of the file, the patient's name too."""
+    """Silence pydicom and highdicom, whose warnings quote values of the file, including the patient's name."""
     loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -83,28 +83,28 @@ def quiet() -> Iterator[None]:
 
 
 def source_series(headers: Sequence[Dataset], affine: npt.NDArray[np.float64], shape: tuple[int, ...]) -> SourceSeries:
-    """The slices that were segmented, ready for results to refer to them.
+    """The segmented slices, prepared for results that refer to them.
 
     Args:
-        headers: of `result_header`, of a series that the reader accepted, ascending along the slice normal; they are
-            not changed.
+        headers: from `result_header`, of a series that the reader accepted, ascending along the slice normal; they are
+            not modified.
         affine: (4, 4) of the label map, (column, row, slice) index to RAS mm.
         shape: columns, rows and slices of the label map.
 
     Raises:
-        InputError: a slice has no valid SOPInstanceUID, so that results could not refer to it, or the label map does
-            not lie on the grid of the slices.
+        InputError: a slice has no valid SOPInstanceUID, which results need to refer to it, or the label map is not on
+            the grid of the slices.
     """
     _check_grid(headers, affine, shape)
     for number, header in enumerate(headers, start=1):
         if not header.SOPInstanceUID:
             raise InputError(
-                f"Slice {number} has no SOPInstanceUID, a DICOM result cannot refer to it: export the series again."
+                f"Slice {number} has no SOPInstanceUID, so DICOM results cannot refer to it: export the series again."
             )
         if not is_uid(uid_text(header.SOPInstanceUID)):
             raise InputError(
-                f"Slice {number} has a SOPInstanceUID that is no valid UID (digits and dots, at most 64 characters), a "
-                "DICOM result cannot refer to it: export the series again."
+                f"Slice {number} has a SOPInstanceUID that is not a valid UID (digits and dots, at most 64 "
+                "characters), so DICOM results cannot refer to it: export the series again."
             )
     with quiet():
         shared, notes = _shared(headers, float(np.linalg.norm(affine[:3, 2])))
@@ -113,7 +113,7 @@ def source_series(headers: Sequence[Dataset], affine: npt.NDArray[np.float64], s
 
 
 def _check_grid(headers: Sequence[Dataset], affine: npt.NDArray[np.float64], shape: tuple[int, ...]) -> None:
-    """Refuse a label map of another size or place than that of the slices."""
+    """Refuse a label map whose size or position is not that of the slices."""
     first = headers[0]
     axes = np.reshape(np.array(first.ImageOrientationPatient, np.float64), (2, 3))
     axes /= np.linalg.norm(axes, axis=1, keepdims=True)
@@ -123,28 +123,28 @@ def _check_grid(headers: Sequence[Dataset], affine: npt.NDArray[np.float64], sha
     sizes = int(first.Columns), int(first.Rows), len(headers)
     if shape != sizes or off > SAME_GRID:
         raise InputError(
-            f"The label map does not lie on the grid of its DICOM slices ({' x '.join(map(str, shape))} voxels for "
-            f"{' x '.join(map(str, sizes))}, up to {off:.2f} voxels off): segment this series itself."
+            f"The label map does not lie on the grid of its DICOM slices ({' x '.join(map(str, shape))} voxels instead "
+            f"of {' x '.join(map(str, sizes))}, up to {off:.2f} voxels off): segment this series itself."
         )
 
 
 def _shared(headers: Sequence[Dataset], step: float) -> tuple[Dataset, tuple[str, ...]]:
-    """What all slices of a series must say alike, and notes of what they do not say themselves.
+    """The attributes in which all slices of a series must agree, and notes about those that had to be generated.
 
-    SpacingBetweenSlices of a file can be negative and SliceThickness another number, so the distance is the measured
-    one, `step` in mm.
+    The slice distance is the measured `step` in mm, since SpacingBetweenSlices in a file can be negative and
+    SliceThickness can differ from the distance.
     """
     first, shared, notes = headers[0], Dataset(), []
-    made_of = sorted(str(h.SOPInstanceUID) for h in headers)  # the same series gets the same UIDs in SEG and SR
+    made_of = sorted(str(h.SOPInstanceUID) for h in headers)  # so a series gets the same UIDs in SEG and SR
     for keyword in SERIES_UIDS:
         values = {str(h.get(keyword)) for h in headers}
         if len(values) == 1 and is_uid(*values):
             setattr(shared, keyword, first[keyword].value)
             continue
-        what = "is no valid UID" if values != {""} else "is empty in the slices"
-        what = f"is different in {len(values)} slices" if len(values) > 1 else what
+        what = "is not a valid UID" if values != {""} else "is empty in the slices"
+        what = f"has {len(values)} different values in the slices" if len(values) > 1 else what
         setattr(shared, keyword, generate_uid(entropy_srcs=[keyword, *made_of]))
-        notes.append(f"{keyword} {what}: the DICOM results have a generated one and a viewer may not link them.")
+        notes.append(f"{keyword} {what}: the DICOM results have a generated one, so viewers may not link them.")
     for keyword in (*PATIENT_AND_STUDY, "ImageOrientationPatient", "PixelSpacing"):
         shared[keyword] = first[keyword]
     if "SpecificCharacterSet" in first:
@@ -155,12 +155,12 @@ def _shared(headers: Sequence[Dataset], step: float) -> tuple[Dataset, tuple[str
 
 
 def _left_out_note(headers: Sequence[Dataset]) -> tuple[str, ...]:
-    """A note of what the slices say in a way that DICOM does not allow. It is not quoted: it can name the patient."""
+    """A note about values that DICOM does not allow. They are not quoted, since they can name the patient."""
     keywords = sorted({keyword for header in headers for keyword in getattr(header, "left_out", ())})
     if not keywords:
         return ()
     are = "is" if len(keywords) == 1 else "are"
     return (
-        f"{', '.join(keywords)} {are} not as DICOM allows (type, length or number of values) and left empty or out in "
-        "the DICOM results.",
+        f"{', '.join(keywords)} {are} not allowed by DICOM (type, length or number of values), and therefore empty or "
+        "left out in the DICOM results.",
     )

@@ -24,22 +24,22 @@ def write_sr(
     remarks: Sequence[str] = (),
     segments: Mapping[int, LesionSegments] | None = None,
 ) -> Any:
-    """Write the measurements of a case as a report that points at the segments of its SEG.
+    """Write the measurements of a case as a report that refers to the segments of its SEG.
 
-    One group for the liver (volume), one for all lesions (count, total volume), one a lesion: volume, long and short
-    axis, mean and standard deviation in HU, and the certainty where it is calibrated; what is None or not finite is
-    left out. Lesions that share a segment have groups without a segment (TID 1501): the shared one would show another
-    region than was measured. Where the liver's segments are known, those of a lesion are finding sites beside the
-    liver, the largest share first, with its volume in each, and a coded answer says whether another segment is near.
-    The report is preliminary and unverified.
+    There is one group for the liver (volume), one for all lesions (count, total volume), and one for each lesion:
+    volume, long and short axis, mean and standard deviation in HU, and the certainty if it is calibrated; values that
+    are None or not finite are left out. Lesions that share a segment have groups without a segment (TID 1501), because
+    the shared segment is not the region that was measured. If the liver's segments are known, those of a lesion are
+    finding sites besides the liver (largest share first) with its volume in each, and a coded answer says whether
+    another segment is near. The report is preliminary and unverified.
 
     Args:
-        path: the file to write; it appears only when it is whole.
-        source: the series, of `source_series`.
-        seg: what `write_seg` gave for the same measurements.
-        measured: what was measured; no lesion is an answer too.
+        path: the file to write; it appears whole or not at all.
+        source: the series, from `source_series`.
+        seg: from `write_seg`, for the same measurements.
+        measured: the measurements; there may be no lesion.
         remarks: sentences about the case, which become comments in the liver's group.
-        segments: where each lesion lies among the liver's segments, by its id.
+        segments: the segments of each lesion, by its id.
 
     Returns:
         highdicom's Comprehensive3DSR.
@@ -74,7 +74,7 @@ def write_sr(
 
 
 def _liver(seg: SegObject, liver_ml: float, remarks: Sequence[str]) -> Any:
-    """The liver's group; remarks are text among its qualitative evaluations (TID 1411), which highdicom only codes."""
+    """The liver's group; remarks are added as text items (TID 1411), for which highdicom only has coded ones."""
     sr = codes.load_highdicom().sr
     group = _group(seg, "Liver", 1, [_measurement(codes.VOLUME, liver_ml, codes.MILLILITER)])
     contains = sr.RelationshipTypeValues.CONTAINS
@@ -84,7 +84,7 @@ def _liver(seg: SegObject, liver_ml: float, remarks: Sequence[str]) -> Any:
 
 
 def _all_lesions(seg: SegObject, lesions: Sequence[MeasuredLesion]) -> Any:
-    """Count and total volume; it points at the segment of all lesions where they share one."""
+    """Count and total volume of lesions; the group refers to their segment if they share one."""
     shared = len(lesions) > 1 and len(set(seg.segment_of.values())) == 1
     total = sum(lesion.volume_mm3 for lesion in lesions)
     measurements = [
@@ -121,7 +121,7 @@ def _lesion(seg: SegObject, lesion: MeasuredLesion, calibrated: bool, where: Les
 def _group(
     seg: SegObject, name: str, segment: int | None, measurements: Sequence[Any], where: LesionSegments | None = None
 ) -> Any:
-    """Measurements of one finding: of a segment (TID 1411), or of none (TID 1501)."""
+    """Measurements of one finding, with a segment (TID 1411) or without (TID 1501)."""
     hd = codes.load_highdicom()
     liver = segment == 1
     described = seg.dataset.SegmentSequence[segment - 1] if segment else None
@@ -143,7 +143,7 @@ def _group(
 
 
 def _referenced_segment(seg: SegObject, segment: int) -> Any:
-    """A segment with the images that it was made of; of an enhanced CT, with all its frames and not with the first."""
+    """A reference to a segment and its source images; for an enhanced CT to all its frames, not only the first."""
     hd = codes.load_highdicom()
     frames = [
         frame.DerivationImageSequence[0].SourceImageSequence[0]
@@ -170,7 +170,7 @@ def _places(where: LesionSegments | None) -> list[Code]:
 
 
 def _evaluations(where: LesionSegments | None) -> list[Any] | None:
-    """Whether another segment is near, where the segments are known."""
+    """Whether another segment is near, if the segments are known."""
     if where is None:
         return None
     sr = codes.load_highdicom().sr
@@ -179,7 +179,7 @@ def _evaluations(where: LesionSegments | None) -> list[Any] | None:
 
 
 def _measurement(name: Code, value: float, unit: Code, derivation: Code | None = None, site: Code | None = None) -> Any:
-    """One number with its unit, to three decimals: a decimal string has 16 characters. `site`: where it was taken."""
+    """One number with its unit, rounded to three decimals because decimal strings have at most 16 characters."""
     sr = codes.load_highdicom().sr
     sites = [sr.FindingSite(anatomic_location=site)] if site else None
     return sr.Measurement(
@@ -188,7 +188,7 @@ def _measurement(name: Code, value: float, unit: Code, derivation: Code | None =
 
 
 def _observer() -> Any:
-    """The software as observer: the same version is the same device in every report."""
+    """The software as observer; a version is the same device in every report."""
     sr = codes.load_highdicom().sr
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=generate_uid(entropy_srcs=[codes.ALGORITHM_NAME, codes.ALGORITHM_VERSION]),

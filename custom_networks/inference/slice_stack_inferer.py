@@ -89,7 +89,7 @@ class SliceStackInferer(Inferer):
         self.sw_device, self.device, self.progress = sw_device, device, progress
         self.runtime, self.memory_mb, self.sub_volumes = runtime, memory_mb, sub_volumes
         self.network_seconds = 0.0  # of the last volume, forward passes alone
-        self.on_slab: Callable[[int, int], None] | None = None  # told how many slabs of how many are answered
+        self.on_slab: Callable[[int, int], None] | None = None  # see the class
 
     def open(self, network: Callable[..., Any], device: torch.device) -> Runtime:
         """The runtime in which this inferer runs a network with its current weights; `device` is that of the input.

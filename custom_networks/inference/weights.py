@@ -76,7 +76,7 @@ def weights_in(checkpoint: str) -> tuple[dict[str, Any], str]:
     path = Path(checkpoint).expanduser()
     if not path.is_file():
         raise BundleError(
-            f"No weights at {path}: fetch or train them, or set scout (or segments) to false if they belong to it."
+            f"No weights at {path}: fetch or train them, or set scout or segments, whichever needs them, to false."
         )
     state = path.stat()
     return _read(path, state.st_mtime_ns, state.st_size)

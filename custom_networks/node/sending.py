@@ -19,7 +19,7 @@ SUCCESS, WARNINGS = 0x0000, (0x0001, 0x0107, 0x0116, *range(0xB000, 0xC000))  # 
 
 
 class NotSent(Exception):
-    """Why a destination has not taken a result, without quoting what it said."""
+    """Why a destination has not taken a result, without what it said itself."""
 
 
 class NotReached(NotSent):
@@ -27,7 +27,7 @@ class NotReached(NotSent):
 
 
 class Pauses:
-    """How long something that failed is left alone: twice as long after each failure.
+    """How long what failed is left alone: twice as long after each failure.
 
     Args:
         first: seconds after the first failure.
@@ -38,17 +38,17 @@ class Pauses:
         self._until: dict[object, tuple[float, float]] = {}
 
     def is_on(self, what: object) -> bool:
-        """Whether it is to be left alone now."""
+        """Whether it is to be left alone."""
         return time.monotonic() < self._until.get(what, (0.0, 0.0))[0]
 
     def begin(self, what: object) -> float:
-        """Note a failure: how long it is left alone now, seconds."""
+        """It failed: how long it is left alone now, seconds."""
         seconds = min(2 * self._until[what][1], LONGEST_PAUSE) if what in self._until else self._first
         self._until[what] = (time.monotonic() + seconds, seconds)
         return seconds
 
     def end(self, *these: object) -> None:
-        """Forget the failures of what has succeeded."""
+        """They succeeded."""
         for what in these:
             self._until.pop(what, None)
 
@@ -57,11 +57,11 @@ class Sender:
     """Sends what is due to one destination.
 
     Args:
-        spool: that says what is due.
+        spool: where it stands what is due.
         output: the folder of results.
         aet: the node's own AE title.
         to: the destination.
-        tls: TLS context to connect with, None for plain connections.
+        tls: in which the connection is made, None for none.
         first_pause: seconds until the second try.
     """
 
@@ -78,10 +78,10 @@ class Sender:
         self._pauses = Pauses(first_pause)
 
     def send_due(self) -> int:
-        """Send what is due: how many versions were delivered.
+        """Send what is due; how many versions the destination has got.
 
-        A destination that does not answer is left alone for a while; one that refuses a result is still offered the
-        others.
+        A destination that does not answer is left alone for a while; one that refuses a result is asked for the others
+        all the same.
         """
         sent = 0
         for key, version in self._spool.unsent(str(self._to)):
@@ -103,7 +103,7 @@ class Sender:
         return sent
 
     def _send(self, paths: Sequence[Path]) -> None:
-        """Send the files over an association of their own; NotSent if not all were taken."""
+        """Send the files over an association of their own; NotSent where not all were taken."""
         from pydicom import dcmread
         from pydicom.errors import InvalidDicomError
         from pynetdicom import AE
@@ -136,7 +136,7 @@ class Sender:
 
 
 def _propose(entity: Any, dataset: Any) -> None:
-    """Propose a data set's own transfer syntax, and the one that every node must take, in a context each."""
+    """Propose a data set's own transfer syntax, and the one that every node must take, each on its own."""
     from pydicom.uid import ImplicitVRLittleEndian
 
     for syntax in (dataset.file_meta.TransferSyntaxUID, ImplicitVRLittleEndian):
@@ -144,10 +144,10 @@ def _propose(entity: Any, dataset: Any) -> None:
 
 
 def _store(association: Any, dataset: Any) -> None:
-    """C-STORE of one object; NotSent if it was not stored."""
+    """Send one object by C-STORE; NotSent if it was not stored, NotReached if there is no answer."""
     try:
         status = association.send_c_store(dataset)
-    except (ValueError, RuntimeError, AttributeError) as error:  # pynetdicom: its context was not accepted; closed
+    except (ValueError, RuntimeError, AttributeError) as error:  # context not accepted, or association closed
         raise NotSent(f"the SOP class of a result is not accepted ({type(error).__name__})") from error
     answer = status.get("Status") if status else None
     if answer is None:

@@ -12,7 +12,7 @@ VERTEBRA = 33.0
 
 
 def diaphragm_height(points: Points) -> Array:
-    """Height z (mm) of the diaphragm above each (x, y): a right dome, a lower left one and the tendon between."""
+    """Height z (mm) of the diaphragm above each (x, y): a right dome, a lower left one, and the tendon between them."""
     x, y, _ = points
     domes = ((78.0, 64.0, 2.0, 74.0, 92.0), (66.0, -66.0, 2.0, 72.0, 88.0), (58.0, 0.0, 26.0, 80.0, 76.0))
     heights = [

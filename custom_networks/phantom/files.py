@@ -26,7 +26,7 @@ DAY, TIME = "20240101", "120000"  # fixed: the bytes of a phantom follow from it
 
 
 def case_seed(seed: int, index: int) -> int:
-    """Seed of case `index` in a set: sets of neighbouring seeds share no case."""
+    """The seed of case `index` in a set, such that sets of neighbouring seeds share no case."""
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
 
 
@@ -48,7 +48,7 @@ def _uid(phantom: Phantom, *names: str) -> str:
 
 
 def _shared_attributes(phantom: Phantom, number: str) -> Dataset:
-    """What all slices share of patient, study, series, equipment, frame of reference and image plane.
+    """The attributes of patient, study, series, equipment, frame of reference and image plane that slices share.
 
     Empty attributes are of type 2. Pixels are 12 bits unsigned, HU = value - 1024.
     """
@@ -98,7 +98,7 @@ def _slice_bytes(dataset: Dataset, phantom: Phantom, index: int, instance_uid: s
 
 
 def write_series(phantom: Phantom, folder: Path, number: str) -> None:
-    """Write a phantom as `folder`/IM0001.dcm and on, feet first; the folder appears only when it is whole.
+    """Write a phantom as `folder`/IM0001.dcm etc., from the feet upwards; the folder appears whole or not at all.
 
     `number` names the patient (PHANTOM^number). An older series there is replaced; raises UsageError where the folder
     holds anything else.

@@ -84,7 +84,7 @@ def find_sites(grid: Grid, window: Window, liver: npt.NDArray[np.bool_]) -> Site
 
 
 def place(rng: np.random.Generator, site: Site, kind: str, diameter: float, others: list[Lesion]) -> Lesion:
-    """Put a lesion where the liver has room beside the others; where it has too little, the lesion becomes smaller.
+    """Put a lesion where the liver has room beside the others; if there is too little, make the lesion smaller.
 
     One in four lies at the surface, where the organ's outline cuts off about a tenth of its volume.
     """

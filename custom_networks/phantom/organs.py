@@ -136,7 +136,7 @@ def paint_great_vessels(canvas: Canvas, organs: Neighbours, under: Array, tissue
 def paint_organs(
     rng: np.random.Generator, canvas: Canvas, organs: Neighbours, cavity: Array, under: Array, tissue: Enhancement
 ) -> None:
-    """Paint all that lies under the diaphragm but the liver, from back to front of what covers what."""
+    """Paint everything under the diaphragm except the liver, such that what covers something is painted later."""
     room = np.maximum(cavity, under)
     paint_bowel(rng, canvas, room, tissue)
     paint_stomach(rng, canvas, organs["stomach"], room, tissue.gut)
@@ -191,7 +191,7 @@ def liver_field(rng: np.random.Generator, canvas: Canvas, organs: Neighbours, ca
 
 
 def grow_tree(root: Vectors, targets: Vectors, root_radius: float) -> list[tuple[Vectors, Vectors, float]]:
-    """Vessel tree from a root to all targets (n, 3): each branch heads for its targets' centre, then they are parted.
+    """Vessel tree from a root to all targets (n, 3): each branch heads for its targets' centre, then splits them.
 
     Radii follow Murray's law: a vessel's cube of the radius is shared out among its branches. Units mm.
     """

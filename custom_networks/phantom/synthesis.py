@@ -52,7 +52,7 @@ def _check(seed: int, shape: tuple[int, ...] | None, spacing: tuple[float, ...] 
 def _draw_grid(
     rng: np.random.Generator, shape: tuple[int, int, int] | None, spacing: tuple[float, float, float] | None
 ) -> Grid:
-    """Grid of a scan; what is not given varies as it does in the clinic (thick slices get the finer pixels)."""
+    """Grid of a scan; what is not given varies as in clinical scans (thick slices get the finer pixels)."""
     field_of_view, height = rng.uniform(330, 410), rng.uniform(190, 235)
     thickness = float(rng.choice([2.0, 2.5, 3.0, 4.0, 5.0]))
     pixels = int(rng.choice([256, 288] if thickness < 3 else [256, 288, 320]))
@@ -81,7 +81,7 @@ def _draw_body(rng: np.random.Generator, grid: Grid) -> tuple[Triple, Triple]:
 
 
 def _paint_patient(rng: np.random.Generator, canvas: Canvas, tissue: Enhancement) -> Array:
-    """Paint the whole patient but the lesions; returns the liver's field on the whole grid (mm, negative inside)."""
+    """Paint the whole patient except lesions; returns the liver's field on the whole grid (mm, negative inside)."""
     cavity, wall = body.paint_trunk(rng, canvas, tissue)
     body.paint_table(canvas)
     under = body.paint_chest(rng, canvas, cavity, tissue)
@@ -122,7 +122,7 @@ def make_phantom(
     spacing: tuple[float, float, float] | None = None,
     lesions: int | None = None,
 ) -> Phantom:
-    """Synthetic CT of the upper abdomen with exact truth; one seed gives one phantom, to the bit on one machine.
+    """Synthetic CT of the upper abdomen with exact truth; on one machine, a seed always gives the same phantom.
 
     `shape` in voxels and `spacing` in mm vary with the seed where they are not given; the anatomy fills the field of
     view, so a small shape with large voxels still holds the whole upper abdomen. `lesions` (0 to 8) sets the number

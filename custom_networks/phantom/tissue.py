@@ -10,7 +10,7 @@ SPONGY_BONE, CORTICAL_BONE, CARTILAGE = 190.0, 520.0, 110.0
 
 @dataclass(frozen=True)
 class Enhancement:
-    """Mean HU of the tissues that take up contrast medium, in one phase."""
+    """Mean HU, in one phase, of the tissues that take up contrast medium."""
 
     phase: str
     liver: float

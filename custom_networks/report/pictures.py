@@ -170,7 +170,7 @@ def _sheet(
     pixel_mm: float,
     own: int | None = None,
 ) -> Sheet:
-    """One plane of a case around a point (two indices), so many mm wide and high, with its outlines and numbers."""
+    """One plane of a case with outlines and numbers, around a point (two indices), `millimetres` wide and high."""
     right, up = (a for a in range(3) if a != axis)
     size = [max(2, round(mm / pixel_mm)) for mm in millimetres]
     steps = pixel_mm / case.spacing[right] * (1 if axis == 0 else -1), -pixel_mm / case.spacing[up]

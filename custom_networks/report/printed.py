@@ -22,7 +22,7 @@ COLUMNS = (
     "Diameters, mm",
     "Slice",
     "Mean, HU",
-    "Against liver",
+    "To liver, HU",
     "To surface, mm",
     "Confidence",
 )
@@ -92,7 +92,10 @@ def _first_page(report: Mapping[str, Any], pictures: CasePictures, patient: Mapp
         page.write(_limited([f"{f['level']}: {f['text']}" for f in verdict["findings"]]))
     page.at -= LINE
     page.show(pictures.planes, columns=3, height=0.24)
-    page.write(["The patient's right is on the left of axial and coronal pictures. Liver turquoise."], size=7)
+    page.write(
+        ["The patient's right is on the left of axial and coronal pictures. The liver is outlined in turquoise."],
+        size=7,
+    )
     page.at -= LINE
     page.write(["What was read"], bold=True)
     page.write(_limited([*_facts(content.source_facts(report)), *report["notes"]]))
@@ -129,9 +132,7 @@ def _volumes(report: Mapping[str, Any]) -> list[str]:
     liver, tumor = report["liver"], report["tumor"]
     if not liver["volume_ml"]:
         return ["No liver was found."]
-    lines = [
-        f"Liver with its lesions {liver['volume_ml']:.0f} ml, without them {liver['volume_without_tumor_ml']:.0f} ml"
-    ]
+    lines = [f"Liver with lesions {liver['volume_ml']:.0f} ml, without them {liver['volume_without_tumor_ml']:.0f} ml"]
     share = f", {tumor['volume_ml']:.1f} ml ({tumor['burden_percent']:.1f} %)" if tumor["lesion_count"] else ""
     lines.append(f"Lesions {tumor['lesion_count']}{share}")
     return lines + ["The image cuts the liver: volumes are those of the part that is seen."] * liver["touches_border"]
@@ -144,7 +145,7 @@ def _facts(facts: Sequence[content.Fact]) -> list[str]:
 def _limited(texts: Sequence[str]) -> list[str]:
     """Texts broken into lines, as many as fit."""
     lines = [line for text in texts for line in wrap(text, CHARACTERS)]
-    return lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], "More stands in report.json."]
+    return lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], "The rest is in report.json."]
 
 
 def _row(lesion: Mapping[str, Any], calibrated: bool) -> tuple[str, ...]:

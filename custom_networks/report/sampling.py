@@ -57,7 +57,7 @@ def volume_at(volume: npt.NDArray[np.generic], *positions: Floats) -> npt.NDArra
         planes = np.ascontiguousarray(part[first:stop], np.float32).reshape(stop - first, plane)
         read = (some[:, first:stop] @ planes).reshape(len(some), *part.shape[1:])
         found[start : start + chunk] = middle @ _along_last(read, fast)
-    return found.transpose(np.argsort(order))
+    return found.transpose([order.index(axis) for axis in range(3)])
 
 
 def nearest(positions: Floats, size: int) -> npt.NDArray[np.intp]:

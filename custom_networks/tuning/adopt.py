@@ -1,9 +1,9 @@
-"""Puts what a tuning chose into the bundle: inference.json and evaluate.json.
+"""Adopt the result of a tuning in the bundle's inference.json and evaluate.json.
 
     python -m custom_networks.tuning.adopt docs/training/operating_point.json
 
-That is the confidence and its threshold alone. The point's other numbers must be those of the bundle already; otherwise
-nothing is written.
+Only the confidence model and its threshold are adopted. All other numbers of the operating point must already be those
+of the bundle; otherwise nothing is written.
 """
 
 import argparse
@@ -18,17 +18,17 @@ CONFIGS = bundle_root() / "configs"
 
 
 def configured_numbers(config: dict[str, Any]) -> dict[str, float]:
-    """The numbers of an operating point, by name, as the anatomy rules of inference or evaluation have them."""
+    """The numbers of an operating point, by name, in the anatomy rules of inference.json or evaluate.json."""
     arguments = {name: value for rule in config["anatomy"] for name, value in rule.items()}
-    arguments |= config["displayable_configs"]  # what the rules refer to
+    arguments |= config["displayable_configs"]  # to which the rules refer
     return {name: value for name, value in arguments.items() if isinstance(value, (int, float))}
 
 
 def adopted(config: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any]:
-    """`config`, one of inference or evaluation, with the confidence as `tuned`: its coefficients and its threshold.
+    """The config of inference or evaluation, with the tuned coefficients and threshold of the confidence.
 
     Raises:
-        SystemExit: with the other numbers of the tuned point that are not those of `config`.
+        SystemExit: other numbers of the tuned point differ from `config`; the message lists them.
     """
     point, numbers = tuned["chosen"]["operating_point"], configured_numbers(config)
     names = sorted((point.keys() | numbers.keys()) - {"min_lesion_confidence"})
@@ -39,11 +39,11 @@ def adopted(config: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any]:
     ]
     if differing:
         raise SystemExit(
-            f"The tuned point is not that of the bundle ({'; '.join(differing)}): write these numbers into "
+            f"The tuned point differs from the bundle ({'; '.join(differing)}): write these numbers into "
             "inference.json and evaluate.json, or tune again."
         )
     least = point["min_lesion_confidence"]
-    # Nobody has yet seen that the new coefficients hold for the weights that ship.
+    # The new coefficients have not been validated for the released weights yet.
     unproven = {"confidence_valid_for": None} if "confidence_valid_for" in config else {}
     return (
         config
@@ -56,6 +56,7 @@ def adopted(config: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Read the command line and write both configs."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("operating_point", type=Path, help="operating_point.json of a tuning")
     tuned = json.loads(parser.parse_args().operating_point.read_text(encoding="utf-8"))

@@ -1,9 +1,9 @@
-"""Averages the weights of several trainings that started alike (Wortsman et al., "Model soups", ICML 2022).
+"""Average the weights of several trainings that started from the same weights (Wortsman et al., ICML 2022).
 
     python -m custom_networks.tuning.averaging out/average.pt out/seed*/model_final.pt --dataset_dir DATA
 
-Averaged weights do not fit averaged batch statistics: those of every BatchNorm are estimated again from `--batches`
-training batches of train.json, each counting alike.
+The paper is "Model soups". Averaged weights do not match averaged batch statistics, so those of every BatchNorm are
+estimated again from `--batches` training batches of train.json, each with the same weight.
 """
 
 import argparse
@@ -27,7 +27,7 @@ OVERRIDES = {"bundle_root": str(BUNDLE), "fold": "all", "seed": 5, "batch_size":
 
 
 def mean_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Mean of each tensor over the state dicts; counters, which are integers, are those of the first."""
+    """The mean of each tensor over the state dicts; integer counters are taken from the first."""
     first = states[0]
     return {
         name: (
@@ -40,10 +40,10 @@ def mean_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def training_parts(overrides: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Device, network, loader and inferer of train.json; the seed is set, so the loader's batches are always the same.
+    """Device, network, loader and inferer of train.json, with a fixed seed so that batches are always the same.
 
     Args:
-        overrides: ids of train.json besides OVERRIDES.
+        overrides: ids of train.json, in addition to OVERRIDES.
     """
     config = ConfigParser()
     config.read_config(BUNDLE / "configs" / "train.json")
@@ -54,11 +54,12 @@ def training_parts(overrides: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def inputs(loader: Iterable[Mapping[str, Tensor]], batches: int, device: torch.device) -> Iterator[Tensor]:
-    """The images of that many batches, on a device; the loader begins again where it ends."""
+    """The images of a number of batches, on a device; the loader is restarted when it ends."""
     return (batch["image"].to(device) for batch in islice(chain.from_iterable(repeat(loader)), batches))
 
 
 def main() -> None:
+    """Read the command line, average, and save."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("output", type=Path)
     parser.add_argument("weights", type=Path, nargs="+")

@@ -1,7 +1,7 @@
-"""How likely a predicted lesion is real: a logistic model fitted on held-out cases, and how far its word can be taken.
+"""Calibrate the confidence in lesions: fit a logistic model on held-out cases, and measure how reliable it is.
 
-`fit_confidence` gives the coefficients of `predicted_lesions.lesion_confidence`. A model that is judged on the lesions
-it was fitted on looks better than it is: `held_out_coefficients` fits one a patient, on all others.
+`fit_confidence` gives the coefficients of `labelmap.lesions.lesion_confidence`. A model evaluated on the lesions it was
+fitted on looks too good, so `held_out_coefficients` fits one for each patient, on all others.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ BINS = 10
 
 
 class ReliabilityBin(NamedTuple):
-    """Lesions whose confidence lies in [low, high): how many, their mean confidence, and the share that is real."""
+    """Lesions with a confidence in [low, high): their number, their mean confidence, and the share that is real."""
 
     low: float
     high: float
@@ -30,9 +30,9 @@ class ReliabilityBin(NamedTuple):
 def fit_confidence(mean_probability: Floats, real: Mask, ridge: float = 1.0) -> dict[str, float]:
     """Fit the logistic model of `lesion_confidence`.
 
-    Maximum likelihood with a Gaussian prior on the slope of the standardised probability (`ridge` is its inverse
-    variance), for lesions are few; and with Platt's targets, (N+ + 1) / (N+ + 2) and 1 / (N- + 2) in place of 1 and 0,
-    so that lesions which are all real, or all false, still give a finite answer (Platt, Advances in Large Margin
+    It maximises the likelihood, with a Gaussian prior on the slope of the standardised probability (`ridge` is its
+    inverse variance) because lesions are few, and with Platt's targets (N+ + 1) / (N+ + 2) and 1 / (N- + 2) instead of
+    1 and 0, so that the answer is finite even if all lesions are real or all false (Platt, Advances in Large Margin
     Classifiers, 1999).
 
     Args:
@@ -41,7 +41,7 @@ def fit_confidence(mean_probability: Floats, real: Mask, ridge: float = 1.0) -> 
         ridge: strength of the prior, 0 or more.
 
     Returns:
-        Coefficient by name, all CONFIDENCE_TERMS; without any lesion all are 0, a confidence of one half.
+        The coefficients in CONFIDENCE_TERMS, by name; without any lesion all are 0, which means a confidence of 0.5.
     """
     if not real.size:
         return dict.fromkeys(CONFIDENCE_TERMS, 0.0)
@@ -64,13 +64,13 @@ def fit_confidence(mean_probability: Floats, real: Mask, ridge: float = 1.0) -> 
 def held_out_coefficients(
     mean_probability: Floats, real: Mask, owners: Sequence[str], patients: Iterable[str]
 ) -> dict[str, Coefficients]:
-    """For each patient the model of all other patients' lesions.
+    """For each patient, the model fitted on all other patients' lesions.
 
     Args:
         mean_probability: (n,) mean tumor probability of each lesion, 0 to 1.
         real: (n,) whether each touches a true lesion.
         owners: the patient of each lesion.
-        patients: all patients, those without any lesion too.
+        patients: all patients, including those without lesions.
 
     Returns:
         Coefficients by patient.
@@ -80,12 +80,12 @@ def held_out_coefficients(
 
 
 def brier_score(confidence: Floats, real: Mask) -> float:
-    """Mean squared distance of confidence from truth (Brier 1950): 0 is best, one half said of all gives 0.25."""
+    """Mean squared difference between confidence and truth (Brier 1950): 0 is best, a constant 0.5 gives 0.25."""
     return float(np.mean((confidence - real) ** 2)) if real.size else float("nan")
 
 
 def reliability(confidence: Floats, real: Mask, bins: int = BINS) -> list[ReliabilityBin]:
-    """Predicted against observed in equally wide bins of confidence; nan for both where a bin holds no lesion."""
+    """Predicted and observed frequency in bins of confidence of equal width; both are nan in an empty bin."""
     index = np.minimum((confidence * bins).astype(int), bins - 1)
     table = []
     for number in range(bins):
@@ -96,7 +96,7 @@ def reliability(confidence: Floats, real: Mask, bins: int = BINS) -> list[Reliab
 
 
 def expected_calibration_error(confidence: Floats, real: Mask, bins: int = BINS) -> float:
-    """Mean gap between predicted and observed over the bins, by the lesions in them (Guo et al., ICML 2017)."""
+    """Mean gap between predicted and observed frequency over bins, weighted by lesions (Guo et al., ICML 2017)."""
     if not real.size:
         return float("nan")
     filled = [entry for entry in reliability(confidence, real, bins) if entry.lesions]

@@ -1,10 +1,10 @@
-"""Prints the tables of a cross-validation for the model card: means by slice distance, each case, lesions by size.
+"""Print the tables of a cross-validation for the model card: means by slice distance, each case, lesions by size.
 
     python -m custom_networks.tuning.cross_validation out/folds/cases.csv out/tuning/true_lesions.csv DATA/dataset.json
 
-The first file is that of `recipes` (or several `cases.csv` of evaluate.json, one after the other), the second that of
-`tune`. Intervals are 95 % of a bootstrap over patients, not over cases or lesions: those of one patient are
-alike (percentiles of 10,000 draws, Efron 1979). With a handful of patients they are too narrow, with one they are none.
+The first file is written by `recipes` (or joined from several `cases.csv` of evaluate.json), the second by `tune`.
+Intervals are 95 % percentile intervals of a bootstrap (Efron 1979, 10,000 draws) over patients, because cases and
+lesions of the same patient are alike. With few patients they are too narrow, and with one they have no width.
 """
 
 import argparse
@@ -31,7 +31,7 @@ LONGEST_MM = {"under 5": (0, 5), "5 to 10": (5, 10), "10 to 20": (10, 20), "20 a
 
 
 def mean_with_interval(values: Sequence[float], patients: Sequence[str], draws: int = 10_000) -> tuple[float, ...]:
-    """Mean over cases (or lesions) and the 95 % interval of a bootstrap that draws patients with all that they have."""
+    """Mean over cases (or lesions), and the 95 % interval of a bootstrap that draws patients with all their cases."""
     known = np.isfinite(values)
     scores, owners = np.array(values)[known], np.array(patients)[known]
     if not scores.size:
@@ -62,7 +62,7 @@ def _slice_mm(image: Path) -> float:
 
 
 def number(row: Row, column: str) -> float:
-    """A cell's number; nan where it is empty, and for the tumor Dice of a case without tumor."""
+    """The number in a cell; nan if it is empty, and for the tumor Dice of a case without tumor."""
     if column == "tumor_dice" and not float(row["tumor_ml_truth"] or 0) > 0:
         return np.nan
     return float(row[column] or "nan")
@@ -84,7 +84,7 @@ def table_of_means(rows: Sequence[Row], cases: Mapping[str, tuple[str, float]]) 
 
 
 def table_of_cases(rows: Sequence[Row], cases: Mapping[str, tuple[str, float]]) -> Iterable[str]:
-    """Markdown: a row a case, in the order of patients."""
+    """Markdown: one row per case, sorted by patient."""
     yield "| case | patient | slices, mm | liver Dice | HD95, mm | tumor, ml | tumor Dice | lesions found | false |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for row in sorted(rows, key=lambda row: (cases[row["case"]][0], row["case"])):

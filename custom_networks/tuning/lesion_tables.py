@@ -1,7 +1,7 @@
-"""What the network found in a held-out case before any lesion is dropped, in tables small enough to keep for all.
+"""Tables of all lesions that the network predicts in held-out cases, before any is removed, small enough to keep.
 
-An operating point is the set of numbers that the anatomy rules take. The first five decide what is organ and cost a
-second a case; `tumor_threshold` then gives the predicted lesions; the last three only choose among these, by table.
+An operating point is the set of the anatomy rules' arguments. The first five decide what is organ, which takes a second
+per case; `tumor_threshold` then determines the predicted lesions; the last three only select from the tables.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,7 +43,7 @@ class OperatingPoint(NamedTuple):
 
 
 class TrueLesions(NamedTuple):
-    """Lesions of the truth: their numbers on the grid (h, w, d), and volume (mm3) and longest diameter (mm) of each."""
+    """The true lesions: their numbers on the grid (h, w, d), and the volume (mm3) and longest diameter (mm) of each."""
 
     components: npt.NDArray[np.int32]
     volume_mm3: Floats
@@ -52,15 +52,15 @@ class TrueLesions(NamedTuple):
 
 @dataclass(frozen=True)
 class PredictedLesionTable:
-    """Predicted lesions (n) of a case at an organ setting and a tumor threshold, beside its true lesions (m).
+    """The n predicted lesions of a case, for some organ settings and a tumor threshold, and its m true lesions.
 
     Attributes:
         case: the case's name.
         tumor_labelled: whether its true tumors are known.
         spacing: of the grid (h, w, d), mm.
-        organ: voxels of the organ predicted, shared with the true one, and true.
+        organ: voxels of the predicted organ, of its overlap with the true one, and of the true one.
         true_volume_mm3: (m,) volumes of the true lesions.
-        true_longest_mm: (m,) their longest diameters in a slice.
+        true_longest_mm: (m,) their longest diameters within a slice.
         volume_mm3: (n,) volumes of the predicted lesions.
         mean_probability: (n,) mean tumor probabilities.
         shared: (m, n) voxels that each true and each predicted lesion share.
@@ -92,11 +92,11 @@ class PredictedLesionTable:
 
 
 class PredictedLesionTables:
-    """The predicted lesions of all cases of a folder, found once for each organ setting and tumor threshold.
+    """The predicted lesions of all cases in a folder, computed once for each organ setting and tumor threshold.
 
     Args:
-        files: files of `KeepProbabilitiesd`.
-        capsules_mm: every `capsule_mm` that an operating point may have.
+        files: written by `KeepProbabilitiesd`.
+        capsules_mm: all values of `capsule_mm` that are to be tried.
     """
 
     def __init__(self, files: Sequence[Path], capsules_mm: Iterable[float]) -> None:
@@ -111,7 +111,7 @@ class PredictedLesionTables:
         return self._tables[point.organ, point.tumor_threshold]
 
     def prepare(self, points: Sequence[OperatingPoint]) -> None:
-        """Compute what is missing for these points; the organ is found once for all tumor thresholds that share it."""
+        """Compute the missing tables for these points; the organ is found once for all tumor thresholds."""
         missing: dict[tuple[float, ...], list[OperatingPoint]] = {}
         for point in points:
             key = point.organ, point.tumor_threshold
@@ -131,7 +131,7 @@ class PredictedLesionTables:
 
 
 def true_lesions(case: KeptCase, known: tuple[Floats, Floats] | None = None) -> TrueLesions:
-    """The true lesions of a case; volumes and diameters are not measured again where they are `known`."""
+    """The true lesions of a case; volumes and diameters are not measured again if they are `known`."""
     components, count = ndimage.label(case.truth == TUMOR, NEIGHBOURS_26)
     if known is not None:
         return TrueLesions(components, *known)
@@ -142,9 +142,9 @@ def true_lesions(case: KeptCase, known: tuple[Floats, Floats] | None = None) -> 
 def predicted_lesion_tables(
     case: KeptCase, truth: TrueLesions, points: Sequence[OperatingPoint], capsules_mm: Sequence[float]
 ) -> list[PredictedLesionTable]:
-    """Tables of a case at each of some points that have one organ setting.
+    """The tables of a case for several points with the same organ settings.
 
-    The rules are those of inference, on probabilities rounded to 1/255; only dropping lesions is left out.
+    The rules are those of inference, on probabilities rounded to 1/255, except that no lesion is removed.
     """
     liver, tumor = torch.from_numpy(case.probabilities).to(torch.int16)
     scores = torch.stack([255 - liver - tumor, liver, tumor])
@@ -158,7 +158,7 @@ def predicted_lesion_tables(
 
 def _table(case: KeptCase, truth: TrueLesions, labels: Labels, capsules_mm: Sequence[float]) -> PredictedLesionTable:
     truth_map = case.truth
-    if not case.tumor_labelled:  # as in the evaluation: voxels of a label 2 that cannot be trusted count for nothing
+    if not case.tumor_labelled:  # as in the evaluation, voxels of an unreliable label 2 do not count
         labels, truth_map = (np.where(case.truth == TUMOR, 0, known) for known in (labels, case.truth))
     lesions = list_lesions(labels, case.probabilities, case.affine, margin_mm=max(capsules_mm, default=0.0))
     box, count, true_count = lesions.box, lesions.volume_mm3.size, truth.volume_mm3.size

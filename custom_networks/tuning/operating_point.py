@@ -1,4 +1,4 @@
-"""What an operating point gives over all held-out cases: scores, and the objective that compares points."""
+"""Scores of an operating point over all held-out cases, and the objective by which points are compared."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from custom_networks.tuning.lesion_tables import OperatingPoint, PredictedLesion
 
 LONG_MM = 10.0
 LARGE_MM3 = 520.0
-MOST_ML = 10.0  # of false tumor that count in a case: one hopeless case must not decide for all
+MOST_ML = 10.0  # limit of false tumor per case, so that one hopeless case does not decide for all
 
 SCORES = {
     "liver_dice": "mean over cases of the whole organ's Dice",
@@ -32,12 +32,12 @@ SCORES = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What an operating point may cost, and how much each lesion or ml above that takes from the objective.
+    """The limits of an operating point, and the penalty in the objective for exceeding them.
 
     Attributes:
-        false_lesions_per_case: most false lesions a case.
-        tumor_free_ml: most tumor in tumor-free livers, ml; the mean over cases, of which none counts above `MOST_ML`.
-        penalty: fall of the objective for each lesion and ml above.
+        false_lesions_per_case: largest mean number of false lesions per case.
+        tumor_free_ml: largest mean volume of tumor in tumor-free livers, ml; each case counts at most `MOST_ML`.
+        penalty: decrease of the objective for each lesion and ml above the limits.
     """
 
     false_lesions_per_case: float
@@ -46,17 +46,17 @@ class Limits:
 
 
 def may_be_lesion(case: PredictedLesionTable, point: OperatingPoint) -> Mask:
-    """(n,) predicted lesions that lie in the liver and are large enough: those that the confidence is asked about."""
+    """(n,) which predicted lesions are in the liver and large enough, so that their confidence decides."""
     return ~case.stray[point.capsule_mm] & (case.volume_mm3 >= point.min_lesion_mm3)
 
 
 def kept_lesions(case: PredictedLesionTable, point: OperatingPoint, confidence: Floats) -> Mask:
-    """(n,) predicted lesions that an operating point reports, given the confidence in each."""
+    """(n,) which predicted lesions an operating point keeps, given the confidence in each."""
     return may_be_lesion(case, point) & (confidence >= point.min_lesion_confidence)
 
 
 class LabelledLesions(NamedTuple):
-    """Lesions (n) of which the truth is known: patient, volume in mm3, mean tumor probability, and whether real."""
+    """n lesions with known truth: patient, volume in mm3, mean tumor probability, and whether each is real."""
 
     patient: list[str]
     volume_mm3: Floats
@@ -67,7 +67,7 @@ class LabelledLesions(NamedTuple):
 def labelled_lesions(
     cases: Sequence[PredictedLesionTable], point: OperatingPoint, patients: Mapping[str, str]
 ) -> LabelledLesions:
-    """All lesions that the confidence is asked about, in cases with known tumors; `patients` is by case."""
+    """All lesions of `may_be_lesion` in cases with known tumors; `patients` gives the patient of each case."""
     asked = [(case, may_be_lesion(case, point)) for case in cases if case.tumor_labelled]
     return LabelledLesions(
         [patients[case.case] for case, here in asked for _ in range(int(here.sum()))],
@@ -80,7 +80,7 @@ def labelled_lesions(
 def held_out_confidences(
     cases: Sequence[PredictedLesionTable], patients: Mapping[str, str], models: Mapping[str, Coefficients]
 ) -> list[Floats]:
-    """Confidence in each predicted lesion of each case by the model that was fitted without its patient."""
+    """The confidence in each predicted lesion of each case, from the model fitted without its patient."""
     return [lesion_confidence(case.mean_probability, models[patients[case.case]]) for case in cases]
 
 
@@ -93,10 +93,10 @@ def point_scores(
         cases: predicted lesions at the point's organ setting and tumor threshold.
         point: the operating point.
         confidences: (n,) confidence in the predicted lesions of each case.
-        limits: what the point may cost.
+        limits: of the objective.
 
     Returns:
-        SCORES by name; nan where no case defines one.
+        SCORES by name; nan if no case defines one.
     """
     kept = [kept_lesions(case, point, confidence) for case, confidence in zip(cases, confidences, strict=True)]
     scores = {"liver_dice": _mean(_liver_dice(case, case.stray[point.capsule_mm]) for case in cases)}
@@ -113,7 +113,7 @@ def point_scores(
 
 
 def _lesion_sizes(cases: Sequence[PredictedLesionTable]) -> dict[str, list[Mask]]:
-    """For each recall, which true lesions of each case it counts."""
+    """For each recall score, the true lesions of each case that count."""
     return {
         "lesion_recall": [np.ones(case.true_volume_mm3.size, bool) for case in cases],
         "lesion_recall_10mm": [case.true_longest_mm >= LONG_MM for case in cases],

@@ -1,4 +1,4 @@
-"""The search for an operating point that is better over all held-out cases, by one number at a time."""
+"""Search for a better operating point over all held-out cases by changing one number at a time."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -10,19 +10,19 @@ from custom_networks.tuning.operating_point import Limits, held_out_confidences,
 
 
 class Trial(NamedTuple):
-    """An operating point that was tried, and its scores."""
+    """A tried operating point and its scores."""
 
     point: OperatingPoint
     scores: Mapping[str, float]
 
 
 class PointScorer:
-    """Scores operating points with calibrated confidences, each patient's from a model of all others.
+    """Scores operating points with calibrated confidences; each patient's are from a model of all other patients.
 
     Args:
         tables: predicted lesions of the cases.
-        patients: patient by case.
-        limits: what a point may cost.
+        patients: the patient of each case.
+        limits: of the objective.
     """
 
     def __init__(self, tables: PredictedLesionTables, patients: Mapping[str, str], limits: Limits) -> None:
@@ -32,7 +32,7 @@ class PointScorer:
         self._models: dict[OperatingPoint, dict[str, Coefficients]] = {}
 
     def models(self, point: OperatingPoint) -> dict[str, Coefficients]:
-        """Held-out coefficients by patient for the lesions of a point, whatever its `min_lesion_confidence`."""
+        """Held-out coefficients by patient for the lesions of a point, regardless of its `min_lesion_confidence`."""
         key = point._replace(min_lesion_confidence=0.0)
         if key not in self._models:
             lesions = labelled_lesions(self.tables.at(point), point, self.patients)
@@ -42,7 +42,7 @@ class PointScorer:
         return self._models[key]
 
     def trial(self, point: OperatingPoint, calibrated_at: OperatingPoint | None = None) -> Trial:
-        """Score a point, with the confidence models of another where `calibrated_at` is given."""
+        """Score a point, with the confidence models of `calibrated_at` if given."""
         cases = self.tables.at(point)
         confidences = held_out_confidences(cases, self.patients, self.models(calibrated_at or point))
         return Trial(point, point_scores(cases, point, confidences, self.limits))
@@ -55,19 +55,19 @@ def coordinate_search(
     prepare: Callable[[Sequence[OperatingPoint]], None],
     passes: int = 2,
 ) -> list[Trial]:
-    """Change one number at a time, in the grid's order, to the value of the best objective; several passes over all.
+    """Change one number at a time, in the grid's order, to the value with the best objective; in several passes.
 
-    A number stays as it is unless another value is better. The search ends early after a pass without change.
+    A number is kept unless another value is better. The search ends early after a pass without changes.
 
     Args:
         start: where to start.
         grid: values to try by name.
         trial: scores a point.
-        prepare: told of the points that are tried next, so that work can be shared.
+        prepare: called with the points that are tried next, so that work can be shared.
         passes: largest number of passes.
 
     Returns:
-        Every trial once, the start first; the best is the first of those with the highest objective.
+        All trials, the start first; the best is the first one with the highest objective.
     """
     tried = {start: trial(start)}
     best = start

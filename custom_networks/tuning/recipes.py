@@ -1,18 +1,18 @@
-"""Compares recipes: trains and scores each variant with each seed on a fixed fold, and gathers one row a case.
+"""Compare training recipes: train and score each variant with each seed on a fixed fold, and gather a row per case.
 
     python -m custom_networks.tuning.recipes docs/training/claim.json out/claim --seeds 0 1 --dataset_dir DATA
 
-The first file holds overrides of train.json: those that all variants share, and each variant's own::
+The first file holds overrides of train.json: shared ones, and those of each variant::
 
     {"shared": {"fold": 1, "folds": 3, "epochs": 18},
      "variants": {"stack of 9": {}, "stack of 1": {"network_def#depth_kernels": [1, 1, 1, 1, 1]}}}
 
-Optional: `"stages"`, a list of further overrides, one training after another, each from the weights of the one before
-(coarse to fine); `"scoring"`, overrides of the evaluation alone.
+Optional are `"stages"`, a list of further overrides for consecutive trainings, each from the weights of the one before
+(coarse to fine), and `"scoring"`, overrides of the evaluation.
 
-Runs go on where they were cut off: a training takes up its last state, a finished one is only scored, a scored one only
-read. What was run is kept as `overrides.json` beside the weights and the scores; a plan that has changed since is
-refused. Two variants run side by side on one thread each (`--parallel`): more runs an hour than one after the other.
+Interrupted runs continue: a training resumes from its last state, a finished one is only scored, and a scored one only
+read. The overrides of a run are kept as `overrides.json` beside the weights and the scores; a plan that has changed
+since is refused. By default two variants run in parallel (`--parallel`), which gives more runs per hour.
 """
 
 import argparse
@@ -36,15 +36,15 @@ from custom_networks.files import write_csv, write_text
 ROOT = Path(__file__).parents[2]
 BUNDLE = bundle_root()
 CONFIGS = BUNDLE / "configs"
-# The whole fold is scored after the training: to validate on it at the end as well would cost its time twice.
+# The whole fold is scored after the training, so validating on it at the end would only double the time.
 WITHOUT_VALIDATION = "$[h for h in @train#handlers if not isinstance(h, monai.handlers.ValidationHandler)]"
 
 
 def bundle_run(configs: Sequence[str], overrides: Mapping[str, Any], threads: int, log: Path) -> None:
-    """Run configs of the bundle in a process of its own, with its output in `log`.
+    """Run configs of the bundle in a separate process, with its output in `log`.
 
     Raises:
-        RuntimeError: if it fails.
+        RuntimeError: the run failed.
     """
     files = [str(CONFIGS / name) for name in configs]
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files), "--bundle_root"]
@@ -60,17 +60,17 @@ def bundle_run(configs: Sequence[str], overrides: Mapping[str, Any], threads: in
 
 @dataclass(frozen=True)
 class Work:
-    """A training or a scoring: the folder that it fills, the plan's overrides, and the file that says it was done."""
+    """A training or scoring run: its folder, the plan's overrides, and a file that exists when it is done."""
 
     folder: Path
     overrides: Mapping[str, Any]
     done: Path
 
     def check(self) -> None:
-        """Refuse what was run otherwise than the plan says now.
+        """Refuse an earlier run with other overrides than in the plan.
 
         Raises:
-            SystemExit: with the overrides that differ.
+            SystemExit: overrides differ; the message lists them.
         """
         kept = self.folder / "overrides.json"
         if not kept.exists():
@@ -84,17 +84,17 @@ class Work:
         differing = [f"{name}: {then} then, {now} now" for name, (then, now) in then_and_now.items() if then != now]
         if differing:
             raise SystemExit(
-                f"{kept} is not what the plan says ({'; '.join(differing)}): give another folder for the runs, or "
-                "delete this run's."
+                f"{kept} differs from the plan ({'; '.join(differing)}): give another folder for the runs, or delete "
+                "that of this run."
             )
 
     def keep(self) -> None:
-        """Write down what is about to be run."""
+        """Save the overrides of the run that is about to start."""
         write_text(self.folder / "overrides.json", json.dumps(self.overrides, indent=4) + "\n")
 
 
 def planned(folder: Path, overrides: Mapping[str, Any], plan: Mapping[str, Any]) -> list[Work]:
-    """The trainings of a variant, stage by stage, and behind them its scoring."""
+    """The trainings of a variant, stage by stage, followed by its scoring."""
     stages: Sequence[Mapping[str, Any]] = plan.get("stages", [{}])
     folders = [folder / f"stage{n}" for n in range(1, len(stages) + 1)] if len(stages) > 1 else [folder]
     trainings = [Work(f, {**overrides, **stage}, f / "model_final.pt") for f, stage in zip(folders, stages)]
@@ -103,7 +103,7 @@ def planned(folder: Path, overrides: Mapping[str, Any], plan: Mapping[str, Any])
 
 
 def train_and_score(work: Sequence[Work], dataset_dir: str, threads: int) -> None:
-    """Train a variant stage by stage and score its last averaged weights, as far as that was not done before."""
+    """Train a variant stage by stage and score its last averaged weights; finished parts are skipped."""
     *trainings, scoring = work
     start: dict[str, Path] = {}
     for training in trainings:
@@ -120,7 +120,7 @@ def train_and_score(work: Sequence[Work], dataset_dir: str, threads: int) -> Non
         asked = {name: value for name, value in scoring.overrides.items() if name != "stages"}
         log = scoring.folder.parent / "scores.log"
         bundle_run(["train.json", "evaluate.json"], {**asked, **_texts(own)}, threads, log)
-        scoring.done.touch()  # the tables are there after the first case
+        scoring.done.touch()  # a separate mark, because the tables exist after the first case
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:
@@ -145,10 +145,10 @@ def compare(plan: Mapping[str, Any], out: Path, seeds: Sequence[int], parallel: 
     """Run all variants of a plan with all seeds and write `cases.csv` into `out`.
 
     Raises:
-        SystemExit: if two seeds would keep their probabilities in one folder, or a run there is another one.
+        SystemExit: several seeds would keep their probabilities in one folder, or a run there has other overrides.
     """
     if len(seeds) > 1 and plan.get("scoring", {}).get("keep_probabilities"):
-        raise SystemExit("The plan keeps probabilities in one folder, of one seed: give one, such as --seeds 0")
+        raise SystemExit("The plan keeps probabilities in one folder: give a single seed, such as --seeds 0")
     runs = [
         planned(out / run_name(variant, seed), {**plan["shared"], **own, "seed": seed}, plan)
         for seed in seeds
@@ -166,7 +166,7 @@ def compare(plan: Mapping[str, Any], out: Path, seeds: Sequence[int], parallel: 
 
 
 def _cell(column: str, text: str) -> str | float:
-    """A number of a table that was read, as a number; names stay as they are."""
+    """A cell that was read from a table, as a number if it is one."""
     if column in ("variant", "case"):
         return text
     for kind in (int, float):

@@ -1,13 +1,13 @@
-"""Scores the network of Couinaud's segments on the cases that a fold holds out.
+"""Score the network of Couinaud's segments on the cases that a fold holds out.
 
     python -m custom_networks.tuning.segments out/segments --dataset_dir DATA --folds 4
     python -m custom_networks.tuning.segments out/segments --dataset_dir DATA --fold all --weights models/segments.pt
 
-`out/segments/fold_N/model_final.pt` are the weights of fold N, as train_segments.json leaves them with
-`--ckpt_dir out/segments/fold_N`. Writes `cases.csv`, a row for each case, mask and way to decide: Dice of each segment;
-and `lesions.csv`, a row for each expert's lesion: its segment, and the one that was found. The masks are the expert's
-liver and, of cases whose label map lies in `--predicted` as `<case>/<case>_seg.nii.gz`, the one in there. The ways are
-the network's own labels and planes fitted to them.
+`out/segments/fold_N/model_final.pt` are the weights of fold N, which train_segments.json saves with
+`--ckpt_dir out/segments/fold_N`. The script writes `cases.csv`, with the Dice of each segment for each case, mask and
+way, and `lesions.csv`, with the true and the found segment of each lesion in an expert's mask. The masks are the
+expert's liver and, if `--predicted` has a label map `<case>/<case>_seg.nii.gz`, that one, too. The ways are "network",
+its labels as they are, and "planes", fitted to them.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def config() -> ConfigParser:
 
 
 def read_case(parser: ConfigParser, item: dict[str, Any]) -> Case:
-    """One case of the list, prepared as for inference."""
+    """One case of the data list, prepared as in inference."""
     steps = [*parser.get_parsed_content("validate#preprocessing").transforms]
     data = Compose([*steps, CoarseCopyd("image", parser["coarse_spacing"], parser["coarse_slice_spacing"])])(item)
     labels, truth = (data[key][0].numpy().astype(np.uint8) for key in ("label", "segments"))
@@ -65,7 +65,7 @@ def read_case(parser: ConfigParser, item: dict[str, Any]) -> Case:
 
 
 def masks_of(case: Case, predicted: Path | None) -> Iterator[tuple[str, Labels]]:
-    """The organ's masks by name: the expert's, and the one that was predicted, where it lies there."""
+    """The organ's masks by name: the expert's, and the predicted one if it exists."""
     yield "expert", case.labels
     path = predicted / case.name / f"{case.name}_seg.nii.gz" if predicted else None
     if path and path.is_file():
@@ -91,7 +91,7 @@ def score(case: Case, step: LabelSegmentsd, predicted: Path | None, fold: str) -
 
 
 def summary(folder: Path) -> Iterator[str]:
-    """The tables in words: means of segments over cases, and how many lesions are in the right segment."""
+    """Lines that sum up the tables: mean Dice of segments over cases, and lesions in the right segment."""
     rows, lesions = (list(csv.DictReader((folder / name).open(newline=""))) for name in ("cases.csv", "lesions.csv"))
     for mask, way in sorted({(row["mask"], row["way"]) for row in rows}):
         here = [row for row in rows if (row["mask"], row["way"]) == (mask, way)]

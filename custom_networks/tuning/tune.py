@@ -1,9 +1,9 @@
-"""Tunes the operating point and calibrates the confidence on what evaluations kept of held-out cases.
+"""Tune the operating point and calibrate the confidence, on the kept probabilities of held-out cases.
 
     python -m custom_networks.tuning.tune out/probabilities docs/training --datalist DATA/dataset.json
 
-It starts from the numbers of inference.json; the values to try and the limits are in tune.json beside this module.
-The search and its result are here; the files that it writes are those of `tuning_report`.
+It starts from the numbers in inference.json; the values to try and the limits are in tune.json beside this module. The
+files are written by `tuning_report`.
 """
 
 import argparse
@@ -41,31 +41,30 @@ def tune_operating_point(
     datalist: str | None = None,
     passes: int = 2,
 ) -> dict[str, Any]:
-    """Choose an operating point, calibrate the confidence there, and write what both are and would give.
+    """Choose an operating point, calibrate the confidence for it, and write both with their scores.
 
-    The choice is the configured point with the lowest `min_lesion_confidence` of SWEEP that keeps to the limit of false
-    lesions. Whatever else may be better is searched for and reported; to adopt a part of it, configure it and tune
-    again.
+    The chosen point is the configured one with the lowest `min_lesion_confidence` in SWEEP that respects the limit of
+    false lesions. Other improvements are searched for and reported; to adopt one, configure it and tune again.
 
-    Confidences come from models fitted without the patient in question (leave one patient out), in the search and in
-    all that is reported; only the coefficients to be shipped are fitted on all. The operating point itself is chosen on
-    all cases, so its scores are too good for new ones.
+    In the search and in the reports, confidences are from models fitted without the patient in question (leave one
+    patient out); only the coefficients to be shipped are fitted on all. The operating point itself is chosen on all
+    cases, so its scores are too optimistic for new ones.
 
     Args:
         probabilities_dir: folder that `KeepProbabilitiesd` filled, best with all folds.
-        output_dir: folder for the results; made when missing.
-        configured: today's operating point by the names of `OperatingPoint`.
+        output_dir: folder for the results, created if necessary.
+        configured: the current operating point, by the names of `OperatingPoint`.
         grid: values to try by the same names, in the order of the search; empty for no search.
-        limits: what a point may cost; the search's objective falls above them.
-        coefficients: today's coefficients of the confidence.
-        datalist: data list as for `training_cases`, to know which cases are one patient; None: each case is a patient.
+        limits: of the search's objective.
+        coefficients: the current coefficients of the confidence.
+        datalist: data list, see `training_cases`, that says which cases belong to a patient; by default each is one.
         passes: largest number of passes of the search.
 
     Returns:
         What operating_point.json holds.
 
     Raises:
-        UsageError: `configured` or `grid` do not fit `OperatingPoint`, or an organ threshold is below what was kept.
+        UsageError: `configured` or `grid` does not match `OperatingPoint`, or an organ threshold is lower than kept.
         InputError: no case was kept, or a file cannot be read.
     """
     start = _operating_point(configured, grid)
@@ -90,14 +89,14 @@ def tune_operating_point(
 
 
 def _most_sensitive(start: OperatingPoint, scorer: PointScorer) -> Trial:
-    """`start` with the lowest swept confidence that keeps to the limit of false lesions, or the highest."""
+    """`start` with the lowest confidence in SWEEP that respects the limit of false lesions, or else the highest."""
     trials = [scorer.trial(start._replace(min_lesion_confidence=value)) for value in SWEEP]
     for trial in trials:
         if (
             not trial.scores["false_lesions_per_case"] > scorer.limits.false_lesions_per_case
-        ):  # not defined (nan) is no excess
+        ):  # nan, if undefined, does not exceed the limit
             return trial
-    logger.warning("No min_lesion_confidence up to %g keeps to the limit of false lesions: it is taken.", SWEEP[-1])
+    logger.warning("No min_lesion_confidence respects the limit of false lesions: the highest, %g, is used.", SWEEP[-1])
     return trials[-1]
 
 
@@ -105,26 +104,26 @@ def _operating_point(configured: Mapping[str, float], grid: Mapping[str, Sequenc
     unknown = set(configured) ^ set(OperatingPoint._fields) | set(grid) - set(OperatingPoint._fields)
     if unknown:
         raise UsageError(
-            f"The operating point must have exactly {', '.join(OperatingPoint._fields)}, and the grid no others, got "
-            f"a difference in {', '.join(sorted(unknown))}: correct tune.json."
+            f"The operating point must have exactly {', '.join(OperatingPoint._fields)}, and the grid no others, but "
+            f"{', '.join(sorted(unknown))} differ: correct tune.json."
         )
     point = OperatingPoint(**configured)
     lowest = min([point.organ_threshold, *grid.get("organ_threshold", ())])
     if lowest < LOWEST_ORGAN_PROBABILITY:
         raise UsageError(
-            f"Organ thresholds must be at least {LOWEST_ORGAN_PROBABILITY}, for less was not kept, got {lowest}: "
-            "correct the grid."
+            f"Organ thresholds must be at least {LOWEST_ORGAN_PROBABILITY}, because lower probabilities were not kept, "
+            f"got {lowest}: correct the grid."
         )
     return point
 
 
 def _patients(cases: Sequence[str], datalist: str | None) -> dict[str, str]:
-    """Patient by case: as the data list says, else as the names of LiTS and MSD tell, else each its own."""
+    """The patient of each case: from the data list, or from LiTS and MSD names; otherwise each case is one."""
     listed = listed_cases(datalist, str(Path(datalist).parent)) if datalist else {}
     items = [item for split in listed.values() if isinstance(split, list) for item in split if isinstance(item, dict)]
     patients = {case_name(item["image"]): patient_of(item) for item in items if "image" in item}
     if datalist and (strangers := [case for case in cases if case not in patients]):
-        text = "Not in %s: %s. Scans of one patient are known there by the names of LiTS alone."
+        text = "Not in %s: %s. For these, scans of the same patient are known only by LiTS names."
         logger.warning(text, datalist, ", ".join(strangers))
     return {case: patients.get(case) or known_patient(f"{case}.nii.gz") or case for case in cases}
 

@@ -1,9 +1,9 @@
-"""The files of a tuning.
+"""Write the files of a tuning.
 
-`settings.csv` has every operating point tried, `lesions.csv` every lesion that the calibration saw, `reliability.csv`
-its confidences against what was true, `operating.csv` what other thresholds would give, `true_lesions.csv` which true
-lesions the chosen point finds. `operating_point.json` has all that ships: the chosen numbers, the coefficients, and
-`operating_points`, the evidence for both.
+`settings.csv` has all operating points that were tried, `lesions.csv` all lesions used for the calibration,
+`reliability.csv` confidences compared with the truth, `operating.csv` the scores at other thresholds, and
+`true_lesions.csv` which true lesions the chosen point finds. `operating_point.json` has what ships: the chosen
+numbers, the coefficients, and `operating_points`, the evidence for both.
 """
 
 import json
@@ -38,11 +38,11 @@ class Choice(NamedTuple):
     """How an operating point was chosen.
 
     Attributes:
-        today: the operating point and confidence that are configured.
+        today: the configured operating point and confidence.
         trials: all operating points that the search tried, with calibrated confidences.
         search_best: the best of them.
-        chosen: the one chosen.
-        sweeps: trials beside the chosen one by the threshold that differs and its value.
+        chosen: the chosen one.
+        sweeps: variants of the chosen point, by the threshold that differs and its value.
     """
 
     today: Trial
@@ -53,7 +53,7 @@ class Choice(NamedTuple):
 
 
 def write_tuning(folder: Path, scorer: PointScorer, choice: Choice) -> dict[str, Any]:
-    """Write all files to `folder`, made when missing, and return what operating_point.json holds."""
+    """Write all files to `folder`, which is created if necessary, and return the contents of operating_point.json."""
     folder.mkdir(parents=True, exist_ok=True)
     point = choice.chosen.point
     tried = [("configured", choice.today), *(("calibrated", trial) for trial in choice.trials)]
@@ -72,8 +72,8 @@ def write_tuning(folder: Path, scorer: PointScorer, choice: Choice) -> dict[str,
         "chosen": _described(choice.chosen),
         "confidence_coefficients": coefficients,
         "operating_points": {
-            "note": f"cross-validated on {cases} volumes of {patients} patients by networks that did not see them, "
-            "which are not those that ship; all else as in the default",
+            "note": f"cross-validated on {cases} volumes of {patients} patients, by networks that did not see them "
+            "and are not the released one; all other numbers are the defaults",
             "default": point._asdict(),
             "confidence": quality,
             "table": [
@@ -88,7 +88,7 @@ def write_tuning(folder: Path, scorer: PointScorer, choice: Choice) -> dict[str,
 
 
 def _write_calibration(folder: Path, scorer: PointScorer, point: OperatingPoint) -> tuple[Numbers, Numbers]:
-    """Coefficients fitted on all lesions, and how well those did that were fitted without a lesion's patient."""
+    """Coefficients fitted on all lesions, and the quality of confidences from models without a lesion's patient."""
     lesions = labelled_lesions(scorer.tables.at(point), point, scorer.patients)
     patients, _, mean_probability, real = lesions
     models = scorer.models(point)

@@ -128,13 +128,13 @@ def test_a_lost_scheduler_ends_the_run_in_one_line_and_a_rerun_continues(
 def test_losing_the_last_worker_ends_the_run_after_a_wait(
     texts: Texts, tmp_path: Path, machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("custom_networks.batch.cluster_workers.WORKERS_WITHIN", 3.0)
     machines.add_worker("one", "--no-nanny")
     (case,) = texts(a="wait 300")
 
     def kill_at_work() -> None:
         while not Path(f"{case.source}.tried").exists():
             time.sleep(0.1)
+        monkeypatch.setattr("custom_networks.batch.cluster_workers.WORKERS_WITHIN", 3.0)
         machines.kill("one")
 
     killer = threading.Thread(target=kill_at_work)

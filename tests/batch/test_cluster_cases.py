@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from text_cases import TextWork
+from text_cases import TextCase, TextWork
 
 from custom_networks import __version__
 from custom_networks.batch import cluster_worker
 from custom_networks.batch.cluster import Cluster
 from custom_networks.batch.cluster_worker import Answer, Order
-from custom_networks.errors import UsageError
+from custom_networks.batch.work import Work
+from custom_networks.errors import BundleError, UsageError
 from custom_networks.io import Case
 
 Texts = Callable[..., list[Case]]
@@ -29,9 +30,9 @@ class Scripted:
     def close(self) -> None:
         """Nothing is open."""
 
-    def submitted(self, function: Any, *arguments: Any, worker: str = "") -> tuple[str, str]:
-        name = arguments[1].name if worker else ""
-        self.given += [f"{name} to {worker}"] if worker else []
+    def submitted(self, worker: str, function: Any, *arguments: Any) -> tuple[str, str]:
+        name = arguments[1].name if function is cluster_worker.segment_there else ""
+        self.given += [f"{name} to {worker}"] if name else []
         return worker, name
 
     def asked(self, function: Any, *arguments: Any) -> list[bool]:
@@ -48,10 +49,10 @@ class Scripted:
     def dismiss(self, worker: str, reason: str) -> None:
         self._unfit.add(worker)
 
-    def result(self, future: tuple[str, str], worker: str | None = None) -> Any:
+    def result(self, future: tuple[str, str], worker: str) -> Any:
         _, name = future
-        if not worker:
-            return __version__, OPTIONS
+        if not name:
+            return self._answers.get((worker, "first"), (__version__, OPTIONS))
         done: Any = object()
         answer = self._answers.get((worker, name), self._answers.get((worker, ""), Answer(done)))
         if isinstance(answer, Exception):
@@ -97,6 +98,34 @@ def test_a_worker_that_cannot_segment_gets_no_more_cases(run: Callable[..., Any]
 def test_a_worker_that_cannot_even_be_asked_gets_no_more_cases(run: Callable[..., Any]) -> None:
     given, messages = run("abc", {("A", ""): ModuleNotFoundError("No module named 'custom_networks'")})
     assert (given, messages) == (["a to A", "b to B", "c to B", "a to B"], [])
+
+
+def test_a_first_worker_that_dies_or_has_another_version_ends_the_run_before_it_begins(run: Callable[..., Any]) -> None:
+    answers: dict[tuple[str, str], Any] = {("A", "first"): None}
+    with pytest.raises(UsageError, match="The workers at tcp://host:1 end before the first case"):
+        run("a", answers, "A")
+    with pytest.raises(UsageError, match=f"The worker at A has version 0.0.1, this is {__version__}"):
+        run("a", {("A", "first"): ("0.0.1", OPTIONS)})
+
+
+def test_why_the_first_worker_cannot_segment_is_said_here(run: Callable[..., Any]) -> None:
+    with pytest.raises(BundleError, match="The worker at A cannot segment: No weights at"):
+        run("a", {("A", "first"): BundleError("No weights at x.")})
+
+
+def test_a_worker_returns_why_it_cannot_segment_and_raises_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(work: Work, run: str) -> None:
+        error = BundleError("No weights at x.")
+        raise error from error  # a circle of causes, which Dask would follow for ever
+
+    monkeypatch.setattr(cluster_worker, "_pipeline", fail)
+    assert str(cluster_worker.ability(TextWork(tmp_path, {}), "run")) == "No weights at x."
+    answer = cluster_worker.segment_there(
+        Order("run", TextWork(tmp_path, {}), __version__, {}, None), TextCase("a", "a")
+    )
+    assert (answer.message, answer.unfit) == ("No weights at x.", True)
 
 
 @pytest.mark.parametrize(

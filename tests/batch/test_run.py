@@ -97,7 +97,7 @@ def test_an_unwritable_output_folder_is_refused_before_the_first_case(
         (InputError("ct is 2D."), "ct is 2D."),
         (FULL, "in/a.nii.gz: its files cannot be read or written (No space left on device): make room"),
         (PermissionError(errno.EACCES, "Permission denied", "x"), "cannot be read or written (Permission denied: x)"),
-        (MemoryError(), "in/a.nii.gz: failed, the memory does not suffice: close other programs"),
+        (MemoryError(), "in/a.nii.gz: failed, not enough memory: close other programs"),
         (ValueError("two\nlines"), "failed unexpectedly, ValueError: two lines (--debug shows where)."),
     ],
 )

@@ -1,9 +1,11 @@
 """What `liverseg segment` writes, says and returns, with weights whose answer is known."""
 
+import csv
 import io
+import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+
+import custom_networks
 
 SCAN_ML = 80 * 80 * 24 * 1.25 * 1.25 * 3 / 1000  # 720
 Liverseg = Callable[..., Any]
@@ -185,6 +189,32 @@ def test_a_dicom_series_is_segmented_by_its_folders_name(segment: Liverseg, seri
     assert f"liver {SCAN_ML:.1f} ml" in answer.out
 
 
+def test_report_terminal_sr_summary_and_result_have_one_verdict(
+    segment: Liverseg, series: str, all_liver: Path, tmp_path: Path
+) -> None:
+    answer = segment(series)
+    case = tmp_path / "out" / "ct"
+    verdict = json.loads((case / "report.json").read_text())["verdict"]
+    level, texts = verdict["level"], [finding["text"] for finding in verdict["findings"]]
+    assert level in ("look", "stop") and texts
+    result = custom_networks.segment(tmp_path / series, checkpoint=str(all_liver), device="cpu")
+    assert result.verdict is not None and result.verdict.as_json() == verdict
+    assert answer.out.splitlines()[0].endswith(f"verdict: {level}")
+    said = [f"  {finding['level']}: {finding['text']}" for finding in verdict["findings"]]
+    assert [line for line in answer.err.splitlines() if re.match("  (ok|look|stop): ", line)] == said
+    with (tmp_path / "out" / "summary.csv").open(newline="") as stream:
+        assert [row["verdict"] for row in csv.DictReader(stream)] == [level]
+    assert list(comments(pydicom.dcmread(case / "ct_sr.dcm"))) == [f"Verdict: {level}.", *texts]
+
+
+def comments(item: pydicom.Dataset) -> Iterator[str]:
+    """The comments (DCM 121106) below an item of a structured report."""
+    for child in item.get("ContentSequence", ()):
+        if child.ConceptNameCodeSequence[0].CodeValue == "121106":
+            yield child.TextValue
+        yield from comments(child)
+
+
 def test_the_overlay_lies_beside_the_mask_and_is_listed(
     liverseg: Liverseg, save_scan: SaveScan, random_weights: Path, tmp_path: Path
 ) -> None:
@@ -206,7 +236,7 @@ def test_a_picture_that_cannot_be_drawn_becomes_a_note(
         flags = ["--output", "out", f"--checkpoint={all_liver}", "--progress=false", "--device=cpu", "--force"]
         answer = liverseg("segment", save_scan(), *flags)
         assert answer.code == 0
-        assert answer.err.splitlines()[-1] == f"  note: {what} was not written, OSError: No space left on device"
+        assert answer.err.splitlines()[-1] == f"  note: {what} was not written (OSError: No space left on device)."
     assert results(tmp_path / "out") == ["ct/ct_seg.nii.gz", "index.html"]
 
 

@@ -47,7 +47,7 @@ def lines_of(text: str) -> list[str]:
         (["segment", "ct.nii.gz", "--output", "out", "--checkpoint", "absent.pt"], "No weights at absent.pt"),
         (["segment", "ct.nii.gz", "--output", "out", "--bundle", "absent"], "No bundle with configs/inference.json"),
         (["segment", "ct.nii.gz", "--output", "ct.nii.gz", "--checkpoint", "ct.nii.gz"], "cannot be a folder"),
-        (["segment", "ct.nii.gz", "--output", "out", "--bundle", "broken"], "broken holds no bundle that can be run"),
+        (["segment", "ct.nii.gz", "--output", "out", "--bundle", "broken"], "broken does not hold a working bundle"),
         (["phantom"], "needs one folder"),
         (["phantom", "a", "b"], "needs one folder"),
         (["info", "ct.nii.gz"], "liverseg info takes no input"),
@@ -69,7 +69,7 @@ def lines_of(text: str) -> list[str]:
         (["export", "torchscript", "model.pt"], "The name of a torchscript file must end in .ts, got model.pt"),
         (["export", "torchscript", "a.ts", "--checkpoint", "absent.pt"], "No weights at absent.pt"),
         (["export", "torchscript", "a.ts", "--checkpoint", "ct.nii.gz"], "ct.nii.gz holds no weights of this network"),
-        (["export", "torchscript", "a.ts", "--bundle", "broken"], "broken holds no bundle that can be run"),
+        (["export", "torchscript", "a.ts", "--bundle", "broken"], "broken does not hold a working bundle"),
         (["pack", "a.zip", "--weights"], "Unknown flag --weights: did you mean --weights_url?"),
     ],
 )

@@ -79,7 +79,7 @@ def test_an_invalid_uid_is_never_rewritten(uid: str, tmp_path: Path) -> None:
     paths, notes = written(tmp_path, spoilt(SeriesInstanceUID=("UI", uid)))
     assert len(paths) == 2 and notes.startswith("SeriesInstanceUID is not a valid UID")
     paths, notes = written(tmp_path, spoilt(SOPInstanceUID=("UI", uid)))
-    assert paths == [] and "Slice 1 has a SOPInstanceUID that is no valid UID" in notes and uid not in notes
+    assert paths == [] and "Slice 1 has a SOPInstanceUID that is not a valid UID" in notes and uid not in notes
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")

@@ -54,7 +54,7 @@ def test_slices_that_results_cannot_refer_to_give_a_note_with_the_reason(tmp_pat
     assert write(tmp_path, headers) == (
         {},
         (
-            "DICOM SEG and SR were not written: Slice 2 has no SOPInstanceUID, a DICOM result cannot refer to it: "
+            "DICOM SEG and SR were not written: Slice 2 has no SOPInstanceUID, so DICOM results cannot refer to it: "
             "export the series again.",
         ),
     )

@@ -184,7 +184,7 @@ def test_segments_come_in_the_order_of_the_measurements(tmp_path: Path) -> None:
 def test_measurements_of_other_lesions_than_the_number_map_holds_are_refused(lesions: int, tmp_path: Path) -> None:
     case, path = measured(), tmp_path / "seg.dcm"
     case = replace(case, lesions=[*case.lesions, replace(case.lesions[0], id=3)][:lesions])
-    with pytest.raises(ValueError, match=r"number map holds lesions \[1, 2\], but \["):
+    with pytest.raises(ValueError, match=r"map of lesion numbers holds \[1, 2\], but \["):
         write_seg(path, source_of(series()), labelled(read(series())).array, case)
     assert not list(tmp_path.iterdir())
 

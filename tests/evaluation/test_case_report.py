@@ -69,7 +69,7 @@ def test_evaluation_without_a_case_is_refused_before_it_runs(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_cases_csv_has_a_row_a_case_and_empty_cells_where_tumors_are_not_labelled(tmp_path: Path) -> None:
+def test_cases_csv_has_one_row_per_case_and_empty_cells_for_unlabelled_tumors(tmp_path: Path) -> None:
     evaluate(CASES, tmp_path)
     rows = table(tmp_path / "cases.csv")
     assert list(rows) == ["a_ct", "b_ct", "c_ct", "d_ct"]
@@ -107,7 +107,7 @@ def test_summary_csv_says_the_same_as_the_json(tmp_path: Path) -> None:
     assert float(rows["tumor_dice_pooled"]["mean"]) == pytest.approx(summary["pooled"]["tumor_dice_pooled"], rel=1e-5)
 
 
-def test_columns_without_any_value_are_null_and_no_number(tmp_path: Path) -> None:
+def test_columns_without_any_value_are_null(tmp_path: Path) -> None:
     metrics = evaluate(CASES[2:3], tmp_path).state.metrics
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["columns"]["tumor_dice"] == {"n": 0, "mean": None, "median": None, "min": None, "max": None}
@@ -123,7 +123,7 @@ def test_a_crash_leaves_the_cases_before_it(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cases.csv", "summary.csv", "summary.json"]
 
 
-def test_second_run_of_the_same_evaluator_starts_anew_and_a_repeated_case_counts_once(tmp_path: Path) -> None:
+def test_a_second_run_starts_empty_and_a_repeated_case_counts_once(tmp_path: Path) -> None:
     evaluator = evaluate([CASES[0], CASES[1], CASES[0]], tmp_path)
     assert json.loads((tmp_path / "summary.json").read_text())["cases"] == 2
     evaluator.state.dataloader = evaluator.data_loader = DataLoader(CASES[3:], batch_size=1)
@@ -167,7 +167,7 @@ def test_names_of_cases_are_as_short_as_they_can_be() -> None:
     assert list(names.values()) == ["one/ct", "two/ct", "liver.5", "/y/one/a.nii", "/z/one/a.nii"]
 
 
-def test_nothing_to_sum_up_gives_no_columns_and_undefined_means() -> None:
+def test_a_summary_of_no_cases_has_no_columns_and_undefined_means() -> None:
     assert column_statistics({}) == {}
     assert np.isnan(pooled_scores({})["mean_dice"])
 

@@ -136,7 +136,7 @@ def test_lesions_are_judged_at_the_stated_overlap_and_at_a_half() -> None:
     assert (scores["lesions_found_at_50"], scores["false_lesions_at_50"]) == (0, 1)
 
 
-def test_spacing_noise_of_a_float32_header_leaves_surface_dice_alone() -> None:
+def test_float32_rounding_of_spacing_does_not_change_surface_dice() -> None:
     truth, prediction = label_map((1, np.s_[4:8, 2:6, 2:3])), label_map((1, np.s_[5:9, 2:6, 2:3]))
     exact = case_scores(prediction, truth, (1.0, 1.0, 5.0))["liver_nsd_1mm"]
     assert exact == 1
@@ -195,6 +195,6 @@ def test_volumes_of_a_sheared_grid_are_those_of_its_cells() -> None:
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (1.0, 0.0, 1.0), (1.0, 1.0, nan)])
-def test_spacing_that_is_none_is_refused(spacing: tuple[float, ...]) -> None:
+def test_invalid_spacing_is_refused(spacing: tuple[float, ...]) -> None:
     with pytest.raises(InputError, match="three positive numbers"):
         case_scores(label_map(), label_map(), spacing)

@@ -27,7 +27,7 @@ def test_one_lesion_found_one_missed_one_false() -> None:
     assert counts == LesionCounts(truth=2, predicted=2, found=1, false=1)
 
 
-def test_lesion_is_found_from_the_overlap_on_and_not_below() -> None:
+def test_a_lesion_is_found_at_the_overlap_and_not_below_it() -> None:
     # 2 voxels shared, 10 in the union
     prediction, truth = row((4, 12)), row((2, 6))
     assert judge(prediction, truth, 0.2).found == 1

@@ -527,7 +527,7 @@ def uid_inputs() -> list[Hostile]:
         ),
         Hostile("study_a_slice", "uid", partial(named, StudyInstanceUID="1.2.5.{}"), NOTED, "StudyInstanceUID differs"),
         Hostile("series_a_slice_uneven", "uid", uneven_series, REFUSED, "missing.*SeriesInstanceUID .*each"),
-        Hostile("frame_a_slice", "uid", partial(named, FrameOfReferenceUID="1.2.5.{}"), NOTED, "taken as one frame"),
+        Hostile("frame_a_slice", "uid", partial(named, FrameOfReferenceUID="1.2.5.{}"), NOTED, "taken to be the same"),
         Hostile("series_empty", "uid", partial(named, SeriesInstanceUID=""), NOTED, "no SeriesInstanceUID"),
         Hostile("modality_a_name", "uid", partial(setting, Modality="SMITH"), REFUSED, "^(?!.*SMITH).*not CT"),
     ]

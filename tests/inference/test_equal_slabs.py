@@ -43,7 +43,7 @@ def test_slabs_of_large_slices_are_cut_to_the_budget(runtime: str, expected: dic
     assert {side: most_slices(side * side, 4, runtime, 16, 900.0) for side in expected} == expected
 
 
-def test_the_budget_and_the_greatest_slab_are_limits_of_their_own() -> None:
+def test_the_budget_and_the_largest_slab_are_separate_limits() -> None:
     assert most_slices(416 * 416, 4, "openvino", 16, 1e6) == 16
     assert most_slices(288 * 288, 4, "openvino", 5, 900.0) == 5
     assert most_slices(2048 * 2048, 4, "openvino", 16, 900.0) == 4  # the halo, the least there is

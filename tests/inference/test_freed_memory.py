@@ -44,7 +44,7 @@ def run(python: Callable[..., Any]) -> Run:
     return printed
 
 
-def test_every_block_costs_its_pages_without_help(run: Run) -> None:
+def test_every_block_needs_fresh_pages_by_default(run: Run) -> None:
     assert run("print(page_faults())")[0] > 3 * BLOCK
 
 
@@ -61,7 +61,7 @@ print(resident_mb())
     assert small <= large - 60
 
 
-def test_a_process_that_belongs_to_somebody_else_is_left_as_it_is(run: Run) -> None:
+def test_the_allocator_of_other_programs_is_not_changed(run: Run) -> None:
     code = """
 with reuse_freed_memory():
     torch.ones(16 * 2**20)

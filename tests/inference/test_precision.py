@@ -25,7 +25,7 @@ def test_a_cpu_infers_in_float32_and_trains_in_what_it_has_instructions_for(
     assert chosen_precision(CPU, "auto", training=True) == training
 
 
-def test_a_version_of_pytorch_that_does_not_tell_trains_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_of_pytorch_without_capabilities_trains_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities")
     assert chosen_precision(CPU, "auto", training=True) == "float32"
 
@@ -47,7 +47,7 @@ def test_other_devices_use_float32() -> None:
 
 @pytest.mark.parametrize("device", [CPU, GPU], ids=str)
 @pytest.mark.parametrize("named", ["float32", "bfloat16"])
-def test_a_named_precision_is_that_of_any_device(named: str, device: torch.device) -> None:
+def test_a_named_precision_is_used_on_any_device(named: str, device: torch.device) -> None:
     assert chosen_precision(device, named) == chosen_precision(device, named, training=True) == named
 
 

@@ -79,7 +79,7 @@ def test_tiles_agree_too(network: ContextNet25D) -> None:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_the_cut_changes_rounding_alone(runtime: str, network: ContextNet25D) -> None:
+def test_cutting_differently_changes_only_rounding(runtime: str, network: ContextNet25D) -> None:
     image = volume(1, 1, 8, 8, 11)
     whole, cut = (
         SliceStackInferer(runtime=runtime, precision="float32", compact=False, slab=slab)(image, network)
@@ -115,7 +115,7 @@ def test_an_architecture_is_converted_once_for_all_its_weights(
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "foreign"])
-def test_a_damaged_cache_costs_time_alone(
+def test_a_damaged_cache_only_costs_time(
     damage: str, own: ContextNet25D, model: Any, nothing_kept: Path, conversions: list[nn.Module]
 ) -> None:
     folder, key = graph_files.cache_folder(openvino_graph._version()), architecture_digest(own)
@@ -131,7 +131,7 @@ def test_a_damaged_cache_costs_time_alone(
     assert graph_files.read_graph(folder, key)  # mended
 
 
-def test_a_cache_that_cannot_be_written_costs_time_alone(
+def test_a_cache_that_cannot_be_written_only_costs_time(
     own: ContextNet25D, nothing_kept: Path, conversions: list[nn.Module]
 ) -> None:
     nothing_kept.write_text("a file where the folder should be")
@@ -139,7 +139,7 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(
     assert nothing_kept.is_file()
 
 
-def test_a_temporary_folder_that_is_full_costs_time_alone(
+def test_a_full_temporary_folder_only_costs_time(
     own: ContextNet25D, nothing_kept: Path, conversions: list[nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(model: Any) -> None:
@@ -187,7 +187,7 @@ def test_what_cannot_be_converted_is_run_by_pytorch(own: ContextNet25D) -> None:
             open_runtime(network, "openvino", "float32", CPU)
 
 
-def test_what_is_no_weight_is_looked_at_for_each_volume(own: ContextNet25D) -> None:
+def test_changes_other_than_weights_are_noticed_for_each_volume(own: ContextNet25D) -> None:
     """A graph that was made before has no hooks in it."""
     assert open_runtime(own, "auto", "float32", CPU).name == "openvino"
     hook = own.head.register_forward_hook(lambda *_: None)  # type: ignore[operator, union-attr]
@@ -216,7 +216,7 @@ class Counting(ContextNet25D):
         return answer
 
 
-def test_a_network_whose_graph_answers_otherwise_is_not_converted(own: ContextNet25D) -> None:
+def test_a_graph_with_other_answers_than_the_network_is_not_used(own: ContextNet25D) -> None:
     own.__class__ = Counting
     with pytest.raises(CannotRun, match="answers differ"):
         openvino_graph.new_graph(own, None, "any")
@@ -235,7 +235,7 @@ def test_weights_that_are_not_finite_are_refused(runtime: str, where: str, numbe
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_weights_that_give_what_is_not_finite_are_refused(runtime: str, own: ContextNet25D) -> None:
+def test_weights_that_give_answers_that_are_not_finite_are_refused(runtime: str, own: ContextNet25D) -> None:
     with torch.no_grad():
         own.stem[1].running_var.fill_(-1.0)  # type: ignore[operator, union-attr]
     with pytest.raises(BundleError, match="not finite.*damaged"):
@@ -312,7 +312,7 @@ def test_the_shipped_graph_is_that_of_the_released_network_and_weights() -> None
     assert state_digest(network) in {digest for digest, _ in graph.checked}
 
 
-def test_importing_openvino_tells_nobody(python: Callable[..., Any], tmp_path: Path) -> None:
+def test_importing_openvino_sends_no_telemetry(python: Callable[..., Any], tmp_path: Path) -> None:
     code = (
         "import socket, sys\n"
         "def refuse(*a): raise SystemExit('the network was asked for')\n"

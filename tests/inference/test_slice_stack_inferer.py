@@ -300,7 +300,7 @@ def test_slabs_run_on_the_gpu_and_the_answer_stays_with_the_input(network: Conte
     same(answer, expected, rtol=1e-3, atol=1e-3)  # TF32 convolutions
 
 
-def test_a_bar_is_shown_where_it_is_asked_for_on_a_terminal(
+def test_a_bar_is_shown_on_request_on_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logits_of(torch.zeros(1, 1, 4, 4, 6), nn.Identity(), slab=2)
@@ -325,7 +325,7 @@ def test_a_bar_is_shown_where_it_is_asked_for_on_a_terminal(
         ({"roi_size": [512]}, r"height and a width in pixels, got \[512\]"),
     ],
 )
-def test_arguments_that_cannot_be_met_are_refused(options: dict[str, Any], message: str) -> None:
+def test_arguments_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SliceStackInferer(**options)
 

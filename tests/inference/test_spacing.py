@@ -40,6 +40,6 @@ def test_step_is_the_best_of_all_steps_and_the_larger_of_two_equals(twentieths: 
 
 
 @pytest.mark.parametrize("spacing, target", [(0.0, 3.0), (-1.0, 3.0), (nan, 3.0), (inf, 3.0), (1.0, 0.0), (1.0, inf)])
-def test_distances_that_are_no_positive_length_are_refused(spacing: float, target: float) -> None:
+def test_distances_that_are_not_positive_are_refused(spacing: float, target: float) -> None:
     with pytest.raises(ValueError, match="positive and finite, got"):
         slice_step(spacing, target)

@@ -42,5 +42,5 @@ def test_a_structure_that_shows_in_no_tensor_changes_the_digest(other: dict[str,
     assert architecture_digest(small(**other)) != architecture_digest(small())
 
 
-def test_dropout_which_does_nothing_in_evaluation_does_not_change_the_digest() -> None:
+def test_dropout_does_not_change_the_digest() -> None:
     assert architecture_digest(small(dropout=0.2)) == architecture_digest(small())

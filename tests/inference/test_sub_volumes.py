@@ -27,7 +27,7 @@ def test_slices_between_are_interpolated_and_ends_repeat() -> None:
     assert answer[0, 1].flatten().tolist() == [200, 200, 150, 100, 50, 0, 0, 0]
 
 
-def test_what_is_answered_in_full_stays_as_it_is() -> None:
+def test_answered_slices_are_not_changed() -> None:
     answer = torch.rand(1, 3, 2, 2, 5)
     kept = answer.clone()
     fill_between(answer, range(5))

@@ -28,7 +28,7 @@ def test_a_containers_quota_counts(quotas: list[float], cores: int, monkeypatch:
 
 
 @pytest.mark.parametrize("text, cores", [("3", 3), ("3,2", 3), ("0", 1), ("many", 8), ("", 8)])
-def test_what_the_user_says_counts(text: str, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_thread_count_counts(text: str, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_quotas", lambda: [])
     monkeypatch.setenv("OMP_NUM_THREADS", text)
     assert threads.usable_cores() == cores

@@ -23,13 +23,13 @@ def known(k: int, dataset: Dataset) -> None:
     dataset.PatientID, dataset.SeriesNumber = "Secret1", 4
 
 
-def test_a_series_is_the_same_wherever_it_lies(write_series: Write) -> None:
+def test_the_identity_of_a_series_does_not_depend_on_its_folder(write_series: Write) -> None:
     first, moved = only_case(write_series(known, "a")), only_case(write_series(known, "b/c"))
     assert first.source != moved.source and (first.name, moved.name) == ("a", "c")
     assert (first.identity, first.content, first.geometry) == (moved.identity, moved.content, "")
 
 
-def test_another_patient_study_or_series_is_another_series(write_series: Write) -> None:
+def test_another_patient_study_or_series_has_another_identity(write_series: Write) -> None:
     def changed(**values: str) -> Case:
         def change(k: int, dataset: Dataset) -> None:
             known(k, dataset)
@@ -61,7 +61,7 @@ def test_without_a_series_uid_the_content_is_the_identity(write_series: Write, h
     assert case.identity == case.content == only_case(write_series(known, "named")).content
 
 
-def test_where_a_sop_uid_is_empty_the_bytes_are_the_content(write_series: Write) -> None:
+def test_with_an_empty_sop_uid_the_bytes_are_the_content(write_series: Write) -> None:
     def empty(value: int) -> Callable[[int, Dataset], None]:
         def change(k: int, dataset: Dataset) -> None:
             known(k, dataset)
@@ -76,7 +76,7 @@ def test_where_a_sop_uid_is_empty_the_bytes_are_the_content(write_series: Write)
     assert one.identity == one.content == same.identity != other.identity
 
 
-def test_the_cases_of_one_series_differ_by_what_parted_them(write_series: Write, tmp_path: Path) -> None:
+def test_cases_split_from_one_series_have_different_identities(write_series: Write, tmp_path: Path) -> None:
     def second(k: int, dataset: Dataset) -> None:
         known(k, dataset)
         dataset.AcquisitionNumber, dataset.SOPInstanceUID = 2, f"1.2.10.{k}"
@@ -98,7 +98,9 @@ def test_what_a_report_says_of_a_series_is_known_before_it_is_read(write_series:
     assert info.spacing_mm == pytest.approx((0.8, 0.7, 3.0))
 
 
-def test_a_file_is_its_path_with_content_and_geometry_apart(write_nifti: Write, hounsfield: np.ndarray) -> None:
+def test_a_file_is_identified_by_its_path_and_has_content_and_geometry(
+    write_nifti: Write, hounsfield: np.ndarray
+) -> None:
     path = write_nifti(hounsfield)
     before = only_case(path)
     link = path.with_name("link.nii.gz")
@@ -113,7 +115,7 @@ def test_a_file_is_its_path_with_content_and_geometry_apart(write_nifti: Write, 
     assert only_case(write_nifti(hounsfield, name="b.nii.gz")).identity != before.identity
 
 
-def test_voxels_beside_a_written_header_are_content(write_nifti: Write, hounsfield: np.ndarray) -> None:
+def test_voxels_are_content_even_if_the_header_stays_the_same(write_nifti: Write, hounsfield: np.ndarray) -> None:
     image = itk.imread(str(write_nifti(hounsfield, name="ct.nii")))
     for name, data in (("ct.mhd", "ct.raw"), ("ct.nhdr", "ct.raw")):
         header = write_nifti(hounsfield, name="ct.nii").with_name(name)
@@ -138,7 +140,7 @@ def test_an_array_is_read_as_its_file_is(write_nifti: Write, hounsfield: np.ndar
     assert volume.array.dtype == (np.float32 if dtype == np.float64 else np.int16) and volume.array.dtype.isnative
 
 
-def test_arrays_are_told_apart_by_values_and_affine(hounsfield: np.ndarray, affine: np.ndarray) -> None:
+def test_arrays_are_identified_by_values_and_affine(hounsfield: np.ndarray, affine: np.ndarray) -> None:
     case = case_of_array(hounsfield, affine)
     assert case.identity == case.content == case_of_array(np.asfortranarray(hounsfield), affine.tolist()).identity
     other, moved = hounsfield.copy(), affine.copy()
@@ -161,7 +163,7 @@ def test_a_nibabel_image_is_read_as_its_file_is(write_nifti: Write, hounsfield: 
     assert case_of_image(made).identity != case_of_image(nib.Nifti1Image(hounsfield + 1, affine)).identity
 
 
-def test_what_no_file_may_be_no_array_may_be(hounsfield: np.ndarray, affine: np.ndarray) -> None:
+def test_arrays_are_checked_like_files(hounsfield: np.ndarray, affine: np.ndarray) -> None:
     with pytest.raises(InputError, match=r"array is 2D \(16 x 12\)"):
         case_of_array(hounsfield[..., 0], affine).read()
     with pytest.raises(InputError, match="array: intensities are not Hounsfield units"):
@@ -176,7 +178,7 @@ def test_what_no_file_may_be_no_array_may_be(hounsfield: np.ndarray, affine: np.
         case_of_image(hounsfield)  # type: ignore[arg-type]
 
 
-def test_one_case_is_asked_for_and_several_are_refused(write_nifti: Write, hounsfield: np.ndarray) -> None:
+def test_only_case_refuses_several_cases(write_nifti: Write, hounsfield: np.ndarray) -> None:
     folder = write_nifti(hounsfield).parent
     assert only_case(folder).source == str(folder / "ct.nii.gz")
     write_nifti(hounsfield, name="b.nii.gz")
@@ -186,14 +188,16 @@ def test_one_case_is_asked_for_and_several_are_refused(write_nifti: Write, houns
         only_case(folder / "absent")
 
 
-def test_each_input_is_a_case_once_and_what_holds_none_is_a_message(write_nifti: Write, hounsfield: np.ndarray) -> None:
+def test_each_input_becomes_a_case_once_and_inputs_without_cases_a_message(
+    write_nifti: Write, hounsfield: np.ndarray
+) -> None:
     path = write_nifti(hounsfield)
     cases, failures = find_cases([str(path), str(path.parent), str(path.parent / "absent")])
     assert [case.source for case in cases] == [str(path)]
     assert len(failures) == 1 and "No such file or folder" in failures[0]
 
 
-def test_what_was_seen_to_be_unreadable_says_so_when_it_is_read(write_series: Write, tmp_path: Path) -> None:
+def test_an_input_found_unreadable_says_so_when_it_is_read(write_series: Write, tmp_path: Path) -> None:
     folder = write_series(lambda k, dataset: k != 4)
     (tmp_path / "bad.zip").write_text("not an archive")
     for source, sentence in ((folder, "slices are missing"), (tmp_path / "bad.zip", "not a readable zip archive")):

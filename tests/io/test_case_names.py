@@ -29,7 +29,7 @@ def sources_and_names(*arguments: Any) -> list[tuple[str, str]]:
         (["x" * 200 + "1.nii", "x" * 200 + "2.nii"], ["x" * 128, "x" * 128 + "_2"]),
     ],
 )
-def test_names_are_stems_numbered_where_they_meet(paths: list[str], names: list[str]) -> None:
+def test_names_are_stems_with_numbers_where_they_are_equal(paths: list[str], names: list[str]) -> None:
     assert unique_names(map(case_stem, paths)) == names
 
 
@@ -40,7 +40,7 @@ def test_no_two_cases_share_a_folder_on_any_file_system(paths: list[str]) -> Non
     assert len({name.lower() for name in names}) == len(paths)
 
 
-def test_a_folder_gives_its_volumes_and_a_list_those_it_names(tmp_path: Path) -> None:
+def test_all_volumes_of_a_folder_or_those_of_a_list_are_cases(tmp_path: Path) -> None:
     for name in ("b.nii.gz", "a.nrrd", "sub/b.nii.gz", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()

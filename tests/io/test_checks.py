@@ -21,15 +21,15 @@ def test_trailing_single_axes_are_dropped_with_a_note_and_other_ranks_refused() 
     assert spatial_shape((4, 5, 6), SOURCE) == ((4, 5, 6), ())
     shape, notes = spatial_shape((4, 5, 6, 1, 1), SOURCE)
     assert shape == (4, 5, 6) and "4 x 5 x 6 x 1 x 1" in notes[0]
-    with pytest.raises(InputError, match=r"case.nii.gz is 2D \(4 x 5\), a 3D volume is needed"):
+    with pytest.raises(InputError, match=r"case.nii.gz is 2D \(4 x 5\), but a 3D volume is needed"):
         spatial_shape((4, 5), SOURCE)
-    with pytest.raises(InputError, match=r"is 4D \(4 x 5 x 6 x 2\), one 3D volume is needed"):
+    with pytest.raises(InputError, match=r"is 4D \(4 x 5 x 6 x 2\), but one 3D volume is needed"):
         spatial_shape((4, 5, 6, 2), SOURCE)
     with pytest.raises(InputError, match=r"impossible size \(4 x -5 x 6\)"):
         spatial_shape((4, -5, 6), SOURCE)
 
 
-def test_unit_voxels_at_the_origin_are_taken_with_a_word_of_doubt() -> None:
+def test_placeholder_affine_is_accepted_with_a_note() -> None:
     affine = np.diag([-1.0, -1.0, 1.0, 1.0])
     (note,) = check_geometry((9, 9, 9), affine, SOURCE)
     assert "1 x 1 x 1 mm" in note and "check" in note
@@ -43,7 +43,7 @@ def test_slices_are_counted_along_the_patients_z() -> None:
         check_geometry((9, 9, 4), np.eye(4), SOURCE)
     sagittal = np.eye(4)[:, [2, 0, 1, 3]]
     check_geometry((9, 4, 9), np.eye(4), SOURCE)
-    with pytest.raises(InputError, match="holds 1 slice, at least 5"):
+    with pytest.raises(InputError, match="holds 1 slice, but at least 5"):
         check_geometry((1, 9, 9), sagittal, SOURCE)
 
 
@@ -56,7 +56,7 @@ def test_thick_slices_must_be_axial() -> None:
         check_geometry((9, 9, 9), np.diag([0.8, 5.0, 0.8, 1.0]), SOURCE)
 
 
-def test_an_affine_that_places_no_volume_is_refused() -> None:
+def test_an_unusable_affine_is_refused() -> None:
     broken = np.eye(4)
     broken[0, 3] = np.nan
     with pytest.raises(InputError, match=r"no usable affine \(entries that are not finite"):
@@ -69,7 +69,7 @@ def test_an_affine_that_places_no_volume_is_refused() -> None:
         check_geometry((9, 9, 9), flat, SOURCE)
 
 
-def test_shear_is_noted_in_degrees_and_tiny_spacing_is_no_singularity() -> None:
+def test_shear_is_noted_in_degrees_and_tiny_spacing_is_not_singular() -> None:
     sheared = np.eye(4)
     sheared[:3, 2] = [0, np.tan(np.radians(14)), 1]
     assert shear_degrees(sheared) == pytest.approx(14)
@@ -91,16 +91,16 @@ def test_values_must_be_hounsfield_units() -> None:
 def test_labels_become_uint8_and_others_are_named() -> None:
     labels = label_map(np.array([0.0, 1.0, 2.0], np.float32), SOURCE)
     assert labels.dtype == np.uint8 and labels.tolist() == [0, 1, 2]
-    with pytest.raises(InputError, match="holds the labels 3, 7, only 0"):
+    with pytest.raises(InputError, match="holds the labels 3, 7, but only 0"):
         label_map(np.array([0, 7, 3, 3], np.int16), SOURCE)
-    with pytest.raises(InputError, match=r"holds the label 0\.5, only 0"):
+    with pytest.raises(InputError, match=r"holds the label 0\.5, but only 0"):
         label_map(np.array([0.5, 1], np.float32), SOURCE)
-    with pytest.raises(InputError, match="holds the label -1, only 0"):
+    with pytest.raises(InputError, match="holds the label -1, but only 0"):
         label_map(np.array([-1, 1], np.int16), SOURCE)
-    with pytest.raises(InputError, match=r"holds the labels 3, 4, 5, 6, 7, \.\.\., only 0"):
+    with pytest.raises(InputError, match=r"holds the labels 3, 4, 5, 6, 7, \.\.\., but only 0"):
         label_map(np.arange(12, dtype=np.int16), SOURCE)
 
 
-def test_library_errors_fit_one_line() -> None:
+def test_library_errors_become_one_line() -> None:
     assert one_line("a\n  b\tc") == "a b c"
     assert len(one_line("x" * 999)) == 160

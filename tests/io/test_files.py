@@ -52,7 +52,7 @@ def test_volumes_are_the_files_with_a_medical_ending_sorted(tmp_path: Path) -> N
     assert [Path(source).name for source in sources(tmp_path)] == sorted(names)
 
 
-def test_a_folder_with_dicom_files_is_itself_the_volume(write_series: Callable[..., Path]) -> None:
+def test_a_folder_with_dicom_files_is_a_volume(write_series: Callable[..., Path]) -> None:
     folder = write_series()
     (folder / "readme.txt").touch()
     assert sources(folder) == [str(folder)]
@@ -67,7 +67,7 @@ def test_a_folder_without_images_is_refused_with_the_number_of_files(tmp_path: P
         list_cases(tmp_path / "absent")
 
 
-def test_what_cannot_be_opened_is_refused_not_passed_over(tmp_path: Path) -> None:
+def test_files_that_cannot_be_opened_are_refused_and_not_skipped(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be opened"):
         is_dicom(tmp_path)
     with pytest.raises(InputError, match="cannot be listed"):

@@ -19,7 +19,7 @@ def test_a_missing_path_is_named(tmp_path: Path, read: Callable[[Path], object])
 
 
 @pytest.mark.parametrize("read", [read_volume, list_cases])
-def test_a_home_of_nobody_is_named(read: Callable[[str], object]) -> None:
+def test_a_home_folder_of_an_unknown_user_is_named_in_the_error(read: Callable[[str], object]) -> None:
     with pytest.raises(InputError, match="^~nobody_of_this_name/ct.nii cannot be looked at"):
         read("~nobody_of_this_name/ct.nii")
 
@@ -31,7 +31,7 @@ def test_an_unknown_ending_is_refused_with_the_known_ones(tmp_path: Path) -> Non
             read_volume(tmp_path / name)
 
 
-def test_a_single_dicom_file_is_referred_to_its_folder(write_series: Callable[..., Path]) -> None:
+def test_a_single_dicom_file_is_refused_and_the_message_asks_for_its_folder(write_series: Callable[..., Path]) -> None:
     path = write_series() / "0.dcm"
     for single in (path, path.rename(path.with_name("IM0001"))):
         if single.exists():

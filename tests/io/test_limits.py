@@ -75,7 +75,7 @@ def test_limits_on_memory_can_be_lifted() -> None:
     }
 
 
-def test_an_array_is_held_to_the_limits_too() -> None:
+def test_the_limits_apply_to_arrays_too() -> None:
     huge = np.broadcast_to(np.int16(-500), (512, 512, 3000))
     with pytest.raises(InputError, match="array has 512 x 512 x 3000 voxels"):
         case_of_array(huge, np.diag([0.7, 0.7, 0.5, 1.0])).read()

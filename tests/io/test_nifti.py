@@ -118,12 +118,12 @@ def test_values_that_are_no_ct_are_refused(write_nifti: Write, hounsfield: np.nd
         read_volume(write_nifti(hounsfield.astype(np.complex64)))
 
 
-def test_without_sform_and_qform_the_place_is_unknown(write_nifti: Write, hounsfield: np.ndarray) -> None:
+def test_without_sform_and_qform_a_file_is_refused(write_nifti: Write, hounsfield: np.ndarray) -> None:
     with pytest.raises(InputError, match=r"no usable affine \(sform and qform codes are both 0"):
         read_volume(write_nifti(hounsfield, sform_code=0, qform_code=0))
 
 
-def test_qform_alone_is_enough_and_an_impossible_one_refused(
+def test_qform_alone_is_enough_and_an_invalid_one_is_refused(
     write_nifti: Write, hounsfield: np.ndarray, affine: np.ndarray
 ) -> None:
     volume = read_volume(write_nifti(hounsfield, sform_code=0))
@@ -165,7 +165,7 @@ def test_cut_off_and_text_files_are_refused(write_nifti: Write, hounsfield: np.n
         assert "\n" not in str(caught.value)
 
 
-def test_a_flipped_byte_inside_gzip_is_found(write_nifti: Write, hounsfield: np.ndarray) -> None:
+def test_a_flipped_byte_inside_gzip_is_detected(write_nifti: Write, hounsfield: np.ndarray) -> None:
     path = write_nifti(hounsfield)
     content = bytearray(path.read_bytes())
     content[-8] ^= 1  # the checksum: the data alone would decode
@@ -182,7 +182,7 @@ def test_label_map_is_uint8_may_be_constant_and_holds_no_other_label(
         volume = read_label_map(write_nifti(labels.astype(dtype)))
         assert volume.array.dtype == np.uint8 and np.array_equal(volume.array, labels)
     assert not read_label_map(write_nifti(np.zeros_like(hounsfield))).array.any()
-    with pytest.raises(InputError, match="holds the label 3, only 0"):
+    with pytest.raises(InputError, match="holds the label 3, but only 0"):
         read_label_map(write_nifti((labels + 1).astype(np.uint8)))
     with pytest.raises(InputError, match="holds 4 slices"):
         read_label_map(write_nifti(labels[..., :4].astype(np.uint8)))

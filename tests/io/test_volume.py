@@ -21,7 +21,7 @@ def test_slice_axis_is_the_one_along_the_patients_z_whatever_its_spacing(axis: i
     assert Volume(np.zeros((2, 2, 2)), affine, source=Path("x")).slice_axis == axis
 
 
-def test_a_voxels_volume_is_that_of_its_parallelepiped_where_the_axes_are_sheared() -> None:
+def test_the_volume_of_a_sheared_voxel_is_that_of_its_parallelepiped() -> None:
     affine = np.diag([-0.8, 0.7, 3.0, 1.0])
     affine[:3, 2] = [0, 3 * np.tan(np.radians(15)), 3]  # the spacing grows, the volume does not
     volume = Volume(np.zeros((2, 2, 2)), affine, source=Path("x"))

@@ -36,7 +36,7 @@ def test_a_block_is_measured_from_edge_middle_to_edge_middle() -> None:
     assert found.longest_mm == pytest.approx(np.hypot(5, 8))
 
 
-def test_the_perpendicular_is_a_chord_and_not_the_width_of_the_shadow() -> None:
+def test_the_perpendicular_is_a_chord_and_not_the_projected_width() -> None:
     # A slanted strip, pixels (x, x + 0..1): its shadow across the long axis is wider than any chord at a right angle.
     strip = np.array([[x, 3 * x + y] for x in range(10) for y in range(3)])
     found = diameters(strip, np.eye(2))

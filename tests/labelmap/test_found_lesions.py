@@ -55,13 +55,13 @@ def test_an_exophytic_tumor_is_kept_in_full() -> None:
     assert np.array_equal(cleaned_labels(labels, probabilities, MM, capsule_mm=2.0), labels)
 
 
-def test_a_border_that_is_all_tumor_is_kept() -> None:
+def test_a_liver_border_of_tumor_only_is_kept() -> None:
     labels, probabilities = liver_block()
     add_lesion(labels, probabilities, (slice(10, 25), slice(10, 30), slice(5, 15)))  # three quarters of the organ
     assert np.array_equal(cleaned_labels(labels, probabilities, MM, capsule_mm=2.0), labels)
 
 
-def test_a_large_lesion_inside_the_liver_is_kept_to_its_core() -> None:
+def test_a_large_lesion_inside_the_liver_is_kept_whole() -> None:
     labels, probabilities = liver_block()
     add_lesion(labels, probabilities, (slice(11, 29), slice(11, 29), slice(6, 14)))
     assert np.array_equal(cleaned_labels(labels, probabilities, MM, capsule_mm=1.0), labels)
@@ -157,7 +157,7 @@ def test_lesions_that_count_are_numbered_by_size_and_equal_ones_in_the_order_met
     assert np.array_equal(numbers > 0, cleaned == 2) and cleaned[22, 12, 6] == 1
 
 
-def test_more_lesions_than_a_byte_counts_are_numbered_in_int32() -> None:
+def test_more_than_255_lesions_are_numbered_in_int32() -> None:
     labels = np.ones((40, 40, 2), np.uint8)
     labels[::2, ::2, 0] = 2  # 400 of one voxel
     probabilities = np.full((2, 40, 40, 2), 255, np.uint8)
@@ -167,7 +167,7 @@ def test_more_lesions_than_a_byte_counts_are_numbered_in_int32() -> None:
     assert numbers[::2, ::2, 0].ravel().tolist() == list(range(1, 401))
 
 
-def test_without_a_lesion_that_counts_the_number_map_is_empty() -> None:
+def test_without_lesions_that_count_the_map_of_numbers_is_empty() -> None:
     labels, probabilities = three_lesions()
     for tumor in (labels, np.minimum(labels, 1)):
         _, lesions = find_lesions(tumor, probabilities, MM, min_lesion_mm3=1000.0)
@@ -209,7 +209,7 @@ def test_a_sheared_grid_has_the_volume_of_its_cells(least: float, kept: bool) ->
 
 
 @pytest.mark.parametrize("degrees", range(0, 90, 7))
-def test_a_lesion_of_exactly_the_volume_asked_for_stays_however_the_grid_is_turned(degrees: int) -> None:
+def test_a_lesion_of_exactly_the_minimum_volume_stays_on_any_rotated_grid(degrees: int) -> None:
     labels, probabilities = liver_block()
     add_lesion(labels, probabilities, (slice(15, 17), slice(15, 16), slice(8, 9)))  # 2 voxels of 15 mm3
     angle = np.radians(degrees)

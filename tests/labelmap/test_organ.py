@@ -75,7 +75,7 @@ def test_box_of_large_parts_leaves_specks_out() -> None:
 # --- organ
 
 
-def test_largest_part_stays_and_a_far_blob_goes() -> None:
+def test_the_largest_part_stays_and_a_distant_blob_goes() -> None:
     labels, _ = liver_block()
     labels[0:4, 0:4, 0:3] = 1
     kept = keep_organ(labels, MM, min_part_ml=0.0, gap_mm=5.0)
@@ -97,7 +97,7 @@ def test_left_lobe_cut_off_by_one_thick_slice_is_kept() -> None:
     assert keep_organ(labels, spaced(1.0, 1.0, 5.0), min_part_ml=1.5, gap_mm=10.0).sum() == labels.sum()
 
 
-def test_a_tumor_across_the_liver_holds_both_halves_together() -> None:
+def test_a_tumor_across_the_liver_keeps_both_halves() -> None:
     labels, _ = liver_block()
     labels[18:22, 10:30, 5:15] = 2
     assert np.array_equal(keep_organ(labels, MM), labels)
@@ -112,7 +112,7 @@ def test_parts_that_touch_by_a_corner_are_one() -> None:
 
 @given(seed=st.integers(0, 10**6), density=st.sampled_from([0.002, 0.01, 0.03, 0.08]), part=st.integers(1, 12))
 @settings(max_examples=60, deadline=None)
-def test_parts_kept_are_those_of_the_definition(seed: int, density: float, part: int) -> None:
+def test_the_kept_parts_agree_with_the_definition(seed: int, density: float, part: int) -> None:
     labels = (np.random.default_rng(seed).random((23, 30, 17)) < density).astype(np.uint8)
     components, count = ndimage.label(labels, np.ones((3, 3, 3)))
     expected = np.zeros_like(labels)
@@ -139,7 +139,7 @@ def liver_with_bowel(neck: int, spacing: tuple[int, int, int] = (1, 1, 1)) -> Ar
 
 
 @pytest.mark.parametrize("spacing", [(1, 1, 1), (1, 1, 4), (2, 2, 1)])
-def test_what_hangs_by_a_thin_neck_goes(spacing: tuple[int, int, int]) -> None:
+def test_what_is_attached_by_a_thin_neck_goes(spacing: tuple[int, int, int]) -> None:
     labels, thick = liver_with_bowel(4, spacing), liver_with_bowel(14, spacing)
     kept = keep_organ(labels, spaced(*spacing))
     liver, bowel = (slice(0, 45 // spacing[0]),), (slice(50 // spacing[0], None),)
@@ -147,28 +147,28 @@ def test_what_hangs_by_a_thin_neck_goes(spacing: tuple[int, int, int]) -> None:
     assert np.array_equal(keep_organ(thick, spaced(*spacing)), thick)
 
 
-def test_a_lobe_on_a_thin_neck_stays_and_no_neck_is_cut_when_none_is_asked_for() -> None:
+def test_a_large_lobe_on_a_thin_neck_stays_and_neck_mm_0_cuts_nothing() -> None:
     labels = liver_with_bowel(4)
     assert np.array_equal(keep_organ(labels, MM, min_part_ml=4.0), labels)
     assert np.array_equal(keep_organ(labels, MM, neck_mm=0.0), labels)
     assert keep_organ(labels, MM, min_part_ml=4.3).sum() < labels.sum()
 
 
-def test_tumor_that_hangs_by_a_thin_neck_goes_with_what_it_lies_in() -> None:
+def test_tumor_goes_with_the_part_attached_by_a_thin_neck() -> None:
     labels = liver_with_bowel(4)
     labels[55:60, 25:30, 15:20] = labels[20:25, 25:30, 15:20] = 2
     kept = keep_organ(labels, MM)
     assert (kept == 2).sum() == 125 and (kept[:45] == labels[:45]).all()
 
 
-def test_a_part_near_the_largest_keeps_its_own_thickest_piece() -> None:
+def test_a_part_near_the_largest_keeps_its_thickest_piece() -> None:
     labels = np.concatenate([liver_with_bowel(4)[:44], liver_with_bowel(4)[4:]])  # a gap, and the same again
     labels[42:46] = 0
     kept = keep_organ(labels, MM, min_part_ml=40.0)
     assert np.array_equal(kept[:84], labels[:84]) and kept[92:].sum() == 0
 
 
-def test_the_end_of_the_scan_makes_no_neck() -> None:
+def test_the_end_of_the_scan_does_not_count_as_a_neck() -> None:
     labels = liver_with_bowel(14)[:, :, 17:]
     labels[45:50, :, 5:] = 0  # 5 slices of the neck are seen; it may go on below
     assert np.array_equal(keep_organ(labels, MM), labels)
@@ -218,13 +218,13 @@ def test_a_hole_enclosed_in_3d_is_filled_at_any_size() -> None:
     assert (fill_organ(labels, probabilities, MM, max_hole_mm2=10.0) > 0).sum() == 4000
 
 
-def test_a_notch_in_the_border_is_no_hole() -> None:
+def test_a_notch_in_the_border_is_not_a_hole() -> None:
     labels, probabilities = liver_block()
     labels[10:15, 15:20, :] = 0
     assert np.array_equal(fill_organ(labels, probabilities, MM), labels)
 
 
-def test_a_cavity_open_at_the_last_slice_of_the_scan_is_no_hole_in_3d() -> None:
+def test_a_cavity_open_at_the_last_slice_is_not_a_hole_in_3d() -> None:
     labels, probabilities = liver_block()
     labels, probabilities = labels[..., :12], probabilities[..., :12]
     labels[12:28, 12:28, 8:] = 0

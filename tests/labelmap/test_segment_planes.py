@@ -28,7 +28,7 @@ def test_a_plane_between_two_slices_is_where_interpolation_gives_one_half(third:
     assert np.interp(-0.5, -parted, np.arange(10)) == pytest.approx(at, abs=1e-3)
 
 
-def test_front_is_5_and_8_and_back_is_6_and_7() -> None:
+def test_segments_5_and_8_lie_in_front_of_6_and_7() -> None:
     values = np.zeros((8, 4, 10, 4), np.float32)
     values[5, :, :4], values[4, :, 4:] = 1, 1
     values[5, :, 8], values[4, :, 8] = 1, 0

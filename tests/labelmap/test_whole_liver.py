@@ -24,14 +24,16 @@ def ball() -> np.ndarray:
     return np.asarray(away <= RADIUS**2)
 
 
-def test_nothing_is_missing_within_the_image_and_without_an_organ() -> None:
+def test_nothing_is_missing_if_the_organ_is_inside_the_image_or_absent() -> None:
     assert missing_share(ball(), AFFINE) == 0 and why_incomplete(ball(), AFFINE) is None
     assert missing_share(np.zeros((4, 4, 4), bool), AFFINE) == 0
 
 
 @pytest.mark.parametrize("axis, end", [(0, 1), (1, -1), (2, 1), (2, -1)])
 @pytest.mark.parametrize(("cut_mm", "least", "most"), [(8, 0.0, 0.03), (28, 0.06, 0.2), (70, 0.3, 0.7)])
-def test_a_cut_ball_misses_about_its_cap(axis: int, end: int, cut_mm: float, least: float, most: float) -> None:
+def test_the_missing_share_of_a_cut_ball_is_about_its_cap(
+    axis: int, end: int, cut_mm: float, least: float, most: float
+) -> None:
     organ = np.moveaxis(ball(), axis, 0)[::end]
     start = int(np.flatnonzero(organ.any(axis=(1, 2)))[0])
     kept = organ[start + round(cut_mm / (2, 2, 4)[axis]) :][::end]

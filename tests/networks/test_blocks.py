@@ -57,7 +57,7 @@ def test_new_depth_conv_leaves_equal_slices_unchanged_and_looks_mostly_at_the_ce
 
 
 @pytest.mark.parametrize("kernel", [-1, 0, 2, 4])
-def test_depth_kernels_that_have_no_centre_are_refused(kernel: int) -> None:
+def test_even_depth_kernels_are_refused(kernel: int) -> None:
     with pytest.raises(ValueError, match=f"odd and positive, got {kernel}"):
         DepthConv(3, kernel)
     with pytest.raises(ValueError, match=f"odd and positive, got {kernel}"):
@@ -168,7 +168,7 @@ def mean_around(image: Array, window: int) -> Array:
 
 
 @pytest.mark.parametrize("window", [1, 3, 9])
-def test_aspp_equals_its_statement_in_numpy(window: int, randomised: Randomised) -> None:
+def test_aspp_equals_a_numpy_implementation(window: int, randomised: Randomised) -> None:
     torch.manual_seed(0)
     rates = [1, 2, 6]
     aspp = ASPP(4, 5, rates, window, dropout=0.5)  # dropout must not act in evaluation
@@ -198,6 +198,6 @@ def test_aspp_sees_the_window_and_no_further(randomised: Randomised) -> None:
 
 
 @pytest.mark.parametrize("window", [-1, 0, 4])
-def test_aspp_windows_that_have_no_centre_are_refused(window: int) -> None:
+def test_even_aspp_windows_are_refused(window: int) -> None:
     with pytest.raises(ValueError, match=f"aspp_window must be odd and positive, got {window}"):
         ASPP(3, 4, [1], window, 0.0)

@@ -52,9 +52,7 @@ def test_whole_volume_equals_slabs_and_single_stacks(
 
 @pytest.mark.parametrize("depth", [1, 3, 4, 5, 7])
 @torch.no_grad()
-def test_depths_of_one_and_below_the_stack_and_no_multiple_of_the_slab_agree(
-    network: ContextNet25D, depth: int
-) -> None:
+def test_depths_of_1_below_the_stack_and_between_slab_sizes_agree(network: ContextNet25D, depth: int) -> None:
     torch.manual_seed(1)
     volume = torch.randn(1, 1, 8, 8, depth)
     same(slab_by_slab(network, volume, 3), network(volume))
@@ -62,7 +60,7 @@ def test_depths_of_one_and_below_the_stack_and_no_multiple_of_the_slab_agree(
 
 
 @torch.no_grad()
-def test_volumes_of_a_batch_do_not_mix(network: ContextNet25D) -> None:
+def test_volumes_of_a_batch_do_not_influence_each_other(network: ContextNet25D) -> None:
     torch.manual_seed(1)
     pair = torch.randn(2, 1, 8, 8, 4)
     same(network(pair), torch.cat([network(pair[:1]), network(pair[1:])]))
@@ -142,7 +140,7 @@ def test_every_parameter_has_a_finite_gradient_that_is_not_zero(network: Context
 
 
 @torch.no_grad()
-def test_dropout_acts_in_training_alone() -> None:
+def test_dropout_acts_only_in_training() -> None:
     torch.manual_seed(1)
     network = ContextNet25D(channels=[4, 6], depth_kernels=[1, 3], aspp_channels=8, aspp_window=3, dropout=0.5)
     x = torch.randn(1, 1, 16, 16, 2)
@@ -154,7 +152,9 @@ def test_dropout_acts_in_training_alone() -> None:
 
 @pytest.mark.parametrize("height, width", [(6, 8), (8, 10), (7, 7), (2, 8)])
 @torch.no_grad()
-def test_sizes_that_are_no_multiple_of_the_stride_are_refused(network: ContextNet25D, height: int, width: int) -> None:
+def test_sizes_that_are_not_multiples_of_the_stride_are_refused(
+    network: ContextNet25D, height: int, width: int
+) -> None:
     with pytest.raises(ValueError, match=f"multiples of 4, got {height} x {width}"):
         network(torch.zeros(1, 1, height, width, 5))
 
@@ -172,7 +172,7 @@ def test_input_without_a_slice_axis_is_refused(network: ContextNet25D) -> None:
 
 
 @pytest.mark.parametrize("kernels", [[1], [1, 3, 3], [3, 2], [0, 3], [1, -1]])
-def test_depth_kernels_that_fit_no_level_or_have_no_centre_are_refused(kernels: list[int]) -> None:
+def test_wrong_numbers_of_depth_kernels_and_even_ones_are_refused(kernels: list[int]) -> None:
     with pytest.raises(ValueError, match="got"):
         ContextNet25D(channels=[4, 6], depth_kernels=kernels)
 
@@ -183,7 +183,7 @@ def test_a_single_level_is_refused() -> None:
 
 
 @torch.no_grad()
-def test_more_image_channels_and_classes_are_taken() -> None:
+def test_more_image_channels_and_classes_are_accepted() -> None:
     torch.manual_seed(1)
     network = ContextNet25D(2, 5, channels=[4, 6], depth_kernels=[3, 3], aspp_channels=4, aspp_window=3).eval()
     assert network(torch.randn(1, 2, 4, 4, 3)).shape == (1, 5, 4, 4, 3)

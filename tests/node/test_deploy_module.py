@@ -59,7 +59,7 @@ TASK = {
     "process": {
         "module_name": "liverseg",
         "module_config": {"docker_tag": "liverseg:latest", "environment": "", "settings": {}, "requires_root": False},
-        **{"settings": {"flags": "--scout"}, "retain_input_images": False, "output": None},
+        **{"settings": {"flags": "--keep-empty-frames"}, "retain_input_images": False, "output": None},
     },
     "study": {"study_uid": "1.2.3", "complete_trigger": "timeout", "complete_required_series": ""},
     "nomad_info": None,
@@ -160,7 +160,7 @@ def manifests() -> tuple[Path, Path]:
     return DEPLOY / "map" / "app.json", DEPLOY / "map" / "pkg.json"
 
 
-def test_the_package_tells_about_itself(
+def test_show_and_extract_give_the_manifests(
     entry_point: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(entry_point, "MANIFESTS", manifests())
@@ -171,7 +171,7 @@ def test_the_package_tells_about_itself(
     assert [(tmp_path / path.name).read_text() for path in manifests()] == [path.read_text() for path in manifests()]
 
 
-def test_manifests_say_what_the_image_does(entry_point: ModuleType) -> None:
+def test_manifests_agree_with_the_dockerfile(entry_point: ModuleType) -> None:
     """Fields that version 1.0 of the MONAI Application Package requires, and what stands in the Dockerfile, too."""
     app, package = (json.loads(path.read_text()) for path in manifests())
     dockerfile = (DEPLOY / "Dockerfile").read_text()
@@ -189,7 +189,7 @@ def test_manifests_say_what_the_image_does(entry_point: ModuleType) -> None:
     )
 
 
-def test_the_image_has_only_what_it_needs() -> None:
+def test_only_listed_files_get_into_the_image() -> None:
     """What is copied into the image is listed, so that no scan beside the code can be."""
     listed = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
     assert listed[1] == "*"
@@ -221,6 +221,6 @@ def test_a_study_laid_out_by_mercure_gets_seg_and_sr(tmp_path: Path) -> None:
     assert sorted(handed_on) == ["SEG", "SR"]
     assert {one.StudyInstanceUID for one in handed_on.values()} == {dataset.StudyInstanceUID}
     [evidence] = handed_on["SEG"].ReferencedSeriesSequence
-    assert len(evidence.ReferencedInstanceSequence) == images
+    assert len(evidence.ReferencedInstanceSequence) == images  # so the task's flag was heeded
     outcome = "SEG and SR in its output folder, exit code 0"
     ACCOUNTS.append(Account("the entry script, on a folder of mercure's", outcome, images, images, 1, 1, 1))

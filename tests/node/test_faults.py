@@ -189,7 +189,7 @@ def test_a_full_disk_takes_only_acknowledged_images(small_disk: Path, study: Stu
     spool.close()
 
 
-def test_a_disk_that_is_full_when_results_are_written(
+def test_results_wait_while_their_disk_is_full(
     small_disk: Path,
     settings: Make,
     study: Study,

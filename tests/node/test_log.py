@@ -44,7 +44,7 @@ def test_an_event_is_one_line_of_json(lines: Lines) -> None:
     ]
 
 
-def test_libraries_are_not_heard_since_they_can_quote_a_patient(lines: Lines) -> None:
+def test_what_libraries_log_is_dropped_without_debug(lines: Lines) -> None:
     log_to_stderr(debug=False)
     quote_a_patient()
     logging.getLogger("custom_networks.inference.weights").warning("other weights than those released")
@@ -52,7 +52,7 @@ def test_libraries_are_not_heard_since_they_can_quote_a_patient(lines: Lines) ->
     assert line.items() >= {"level": "warning", "event": "log", "message": "other weights than those released"}.items()
 
 
-def test_with_debug_all_is_heard_as_json(lines: Lines) -> None:
+def test_debug_logs_everything_as_json(lines: Lines) -> None:
     log_to_stderr(debug=True)
     quote_a_patient()
     warning, skipped, failure = lines()

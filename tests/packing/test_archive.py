@@ -33,7 +33,7 @@ def test_every_file_lies_in_one_folder_with_a_fixed_time_and_mode() -> None:
 
 
 @pytest.mark.parametrize("name", ["bundle", "bundle.tar", "folder.zip"])
-def test_what_is_no_zip_file_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_name_that_does_not_end_in_zip_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder.zip").mkdir()
     with pytest.raises(UsageError, match="give a file name that ends in .zip, got"):
         pack_bundle(tmp_path / name)

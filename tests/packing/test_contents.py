@@ -84,7 +84,7 @@ def test_code_that_a_config_names_must_be_there(bundle: Path, package: Path) -> 
         bundle_contents(bundle, package)
 
 
-def test_the_projects_own_bundle_takes_the_parts_that_run_and_no_other() -> None:
+def test_the_projects_bundle_contains_exactly_the_parts_that_it_needs() -> None:
     contents = bundle_contents(bundle_root(), PACKAGE)
     code = [Path(name).parts[1].removesuffix(".py") for name in contents if name.startswith("custom_networks/")]
     assert {"__init__", "networks", "io", "transforms", "inference", "training", "errors"} <= set(code)
@@ -121,6 +121,6 @@ def test_without_a_large_file_nothing_changes() -> None:
 
 
 @pytest.mark.parametrize("url", ["model.pt", "/home/model.pt", "ftp://example.org/model.pt", "https://"])
-def test_what_is_no_web_address_is_refused(url: str) -> None:
+def test_an_address_that_is_not_a_web_address_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="--weights-url must be an http or https address, got"):
         without_large_files({"LICENSE": b"licence"}, url)

@@ -68,7 +68,7 @@ def test_onnx_gives_the_networks_logits_for_any_batch_size_and_depth(network: nn
             torch.testing.assert_close(torch.from_numpy(logits), network(image), atol=1e-4, rtol=0)
 
 
-def test_what_is_written_is_told(tmp_path: Path) -> None:
+def test_size_and_hash_of_the_written_file_are_returned(tmp_path: Path) -> None:
     exported = export_network("torchscript", str(tmp_path / "new" / "model.ts"))
     content = (tmp_path / "new" / "model.ts").read_bytes()
     assert (exported.size, exported.sha256) == (len(content), hashlib.sha256(content).hexdigest())

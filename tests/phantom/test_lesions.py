@@ -26,7 +26,7 @@ def ball_site(radius: float) -> Site:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_lesion_too_big_for_its_liver_is_made_to_fit(seed: int) -> None:
+def test_a_lesion_too_large_for_its_liver_is_reduced(seed: int) -> None:
     lesion = place(np.random.default_rng(seed), ball_site(12), "metastasis", 60.0, [])
     sticking_out = np.linalg.norm(lesion.centre_mm) + lesion.diameter_mm / 2 - 12
     assert 4 <= lesion.diameter_mm < 40

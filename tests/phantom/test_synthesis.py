@@ -51,7 +51,7 @@ def test_spacing_is_that_of_the_affine(default: Phantom) -> None:
     np.testing.assert_allclose(np.linalg.norm(default.affine[:3, :3], axis=0), default.spacing)
 
 
-def test_one_seed_is_one_phantom_and_another_seed_another() -> None:
+def test_a_seed_always_gives_the_same_phantom_and_another_seed_another() -> None:
     first, again, other = (make_phantom(seed, shape=TINY) for seed in (7, 7, 8))
     np.testing.assert_array_equal(first.image, again.image)
     np.testing.assert_array_equal(first.label, again.label)
@@ -60,7 +60,7 @@ def test_one_seed_is_one_phantom_and_another_seed_another() -> None:
     assert not np.array_equal(first.image, other.image)
 
 
-def test_no_global_random_state_is_read_or_moved() -> None:
+def test_no_global_random_state_is_read_or_changed() -> None:
     np.random.seed(1)
     first = make_phantom(7, shape=TINY)
     after = np.random.random()
@@ -135,7 +135,7 @@ def test_a_single_big_lesion_has_its_analytic_volume_and_differs_from_the_liver_
             assert abs(np.median(tumor) - np.median(liver)) > 10
 
 
-def test_a_cyst_is_water_and_liver_in_the_truth(coarse: list[Phantom]) -> None:
+def test_a_cyst_looks_like_water_and_is_liver_in_the_truth(coarse: list[Phantom]) -> None:
     cysts = [(phantom, cyst) for phantom in coarse for cyst in phantom.cysts if cyst.diameter_mm > 14]
     assert cysts, "no seed of these has a cyst: choose others"
     for phantom, cyst in cysts:

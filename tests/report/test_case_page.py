@@ -130,6 +130,15 @@ def test_a_light_page_has_no_script_and_is_small() -> None:
     assert len(html.encode()) < 500_000
 
 
+def test_a_full_page_that_is_too_long_gets_plainer_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, module = page_case(TWO[:1], (3.0, 3.0, 5.0)), "custom_networks.report.page.case_page"
+    volumes, lengths = viewer_volumes(*case.parts), []
+    for most in (7_900_000, 0):
+        monkeypatch.setattr(f"{module}.FULL_CHARACTERS", most)
+        lengths.append(len(case_page(case.report, case.pictures, volumes, {})))
+    assert lengths[1] < lengths[0] < 7_900_000
+
+
 def test_lesions_beyond_the_printed_pages_are_marked() -> None:
     elements = Elements(light(page_case(TWO[:1], (3.0, 3.0, 5.0)).times(25)))
     unprinted = [(tag, a) for tag, a in elements.tags if a.get("class") == "unprinted"]

@@ -123,7 +123,16 @@ def test_findings_about_the_network_follow_from_its_numbers(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "liver, aorta, phase",
-    [(110, 150, "portal"), (55, 40, "unenhanced"), (70, 320, "arterial"), (None, 150, ""), (28, 150, "portal")],
+    [
+        (110, 150, "portal"),
+        (55, 40, "unenhanced"),
+        (70, 320, "arterial"),
+        (None, 150, ""),
+        (28, 150, "portal"),
+        (123, 220, "arterial"),  # late: the portal vein is bright, the hepatic veins are not
+        (140, 227, "portal"),  # much contrast: the hepatic veins are as bright as the aorta
+        (75, 190, "portal"),
+    ],
 )
 def test_the_phase_follows_from_liver_and_aorta(liver: float | None, aorta: float, phase: str) -> None:
     assert contrast_phase(liver, aorta) == phase

@@ -160,7 +160,7 @@ def test_each_epoch_logs_its_share_of_waiting_and_the_time_left(log: Log) -> Non
     assert lines[1].endswith("0 s left at this pace")
 
 
-def test_only_the_first_process_speaks(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_first_process_logs(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.idist, "get_rank", lambda: 1)
     run(TrainingPace(steps=2), epochs=1, steps=3, seconds=0.0, waiting=0.0)
     assert log.text == ""

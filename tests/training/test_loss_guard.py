@@ -71,13 +71,13 @@ def test_weights_spoilt_by_the_last_step_of_an_epoch_are_not_saved(tmp_path: Pat
     assert_stopped_with_the_state_of_epoch_1(tmp_path, training(tmp_path, [1] * 6, spoilt_at=4), said)
 
 
-def test_in_the_first_epoch_there_is_no_state_to_start_from(tmp_path: Path) -> None:
+def test_in_the_first_epoch_the_message_names_no_state_to_start_from(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no state was saved yet. Start again with a lower --learning_rate, or look"):
         training(tmp_path, [1, nan]).run()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_finite_losses_end_as_ever(tmp_path: Path) -> None:
+def test_training_with_finite_losses_ends_normally(tmp_path: Path) -> None:
     training(tmp_path, [1, 2, 3, 4, 5, 6]).run()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt", "model_final.pt"]
 

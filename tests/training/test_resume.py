@@ -100,7 +100,7 @@ def test_finished_run_resumed_trains_no_more_and_has_the_final_weights(tmp_path:
     assert_same(again.weights(), finished.weights())
 
 
-def test_resume_without_a_file_starts_anew(tmp_path: Path) -> None:
+def test_resume_without_a_file_starts_from_the_beginning(tmp_path: Path) -> None:
     plain = Run(tmp_path / "plain", epochs=1).go()
     resuming = Run(tmp_path / "empty", epochs=1, resume=True).go()
     assert resuming.epochs_run == [1]
@@ -122,7 +122,7 @@ def test_file_alone_lies_in_its_new_folder_and_loads_as_weights_only(tmp_path: P
     assert state["progress"] == {"epoch": 2, "iteration": 2 * STEPS}
 
 
-def test_save_that_breaks_off_leaves_the_earlier_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_save_leaves_the_earlier_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(tmp_path, epochs=1).go()
 
     def disk_full(state: Any, stream: IO[bytes]) -> None:
@@ -180,7 +180,7 @@ def test_resumed_run_whose_best_weights_are_gone_keeps_the_next_best(tmp_path: P
     assert validated(tmp_path, [0.3, 0.6, 0.4, 0.5]) == 4
 
 
-def test_state_without_what_is_needed_is_refused_with_its_name(tmp_path: Path) -> None:
+def test_a_state_that_lacks_an_object_is_refused_with_its_name(tmp_path: Path) -> None:
     Run(tmp_path, epochs=1).go()
     older = Run(tmp_path, epochs=2, resume=True)
     older.objects["best"] = older.ema.ema_model
@@ -211,7 +211,7 @@ def test_state_of_another_run_is_refused_with_what_differs_and_stays(
     assert other.epochs_run == [] and other.path.read_bytes() == before
 
 
-def test_state_of_the_same_run_is_taken_up_and_one_that_does_not_say_is_refused(tmp_path: Path) -> None:
+def test_a_state_of_the_same_run_is_resumed_and_one_without_facts_is_refused(tmp_path: Path) -> None:
     Run(tmp_path, epochs=1).go()
     with pytest.raises(InputError, match="by another version, without seed, training images: delete it"):
         Run(tmp_path, epochs=2, resume=True, facts=FACTS).go()
@@ -219,7 +219,7 @@ def test_state_of_the_same_run_is_taken_up_and_one_that_does_not_say_is_refused(
     assert Run(tmp_path, epochs=2, resume=True, facts=dict(FACTS)).go().epochs_run == [2]
 
 
-def test_resumed_run_shuffles_and_draws_in_its_workers_other_than_its_start(tmp_path: Path) -> None:
+def test_a_resumed_run_draws_other_samples_than_its_first_part(tmp_path: Path) -> None:
     Run(tmp_path, epochs=2).go()
 
     class Drawn(Randomizable):

@@ -21,11 +21,11 @@ def target() -> torch.Tensor:
     return segments
 
 
-def test_a_right_answer_costs_nothing() -> None:
+def test_a_correct_answer_has_no_loss() -> None:
     assert SegmentsLoss(smoothing=0.0)(logits_of(target()), target()) == pytest.approx(0, abs=1e-5)
 
 
-def test_what_is_unknown_is_free() -> None:
+def test_voxels_without_a_known_segment_have_no_loss() -> None:
     other = torch.where(target() == 0, torch.tensor(3.0), target())
     loss = SegmentsLoss(smoothing=0.0)
     assert loss(logits_of(other), target()) == pytest.approx(float(loss(logits_of(target()), target())))
@@ -35,7 +35,7 @@ def test_what_is_unknown_is_free() -> None:
     assert logits.grad is not None and (logits.grad[:, :, :, 2:, 1] == 0).all()
 
 
-def test_no_opinion_costs_the_logarithm_of_eight_and_the_dice_of_an_eighth() -> None:
+def test_an_even_answer_has_the_loss_worked_by_hand() -> None:
     # 24 voxels are known, 16 of segment 5 and 8 of segment 8; each class has an eighth of each.
     dice = [(2 * n / 8 + 1) / (24 / 8 + n + 1) for n in (16, 8)]
     loss = SegmentsLoss(dice_weight=2.0, smoothing=0.0)(torch.zeros(1, 8, 4, 4, 2), target())

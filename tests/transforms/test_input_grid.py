@@ -42,7 +42,7 @@ def column(*probabilities: float) -> torch.Tensor:
         ((0.0, 0.0, 0.0), 0),  # nothing was answered there
     ],
 )
-def test_rule_by_worked_answers(probabilities: tuple[float, float, float], expected: int) -> None:
+def test_labels_follow_the_rule_in_worked_cases(probabilities: tuple[float, float, float], expected: int) -> None:
     assert labels_from_probabilities(column(*probabilities)).item() == expected
 
 
@@ -169,7 +169,9 @@ def test_missing_record_wrong_grid_and_bad_numbers_are_refused() -> None:
 
 @pytest.mark.parametrize("size", [(40, 60), (23, 31), (9, 7)])
 @pytest.mark.parametrize("corner", [(0, 0), (19, 12), (7, 5)])
-def test_what_is_worked_on_alone_holds_all_that_a_pixel_reaches(size: tuple[int, int], corner: tuple[int, int]) -> None:
+def test_the_evaluated_part_holds_everything_that_a_pixel_reaches(
+    size: tuple[int, int], corner: tuple[int, int]
+) -> None:
     probabilities = torch.zeros(3, 20, 13, 2)
     probabilities[0] = 255
     probabilities[:, corner[0], corner[1]] = torch.tensor([0.0, 1.0, 254.0])[:, None]

@@ -88,7 +88,7 @@ def test_segments_cover_the_organ_alone_and_lie_on_their_side() -> None:
     assert torch.equal(found["pred"], data["pred"]) and torch.equal(found["segments"].affine, affine())
 
 
-def test_a_liver_that_is_cut_and_none_at_all_get_no_segments() -> None:
+def test_an_incomplete_liver_and_no_liver_get_no_segments() -> None:
     data = scan()
     cut = {key: item[..., 30:] for key, item in data.items()}
     found = LabelSegmentsd("pred", by_side)(CoarseCopyd("image")(cut))
@@ -107,7 +107,7 @@ def test_a_border_between_two_cells_is_found_to_the_voxel() -> None:
     assert (labels[..., :6] == 1).all() and (labels[..., 7:] == 2).all()
 
 
-def test_what_is_missing_or_impossible_is_refused() -> None:
+def test_missing_items_and_impossible_arguments_are_refused() -> None:
     with pytest.raises(UsageError, match="spacings above 0 mm"):
         CoarseCopyd("image", spacing=0.0)
     with pytest.raises(BundleError, match="CoarseCopyd"):

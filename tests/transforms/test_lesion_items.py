@@ -64,7 +64,7 @@ def answered(folder: Path, order: str, oblique: float = 0.0, **ids: Any) -> tupl
 
 
 @pytest.mark.parametrize("order, oblique", [*((order, 0.0) for order in EVERY_ORDER), ("SRP", 12.0)])
-def test_numbers_come_to_the_grid_of_the_file_as_whole_numbers(tmp_path: Path, order: str, oblique: float) -> None:
+def test_lesion_numbers_reach_the_files_grid_as_whole_numbers(tmp_path: Path, order: str, oblique: float) -> None:
     data, ct = answered(tmp_path, order, oblique, keep_for_measuring=True, spacing=2.0)
     assert (data["lesion_numbers"].dtype, data["pred"].dtype) == (torch.uint8, torch.uint8)
     expected = np.asarray(reordered(truth(), order, oblique).dataobj)
@@ -84,6 +84,6 @@ def test_another_pixel_size_finds_the_same_lesions(tmp_path: Path) -> None:
     assert set(np.unique(data["lesion_numbers"])) == {0, 1, 2}
 
 
-def test_without_a_caller_that_measures_the_label_map_alone_is_left(tmp_path: Path) -> None:
+def test_only_the_label_map_is_left_unless_a_caller_measures(tmp_path: Path) -> None:
     data, _ = answered(tmp_path, "LPS", spacing=2.0)
     assert set(data) == {"image", "case", "pred"}

@@ -87,7 +87,9 @@ def test_loader_collates_and_decollates_one_case(
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_case_is_read_and_a_volume_taken_as_it_is(case: dict[str, Any], hounsfield: np.ndarray, workers: int) -> None:
+def test_a_case_is_read_and_a_volume_is_used_as_given(
+    case: dict[str, Any], hounsfield: np.ndarray, workers: int
+) -> None:
     found = only_case(case["image"])
     volume = found.read()
     transform = Compose([LoadVolumed("image"), EnsureChannelFirstd("image", channel_dim="no_channel")])
@@ -142,7 +144,7 @@ def test_wrong_kind_and_missing_keys(case: dict[str, Any]) -> None:
         LoadVolumed(["image", "prior"])(case)
 
 
-def test_it_pickles(case: dict[str, Any], hounsfield: np.ndarray) -> None:
+def test_the_transform_can_be_pickled(case: dict[str, Any], hounsfield: np.ndarray) -> None:
     again = pickle.loads(pickle.dumps(LoadVolumed("image")))
     assert np.array_equal(again(case)["image"].numpy(), hounsfield)
 

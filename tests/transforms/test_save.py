@@ -66,7 +66,7 @@ def test_the_reader_takes_back_what_was_written(tmp_path: Path) -> None:
     origin=st.tuples(*[st.floats(-2000, 2000)] * 3),
 )
 @settings(max_examples=25, deadline=None)
-def test_any_grid_is_kept_in_both_of_its_forms(
+def test_any_grid_is_kept_in_sform_and_qform(
     tmp_path_factory: pytest.TempPathFactory,
     angles: tuple[float, float, float],
     spacing: tuple[float, float, float],
@@ -83,7 +83,7 @@ def test_any_grid_is_kept_in_both_of_its_forms(
     np.testing.assert_allclose(image.header.get_zooms(), spacing, rtol=1e-5)
 
 
-def test_what_an_earlier_run_wrote_beside_another_mask_goes_and_foreign_files_stay(tmp_path: Path) -> None:
+def test_results_of_an_earlier_run_are_removed_and_foreign_files_stay(tmp_path: Path) -> None:
     with claim(tmp_path, Input("ct", "identity", "content")) as claimed:
         for name in ("ct_seg.nii.gz", "report.json", "ct_sr.dcm"):
             (claimed.staging / name).write_bytes(b"of an earlier run")
@@ -94,12 +94,12 @@ def test_what_an_earlier_run_wrote_beside_another_mask_goes_and_foreign_files_st
     assert read_label_map(tmp_path / "ct" / "ct_seg.nii.gz").array.shape == (5, 4, 6)
 
 
-def test_without_a_case_the_files_name_names_it(tmp_path: Path) -> None:
+def test_without_a_case_the_file_name_gives_the_name(tmp_path: Path) -> None:
     SaveLabelMapd("pred", str(tmp_path), postfix="mask")({"pred": label_map("/data/Müller 1.nii.gz")})
     assert written(tmp_path) == ["M_ller_1/M_ller_1_mask.nii.gz"]
 
 
-def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "m_seg.nii.gz"
     write_label_map(np.ones((5, 4, 6), dtype=np.uint8), AFFINE, path)
     before = path.read_bytes()
@@ -118,17 +118,17 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     "wrong", [torch.zeros(1, 5, 4, 6), MetaTensor(torch.zeros(2, 5, 4, 6)), MetaTensor(torch.zeros(5, 4, 6))]
 )
-def test_what_is_no_label_map_with_a_grid_is_refused(tmp_path: Path, wrong: torch.Tensor) -> None:
+def test_items_other_than_label_maps_with_a_grid_are_refused(tmp_path: Path, wrong: torch.Tensor) -> None:
     with pytest.raises(BundleError, match=r"needs 'pred' as a MetaTensor \(1, i, j, k\), got .*Tensor of shape \("):
         SaveLabelMapd("pred", str(tmp_path))({"pred": wrong, "case": "a"})
     assert written(tmp_path) == []
 
 
-def test_missing_keys_are_skipped_on_request_alone(tmp_path: Path) -> None:
+def test_missing_keys_are_skipped_only_on_request(tmp_path: Path) -> None:
     assert SaveLabelMapd("pred", str(tmp_path), allow_missing_keys=True)({"case": "a"}) == {"case": "a"}
     with pytest.raises(KeyError):
         SaveLabelMapd("pred", str(tmp_path))({"case": "a"})
 
 
-def test_monai_label_recognises_it_as_what_saves() -> None:
+def test_monai_label_recognises_it_as_a_saving_transform() -> None:
     assert issubclass(SaveLabelMapd, SaveImaged)

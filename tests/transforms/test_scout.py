@@ -100,7 +100,7 @@ def test_the_largest_part_counts_and_one_close_to_it() -> None:
     assert liver_box(np.zeros_like(mask), mask, 0) is None
 
 
-def test_the_box_goes_on_over_what_is_less_surely_liver_but_not_far() -> None:
+def test_the_box_includes_less_certain_liver_up_to_a_limit() -> None:
     mask = np.zeros((40, 40, 30), bool)
     mask[10:20, 10:20, 10:20] = True
     likely = mask.copy()
@@ -157,7 +157,7 @@ def test_the_answer_of_the_region_lands_where_the_anatomy_is() -> None:
     assert back["probabilities"].shape == (2, *SHAPE) and back["image"].shape == (1, *SHAPE)
 
 
-def test_the_answer_of_the_region_decides_as_that_of_the_whole() -> None:
+def test_the_answer_of_the_region_gives_the_labels_of_the_whole() -> None:
     volume = scan(LIVER)
     region = np.array([[16, 112], [32, 160], [5, 41]])
     whole = ResampleInPlaned("image")({"image": volume})["image"]
@@ -173,7 +173,7 @@ def test_the_answer_of_the_region_decides_as_that_of_the_whole() -> None:
     assert got["pred"].applied_operations == [] and torch.equal(got["pred"].affine, volume.affine)
 
 
-def test_the_inverse_leaves_alone_what_is_neither_of_the_regions_shape_nor_of_the_inputs() -> None:
+def test_the_inverse_does_not_place_tensors_of_other_shapes_than_the_regions() -> None:
     resample = ResampleInPlaned("image")
     part = resample({"image": scan(LIVER), "region": np.array([[16, 112], [32, 160], [5, 41]])})
     whole_grid = MetaTensor(torch.ones(1, 256, 240, 100), meta=part["image"].meta)

@@ -18,7 +18,7 @@ def tuned(**changed: float) -> dict[str, Any]:
     return {"chosen": {"operating_point": point}, "confidence_coefficients": coefficients}
 
 
-def test_confidence_and_its_threshold_are_taken_over_and_nothing_else() -> None:
+def test_only_the_confidence_and_its_threshold_are_adopted() -> None:
     before = copy.deepcopy(CONFIG)
     after = adopt.adopted(CONFIG, tuned(min_lesion_confidence=0.25))
     assert CONFIG == before

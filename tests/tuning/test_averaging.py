@@ -43,7 +43,7 @@ def test_batches_are_the_same_every_run_and_others_for_another_seed(
     assert torch.equal(batches, two_batches()) and not torch.equal(batches, two_batches(seed=6))
 
 
-def test_inputs_begin_again_where_the_loader_ends_and_lie_on_the_networks_device() -> None:
+def test_the_loader_is_restarted_when_it_ends_and_inputs_are_on_the_device() -> None:
     loader = [{"image": torch.zeros(1)}, {"image": torch.zeros(2)}]
     given = list(inputs(loader, 5, torch.device("meta")))  # as a GPU would be: not where the loader's tensors are
     assert [(len(image), image.device.type) for image in given] == [(n, "meta") for n in (1, 2, 1, 2, 1)]

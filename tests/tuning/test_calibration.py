@@ -21,7 +21,7 @@ def probabilities(seed: int, count: int) -> Floats:
     return np.random.default_rng(seed).uniform(0.3, 0.9, count)
 
 
-def test_the_coefficients_that_made_the_data_are_found_again() -> None:
+def test_the_coefficients_that_generated_the_data_are_recovered() -> None:
     known = {"intercept": -6.0, "mean_probability": 10.0}
     mean = probabilities(0, 20000)
     chance = lesion_confidence(mean, known)
@@ -31,7 +31,7 @@ def test_the_coefficients_that_made_the_data_are_found_again() -> None:
     assert np.abs(lesion_confidence(mean, fitted) - chance).mean() < 0.01
 
 
-def test_equal_lesions_get_platts_share_of_real_ones() -> None:
+def test_equal_lesions_get_the_share_of_real_ones_after_platt() -> None:
     mean = np.full(8, 0.6)
     real = np.array([True] * 6 + [False] * 2)
     # targets 7/8 for six and 1/4 for two: a mean of 0.71875
@@ -45,7 +45,7 @@ def test_lesions_of_one_kind_give_a_finite_answer(real: bool, expected: float) -
     assert lesion_confidence(mean, fitted) == pytest.approx(np.full(4, expected), abs=1e-4)
 
 
-def test_no_lesion_gives_one_half() -> None:
+def test_without_lesions_the_confidence_is_one_half() -> None:
     fitted = fit_confidence(np.zeros(0), np.zeros(0, bool))
     assert lesion_confidence(probabilities(3, 2), fitted).tolist() == [0.5, 0.5]
     assert math.isnan(brier_score(np.zeros(0), np.zeros(0, bool)))
@@ -58,7 +58,7 @@ def test_separable_lesions_give_a_finite_slope() -> None:
     assert 5 < fitted["mean_probability"] < 100
 
 
-def test_a_patients_own_lesions_have_no_part_in_its_model() -> None:
+def test_a_patients_own_lesions_are_left_out_of_its_model() -> None:
     mean, owners = probabilities(5, 30), ["a"] * 10 + ["b"] * 20
     real = np.random.default_rng(6).random(30) < 0.5
     models = held_out_coefficients(mean, real, owners, ["a", "b", "c"])
@@ -81,7 +81,7 @@ def test_reliability_brier_and_calibration_error_by_hand() -> None:
     assert expected_calibration_error(confidence, real, bins=2) == pytest.approx((2 * 0.35 + 3 * (0.8 - 2 / 3)) / 5)
 
 
-def test_an_empty_bin_is_not_a_number_and_costs_nothing() -> None:
+def test_an_empty_bin_is_nan_and_does_not_count() -> None:
     confidence, real = np.array([0.25, 0.75]), np.array([False, True])
     table = reliability(confidence, real, bins=3)
     assert [entry.lesions for entry in table] == [1, 0, 1] and math.isnan(table[1].observed)

@@ -19,7 +19,7 @@ def test_two_patients_are_drawn_whole_and_their_cases_weigh_alike() -> None:
     assert mean_with_interval([1.0, 1.0, 1.0, 0.0], ["a", "a", "a", "b"]) == (0.75, 0.0, 1.0)
 
 
-def test_what_is_not_known_is_left_out() -> None:
+def test_unknown_values_are_left_out() -> None:
     assert mean_with_interval([0.25, np.nan, 0.75], ["a", "b", "a"]) == (0.5, 0.5, 0.5)
     assert np.isnan(mean_with_interval([np.nan], ["a"])).all()
 

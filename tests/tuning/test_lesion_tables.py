@@ -50,7 +50,7 @@ def noisy_case(seed: int, spacing: tuple[float, float, float] = (1.0, 1.0, 2.0))
     min_lesion_confidence=st.sampled_from([0.0, 0.35, 0.45]),
     coefficients=st.sampled_from([None, {"intercept": -2.0, "mean_probability": 3.0}]),
 )
-def test_the_tables_score_a_point_as_the_rules_and_the_evaluation_do(
+def test_scores_from_tables_equal_those_of_the_rules_and_the_evaluation(
     seed: int,
     organ_threshold: float,
     neck_mm: float,
@@ -110,7 +110,7 @@ def test_a_case_without_tumor_has_no_true_lesions_and_all_predicted_ones_are_fal
     assert not table.is_real.any() and table.true_longest_mm.size == 0
 
 
-def test_the_longest_diameter_is_that_of_the_widest_slice_as_reports_measure_it() -> None:
+def test_the_longest_diameter_equals_that_of_the_reports() -> None:
     mask = np.zeros((8, 12, 4))
     mask[1, 1:4, 0] = mask[1, 1:6, 1] = 1  # 3 and 5 pixels of 1 mm in a row
     mask[6, 9, 3] = 1  # one pixel of 1.5 x 1 mm

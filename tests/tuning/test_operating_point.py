@@ -79,7 +79,7 @@ def test_cases_whose_tumors_are_not_labelled_count_for_the_liver_alone() -> None
     assert math.isnan(result["tumor_dice_with_tumor"]) and math.isnan(result["false_lesions_per_case"])
 
 
-def test_the_confidence_is_asked_about_lesions_in_the_liver_that_are_large_enough() -> None:
+def test_the_confidence_decides_about_large_enough_lesions_in_the_liver() -> None:
     assert may_be_lesion(table(), POINT).tolist() == [True, True, False, False]
     unlabelled = table(case="b", tumor_labelled=False)
     lesions = labelled_lesions([table(), unlabelled, FREE], POINT, {"a": "p", "b": "q", "free": "r"})

@@ -51,13 +51,13 @@ def test_each_folder_keeps_the_overrides_of_what_was_run_there_and_is_not_run_ag
 @pytest.mark.parametrize(
     "changed, said",
     [
-        ({"shared": {"fold": 2}}, "stage1/overrides.json is not what the plan says (fold: 1 then, 2 now)"),
-        ({"stages": [{"spacing": 2.5}, {"epochs": 30}]}, "stage2/overrides.json is not what the plan says (epochs: 20"),
-        ({"scoring": {"folds": 4}}, "scores/overrides.json is not what the plan says (folds: None then, 4 now)"),
-        ({"stages": [{"epochs": 20}]}, "scores/overrides.json is not what the plan says (stages: [{'spacing': 2.5}, "),
+        ({"shared": {"fold": 2}}, "stage1/overrides.json differs from the plan (fold: 1 then, 2 now)"),
+        ({"stages": [{"spacing": 2.5}, {"epochs": 30}]}, "stage2/overrides.json differs from the plan (epochs: 20"),
+        ({"scoring": {"folds": 4}}, "scores/overrides.json differs from the plan (folds: None then, 4 now)"),
+        ({"stages": [{"epochs": 20}]}, "scores/overrides.json differs from the plan (stages: [{'spacing': 2.5}, "),
     ],
 )
-def test_plan_changed_since_is_refused_before_anything_is_run(
+def test_a_changed_plan_is_refused_before_anything_is_run(
     tmp_path: Path, ran: list[dict[str, Any]], changed: dict[str, Any], said: str
 ) -> None:
     compare(PLAN, tmp_path)
@@ -79,7 +79,7 @@ def test_runs_made_before_overrides_were_kept_are_read_with_a_warning(
 
 def test_probabilities_of_two_seeds_never_share_a_folder(tmp_path: Path, ran: list[dict[str, Any]]) -> None:
     plan = {**PLAN, "scoring": {"keep_probabilities": "out/probabilities"}}
-    with pytest.raises(SystemExit, match="one folder, of one seed: give one, such as --seeds 0"):
+    with pytest.raises(SystemExit, match="one folder: give a single seed, such as --seeds 0"):
         compare(plan, tmp_path, 0, 1)
     assert ran == []
     compare(plan, tmp_path, 1)

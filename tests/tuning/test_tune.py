@@ -127,7 +127,7 @@ def test_all_that_was_tried_and_all_other_thresholds_are_listed(tuned: tuple[dic
 
 
 @pytest.mark.parametrize(("allowed", "least"), [(4.0, 0.1), (2.0, 0.3)])
-def test_as_many_lesions_are_reported_as_the_limit_of_false_ones_allows(
+def test_the_lowest_threshold_within_the_limit_of_false_lesions_is_chosen(
     tmp_path: Path, allowed: float, least: float
 ) -> None:
     for name in "abcde":
@@ -140,14 +140,14 @@ def test_as_many_lesions_are_reported_as_the_limit_of_false_ones_allows(
     assert result["chosen"]["scores"]["false_lesions_per_case"] == (4.0 if allowed == 4.0 else 0.0)
 
 
-def test_a_limit_that_no_threshold_keeps_gives_the_highest_with_a_warning(
+def test_if_no_threshold_respects_the_limit_the_highest_is_used_with_a_warning(
     kept: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     result = tune_operating_point(
         str(kept), str(tmp_path), CONFIGURED, {}, replace(LIMITS, false_lesions_per_case=-1.0)
     )
     assert result["chosen"]["operating_point"]["min_lesion_confidence"] == 0.9
-    assert "No min_lesion_confidence up to 0.9" in caplog.text
+    assert "No min_lesion_confidence respects the limit of false lesions: the highest, 0.9" in caplog.text
 
 
 def test_scans_known_to_be_one_patients_are_kept_together_without_a_list(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_scans_known_to_be_one_patients_are_kept_together_without_a_list(tmp_pat
     assert tune_operating_point(str(tmp_path), str(tmp_path / "out"), CONFIGURED, {}, LIMITS)["patients"] == 2
 
 
-def test_what_does_not_fit_is_refused_before_any_work(kept: Path, tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused_before_any_work(kept: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     with pytest.raises(InputError, match="keep_probabilities"):
         tune_operating_point(str(tmp_path), out, CONFIGURED, GRID, LIMITS)

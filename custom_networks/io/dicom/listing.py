@@ -171,8 +171,8 @@ def listing_of(source: Path, scan: FileScan) -> DicomListing:
     """The series that the scanned files of an input form; InputError if there is no DICOM image among them."""
     if not (scan.headers or scan.damaged):
         raise InputError(
-            f"{source} holds no DICOM image ({scan.looked_at} file{'s' * (scan.looked_at != 1)}, none with a DICOM "
-            "header): give a folder or a zip archive of DICOM files."
+            f"{source} holds no DICOM image ({scan.looked_at} file{'s' * (scan.looked_at != 1)} looked at, none with a "
+            "DICOM header): give a folder or a zip archive of DICOM files."
         )
     headers = tuple(sorted(scan.headers, key=lambda header: header.file.name))
     damaged = tuple(sorted(scan.damaged, key=lambda file: file.name))

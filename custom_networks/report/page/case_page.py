@@ -20,8 +20,8 @@ WINDOWS = (
     {"name": "soft tissue, -160 to 240 HU", "low": -160, "high": 240},
     {"name": "liver, 0 to 200 HU", "low": 0, "high": 200},
 )
-QUALITIES = (82, 65, 45, 25)  # of the pictures; a light page takes the first that fits
-LIGHT_CHARACTERS = 490_000
+QUALITIES = (82, 65, 45, 25)  # of the pictures; a page takes the first that fits
+LIGHT_CHARACTERS, FULL_CHARACTERS = 490_000, 7_900_000
 
 
 def case_page(
@@ -56,9 +56,10 @@ def case_page(
         most_printed=MOST_PRINTED,
         **shared,
     )
+    most = FULL_CHARACTERS if volumes else LIGHT_CHARACTERS
     for quality in QUALITIES:
         page = str(fill(planes=_embedded(pictures.planes, quality), lesions=_embedded(pictures.lesions, quality)))
-        if volumes or len(page) < LIGHT_CHARACTERS:
+        if len(page) < most:
             break
     return page
 

@@ -12,9 +12,9 @@ Report = Mapping[str, Any]
 Fact = tuple[str, str]
 
 MEANINGS = {
-    "ok": "Nothing was noticed that speaks against the result.",
+    "ok": "Nothing speaks against the result.",
     "look": "Look at the result before you use it.",
-    "stop": "Do not use the result without a reason of your own.",
+    "stop": "Do not use the result unless you have checked it yourself.",
 }
 BY_PERSON = "A person made or corrected this mask; the program has only measured it."
 PATIENT_TEXT = {
@@ -55,7 +55,7 @@ def source_facts(report: Report) -> list[Fact]:
         ("Slices", source["slices"]),
         ("Voxel, mm", " x ".join(f"{mm:.2f}" for mm in spacing) if spacing else None),
         ("Series number", number),
-        ("Part seen by the network", _seen_by_network(report)),
+        ("Seen by the network", _seen_by_network(report)),
         ("Mask", Path(report["run"]["mask"]["file"]).name if by_person(report) else None),
     ]
     return [(name, str(value)) for name, value in facts if value is not None]
@@ -65,7 +65,7 @@ def _seen_by_network(report: Report) -> str | None:
     """How much of the scan the network saw; None where it saw nothing of it."""
     if by_person(report):
         return None
-    return "the liver's box" if report["run"]["scout"]["state"] == "found" else "all"
+    return "a box around the liver" if report["run"]["scout"]["state"] == "found" else "the whole scan"
 
 
 def made_facts(report: Report) -> list[Fact]:

@@ -172,7 +172,7 @@ def test_studies_are_told_apart_whatever_the_patients_are_called(write_series: W
         read_volume(exam)
 
 
-def test_a_nameless_volume_costs_the_other_patients_nothing(write_series: Write) -> None:
+def test_a_volume_without_a_patient_does_not_affect_other_patients(write_series: Write) -> None:
     write_series(labelled("", "", "", PatientName=""), "exam/nobody")
     for patient in "1234":
         write_series(labelled("", f"Secret{patient}", patient), f"exam/p{patient}")
@@ -233,7 +233,7 @@ def test_an_empty_input_is_not_the_current_folder(given: str) -> None:
     assert not cases and failures[0].startswith("An input is empty")
 
 
-def test_a_series_is_named_after_a_slash_too(write_series: Write) -> None:
+def test_a_series_can_be_named_after_a_slash_too(write_series: Write) -> None:
     folder = write_series(labelled())
     assert read_volume(f"{folder}/::1").array.shape == (16, 12, 8)
     assert find_cases([f"{folder}/::1"])[0][0].name == "series_1"
@@ -251,7 +251,7 @@ def test_nothing_to_segment_names_patients_and_every_series(write_series: Write)
     assert [case["image"].source for case in list_cases(exam)] == [str(exam)]
 
 
-def test_an_archive_without_images_starts_nothing(tmp_path: Path) -> None:
+def test_an_archive_without_images_is_a_usage_error(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "texts.zip", "w") as archive:
         archive.writestr("readme.txt", "text")
     with pytest.raises(UsageError, match=r"no image found in .*texts.zip \(1 file looked at\)"):

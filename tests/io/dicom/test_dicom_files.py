@@ -59,7 +59,7 @@ def test_folders_that_are_links_are_entered_once(tmp_path: Path) -> None:
     assert [file.name for file in scanned(tmp_path / "exam").damaged] == ["series/IM1"]
 
 
-def test_an_archive_gives_the_volume_of_its_folder(write_series: Write, tmp_path: Path) -> None:
+def test_an_archive_gives_the_same_volume_as_a_folder(write_series: Write, tmp_path: Path) -> None:
     folder = write_series()
     members = {f"exam/{path.stem}/{path.stem}": path.read_bytes() for path in folder.iterdir()}
     archive = pack(
@@ -83,7 +83,7 @@ def test_links_in_an_archive_are_refused(tmp_path: Path) -> None:
     assert "the member 'IM1' is a link" in refusal(tmp_path / "exam.zip")
 
 
-def test_one_name_twice_and_encrypted_members_are_refused(tmp_path: Path) -> None:
+def test_duplicate_and_encrypted_members_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive:
         archive.writestr("IM1", IMAGE)
         with pytest.warns(UserWarning, match="Duplicate name"):
@@ -136,5 +136,5 @@ def test_a_damaged_archive_is_one_sentence(tmp_path: Path) -> None:
         (b"", False),
     ],
 )
-def test_dicom_is_told_by_its_first_bytes(start: bytes, expected: bool) -> None:
+def test_dicom_is_recognised_by_its_first_bytes(start: bytes, expected: bool) -> None:
     assert looks_like_dicom(start[:132]) is expected

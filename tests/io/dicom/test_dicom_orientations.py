@@ -59,7 +59,7 @@ def test_positions_rounded_to_a_tenth_are_an_even_grid(step: float, start: float
     assert "slices are missing" in stack_reasons(np.delete(positions, 20, 0), AXES[:2])[0]
 
 
-def test_the_error_of_the_best_grid_is_worked_out() -> None:
+def test_the_error_of_the_best_grid_equals_worked_values() -> None:
     positions = np.zeros((5, 3))
     positions[:, 2] = [0, 1, 2, 3, 4.3]  # the best grid errs as much at slices 1, 4 and 5
     assert np.isclose(off_best_grid(positions), 0.1125)

@@ -78,7 +78,7 @@ def test_padding_below_air_is_clipped(write_series: Write) -> None:
     assert (array.min(), array.max()) == (-1024, 1535 - 2000)
 
 
-def test_copies_are_dropped_with_a_note_also_by_the_uid_of_the_file_meta(write_series: Write) -> None:
+def test_copies_are_dropped_with_a_note_even_by_the_uid_of_the_file_meta(write_series: Write) -> None:
     def empty(k: int, dataset: Dataset) -> None:
         dataset.SOPInstanceUID = ""
 
@@ -90,7 +90,7 @@ def test_copies_are_dropped_with_a_note_also_by_the_uid_of_the_file_meta(write_s
         assert [note.split(":")[0] for note in notes[1:]] == ["SOPInstanceUID is empty in 8 files"] * (name == "empty")
 
 
-def test_oddities_that_harm_nothing_are_noted(write_series: Write) -> None:
+def test_harmless_oddities_are_noted(write_series: Write) -> None:
     def change(k: int, dataset: Dataset) -> None:
         dataset.SeriesInstanceUID = ""
         dataset.FrameOfReferenceUID = generate_uid()
@@ -98,7 +98,7 @@ def test_oddities_that_harm_nothing_are_noted(write_series: Write) -> None:
 
     notes = read_volume(write_series(change)).notes
     assert [note.split()[0] for note in notes] == ["FrameOfReferenceUID", "The", "The"]
-    assert "(8)" in notes[0] and "no SeriesInstanceUID" in notes[1] and "with loss" in notes[2]
+    assert "(8)" in notes[0] and "no SeriesInstanceUID" in notes[1] and "lossily" in notes[2]
 
 
 def set_to(**values: object) -> Change:
@@ -134,7 +134,7 @@ def set_to(**values: object) -> Change:
         (set_to(ImageOrientationPatient=[1, 0, 0, 0, 0, -1]), r"not axial \(normal 90 degrees off"),
     ],
 )
-def test_objects_that_are_no_axial_ct_slices_are_refused(write_series: Write, change: Change, sentence: str) -> None:
+def test_objects_other_than_axial_ct_slices_are_refused(write_series: Write, change: Change, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         read_volume(write_series(change))
 
@@ -176,8 +176,8 @@ def test_one_slice_of_another_kind_is_refused(write_series: Write, change: Chang
 
 def test_missing_slice_names_the_positions(write_series: Write) -> None:
     sentence = refusal(write_series(lambda k, d: k != 4))
-    jump = "Slice positions jump from -91.00 to -85.00 mm after slice 4, 6.00 mm instead of 3.00: slices are missing."
-    assert sentence.endswith(jump + " Export the whole series again.")
+    jump = "Slice positions jump from -91.00 to -85.00 mm after slice 4, a gap of 6.00 mm instead of 3.00: "
+    assert sentence.endswith(jump + "slices are missing. Export the whole series again.")
 
 
 def test_gantry_tilt_is_named_in_degrees(write_series: Write) -> None:
@@ -200,7 +200,7 @@ def test_every_reason_is_named_at_once(write_series: Write) -> None:
     assert "2 acquisitions (AcquisitionNumber 1, 2) share one series" in sentence
 
 
-def test_one_uid_for_different_slices_is_no_copy(write_series: Write) -> None:
+def test_different_slices_with_the_same_uid_are_not_copies(write_series: Write) -> None:
     assert "8 different images have the same SOPInstanceUID" in refusal(write_series(set_to(SOPInstanceUID="1.2.3")))
 
 

@@ -61,7 +61,7 @@ Read = Callable[[Dataset], Volume]
 
 @pytest.mark.parametrize("shared", [True, False], ids=["shared groups", "groups of each frame"])
 @pytest.mark.parametrize("order", [range(8), SHUFFLED, range(7, -1, -1)], ids=str)
-def test_it_reads_as_its_slices_do_in_whatever_order_its_frames_are(
+def test_an_enhanced_ct_reads_like_its_slices_in_any_order_of_frames(
     classic: Volume, read: Read, order: Sequence[int], shared: bool
 ) -> None:
     slices = scene.slices()
@@ -72,7 +72,7 @@ def test_it_reads_as_its_slices_do_in_whatever_order_its_frames_are(
     assert [header.ImagePositionPatient[2] for header in volume.headers] == [-100 + 3 * k for k in range(8)]
 
 
-def test_each_frame_has_a_rescale_of_its_own(classic: Volume, read: Read) -> None:
+def test_each_frame_has_its_own_rescale(classic: Volume, read: Read) -> None:
     def change(k: int, dataset: Dataset) -> None:
         dataset.RescaleSlope, dataset.RescaleIntercept = (1, -1024 - 10 * k) if k % 2 else (0.5, -1100)
 
@@ -87,7 +87,7 @@ def stored(image: Dataset, change: Callable[[np.ndarray], np.ndarray], bits: int
     return image
 
 
-def test_pixels_of_frames_mean_what_those_of_slices_mean(classic: Volume, read: Read) -> None:
+def test_pixels_of_frames_are_interpreted_like_those_of_slices(classic: Volume, read: Read) -> None:
     image = scene.enhanced(scene.slices())
     assert same(read(stored(image, lambda cells: cells << 4, 12, 15)), classic)
     image = scene.enhanced(scene.slices())
@@ -118,7 +118,7 @@ def test_a_file_that_cannot_be_read_beside_it_is_named(classic: Volume, tmp_path
     assert same(volume, classic) and volume.notes == ("1 damaged or incomplete file was skipped (other.dcm).",)
 
 
-def test_single_frames_in_files_of_their_own_are_no_volume(tmp_path: Path) -> None:
+def test_single_frames_in_separate_files_are_not_a_volume(tmp_path: Path) -> None:
     """Results would refer to them as frames of one image."""
     for number, frame in enumerate(scene.slices()):
         scene.save(scene.enhanced([frame]), tmp_path / "exam" / str(number))
@@ -126,7 +126,7 @@ def test_single_frames_in_files_of_their_own_are_no_volume(tmp_path: Path) -> No
         read_volume(tmp_path / "exam")
 
 
-def test_positions_count_and_numbers_in_the_stack_do_not(classic: Volume, read: Read) -> None:
+def test_positions_decide_and_numbers_in_the_stack_do_not(classic: Volume, read: Read) -> None:
     image = scene.enhanced(scene.slices())
     for k, group in enumerate(image[scene.PER_FRAME].value):
         group.FrameContentSequence[0].InStackPositionNumber = SHUFFLED[k] + 1
@@ -166,7 +166,7 @@ def encode(values: np.ndarray, syntax: str) -> bytes:
     return bytes(frame.encode_frame(values, syntax, 16, 16, "MONOCHROME2", 0))
 
 
-def test_in_a_zip_archive_and_under_any_name(classic: Volume, tmp_path: Path) -> None:
+def test_an_enhanced_ct_is_read_from_an_archive_and_under_any_name(classic: Volume, tmp_path: Path) -> None:
     path = scene.save(scene.enhanced(scene.slices()), tmp_path / "image")
     with zipfile.ZipFile(tmp_path / "exam.zip", "w") as archive:
         archive.write(path, "a/b/IM0001")
@@ -182,7 +182,7 @@ def test_several_stacks_are_candidates_like_series(tmp_path: Path) -> None:
     assert np.array_equal(first.array, scene.hounsfield()) and first.affine[2, 3] == -100
     assert first.notes == (
         "Series 1 of 2 was chosen (CT, 8 slices, 3 mm).",
-        f"Series 2 (CT, 8 slices, 3 mm) was not chosen: give {folder}::2 for it.",
+        f"Series 2 (CT, 8 slices, 3 mm) was not chosen: give {folder}::2 to segment it.",
         "The frames were split by StackID into 2.",
     )
     second = read_volume(f"{folder}::2")
@@ -192,14 +192,14 @@ def test_several_stacks_are_candidates_like_series(tmp_path: Path) -> None:
     assert len({case.identity for case in cases}) == len({case.content for case in cases}) == 2
 
 
-def test_the_fitter_stack_is_chosen(tmp_path: Path) -> None:
+def test_the_best_suited_stack_is_chosen(tmp_path: Path) -> None:
     few, many = scene.slices(scene.hounsfield()[..., :5], z=200), scene.slices()
     image = scene.enhanced([*few, *many], stacks=["a"] * 5 + ["b"] * 8)
     case = dicom_case(scene.save(image, tmp_path / "exam" / "image").parent)
     assert case.series is not None and case.series.slices == 8 and case.stack.part == "StackID b"
 
 
-def test_phases_are_volumes_of_their_own(tmp_path: Path) -> None:
+def test_phases_are_separate_volumes(tmp_path: Path) -> None:
     frames = scene.slices() + scene.slices(scene.hounsfield(7))
     folder = scene.save(scene.enhanced(frames, phases=[1] * 8 + [2] * 8), tmp_path / "exam" / "image").parent
     assert np.array_equal(read_volume(folder).array, scene.hounsfield())
@@ -207,11 +207,11 @@ def test_phases_are_volumes_of_their_own(tmp_path: Path) -> None:
     assert any("TemporalPositionIndex" in line for line in list_dicom(folder))
 
 
-def test_a_phase_for_each_frame_counts_the_frames(classic: Volume, read: Read) -> None:
+def test_a_phase_number_for_each_frame_does_not_split_the_frames(classic: Volume, read: Read) -> None:
     assert same(read(scene.enhanced(scene.slices(), phases=range(1, 9), stacks=list("abcdefgh"))), classic)
 
 
-def test_acquisitions_at_the_same_places_are_told_apart(tmp_path: Path) -> None:
+def test_acquisitions_at_the_same_positions_are_split(tmp_path: Path) -> None:
     image = scene.enhanced(scene.slices() + scene.slices(scene.hounsfield(7)))
     for k, group in enumerate(image[scene.PER_FRAME].value):
         group.FrameContentSequence[0].FrameAcquisitionNumber = 1 + k // 8
@@ -262,7 +262,7 @@ def test_a_localizer_among_the_frames_is_left_out(classic: Volume, read: Read) -
     assert "1 file was skipped: localizers (scouts)." in volume.notes
 
 
-def test_what_a_report_says_of_it(tmp_path: Path) -> None:
+def test_the_series_facts_for_reports_are_known(tmp_path: Path) -> None:
     path = scene.save(scene.enhanced(scene.slices()), tmp_path / "exam" / "image")
     case = only_case(path.parent)
     assert case.series is not None
@@ -300,14 +300,14 @@ def test_without_uids_the_content_is_that_of_the_file(tmp_path: Path) -> None:
         (lambda i: scene.empty(i, "PixelValueTransformationSequence"), "have no RescaleSlope, RescaleIntercept"),
         (lambda i: i.pop(scene.PER_FRAME) and i, "they have no PerFrameFunctionalGroupsSequence"),
         (lambda i: setattr(i, "NumberOfFrames", 9), "NumberOfFrames is 9, but there are functional groups of 8"),
-        (lambda i: setattr(i, "ConcatenationUID", "1.2.9"), "each is a part of a concatenation"),
+        (lambda i: setattr(i, "ConcatenationUID", "1.2.9"), "each is only a part of a concatenation"),
         (lambda i: setattr(i, "SOPClassUID", "1.2.840.10008.5.1.4.1.1.2"), "SOP class is not one of enhanced CT"),
         (lambda i: setattr(i, "PixelData", i.PixelData[:-2]), "truncated or damaged"),
         (lambda i: setattr(i, "PixelData", i.PixelData * 2), "pixel data of more frames than NumberOfFrames"),
         (lambda i: setattr(i, "Modality", "PT"), "1 of 1 files are not CT but PT"),
     ],
 )
-def test_what_is_not_known_of_every_frame_is_refused_by_name(
+def test_attributes_missing_in_any_frame_are_refused_by_name(
     read: Read, wrong: Callable[[Dataset], object], sentence: str
 ) -> None:
     image = scene.enhanced(scene.slices())
@@ -316,13 +316,13 @@ def test_what_is_not_known_of_every_frame_is_refused_by_name(
         read(image)
 
 
-def test_more_frames_than_anybody_scans_are_refused(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_frames_are_refused(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(enhanced, "MOST_FRAMES", 7)
     with pytest.raises(InputError, match="they hold 8 frames, but at most 7 are read"):
         read(scene.enhanced(scene.slices()))
 
 
-def test_a_concatenation_of_a_single_part_is_whole(classic: Volume, read: Read) -> None:
+def test_a_concatenation_of_a_single_part_is_read(classic: Volume, read: Read) -> None:
     image = scene.enhanced(scene.slices())
     image.ConcatenationUID, image.InConcatenationNumber, image.InConcatenationTotalNumber = "1.2.9", 1, 1
     assert same(read(image), classic)
@@ -341,10 +341,10 @@ def of_frame(k: int, **values: object) -> Callable[[int, Dataset], None]:
         (of_frame(3, ImagePositionPatient=[-50, -40, -91.6]), "it must be even"),
         (of_frame(3, ImagePositionPatient=[-50, -40, -94]), "lie at the same position"),
         (of_frame(3, RescaleType="Z_EFF"), "1 of 1 files have no rescale to Hounsfield units"),
-        (of_frame(3, ImageType=["DERIVED", "PRIMARY", "MAX_IP"]), r"derived pictures, .*ImageType MAX_IP"),
+        (of_frame(3, ImageType=["DERIVED", "PRIMARY", "MAX_IP"]), r"derived images, .*ImageType MAX_IP"),
     ],
 )
-def test_frames_are_held_to_the_rules_of_slices(read: Read, change: scene.Change, sentence: str) -> None:
+def test_the_rules_for_slices_apply_to_frames(read: Read, change: scene.Change, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         read(scene.enhanced(scene.slices(change=change)))
 
@@ -362,7 +362,7 @@ def test_axial_slices_that_were_derived_are_read_with_a_note(read: Read) -> None
     assert read(image).notes == ("The slices are derived images (ImageType DERIVED).",)
     for item in scene.groups_of(image, "CTImageFrameTypeSequence"):
         item.VolumeBasedCalculationTechnique = "MAX_IP"
-    with pytest.raises(InputError, match=r"derived pictures, .*ImageType MAX_IP"):
+    with pytest.raises(InputError, match=r"derived images, .*ImageType MAX_IP"):
         read(image)
 
 

@@ -21,7 +21,7 @@ Write = Callable[..., Path]
 
 @pytest.mark.parametrize("content", [b"", b"x" * 100, bytes(600), b"version https://git-lfs.github.com/spec/v1\n"])
 @pytest.mark.parametrize("name, sentence", [("8.dcm", "1 file is damaged or incomplete .8.dcm. and may be"), ("8", "")])
-def test_a_file_called_like_the_slices_refuses_them(
+def test_an_unreadable_file_named_like_the_slices_refuses_the_series(
     write_series: Write, content: bytes, name: str, sentence: str
 ) -> None:
     folder = write_series()
@@ -33,25 +33,25 @@ def test_a_file_called_like_the_slices_refuses_them(
         assert read_volume(folder).notes == ()
 
 
-def test_a_link_that_leads_nowhere_is_a_lost_slice(write_series: Write) -> None:
+def test_a_dangling_link_counts_as_a_lost_slice(write_series: Write) -> None:
     folder = write_series()
     (folder / "9.dcm").symlink_to(folder / "gone")
     with pytest.raises(InputError, match="9.dcm"):
         read_volume(folder)
 
 
-def test_an_empty_file_of_another_name_is_noted(write_series: Write) -> None:
+def test_an_empty_file_with_another_name_is_only_noted(write_series: Write) -> None:
     folder = write_series()
     (folder / "plan.dcm").touch()
     assert read_volume(folder).notes == ("1 damaged or incomplete file was skipped (plan.dcm).",)
 
 
-def test_of_a_damaged_mark_two_letters_are_enough() -> None:
+def test_two_letters_of_a_damaged_dicm_mark_are_enough() -> None:
     assert nearly_dicom(b"x" * 128 + b"DIXX") and nearly_dicom(bytes(128) + b"ABCD")
     assert not nearly_dicom(bytes(132)) and not nearly_dicom(b"x" * 132) and not nearly_dicom(b"")
 
 
-def test_a_member_that_unpacks_to_far_more_than_it_is_refuses_the_archive(tmp_path: Path) -> None:
+def test_an_archive_with_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
     assert most_unpacked(0) == 64 << 20 and most_unpacked(1 << 40) == 1 << 30
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("slice", bytes((64 << 20) + 1))
@@ -59,7 +59,7 @@ def test_a_member_that_unpacks_to_far_more_than_it_is_refuses_the_archive(tmp_pa
         read_volume(tmp_path / "a.zip")
 
 
-def test_what_is_not_deflated_is_left_as_it_is(write_series: Write) -> None:
+def test_files_that_are_not_deflated_are_not_changed(write_series: Write) -> None:
     path = write_series() / "0.dcm"
     with path.open("rb") as stream:
         assert inflated(stream, "0.dcm") is stream and stream.tell() == 0
@@ -95,7 +95,7 @@ def long_element(element: int, kind: bytes = b"OB\0\0") -> bytes:
     ],
     ids=["usual", "long before", "implicit", "long behind", "no preamble", "no preamble, long"],
 )
-def test_no_meta_information_hides_that_a_data_set_is_deflated(
+def test_unusual_meta_information_does_not_hide_a_deflated_data_set(
     content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "HIGHEST_RATIO", 10)
@@ -105,7 +105,7 @@ def test_no_meta_information_hides_that_a_data_set_is_deflated(
         read_volume(tmp_path)
 
 
-def test_long_meta_information_alone_changes_nothing() -> None:
+def test_long_meta_information_without_deflation_changes_nothing() -> None:
     plain = deflated_zeros(before=long_element(0x01)).replace(b"2.1.99", b"2.1\0\0\0")
     stream = BytesIO(plain)
     assert inflated(stream, "1.dcm") is stream and stream.tell() == 0

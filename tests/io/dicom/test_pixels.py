@@ -45,7 +45,7 @@ def stored(values: list[int], dtype: str = "<i2", **elements: object) -> Callabl
     return change
 
 
-def test_padding_in_the_middle_of_the_range_is_believed_only_outside_tissue(write_series: Write) -> None:
+def test_padding_values_are_trusted_only_outside_the_range_of_tissue(write_series: Write) -> None:
     high = write_series(stored([4095, 1064, 7], PixelPaddingValue=4095), "high")
     assert first_voxels(high) == [-1024, 40, 7 - 1024]
     water = write_series(stored([1024, 1064, 7], PixelPaddingValue=1024), "water")
@@ -86,7 +86,7 @@ def test_lossless_compression_gives_the_same_volume(write_series: Write, syntax:
     assert np.array_equal(read_volume(write_series(compress)).array, hounsfield)
 
 
-def test_a_file_cut_within_a_compressed_frame_is_seen_without_decoding(write_series: Write) -> None:
+def test_a_truncated_compressed_frame_is_found_without_decoding(write_series: Write) -> None:
     folder = write_series(lambda k, dataset: dataset.compress(RLELossless, generate_instance_uid=False))
     path = folder / "5.dcm"
     for cut in (-4, -9, -100):
@@ -129,7 +129,7 @@ def test_files_without_preamble_and_meta_information_are_read(write_series: Writ
 
 
 @pytest.mark.parametrize("element", [b"\x20\x00\x10\x00SH", b"\x08\x00\x30\x00TM", b"\x18\x00\x50\x00DS"])
-def test_only_what_is_not_of_its_type_is_missing_in_a_result_header(write_series: Write, element: bytes) -> None:
+def test_only_values_of_a_wrong_type_are_missing_in_a_result_header(write_series: Write, element: bytes) -> None:
     folder = write_series(stored([7], StudyID="ID 7", StudyTime="1201"))
     whole = only_case(folder).read().headers
     for path in folder.iterdir():  # a double needs 8 bytes, these elements have 2 or 4

@@ -74,7 +74,7 @@ class NothingMeasured:
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 @pytest.mark.parametrize("keyword", KEYWORDS)
-def test_planted_text_is_quoted_nowhere(
+def test_text_planted_in_headers_appears_in_no_message(
     keyword: str, write_series: Write, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with disable_value_validation():
@@ -89,7 +89,7 @@ def test_planted_text_is_quoted_nowhere(
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
-def test_transfer_syntaxes_that_nobody_knows_are_not_quoted(write_series: Write) -> None:
+def test_unknown_transfer_syntaxes_are_not_quoted(write_series: Write) -> None:
     folder = write_series()
     for path in folder.iterdir():
         path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.84.QUXSMITH.2.1\0"))

@@ -78,7 +78,9 @@ def opens(counts: Counter[str]) -> Counter[str]:
     return Counter({name: n for name, n in counts.items() if name.endswith(".dcm")})
 
 
-def test_a_series_in_a_folder_is_opened_twice(write_series: Write, counted: Counter[str], tmp_path: Path) -> None:
+def test_files_of_a_series_in_a_folder_are_opened_twice(
+    write_series: Write, counted: Counter[str], tmp_path: Path
+) -> None:
     write_series()
     (tmp_path / "series" / "readme.txt").write_text("text")
     counted.clear()
@@ -112,7 +114,7 @@ def test_slices_of_several_patients_are_opened_twice_and_an_archive_once(
     assert sum(n for name, n in counted.items() if name.endswith(".zip")) == (ending == ".zip")
 
 
-def test_work_grows_with_the_number_of_patients_and_no_faster(
+def test_work_grows_no_faster_than_the_number_of_patients(
     write_series: Write, counted: Counter[str], tmp_path: Path
 ) -> None:
     totals = []
@@ -132,7 +134,7 @@ def test_identity_and_content_of_a_series_open_nothing_again(write_series: Write
     assert case.identity != case.content and not counted
 
 
-def test_of_files_that_are_no_dicom_only_the_first_bytes_are_read(
+def test_only_the_first_bytes_of_other_files_are_read(
     tmp_path: Path, write_nifti: Write, hounsfield: np.ndarray, counted: Counter[str]
 ) -> None:
     folder = write_nifti(hounsfield).parent
@@ -177,7 +179,7 @@ def test_at_most_four_archives_stay_open(exam: Path, tmp_path: Path) -> None:
         assert len(open_archives(tmp_path)) <= 4
 
 
-def test_an_archive_that_was_written_anew_is_opened_anew(exam: Path, write_series: Write, tmp_path: Path) -> None:
+def test_an_archive_that_has_changed_is_opened_again(exam: Path, write_series: Write, tmp_path: Path) -> None:
     assert len(find_cases([f"{exam}.zip"])[0]) == 3
     write_series(of_patient(4), "exam/p4")
     zipped(exam)

@@ -23,7 +23,7 @@ Write = Callable[..., Path]
 
 @given(seed=st.integers(0, 999), depth=st.integers(0, 3))
 @settings(max_examples=8, deadline=None)
-def test_names_order_and_places_of_files_change_nothing(eight_slices: list[Dataset], seed: int, depth: int) -> None:
+def test_file_names_order_and_folders_change_nothing(eight_slices: list[Dataset], seed: int, depth: int) -> None:
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         for number, dataset in enumerate(chance.sample(eight_slices, 8)):
@@ -72,7 +72,7 @@ def move(z: float) -> Callable[[int, Dataset], None]:
 
 
 @pytest.mark.parametrize("z", [0, 0.005, 1.5, 10])
-def test_acquisitions_that_overlap_are_taken_apart(write_series: Write, z: float) -> None:
+def test_overlapping_acquisitions_are_split(write_series: Write, z: float) -> None:
     folder = twice(write_series, move(z))
     assert sizes(folder) == [(8, True), (8, True)]
     volume = read_volume(folder)
@@ -80,13 +80,13 @@ def test_acquisitions_that_overlap_are_taken_apart(write_series: Write, z: float
     assert "The series was split by AcquisitionNumber into 2." in volume.notes
 
 
-def test_acquisitions_that_follow_each_other_are_one_volume(write_series: Write) -> None:
+def test_consecutive_acquisitions_are_one_volume(write_series: Write) -> None:
     volume = read_volume(twice(write_series, move(24)))
     assert volume.array.shape == (16, 12, 16) and volume.spacing[2] == pytest.approx(3)
     assert volume.notes == ("2 acquisitions form one even stack: they were taken as one.",)
 
 
-def test_a_gap_within_one_acquisition_is_no_reason_to_take_the_other_alone(write_series: Write) -> None:
+def test_a_gap_in_one_acquisition_does_not_make_the_other_a_volume(write_series: Write) -> None:
     def gap(k: int, dataset: Dataset) -> object:
         move(24)(k, dataset)
         return k != 4
@@ -103,7 +103,7 @@ def test_frames_of_reference_are_kept_apart(write_series: Write) -> None:
     assert sizes(twice(write_series, other_frame)) == [(8, True), (8, True)]
 
 
-def test_a_second_orientation_is_taken_apart_if_the_axial_slices_are_whole(write_series: Write) -> None:
+def test_a_second_orientation_is_split_off_if_the_axial_slices_are_complete(write_series: Write) -> None:
     def coronal(k: int, dataset: Dataset) -> None:
         dataset.ImageOrientationPatient, dataset.AcquisitionNumber = [1, 0, 0, 0, 0, -1], 1
         dataset.ImagePositionPatient = [-50, -40 + 3 * k, 0]
@@ -123,7 +123,7 @@ def test_a_scout_within_the_series_is_left_out(write_series: Write) -> None:
     assert "1 file was skipped: localizers (scouts)." in volume.notes
 
 
-def test_other_sizes_are_not_taken_apart(write_series: Write) -> None:
+def test_slices_of_other_sizes_are_not_split_off(write_series: Write) -> None:
     def smaller(k: int, dataset: Dataset) -> None:
         move(24)(k, dataset)
         dataset.Rows, dataset.AcquisitionNumber = 6, 1
@@ -132,7 +132,7 @@ def test_other_sizes_are_not_taken_apart(write_series: Write) -> None:
         read_volume(twice(write_series, smaller))
 
 
-def test_copies_with_another_picture_are_no_copies(write_series: Write) -> None:
+def test_slices_with_the_same_uid_but_another_image_are_not_copies(write_series: Write) -> None:
     folder = write_series()
 
     def darker(k: int, dataset: Dataset) -> object:
@@ -165,7 +165,7 @@ def test_one_series_of_two_patients_is_refused(write_series: Write) -> None:
     assert "Secret" not in str(caught.value)
 
 
-def test_series_without_a_uid_are_told_apart_by_their_number(write_series: Write) -> None:
+def test_series_without_a_uid_are_distinguished_by_their_number(write_series: Write) -> None:
     def numbered(number: int) -> Callable[[int, Dataset], None]:
         def change(k: int, dataset: Dataset) -> None:
             dataset.SeriesInstanceUID, dataset.SeriesNumber = "", number
@@ -183,7 +183,7 @@ def test_series_without_a_uid_are_told_apart_by_their_number(write_series: Write
     seed=st.integers(0, 99),
 )
 @settings(max_examples=30, deadline=None)
-def test_slices_are_of_one_series_where_their_whole_uids_agree(
+def test_slices_belong_to_one_series_only_if_their_whole_uids_agree(
     eight_slices: list[Dataset], uids: list[str], seed: int
 ) -> None:
     chance, files = random.Random(seed), []
@@ -202,7 +202,7 @@ def test_slices_are_of_one_series_where_their_whole_uids_agree(
 
 
 @pytest.mark.parametrize("keyword", ["SeriesInstanceUID", "StudyInstanceUID"])
-def test_slices_with_a_uid_each_are_one_series_with_a_note(
+def test_slices_with_different_series_uids_can_be_one_series_with_a_note(
     write_series: Write, hounsfield: np.ndarray, keyword: str
 ) -> None:
     def each(k: int, dataset: Dataset) -> None:
@@ -216,7 +216,7 @@ def test_slices_with_a_uid_each_are_one_series_with_a_note(
     assert case.identity == case.content and case.series is not None and case.series.series_instance_uid == ""
 
 
-def test_copies_of_kernels_are_taken_apart(write_series: Write) -> None:
+def test_reconstructions_with_different_kernels_are_split(write_series: Write) -> None:
     for kernel in ("B30f", "B70f"):
 
         def change(k: int, dataset: Dataset) -> None:

@@ -92,13 +92,13 @@ def test_a_stack_without_liver_gets_decoys_too() -> None:
     assert any(changed(data, decoys(seed, **PLAIN)(data)).any() for seed in range(5))
 
 
-def test_air_alone_stays_as_it_is() -> None:
+def test_a_stack_of_air_is_not_changed() -> None:
     data = stack()
     data["image"][:], data["label"][:] = 0, 0
     assert not changed(data, decoys()(data)).any()
 
 
-def test_what_comes_in_is_not_changed_and_probability_0_changes_nothing() -> None:
+def test_inputs_are_not_modified_and_probability_0_changes_nothing() -> None:
     data, before = stack(), stack()
     assert changed(before, decoys(seed=1, **PLAIN)(data)).any()
     assert torch.equal(data["image"], before["image"])

@@ -69,7 +69,7 @@ def test_grain_correlates_neighbours_within_a_slice_and_not_from_slice_to_slice(
     assert correlation(added[..., 1:], added[..., :-1]) == pytest.approx(0.0, abs=0.02)
 
 
-def test_noise_is_not_seen_where_the_window_clipped_the_image() -> None:
+def test_no_noise_is_added_where_the_window_clips_the_image() -> None:
     image = intensities(-160, 240, 40).expand(1, 50, 3, 4)
     changed = RandCTNoised("image", 1.0, (20, 20))({"image": image})["image"]
     assert torch.equal(changed[:, :, :2], image[:, :, :2])

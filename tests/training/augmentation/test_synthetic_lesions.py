@@ -64,7 +64,7 @@ def test_only_liver_or_organ_is_changed_and_only_to_tumor(seed: int, liver: int,
     assert 0 <= float(new["image"].min()) and float(new["image"].max()) <= 1
 
 
-def test_a_lesion_lies_on_no_tumor_known_or_unsure() -> None:
+def test_no_lesion_overlaps_a_known_or_uncertain_tumor() -> None:
     data = stack()
     data["label"][0, 40:50, 40:50] = 2
     data["label"][0, 55:60, 30:60] = 4
@@ -77,7 +77,7 @@ def test_a_lesion_lies_on_no_tumor_known_or_unsure() -> None:
             assert not (left & right & other).any()
 
 
-def test_what_comes_in_is_not_changed() -> None:
+def test_inputs_are_not_modified() -> None:
     data = stack()
     before = {key: data[key].clone() for key in ("image", "label")}
     new = lesions()(data)
@@ -146,7 +146,7 @@ def test_lesion_differs_from_the_liver_by_the_asked_hu(contrast: float, bright: 
         assert float(change.median()) == pytest.approx(expected, abs=3)
 
 
-def test_noise_of_the_scan_goes_on_inside_the_lesion() -> None:
+def test_noise_of_the_scan_is_kept_inside_the_lesion() -> None:
     data = stack(noise=15.0)
     new = lesions(1, radii=(12, 14), size_weights=(1,), contrast=(-50, -50), softness=(2, 2), **_without("contrast"))(
         data

@@ -76,7 +76,7 @@ def test_a_stack_holds_what_inference_sees_there() -> None:
         assert matches and (places.diff() >= -1e-6).all()
 
 
-def test_slices_repeated_beyond_the_end_teach_nothing() -> None:
+def test_slices_repeated_beyond_the_end_have_no_label() -> None:
     found = box()
     found["segments"] = torch.full_like(found["segments"], 3)
     cut = RandSegmentStackd(("image", "liver", "segments"), size=(32, 24), slices=16, halo=1)

@@ -45,6 +45,13 @@ def test_a_process_that_dies_fails_only_the_case_it_had(texts: Texts, tmp_path: 
     assert multiprocessing.active_children() == []
 
 
+def test_a_process_that_died_is_replaced(texts: Texts, tmp_path: Path) -> None:
+    with Processes(TextWork(tmp_path / "out", {}), 1) as runner:
+        dead, alive = runner.outcomes(texts(a="die", b="1"))
+    assert "was ended by signal 9" in dead.message and dead.result is None
+    assert alive.message == "" and alive.result is not None
+
+
 @pytest.mark.slow
 def test_interrupting_a_run_ends_its_processes_at_once(texts: Texts, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), Processes(TextWork(tmp_path / "out", {}), 2) as runner:

@@ -114,7 +114,7 @@ def test_a_bad_input_does_not_stop_the_good_ones(
     complaints = [line for line in answer.err.splitlines() if line.startswith("liverseg: ")]
     assert len(complaints) == 3 and "Traceback" not in answer.err
     assert "No such file or folder: absent.nii.gz" in complaints[0]
-    assert "notes.txt is no CT volume" in complaints[1]
+    assert "notes.txt is not a CT volume" in complaints[1]
     assert "bad.nii.gz" in complaints[2]
     assert [line.partition(":")[0] for line in answer.out.splitlines()[::2]] == ["first", "last"]
     assert results(tmp_path / "out") == ["first/first_seg.nii.gz", "last/last_seg.nii.gz"]

@@ -23,7 +23,7 @@ from custom_networks.io.dicom.result_header import PATIENT_AND_STUDY
 logger = logging.getLogger(__name__)
 
 NOT_DICOM = "Key images and PDF were not written: they are DICOM files, but the input is not DICOM."
-KEY_IMAGES_NUMBER, PDF_NUMBER = 902, 903  # of their series
+KEY_IMAGES_NUMBER, PDF_NUMBER = 903, 904  # of their series
 _TAKEN_BY_HIGHDICOM = {
     "PatientName": "patient_name",
     "PatientID": "patient_id",

@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from custom_networks.node.guard import Limits
 from custom_networks.node.peers import LOOPBACK, Caller, caller
 from custom_networks.node.receiver import Receiver
 from custom_networks.node.spool import Spool
+from custom_networks.node.study import DONE
 
 Study = Callable[[int], list[Dataset]]
 Start = Callable[..., Receiver]
@@ -166,6 +168,22 @@ def test_callers_that_are_not_on_the_list_get_no_association(listen: Start, stud
     elsewhere = listen(caller("CT1@192.0.2.1"))
     assert not associate(elsewhere.port, aet="CT1").is_established
     assert elsewhere.counts()["rejected"] == 1
+
+
+def test_an_address_that_is_not_allowed_is_cut_off_before_it_can_speak(listen: Start) -> None:
+    receiver = listen(caller("*@192.0.2.1"))
+    with socket.create_connection(("127.0.0.1", receiver.port), 10) as connection:
+        connection.settimeout(5)  # seconds, fewer than a peer has to ask for an association
+        with suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
+
+
+def test_images_of_finished_studies_make_room_for_new_ones(listen: Start, spool: Spool, study: Study) -> None:
+    assert send(listen().port, study(1)) == [0] * 8
+    [(key, version)] = spool.close_quiet(0.0, time.time() + 1)
+    spool.put(key, replace(version, state=DONE))
+    assert send(listen(quota_bytes=spool.size).port, study(2)) == [0] * 8
+    assert expected(study(2)).items() <= in_spool(spool.folder).items()
 
 
 def test_the_number_of_associations_is_limited(listen: Start) -> None:

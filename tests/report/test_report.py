@@ -186,6 +186,9 @@ def test_the_documentation_names_every_column_and_key() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "outputs.md").read_text(encoding="utf-8")
     schema = json.loads(SCHEMA.read_text())
     run = schema["properties"]["run"]["properties"]
-    keys = [*schema["properties"], *schema["$defs"]["lesion"]["properties"], *run]
-    keys += [key for name in ("weights", "seconds", "source", "scout") for key in run[name]["properties"]]
-    assert [name for name in [*LESION_COLUMNS, *COLUMNS, *keys] if f"`{name}`" not in page] == []
+    named = [f"`{name}`" for name in [*LESION_COLUMNS, *COLUMNS]]
+    named += [f"`lesions[].{key}" for key in schema["$defs"]["lesion"]["properties"]]
+    named += [f"`{key}" for key in schema["properties"]] + [f"`run.{key}" for key in run]
+    parts = ("weights", "seconds", "source", "scout")
+    named += [f"`run.{part}.{key}`" for part in parts for key in run[part]["properties"]]
+    assert [name for name in named if name not in page] == []

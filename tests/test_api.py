@@ -217,7 +217,7 @@ def test_threads_with_other_settings_get_a_pipeline_each(monkeypatch: pytest.Mon
     [
         ({"device": "gpu"}, "Unknown device 'gpu'"),
         ({"precision": "half"}, "The precision must be auto, float32 or bfloat16, got 'half'"),
-        ({"affine": np.eye(4)}, "affine= is for an array"),
+        ({"affine": np.eye(4)}, "affine= is for arrays"),
         ({"page": "heavy"}, "A page is full, light or off, got 'heavy'"),
     ],
 )

@@ -288,7 +288,7 @@ def test_kinds_and_sizes_are_drawn_as_asked() -> None:
 def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(UsageError, match="one image"):
         RandSyntheticLesionsd(["image", "label"])
-    with pytest.raises(UsageError, match="3 radii bound 2 sizes, got 1 weights"):
+    with pytest.raises(UsageError, match="3 radii bound 2 size classes, got 1 weights"):
         RandSyntheticLesionsd("image", radii=(2, 4, 8), size_weights=(1,))
     data = stack()
     del data["slice_distance"]

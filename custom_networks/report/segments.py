@@ -40,7 +40,7 @@ class Segments:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What there is to say where they were left out."""
+        """A sentence with the reason if they were left out."""
         return (f"Liver segments were left out: {self.reason}.",) if self.reason else ()
 
 

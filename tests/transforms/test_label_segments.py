@@ -98,6 +98,14 @@ def test_an_incomplete_liver_and_no_liver_get_no_segments() -> None:
     assert "segments" not in found and found["segments_state"] == {"state": "no liver", "reason": None}
 
 
+def test_a_liver_of_an_unusual_shape_gets_no_segments() -> None:
+    data = CoarseCopyd("image")(scan())  # a box is not a liver
+    found = LabelSegmentsd("pred", by_side, most_unusual=6.0)(data)
+    assert "segments" not in found and found["segments_state"]["state"] == "left out"
+    assert found["segments_state"]["reason"].startswith("the liver's shape is unusual")
+    assert "segments" in LabelSegmentsd("pred", by_side, most_unusual=1e6)(data)
+
+
 def test_a_border_between_two_cells_is_found_to_the_voxel() -> None:
     shares = torch.zeros(2, 1, 1, 4)
     shares[0, ..., :2], shares[1, ..., 2:] = 1, 1

@@ -3,6 +3,7 @@
 import builtins
 import io
 import os
+import pathlib
 import pickle
 import warnings
 import zipfile
@@ -59,7 +60,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(owner, name, count)
 
-    for module in (io, builtins):
+    # Before 3.11 pathlib holds a reference of its own to io.open.
+    own = [accessor] if (accessor := getattr(pathlib, "_normal_accessor", None)) else []
+    for module in (io, builtins, *own):
         counting(module, "open", lambda path, *_: f"open {os.path.relpath(path, Path(path).parents[1])}")
     counting(zipfile.ZipFile, "open", lambda archive, name, *_: f"open {name}")
     counting(pydicom, "dcmread", lambda *_: "parse")

@@ -1,5 +1,6 @@
 """liverseg: segment liver and tumors in CT from the command line."""
 
+import inspect
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -66,11 +67,19 @@ def _guarded(arguments: list[str]) -> int:
         return INTERRUPTED
     except Exception as error:
         logging.getLogger(__name__).debug("liverseg %s", arguments[:1], exc_info=True)
-        complain(f"nothing could start: {reason_of(error)} (--debug shows where).")
+        complain(f"failed unexpectedly: {reason_of(error)} (--debug shows where).")
         return NOTHING_STARTED
     finally:
         logging.captureWarnings(False)
         own.setLevel(level)  # `--debug` applies to this run only
+
+
+def _without_debug(command: Callable[..., int], arguments: list[str]) -> list[str]:
+    """The arguments less `--debug`, which any command takes; those without such a flag only log tracebacks."""
+    if "--debug" not in arguments or "debug" in inspect.signature(command).parameters:
+        return arguments
+    logging.getLogger("custom_networks").setLevel(logging.DEBUG)
+    return [argument for argument in arguments if argument != "--debug"]
 
 
 def _run(arguments: list[str]) -> int:
@@ -81,6 +90,6 @@ def _run(arguments: list[str]) -> int:
     command, *rest = arguments
     if command not in COMMANDS:
         raise unknown_command(command, COMMANDS)
-    ready = fire_arguments(COMMANDS[command], rest)
+    ready = fire_arguments(COMMANDS[command], _without_debug(COMMANDS[command], rest))
     check_complete(command, ready)
     return int(fire.Fire(COMMANDS, command=[command, *ready], name="liverseg", serialize=lambda code: None))

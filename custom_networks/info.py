@@ -80,7 +80,8 @@ def info_lines(known: Mapping[str, Any]) -> list[str]:
     for name, command in known["commands"].items():
         lines.append(f"command  {name}: {command['summary']}")
         for a in command["arguments"]:
-            lines.append(f"           {'--' + a['name'] if a['flag'] else a['name'].upper()}: {a['help']}")
+            flag = "--" + a["name"].replace("_", "-")
+            lines.append(f"           {flag if a['flag'] else a['name'].upper()}: {a['help']}")
     return lines + [f"exit {code:>3} {meaning}" for code, meaning in known["exit_codes"].items()]
 
 

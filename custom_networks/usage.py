@@ -73,12 +73,13 @@ def _place(function: Callable[..., Any], argument: Mapping[str, Any]) -> str:
 def _flag(argument: Mapping[str, Any]) -> str:
     short = "-o, " if argument["name"] == "output" else ""
     value = {"bool": "", "int": " N"}.get(argument["type"], " VALUE")
-    return f"{short}--{argument['name']}{value}"
+    return f"{short}--{argument['name'].replace('_', '-')}{value}"
 
 
 def _flag_help(argument: Mapping[str, Any]) -> str:
     default = argument.get("default")
-    return f"{argument['help']} Default: {str(default).lower()}." if default not in (None, "") else argument["help"]
+    text = str(default).lower() if isinstance(default, bool) else str(default)
+    return f"{argument['help']} Default: {text}." if default not in (None, "", ()) else argument["help"]
 
 
 def _listed(title: str, entries: list[tuple[str, str]]) -> str:

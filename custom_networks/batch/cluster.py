@@ -194,8 +194,8 @@ class Cluster:
         """Whether memory here has room for one more volume, where volumes are read and kept here."""
         if self._order.probe or not running:
             return True
-        voxels = attempt.case.voxels + sum(other.case.voxels for other in running.values())
-        return HELD * voxels <= USABLE * (available_memory() or 0)
+        # What others hold is taken already; where the memory is not known, one case is sent at a time.
+        return HELD * attempt.case.voxels <= USABLE * (available_memory() or 0)
 
     def _outcome(self, attempt: _Try, future: Future[Any]) -> Outcome | None:
         """What became of a case; None where it is to be tried again."""

@@ -65,7 +65,7 @@ class Answer(NamedTuple):
 def ability(work: Work, run: str) -> tuple[str, Mapping[str, Any]] | LiversegError:
     """This worker's version and the options that its results would state; or why it cannot segment.
 
-    The error is returned, not raised: Dask follows the causes of what is raised, for ever where they form a circle.
+    The error is returned, not raised: Dask follows the causes of what is raised, forever where they form a circle.
     """
     with _ONE_AT_A_TIME:
         try:
@@ -83,7 +83,7 @@ def sees(probe: Path, run: str) -> bool:
 
 
 def segment_there(order: Order, case: Case) -> Answer:
-    """Segment a case, whatever happens: into the output folder, or of one that was sent with its voxels send it back.
+    """Segment a case, whatever happens: write it into the output folder or, if its voxels were sent, send it back.
 
     Voxels that were sent need not come back.
     """

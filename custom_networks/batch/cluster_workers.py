@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from custom_networks.batch.cluster_call import packed_call, unpacked_call
@@ -46,11 +47,14 @@ class Workers:
         """Have a worker call a function."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Dask warns of large arguments, which here are the work itself
-            return self._client.submit(unpacked_call, packed_call(function, *arguments), pure=False, workers=worker)
+            call = packed_call(function, *arguments)
+            with self._lost_if_closed():
+                return self._client.submit(unpacked_call, call, pure=False, workers=worker)
 
     def asked(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """What a quick function gives on each worker, whatever else that does; nothing of those where it fails."""
-        return list(self._client.run(function, *arguments, on_error="ignore").values())
+        """What a quick function returns on each worker, even a busy one; workers on which it fails are left out."""
+        with self._lost_if_closed():
+            return list(self._client.run(function, *arguments, on_error="ignore").values())
 
     def ready(self) -> set[str]:
         """Those that take work: connected, able to do it, and not paused by Dask."""
@@ -126,6 +130,16 @@ class Workers:
             return f"only workers that cannot segment ({unfit[0]})"
         return "no workers"
 
+    @contextmanager
+    def _lost_if_closed(self) -> Iterator[None]:
+        """Turn the error of a client whose scheduler is gone into a ClusterLost."""
+        from distributed.client import ClosedClientError
+
+        try:
+            yield
+        except ClosedClientError:
+            raise self._lost() from None
+
     def _lost(self) -> ClusterLost:
         return ClusterLost(
             f"The Dask scheduler at {self._address} is gone: what was reported is written, and the same command goes "
@@ -137,7 +151,9 @@ def _connected(address: str) -> Client:
     try:
         from distributed import Client
     except ImportError as error:
-        raise UsageError(f"--cluster needs Dask ({error}): pip install 'liver-tumor-ct-25d[cluster]'.") from None
+        raise UsageError(
+            f"--cluster needs Dask ({error}): install the extra, from a checkout pip install '.[cluster]'."
+        ) from None
     try:
         return Client(address, timeout=CONNECTED_WITHIN)  # `wait` looks for a default one
     except (OSError, ValueError, TypeError) as error:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from custom_networks.io import Case
 
-# Bytes. Whole processes that segmented phantoms took 2.8 GB at most for 512 x 512 x 130 voxels, and 4.2 GB for 512 x
-# 512 x 1000; what is counted here is more, for wider voxels and for livers that fill more of the scan.
+# Bytes, more than what whole processes were measured to take (docs/performance.md): wider voxels, PyTorch in place of
+# OpenVINO, and livers that fill more of the scan take more.
 PROCESS = 1_200_000_000  # libraries and networks of a process
 SLAB = 1_400_000_000  # what the layers may take while slabs are run, by the inferer's own budget
 ANSWERED = 14  # a voxel of the case that is being answered

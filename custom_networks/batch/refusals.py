@@ -45,7 +45,7 @@ def remember(output: Path, place: str, refusal: Refusal) -> None:
 
 
 def forget(output: Path, place: str) -> None:
-    """The input at a place was segmented, or is no input any more: nothing is said of it."""
+    """Forget the refusal of an input that was segmented since, or no longer exists."""
     try:
         (output / REFUSED / f"{place}.json").unlink(missing_ok=True)
         os.rmdir(output / REFUSED)
@@ -54,7 +54,7 @@ def forget(output: Path, place: str) -> None:
 
 
 def remembered(output: Path) -> Iterator[tuple[str, Path, Refusal]]:
-    """Place, file and refusal of every input of an output folder that was refused last; damaged files are none."""
+    """Place, file and refusal of every input of an output folder that was refused last; damaged files are skipped."""
     for path in sorted((output / REFUSED).glob("[!.]*.json")):
         try:
             yield path.stem, path, Refusal(**_texts(json.loads(path.read_text(encoding="utf-8"))))

@@ -19,7 +19,7 @@ from custom_networks.report.report import REPORT
 logger = logging.getLogger(__name__)
 
 # What a library refuses it refuses again; what a full disk did not take is worth another run.
-_NOT_WRITTEN = re.compile(r"(was|were) not written\b.*\bOSError\b")
+_NOT_WRITTEN = re.compile(r"(was|were) not written\b.*\b(OSError|PermissionError)\b")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Earlier:
         return Input(case.name, case.identity, case.content, case.geometry, case.place)
 
     def _reason_against(self, folder: Path, manifest: Manifest) -> str:
-        """What is amiss with results of the same input."""
+        """What is wrong with results of the same input."""
         asked, had = self._promise.options, manifest["options"]
         others = sorted(name for name in {*asked, *had} if asked.get(name) != had.get(name))
         if others:

@@ -61,15 +61,15 @@ def serve(
             default, programs on this machine.
         send_to: AET@HOST:PORT that gets SEG and SR, may be repeated; without it they stay in OUTPUT.
         rules: JSON file with rules for which series of a study is taken.
-        quiet_seconds: without a new image, after which a study is complete.
-        http_port: of http://127.0.0.1:PORT/healthz; 0 for none.
-        keep_days: that received images are kept after their study was segmented.
-        quota_gb: for received images; those of the oldest segmented studies go first, then new ones are refused.
-        tls_cert: certificate of the node, PEM; with it, the port speaks TLS alone, and peers must show theirs.
+        quiet_seconds: seconds without a new image after which a study is complete.
+        http_port: port of http://127.0.0.1:PORT/healthz; 0 for none.
+        keep_days: days for which received images are kept after their study was segmented.
+        quota_gb: GB for received images; those of the oldest segmented studies go first, then new ones are refused.
+        tls_cert: certificate of the node, PEM; with it, the port accepts only TLS, and peers must show theirs.
         tls_key: key of that certificate.
         tls_ca: certificates of the authorities that signed those of the peers.
         send_tls: send over TLS, too.
-        device: as for segment, like the flags below.
+        device: device, as for segment; so are the flags below.
         runtime: torch, openvino or auto.
         precision: float32, bfloat16 or auto.
         scout: find the liver first.
@@ -150,4 +150,5 @@ def _check_installed() -> None:
     """UsageError if what only a node needs is not installed."""
     missing = [name for name in ("pynetdicom", "highdicom") if find_spec(name) is None]
     if missing:
-        raise UsageError(f"liverseg serve needs {' and '.join(missing)}: pip install 'liver-tumor-ct-25d[node,dicom]'.")
+        named = " and ".join(missing)
+        raise UsageError(f"liverseg serve needs {named}: install them, from a checkout pip install '.[dicom,node]'.")

@@ -88,6 +88,6 @@ def load_highdicom() -> ModuleType:
         import highdicom
     except ImportError as error:
         raise UsageError(
-            f"DICOM SEG and SR need highdicom ({error}): pip install highdicom, or do without the DICOM results."
+            f"DICOM SEG and SR need highdicom ({error}): pip install highdicom, and segment again with --force."
         ) from error
     return highdicom

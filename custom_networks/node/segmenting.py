@@ -20,7 +20,7 @@ from custom_networks.node.study import DONE, HELD, REFUSED, Study, Version
 
 logger = logging.getLogger(__name__)
 
-MOST_ATTEMPTS = 5  # a study that ends the process each time must not keep the others waiting for ever
+MOST_ATTEMPTS = 5  # a study that ends the process each time must not keep the others waiting forever
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 STOP = "stop"  # the verdict whose results are not sent unless somebody has looked at them
 
@@ -76,11 +76,11 @@ class Segmenter:
         started = time.monotonic()
         try:
             done = self._segmented(study, begun)
+            self._spool.put(study.key, done)
         except OSError as error:
             record("no room", level=logging.ERROR, study=study.key, version=version.number, error=error.strerror)
             self._spool.put(study.key, version)
             return False
-        self._spool.put(study.key, done)
         self._say(study.key, done, time.monotonic() - started)
         return True
 

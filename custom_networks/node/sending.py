@@ -147,7 +147,9 @@ def _store(association: Any, dataset: Any) -> None:
     """Send one object by C-STORE; NotSent if it was not stored, NotReached if there is no answer."""
     try:
         status = association.send_c_store(dataset)
-    except (ValueError, RuntimeError, AttributeError) as error:  # context not accepted, or association closed
+    except RuntimeError as error:  # pynetdicom: the association was closed
+        raise NotReached("the association was closed") from error
+    except (ValueError, AttributeError) as error:  # context not accepted
         raise NotSent(f"the SOP class of a result is not accepted ({type(error).__name__})") from error
     answer = status.get("Status") if status else None
     if answer is None:

@@ -112,7 +112,7 @@ def _second_page(report: Mapping[str, Any], pictures: CasePictures) -> Any:
         page.write(["No lesion was found." if report["liver"]["volume_ml"] else "No liver was found."], size=10)
         return page.figure
     if len(report["lesions"]) > MOST_LESIONS:
-        page.write([f"The {MOST_LESIONS} largest of {len(report['lesions'])} lesions; lesions.csv has all."])
+        page.write([f"The {MOST_LESIONS} largest of {len(report['lesions'])} lesions; lesions.csv lists all of them."])
     if not (report["confidence_calibrated"] or content.by_person(report)):
         page.write(["Confidence is a ranking here, not a probability."])
     step, head = (RIGHT - LEFT) / len(COLUMNS), COLUMNS[: -1 if content.by_person(report) else None]

@@ -115,6 +115,6 @@ def lesion_cells(lesion: Mapping[str, Any]) -> dict[str, Cell]:
 
 
 def segment_rows(report: Mapping[str, Any]) -> list[list[Cell]]:
-    """The rows of `segments.csv` under SEGMENT_COLUMNS, one a segment, from a report; none where there are none."""
+    """The rows of `segments.csv` under SEGMENT_COLUMNS, one a segment; an empty list if there are no segments."""
     table = (report["segments"] or {}).get("table", [])
     return [[report["case"], *row.values()] for row in table]

@@ -133,13 +133,13 @@ def _volume(n: VerdictNumbers) -> Iterator[Finding]:
     text = f"A liver of {n.liver_ml:.0f} ml is hardly possible in an adult"
     if n.expected_ml and level == OK:
         ratio = n.liver_ml / n.expected_ml
-        level = _beyond(ratio, bool(n.touches_border))
+        level = _level_of_ratio(ratio, bool(n.touches_border))
         text = f"The liver has {n.liver_ml:.0f} ml, but the body's {n.expected_by} suggests {n.expected_ml:.0f} ml"
     if level != OK:
         yield Finding("volume", level, f"{text}: check the mask.")
 
 
-def _beyond(ratio: float, cut: bool) -> str:
+def _level_of_ratio(ratio: float, cut: bool) -> str:
     """The level of a ratio of measured to expected volume."""
     for level, (least, most) in ((STOP, STOP_RATIO), (LOOK, LOOK_RATIO)):
         if ratio > most or (ratio < least and not cut):
@@ -214,7 +214,7 @@ def _scout(n: VerdictNumbers) -> Iterator[Finding]:
 
 
 def _review(n: VerdictNumbers) -> Iterator[Finding]:
-    """Lesions to look at; this is no doubt about the case."""
+    """Lesions to look at; they cast no doubt on the case."""
     unsure = [str(number) for number, confidence in n.confidence.items() if confidence < REVIEW_BELOW]
     if unsure:
         named = ", ".join(unsure[:MOST_NAMED]) + ", ..." * (len(unsure) > MOST_NAMED)

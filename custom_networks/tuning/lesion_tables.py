@@ -38,7 +38,7 @@ class OperatingPoint(NamedTuple):
 
     @property
     def organ(self) -> tuple[float, ...]:
-        """The numbers that decide what is organ."""
+        """The thresholds that decide what counts as organ."""
         return self[:5]
 
 

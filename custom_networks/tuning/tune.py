@@ -123,7 +123,7 @@ def _patients(cases: Sequence[str], datalist: str | None) -> dict[str, str]:
     items = [item for split in listed.values() if isinstance(split, list) for item in split if isinstance(item, dict)]
     patients = {case_name(item["image"]): patient_of(item) for item in items if "image" in item}
     if datalist and (strangers := [case for case in cases if case not in patients]):
-        text = "Not in %s: %s. For these, scans of the same patient are known only by LiTS names."
+        text = "Not in %s: %s. For these, scans of the same patient can be recognised only by their LiTS names."
         logger.warning(text, datalist, ", ".join(strangers))
     return {case: patients.get(case) or known_patient(f"{case}.nii.gz") or case for case in cases}
 

@@ -138,13 +138,19 @@ def test_a_file_with_an_unknown_ending_starts_nothing(liverseg: Liverseg, tmp_pa
         (["segment", "ct.nii.gz", "-h"], ["INPUTS", "--output"]),
         (["phantom", "--help"], ["OUTPUT", "--cases", "nifti or dicom"]),
         (["export", "--help"], ["FORMAT", "OUTPUT", "--checkpoint", "torchscript or onnx"]),
-        (["pack", "--help"], ["OUTPUT", "--weights_url", "large_files.yml"]),
+        (["pack", "--help"], ["OUTPUT", "--weights-url", "large_files.yml"]),
     ],
 )
 def test_help_is_shown_with_exit_code_0(liverseg: Liverseg, arguments: list[str], shown: list[str]) -> None:
     answer = liverseg(*arguments)
     assert answer.code == 0
     assert all(word in answer.out + answer.err for word in shown)
+
+
+def test_defaults_in_the_help_are_as_they_would_be_typed(liverseg: Liverseg) -> None:
+    shown = " ".join(liverseg("serve", "--help").out.split())
+    assert "Default: LIVERSEG." in shown and "Default: false." in shown and "Default: ()" not in shown
+    assert "--send-to VALUE" in shown and "--send_to" not in shown
 
 
 def test_the_version_is_that_of_the_package(liverseg: Liverseg) -> None:

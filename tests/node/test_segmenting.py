@@ -97,6 +97,21 @@ def test_a_full_disk_leaves_the_study_waiting(
     assert version_of(spool, key).state == DONE
 
 
+def test_a_disk_without_room_for_the_record_leaves_the_study_waiting(
+    spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, put = receive(spool, study(1)), spool.put
+
+    def full(key: str, version: Version) -> None:
+        if version.state == DONE:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        put(key, version)
+
+    monkeypatch.setattr(spool, "put", full)
+    assert not Segmenter(spool, tmp_path / "out", StandIn()).segment_next()
+    assert (version_of(spool, key).state, version_of(spool, key).attempts) == (WAITING, 0)
+
+
 @pytest.mark.parametrize("level, state, unsent", [("stop", HELD, ()), ("review", DONE, (TO,)), ("ok", DONE, (TO,))])
 def test_a_verdict_of_stop_holds_results_back(
     level: str,

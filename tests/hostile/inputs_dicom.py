@@ -516,7 +516,13 @@ def uid_inputs() -> list[Hostile]:
         Hostile("digits_agree", "uid", digits_agree, NOTED, "was not chosen"),
         Hostile("leading_zeros", "uid", partial(named, SeriesInstanceUID="1.02.03"), READ),
         Hostile("padded_with_spaces", "uid", partial(named, SeriesInstanceUID="1.2.30 "), READ),
-        Hostile("one_for_all", "uid", partial(named, SOPInstanceUID="1.2.30"), REFUSED, "names 12 different images"),
+        Hostile(
+            "one_for_all",
+            "uid",
+            partial(named, SOPInstanceUID="1.2.30"),
+            REFUSED,
+            "12 different images have the same SOPInstanceUID",
+        ),
         Hostile(
             "series_a_slice",
             "uid",
@@ -526,7 +532,9 @@ def uid_inputs() -> list[Hostile]:
             True,
         ),
         Hostile("study_a_slice", "uid", partial(named, StudyInstanceUID="1.2.5.{}"), NOTED, "StudyInstanceUID differs"),
-        Hostile("series_a_slice_uneven", "uid", uneven_series, REFUSED, "missing.*SeriesInstanceUID .*each"),
+        Hostile(
+            "series_a_slice_uneven", "uid", uneven_series, REFUSED, "missing.*Each slice has its own SeriesInstanceUID"
+        ),
         Hostile("frame_a_slice", "uid", partial(named, FrameOfReferenceUID="1.2.5.{}"), NOTED, "taken to be the same"),
         Hostile("series_empty", "uid", partial(named, SeriesInstanceUID=""), NOTED, "no SeriesInstanceUID"),
         Hostile("modality_a_name", "uid", partial(setting, Modality="SMITH"), REFUSED, "^(?!.*SMITH).*not CT"),

@@ -234,7 +234,7 @@ INPUTS = [
         "no ImagePositionPatient",
     ),
     accept("enhanced_copied_file", two_of(same_uid(0), same_uid(0)), NOTED, "1 file repeats"),
-    reject("enhanced_other_image_same_uid", two_of(same_uid(0), same_uid(7)), "names 2 different images"),
+    reject("enhanced_other_image_same_uid", two_of(same_uid(0), same_uid(7)), "2 different images have the same"),
     reject("enhanced_concatenation", parts_of_a_concatenation, "part of a concatenation", quick=True),
     reject(
         "enhanced_no_position",
@@ -249,7 +249,9 @@ INPUTS = [
     reject("enhanced_groups_no_sequence", one(no_sequence), "no PerFrameFunctionalGroupsSequence|damaged"),
     reject("enhanced_one_frame_too_many_declared", one(changed(NumberOfFrames=9)), "NumberOfFrames is 9"),
     reject("enhanced_billions_of_frames", one(changed(NumberOfFrames=2**31 - 1)), "NumberOfFrames is 2147483647"),
-    reject("enhanced_no_number_of_frames", one(lambda image: image.pop("NumberOfFrames")), "those of 8 frames"),
+    reject(
+        "enhanced_no_number_of_frames", one(lambda image: image.pop("NumberOfFrames")), "functional groups of 8 frames"
+    ),
     reject("enhanced_short_pixels", one(lambda i: setattr(i, "PixelData", i.PixelData[:-384])), "truncated or damaged"),
     reject("enhanced_long_pixels", one(lambda i: setattr(i, "PixelData", i.PixelData * 2)), "more frames than"),
     reject("enhanced_cut_file", cut(0.8), "truncated or damaged", quick=True),

@@ -62,7 +62,6 @@ def test_refusals_and_silence_do_not_count_as_stored(status: int | None, error: 
         store(status)
 
 
-@pytest.mark.parametrize("error, tries", [(NotReached("no answer"), ["a"]), (NotSent("status 0xA700"), ["a", "b"])])
 @pytest.mark.parametrize("raised, error", [(RuntimeError, NotReached), (ValueError, NotSent)])
 def test_a_closed_association_pauses_the_destination_and_a_refused_class_the_result(
     raised: type[Exception], error: type[Exception]
@@ -75,6 +74,7 @@ def test_a_closed_association_pauses_the_destination_and_a_refused_class_the_res
     assert type(caught.value) is error
 
 
+@pytest.mark.parametrize("error, tries", [(NotReached("no answer"), ["a"]), (NotSent("status 0xA700"), ["a", "b"])])
 def test_a_destination_that_is_down_is_left_alone_and_one_that_refuses_is_asked_for_the_others(
     error: NotSent, tries: list[str], tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:

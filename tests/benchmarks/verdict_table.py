@@ -22,7 +22,7 @@ BEGIN, END = "<!-- table -->\n", "<!-- end of table -->\n"
 TITLES = "case, level, of the patient, findings, what a reader sees, ml, ml / expected, liver HU, aorta HU, phase"
 TITLES += ", cut %, left %, unsure %, unsure tumor %, gap mm"
 
-STORED = "_ct"  # how the names of volumes of ../shared/ct end
+STORED = "_ct"  # how the names of the labelled volumes end
 LABELLED = re.compile(r"(ircad|lits)\d+" + STORED)
 ENDS_IN_THE_LIVER = ("lits000_ct", "lits001_ct", "lits006_ct", "lits117_ct", "lits127_ct", "lits128_ct")
 EXEMPT: dict[str, Callable[[str], bool]] = {

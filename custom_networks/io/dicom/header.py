@@ -49,7 +49,7 @@ def is_uid(text: str) -> bool:
 
 
 def _uid(dataset: Dataset, keyword: str) -> str:
-    """The UID, or if it is empty that of the file meta information, which repeats those of class and instance."""
+    """The UID; if it is empty, its copy in the file meta information, which has those of class and instance."""
     return uid_text(dataset.get(keyword) or dataset.file_meta.get(f"MediaStorage{keyword}"))
 
 

@@ -65,7 +65,7 @@ class Cluster:
     more of them, and a case that failed goes to another one.
 
     Args:
-        work: what was asked for; its paths must be those of the workers, too.
+        work: what was asked for; its paths must be the same on the workers.
         address: of the scheduler, such as tcp://host:8786.
 
     Attributes:
@@ -115,7 +115,7 @@ class Cluster:
                     self._summary.keep()
 
     def _ordered(self, work: Work) -> Order:
-        """What all workers are asked: to do as the first one does, and to write, where all see the output folder."""
+        """The order for all: the first worker's runtime and precision, and to write if all see the output folder."""
         from custom_networks.batch.cluster_worker import Order, sees
 
         run = os.urandom(8).hex()
@@ -191,7 +191,7 @@ class Cluster:
             return remembered_outcome(self._output, attempt.case, error)
 
     def _has_memory(self, attempt: _Try, running: _Running) -> bool:
-        """Whether memory here has room for one more volume, where volumes are read and kept here."""
+        """Whether one more volume fits into this machine's memory, if volumes are read here; the first always may."""
         if self._order.probe or not running:
             return True
         # What others hold is taken already; where the memory is not known, one case is sent at a time.

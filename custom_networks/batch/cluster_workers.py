@@ -1,4 +1,4 @@
-"""The workers of a Dask cluster, as whoever hands work out to them sees them."""
+"""The workers of a Dask cluster, as seen by the code that gives them work."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Workers:
         self._unfit[worker] = reason
 
     def ended(self, given: Mapping[Future[Any], str]) -> list[Future[Any]]:
-        """What has come to an end, or was given to a worker that is gone; after some seconds at most."""
+        """The futures that are done or whose worker is gone; waits a few seconds at most."""
         from distributed import CancelledError, wait
 
         try:
@@ -151,9 +151,7 @@ def _connected(address: str) -> Client:
     try:
         from distributed import Client
     except ImportError as error:
-        raise UsageError(
-            f"--cluster needs Dask ({error}): install the extra, from a checkout pip install '.[cluster]'."
-        ) from None
+        raise UsageError(f"--cluster needs Dask ({error}): in a checkout, run pip install '.[cluster]'.") from None
     try:
         return Client(address, timeout=CONNECTED_WITHIN)  # `wait` looks for a default one
     except (OSError, ValueError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""How many cases fit into memory at once: what there is, and what a case takes."""
+"""How many cases fit into memory at once: how much there is, and how much a case takes."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

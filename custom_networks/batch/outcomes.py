@@ -11,8 +11,8 @@ from custom_networks.report.summary import Finished, refused_row
 def outcomes(output: Path) -> Iterator[Finished]:
     """The whole case folders and the refused inputs, each input once, by what became of it last.
 
-    Where an input was refused after results of it had been written, the refusal counts: the results, though whole, are
-    those of what it was before.
+    Where an input was refused after results of it had been written, the refusal counts: the results, though whole,
+    belong to the input as it was before.
     """
     whole = list(whole_manifests(output).items())
     outdated: set[Path] = set()

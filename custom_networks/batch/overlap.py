@@ -18,16 +18,16 @@ def overlapped(
     write: Callable[[C, A], W],
     fit: Callable[..., bool],
 ) -> Iterator[tuple[C, W | Exception]]:
-    """What writing gave for each case, or what went wrong at any step, in the order of the cases.
+    """For each case, in order: what `write` returned, or the exception that any step raised.
 
-    Answers are given in the calling thread, one at a time; reading and writing have a thread each. What a case gave
-    comes once the next one is answered.
+    `answer` runs in the calling thread, one case at a time; `read` and `write` have a thread each. The outcome of a
+    case usually comes only after the next one has been answered.
 
     Args:
-        cases: what is to be done.
-        read: what is done first.
-        answer: what is done with the case and what reading gave.
-        write: what is done with the case and its answer.
+        cases: the cases, in order.
+        read: the first step.
+        answer: the second step; gets the case and what `read` returned.
+        write: the last step; gets the case and its answer.
         fit: whether the first case can be answered while the others are read or written.
     """
     ahead: Future[R] | None = None

@@ -145,7 +145,7 @@ class KeptSummary:
 
 
 def as_read(result: Result, case: Case, read: ReadCase) -> Result:
-    """The result of a case that was read beforehand, which took its time, too."""
+    """The result of a case that was read beforehand, with the time of reading added."""
     seconds = {**result.run["seconds"], "read": round(read.seconds, 3)}
     seconds["total"] = round(seconds["total"] + read.seconds, 3)
     return replace(result, input=case, run={**result.run, "seconds": seconds})

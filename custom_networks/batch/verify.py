@@ -21,7 +21,7 @@ class Verified:
     Attributes:
         folders: case folders that are whole.
         files: files whose bytes are what was written.
-        refused: inputs that were refused or failed when they were last tried, which is no fault of the folder.
+        refused: inputs that were refused or failed when they were last tried, which is not a fault in the folder.
         faults: what is wrong, a line each.
     """
 
@@ -35,7 +35,7 @@ def verified(output: Path) -> Verified:
     """Check everything in an output folder; nothing is changed.
 
     Raises:
-        UsageError: it is no folder that can be listed.
+        UsageError: it is not a folder, or cannot be listed.
     """
     try:
         entries = sorted(output.iterdir())

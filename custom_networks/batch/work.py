@@ -87,9 +87,9 @@ class Work:
 
 
 def tune_this_process(threads: int | None = None) -> None:
-    """Set what a library must leave to its process: the allocator, and the number of threads that compute.
+    """Set what a program may set but a library may not: the memory allocator and the number of compute threads.
 
-    PyTorch does not know a container's quota; `threads` is the share of one of several processes.
+    PyTorch does not know a container's quota; `threads` is this process's share of the cores if there are several.
     """
     import torch
 

@@ -62,7 +62,7 @@ def segment(
         runtime: torch, openvino, or auto: OpenVINO on a CPU where it is installed, else PyTorch.
         precision: float32, bfloat16, or auto: bfloat16 where runtime and processor compute in it, but float32 in
             PyTorch on a CPU.
-        scout: find the liver first and run the network on its box alone; --scout=false runs it on the whole volume.
+        scout: find the liver first and run the network only on its box; --scout=false runs it on the whole volume.
         fast: a coarser answer in about a third of the time, from wider pixels and only some of the thin slices.
         segments: label the liver's Couinaud segments, too: OUTPUT/<case>/<case>_segments.nii.gz, segments.csv,
             and the segments of each lesion.

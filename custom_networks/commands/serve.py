@@ -139,7 +139,7 @@ def _run(settings: "Settings", segment: "Segment") -> int:
 
 
 def _log_failure(failed: threading.ExceptHookArgs) -> None:
-    """Log one line for a thread that ended with an error, as those of pynetdicom do if a peer sends nonsense."""
+    """Log one line for a thread that ended with an error, as pynetdicom's do if a peer sends nonsense."""
     from custom_networks.node.log import record
 
     record("failed", level=logging.WARNING, part="connection", error=failed.exc_type.__name__)
@@ -151,4 +151,4 @@ def _check_installed() -> None:
     missing = [name for name in ("pynetdicom", "highdicom") if find_spec(name) is None]
     if missing:
         named = " and ".join(missing)
-        raise UsageError(f"liverseg serve needs {named}: install them, from a checkout pip install '.[dicom,node]'.")
+        raise UsageError(f"liverseg serve needs {named}: in a checkout, run pip install '.[dicom,node]'.")

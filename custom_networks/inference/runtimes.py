@@ -77,7 +77,7 @@ def open_runtime(network: Callable[..., Any], runtime: str, precision: str, devi
         return TorchRuntime(network, precision, device)
     try:
         if device.type != "cpu":
-            raise CannotRun(f"it runs on the CPU, not on {device}")
+            raise CannotRun(f"OpenVINO is used only on the CPU here, not on {device}")
         if not isinstance(network, nn.Module):
             raise CannotRun("the network is not a torch.nn.Module")
         return OpenVINORuntime(network, precision)

@@ -62,7 +62,9 @@ def loaded_network(network: nn.Module, checkpoint: str) -> nn.Module:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise BundleError(f"{checkpoint} holds no weights of this network ({one_line(error, 200)}).") from error
+        raise BundleError(
+            f"{checkpoint} does not hold weights of this network ({one_line(error, 200)}): give a file trained with it."
+        ) from error
     refuse_weights_not_finite(checkpoint, state)
     return network.eval()
 

@@ -153,7 +153,7 @@ def _cases_in(folder: Path) -> list[Case]:
     below = _folders_of_volumes(folder, files)
     scanned = scan_files(files)
     if not (volumes or scanned.like_dicom) and below:
-        raise UsageError(f"{folder} holds no image itself, but {below}: give the files or folders to segment.")
+        raise UsageError(f"{folder} has no image directly in it, only {below}: give the files or folders to segment.")
     if below:
         logger.warning("%s: there are also %s: give them as separate inputs to segment them.", folder, below)
     if volumes and not (scanned.headers or scanned.damaged):

@@ -52,7 +52,8 @@ def case_stem(path: str | Path) -> str:
     """A case's name: the name of the file or folder without its ending, safe as a file name on any system.
 
     Characters outside [A-Za-z0-9._-] and leading dots become "_"; it is never empty and at most 128 characters long. A
-    series `exam.zip::2` is called `exam_2`. Two inputs can have the same stem: whoever writes must tell them apart.
+    series `exam.zip::2` is called `exam_2`. Two inputs can have the same stem:
+    the caller that writes must tell them apart.
     """
     path, number = split_number(path)
     name = (path if path.name not in ("", "..") else path.resolve()).name

@@ -71,7 +71,7 @@ def check_voxels(shape: tuple[int, ...], source: Path, allow_large: bool = False
     if not allow_large and (prod(map(int, shape)) > VOXELS.most or max(shape) > AXIS.most):
         raise InputError(
             f"{source} has {' x '.join(map(str, shape))} voxels, but at most {VOXELS.most / 1e6:.0f} million and "
-            f"{AXIS.most:,g} along an axis are read: export the abdomen alone; {ALLOW}."
+            f"{AXIS.most:,g} along an axis are read: export only the abdomen; {ALLOW}."
         )
 
 

@@ -28,7 +28,7 @@ def log_to_stderr(*, debug: bool) -> None:
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object per line, whoever logs."""
+    """One JSON object per line, whichever library logs."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line; what does not come from `record` is an event `log` with the name of its logger."""

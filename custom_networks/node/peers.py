@@ -68,9 +68,9 @@ LOOPBACK = Caller(ANY, (ip_network("127.0.0.0/8"), ip_network("::1/128")))
 
 
 def caller(text: str) -> Caller:
-    """The peers that AET@HOST allows: HOST is a name, looked up now, an address or a network; an AET of * is any title.
+    """The peers that AET@HOST allows: a HOST by name (looked up now) or address, or a network; * allows any title.
 
-    UsageError if HOST is none of these, or the name is not known.
+    UsageError if HOST is none of these, or a name that cannot be resolved.
     """
     title, _, host = text.rpartition("@")
     return Caller(title if title == ANY else checked_title(title), _networks(host, text))

@@ -153,7 +153,7 @@ class Receiver:
 
 
 def _header(path: Path) -> SliceHeader:
-    """The header of a received file; InputError if it is no image, or has no identity."""
+    """The header of a received file; InputError if it is not an image, or has no identity."""
     scan = scan_files([DicomFile(path.parent, path.name)])
     if not scan.headers:
         raise InputError("not a DICOM image")

@@ -70,7 +70,9 @@ def by_rules(scan: FileScan, rules: Sequence[Rule]) -> tuple[FileScan, tuple[str
             note = f"Rule {number} of the node took {len(met)} of {len(scan.headers)} images."
             return replace(scan, headers=met), (note,)
     if rules:
-        raise InputError(f"None of its {len(scan.headers)} images meets a rule of the node (--rules).")
+        raise InputError(
+            f"None of its {len(scan.headers)} images meets a rule of the node (--rules): add a rule for such images."
+        )
     return scan, ()
 
 

@@ -150,7 +150,7 @@ def _store(association: Any, dataset: Any) -> None:
     except RuntimeError as error:  # pynetdicom: the association was closed
         raise NotReached("the association was closed") from error
     except (ValueError, AttributeError) as error:  # context not accepted
-        raise NotSent(f"the SOP class of a result is not accepted ({type(error).__name__})") from error
+        raise NotSent(f"the destination does not accept the SOP class of a result ({type(error).__name__})") from error
     answer = status.get("Status") if status else None
     if answer is None:
         raise NotReached("no answer")

@@ -18,7 +18,7 @@ from custom_networks.errors import UsageError, reason_of
 from custom_networks.node.study import WAITING, Study, Version, key_of
 from custom_networks.staging import locked
 
-MOST_LOADED = 2000  # studies without images of which the records are kept in memory
+MOST_LOADED = 2000  # how many studies without images keep their records in memory
 
 
 class Spool:
@@ -52,7 +52,7 @@ class Spool:
         self._size = sum(study.size for study in loaded)
 
     def close(self) -> None:
-        """Let another process take it."""
+        """Release the spool, so that another process can use it."""
         self._held.close()
 
     @property
@@ -130,7 +130,7 @@ class Spool:
         return dropped
 
     def counts(self) -> dict[str, int]:
-        """Images and versions by what became of them, those of earlier runs included."""
+        """Numbers of images and versions by outcome, earlier runs included."""
         with self._lock:
             total = sum((study.counts() for study in self._studies.values()), self._resting.copy())
         names = ("received", "receiving", WAITING, "done", "held", "refused", "sent", "unsent")

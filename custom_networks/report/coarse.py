@@ -63,7 +63,7 @@ class CoarseView:
     def trunk(self) -> npt.NDArray[np.bool_]:
         """(x, y, n) the largest piece of tissue in each of the seen slices.
 
-        Thin things that touch the skin are no part of it: a cable would be metal in the body, a table its width.
+        Thin things that touch the skin are left out: a cable would count as metal, and a table would add to the width.
         """
         tissue = self.hu[..., self.seen_slices] > self.air_hu
         disc = _disc(THIN_MM / 2, self.spacing)

@@ -135,7 +135,11 @@ def _volumes(report: Mapping[str, Any]) -> list[str]:
     lines = [f"Liver with lesions {liver['volume_ml']:.0f} ml, without them {liver['volume_without_tumor_ml']:.0f} ml"]
     share = f", {tumor['volume_ml']:.1f} ml ({tumor['burden_percent']:.1f} %)" if tumor["lesion_count"] else ""
     lines.append(f"Lesions {tumor['lesion_count']}{share}")
-    return lines + ["The image cuts the liver: volumes are those of the part that is seen."] * liver["touches_border"]
+    return (
+        lines
+        + ["The liver is cut off at the border of the image: volumes cover only the visible part."]
+        * liver["touches_border"]
+    )
 
 
 def _facts(facts: Sequence[content.Fact]) -> list[str]:

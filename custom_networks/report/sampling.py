@@ -11,10 +11,10 @@ AT_A_TIME = 2 << 20  # voxels that are read as float32 at a time
 
 
 def weights(positions: Floats, size: int) -> npt.NDArray[np.float32]:
-    """(n, size) weights that read a line of `size` voxels at n evenly spaced positions, in voxels from 0.
+    """(n, size) weights that sample a line of `size` voxels at n evenly spaced positions (voxel indices from 0).
 
-    Linear between voxels; where the positions lie farther apart than voxels, a mean over those in between. Beyond half
-    a voxel from the line all weights are 0.
+    Linear between voxels; where positions are farther apart than voxels, a weighted mean of the voxels around each.
+    Beyond half a voxel from the line all weights are 0.
     """
     step = max(1.0, abs(float(positions[1] - positions[0]))) if len(positions) > 1 else 1.0
     near = np.clip(1 - np.abs(positions[:, None] - np.arange(size)) / step, 0, None)
@@ -33,11 +33,11 @@ class PlaneReader:
         self._rows, self._columns = reads[0][:, top:bottom], reads[1][:, left:right].T
 
     def part(self, plane: npt.NDArray[np.generic]) -> npt.NDArray[Any]:
-        """What of a plane is read."""
+        """The part of a plane that the samples need."""
         return plane[self._part]
 
     def read(self, part: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
-        """The values of such a part."""
+        """The sampled values, from what `part` returned."""
         return np.asarray(self._rows @ part.astype(np.float32) @ self._columns)
 
 

@@ -190,7 +190,7 @@ def _check_grid(scores: torch.Tensor, record: Mapping[str, Any], key: Hashable) 
     if tuple(scores.shape) != expected:
         raise BundleError(
             f"LabelsOnInputGridd needs {key!r} on the grid of the resampled image, {expected}, got "
-            f"{tuple(scores.shape)}: remove steps that change the grid between ResampleInPlaned and the network."
+            f"{tuple(scores.shape)}: remove what changes the grid between ResampleInPlaned and the network."
         )
 
 

@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--dataset_dir", required=True)
-    parser.add_argument("--fold", default=None, help="one fold alone, or all: the dev cases")
+    parser.add_argument("--fold", default=None, help='score only this fold ("all": the dev cases); default: every fold')
     parser.add_argument("--folds", type=int, default=4)
     parser.add_argument("--weights", type=Path, default=None)
     parser.add_argument("--predicted", type=Path, default=None)

@@ -43,4 +43,4 @@ def test_a_missing_library_is_named(liverseg: Liverseg, monkeypatch: pytest.Monk
     monkeypatch.setattr("custom_networks.commands.serve.find_spec", lambda name: None)
     answer = liverseg("serve", *DIRS)
     assert answer.code == 2
-    assert "liverseg serve needs pynetdicom and highdicom: install them, from a checkout pip install" in answer.err
+    assert "liverseg serve needs pynetdicom and highdicom: in a checkout, run pip install" in answer.err

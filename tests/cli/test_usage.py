@@ -68,7 +68,10 @@ def lines_of(text: str) -> list[str]:
         (["export", "onx", "a.onnx"], "The network can be exported as torchscript or onnx, got 'onx'"),
         (["export", "torchscript", "model.pt"], "The name of a torchscript file must end in .ts, got model.pt"),
         (["export", "torchscript", "a.ts", "--checkpoint", "absent.pt"], "No weights at absent.pt"),
-        (["export", "torchscript", "a.ts", "--checkpoint", "ct.nii.gz"], "ct.nii.gz holds no weights of this network"),
+        (
+            ["export", "torchscript", "a.ts", "--checkpoint", "ct.nii.gz"],
+            "ct.nii.gz does not hold weights of this network",
+        ),
         (["export", "torchscript", "a.ts", "--bundle", "broken"], "broken does not hold a working bundle"),
         (["pack", "a.zip", "--weights"], "Unknown flag --weights: did you mean --weights_url?"),
     ],

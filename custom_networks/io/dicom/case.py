@@ -93,8 +93,8 @@ def dicom_case(path: str | Path) -> DicomCase:
     one that `list_dicom` numbers N.
 
     Raises:
-        InputError: there is no DICOM image, no regular axial CT series whose pixels can be decoded, or volumes of
-            several patients or studies.
+        InputError: there is no DICOM image or no regular axial CT series whose pixels can be decoded, or there are
+            volumes of several patients or studies.
     """
     source, number = split_number(path)
     return _case_of(list_series(source), str(path), number)

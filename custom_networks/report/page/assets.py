@@ -28,7 +28,7 @@ def niivue() -> dict[str, str]:
 
 @cache
 def template(name: str) -> Any:
-    """A template of Jinja; whatever it is given is escaped, but for the page's own style and scripts."""
+    """A Jinja template; everything passed to it is escaped, except the page's own style and scripts."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(

@@ -36,8 +36,8 @@ def listed_cases(datalist: str, dataset_dir: str) -> dict[str, Any]:
     found, alone = lits_cases(dataset_dir) if path == Path(dataset_dir) / "dataset.json" else ([], [])
     if not found:
         raise InputError(
-            f"No data list at {path}: give --dataset_dir a folder in MSD layout or with LiTS's volume-N.nii and "
-            "segmentation-N.nii, or --datalist a JSON."
+            f"No data list at {path}: set --dataset_dir to a folder in MSD layout or with LiTS's volume-N.nii "
+            "and segmentation-N.nii, or --datalist to a JSON data list."
         )
     _say(logging.INFO, f"{dataset_dir} has no dataset.json: {len(found)} cases were found by LiTS's file names")
     if alone:

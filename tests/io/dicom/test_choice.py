@@ -222,7 +222,7 @@ def test_volumes_in_subfolders_are_named_and_not_entered(tmp_path: Path, caplog:
         "them."
     ]
     with pytest.raises(
-        UsageError, match=r"below holds no image itself, but 1 volume in .*below/sub: give the files or folders"
+        UsageError, match=r"below has no image directly in it, only 1 volume in .*below/sub: give the files or folders"
     ):
         list_cases(tmp_path / "below")
 

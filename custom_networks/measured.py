@@ -31,8 +31,8 @@ def measure_mask(case: Case, mask: str | Path, output: Path, earlier: str | Path
     """Measure a person's mask of a CT; nothing is written.
 
     The result is marked as made by a person: it has neither weights nor confidence. Its case is called
-    `<case>_measured` if `output` holds a result of the CT itself, else like the CT. Lesions that occur in an earlier
-    report keep their numbers.
+    `<case>_measured` if `output` holds a result of the CT itself; otherwise, it takes the name of the CT. Lesions that
+    occur in an earlier report keep their numbers.
 
     Args:
         case: the CT.

@@ -243,5 +243,5 @@ class Cluster:
 
 
 def _foreign(error: Exception) -> str:
-    """One line on an environment that cannot run what it is sent."""
+    """One line for an error that shows that a worker's environment cannot run the task it was sent."""
     return f"{type(error).__name__}: {one_line(error, 200)}: install the same version of this package, and of Dask."

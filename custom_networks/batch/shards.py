@@ -22,7 +22,7 @@ class Shard(NamedTuple):
 
 
 def shard_of(text: str) -> Shard:
-    """What `--shard i/N` means; UsageError where it means nothing."""
+    """The shard that `--shard i/N` names; raises UsageError if it is not valid."""
     matched = re.fullmatch(r"(\d+)/(\d+)", text)
     shard = Shard(int(matched[1]), int(matched[2])) if matched else None
     if shard is None or not 1 <= shard.number <= shard.parts:

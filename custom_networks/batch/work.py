@@ -89,7 +89,7 @@ class Work:
 def tune_this_process(threads: int | None = None) -> None:
     """Set what a program may set but a library may not: the memory allocator and the number of compute threads.
 
-    PyTorch does not know a container's quota; `threads` is this process's share of the cores if there are several.
+    PyTorch does not know a container's quota. If several processes share the cores, `threads` is this one's share.
     """
     import torch
 

@@ -86,7 +86,7 @@ class Study:
 
     @property
     def at_rest(self) -> bool:
-        """Whether nothing will read its images again."""
+        """Whether its images are no longer needed: none is new, and no version is waiting."""
         return not self.new_images and all(version.state != WAITING for version in self.versions.values())
 
     @property

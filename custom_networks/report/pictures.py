@@ -106,7 +106,7 @@ def lesion_title(number: int, longest_mm: float, perpendicular_mm: float, slice_
 
 
 def key_pictures(pictures: CasePictures, patient: Mapping[str, str]) -> tuple[Picture, ...]:
-    """The pictures for an archive, larger and each with a line that says what it is, and whose where that is given."""
+    """The pictures for an archive: larger, and captioned with what each shows and, if given, the patient."""
     drawn = *pictures.planes, *pictures.largest(MOST_KEY_IMAGES, KEY_PIXELS)
     whose = [", ".join(patient.values())] if patient else []
     made = f"Research use only, {pictures.made_by}"

@@ -130,7 +130,7 @@ def verdict_numbers(
 
 
 def _intensities(view: CoarseView) -> dict[str, Any]:
-    """What the values themselves say."""
+    """Numbers of the HU values alone: their range, and the shares in tissue, fat, body and a single value."""
     hu = view.hu
     lowest, highest = float(hu.min()), float(hu.max())
     tissue = hu[hu > view.air_hu]

@@ -138,7 +138,9 @@ def load_weights(network: "nn.Module", path: Path) -> str:
     try:
         network.load_state_dict(torch.load(BytesIO(content), map_location="cpu", weights_only=True))
     except Exception as error:  # PyTorch, pickle and zip have no common error
-        raise BundleError(f"{path} holds no weights of this network ({one_line(error, 200)}).") from error
+        raise BundleError(
+            f"{path} does not hold weights of this network ({one_line(error, 200)}): give a file trained with it."
+        ) from error
     refuse_weights_not_finite(path, network.state_dict())
     return hashlib.sha256(content).hexdigest()
 

@@ -103,7 +103,8 @@ def test_help_goes_to_stdout_with_every_flag_and_an_example(liverseg: Liverseg, 
     assert answer.out.startswith(f"Usage: liverseg {name}") and "Examples:\n  liverseg " in answer.out
     assert "SYNOPSIS" not in answer.out and max(map(len, answer.out.splitlines())) <= 110
     for argument in COMMANDS[name].__annotations__:
-        assert argument == "return" or argument.upper() in answer.out or f"--{argument}" in answer.out
+        flag = f"--{argument.replace('_', '-')}"
+        assert argument == "return" or argument.upper() in answer.out or flag in answer.out
 
 
 @pytest.mark.parametrize("arguments", [[], ["help"], ["--help"], ["-h"]])

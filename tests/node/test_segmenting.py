@@ -180,5 +180,8 @@ def test_rules_choose_the_series(spool: Spool, study: Callable[[int], list[Datas
     key, segment = receive(spool, study(1)), StandIn()
     rules = [Rule(thickness_mm=(1.0, 2.0))]
     Segmenter(spool, tmp_path / "out", segment, rules=rules).segment_next()
-    assert version_of(spool, key).message == "None of its 8 images meets a rule of the node (--rules): add a rule for such images."
+    assert (
+        version_of(spool, key).message
+        == "None of its 8 images meets a rule of the node (--rules): add a rule for such images."
+    )
     assert segment.seen == []

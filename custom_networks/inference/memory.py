@@ -1,7 +1,8 @@
 """How the C library's allocator treats the large blocks that layers allocate and free.
 
 glibc requests every block above 32 MB from the system and returns it when it is freed. The feature map of a layer is
-such a block, and filling fresh pages costs more than computing it: half of a training step (docs/performance.md).
+such a block, and filling fresh pages costs more than computing it: half of a training step (measured in
+docs/decisions/0013-graphs-without-weights.md).
 """
 
 import ctypes

@@ -19,7 +19,7 @@ def given_lesions(labels: Labels, affine: Floats) -> tuple[Numbers, tuple[FoundL
     voxels = np.bincount(numbers.ravel(), minlength=count + 1)[1:].astype(np.float64)
     nothing = np.zeros(count)
     # Rounded as in `list_lesions`, so that equally large lesions get the same order.
-    found = Lesions(box, numbers, np.round(voxels * voxel_mm3(affine), 6), nothing, nothing)
+    found = Lesions(box, numbers, np.round(voxels * voxel_mm3(affine), 6), nothing, nothing, nothing)
     ordered = found.largest_first(np.ones(count, bool))
     volumes = enumerate(ordered.volume_mm3.tolist(), start=1)
     return ordered.number_map(labels.shape), tuple(FoundLesion(number, mm3, None, None) for number, mm3 in volumes)

@@ -1,4 +1,4 @@
-"""Which slices of a volume make up a stack: the network's context is measured in millimetres, not in slices."""
+"""Choose the slices of a stack so that the network's context has a fixed extent in millimetres, not in slices."""
 
 import math
 

@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 def announce_weights(checkpoint: str, bundle_root: str, sha256: str | None = None) -> bool:
-    """Whether `checkpoint` is the file whose sha256 is in the bundle's metadata.json; if not, a warning is logged.
+    """Whether `checkpoint` is the file whose sha256 is in the bundle's metadata.json; if not, log a warning.
 
-    Fine-tuned weights are fine, but their results should not be taken for those of the model card. If the file does not
-    exist (which the loader reports) or metadata.json names no weights, the answer is False without a warning.
+    Fine-tuned weights are allowed, but the model card's scores do not apply to them. If the file does not exist (which
+    the loader reports) or metadata.json names no weights, the result is False without a warning.
 
     Args:
         checkpoint: file of weights.
@@ -49,14 +49,13 @@ def announce_weights(checkpoint: str, bundle_root: str, sha256: str | None = Non
 
 
 def loaded_network(network: nn.Module, checkpoint: str) -> nn.Module:
-    """The network with the state dict in the file `checkpoint`, on the CPU, in evaluation mode.
+    """Load the state dict in the file `checkpoint` into `network`, and return the network in evaluation mode.
 
-    The config uses it for networks besides the main one. A process reads each file once unless it changes, because
-    MONAI Label builds the config again for each request.
+    The config uses it for networks other than the main one. A process reads each file only once unless it changes,
+    because MONAI Label builds the config again for each request.
 
     Raises:
-        BundleError: the file is missing or damaged, does not hold weights of this network, or holds values that are
-            not finite.
+        BundleError: the file is missing or damaged, is not for this network, or contains values that are not finite.
     """
     state, _ = weights_in(checkpoint)
     try:
@@ -70,7 +69,7 @@ def loaded_network(network: nn.Module, checkpoint: str) -> nn.Module:
 
 
 def weights_in(checkpoint: str) -> tuple[dict[str, Any], str]:
-    """The state dict in a file, which must not be modified, and the SHA-256 of the bytes that were read.
+    """The state dict in a file and the SHA-256 of its bytes; the state dict is cached and must not be modified.
 
     Raises:
         BundleError: the file is missing or damaged (PyTorch alone would accept an archive with wrong checksums).
@@ -86,7 +85,7 @@ def weights_in(checkpoint: str) -> tuple[dict[str, Any], str]:
 
 @lru_cache(maxsize=4)
 def _read(path: Path, modified: int, size: int) -> tuple[dict[str, Any], str]:
-    """The result of `weights_in`, cached for a file of this modification time and size."""
+    """The result of `weights_in`, cached by path, modification time in ns and size in bytes."""
     content = path.read_bytes()
     refuse_damaged_weights(path, BytesIO(content))
     try:

@@ -1,4 +1,4 @@
-"""The strict reader as a MONAI dictionary transform, for the bundle's configs and for MONAI Label."""
+"""This package's strict readers as a MONAI dictionary transform, for the bundle's configs and for MONAI Label."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -54,7 +54,7 @@ class LoadVolumed(LoadImaged):
 
 
 class _VolumeLoader:
-    """What `LoadImaged.__call__` calls for each path, in place of MONAI's `LoadImage`."""
+    """Stands in for MONAI's `LoadImage`; `LoadImaged.__call__` calls it for each path."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

@@ -109,14 +109,14 @@ def test_a_missing_gpu_is_refused(
         ("x" * 300 + ".nii", "xxx... cannot be looked at"),
     ],
 )
-def test_a_single_missing_path_starts_nothing(liverseg: Liverseg, tmp_path: Path, name: str, message: str) -> None:
+def test_a_single_missing_path_is_wrong_usage(liverseg: Liverseg, tmp_path: Path, name: str, message: str) -> None:
     answer = liverseg("segment", name, "--output", "out")
     assert answer.code == 2 and answer.out == ""
     assert re.fullmatch(r"liverseg: [^\n]+\n", answer.err) and message in answer.err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_without_images_starts_nothing(liverseg: Liverseg, tmp_path: Path) -> None:
+def test_a_folder_without_images_is_wrong_usage(liverseg: Liverseg, tmp_path: Path) -> None:
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans" / "notes.txt").write_text("none yet")
     answer = liverseg("segment", "scans", "--output", "out")
@@ -124,7 +124,7 @@ def test_a_folder_without_images_starts_nothing(liverseg: Liverseg, tmp_path: Pa
     assert "no image found in scans (1 file looked at)" in answer.err
 
 
-def test_a_file_with_an_unknown_ending_starts_nothing(liverseg: Liverseg, tmp_path: Path) -> None:
+def test_a_file_with_an_unknown_suffix_is_wrong_usage(liverseg: Liverseg, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("none yet")
     answer = liverseg("segment", "notes.txt", "--output", "out")
     assert answer.code == 2
@@ -150,7 +150,7 @@ def test_help_is_shown_with_exit_code_0(liverseg: Liverseg, arguments: list[str]
     assert all(word in answer.out + answer.err for word in shown)
 
 
-def test_defaults_in_the_help_are_as_they_would_be_typed(liverseg: Liverseg) -> None:
+def test_defaults_in_the_help_are_shown_as_typed_on_the_command_line(liverseg: Liverseg) -> None:
     shown = " ".join(liverseg("serve", "--help").out.split())
     assert "Default: LIVERSEG." in shown and "Default: false." in shown and "Default: ()" not in shown
     assert "--send-to VALUE" in shown and "--send_to" not in shown

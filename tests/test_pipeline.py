@@ -268,7 +268,7 @@ def test_missing_weights_a_missing_bundle_and_a_bad_folder_have_clear_errors(tmp
     assert output_folder(tmp_path / "a" / "b", make=False) == tmp_path / "a" / "b" and not (tmp_path / "a").exists()
 
 
-def test_the_callers_state_is_left_as_it_was(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
+def test_the_callers_state_is_restored(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
     truth, affine, _ = plain
     names = ("", "ignite", "monai", "monai.bundle.workflows", "custom_networks")
     torch.set_default_dtype(torch.float64)
@@ -284,7 +284,7 @@ def test_the_callers_state_is_left_as_it_was(tmp_path: Path, plain: tuple[Array,
     assert levels == [logging.getLogger(name).level for name in names]
 
 
-def test_a_file_that_is_replaced_after_it_was_read_is_another_input(
+def test_a_file_replaced_after_it_was_read_is_another_input(
     tmp_path: Path, plain: tuple[Array, Array, Array]
 ) -> None:
     truth, affine, _ = plain
@@ -320,7 +320,7 @@ def test_wrong_overrides_are_named(tmp_path: Path) -> None:
         pipeline(tmp_path, **{"anatomy#9#neck_mm": 1.0})
 
 
-def test_a_result_says_in_one_line_what_it_is(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
+def test_the_repr_of_a_result_is_one_line(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
     truth, affine, _ = plain
     result = pipeline(tmp_path).segment(save(tmp_path / "ct.nii.gz", truth, affine))
     assert re.fullmatch(
@@ -328,7 +328,7 @@ def test_a_result_says_in_one_line_what_it_is(tmp_path: Path, plain: tuple[Array
     )
 
 
-def test_the_report_says_how_a_case_was_run(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
+def test_the_report_states_how_a_case_was_run(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
     truth, affine, _ = plain
     ours = pipeline(tmp_path)
     first = ours.segment(save(tmp_path / "ct.nii.gz", truth, affine)).report["run"]
@@ -356,7 +356,7 @@ SCOUT = {"scout_network": {"_target_": f"{__name__}.ThresholdNetwork"}}
 
 
 @pytest.mark.parametrize(("order", "flips"), [((0, 1, 2), ()), ((2, 0, 1), (0, 2))], ids=["straight", "turned"])
-def test_the_scout_changes_where_the_network_looks_and_nothing_that_it_finds(
+def test_the_scout_restricts_the_network_to_a_box_without_changing_the_result(
     tmp_path: Path, order: tuple[int, int, int], flips: tuple[int, ...]
 ) -> None:
     truth, affine = truth_and_affine(**WIDE)
@@ -376,7 +376,7 @@ def test_the_scout_changes_where_the_network_looks_and_nothing_that_it_finds(
     assert slices.stop - slices.start == 13 - 4 + 2 * 3  # a margin of 15 mm at each end; no halo here
 
 
-def test_a_scan_in_which_the_scout_finds_nothing_is_segmented_whole_and_says_so(tmp_path: Path) -> None:
+def test_a_scan_in_which_the_scout_finds_nothing_is_segmented_whole_with_a_note(tmp_path: Path) -> None:
     truth, affine = truth_and_affine(**WIDE)
     blind = {"scout_transforms#0#least_ml": 1e6}
     result = pipeline(tmp_path, **SCOUT, **blind).segment(save(tmp_path / "ct.nii.gz", truth, affine))
@@ -416,7 +416,7 @@ def test_damaged_weights_of_the_scout_stop_a_run_before_it_starts(tmp_path: Path
         pipeline(tmp_path, scout_checkpoint=str(damaged))
 
 
-def test_the_bundle_is_found_in_the_checkout_and_where_it_is_named(tmp_path: Path) -> None:
+def test_the_bundle_is_found_in_the_checkout_or_in_a_given_folder(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[1] / "bundle"
     assert bundle_root() == bundle_root(str(root)) == root
     (tmp_path / "other" / "configs").mkdir(parents=True)
@@ -432,7 +432,7 @@ def test_any_text_passes_through_a_config(text: str) -> None:
     assert parser.get_parsed_content("name") == text
 
 
-def test_a_fast_answer_is_nearly_the_same_and_says_what_it_is(tmp_path: Path) -> None:
+def test_a_fast_result_is_nearly_the_same_and_marked(tmp_path: Path) -> None:
     path = save(tmp_path / "ct.nii.gz", *truth_and_affine((0.9, 0.9, 1.0), (112, 96, 60)))
     fast, full = (pipeline(tmp_path / name, fast=name == "fast").segment(path) for name in ("fast", "full"))
     assert (fast.report["run"]["fast"], full.report["run"]["fast"]) == (True, False)

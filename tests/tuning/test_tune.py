@@ -1,4 +1,4 @@
-"""The tuning as a whole, on cases whose false lesions are faint and whose real ones are not."""
+"""Tuning on cases in which false lesions have low and real ones high probabilities."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ GRID = {"tumor_threshold": [0.3, 0.5, 0.9], "min_lesion_confidence": [0.0, 0.3, 
 
 
 def keep(folder: Path, name: str, tumor: bool = True, false_tumor: int = 140) -> None:
-    """A liver of 16 ml, four false lesions of 16 mm3 at `false_tumor`; with `tumor`, a real one of 448 mm3 at 200."""
+    """A liver of 16 ml with four false lesions of 16 mm3 at `false_tumor`; with `tumor`, a real one of 448 mm3 at 200."""
     probabilities = np.zeros((2, 30, 30, 14), np.uint8)
     probabilities[0, 5:25, 5:25, 2:12] = 250
     label = (probabilities[0] > 0).astype(np.uint8)
@@ -91,7 +91,7 @@ def test_the_calibrated_confidence_removes_the_faint_false_lesions(tuned: tuple[
     assert result["cases"] == 6 and result["patients"] == 5
 
 
-def test_the_calibration_is_that_of_held_out_patients(tuned: tuple[dict[str, Any], Path]) -> None:
+def test_the_calibration_is_measured_on_held_out_patients(tuned: tuple[dict[str, Any], Path]) -> None:
     result, folder = tuned
     lesions = rows(folder / "lesions.csv")
     assert len(lesions) == 29 and {row["patient"] for row in lesions} == {"ab", "c", "d", "e", "healthy"}
@@ -107,7 +107,7 @@ def test_the_calibration_is_that_of_held_out_patients(tuned: tuple[dict[str, Any
     assert sum(int(row["lesions"]) for row in rows(folder / "reliability.csv")) == 29
 
 
-def test_all_that_was_tried_and_all_other_thresholds_are_listed(tuned: tuple[dict[str, Any], Path]) -> None:
+def test_all_trials_and_all_other_thresholds_are_listed(tuned: tuple[dict[str, Any], Path]) -> None:
     _, folder = tuned
     settings = rows(folder / "settings.csv")
     assert [row["confidence"] for row in settings[:2]] == ["configured", "calibrated"]
@@ -127,7 +127,7 @@ def test_all_that_was_tried_and_all_other_thresholds_are_listed(tuned: tuple[dic
 
 
 @pytest.mark.parametrize(("allowed", "least"), [(4.0, 0.1), (2.0, 0.3)])
-def test_the_lowest_threshold_within_the_limit_of_false_lesions_is_chosen(
+def test_the_lowest_threshold_within_the_limit_on_false_lesions_is_chosen(
     tmp_path: Path, allowed: float, least: float
 ) -> None:
     for name in "abcde":
@@ -140,7 +140,7 @@ def test_the_lowest_threshold_within_the_limit_of_false_lesions_is_chosen(
     assert result["chosen"]["scores"]["false_lesions_per_case"] == (4.0 if allowed == 4.0 else 0.0)
 
 
-def test_if_no_threshold_respects_the_limit_the_highest_is_used_with_a_warning(
+def test_if_all_thresholds_exceed_the_limit_the_highest_is_used_with_a_warning(
     kept: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     result = tune_operating_point(
@@ -150,7 +150,7 @@ def test_if_no_threshold_respects_the_limit_the_highest_is_used_with_a_warning(
     assert "No min_lesion_confidence respects the limit on false lesions: the highest, 0.9" in caplog.text
 
 
-def test_scans_known_to_be_one_patients_are_kept_together_without_a_list(tmp_path: Path) -> None:
+def test_known_scans_of_the_same_patient_are_kept_together_without_a_list(tmp_path: Path) -> None:
     for name in ("liver_0", "liver_1", "liver_2"):
         keep(tmp_path, name)
     assert tune_operating_point(str(tmp_path), str(tmp_path / "out"), CONFIGURED, {}, LIMITS)["patients"] == 2

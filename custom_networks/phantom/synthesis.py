@@ -109,7 +109,7 @@ def _blur(image: Array, sigma_mm: float, spacing: Triple, sigma_slices: float = 
 
 
 def acquire(rng: np.random.Generator, hu: Array, spacing: Triple) -> npt.NDArray[np.int16]:
-    """Turn painted tissue into a CT image (int16 HU) of random sharpness, with noise that is strongest in the middle."""
+    """Turn painted tissue into a CT image (int16 HU) of random sharpness, with noise strongest in the middle."""
     image = _blur(hu, rng.uniform(0.55, 0.85), spacing, 0.2)
     # Noise with a band of in-plane frequencies, as filtered back-projection produces it.
     fine = _blur(rng.standard_normal(hu.shape, dtype=np.float32), 0.75, spacing, 0.35)

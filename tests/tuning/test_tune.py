@@ -29,7 +29,7 @@ GRID = {"tumor_threshold": [0.3, 0.5, 0.9], "min_lesion_confidence": [0.0, 0.3, 
 
 
 def keep(folder: Path, name: str, tumor: bool = True, false_tumor: int = 140) -> None:
-    """A liver of 16 ml with four false lesions of 16 mm3 at `false_tumor`; with `tumor`, a real one of 448 mm3 at 200."""
+    """A liver of 16 ml, four false lesions of 16 mm3 at `false_tumor`; with `tumor`, a real one of 448 mm3 at 200."""
     probabilities = np.zeros((2, 30, 30, 14), np.uint8)
     probabilities[0, 5:25, 5:25, 2:12] = 250
     label = (probabilities[0] > 0).astype(np.uint8)
@@ -160,7 +160,7 @@ def test_wrong_arguments_are_refused_before_any_work(kept: Path, tmp_path: Path)
     out = str(tmp_path / "out")
     with pytest.raises(InputError, match="keep_probabilities"):
         tune_operating_point(str(tmp_path), out, CONFIGURED, GRID, LIMITS)
-    with pytest.raises(UsageError, match="in tumour_threshold"):
+    with pytest.raises(UsageError, match="tumour_threshold is missing or unknown"):
         tune_operating_point(str(kept), out, CONFIGURED, {"tumour_threshold": [0.5]}, LIMITS)
     with pytest.raises(UsageError, match="in gap_mm"):
         tune_operating_point(str(kept), out, {k: v for k, v in CONFIGURED.items() if k != "gap_mm"}, GRID, LIMITS)

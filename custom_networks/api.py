@@ -108,7 +108,7 @@ def _case(ct: Any, affine: npt.NDArray[np.float64] | None) -> Case:
         return ct
     if isinstance(ct, np.ndarray):
         if affine is None:
-            raise UsageError("An array of HU needs its affine (4, 4), voxel index to RAS mm: give it as affine=.")
+            raise UsageError("An array of HU needs its affine (4, 4), voxel index to RAS mm: pass it as affine=.")
         return case_of_array(ct, affine)
     return only_case(ct) if isinstance(ct, (str, Path)) else case_of_image(ct)
 

@@ -41,7 +41,7 @@ def bundle_root(given: str | None = None) -> Path:
             return place
     raise BundleError(
         f"No bundle with configs/inference.json in {' or '.join(map(str, places))}: install the package again, "
-        "or give the bundle's folder with --bundle."
+        "or name the bundle's folder with --bundle."
     )
 
 
@@ -53,7 +53,7 @@ def bundle_version() -> str:
     """
     root = bundle_root()
     if not (version := metadata(root).get("version")):
-        raise BundleError(f"{root / 'configs' / 'metadata.json'} states no version: install the bundle again.")
+        raise BundleError(f"{root / 'configs' / 'metadata.json'} has no version: install the bundle again.")
     return str(version)
 
 
@@ -103,7 +103,7 @@ def unusable(root: Path, error: Exception, overrides: Mapping[str, Any] | None =
         return UsageError(
             f"The bundle cannot be built with {named} as given ({one_line(repr(error), 300)}): correct it."
         )
-    return BundleError(f"{root} does not hold a working bundle ({one_line(repr(error), 300)}): install it again.")
+    return BundleError(f"{root} does not contain a working bundle ({one_line(repr(error), 300)}): install it again.")
 
 
 def operating_point(parser: "ConfigParser") -> dict[str, float]:
@@ -121,7 +121,7 @@ def weights_path(parser: "ConfigParser", checkpoint: str | Path | None = None) -
     """
     path = Path(checkpoint or str(parser.get_parsed_content("checkpoint"))).expanduser()
     if not path.is_file():
-        raise BundleError(f"No weights at {path}: fetch or train them, or give others with --checkpoint.")
+        raise BundleError(f"No weights at {path}: fetch or train them, or use others with --checkpoint.")
     return path
 
 
@@ -139,7 +139,7 @@ def load_weights(network: "nn.Module", path: Path) -> str:
         network.load_state_dict(torch.load(BytesIO(content), map_location="cpu", weights_only=True))
     except Exception as error:  # PyTorch, pickle and zip have no common error
         raise BundleError(
-            f"{path} does not hold weights of this network ({one_line(error, 200)}): give a file trained with it."
+            f"{path} does not contain weights of this network ({one_line(error, 200)}): use a file trained with it."
         ) from error
     refuse_weights_not_finite(path, network.state_dict())
     return hashlib.sha256(content).hexdigest()

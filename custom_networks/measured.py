@@ -104,5 +104,5 @@ def _earlier_lesions(mask: str | Path, earlier: str | Path | None) -> Sequence[M
         if earlier is None:  # report.json beside the mask is something else
             return []
         raise InputError(
-            f"{path} is not a report.json of this program ({type(error).__name__}): give another."
+            f"{path} is not a report.json of this program ({type(error).__name__}): choose another."
         ) from error

@@ -52,7 +52,7 @@ def output_folder(output: str | Path, *, make: bool = True) -> Path:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     except (OSError, RuntimeError, ValueError) as error:  # a file in the way, ~nobody, a null character
         reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise UsageError(f"{one_line(output)} cannot be a folder for results ({reason}): give another.") from error
+        raise UsageError(f"{one_line(output)} cannot be a folder for results ({reason}): choose another.") from error
     return folder
 
 

@@ -284,9 +284,7 @@ def test_the_callers_state_is_restored(tmp_path: Path, plain: tuple[Array, Array
     assert levels == [logging.getLogger(name).level for name in names]
 
 
-def test_a_file_replaced_after_it_was_read_is_another_input(
-    tmp_path: Path, plain: tuple[Array, Array, Array]
-) -> None:
+def test_a_file_replaced_after_it_was_read_is_another_input(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
     truth, affine, _ = plain
     ours = pipeline(tmp_path)
     path = save(tmp_path / "ct.nii.gz", truth, affine)
@@ -412,7 +410,7 @@ def test_damaged_weights_of_the_scout_stop_a_run_before_it_starts(tmp_path: Path
     with pytest.raises(BundleError, match=r"scout\.pt is damaged"):
         pipeline(tmp_path, scout_checkpoint=str(damaged))
     torch.save({"no": torch.zeros(1)}, damaged)
-    with pytest.raises(BundleError, match=r"scout\.pt does not hold weights of this network"):
+    with pytest.raises(BundleError, match=r"scout\.pt does not contain weights of this network"):
         pipeline(tmp_path, scout_checkpoint=str(damaged))
 
 

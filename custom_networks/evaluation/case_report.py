@@ -155,7 +155,7 @@ def _spacing_of_one_grid(prediction: Any, truth: Any) -> list[float]:
     apart_mm = float((difference @ [*truth.shape[-3:], 1]).max())
     if not apart_mm <= SAME_GRID_MM:
         raise InputError(
-            f"Prediction and truth must lie on one grid, got positions up to {apart_mm:.3g} mm apart: "
+            f"Prediction and truth must be on the same grid, got positions up to {apart_mm:.3g} mm apart: "
             "invert the preprocessing of both or of neither."
         )
     return [float(mm) for mm in affine_to_spacing(affine)]
@@ -170,7 +170,7 @@ def _label_map(labels: MetaTensor) -> Labels:
     values: torch.Tensor = labels.as_tensor()[0].detach().cpu()
     whole = values.to(torch.uint8)
     if not torch.equal(whole.to(values.dtype), values):
-        raise InputError("A label map must hold whole numbers from 0 to 2, got others: use nearest interpolation.")
+        raise InputError("A label map must contain whole numbers from 0 to 2, got others: use nearest interpolation.")
     return np.asarray(whole)
 
 

@@ -152,7 +152,7 @@ def _surface_scores(prediction: Mask, truth: Mask, spacing: Sequence[float], dia
 def _check(prediction: Labels, truth: Labels, spacing: Sequence[float]) -> None:
     if prediction.shape != truth.shape or truth.ndim != 3:
         raise InputError(
-            "Prediction and truth must be label maps (H, W, D) on one grid, got shapes "
+            "Prediction and truth must be label maps (H, W, D) on the same grid, got shapes "
             f"{prediction.shape} and {truth.shape}: invert the preprocessing of the prediction first."
         )
     if len(spacing) != 3 or not all(0 < mm < inf for mm in spacing):

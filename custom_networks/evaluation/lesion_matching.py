@@ -69,7 +69,7 @@ def count_lesions(shared: npt.NDArray[np.int64], overlap: float) -> LesionCounts
         UsageError: `overlap` is out of range.
     """
     if not 0 < overlap <= 1:
-        raise UsageError(f"The lesion overlap must be above 0 and at most 1, got {overlap}: give 0.1 or 0.5.")
+        raise UsageError(f"The lesion overlap must be above 0 and at most 1, got {overlap}: use 0.1 or 0.5.")
     covered = shared[1:, 1:].sum(axis=1)
     outside = (shared[1:, 1:] > 0) @ shared[0, 1:]
     found = covered / (shared[1:].sum(axis=1) + outside) >= overlap

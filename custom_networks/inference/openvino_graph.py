@@ -87,7 +87,7 @@ def bound_graph(network: nn.Module, digest: str) -> Any:
                     _compare(model, network)
                 return model
             except (RuntimeError, KeyError, CannotRun) as error:  # made by another version, or damaged
-                logger.info("the graph in %s does not fit and is made again: %s", folder, one_line(error))
+                logger.info("the graph in %s cannot be used and is converted again: %s", folder, one_line(error))
     return new_graph(network, cache_folder(_version()), key)
 
 
@@ -196,7 +196,7 @@ def _compare(model: Any, network: nn.Module) -> None:
     with torch.no_grad():
         expected: Tensor = network.slab(stack)  # type: ignore[operator]
     if not bool(expected.isfinite().all()):
-        raise BundleError("The network's answers are not finite: its weights are damaged, use others.")
+        raise BundleError("The network's outputs are not finite: its weights are damaged, use others.")
     try:
         model = model.clone()
         model.reshape(list(stack.shape))
@@ -206,7 +206,7 @@ def _compare(model: Any, network: nn.Module) -> None:
         raise CannotRun(f"OpenVINO fails to run it, {one_line(error)}") from error
     allowed = TOLERANCE * max(1.0, float(expected.abs().max()))
     if answer.shape != expected.shape or not float((answer - expected).abs().max()) <= allowed:
-        raise CannotRun("OpenVINO's answers differ from the network's")
+        raise CannotRun("OpenVINO's outputs differ from the network's")
 
 
 def _example(network: nn.Module, size: int) -> Tensor:

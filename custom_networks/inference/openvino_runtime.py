@@ -127,7 +127,7 @@ def compiled(graph: Any, shape: tuple[int, ...], settings: dict[str, Any]) -> An
         return openvino_core().compile_model(static, "CPU", settings)
     except RuntimeError as error:
         raise BundleError(
-            f"OpenVINO cannot compile the network for {shape} ({one_line(error)}): give --runtime torch."
+            f"OpenVINO cannot compile the network for {shape} ({one_line(error)}): use --runtime torch."
         ) from None
 
 

@@ -75,13 +75,13 @@ def device_override(name: str) -> str:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"Unknown device {name!r}: give cpu, cuda or cuda:1.") from None
+        raise UsageError(f"Unknown device {name!r}: use cpu, cuda or cuda:1.") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"No GPU is available for --device {name}: leave it out, or give cpu.")
+        raise UsageError(f"No GPU is available for --device {name}: leave it out, or use cpu.")
     try:
         torch.zeros(1, device=device).cpu()
     except Exception:  # backends have no common error for a device that this machine does not have
-        raise UsageError(f"No device {name!r} is available here: leave --device out, or give cpu.") from None
+        raise UsageError(f"No device {name!r} is available here: leave --device out, or use cpu.") from None
     return f"$torch.device({str(device)!r})"
 
 

@@ -137,7 +137,7 @@ class SliceStackInferer(Inferer):
         for number, slices in enumerate(tqdm(slabs, desc="slabs", disable=None if self.progress else True), start=1):
             stack = _stack(volume, slices, step, halo)
             if not _finite(stack):  # layers may turn NaN into 0, which would hide it
-                raise InputError("The image holds values that are not finite: export it again from its source.")
+                raise InputError("The image contains values that are not finite: export it again from its source.")
             stack = stack.to(self.sw_device or volume.device)
             part = self._tiled(stack, size, stride, lambda tile: self._run(tile, runtime, longest))
             if self.compact:
@@ -176,7 +176,7 @@ class SliceStackInferer(Inferer):
         self.network_seconds += time.perf_counter() - started  # on a GPU, the time to launch the kernels
         if not _finite(logits):
             raise BundleError(
-                f"The network's answer is not finite ({runtime.name}, {runtime.precision}): its weights are damaged or "
+                f"The network's output is not finite ({runtime.name}, {runtime.precision}): its weights are damaged or "
                 "too large for this precision; use others, or --precision float32."
             )
         return logits

@@ -41,7 +41,7 @@ def announce_weights(checkpoint: str, bundle_root: str, sha256: str | None = Non
     if (sha256 or hashlib.sha256(path.read_bytes()).hexdigest()) == released:
         return True
     logger.warning(
-        "%s holds other weights than those released with version %s: the model card's scores do not apply to them.",
+        "%s contains other weights than those released with version %s: the model card's scores do not apply to them.",
         checkpoint,
         metadata.get("version"),
     )
@@ -62,7 +62,7 @@ def loaded_network(network: nn.Module, checkpoint: str) -> nn.Module:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise BundleError(
-            f"{checkpoint} does not hold weights of this network ({one_line(error, 200)}): give a file trained with it."
+            f"{checkpoint} does not contain weights of this network ({one_line(error, 200)}): use a file trained with it."
         ) from error
     refuse_weights_not_finite(checkpoint, state)
     return network.eval()
@@ -91,5 +91,5 @@ def _read(path: Path, modified: int, size: int) -> tuple[dict[str, Any], str]:
     try:
         state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # PyTorch, pickle and zip have no common error
-        raise BundleError(f"{path} holds no weights ({one_line(error, 200)}): fetch it again.") from error
+        raise BundleError(f"{path} contains no weights ({one_line(error, 200)}): fetch it again.") from error
     return dict(state), hashlib.sha256(content).hexdigest()

@@ -52,7 +52,7 @@ def pack_bundle(output: str | Path, weights_url: str | None = None) -> PackedBun
     """
     path = Path(output).expanduser()
     if path.suffix.lower() != ".zip" or path.is_dir():
-        raise UsageError(f"The bundle is packed into a zip archive: give a file name that ends in .zip, got {path}.")
+        raise UsageError(f"The bundle is packed into a zip archive: use a file name that ends in .zip, got {path}.")
     whole = bundle_contents(bundle_root(), Path(__file__).resolve().parents[1])
     packed = without_large_files(whole, weights_url) if weights_url else whole
     archive = zip_archive(packed)
@@ -62,7 +62,7 @@ def pack_bundle(output: str | Path, weights_url: str | None = None) -> PackedBun
         with atomic_write(path) as temporary:
             temporary.write_bytes(archive)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written ({error.strerror or error}): name another file.") from error
+        raise UsageError(f"{path} cannot be written ({error.strerror or error}): choose another file.") from error
     sizes = {name: len(content) for name, content in left_out.items()}
     return PackedBundle(path, tuple(packed), len(archive), hashlib.sha256(archive).hexdigest(), sizes)
 

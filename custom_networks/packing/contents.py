@@ -89,7 +89,7 @@ def without_large_files(contents: Mapping[str, bytes], url: str) -> dict[str, by
     if not large:
         return dict(contents)
     if len(large) > 1 and not url.endswith("/"):
-        raise UsageError(f"{len(large)} files are left out ({', '.join(large)}): give a --weights-url that ends in /.")
+        raise UsageError(f"{len(large)} files are left out ({', '.join(large)}): use a --weights-url that ends in /.")
     kept = {name: content for name, content in contents.items() if name not in large}
     kept["large_files.yml"] = _large_files_yml(large, url).encode()
     return dict(sorted(kept.items()))

@@ -107,7 +107,9 @@ def write_series(phantom: Phantom, folder: Path, number: str) -> None:
     """
     foreign = sorted(path.name for path in folder.glob("*") if not path.match("IM[0-9]*.dcm"))
     if foreign:
-        raise UsageError(f"{folder} must be new or hold a phantom's slices, found {foreign[0]}; choose another folder.")
+        raise UsageError(
+            f"{folder} must be new or contain a phantom's slices, found {foreign[0]}; choose another folder."
+        )
     dataset = _shared_attributes(phantom, number)
     prefix = _uid(phantom, "instances")
     with staging_folder(folder.parent, folder.name) as partial:

@@ -44,7 +44,7 @@ class Phantom:
 def _check(seed: int, shape: tuple[int, ...] | None, spacing: tuple[float, ...] | None, lesions: int | None) -> None:
     """Raise UsageError if an argument of `make_phantom` is out of range."""
     if seed < 0:
-        raise UsageError(f"A phantom's seed must be 0 or more, got {seed}; give another seed.")
+        raise UsageError(f"A phantom's seed must be 0 or more, got {seed}; choose another seed.")
     if shape is not None and (len(shape) != 3 or any(n < low for n, low in zip(shape, SMALLEST_SHAPE))):
         raise UsageError(
             f"A phantom's shape must be three sizes of at least {SMALLEST_SHAPE}, got {shape}; enlarge it."

@@ -49,8 +49,8 @@ class FiniteLossGuard:
         go_on = "no state was saved yet. Start again with a lower --learning_rate"
         if epoch > 1:
             go_on = (
-                f"{self.state_file} still holds the state of epoch {epoch - 1}. Start a new run from it, in new "
-                f"folders and with a lower --learning_rate, by --start_from {self.state_file}"
+                f"{self.state_file} still contains the state of epoch {epoch - 1}. Start a new run from it, in new "
+                f"folders and with a lower --learning_rate, with --start_from {self.state_file}"
             )
         return (
             f"Training stopped at step {engine.state.iteration} (epoch {epoch}), because {reason}; {go_on}, or look "

@@ -35,7 +35,7 @@ def class_probabilities(scores: torch.Tensor) -> torch.Tensor:
     probabilities = torch.softmax(scores.float(), dim=0)
     # All comparisons with NaN are false, so without this check NaN would become an empty mask.
     if not torch.isfinite(probabilities).all():
-        raise InputError("The network's answer must be finite, got NaN or infinity: run it in float32.")
+        raise InputError("The network's output must be finite, got NaN or infinity: run it in float32.")
     return probabilities.mul_(255)
 
 

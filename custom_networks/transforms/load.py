@@ -64,7 +64,7 @@ class _VolumeLoader:
         """The MetaTensor of one path, case or volume; unless `image_only`, a tuple with its meta dictionary."""
         given = ensure_tuple(path)
         if len(given) != 1:
-            raise InputError(f"One path per case is needed, got {len(given)}: give each volume as a separate case.")
+            raise InputError(f"One path per case is needed, got {len(given)}: pass each volume as a separate case.")
         volume = given[0]
         if isinstance(volume, (str, Path)):
             volume = READERS[self.kind](Path(volume).expanduser())

@@ -72,7 +72,7 @@ def resize_labels(stack: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     whole = stack.to(torch.uint8)
     if not torch.equal(whole.to(stack.dtype), stack):
         raise InputError(
-            f"A label map must hold whole numbers from 0 to 255, got values from {stack.min()} to {stack.max()}: "
+            f"A label map must contain whole numbers from 0 to 255, got values from {stack.min()} to {stack.max()}: "
             "resample it as an image, or save it as labels."
         )
     classes = torch.bincount(whole.flatten()).nonzero().flatten().tolist()
@@ -236,7 +236,7 @@ def _slices_of(region: Any, grid: Sequence[int]) -> tuple[slice, slice, slice]:
     bounds = [(0, n) for n in grid] if region is None else [(int(first), int(stop)) for first, stop in region]
     if any(not 0 <= first < stop <= n for (first, stop), n in zip(bounds, grid, strict=True)):
         raise BundleError(
-            f"A region must lie within the grid {tuple(grid)}, got {bounds}: use the same spacing in both steps."
+            f"A region must be within the grid {tuple(grid)}, got {bounds}: use the same spacing in both steps."
         )
     rows, columns, slices = (slice(first, stop) for first, stop in bounds)
     return rows, columns, slices

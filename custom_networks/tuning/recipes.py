@@ -76,7 +76,7 @@ class Work:
         kept = self.folder / "overrides.json"
         if not kept.exists():
             if self.done.exists():
-                text = f"{self.folder} has no overrides.json: whether it was run as planned is not known"
+                text = f"{self.folder} has no overrides.json: it is unknown whether it was run as planned"
                 print(text, file=sys.stderr)
             return
         before = json.loads(kept.read_text(encoding="utf-8"))
@@ -85,8 +85,8 @@ class Work:
         differing = [f"{name}: {then} then, {now} now" for name, (then, now) in then_and_now.items() if then != now]
         if differing:
             raise SystemExit(
-                f"{kept} differs from the plan ({'; '.join(differing)}): give another folder for the runs, or delete "
-                "that of this run."
+                f"{kept} differs from the plan ({'; '.join(differing)}): choose another folder for the runs, or delete "
+                "the folder of this run."
             )
 
     def keep(self) -> None:
@@ -149,7 +149,7 @@ def compare(plan: Mapping[str, Any], out: Path, seeds: Sequence[int], parallel: 
         SystemExit: several seeds would keep their probabilities in one folder, or a run in `out` has other overrides.
     """
     if len(seeds) > 1 and plan.get("scoring", {}).get("keep_probabilities"):
-        raise SystemExit("The plan keeps probabilities in one folder: give a single seed, such as --seeds 0")
+        raise SystemExit("The plan keeps probabilities in one folder: use a single seed, such as --seeds 0")
     runs = [
         planned(out / run_name(variant, seed), {**plan["shared"], **own, "seed": seed}, plan)
         for seed in seeds

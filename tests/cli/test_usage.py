@@ -43,11 +43,11 @@ def lines_of(text: str) -> list[str]:
         (["segment", "ct.nii.gz", "--output", "~nobody_of_this_name/x"], "cannot be a folder for results"),
         (["segment", "", "--output", "out"], "An input is empty ('')"),
         (["--output", "out"], "Unknown command '--output'"),
-        (["segment", "ct.nii.gz", "--output", "out", "--device", "gpu"], "Unknown device 'gpu': give cpu, cuda"),
+        (["segment", "ct.nii.gz", "--output", "out", "--device", "gpu"], "Unknown device 'gpu': use cpu, cuda"),
         (["segment", "ct.nii.gz", "--output", "out", "--checkpoint", "absent.pt"], "No weights at absent.pt"),
         (["segment", "ct.nii.gz", "--output", "out", "--bundle", "absent"], "No bundle with configs/inference.json"),
         (["segment", "ct.nii.gz", "--output", "ct.nii.gz", "--checkpoint", "ct.nii.gz"], "cannot be a folder"),
-        (["segment", "ct.nii.gz", "--output", "out", "--bundle", "broken"], "broken does not hold a working bundle"),
+        (["segment", "ct.nii.gz", "--output", "out", "--bundle", "broken"], "broken does not contain a working bundle"),
         (["phantom"], "needs one folder"),
         (["phantom", "a", "b"], "needs one folder"),
         (["info", "ct.nii.gz"], "liverseg info takes no input"),
@@ -58,7 +58,7 @@ def lines_of(text: str) -> list[str]:
         (["phantom", "out", "--format", "png"], "must be one of nifti, dicom, got 'png'"),
         (["pack"], "needs one file to write, OUT.zip"),
         (["pack", "a.zip", "b.zip"], "needs one file to write, OUT.zip"),
-        (["pack", "a.tar"], "give a file name that ends in .zip, got a.tar"),
+        (["pack", "a.tar"], "use a file name that ends in .zip, got a.tar"),
         (
             ["pack", "a.zip", "--weights-url", "models/"],
             "--weights-url must be an http or https address, got 'models/'",
@@ -70,9 +70,9 @@ def lines_of(text: str) -> list[str]:
         (["export", "torchscript", "a.ts", "--checkpoint", "absent.pt"], "No weights at absent.pt"),
         (
             ["export", "torchscript", "a.ts", "--checkpoint", "ct.nii.gz"],
-            "ct.nii.gz does not hold weights of this network",
+            "ct.nii.gz does not contain weights of this network",
         ),
-        (["export", "torchscript", "a.ts", "--bundle", "broken"], "broken does not hold a working bundle"),
+        (["export", "torchscript", "a.ts", "--bundle", "broken"], "broken does not contain a working bundle"),
         (["pack", "a.zip", "--weights"], "Unknown flag --weights: did you mean --weights_url?"),
     ],
 )
@@ -97,7 +97,7 @@ def test_a_missing_gpu_is_refused(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     answer = liverseg("segment", save_scan(), "--output", "out", "--device", "cuda:1")
     assert answer.code == 2
-    assert "No GPU is available for --device cuda:1: leave it out, or give cpu." in answer.err
+    assert "No GPU is available for --device cuda:1: leave it out, or use cpu." in answer.err
 
 
 @pytest.mark.parametrize(

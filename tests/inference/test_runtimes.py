@@ -174,7 +174,7 @@ def test_without_openvino_pytorch_is_used(own: ContextNet25D, monkeypatch: pytes
     try:
         runtime = open_runtime(own, "auto", "auto", CPU)
         assert (runtime.name, runtime.precision) == ("torch", "float32")
-        with pytest.raises(UsageError, match="OpenVINO cannot run this network .*give --runtime torch"):
+        with pytest.raises(UsageError, match="OpenVINO cannot run this network .*use --runtime torch"):
             open_runtime(own, "openvino", "auto", CPU)
     finally:
         openvino_graph._loaded_core.cache_clear()
@@ -218,7 +218,7 @@ class Counting(ContextNet25D):
 
 def test_a_graph_whose_outputs_differ_from_the_networks_is_not_used(own: ContextNet25D) -> None:
     own.__class__ = Counting
-    with pytest.raises(CannotRun, match="answers differ"):
+    with pytest.raises(CannotRun, match="outputs differ"):
         openvino_graph.new_graph(own, None, "any")
 
 
@@ -247,7 +247,7 @@ def test_weights_whose_outputs_are_not_finite_are_refused(runtime: str, own: Con
 def test_an_image_that_is_not_finite_is_refused(runtime: str, number: float, network: ContextNet25D) -> None:
     image = volume(1, 1, 8, 8, 3)
     image[0, 0, 2, 3, 1] = number
-    with pytest.raises(InputError, match="The image holds values that are not finite"):
+    with pytest.raises(InputError, match="The image contains values that are not finite"):
         SliceStackInferer(runtime=runtime)(image, network)
 
 

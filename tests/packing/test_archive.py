@@ -35,7 +35,7 @@ def test_all_files_are_in_one_folder_with_a_fixed_time_and_mode() -> None:
 @pytest.mark.parametrize("name", ["bundle", "bundle.tar", "folder.zip"])
 def test_a_name_that_does_not_end_in_zip_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder.zip").mkdir()
-    with pytest.raises(UsageError, match="give a file name that ends in .zip, got"):
+    with pytest.raises(UsageError, match="use a file name that ends in .zip, got"):
         pack_bundle(tmp_path / name)
 
 

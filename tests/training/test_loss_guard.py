@@ -51,8 +51,8 @@ def assert_stopped_with_the_state_of_epoch_1(folder: Path, trainer: SupervisedTr
     with pytest.raises(InputError) as error:
         trainer.run()
     assert said in str(error.value)
-    assert f"{folder / 'last.pt'} still holds the state of epoch 1." in str(error.value)
-    assert f"lower --learning_rate, by --start_from {folder / 'last.pt'}" in str(error.value)
+    assert f"{folder / 'last.pt'} still contains the state of epoch 1." in str(error.value)
+    assert f"lower --learning_rate, with --start_from {folder / 'last.pt'}" in str(error.value)
     assert [path.name for path in folder.iterdir()] == ["last.pt"]
     state = torch.load(folder / "last.pt", weights_only=True)
     assert state["progress"]["epoch"] == 1 and all(isfinite(float(value)) for value in state["network"].values())

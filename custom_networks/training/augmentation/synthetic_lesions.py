@@ -78,10 +78,10 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
     ) -> None:
         MapTransform.__init__(self, keys)
         if len(self.keys) != 1:
-            raise UsageError(f"Lesions are drawn into one image, got the keys {list(self.keys)}: give one key.")
+            raise UsageError(f"Lesions are drawn into one image, got the keys {list(self.keys)}: pass one key.")
         if len(radii) != len(size_weights) + 1:
             raise UsageError(
-                f"{len(radii)} radii bound {len(radii) - 1} size classes, got {len(size_weights)} weights: give one "
+                f"{len(radii)} radii bound {len(radii) - 1} size classes, got {len(size_weights)} weights: pass one "
                 "for each class."
             )
         self.label_key = label_key

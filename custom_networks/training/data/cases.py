@@ -49,9 +49,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         listed = dict(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
-        raise InputError(f"{path} is not a JSON object ({error}): give a data list in MSD form.") from None
+        raise InputError(f"{path} is not a JSON object ({error}): use a data list in MSD form.") from None
     if "training" not in listed:
-        raise InputError(f'{path} has no "training" list, only {sorted(listed)}: give a data list in MSD form.')
+        raise InputError(f'{path} has no "training" list, only {sorted(listed)}: use a data list in MSD form.')
     return listed
 
 
@@ -98,7 +98,7 @@ def _usable(items: list[Case], dataset_dir: str) -> list[Case]:
     if lost:
         _say(
             logging.WARNING,
-            f"Left out of {dataset_dir}, because LiTS has 1 x 1 x 1 mm instead of their spacing (MSD Task03_Liver has "
+            f"Left out of {dataset_dir}, because LiTS has 1 x 1 x 1 mm in place of their spacing (MSD Task03_Liver has "
             f"the right one): {', '.join(Path(image).name for image in lost)}",
         )
     usable = [item for item in items if item["image"] not in lost]

@@ -62,7 +62,7 @@ def lits_cases(folder: str | Path) -> tuple[list[dict[str, Any]], list[str]]:
             continue
         earlier = found[match["kind"]].setdefault(int(match["number"]), path)
         if earlier != path and match["kind"] != "liver_":
-            raise InputError(f"{path} and {earlier} have the same LiTS number: keep one, or give a --datalist.")
+            raise InputError(f"{path} and {earlier} have the same LiTS number: keep one, or use --datalist.")
     volumes, segmentations = found["volume-"], found["segmentation-"]
     items = [
         {"image": str(volumes[n].relative_to(folder)), "label": str(segmentations[n].relative_to(folder))}

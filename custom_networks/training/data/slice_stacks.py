@@ -82,7 +82,7 @@ class RandSliceStacksd(Randomizable, MapTransform):
             if not (isinstance(other, MetaTensor) and isinstance(volume, MetaTensor)):
                 continue
             if not torch.allclose(other.affine, volume.affine, atol=0.05):
-                raise InputError(f"{key!r} must lie where its image does, got {_grid(other)} and {_grid(volume)}.")
+                raise InputError(f"{key!r} must be on its image's grid, got {_grid(other)} and {_grid(volume)}.")
 
     def _centre(self, indices: Sequence[np.ndarray], shape: Sequence[int]) -> tuple[int, ...]:
         weights = self.ratios * np.array([len(of_class) > 0 for of_class in indices])

@@ -96,7 +96,7 @@ def test_other_differences_are_refused_in_one_line_that_names_both_files(tmp_pat
         load()(write(tmp_path, LPS, other))
     cause = error.value.__cause__
     assert isinstance(cause, InputError) and "\n" not in str(cause)
-    assert "volume-53.nii" in str(cause) and "segmentation-53.nii must lie where its image" in str(cause)
+    assert "volume-53.nii" in str(cause) and "segmentation-53.nii must be on the grid of its image" in str(cause)
 
 
 def test_placeholder_of_another_shape_is_refused(tmp_path: Path) -> None:

@@ -140,8 +140,8 @@ def _write(
     other = _kept_source(path)
     if other not in (None, source):
         raise InputError(
-            f"{path} must contain one case, got {source} after {other}: use another folder for --keep_probabilities or, "
-            "if one data list contains both, rename one of the images (and its name in the list)."
+            f"{path} must contain one case, got {source} after {other}: use another folder for --keep_probabilities "
+            "or, if one data list contains both, rename one of the images (and its name in the list)."
         )
     box = _box_of_all_organ(probabilities, label, spacing)
     with atomic_write(path) as temporary, temporary.open("wb") as stream:

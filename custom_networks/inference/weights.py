@@ -62,7 +62,8 @@ def loaded_network(network: nn.Module, checkpoint: str) -> nn.Module:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise BundleError(
-            f"{checkpoint} does not contain weights of this network ({one_line(error, 200)}): use a file trained with it."
+            f"{checkpoint} does not contain weights of this network ({one_line(error, 200)}): use a file trained with "
+            "it."
         ) from error
     refuse_weights_not_finite(checkpoint, state)
     return network.eval()

@@ -60,8 +60,8 @@ class LabelOnImaged(MapTransform):
             if distance > TOLERANCE_MM:
                 if own_shape != shape or not is_placeholder(own_affine):
                     raise InputError(
-                        f"{label} must be on the grid of its image {image}, but has shape {own_shape} instead of {shape} and "
-                        f"corners up to {distance:.1f} mm away: save it on that grid."
+                        f"{label} must be on the grid of its image {image}, but has shape {own_shape} instead of "
+                        f"{shape} and corners up to {distance:.1f} mm away: save it on that grid."
                     )
                 d[key] = _placed(d[key], affine)
                 self._warn_once(f"{label} has a placeholder instead of an affine: that of {image} was used.")
@@ -73,8 +73,8 @@ class LabelOnImaged(MapTransform):
         if volume_mm < 0 and extent_mm < 0:
             raise InputError(
                 f"{file} must have the liver on the patient's right, but its centre is {-volume_mm:.0f} mm left of "
-                "the middle and most of it is at its left end. Image and label map are mirrored, or the patient is (situs "
-                "inversus): correct the affines of both, or leave the case out of the data list."
+                "the middle and most of it is at its left end. Image and label map are mirrored, or the patient has "
+                "situs inversus: correct the affines of both, or leave the case out of the data list."
             )
         if volume_mm < 0:
             self._warn_once(f"{file}: the liver is on the patient's left: check that the image is not mirrored.")

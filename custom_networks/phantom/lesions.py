@@ -42,8 +42,8 @@ class Shape:
 
     Attributes:
         balls: (n, 4) centre and radius of each ball.
-        noise: unit noise on the grid of three axes.
-        bumps: factor of the noise.
+        noise: function that returns unit noise on the grid of three axes.
+        bumps: amplitude of the noise.
         level: value of the field at the outline.
     """
 

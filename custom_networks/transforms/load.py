@@ -76,7 +76,7 @@ class _VolumeLoader:
             MetaKeys.ORIGINAL_AFFINE: affine.clone(),
             MetaKeys.SPATIAL_SHAPE: np.array(volume.array.shape),
             MetaKeys.SPACE: SpaceKeys.RAS,
-            MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),  # MONAI's sign for "no channel"
+            MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),  # MONAI's marker for "no channel"
             "filename_or_obj": str(volume.source),
             "notes": "\n".join(volume.notes),  # one string: a tuple does not survive collating
         }

@@ -50,9 +50,9 @@ def resize_slices(stack: torch.Tensor, size: Sequence[int], antialias: bool = Tr
     if tuple(stack.shape[1:3]) == tuple(size):
         return stack.float()
     if size[1] == 1 and size[0] > 1:
-        # PyTorch 2.13 gives all pixels of a one-pixel-wide result the value of the first; one pixel high is correct.
+        # PyTorch 2.13 fills a result one pixel wide with the value of its first pixel; one pixel high is correct.
         return resize_slices(stack.transpose(1, 2), (size[1], size[0]), antialias).transpose(1, 2)
-    # Slices become channels without a copy; PyTorch sees this layout as channels_last, which is its fastest.
+    # Slices become channels without a copy; PyTorch treats this layout as channels_last, which is the fastest.
     planes = stack.permute(0, 3, 1, 2).float()
     planes = interpolate(planes, size=tuple(size), mode="bilinear", antialias=antialias, align_corners=False)
     return planes.permute(0, 2, 3, 1)

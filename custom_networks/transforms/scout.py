@@ -24,7 +24,7 @@ from custom_networks.transforms.resample import resampled_size, resize_volume
 from custom_networks.transforms.window import WindowIntensityd
 
 FOUND, SKIPPED, NOTHING = "found", "skipped", "nothing found"
-JOIN = 2  # coarse voxels by which the mask is dilated before its parts are told apart
+JOIN = 2  # coarse voxels by which the mask is dilated before its parts are separated
 REACH = 6  # coarse voxels by which the box may grow over less certain liver
 
 

@@ -125,7 +125,7 @@ def _right_of_middle_mm(label: MetaTensor) -> tuple[float, float]:
 
     Both are NaN if no liver is labelled in (1, i, j, k), and the second also if the volume cuts the organ off.
     """
-    labels, to_right = label.as_tensor()[0], np.asarray(label.affine)[0, :3]  # RAS: x grows to the right
+    labels, to_right = label.as_tensor()[0], np.asarray(label.affine)[0, :3]  # RAS: x increases to the right
     if not (labels == LIVER).any():
         return np.nan, np.nan
     axis = int(np.abs(to_right).argmax())

@@ -222,7 +222,7 @@ def _staged_files(staging: Path) -> list[Path]:
     paths = sorted(path for path in staging.iterdir() if not path.name.startswith("."))
     for path in paths:
         if path.is_symlink() or not path.is_file() or not is_plain(path.name):
-            raise ValueError(f"A case folder may hold only plain files beside its {MANIFEST}, got {path.name!r}.")
+            raise ValueError(f"A case folder may contain only plain files besides its {MANIFEST}, got {path.name!r}.")
     return paths
 
 

@@ -106,7 +106,7 @@ def _is_sound(manifest: Any) -> bool:
 
 
 def is_plain(name: Any) -> bool:
-    """Whether `name` is a valid file name without folders on any system, not hidden, and not that of the manifest."""
+    """Whether `name` is a valid file name on any system, without folders, not hidden and not manifest.json."""
     if not isinstance(name, str) or not name or name.startswith("."):
         return False
     return name.casefold() != MANIFEST and not set(name) & set("/\\:\0")

@@ -78,7 +78,7 @@ def measure_mask(case: Case, mask: str | Path, output: Path, earlier: str | Path
 
 
 def _belongs_to(case: Case, sha256: str, output: Path) -> Input:
-    """The input of the case folder, distinct from that of the network's result, so that neither replaces the other."""
+    """The input of the case folder, different from the network result's, so that neither replaces the other."""
     identity, content = digest([case.identity, KIND]), digest([case.content, KIND, sha256])
     return Input(_name(case, output), identity, content, case.geometry)
 

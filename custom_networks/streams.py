@@ -67,7 +67,7 @@ def unbreakable_streams() -> Iterator[None]:
 
 
 class Notices(logging.Handler):
-    """Prints each log record of this package as one line on stderr; at debug level, also those of other libraries."""
+    """Prints this package's log records on stderr, each on one line; at debug level, also other libraries' records."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record if it is meant for the user."""

@@ -200,7 +200,7 @@ class StackInferer(Inferer):
 
 
 def _shared_step(volumes: MetaTensor, target: float) -> int:
-    """The `slice_step` of a batch, from its shared affine or that of each volume; ValueError if they differ."""
+    """The `slice_step` of a batch with one affine or one per volume; ValueError if the volumes' steps differ."""
     spacings = torch.linalg.vector_norm(volumes.affine.reshape(-1, 4, 4)[:, :3, 2], dim=1).tolist()
     steps = {slice_step(spacing, target) for spacing in spacings}
     if len(steps) != 1:

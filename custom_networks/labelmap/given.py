@@ -1,4 +1,4 @@
-"""Lesions of a label map drawn by a person: every component of tumor is a lesion, whatever its size."""
+"""Lesions of a label map drawn by a person: every component of tumor is a lesion, regardless of its size."""
 
 import numpy as np
 from scipy import ndimage

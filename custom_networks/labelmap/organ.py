@@ -71,8 +71,8 @@ def keep_organ(
 def _hanging(components: npt.NDArray[np.int32], affine: Floats, min_part_ml: float, neck_mm: float) -> Mask:
     """A mask of the parts that are attached to a component by a thin neck; see `keep_organ`.
 
-    Cores are the regions deeper than half of `neck_mm`, and each voxel belongs to its nearest core. The parts around
-    all cores are in the mask, except those of each component's largest core and those of at least `min_part_ml`.
+    Cores are the regions deeper than half of `neck_mm`, and each voxel belongs to its nearest core. The mask contains
+    the voxels of all cores but each component's largest one, unless they make up at least `min_part_ml`.
     """
     spacing = spacing_of(affine)
     steps = [max(1, int(GRID_MM / mm + 1e-6)) for mm in spacing]

@@ -91,7 +91,7 @@ def shape_features(liver: Floats, spacing: Sequence[float]) -> Floats:
 
 
 def unusualness(liver: Floats, spacing: Sequence[float]) -> float:
-    """Mahalanobis distance of a liver's shape from those of complete livers; arguments as for `shape_features`."""
+    """Mahalanobis distance of a liver's shape from complete livers; arguments as for `shape_features`."""
     return float(np.linalg.norm(WHITENING @ (shape_features(liver, spacing) - MEAN)))
 
 

@@ -25,7 +25,7 @@ def bundle_contents(root: Path, package: Path) -> dict[str, bytes]:
     """The content of each file of the packed bundle, by its path within the bundle.
 
     It includes licence, configs, documentation, the weights that inference.json names, and the parts of the code that
-    the configs name or that these import, but no other files in the folder, such as those of training or notebooks.
+    the configs name or that these import, but no other files in the folder, such as output of training or notebooks.
 
     Args:
         root: the bundle's folder.

@@ -82,7 +82,7 @@ def _shared_attributes(phantom: Phantom, number: str) -> Dataset:
 
 
 def _slice_bytes(dataset: Dataset, phantom: Phantom, index: int, instance_uid: str) -> bytes:
-    """The DICOM file of one slice; `dataset` has the shared attributes and gets those of the slice."""
+    """The DICOM file of one slice; its attributes are added to `dataset`, which has the shared ones."""
     x, y, z = phantom.affine[:3, 3] + index * phantom.affine[:3, 2]
     dataset.SOPInstanceUID, dataset.InstanceNumber = instance_uid, index + 1
     # Adding 0.0 turns -0.0 into 0.0. The grid was rounded to four decimals.

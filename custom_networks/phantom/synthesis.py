@@ -131,7 +131,7 @@ def make_phantom(
     """Make a synthetic CT of the upper abdomen with exact truth; on one machine, a seed always makes the same phantom.
 
     The anatomy fills the field of view, so that a small shape with large voxels still shows the whole upper abdomen. A
-    voxel's label is that of the tissue at its centre.
+    voxel is labelled by the tissue at its centre.
 
     Args:
         seed: 0 or more.

@@ -21,8 +21,8 @@ class LoadVolumed(LoadImaged):
     """Load the items under `keys` (a path, a `Case`, or a `Volume` that was already read) with this package's readers.
 
     Each becomes a MetaTensor (i, j, k) without a channel, of the reader's type (int16, int32 or float32 HU; uint8
-    labels), with a float64 affine in RAS mm. The meta dictionary holds what `SaveImaged` and `Invertd` need, and in
-    `notes` the reader's notes, one per line. Follow it with `EnsureChannelFirstd(channel_dim="no_channel")`.
+    labels), with a float64 affine in RAS mm. The meta dictionary has the items that `SaveImaged` and `Invertd` need,
+    and `notes`, the reader's notes, one per line. Follow it with `EnsureChannelFirstd(channel_dim="no_channel")`.
 
     MONAI's `LoadImaged` tries all registered readers in turn until one succeeds, whereas here the first refusal is
     final. This is a subclass because MONAI Label looks for `LoadImaged` and sets `_loader.image_only` to False.

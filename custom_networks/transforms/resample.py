@@ -34,7 +34,7 @@ def resampled_size(size: int, spacing: float, target: float) -> int:
 
 
 def in_plane_scaling(shape: Sequence[int], size: Sequence[int]) -> torch.Tensor:
-    """Affine (4, 4), float64, from indices of a grid of `size` pixels to those of a grid of `shape`, same extent."""
+    """Affine (4, 4), float64, from a grid of `size` pixels to one of `shape` with the same extent, in indices."""
     scaling = torch.eye(4, dtype=torch.float64)
     for axis in (0, 1):
         scale = shape[axis] / size[axis]
@@ -111,7 +111,7 @@ def resize_volume(
         mode: "bilinear" (anti-aliased), "label" (by class) or "nearest".
         dtype: type of the result; values are rounded before they become integers.
         chunk: slices handled at once.
-        kept: the rows and columns of the result to return, with bit-identical values to those of the whole result.
+        kept: the rows and columns to return; their values are bit-identical to the whole result's.
     """
     if tuple(volume.shape[1:3]) == tuple(size):
         return volume[:, kept[0], kept[1]].to(dtype)
@@ -152,7 +152,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
 
     Raises:
         UsageError: `spacing` or `chunk` is not positive, or `mode` is neither "image" nor "label".
-        BundleError: on call, an item is not a MetaTensor (C, H, W, D), or the region does not lie in its grid.
+        BundleError: on call, an item is not a MetaTensor (C, H, W, D), or the region exceeds its grid.
     """
 
     def __init__(

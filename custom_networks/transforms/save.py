@@ -31,7 +31,7 @@ class SaveLabelMapd(SaveImaged):
     atomically. Earlier results of `liverseg segment` in that folder (report, DICOM) belong to another mask, so they are
     removed first, together with their manifest.
 
-    MONAI's SaveImaged names files after the input alone, so that inputs of the same name overwrite each other. It is
+    MONAI's SaveImaged names files only after the input, so that inputs of the same name overwrite each other. It is
     the base class because MONAI Label skips instances of `SaveImaged`.
 
     Raises:

@@ -145,7 +145,7 @@ def predicted_lesion_tables(
 ) -> list[PredictedLesionTable]:
     """The tables of a case for several points with the same organ settings.
 
-    The rules are those of inference, on probabilities rounded to 1/255, except that no lesion is removed.
+    The rules are the same as in inference, on probabilities rounded to 1/255, except that no lesion is removed.
     """
     liver, tumor = torch.from_numpy(case.probabilities).to(torch.int16)
     scores = torch.stack([255 - liver - tumor, liver, tumor])

@@ -179,7 +179,7 @@ def _cell(column: str, text: str) -> str | float:
 def main() -> None:
     """Read the command line and compare the variants."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("plan", type=Path, help="JSON file with the shared overrides and those of each variant")
+    parser.add_argument("plan", type=Path, help="JSON file with shared overrides and each variant's overrides")
     parser.add_argument("out", type=Path, help="folder for the runs")
     parser.add_argument("--dataset_dir", required=True, help="folder of the data, as for train.json")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])

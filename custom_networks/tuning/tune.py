@@ -142,7 +142,7 @@ def _one_line(trial: Trial) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the command line (by default that of the process) and tune."""
+    """Read the command line (by default sys.argv) and tune."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("probabilities", help="folder that evaluate.json filled with --keep_probabilities")
     parser.add_argument("output", help="folder for the results")

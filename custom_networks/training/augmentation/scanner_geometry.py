@@ -14,8 +14,8 @@ from custom_networks.training.augmentation.rand_image import RandImaged, plain
 class RandThickSlicesd(RandImaged):
     """Imitates thicker slices by averaging each slice with its neighbours, weighted `(w, 1, w) / (1 + 2w)`.
 
-    With w = 0.5, slices 3 mm apart look about 6 mm thick; with w = 1, they are 9 mm thick. End slices are repeated. The
-    label remains that of the middle slice.
+    With w = 0.5, slices 3 mm apart look about 6 mm thick; with w = 1, they are 9 mm thick. End slices are repeated.
+    Labels do not change.
 
     Args:
         weight: range of the weight `w` of a neighbour.

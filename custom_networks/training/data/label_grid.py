@@ -25,7 +25,7 @@ class LabelOnImaged(MapTransform):
 
     - If the label map's affine is a placeholder (1 x 1 x 1 mm voxels along the patient's axes, origin within 1 mm of
       zero; programs write this for an unknown geometry, as in some segmentations of LiTS, nnU-Net issue 2751) and its
-      shape is that of the image, it gets the image's affine, with a warning that names the file.
+      shape equals the image's, it gets the image's affine, with a warning that names the file.
     - If the corners of the two grids differ by more than 0.5 mm, the case is refused. The order and direction of axes
       may differ, because `Orientationd` corrects them later; this transform goes before it.
     - If the liver's centre is left of the volume's middle and of the middle of its own extent, the case is refused:
@@ -64,7 +64,7 @@ class LabelOnImaged(MapTransform):
                         f"{shape} and corners up to {distance:.1f} mm away: save it on that grid."
                     )
                 d[key] = _placed(d[key], affine)
-                self._warn_once(f"{label} has a placeholder instead of an affine: that of {image} was used.")
+                self._warn_once(f"{label} has a placeholder instead of an affine: the affine of {image} was used.")
             self._check_side(d[key], label)
         return d
 

@@ -24,7 +24,7 @@ class RandSliceStacksd(Randomizable, MapTransform):
     distance between its slices, and `slice_thickness`, the distance between the volume's slices, in mm.
 
     Args:
-        keys: tensors `(C, H, W, D)` of the same shape; the slice distance is that of the first, if it is a MetaTensor.
+        keys: tensors `(C, H, W, D)` of the same shape; the first determines the slice distance if it is a MetaTensor.
         indices_key: key of a list with one array of flat voxel indices per class, from MONAI's `ClassesToIndicesd`.
         ratios: one weight for each class in `indices_key`.
         size: in-plane size of the crop, in pixels.

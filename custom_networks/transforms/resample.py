@@ -34,7 +34,7 @@ def resampled_size(size: int, spacing: float, target: float) -> int:
 
 
 def in_plane_scaling(shape: Sequence[int], size: Sequence[int]) -> torch.Tensor:
-    """Affine (4, 4), float64, from a grid of `size` pixels to one of `shape` with the same extent, in indices."""
+    """Affine (4, 4), float64, that maps indices of a grid of `size` to a grid of `shape` with the same extent."""
     scaling = torch.eye(4, dtype=torch.float64)
     for axis in (0, 1):
         scale = shape[axis] / size[axis]

@@ -77,7 +77,7 @@ def test_runs_without_kept_overrides_are_read_with_a_warning(
 
 def test_probabilities_of_two_seeds_never_share_a_folder(tmp_path: Path, ran: list[dict[str, Any]]) -> None:
     plan = {**PLAN, "scoring": {"keep_probabilities": "out/probabilities"}}
-    with pytest.raises(SystemExit, match="one folder: give a single seed, such as --seeds 0"):
+    with pytest.raises(SystemExit, match="one folder: use a single seed, such as --seeds 0"):
         compare(plan, tmp_path, 0, 1)
     assert ran == []
     compare(plan, tmp_path, 1)

@@ -162,7 +162,7 @@ def test_wrong_arguments_are_refused_before_any_work(kept: Path, tmp_path: Path)
         tune_operating_point(str(tmp_path), out, CONFIGURED, GRID, LIMITS)
     with pytest.raises(UsageError, match="tumour_threshold is missing or unknown"):
         tune_operating_point(str(kept), out, CONFIGURED, {"tumour_threshold": [0.5]}, LIMITS)
-    with pytest.raises(UsageError, match="in gap_mm"):
+    with pytest.raises(UsageError, match="gap_mm is missing or unknown"):
         tune_operating_point(str(kept), out, {k: v for k, v in CONFIGURED.items() if k != "gap_mm"}, GRID, LIMITS)
     with pytest.raises(UsageError, match="got 0.1"):
         tune_operating_point(str(kept), out, CONFIGURED, {"organ_threshold": [0.1, 0.5]}, LIMITS)

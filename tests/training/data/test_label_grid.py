@@ -103,7 +103,7 @@ def test_placeholder_of_another_shape_is_refused(tmp_path: Path) -> None:
     files = write(tmp_path, LPS, np.eye(4), label=liver_on_the_right(LPS)[..., :6])
     with pytest.raises(RuntimeError) as error:
         load()(files)
-    assert "shape (12, 10, 6) against (12, 10, 8)" in str(error.value.__cause__)
+    assert "shape (12, 10, 6) instead of (12, 10, 8)" in str(error.value.__cause__)
 
 
 @settings(max_examples=12, deadline=None)

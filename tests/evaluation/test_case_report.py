@@ -135,7 +135,7 @@ def test_a_second_run_starts_empty_and_a_repeated_case_counts_once(tmp_path: Pat
 def test_prediction_on_another_grid_is_refused(tmp_path: Path) -> None:
     item = case("x", pred=[0, 1, 2, 0], truth=[0, 1, 2, 0])
     item["image"].affine = torch.diag(torch.tensor([-1.0, 2.0, 5.0, 1.0], dtype=torch.float64))
-    with pytest.raises(InputError, match="on one grid, got positions up to 8 mm apart"):
+    with pytest.raises(InputError, match="on the same grid, got positions up to 8 mm apart"):
         evaluate([item], tmp_path)
 
 

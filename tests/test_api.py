@@ -45,7 +45,7 @@ def scan(tmp_path: Path) -> tuple[Path, Any]:
     return path, truth
 
 
-def test_the_result_holds_masks_volumes_lesions_and_probabilities(
+def test_the_result_has_masks_volumes_lesions_and_probabilities(
     stubbed: Stubbed, scan: tuple[Path, Any], tmp_path: Path
 ) -> None:
     path, truth = scan

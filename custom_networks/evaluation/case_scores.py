@@ -91,7 +91,7 @@ def case_scores(
 def structure_scores(
     prediction: Mask, truth: Mask, spacing: Sequence[float], diagonal_mm: float, voxel_mm3: float
 ) -> dict[str, float]:
-    """STRUCTURE_SCORES and the volumes (ml) of one structure.
+    """Compute STRUCTURE_SCORES and the volumes (ml) of one structure.
 
     Args:
         prediction: predicted mask (H, W, D).

@@ -26,7 +26,7 @@ SUMMARY_DEFINITIONS = {
 
 
 def column_statistics(rows: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
-    """STATISTICS of each column of `case_scores`, ignoring nan, and of each tumor column over cases with tumor.
+    """Compute STATISTICS of each column of `case_scores`, ignoring nan, and of tumor columns over cases with tumor.
 
     Args:
         rows: scores by case name; all cases have the same columns.

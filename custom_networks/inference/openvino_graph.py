@@ -170,7 +170,7 @@ def _traced(network: nn.Module) -> Any:
 
 
 def _with_weights(model: Any, network: nn.Module) -> Any:
-    """Replace the model's weight inputs with the network's tensors of the same names, in place."""
+    """Replace the model's weight inputs with the network's tensors of the same names, and return the model."""
     from openvino import opset13
 
     tensors = tensors_of(network)
@@ -244,7 +244,7 @@ def _version() -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """A context without warnings; the tracer's, that comparisons of sizes become constants, are harmless."""
+    """A context without warnings; the tracer's warnings about comparisons of sizes are harmless."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

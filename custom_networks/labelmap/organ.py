@@ -63,12 +63,12 @@ def keep_organ(
         keep[part] = part == largest or is_within(near == part, near == largest, gap_mm, spacing)
     components[~keep[components]] = 0
     if neck_mm > 0:
-        components[_hanging(components, affine, min_part_ml, neck_mm)] = 0
+        components[_thinly_attached(components, affine, min_part_ml, neck_mm)] = 0
     kept[box][place] = labels[box][place] * (components > 0)
     return kept
 
 
-def _hanging(components: npt.NDArray[np.int32], affine: Floats, min_part_ml: float, neck_mm: float) -> Mask:
+def _thinly_attached(components: npt.NDArray[np.int32], affine: Floats, min_part_ml: float, neck_mm: float) -> Mask:
     """A mask of the parts that are attached to a component by a thin neck; see `keep_organ`.
 
     Cores are the regions deeper than half of `neck_mm`, and each voxel belongs to its nearest core. The mask contains

@@ -98,7 +98,7 @@ def _chosen(format: str, path: Path) -> _Format:
 
 
 def _difference(network: nn.Module, answer: Answer) -> float:
-    """The largest absolute difference of logits, on stacks and on a single slice of another size."""
+    """The largest absolute difference between `answer` and the network's logits, on stacks and on a single slice."""
     generator = torch.Generator().manual_seed(0)
     differences = []
     with torch.no_grad():

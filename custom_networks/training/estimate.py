@@ -47,7 +47,7 @@ def announce_cache(cases: Sequence[dict[str, Any]], spacing: float, cache_rate: 
 
 
 def _machine_memory() -> float:
-    """Total memory of this machine or container in bytes; infinity if the system does not say (Windows)."""
+    """Total memory of this machine or container in bytes; infinity if it is unknown (Windows)."""
     limits = [path.read_text().strip() for path in CONTAINER_LIMITS if path.is_file()]
     if hasattr(os, "sysconf"):
         limits.append(str(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))

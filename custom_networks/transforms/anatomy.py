@@ -54,7 +54,7 @@ class _LabelMapTransform(MapTransform):
 
     @abstractmethod
     def corrected(self, labels: Labels, affine: Floats, data: Data) -> Corrected:
-        """Apply the rule: a new label map (H, W, D), and further items for the data, arrays being on its grid."""
+        """Apply the rule; return a new label map (H, W, D) and further items for the data, with arrays on its grid."""
 
 
 def _like(label_map: MetaTensor, values: Numbers) -> MetaTensor:

@@ -87,7 +87,7 @@ def held_out_confidences(
 def point_scores(
     cases: Sequence[PredictedLesionTable], point: OperatingPoint, confidences: Sequence[Floats], limits: Limits
 ) -> dict[str, float]:
-    """SCORES of an operating point.
+    """Compute SCORES of an operating point.
 
     Args:
         cases: predicted lesions at the point's organ setting and tumor threshold.

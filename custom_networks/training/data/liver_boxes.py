@@ -111,7 +111,7 @@ class RandSegmentStackd(Randomizable, MapTransform):
         return {"image": self._framed(seen[..., wanted.clamp(0, depth - 1)], corner), "label": label}
 
     def _corner(self, extent: int, size: int) -> int:
-        """A random start of the frame relative to the box, such that one contains the other, pixels."""
+        """A random start of the frame relative to the box, in pixels, such that one contains the other."""
         low, high = sorted((0, extent - size))
         return int(self.R.randint(low, high + 1))
 

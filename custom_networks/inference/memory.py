@@ -34,7 +34,8 @@ def _set_thresholds(mmap: int, trim: int) -> None:
 def keep_freed_memory() -> None:
     """Make the allocator keep freed blocks for the rest of this process.
 
-    It is for training, where each step needs the blocks again. Results do not change. It has an effect only with glibc; on GPUs, PyTorch's own allocator already works like this.
+    It is for training, where each step needs the blocks again. Results do not change. It has an effect only with glibc;
+    on GPUs, PyTorch's own allocator already works like this.
     """
     global _kept
     _kept = True

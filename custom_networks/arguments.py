@@ -14,7 +14,7 @@ from custom_networks.errors import UsageError
 
 HELP = ("--help", "-h")
 SHORT = {"-o": "--output"}
-ARGUMENTS = {  # for each command: flags that can stand for its positional arguments, and a description of these
+ARGUMENTS = {  # the flags by which they can be given, and a description
     "measure": (("--ct=", "--mask="), "a CT and its mask"),
     "series": (("--path=",), "one folder or zip archive of DICOM files"),
     "verify": (("--output=",), "one folder of results"),

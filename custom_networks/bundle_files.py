@@ -129,7 +129,7 @@ def load_weights(network: "nn.Module", path: Path) -> str:
     """Load a state dict into `network`, and return the SHA-256 of the bytes that were loaded.
 
     Raises:
-        BundleError: the file is damaged, is not for this network, or contains values that are not finite.
+        BundleError: the file is damaged, does not hold weights of this network, or holds values that are not finite.
     """
     import torch
 
@@ -139,7 +139,7 @@ def load_weights(network: "nn.Module", path: Path) -> str:
         network.load_state_dict(torch.load(BytesIO(content), map_location="cpu", weights_only=True))
     except Exception as error:  # PyTorch, pickle and zip have no common error
         raise BundleError(
-            f"{path} does not contain weights of this network ({one_line(error, 200)}): use a file trained with it."
+            f"{path} does not hold weights of this network ({one_line(error, 200)}): give a file trained with it."
         ) from error
     refuse_weights_not_finite(path, network.state_dict())
     return hashlib.sha256(content).hexdigest()

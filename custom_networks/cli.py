@@ -75,7 +75,7 @@ def _guarded(arguments: list[str]) -> int:
 
 
 def _without_debug(command: Callable[..., int], arguments: list[str]) -> list[str]:
-    """The arguments without `--debug`, which is applied here unless the command has such a flag of its own."""
+    """The arguments less `--debug`, which any command takes; those without such a flag only log tracebacks."""
     if "--debug" not in arguments or "debug" in inspect.signature(command).parameters:
         return arguments
     logging.getLogger("custom_networks").setLevel(logging.DEBUG)

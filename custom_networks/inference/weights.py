@@ -49,28 +49,28 @@ def announce_weights(checkpoint: str, bundle_root: str, sha256: str | None = Non
 
 
 def loaded_network(network: nn.Module, checkpoint: str) -> nn.Module:
-    """Load the state dict in the file `checkpoint` into `network`, and return the network in evaluation mode.
+    """The network with the state dict in the file `checkpoint`, on the CPU, in evaluation mode.
 
-    The config uses it for networks other than the main one. A process reads each file only once unless it changes,
-    because MONAI Label builds the config again for each request.
+    The config uses it for networks besides the main one. A process reads each file once unless it changes, because
+    MONAI Label builds the config again for each request.
 
     Raises:
-        BundleError: the file is missing or damaged, is not for this network, or contains values that are not finite.
+        BundleError: the file is missing or damaged, does not hold weights of this network, or holds values that are
+            not finite.
     """
     state, _ = weights_in(checkpoint)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise BundleError(
-            f"{checkpoint} does not contain weights of this network ({one_line(error, 200)}): use a file trained with "
-            "it."
+            f"{checkpoint} does not hold weights of this network ({one_line(error, 200)}): give a file trained with it."
         ) from error
     refuse_weights_not_finite(checkpoint, state)
     return network.eval()
 
 
 def weights_in(checkpoint: str) -> tuple[dict[str, Any], str]:
-    """The state dict in a file and the SHA-256 of its bytes; the state dict is cached and must not be modified.
+    """The state dict in a file, which must not be modified, and the SHA-256 of the bytes that were read.
 
     Raises:
         BundleError: the file is missing or damaged (PyTorch alone would accept an archive with wrong checksums).
@@ -86,11 +86,11 @@ def weights_in(checkpoint: str) -> tuple[dict[str, Any], str]:
 
 @lru_cache(maxsize=4)
 def _read(path: Path, modified: int, size: int) -> tuple[dict[str, Any], str]:
-    """The result of `weights_in`, cached by path, modification time in ns and size in bytes."""
+    """The result of `weights_in`, cached for a file of this modification time and size."""
     content = path.read_bytes()
     refuse_damaged_weights(path, BytesIO(content))
     try:
         state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # PyTorch, pickle and zip have no common error
-        raise BundleError(f"{path} contains no weights ({one_line(error, 200)}): fetch it again.") from error
+        raise BundleError(f"{path} holds no weights ({one_line(error, 200)}): fetch it again.") from error
     return dict(state), hashlib.sha256(content).hexdigest()

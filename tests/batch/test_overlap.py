@@ -82,7 +82,7 @@ def test_three_cases_are_in_memory_only_if_there_is_room_for_three() -> None:
 
 @pytest.mark.parametrize("fit", [always, never])
 @pytest.mark.parametrize("step", ["read", "answer", "write"])
-def test_a_case_that_fails_at_a_step_does_not_affect_others(step: str, fit: Step) -> None:
+def test_a_case_that_fails_at_a_step_costs_no_other(step: str, fit: Step) -> None:
     given = dict(overlapped([1, 2, 3], **steps([], {step: 2}), fit=fit))
     assert repr(given.pop(2)) == repr(ValueError(f"no {step} of 2"))
     assert given == {1: "write 1", 3: "write 3"}

@@ -30,7 +30,7 @@ def test_cases_read_ahead_count_towards_memory() -> None:
 
 
 @pytest.mark.parametrize("room_for, processes", [(0, 1), (1, 1), (3, 3), (9, 4)])
-def test_jobs_are_limited_by_the_memory_for_the_largest_case(room_for: int, processes: int) -> None:
+def test_jobs_are_cut_to_what_the_largest_case_leaves_memory_for(room_for: int, processes: int) -> None:
     each = PROCESS + SLAB + 1000 * ANSWERED
     available = int(room_for * each / USABLE) + 10
     assert fitting_processes(4, [case(10), case(1000)], available) == processes

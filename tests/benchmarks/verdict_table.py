@@ -1,4 +1,4 @@
-"""Write the table of verdicts in docs/verdict.md from the reports of `liverseg segment` in a folder.
+"""The table of verdicts in docs/verdict.md, from the reports that `liverseg segment` wrote into a folder.
 
 liverseg segment CT... --output OUT
 python tests/benchmarks/verdict_table.py OUT docs/verdict.md

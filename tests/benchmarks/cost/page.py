@@ -80,7 +80,7 @@ def machine_line(found: Mapping[str, Any]) -> str:
 
 
 def main_table(found: Mapping[str, Any]) -> str:
-    """The table that compares all rows."""
+    """The rows beside each other."""
     head = ["", "network part, s", "windows", "TFLOP", "kFLOP a voxel", "GFLOP/s (share of GEMM)", *REFERENCES.values()]
     head += ["whole run, s", "peak MB", "parameters"]
     return table(head, [main_cells(found, row) for row in ROWS.values() if row.id in found["rows"]])

@@ -1,8 +1,8 @@
 """Let glibc's allocator keep the large blocks that layers allocate and free, instead of returning them to the system.
 
 By default, glibc requests every block above 32 MB from the system and returns it when it is freed. The feature map of a
-layer is such a block, and touching fresh pages takes longer than computing it: half of a training step
-(docs/performance.md).
+layer is such a block, and touching fresh pages takes longer than computing it: half of a training step (measured in
+docs/decisions/0013-graphs-without-weights.md).
 """
 
 import ctypes

@@ -1,7 +1,7 @@
-"""The table of verdicts in docs/verdict.md, from the reports that `liverseg segment` wrote into a folder.
+"""The table of verdicts in decision 0018, from the reports that `liverseg segment` wrote into a folder.
 
 liverseg segment CT... --output OUT
-python tests/benchmarks/verdict_table.py OUT docs/verdict.md
+python tests/benchmarks/verdict_table.py OUT docs/decisions/0018-verdict-thresholds.md
 
 EXEMPT names the findings that come from how this project's volumes were stored, not from the patient or the mask; the
 table puts them in brackets, and "of the patient" is the level without them. CAUSES says what a reader saw in the

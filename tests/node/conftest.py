@@ -43,7 +43,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., S
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print what became of images and results, as the table in docs/how-to/pacs-node.md."""
+    """Print what became of images and results, as a table."""
     if ACCOUNTS:
         terminalreporter.section("images and results after faults")
         for line in table(ACCOUNTS):

@@ -80,10 +80,11 @@ def machine_line(found: Mapping[str, Any]) -> str:
 
 
 def main_table(found: Mapping[str, Any]) -> str:
-    """The rows beside each other."""
+    """The rows beside each other, without those that are a multiple of another."""
     head = ["", "network part, s", "windows", "TFLOP", "kFLOP a voxel", "GFLOP/s (share of GEMM)", *REFERENCES.values()]
     head += ["whole run, s", "peak MB", "parameters"]
-    return table(head, [main_cells(found, row) for row in ROWS.values() if row.id in found["rows"]])
+    rows = [row for row in ROWS.values() if row.id in found["rows"] and row.times == 1]
+    return table(head, [main_cells(found, row) for row in rows])
 
 
 def main_cells(found: Mapping[str, Any], row: Row) -> list[str]:
@@ -161,7 +162,8 @@ def skipped_line(found: Mapping[str, Any]) -> str:
     """The rows that were not run, by reason."""
     by_reason: dict[str, list[str]] = {}
     for row, reason in found["skipped"].items():
-        by_reason.setdefault(reason, []).append(f"`{row}`")
+        if ROWS[row].times == 1:
+            by_reason.setdefault(reason, []).append(f"`{row}`")
     return "Not run here: " + "; ".join(f"{', '.join(rows)} ({reason})" for reason, rows in by_reason.items()) + "."
 
 

@@ -138,12 +138,13 @@ class FindLesionsd(_LabelMapTransform):
         min_lesion_mm3: float = 30.0,
         min_lesion_confidence: float = 0.3,
         confidence_coefficients: Coefficients | None = None,
+        min_lesion_height_mm: float = 0.0,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.probability_key, self.number_key, self.lesion_key = probability_key, number_key, lesion_key
         coefficients = check_coefficients(confidence_coefficients)
-        self.limits = capsule_mm, min_lesion_mm3, min_lesion_confidence, coefficients
+        self.limits = capsule_mm, min_lesion_mm3, min_lesion_confidence, coefficients, min_lesion_height_mm
 
     def corrected(self, labels: Labels, affine: Floats, data: Data) -> Corrected:
         """See `find_lesions`."""

@@ -1,7 +1,7 @@
 """Tables of all lesions that the network predicts in held-out cases, before any is removed.
 
 An operating point is the set of the anatomy rules' arguments. The first five decide what is organ, which takes a second
-per case; `tumor_threshold` then determines the predicted lesions; the last three only select from the tables. The
+per case; `tumor_threshold` then determines the predicted lesions; the last four only select from the tables. The
 tables are small enough to keep in memory.
 """
 
@@ -35,6 +35,7 @@ class OperatingPoint(NamedTuple):
     tumor_threshold: float
     capsule_mm: float
     min_lesion_mm3: float
+    min_lesion_height_mm: float
     min_lesion_confidence: float
 
     @property
@@ -63,6 +64,7 @@ class PredictedLesionTable:
         true_volume_mm3: (m,) volumes of the true lesions.
         true_longest_mm: (m,) their longest diameters within a slice.
         volume_mm3: (n,) volumes of the predicted lesions.
+        height_mm: (n,) their extents from feet to head.
         mean_probability: (n,) mean tumor probabilities.
         shared: (m, n) numbers of voxels that each true and each predicted lesion share.
         in_true_organ: (n,) numbers of voxels of each predicted lesion in the true organ.
@@ -76,6 +78,7 @@ class PredictedLesionTable:
     true_volume_mm3: Floats
     true_longest_mm: Floats
     volume_mm3: Floats
+    height_mm: Floats
     mean_probability: Floats
     shared: npt.NDArray[np.int64]
     in_true_organ: npt.NDArray[np.int64]
@@ -173,6 +176,7 @@ def _table(case: KeptCase, truth: TrueLesions, labels: Labels, capsules_mm: Sequ
         true_volume_mm3=truth.volume_mm3,
         true_longest_mm=truth.longest_mm,
         volume_mm3=lesions.volume_mm3,
+        height_mm=lesions.height_mm,
         mean_probability=lesions.mean_probability,
         shared=shared_by_components(lesions.numbers, count, truth.components[box], true_count)[1:, 1:],
         in_true_organ=np.bincount(lesions.numbers[true_organ[box]], minlength=count + 1)[1:],

@@ -47,7 +47,8 @@ class Limits:
 
 def may_be_lesion(case: PredictedLesionTable, point: OperatingPoint) -> Mask:
     """Mask (n,) of the predicted lesions that are in the liver and large enough, so that their confidence decides."""
-    return ~case.stray[point.capsule_mm] & (case.volume_mm3 >= point.min_lesion_mm3)
+    large = (case.volume_mm3 >= point.min_lesion_mm3) & (case.height_mm >= point.min_lesion_height_mm)
+    return ~case.stray[point.capsule_mm] & large
 
 
 def kept_lesions(case: PredictedLesionTable, point: OperatingPoint, confidence: Floats) -> Mask:

@@ -34,6 +34,18 @@ def test_size_limit_turns_tiny_lesions_into_liver() -> None:
     assert (cleaned_labels(labels, probabilities, spaced(1.0, 1.0, 5.0), min_lesion_mm3=40.0) == 2).sum() == 108
 
 
+def test_a_lesion_in_too_few_thin_slices_becomes_liver() -> None:
+    labels, probabilities = liver_block()
+    add_lesion(labels, probabilities, CORE)  # 4 slices
+    add_lesion(labels, probabilities, (slice(22, 30), slice(22, 30), slice(8, 9)))  # 64 voxels in one slice
+    for slice_mm, kept in ((1.0, False), (2.9, False), (3.0, True)):
+        cleaned = cleaned_labels(labels, probabilities, spaced(1.0, 1.0, slice_mm), min_lesion_height_mm=3.0)
+        assert (cleaned[CORE] == 2).all() and (cleaned[25, 25, 8] == 2) == kept and cleaned[25, 25, 8] > 0
+    upright = np.diag([0.4, 1.0, 1.0, 1.0])[[2, 1, 0, 3]]  # heights: 5 and 8 voxels of .4 mm
+    cleaned = cleaned_labels(labels, probabilities, upright, min_lesion_mm3=0.0, min_lesion_height_mm=3.0)
+    assert (cleaned == 2).sum() == 64
+
+
 def test_low_mean_confidence_turns_a_lesion_into_liver() -> None:
     labels, probabilities = liver_block()
     add_lesion(labels, probabilities, CORE, confidence=102)  # 0.4

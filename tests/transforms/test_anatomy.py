@@ -59,6 +59,8 @@ def test_a_config_of_json_values_builds_a_working_chain() -> None:
 def test_lesion_volumes_use_the_affine_of_the_label_map() -> None:
     assert (FindLesionsd(min_lesion_mm3=48)(case())["pred"] == 2).sum() == 8
     assert (FindLesionsd(min_lesion_mm3=49)(case())["pred"] == 2).sum() == 0
+    assert (FindLesionsd(min_lesion_height_mm=6)(case())["pred"] == 2).sum() == 8  # two slices of 3 mm
+    assert (FindLesionsd(min_lesion_height_mm=6.1)(case())["pred"] == 2).sum() == 0
 
 
 def test_probabilities_may_be_arrays_and_float_labels_become_uint8() -> None:

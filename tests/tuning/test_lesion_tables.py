@@ -22,7 +22,7 @@ from custom_networks.tuning.lesion_tables import (
 )
 from custom_networks.tuning.operating_point import Limits, point_scores
 
-POINT = OperatingPoint(0.5, 0.02, 3.0, 0.0, 100.0, 0.5, 10.0, 0.0, 0.0)
+POINT = OperatingPoint(0.5, 0.02, 3.0, 0.0, 100.0, 0.5, 10.0, 0.0, 0.0, 0.0)
 
 
 def noisy_case(seed: int, spacing: tuple[float, float, float] = (1.0, 1.0, 2.0)) -> KeptCase:
@@ -47,6 +47,7 @@ def noisy_case(seed: int, spacing: tuple[float, float, float] = (1.0, 1.0, 2.0))
     tumor_threshold=st.sampled_from([0.301, 0.501, 0.601]),  # no share of two bytes is equal to one of these
     capsule_mm=st.sampled_from([1.0, 2.5, 10.0]),
     min_lesion_mm3=st.sampled_from([0.0, 6.0, 20.0]),
+    min_lesion_height_mm=st.sampled_from([0.0, 2.1, 4.0]),
     min_lesion_confidence=st.sampled_from([0.0, 0.35, 0.45]),
     coefficients=st.sampled_from([None, {"intercept": -2.0, "mean_probability": 3.0}]),
 )
@@ -57,11 +58,12 @@ def test_scores_from_tables_equal_those_of_rules_and_evaluation(
     tumor_threshold: float,
     capsule_mm: float,
     min_lesion_mm3: float,
+    min_lesion_height_mm: float,
     min_lesion_confidence: float,
     coefficients: dict[str, float] | None,
 ) -> None:
     case = noisy_case(seed)
-    chosen = (tumor_threshold, capsule_mm, min_lesion_mm3, min_lesion_confidence)
+    chosen = (tumor_threshold, capsule_mm, min_lesion_mm3, min_lesion_height_mm, min_lesion_confidence)
     point = OperatingPoint(organ_threshold, *POINT[1:3], neck_mm, POINT.max_hole_mm2, *chosen)
     (table,) = predicted_lesion_tables(case, true_lesions(case), [point], [10.0, capsule_mm])
     confidence = lesion_confidence(table.mean_probability, coefficients)
@@ -72,7 +74,8 @@ def test_scores_from_tables_equal_those_of_rules_and_evaluation(
     labels = (organ * np.where(tumor >= tumor_threshold * (liver + tumor), 2, 1)).astype(np.uint8)
     labels = keep_organ(labels, case.affine, *point[1:4])
     labels = fill_organ(labels, case.probabilities, case.affine, point.max_hole_mm2)
-    labels, _ = find_lesions(labels, case.probabilities, case.affine, *chosen[1:], coefficients)
+    limits = capsule_mm, min_lesion_mm3, min_lesion_confidence, coefficients, min_lesion_height_mm
+    labels, _ = find_lesions(labels, case.probabilities, case.affine, *limits)
     known = case_scores(labels, case.truth, case.spacing)
     assert scores["liver_dice"] == pytest.approx(known["liver_dice"])
     if case.truth.max() < 2:

@@ -9,7 +9,7 @@ import pytest
 from custom_networks.tuning.lesion_tables import OperatingPoint, PredictedLesionTable
 from custom_networks.tuning.operating_point import Limits, labelled_lesions, may_be_lesion, point_scores
 
-POINT = OperatingPoint(0.5, 20.0, 10.0, 8.0, 100.0, 0.5, 10.0, 30.0, 0.5)
+POINT = OperatingPoint(0.5, 20.0, 10.0, 8.0, 100.0, 0.5, 10.0, 30.0, 0.0, 0.5)
 
 
 def table(**changed: Any) -> PredictedLesionTable:
@@ -22,6 +22,7 @@ def table(**changed: Any) -> PredictedLesionTable:
         "true_volume_mm3": np.array([1000.0, 100.0]),
         "true_longest_mm": np.array([14.0, 9.0]),
         "volume_mm3": np.array([800.0, 200.0, 20.0, 100.0]),  # found, false, too small, outside
+        "height_mm": np.array([15.0, 5.0, 5.0, 10.0]),
         "mean_probability": np.array([0.9, 0.4, 0.8, 0.9]),
         "shared": np.array([[60, 0, 0, 0], [0, 0, 2, 0]]),
         "in_true_organ": np.array([80, 20, 2, 0]),
@@ -92,3 +93,8 @@ def test_the_confidence_decides_only_for_large_enough_lesions_in_the_liver() -> 
 def test_without_labelled_cases_there_are_no_lesions() -> None:
     lesions = labelled_lesions([table(tumor_labelled=False)], POINT, {"a": "p"})
     assert lesions.patient == [] and lesions.mean_probability.shape == lesions.real.shape == (0,)
+
+
+def test_lesions_in_too_few_thin_slices_do_not_count() -> None:
+    assert may_be_lesion(table(), POINT).tolist() == [True, True, False, False]
+    assert may_be_lesion(table(), POINT._replace(min_lesion_height_mm=6.0)).tolist() == [True, False, False, False]

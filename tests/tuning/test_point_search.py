@@ -9,7 +9,7 @@ from custom_networks.tuning.lesion_tables import OperatingPoint, PredictedLesion
 from custom_networks.tuning.operating_point import Limits
 from custom_networks.tuning.point_search import PointScorer, Trial, coordinate_search
 
-START = OperatingPoint(0.5, 20.0, 10.0, 8.0, 100.0, 0.5, 10.0, 30.0, 0.3)
+START = OperatingPoint(0.5, 20.0, 10.0, 8.0, 100.0, 0.5, 10.0, 30.0, 0.0, 0.3)
 
 
 class Known:
@@ -79,6 +79,7 @@ class FixedTables:
             true_volume_mm3=np.array([100.0]),
             true_longest_mm=np.array([12.0]),
             volume_mm3=np.array([100.0, 40.0]),
+            height_mm=np.array([5.0, 4.0]),
             mean_probability=np.array([mean_probability, 0.5]),
             shared=np.array([[50, 0]]),
             in_true_organ=np.array([50, 40]),

@@ -22,6 +22,7 @@ CONFIGURED = {
     "tumor_threshold": 0.5,
     "capsule_mm": 10.0,
     "min_lesion_mm3": 0.0,
+    "min_lesion_height_mm": 0.0,
     "min_lesion_confidence": 0.3,
 }
 LIMITS = Limits(false_lesions_per_case=2.0, tumor_free_ml=0.5, penalty=0.1)

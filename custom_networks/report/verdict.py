@@ -1,7 +1,7 @@
 """Whether a mask can be believed: findings about the scan and the answer, each a fixed code, a level and a sentence.
 
-A verdict is a pure function of measured numbers. It changes neither the mask nor an exit code. docs/verdict.md says
-where the thresholds come from, and what real scans have.
+A verdict is a pure function of measured numbers. It changes neither the mask nor an exit code. The thresholds come from
+docs/decisions/0018-verdict-thresholds.md, which also lists what real scans have.
 """
 
 from collections.abc import Callable, Iterator

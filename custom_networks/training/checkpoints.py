@@ -80,4 +80,5 @@ class FinalModelSaver:
         """Write the current weights."""
         for path in self.paths:
             save_whole(self.network.state_dict(), path)
-            logger.info("Saved the final weights: %s", path)
+            if idist.get_rank() == 0:  # the only process that wrote it
+                logger.info("Saved the final weights: %s", path)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nibabel as nib
 import pytest
+from monai.bundle import ConfigParser
 from pages import PAGES, ROOT, commands, snippets
 
 from custom_networks.arguments import check_complete, fire_arguments
@@ -41,7 +42,9 @@ def test_every_liverseg_command_on_the_pages_is_valid() -> None:
 def test_every_make_target_on_the_pages_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     uses = {word for _, words in words_after("make") for word in words if re.fullmatch("[a-z-]+", word)}
-    assert {"run", "test", "train"} <= uses
+    for script in (ROOT / ".ci" / "run", ROOT / ".github" / "workflows" / "test.yml"):
+        uses.update(re.findall(r"^(?: *- run: )?make ([a-z-]+)", script.read_text(encoding="utf-8"), re.MULTILINE))
+    assert {"run", "test", "train", "lint"} <= uses
     assert uses - targets == set()
 
 
@@ -49,6 +52,22 @@ def test_every_config_on_the_pages_exists() -> None:
     named = {name for _, command in TYPED for name in re.findall(r"bundle/configs/\w+\.json", command)}
     assert len(named) > 2
     assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
+def test_every_id_that_the_pages_override_exists() -> None:
+    """MONAI accepts a misspelt id silently."""
+    unknown, uses = [], 0
+    for page, command in TYPED:
+        _, _, arguments = command.partition("$TRAIN " if "$TRAIN " in command else "monai.bundle run ")
+        if arguments and "..." not in arguments:
+            names = re.findall(r"configs/(\w+\.json)", arguments) or ["train.json"]
+            parser = ConfigParser()
+            parser.read_config([str(ROOT / "bundle" / "configs" / name) for name in names])
+            ids = set(re.findall(r"--([a-z]\S*)", arguments)) - {"config_file", "bundle_root"}
+            unknown += [(page.name, name) for name in sorted(ids) if name not in parser]
+            uses += len(ids)
+    assert uses > 40
+    assert unknown == []
 
 
 @pytest.fixture

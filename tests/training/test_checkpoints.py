@@ -71,6 +71,17 @@ def test_final_weights_may_have_several_names(tmp_path: Path) -> None:
     assert weight_in(tmp_path / "model_final.pt") == weight_in(tmp_path / "model.pt") == 3
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_only_the_first_process_saves_and_says_so(
+    rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("ignite.distributed.get_rank", lambda: rank)
+    with caplog.at_level("INFO", logger="custom_networks.training.checkpoints"):
+        ended(FinalModelSaver(str(tmp_path), network(1)))
+    assert [path.name for path in tmp_path.iterdir()] == ["model_final.pt"] * (rank == 0)
+    assert ("Saved the final weights" in caplog.text) == (rank == 0)
+
+
 def test_a_run_killed_while_writing_better_weights_keeps_the_earlier_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

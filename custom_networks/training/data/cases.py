@@ -86,9 +86,11 @@ def _case(item: Case, root: Path, also: Mapping[str, str]) -> Case:
 def _cases(
     items: list[Case], datalist: str, dataset_dir: str, purpose: str, also: Mapping[str, str] | None = None
 ) -> list[Case]:
-    items = [item for item in items if all(key in item for key in (also or {}).values())]
+    keys = (also or {}).values()
+    items = [item for item in items if all(key in item for key in keys)]
     if not items:
-        raise InputError(f"{datalist} has no case to {purpose}: add some, or hold out another fold.")
+        named = "".join(f' with "{key}"' for key in keys)
+        raise InputError(f"{datalist} has no case{named} to {purpose}: add some, or hold out another fold.")
     return [_case(item, Path(dataset_dir), also or {}) for item in items]
 
 

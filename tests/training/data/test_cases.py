@@ -150,6 +150,11 @@ def test_a_fold_without_cases_is_refused(tmp_path: Path) -> None:
         validation_cases(write(tmp_path, training=[item("a")]), "/data", fold=1)
 
 
+def test_the_message_names_the_file_that_no_case_has(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match='has no case with "couinaud" to train on'):
+        training_cases(write(tmp_path, training=[item("a")]), "/data", fold="all", also={"segments": "couinaud"})
+
+
 @pytest.mark.parametrize("cases", [training_cases, validation_cases])
 def test_a_missing_list_is_refused_in_one_line_with_its_path(tmp_path: Path, cases: Any) -> None:
     missing = str(tmp_path / "nowhere" / "dataset.json")

@@ -9,7 +9,7 @@ from text_cases import TextCase, TextWork
 
 from custom_networks import __version__
 from custom_networks.batch import cluster_worker
-from custom_networks.batch.cluster import Cluster
+from custom_networks.batch.cluster import Cluster, _Try
 from custom_networks.batch.cluster_worker import Answer, Order
 from custom_networks.batch.work import Work
 from custom_networks.errors import BundleError, UsageError
@@ -30,20 +30,20 @@ class Scripted:
     def close(self) -> None:
         """Nothing is open."""
 
-    def submitted(self, worker: str, function: Any, *arguments: Any) -> tuple[str, str]:
-        name = arguments[1].name if function is cluster_worker.segment_there else ""
+    def submit(self, worker: str, function: Any, *arguments: Any) -> tuple[str, str]:
+        name = arguments[1].name if function is cluster_worker.segment_on_worker else ""
         self.given += [f"{name} to {worker}"] if name else []
         return worker, name
 
-    def asked(self, function: Any, *arguments: Any) -> list[bool]:
+    def run_on_all(self, function: Any, *arguments: Any) -> list[bool]:
         return [True]
 
     def ready(self) -> set[str]:
         return self._addresses - self._unfit
 
-    waited_for = ready
+    wait_until_ready = ready
 
-    def ended(self, given: Mapping[Any, str]) -> Iterator[Any]:
+    def wait_for_ended(self, given: Mapping[Any, str]) -> Iterator[Any]:
         return iter(list(given))
 
     def dismiss(self, worker: str, reason: str) -> None:
@@ -121,8 +121,8 @@ def test_a_worker_returns_why_it_cannot_segment_and_raises_nothing(
         raise error from error  # a circle of causes, which Dask would follow for ever
 
     monkeypatch.setattr(cluster_worker, "_pipeline", fail)
-    assert str(cluster_worker.ability(TextWork(tmp_path, {}), "run")) == "No weights at x."
-    answer = cluster_worker.segment_there(
+    assert str(cluster_worker.capability(TextWork(tmp_path, {}), "run")) == "No weights at x."
+    answer = cluster_worker.segment_on_worker(
         Order("run", TextWork(tmp_path, {}), __version__, {}, None), TextCase("a", "a")
     )
     assert (answer.message, answer.unfit) == ("No weights at x.", True)
@@ -132,8 +132,8 @@ def test_a_worker_returns_why_it_cannot_segment_and_raises_nothing(
     "change, reason",
     [
         ({"version": "0.0.1"}, f"it has version {__version__}, and the run version 0.0.1"),
-        ({"options": {**OPTIONS, "weights": "other"}}, "it has other weights than the run began with"),
-        ({"run": "another"}, "it does not see .*, or may not write there"),
+        ({"options": {**OPTIONS, "weights": "other"}}, "its weights differ from the first worker's"),
+        ({"run": "another"}, "it cannot access .*, or may not write there"),
     ],
 )
 def test_a_worker_that_would_segment_otherwise_is_unfit(
@@ -145,6 +145,16 @@ def test_a_worker_that_would_segment_otherwise_is_unfit(
     probe = tmp_path / ".staged" / "probe"
     probe.write_text("run")
     order = Order("run", TextWork(tmp_path, {}), __version__, OPTIONS, probe)
-    cluster_worker._fit_pipeline(order)
+    cluster_worker._checked_pipeline(order)
     with pytest.raises(UsageError, match=reason):
-        cluster_worker._fit_pipeline(order._replace(**change))
+        cluster_worker._checked_pipeline(order._replace(**change))
+
+
+def test_a_volume_that_was_read_ahead_is_not_counted_again(texts: Texts, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, (case,) = Cluster.__new__(Cluster), texts(a="a")
+    cluster._order = Order("run", TextWork(Path(), {}), __version__, {}, None)
+    monkeypatch.setattr("custom_networks.batch.cluster.available_memory", lambda: 0)
+    monkeypatch.setattr(TextCase, "voxels", 1)
+    busy: Any = {"future": _Try(case)}
+    assert not cluster._has_memory(_Try(case), busy)
+    assert cluster._has_memory(_Try(case), {}) and cluster._has_memory(_Try(case, read=object()), busy)  # type: ignore

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from custom_networks.batch.start import Runner
     from custom_networks.io import Case
 
+logger = logging.getLogger(__name__)
+
 
 def segment(
     *inputs: str,
@@ -45,7 +47,6 @@ def segment(
     dry_run: bool = False,
     bundle: str | None = None,
     checkpoint: str | None = None,
-    debug: bool = False,
 ) -> int:
     """Segment liver and tumors in CT volumes.
 
@@ -87,7 +88,6 @@ def segment(
         dry_run: list the cases that would be segmented, and why; nothing is written.
         bundle: folder of another bundle.
         checkpoint: other weights, a state dict.
-        debug: show the traceback of a failure.
 
     Examples:
         liverseg segment ct.nii.gz --output results
@@ -98,8 +98,6 @@ def segment(
     from custom_networks.io import find_cases
     from custom_networks.result import check_page, output_folder
 
-    if debug:
-        logging.getLogger("custom_networks").setLevel(logging.DEBUG)
     with Talk(quiet=quiet, verbose=verbose, progress=progress, as_json=json, log_file=log_file) as talk:
         shown = {"page": check_page(page), "key_images": key_images, "pdf": pdf, "with_phi": with_phi}
         folder = output_folder(output, make=False)
@@ -121,14 +119,14 @@ def segment(
 
         asked = settings(device, runtime, precision, scout, fast, segments) | {"progress": progress and not quiet}
         written = {"overlay": overlay, "keep_empty_frames": keep_empty_frames, **shown}
-        work = Work(folder, asked, bundle, checkpoint, probability, written, debug)
+        work = Work(folder, asked, bundle, checkpoint, probability, written, logger.isEnabledFor(logging.DEBUG))
         if dry_run:
             return _list_cases(to_do(work, cases, work.promised(work.pipeline()), force, rehash), len(cases))
         with opened(work, jobs, cluster, talk.stage) as run:
             forget_inputs(folder, given, cases)
             reasons = to_do(work, cases, run.options, force, rehash)
             _say_skipped(talk, len(cases) - len(reasons), len(cases))
-            code = _segment_all(run, list(reasons), bool(failures), debug, talk)
+            code = _segment_all(run, list(reasons), bool(failures), talk)
         talk.closing(folder / "summary.csv")
         return code
 
@@ -147,11 +145,11 @@ def _list_cases(reasons: "Mapping[Case, str]", number: int) -> int:
     return OK
 
 
-def _segment_all(run: "Runner", cases: "Sequence[Case]", failed: bool, debug: bool, talk: Talk) -> int:
+def _segment_all(run: "Runner", cases: "Sequence[Case]", failed: bool, talk: Talk) -> int:
     """Segment and report each case; the summary is written whatever ends the run."""
     try:
         for outcome in run.outcomes(cases, _beginning(talk, cases)):
-            if debug and outcome.error:
+            if outcome.error and logger.isEnabledFor(logging.DEBUG):
                 traceback.print_exception(outcome.error)
             talk.result(outcome.result) if outcome.result else talk.refused(outcome.message, outcome.case)
             failed |= outcome.result is None

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from custom_networks.node.segmenting import Segment
     from custom_networks.node.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 
 def serve(
     *,
@@ -42,7 +44,6 @@ def serve(
     keep_empty_frames: bool = False,
     bundle: str | None = None,
     checkpoint: str | None = None,
-    debug: bool = False,
 ) -> int:
     """Receive CT studies by DICOM, segment each once it is complete, and send SEG and SR back.
 
@@ -78,7 +79,6 @@ def serve(
         keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
         bundle: folder of another bundle.
         checkpoint: other weights, a state dict.
-        debug: log tracebacks and what libraries say, which can quote a patient.
 
     Examples:
         liverseg serve --output results --spool spool
@@ -106,7 +106,7 @@ def serve(
         certificates=certificates(tls_cert, tls_key, tls_ca),
         send_tls=send_tls,
     )
-    log_to_stderr(debug=debug)
+    log_to_stderr(debug=logger.isEnabledFor(logging.DEBUG))
     record("starting", message=BANNER)  # before PyTorch is imported, which takes seconds
     from custom_networks.batch.work import Work, tune_this_process
     from custom_networks.inference.settings import settings as overrides
@@ -143,7 +143,7 @@ def _log_failure(failed: threading.ExceptHookArgs) -> None:
     from custom_networks.node.log import record
 
     record("failed", level=logging.WARNING, part="connection", error=failed.exc_type.__name__)
-    logging.getLogger(__name__).debug("a thread", exc_info=failed.exc_value)
+    logger.debug("a thread", exc_info=failed.exc_value)
 
 
 def _check_installed() -> None:

@@ -218,7 +218,7 @@ def test_threads_with_other_settings_get_a_pipeline_each(monkeypatch: pytest.Mon
         ({"device": "gpu"}, "Unknown device 'gpu'"),
         ({"precision": "half"}, "The precision must be auto, float32 or bfloat16, got 'half'"),
         ({"affine": np.eye(4)}, "affine= is for arrays"),
-        ({"page": "heavy"}, "A page is full, light or off, got 'heavy'"),
+        ({"page": "heavy"}, "page must be full, light or off, got 'heavy'"),
     ],
 )
 def test_wrong_arguments_are_named_before_any_work(

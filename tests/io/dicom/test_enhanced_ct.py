@@ -94,7 +94,7 @@ def test_pixels_of_frames_are_interpreted_like_those_of_slices(classic: Volume, 
     volume = read(stored(image, lambda cells: np.r_[cells[:192] | 1 << 15, cells[192:]], 12, 11))
     assert same(volume, classic)
     assert volume.notes == (
-        "Pixels hold bits above the 12 of BitsStored; they were taken for old overlays and cleared (1 slice).",
+        "Pixels have bits set above the 12 of BitsStored: assumed to be old overlays and cleared (1 slice).",
     )
     with pytest.raises(InputError, match="values that do not fit into the 10 bits of BitsStored"):
         read(stored(scene.enhanced(scene.slices()), lambda cells: cells, 10, 9))

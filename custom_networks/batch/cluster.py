@@ -162,11 +162,11 @@ class Cluster:
             if able is not None:
                 break
         else:
-            raise UsageError(f"The workers at {self._address} end before the first case: see their logs.")
+            raise UsageError(f"The workers at {self._address} stopped before the first case: see their logs.")
         version, options = able
         if version != __version__:
             raise UsageError(
-                f"The worker at {worker} has version {version}, this is {__version__}: install the same one."
+                f"The worker at {worker} has version {version}, but this is {__version__}: install the same version."
             )
         return dict(options)
 
@@ -225,7 +225,8 @@ class Cluster:
             self._workers.dismiss(worker, _worker_error(error))
             return self._again(attempt, _worker_error(error))
         if answer is None:
-            return self._again(attempt, f"The worker at {worker} is gone (often memory is short; its log may say why).")
+            reason = f"The worker at {worker} is gone (often because memory is short; see its log)."
+            return self._again(attempt, reason)
         if answer.unfit:
             self._workers.dismiss(worker, answer.message)
             return None

@@ -122,7 +122,7 @@ def _checked_pipeline(order: Order) -> Pipeline:
         LiversegError: the pipeline cannot be built; see `Work.pipeline`.
     """
     if __version__ != order.version:
-        raise UsageError(f"it has version {__version__}, and the run version {order.version}: install the same one.")
+        raise UsageError(f"it has version {__version__}, but the run needs {order.version}: install that version.")
     if order.probe and not shares_output(order.probe, order.run):  # a worker that joined after the first check
         raise UsageError(f"it cannot access {order.work.output}, or may not write there: mount the same folder.")
     pipeline = _pipeline(order.work, order.run)

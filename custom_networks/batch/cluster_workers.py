@@ -66,7 +66,7 @@ class Workers:
         while not (ready := self.ready()):
             why = f"The scheduler at {self._address} has {self._why_none()}"
             if time.monotonic() > deadline:
-                raise ClusterLost(f"{why}: start some, dask worker {self._address}.")
+                raise ClusterLost(f"{why}: start some with `dask worker {self._address}`.")
             if not warned:
                 logger.warning("%s: waiting for one.", why)
             warned = True

@@ -94,11 +94,11 @@ class Processes:
                 self._summary.keep()
 
     def _number_for(self, cases: Sequence[Case]) -> int:
-        """Number of processes to use for these cases; warns if memory has no room for the number requested."""
+        """Number of processes to use for these cases; logs a warning if memory limits it."""
         wanted = max(1, min(self._number, len(cases)))
         number = fitting_processes(wanted, cases, available_memory())
         if number < wanted:
-            logger.warning("--jobs %d is cut to %d: memory has no room for more.", self._number, number)
+            logger.warning("--jobs %d is reduced to %d: there is not enough memory for more.", self._number, number)
         return number
 
     def _replace(self, dead: "_Worker") -> "_Worker":
@@ -132,7 +132,8 @@ class _Worker:
             answer = self.connection.recv()
         except EOFError:
             raise UsageError(
-                f"A segmentation process {self._end()} while it started: often memory is short, so try fewer --jobs."
+                f"A segmentation process {self._end()} while it started, often because memory is short: try fewer "
+                "--jobs."
             ) from None
         if isinstance(answer, Exception):
             raise answer
@@ -157,7 +158,7 @@ class _Worker:
             return error
         except (EOFError, OSError):
             return InputError(
-                f"{self.case.source}: the process that segmented it {self._end()}: often memory is short, so try "
+                f"{self.case.source}: the process that segmented it {self._end()}, often because memory is short: try "
                 "again with fewer --jobs."
             )
 

@@ -11,7 +11,7 @@ from custom_networks.manifest import MANIFEST, WHOLE, Manifest, listed, read_man
 from custom_networks.report.page.index import INDEX
 from custom_networks.report.summary import SUMMARY
 
-OWN = (SUMMARY, INDEX, REFUSED)  # files and folders of ours beside the case folders
+OWN = (SUMMARY, INDEX, REFUSED)  # our own files and folders beside the case folders
 
 
 @dataclass(frozen=True)

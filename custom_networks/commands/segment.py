@@ -59,8 +59,8 @@ def segment(
         inputs: NIfTI, NRRD or MetaImage files, a folder of such files, or a folder (of any depth) or zip archive of
             DICOM files; PATH::N selects series N as numbered by `liverseg series PATH`.
         output: folder for the results.
-        device: cpu, cuda, cuda:1, ...; by default a GPU where there is one.
-        runtime: torch, openvino, or auto: OpenVINO on a CPU where it is installed, else PyTorch.
+        device: cpu, cuda, cuda:1, ...; by default a GPU if there is one.
+        runtime: torch, openvino, or auto: OpenVINO on a CPU if it is installed, else PyTorch.
         precision: float32, bfloat16, or auto: bfloat16 if runtime and processor support it, but float32 for PyTorch
             on a CPU.
         scout: find the liver first and run the network only on its box; --scout=false runs it on the whole volume.

@@ -46,7 +46,7 @@ class Talk:
         log_file: str | None = None,
     ) -> None:
         if quiet and verbose:
-            raise UsageError("--quiet and --verbose contradict each other: leave one of them out.")
+            raise UsageError("--quiet and --verbose contradict each other: leave one out.")
         self._quiet, self._verbose, self._as_json, self._log_file = quiet, verbose, as_json, log_file
         self._progress = progress and not quiet
         self._log: TextIO | None = None
@@ -183,7 +183,7 @@ def _opened(path: str) -> Iterator[TextIO]:
     try:
         stream = Path(path).expanduser().open("a", encoding="utf-8", errors="backslashreplace")
     except (OSError, RuntimeError, ValueError) as error:
-        raise UsageError(f"The log file {path} cannot be written ({error}): name another.") from error
+        raise UsageError(f"The log file {path} cannot be written ({error}): choose another one.") from error
     with stream:
         yield stream
 

@@ -29,8 +29,8 @@ def aorta_hu(view: CoarseView) -> float | None:
     """Median HU of the aorta at the level of the liver, or None if it cannot be located.
 
     The spine is the densest concentration of bone near the midline, in the posterior half of the trunk. The aorta is
-    taken to be the brightest homogeneous disc of 12 mm in front of the spine, in each slice; it counts only if enough
-    slices agree.
+    assumed to be the brightest homogeneous disc of 12 mm in front of the spine in each slice. The result is None if too
+    few slices have such a disc, or if the slices disagree.
     """
     spine = _spine(view)
     if spine is None:

@@ -19,7 +19,7 @@ COARSE_MM = 3.0
 TISSUE_HU = -300
 MOST_SLICES = 16
 RIM = 0.96  # fraction of the radius of a circular field of view beyond which a pixel is on its edge
-MOST_UNFILLED = 0.5  # fraction of the air at the padding value, above which air is clipped and hides the padding
+MOST_UNFILLED = 0.5  # if more of the air has the padding value, air is clipped, and padding cannot be recognised
 THIN_MM = 20.0  # cables and cushions touching the skin are thinner than this
 
 

@@ -86,4 +86,4 @@ def organ_region(labels: Labels, numbers: Numbers, affine: Floats) -> OrganRegio
 def check_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
     """Raise InputError if the shape of an array differs from that of the label map."""
     if tuple(shape) != tuple(expected):
-        raise InputError(f"The shape of {name} must be {tuple(expected)}, as for the label map, got {tuple(shape)}.")
+        raise InputError(f"The shape of {name} must be {tuple(expected)} as for the label map, got {tuple(shape)}.")

@@ -128,7 +128,7 @@ def _draw(
     limits = [(body[a].start * spacing[a], body[a].stop * spacing[a]) for a in (right, up)]
     axis.set_xlim(limits[0][:: -1 if plane != 0 else 1])
     axis.set_ylim(limits[1])
-    axis.set_title(name, color="white", fontsize=11, y=1.0)  # a fixed y spares measuring the ticks
+    axis.set_title(name, color="white", fontsize=11, y=1.0)  # with a fixed y, matplotlib need not measure the ticks
     axis.axis("off")
 
 

@@ -82,7 +82,7 @@ def test_a_case_that_failed_goes_to_another_worker(run: Callable[..., Any]) -> N
 def test_a_case_is_given_up_after_three_tries_with_its_reasons(run: Callable[..., Any], tmp_path: Path) -> None:
     given, messages = run("ab", {("A", "a"): None, ("B", "a"): FULL})
     assert given == ["a to A", "b to B", "a to B", "a to A"]
-    gone = "The worker at A is gone (often memory is short; its log may say why)."
+    gone = "The worker at A is gone (often because memory is short; see its log)."
     assert messages == [f"{tmp_path}/in/a.nii.gz was tried 3 times. {gone} No space left on device."]
 
 
@@ -102,9 +102,9 @@ def test_a_worker_that_cannot_even_be_asked_gets_no_more_cases(run: Callable[...
 
 def test_a_first_worker_that_dies_or_has_another_version_ends_the_run_before_it_begins(run: Callable[..., Any]) -> None:
     answers: dict[tuple[str, str], Any] = {("A", "first"): None}
-    with pytest.raises(UsageError, match="The workers at tcp://host:1 end before the first case"):
+    with pytest.raises(UsageError, match="The workers at tcp://host:1 stopped before the first case"):
         run("a", answers, "A")
-    with pytest.raises(UsageError, match=f"The worker at A has version 0.0.1, this is {__version__}"):
+    with pytest.raises(UsageError, match=f"The worker at A has version 0.0.1, but this is {__version__}"):
         run("a", {("A", "first"): ("0.0.1", OPTIONS)})
 
 
@@ -131,7 +131,7 @@ def test_a_worker_returns_why_it_cannot_segment_and_raises_nothing(
 @pytest.mark.parametrize(
     "change, reason",
     [
-        ({"version": "0.0.1"}, f"it has version {__version__}, and the run version 0.0.1"),
+        ({"version": "0.0.1"}, f"it has version {__version__}, but the run needs 0.0.1"),
         ({"options": {**OPTIONS, "weights": "other"}}, "its weights differ from the first worker's"),
         ({"run": "another"}, "it cannot access .*, or may not write there"),
     ],

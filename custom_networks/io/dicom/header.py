@@ -20,7 +20,7 @@ from custom_networks.io.dicom.enhanced import ENHANCED_CT, ENHANCED_TAGS, FRAME_
 from custom_networks.io.dicom.files import DicomFile
 from custom_networks.io.dicom.pixel_element import Expected, pixel_fault
 
-# The attributes, besides the size, without which pixels have no meaning (PS3.3 C.7.6.3).
+# Attributes, besides the size, that are needed to interpret the pixels (PS3.3 C.7.6.3).
 PIXEL_MODULE = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation")
 NAN = float("nan")  # a single object, so that unknown positions are equal as dictionary keys
 
@@ -128,7 +128,7 @@ def _patient(dataset: Dataset, *keywords: str) -> str:
 
 
 def _of(read: Callable[..., Any], *keywords: str, **options: Any) -> Any:
-    """Declare a dataclass field whose value `read` returns for the elements with these keywords."""
+    """Declare a dataclass field that is read from the elements with these keywords by the function `read`."""
     return field(repr=False, metadata={"read": partial(read, **options), "keywords": keywords})
 
 

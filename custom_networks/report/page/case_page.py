@@ -20,7 +20,7 @@ WINDOWS = (
     {"name": "soft tissue, -160 to 240 HU", "low": -160, "high": 240},
     {"name": "liver, 0 to 200 HU", "low": 0, "high": 200},
 )
-QUALITIES = (82, 65, 45, 25)  # JPEG qualities; the first one is used with which the page is small enough
+QUALITIES = (82, 65, 45, 25)  # JPEG qualities, tried in this order until the page is small enough
 LIGHT_CHARACTERS, FULL_CHARACTERS = 490_000, 7_900_000
 
 

@@ -301,7 +301,7 @@ def test_without_uids_the_content_is_that_of_the_file(tmp_path: Path) -> None:
         (lambda i: i.pop(scene.PER_FRAME) and i, "they have no PerFrameFunctionalGroupsSequence"),
         (lambda i: setattr(i, "NumberOfFrames", 9), "NumberOfFrames is 9, but there are functional groups of 8"),
         (lambda i: setattr(i, "ConcatenationUID", "1.2.9"), "each is only a part of a concatenation"),
-        (lambda i: setattr(i, "SOPClassUID", "1.2.840.10008.5.1.4.1.1.2"), "SOP class is not one of enhanced CT"),
+        (lambda i: setattr(i, "SOPClassUID", "1.2.840.10008.5.1.4.1.1.2"), "SOP class is not that of an enhanced CT"),
         (lambda i: setattr(i, "PixelData", i.PixelData[:-2]), "truncated or damaged"),
         (lambda i: setattr(i, "PixelData", i.PixelData * 2), "pixel data of more frames than NumberOfFrames"),
         (lambda i: setattr(i, "Modality", "PT"), "1 of 1 files are not CT but PT"),

@@ -126,7 +126,7 @@ def test_an_archive_of_two_patients_names_one_to_give(stubbed: Stubbed, archive:
     with zipfile.ZipFile(archive, "a") as packed:
         for path in other.iterdir():
             packed.write(path, f"other/{path.name}")
-    with pytest.raises(UsageError, match=r"exam.zip holds 2 volumes: give one of them, such as .*exam.zip::1"):
+    with pytest.raises(UsageError, match=r"exam.zip holds 2 volumes \(.*\): give one of them, such as .*exam.zip::1"):
         stubbed(archive)
 
 
@@ -164,7 +164,7 @@ def test_the_patient_is_named_on_page_key_images_and_pdf_on_request_alone(
 
 def test_several_volumes_and_none_are_refused(stubbed: Stubbed, scan: tuple[Path, Any], tmp_path: Path) -> None:
     (scan[0].parent / "b.nii").touch()
-    with pytest.raises(UsageError, match="scans holds 2 volumes: give one of them"):
+    with pytest.raises(UsageError, match=r"scans holds 2 volumes \(.*\): give one of them"):
         stubbed(scan[0].parent)
     with pytest.raises(InputError, match="absent.nii"):
         stubbed(tmp_path / "absent.nii")

@@ -126,7 +126,7 @@ class Workers:
         return {worker: its["status"] for worker, its in known.items()}
 
     def _why_none(self) -> str:
-        """Describe the workers when none is ready, as the object of "The scheduler has ..."."""
+        """Return why no worker is ready, such as "no workers", to follow "the scheduler has"."""
         statuses = self._statuses()
         if "paused" in statuses.values():
             return "only workers that Dask has paused because their memory is nearly full (--memory-limit)"

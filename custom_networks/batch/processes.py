@@ -179,7 +179,7 @@ class _Worker:
             self._process.kill()
 
     def _end(self) -> str:
-        """Describe how the process ended, as a predicate of "the process ..."."""
+        """Return how the process ended, such as "ended with exit code 1"."""
         self._process.join(SECONDS_TO_LEAVE)
         code = self._process.exitcode
         return f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"

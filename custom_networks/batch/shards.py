@@ -35,7 +35,8 @@ def shard_of(text: str) -> Shard:
 def own_inputs(shard: Shard | None, inputs: Sequence[str]) -> tuple[list[str], Shard | None]:
     """Return the inputs to list, and the shard to apply to their cases, or None if the inputs were split.
 
-    If there are at least as many inputs as shards, the inputs are split, otherwise the cases must be.
+    The inputs are split if there are at least as many as shards. Otherwise all of them are listed by every shard, and
+    their cases are split.
     """
     if shard and len(inputs) >= shard.parts:
         return shard.of(inputs), None

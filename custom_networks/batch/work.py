@@ -66,7 +66,7 @@ class Work:
         return replace(self, settings={**self.settings, "progress": False})
 
     def share(self, processes: int) -> None:
-        """Limit this process to its share of the cores, one `processes`-th of them."""
+        """Limit this process to its share of the cores when `processes` processes share them."""
         global _cores
         if not _cores:
             from custom_networks.inference.threads import usable_cores

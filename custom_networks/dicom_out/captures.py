@@ -66,7 +66,7 @@ def write_captures(
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Write pictures as `<case>_key_01.dcm` etc. in one series, and a PDF as `<case>_report.dcm`.
 
-    Errors do not raise; they are reported as notes.
+    Errors are not raised but returned as notes.
 
     Args:
         folder: folder to write to.

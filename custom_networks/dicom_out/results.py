@@ -34,7 +34,7 @@ def write_dicom_results(
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Write `<case>_seg.dcm`, `<case>_sr.dcm` and, with `segments`, `<case>_segments.dcm`.
 
-    Errors do not raise; they are reported as notes, so that they do not affect the other results.
+    Errors are not raised but returned as notes, so that they do not affect the other results.
 
     Args:
         folder: folder to write to.

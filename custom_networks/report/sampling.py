@@ -37,7 +37,7 @@ class PlaneReader:
         return plane[self._part]
 
     def read(self, part: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
-        """Return the resampled values (rows, columns) of a part that `part` returned, possibly modified."""
+        """Return the resampled values (rows, columns) of a part of a plane, as cut out by `part`."""
         return np.asarray(self._rows @ part.astype(np.float32) @ self._columns)
 
 

@@ -85,7 +85,7 @@ def verdict(numbers: VerdictNumbers) -> Verdict:
 
 
 def _hounsfield(n: VerdictNumbers) -> Iterator[Finding]:
-    """Intensities that are probably not HU, such as 0 to 255 with dark padding, or a scale with an offset.
+    """Yield a finding if intensities are probably not HU, such as 0 to 255 with dark padding, or HU with an offset.
 
     Files without any voxel as dark as fat have been refused earlier.
     """
@@ -135,7 +135,7 @@ def _no_liver(n: VerdictNumbers) -> Iterator[Finding]:
 
 
 def _volume(n: VerdictNumbers) -> Iterator[Finding]:
-    """An implausible liver volume for the size of the body; a liver that is cut off may be small."""
+    """Yield a finding if the liver volume is implausible for the size of the body; a liver cut off may be small."""
     if not n.liver_ml:
         return
     too_small = n.liver_ml < SMALLEST_ML and not n.touches_border
@@ -182,7 +182,7 @@ def _liver_hu(n: VerdictNumbers) -> Iterator[Finding]:
 
 
 def _phase(n: VerdictNumbers) -> Iterator[Finding]:
-    """A contrast phase other than portal venous, for which the network was trained."""
+    """Yield a finding if the contrast phase is not portal venous, for which the network was trained."""
     phase = contrast_phase(n.liver_hu, n.aorta_hu)
     if phase in PHASE_LOOKS:
         looks, check = PHASE_LOOKS[phase]
@@ -223,7 +223,7 @@ def _scout(n: VerdictNumbers) -> Iterator[Finding]:
 
 
 def _review(n: VerdictNumbers) -> Iterator[Finding]:
-    """Lesions of low confidence; their level is ok, since the case as a whole is not in doubt."""
+    """Yield a finding that lists lesions of low confidence; its level is ok, since the case is not in doubt."""
     unsure = [str(number) for number, confidence in n.confidence.items() if confidence < REVIEW_BELOW]
     if unsure:
         named = ", ".join(unsure[:MOST_NAMED]) + ", ..." * (len(unsure) > MOST_NAMED)

@@ -77,7 +77,7 @@ def lost_notes(lost: Sequence[DicomFile]) -> list[str]:
 
 
 def refusal(listing: DicomListing, index: int | None = None) -> str:
-    """Return the message of an input, or of its series `index`, that cannot be segmented, with all reasons."""
+    """Return the error message for an input, or its series `index`, that cannot be segmented, with all reasons."""
     if len(listing.series) == 1 or index is not None:
         series = listing.series[index or 0]
         which = f"{listing.source}" + f"::{(index or 0) + 1}" * (len(listing.series) > 1)

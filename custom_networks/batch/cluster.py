@@ -207,7 +207,7 @@ class Cluster:
     def _has_memory(self, attempt: _Try, running: _Running) -> bool:
         """Whether the volume of a case fits into this machine's memory, beside those of the running cases.
 
-        True if the workers read the volumes, if no case is running, and if the volume has been read already.
+        Always true if the workers read the volumes, if no case is running, or if the volume has already been read.
         """
         if self._order.probe or not running or attempt.read is not None:
             return True

@@ -1,4 +1,4 @@
-"""Function calls serialized to bytes.
+"""Function calls serialised to bytes.
 
 Dask's scheduler unpickles the tasks it forwards. Sent as bytes, they do not make it import PyTorch.
 """
@@ -9,11 +9,11 @@ from typing import Any
 
 
 def packed_call(function: Callable[..., Any], *arguments: Any) -> bytes:
-    """Serialize a call, which `unpacked_call` executes on another machine."""
+    """Serialise a call, which `unpacked_call` executes on another machine."""
     return pickle.dumps((function, arguments), protocol=pickle.HIGHEST_PROTOCOL)
 
 
 def unpacked_call(call: bytes) -> Any:
-    """Execute a call serialized by `packed_call` and return its result."""
+    """Execute a call serialised by `packed_call` and return its result."""
     function, arguments = pickle.loads(call)
     return function(*arguments)

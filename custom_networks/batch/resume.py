@@ -101,7 +101,7 @@ def reasons_to_do(earlier: Earlier, cases: Sequence[Case]) -> dict[Case, str]:
 
 
 def _said_in(report: Path) -> tuple[str, str]:
-    """Return from a report.json the package version and the first note on a file lost to a disk error, or ""."""
+    """Read a report.json; return its package version and its first note on a file lost to a disk error, "" if none."""
     try:
         said = json.loads(report.read_text(encoding="utf-8"))
         return str(said["run"]["version"]), next(filter(_NOT_WRITTEN.search, map(str, said.get("notes", ()))), "")

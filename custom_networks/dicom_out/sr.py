@@ -170,7 +170,7 @@ def _places(where: LesionSegments | None) -> list[Code]:
 
 
 def _evaluations(where: LesionSegments | None) -> list[Any] | None:
-    """Return the evaluation whether another segment is near, or None if the segments are unknown."""
+    """Return an evaluation that states whether another segment is near, or None if the segments are unknown."""
     if where is None:
         return None
     sr = codes.load_highdicom().sr

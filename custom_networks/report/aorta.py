@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 BONE_HU = 150
 SPINE_SIGMA_MM = 10.0
 SPINE_FROM_MIDDLE_MM = 40.0
-LEFT_MM, RIGHT_MM = 32.0, 8.0  # search range to the left and right of the center of the spine
-NEAREST_MM, FARTHEST_MM = 22.0, 62.0  # search range in front of the center of the spine
+LEFT_MM, RIGHT_MM = 32.0, 8.0  # search range to the left and right of the centre of the spine
+NEAREST_MM, FARTHEST_MM = 22.0, 62.0  # search range in front of the centre of the spine
 DISC_MM = 6.0  # radius
 BLOOD_HU = (15.0, 700.0)
 MOST_NOISE = 30.0  # standard deviation within the disc, HU
@@ -43,7 +43,7 @@ def aorta_hu(view: CoarseView) -> float | None:
 
 
 def _spine(view: CoarseView) -> tuple[int, int] | None:
-    """(x, y) index of the center of the spine, or None if there is too little bone."""
+    """(x, y) index of the centre of the spine, or None if there is too little bone."""
     bone = ((view.hu[..., view.seen_slices] > BONE_HU) & view.trunk).mean(axis=2)
     sigma = [SPINE_SIGMA_MM / mm for mm in view.spacing[:2]]
     gathered = ndimage.gaussian_filter(bone, sigma)

@@ -73,7 +73,7 @@ class CasePictures:
 
     @cached_property
     def planes(self) -> tuple[Picture, ...]:
-        """Axial, coronal and sagittal picture through most tumor; without tumor most liver, else the image center."""
+        """Axial, coronal and sagittal picture through most tumor; without tumor most liver, else the image centre."""
         fullest = _fullest(self._case)
         return tuple(_plane_picture(self._case, axis, fullest[axis]) for axis in PLANES)
 
@@ -88,9 +88,9 @@ class CasePictures:
         return tuple(_lesion_picture(self._case, lesion, pixels) for lesion in self._lesions[:most])
 
     def numbers_in(self, axis: int, index: int) -> list[tuple[int, Floats]]:
-        """Return the number and the center of each lesion in a plane of the image.
+        """Return the number and the centre of each lesion in a plane of the image.
 
-        A center has two fractional voxel indices, in the order of the plane's axes.
+        A centre has two fractional voxel indices, in the order of the plane's axes.
         """
         case, part = self._case, index - self._case.box[axis].start
         if not 0 <= part < case.numbers.shape[axis]:
@@ -179,7 +179,7 @@ def _sheet(
         case: the case.
         axis: axis perpendicular to the plane.
         index: index of the plane in the image.
-        middle: center of the picture, two voxel indices.
+        middle: centre of the picture, two voxel indices.
         millimetres: width and height of the picture.
         pixel_mm: size of a pixel.
         own: id of the lesion that is shown; its number is not written.

@@ -96,7 +96,7 @@ def _segment_row(found: Segments, number: int) -> dict[str, Any]:
 
 
 def lesion_block(found: Segments | None, id_: int) -> dict[str, Any]:
-    """Return the keys about segments of one lesion in report.json."""
+    """Return the segment-related keys of one lesion in report.json."""
     own = found.lesions.get(id_) if found else None
     if own is None:
         return {"segments": None, "near_segment_border": None}
@@ -105,7 +105,7 @@ def lesion_block(found: Segments | None, id_: int) -> dict[str, Any]:
 
 
 def lesion_cells(lesion: Mapping[str, Any]) -> dict[str, Cell]:
-    """Return the columns about segments in `lesions.csv`; shares are formatted as "8:0.9312 7:0.0688"."""
+    """Return the segment-related columns of `lesions.csv`; shares are formatted as "8:0.9312 7:0.0688"."""
     shares = lesion["segments"] or []
     return {
         "segment": shares[0]["segment"] if shares else None,

@@ -40,7 +40,7 @@ class ViewerVolumes:
         solid: smoothed mask of the liver for 3D rendering, 0 to 255; "" without a liver.
         solid_lesions: the lesions on the grid of `solid`, valued as in `labels`; "" without a liver.
         spacing: distances between the CT's voxels along x, y and z, in mm.
-        middle: center of the CT shown, LPS mm.
+        middle: centre of the CT shown, LPS mm.
     """
 
     ct: str
@@ -132,7 +132,7 @@ def _shown(case: OrientedCase) -> Box:
 
 
 def _grid(case: OrientedCase, spacing: Floats) -> _Grid:
-    """Return a centered grid with this spacing (mm) that fits into the box to show."""
+    """Return a centred grid with this spacing (mm) that fits into the box to show."""
     starts, at = [], []
     for side, mm, own in zip(_shown(case), spacing, case.spacing, strict=True):
         step = float(mm / own)

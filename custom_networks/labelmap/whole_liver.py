@@ -78,13 +78,24 @@ def shape_features(liver: Floats, spacing: Sequence[float]) -> Floats:
     total, cell = float(liver.sum()), float(np.prod(spacing))
     features, box = [np.log(total * cell / 1000)], 1.0
     for axis, mm in enumerate(spacing):
-        profile = np.moveaxis(liver, axis, 0).sum(axis=(1, 2), dtype=np.float64)
-        places = np.arange(len(profile))
-        low, high = np.interp([TIPS, 1 - TIPS], profile.cumsum() / total, places)
-        extent = max(high - low, 0.1)
-        features += [np.log(extent * mm), (profile @ places / total - low) / extent]
-        box *= extent * mm
+        profile = _profile(liver, axis)
+        low, high = extent(liver, axis)
+        length = max(high - low, 0.1)
+        features += [np.log(length * mm), (profile @ np.arange(len(profile)) / total - low) / length]
+        box *= length * mm
     return np.array([*features, np.log(total * cell / box)])
+
+
+def extent(liver: Floats, axis: int) -> tuple[float, float]:
+    """First and last cell of a liver (i, j, k) along an axis, without the `TIPS`; interpolated between cells."""
+    profile = _profile(liver, axis)
+    first, last = np.interp([TIPS, 1 - TIPS], profile.cumsum() / profile.sum(), np.arange(len(profile)))
+    return float(first), float(last)
+
+
+def _profile(liver: Floats, axis: int) -> Floats:
+    """The sum of each cross-section of a liver (i, j, k) along an axis."""
+    return np.asarray(np.moveaxis(liver, axis, 0).sum(axis=(1, 2), dtype=np.float64))
 
 
 def unusualness(liver: Floats, spacing: Sequence[float]) -> float:

@@ -22,7 +22,7 @@ $(VENV)/.installed: requirements.txt setup.cfg
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet -r requirements.txt
-	@# setuptools warns that the folder custom_networks comes first in imports, which is meant
+	@# setuptools warns that the folder custom_networks comes first in imports, which is intended
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -40,8 +40,8 @@ test: $(VENV)/.installed  ## fast tests and workflow tests
 test-slow: $(VENV)/.installed  ## all tests, including those that take minutes
 	$(BIN)/python -m pytest
 
-# An environment without this project, as a user of the packed bundle has it. Its folder "more" holds what two of MONAI's
-# commands need in addition: onnx_export (onnx, onnxscript) and download_large_files (PyYAML).
+# An environment without this project, like that of a user of the packed bundle. Its folder "more" has the packages that
+# two of MONAI's commands also need: onnx_export (onnx, onnxscript) and download_large_files (PyYAML).
 $(FOREIGN)/.installed: requirements.txt tests/zoo/requirements.txt
 	$(PYTHON) -m venv $(FOREIGN)
 	$(FOREIGN)/bin/pip install --quiet --constraint requirements.txt --requirement tests/zoo/requirements.txt
@@ -68,7 +68,7 @@ $(LABEL)/.installed: tests/monailabel/requirements.txt tests/monailabel/torchvis
 
 monailabel: $(LABEL)/.installed  ## make the environment .venv-monailabel, with MONAI Label's server
 
-test-monailabel: $(VENV)/.installed $(LABEL)/.installed  ## the packed bundle in MONAI Label's own server, over HTTP
+test-monailabel: $(VENV)/.installed $(LABEL)/.installed  ## test the packed bundle in MONAI Label's own server, over HTTP
 	LIVERSEG_MONAILABEL_PYTHON="$(CURDIR)/$(LABEL)/bin/python" $(BIN)/python -m pytest --durations=8 tests/monailabel
 
 bundle: $(VENV)/.installed  ## pack the bundle with its code into ZIP=... for others
@@ -86,7 +86,7 @@ test-dicom: $(VENV)/.installed  ## validate and send DICOM results with dciodvfy
 	$(BIN)/python -m pytest tests/dicom_out/test_dicom_validators.py
 
 # Chromium and its driver are Debian packages; if they cannot be installed, the tests are skipped with a message.
-test-page: $(VENV)/.installed  ## the pages in a real browser: chromium and chromium-driver (apt), selenium (pip)
+test-page: $(VENV)/.installed  ## test the pages in a real browser: chromium and chromium-driver (apt), selenium (pip)
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null \
 		|| apt-get install --yes chromium chromium-driver || sudo -n apt-get install --yes chromium chromium-driver \
 		|| echo "not installed: apt-get install chromium chromium-driver"
@@ -103,13 +103,13 @@ niivue:  ## fetch the page's viewer from npm again, with the version and hash in
 	code=$$?; rm -rf "$$folder"; exit $$code
 
 # Orthanc acts as the PACS and dcmtk's storescu as the scanner; the Orthanc service that Debian starts is not needed.
-test-node: $(VENV)/.installed  ## the DICOM node with Orthanc and dcmtk (apt): faults, kill -9, garbage, round trip
+test-node: $(VENV)/.installed  ## test the DICOM node with Orthanc and dcmtk (apt): faults, kill -9, garbage, round trip
 	@command -v Orthanc storescu >/dev/null || apt-get install --yes orthanc dcmtk \
 		|| sudo -n apt-get install --yes orthanc dcmtk || echo "not installed: apt-get install orthanc dcmtk"
 	$(BIN)/pip install --quiet "dcmqi>=1.5"
 	$(BIN)/python -m pytest tests/node
 
-test-hostile: $(VENV)/.installed  ## damaged, huge and misleading inputs: each must be read correctly or clearly refused
+test-hostile: $(VENV)/.installed  ## test damaged, huge and misleading inputs: each must be read correctly or refused clearly
 	$(BIN)/python -m pytest tests/hostile
 
 lint: $(VENV)/.installed  ## black, isort, flake8, mypy
@@ -123,7 +123,7 @@ format: $(VENV)/.installed  ## let black and isort format the code
 	$(BIN)/isort --quiet custom_networks tests
 
 TRAIN := bundle/configs/train.json
-# With several GPUs, there is one process for each. When it is run again, training resumes.
+# With several GPUs, there is one process for each. Running it again resumes training.
 train: $(VENV)/.installed  ## train on DATA=... (MSD Task03_Liver, LiTS or your own) into RUN=...; more ids in ARGS=
 	$(if $(DATA),,$(error DATA is empty: make train DATA=/path/Task03_Liver))
 	@gpus=$$($(BIN)/python -c "import torch; print(torch.cuda.device_count())") || exit 1; \
@@ -143,8 +143,8 @@ bench: $(VENV)/.installed  ## compare time and memory with other programs, for d
 coverage: $(VENV)/.installed  ## fast tests with coverage of lines and branches, which must not fall below a limit
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term
 
-shape: $(VENV)/.installed  ## sizes of functions and modules, annotations, docstrings; fails where a limit is broken
+shape: $(VENV)/.installed  ## sizes of functions and modules, annotations, docstrings; fails if a limit is exceeded
 	$(BIN)/python tests/benchmarks/code_shape.py custom_networks
 
-clean:  ## remove environments and builds; results and trainings in out/ stay
+clean:  ## remove environments and builds, but keep results and training runs in out/
 	rm -rf $(VENV) $(FOREIGN) $(LABEL) build dist *.egg-info .pytest_cache .mypy_cache

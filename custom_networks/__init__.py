@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-try:  # MONAI calls this when it is imported, and in a container the user may not have a name
+try:  # MONAI calls this when it is imported, and in a container the user may have no name
     getpass.getuser()
 except (ImportError, KeyError, OSError):
     os.environ["USER"] = str(os.getuid()) if hasattr(os, "getuid") else "user"

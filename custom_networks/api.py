@@ -16,7 +16,7 @@ from custom_networks.errors import UsageError
 from custom_networks.inference.settings import settings
 from custom_networks.io import Case, case_of_array, case_of_image, only_case
 from custom_networks.pipeline import Pipeline
-from custom_networks.progress import Stage, told
+from custom_networks.progress import Stage, stage_callback
 from custom_networks.result import Result, check_page
 
 if TYPE_CHECKING:
@@ -51,38 +51,38 @@ def segment(
 ) -> Result:
     """Segment liver and tumors in one CT.
 
-    The network is loaded by the first call; the next ones with the same settings use it again.
+    The first call loads the network; later calls with the same settings reuse it.
 
     Args:
-        ct: a NIfTI, NRRD or MetaImage file, or a folder (of any depth) or zip archive of DICOM files, of which the
-            best suited series is taken (`PATH::N` takes the one that `liverseg series PATH` numbers N); or a case from
-            `custom_networks.io.find_cases`, a nibabel image, or an array (i, j, k) of HU with its affine.
+        ct: a NIfTI, NRRD or MetaImage file; a folder (of any depth) or zip archive of DICOM files, from which the most
+            suitable series is taken (`PATH::N` takes number N in the list of `liverseg series PATH`); a case from
+            `custom_networks.io.find_cases`; a nibabel image; or an array (i, j, k) of HU with its affine.
         output: folder in which the case's folder is created, with the files that `liverseg segment` writes; by default
             nothing is written.
-        affine: (4, 4) of an array, voxel index to RAS mm.
+        affine: affine (4, 4) of an array, from voxel indices to RAS mm.
         probability: whether to keep the tumor probability, too.
         overlay: whether to draw `overlay.png`, if files are written.
         page: the kind of `report.html`, if files are written: "full", "light" (without the viewer) or "off".
         key_images: whether to write key images of a DICOM input as secondary captures.
         pdf: whether to write the report of a DICOM input as an encapsulated PDF.
         with_phi: whether page, key images and PDF show what the DICOM header says about the patient.
-        keep_empty_frames: whether a DICOM SEG gets a frame for every slice and segment, which some viewers need.
-        allow_large: whether to read inputs that exceed the limits on memory.
+        keep_empty_frames: whether to write a DICOM SEG frame for every slice and segment, which some viewers need.
+        allow_large: whether to read inputs that exceed the memory limits.
         device: "cpu", "cuda", "cuda:1"; by default a GPU if there is one.
         runtime: "torch" or "openvino"; by default OpenVINO on a CPU if it is installed.
-        precision: "float32" or "bfloat16"; by default bfloat16 if runtime and processor compute in it, but float32 with
+        precision: "float32" or "bfloat16"; by default bfloat16 if runtime and processor support it, but float32 with
             PyTorch on a CPU.
         scout: whether to find the liver first, so that the network runs only on its box.
-        fast: whether a coarser answer is good enough, in about a third of the time.
+        fast: whether to trade some accuracy for speed (about a third of the time).
         segments: whether to label Couinaud's liver segments, too.
         bundle: folder of another bundle.
-        checkpoint: other weights, a state dict.
-        overrides: further ids of inference.json, such as `{"anatomy#1#neck_mm": 0.0}`.
+        checkpoint: file with other weights, a state dict.
+        overrides: values for other ids of inference.json, such as `{"anatomy#1#neck_mm": 0.0}`.
         progress: whether to show a progress bar; or a function `progress(stage, done, total)` that is called when a
-            stage begins (read, prepare, network, measure), and for the network after each of its `total` parts.
+            stage (read, prepare, network, measure) begins, and after each of the network's `total` slabs.
 
     Raises:
-        UsageError: the path holds several volumes, or none; an array has no affine; `output` cannot be a folder; or
+        UsageError: the path contains several volumes, or none; an array has no affine; `output` cannot be a folder; or
             `page` is unknown.
         InputError: the volume cannot be segmented.
         BundleError: the bundle or its weights are missing.
@@ -93,7 +93,7 @@ def segment(
     folder = ready_folder(output) if output is not None else None
     asked = {"progress": False, **(overrides or {}), **settings(device, runtime, precision, scout, fast, segments)}
     pipeline = shared_pipeline(bundle, asked, checkpoint)
-    with told(progress) as pipeline.on_stage:
+    with stage_callback(progress) as pipeline.on_stage:
         if folder is None:
             return pipeline.predict(case, probability=probability)
         options = {"overlay": overlay, "keep_empty_frames": keep_empty_frames, "page": page}
@@ -108,7 +108,7 @@ def _case(ct: Any, affine: npt.NDArray[np.float64] | None) -> Case:
         return ct
     if isinstance(ct, np.ndarray):
         if affine is None:
-            raise UsageError("An array of HU needs its affine (4, 4), voxel index to RAS mm: give it as affine=.")
+            raise UsageError("An array of HU needs its affine (4, 4), voxel index to RAS mm: pass it as affine=.")
         return case_of_array(ct, affine)
     return only_case(ct) if isinstance(ct, (str, Path)) else case_of_image(ct)
 
@@ -117,12 +117,12 @@ _LAST: dict[str, Pipeline] = {}
 
 
 def shared_pipeline(bundle: str | None, asked: Mapping[str, Any], checkpoint: str | None) -> Pipeline:
-    """A pipeline with these settings; the last one is reused if settings and the file of weights are the same."""
+    """A pipeline with these settings; the last one is reused if the settings and the weights file are the same."""
     weights = Path(checkpoint).expanduser() if checkpoint else bundle_root(bundle) / "models" / "model.pt"
     state = weights.stat() if weights.is_file() else None
     version = (state.st_mtime_ns, state.st_size) if state else None
     key = repr((bundle, sorted(asked.items()), checkpoint, version))
-    pipeline = _LAST.get(key)  # a single look-up, since another thread may replace it at any time
+    pipeline = _LAST.get(key)  # look it up only once, since another thread may replace it at any time
     if pipeline is None:
         pipeline = Pipeline(bundle, asked, checkpoint)
         _LAST.clear()

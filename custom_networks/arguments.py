@@ -1,4 +1,4 @@
-"""Check a command line before Fire sees it, because Fire complains only after the work is done.
+"""Check a command line before Fire sees it.
 
 Fire would run a command before it mentions a misspelt flag, let a switch swallow the input that follows it, and turn a
 folder named 2024 into a number.
@@ -26,10 +26,10 @@ ARGUMENTS = {  # the flags by which they can be given, and a description
 
 
 def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> list[str]:
-    """The arguments for `function`, in a form in which Fire does not reinterpret them.
+    """Check the arguments for `function` and convert them to a form that Fire does not reinterpret.
 
     Flags are `--name VALUE` or `--name=VALUE`; a switch (annotated bool) is `--name`, `--name=true`, `--name=false` or
-    `--no-name`; `-o` is `--output`. A flag of several values (annotated tuple[str, ...]) is given once for each.
+    `--no-name`; `-o` is `--output`. A flag with several values (annotated tuple[str, ...]) is repeated for each value.
 
     Raises:
         UsageError: a flag is unknown or has no value, or a switch is followed by an input.
@@ -61,7 +61,7 @@ def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> li
 
 
 def check_complete(command: str, ready: Sequence[str]) -> None:
-    """Raise a one-line UsageError for missing arguments, where Fire would print a page."""
+    """Raise UsageError if arguments are missing or superfluous; Fire would print a whole help page."""
     positional = [argument for argument in ready if not argument.startswith("--")]
     if command == "segment" and not positional:
         raise UsageError("liverseg segment needs at least one input.")
@@ -79,14 +79,14 @@ def check_complete(command: str, ready: Sequence[str]) -> None:
 
 
 def unknown_command(command: str, known: Iterable[str]) -> UsageError:
-    """The error of an unknown command, with a suggestion if one is similar."""
+    """The error for an unknown command, with a suggestion if a similar one exists."""
     names = list(known)
     meant = "".join(f" Did you mean {name}?" for name in get_close_matches(command, names, n=1))
     return UsageError(f"Unknown command {command!r}: liverseg has {', '.join(names)}.{meant}")
 
 
 def _unknown_flag(argument: str, name: str, flags: Sequence[str], hints: Mapping[str, Any]) -> UsageError:
-    """The error of an unknown flag, with a suggestion; one that begins with "no" may be meant to turn a switch off."""
+    """The error for an unknown flag, with a suggestion; a flag that begins with "no" may be meant to turn one off."""
     negated = re.sub(r"^no_?", "", name)
     switches = [flag for flag in flags if hints[flag] is bool]
     close = get_close_matches(negated, switches, n=1) if negated != name else get_close_matches(name, flags, n=1)
@@ -113,7 +113,7 @@ def _value(name: str, assigned: str, value: str, rest: list[str]) -> str:
 
 
 def _literal(value: str, kind: Any) -> str:
-    """A Python literal that Fire reads back as `value`; it is a number only if the argument is one."""
+    """`value` as a Python literal that Fire reads back unchanged; a number only for flags of kind int."""
     if kind is not int:
         return repr(value)
     try:

@@ -1,4 +1,4 @@
-"""Find the bundle (in a checkout, beside the installed package, or around a packed one), its config and weights."""
+"""Find the bundle that belongs to this package, and read its config and weights."""
 
 import json
 import warnings
@@ -16,16 +16,16 @@ INSTALLED_NAME = "liver_tumor_ct_25d"
 
 
 def config_text(text: str) -> str:
-    """A string for a bundle's config that is read back as `text`, whatever characters it has.
+    """Escape `text` so that a bundle's config reads it back unchanged.
 
-    (In every string, MONAI changes "#" to "::", treats "$" at the start as Python, and "@" as a reference.)
+    In every string, MONAI changes "#" to "::" and treats "$" at the start as Python and "@" as a reference.
     """
     plain = ascii(text)
     return "$" + plain.replace("#", r"\x23").replace("@", r"\x40")
 
 
 def bundle_root(given: str | None = None) -> Path:
-    """The bundle's folder: the `given` one, or the one that belongs to this package.
+    """The bundle's folder: `given`, or the one in the checkout, beside the package or around a packed package.
 
     Raises:
         BundleError: there is no folder with configs/inference.json.
@@ -38,24 +38,24 @@ def bundle_root(given: str | None = None) -> Path:
             return place
     raise BundleError(
         f"No bundle with configs/inference.json in {' or '.join(map(str, places))}: install the package again, "
-        "or give the bundle's folder by --bundle."
+        "or name the bundle's folder with --bundle."
     )
 
 
 def bundle_version() -> str:
-    """Version of the bundle and of its code, from the bundle's metadata.json, the only place that states it.
+    """Version of the bundle and of its code, from the bundle's metadata.json.
 
     Raises:
-        BundleError: there is no bundle, or no version in it.
+        BundleError: the bundle is missing or has no version.
     """
     root = bundle_root()
     if not (version := metadata(root).get("version")):
-        raise BundleError(f"{root / 'configs' / 'metadata.json'} states no version: install the bundle again.")
+        raise BundleError(f"{root / 'configs' / 'metadata.json'} has no version: install the bundle again.")
     return str(version)
 
 
 def metadata(root: Path) -> dict[str, Any]:
-    """What the metadata.json of the bundle in `root` holds.
+    """The contents of metadata.json of the bundle in `root`.
 
     Raises:
         BundleError: it is missing or not a JSON object.
@@ -68,14 +68,14 @@ def metadata(root: Path) -> dict[str, Any]:
 
 
 def read_config(root: Path, overrides: Mapping[str, Any] | None = None) -> "ConfigParser":
-    """The parser of a bundle's inference.json, with `overrides` by id; objects are built when they are requested.
+    """Read a bundle's inference.json and apply `overrides`, values by id; the parser builds objects on request.
 
     Raises:
         BundleError: the file cannot be read.
         UsageError: an override names an id that does not exist.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MONAI 1.6 announces that a bundle's config is code; this one is installed
+        warnings.simplefilter("ignore")  # MONAI 1.6 warns that configs can run code; this one is installed code
         from monai.bundle import ConfigParser
 
         parser = ConfigParser()
@@ -94,39 +94,42 @@ def read_config(root: Path, overrides: Mapping[str, Any] | None = None) -> "Conf
 
 
 def unusable(root: Path, error: Exception, overrides: Mapping[str, Any] | None = None) -> LiversegError:
-    """The error of a bundle whose config cannot be read, or not be built with the user's `overrides`."""
+    """The error for a bundle whose config cannot be read, or cannot be built with the user's `overrides`."""
     if overrides:
         named = ", ".join(overrides)
         return UsageError(
             f"The bundle cannot be built with {named} as given ({one_line(repr(error), 300)}): correct it."
         )
-    return BundleError(f"{root} does not hold a working bundle ({one_line(repr(error), 300)}): install it again.")
+    return BundleError(f"{root} does not contain a working bundle ({one_line(repr(error), 300)}): install it again.")
 
 
 def operating_point(parser: "ConfigParser") -> dict[str, float]:
-    """The numbers of the anatomy rules in a parsed inference.json, by name."""
+    """The numeric parameters of the anatomy rules in a parsed inference.json, by name."""
     steps, content = parser["anatomy"], parser.get_parsed_content
     named = {name: content(f"anatomy#{i}#{name}") for i, step in enumerate(steps) for name in step}
     return {name: v for name, v in named.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
 
 
 def weights_path(parser: "ConfigParser", checkpoint: str | Path | None = None) -> Path:
-    """The file of weights: `checkpoint`, or else the one that the config names.
+    """Path of the weights: `checkpoint` if given, else the file named in the config.
 
     Raises:
         BundleError: there is no such file.
     """
     path = Path(checkpoint or str(parser.get_parsed_content("checkpoint"))).expanduser()
     if not path.is_file():
-        raise BundleError(f"No weights at {path}: fetch or train them, or give others by --checkpoint.")
+        raise BundleError(f"No weights at {path}: fetch or train them, or use others with --checkpoint.")
     return path
 
 
 def bundle_network(root: Path, checkpoint: str | Path | None = None) -> "nn.Module":
-    """The network of a bundle's inference.json, with its weights or others, on the CPU, in evaluation mode.
+    """Build the network of a bundle's inference.json and load its weights, or those in `checkpoint`.
+
+    Returns:
+        The network on the CPU, in evaluation mode.
 
     Raises:
-        BundleError: the bundle cannot be read, or its weights are missing or not those of the network.
+        BundleError: the bundle cannot be read, or the weights are missing or not for this network.
     """
     from custom_networks.inference.weights import load_weights
 

@@ -1,13 +1,13 @@
 """Case folders: each belongs to one input, and its manifest says whether its results are complete.
 
-`<output>/<case>/manifest.json` names the input, the state and our own files; all other files are foreign and never
+`<output>/<case>/manifest.json` records the input, the state and our own files; any other files are foreign and never
 touched. `claim` finds or creates the folder, results are written to a staging folder beside it, and `Claim.commit`
-replaces older results by them. Whenever a process is killed, the manifest gives the state of the folder:
+replaces older results with them. Even if a process is killed, the manifest shows the state of the folder:
 
 - `whole`: the files are the results of one run, with their SHA-256 and the options of that run.
 - `writing`: a run has begun to move its files in; `old` and `new` name all files that may be there.
 
-A name is claimed by renaming a folder that already holds its manifest, which succeeds for one process only.
+A name is claimed by renaming a folder that already contains its manifest, which only one process can do.
 """
 
 import hashlib
@@ -45,13 +45,14 @@ __all__ += ["remove_abandoned_staging", "whole_folders", "whole_manifests"]
 class Claim:
     """A case folder claimed by this process, and a staging folder for its new files.
 
-    As a context manager, it abandons files that were not committed.
+    As a context manager, it discards files that were not committed.
 
     Attributes:
-        name: of the case and its folder; file names contain it.
+        name: name of the case and its folder, for use in file names.
         folder: `<output>/<name>`.
         staging: folder to write the files to, without subfolders.
-        content_changed: whether the folder holds results of an earlier version of this input, which `commit` replaces.
+        content_changed: whether the folder contains results of an earlier version of this input, which `commit`
+            replaces.
     """
 
     def __init__(self, folder: Path, of: Input, staging: Path, earlier: Manifest | None, held: ExitStack) -> None:
@@ -66,17 +67,17 @@ class Claim:
         self.abandon()
 
     def commit(self, options: Mapping[str, Any]) -> Path:
-        """Replace older files by the staged ones and return the case folder, whose state is then `whole`.
+        """Replace older files with the staged ones and return the case folder, whose state is then `whole`.
 
         Args:
-            options: everything that changes a result, as JSON; the manifest keeps them.
+            options: everything that affects the results, ready for JSON; stored in the manifest.
 
         Raises:
             InputError: the folder has been taken over by another input, or a foreign file has the name of a new one.
-            ValueError: the staging folder holds something other than plain files.
+            ValueError: the staging folder contains something other than plain files.
         """
         digests = {path.name: _flushed_digest(path) for path in _staged_files(self.staging)}
-        if _is_free(self.folder):  # another process claimed it for the same input, too, and abandoned it
+        if _is_free(self.folder):  # another process also claimed it for this input, and abandoned it
             _put_new_folder(self.folder, self._input, self.staging)
         own = identifying(self._input)
         with locked(self.folder):
@@ -96,7 +97,7 @@ class Claim:
         return self.folder
 
     def abandon(self) -> None:
-        """Remove staged files, and the folder if it is new; older results stay. After `commit`, do nothing."""
+        """Discard the staged files, and the folder if it is new; keep older results. Does nothing after `commit`."""
         self._held.close()
         with suppress(FileNotFoundError), locked(self.folder):
             manifest = read_manifest(self.folder)
@@ -108,7 +109,11 @@ class Claim:
                     self.folder.rmdir()
 
     def _replaceable(self, new: Sequence[str]) -> list[str]:
-        """Names of all older files; InputError if the folder is no longer ours or a foreign file is in the way."""
+        """Names of the older files that `commit` removes.
+
+        Raises:
+            InputError: the folder is no longer ours, or a foreign file has the name of a new one.
+        """
         manifest = read_manifest(self.folder)
         if manifest is None or not may_replace(manifest, self._input):
             raise InputError(f"{self.folder} was changed by another process during this run: segment this input again.")
@@ -120,12 +125,12 @@ class Claim:
 
 
 def claim(output: Path, of: Input) -> Claim:
-    """Claim the case folder of an input: that of an earlier run, or the first of name, name_2, ... that is free.
+    """Claim the folder of an earlier run for the same input, or else the first free one of name, name_2, ...
 
-    Older results of the same input stay until `Claim.commit`. A folder belongs to the same input if its content or its
-    identity is the same. (If a file's bytes and geometry have both changed, the same identity is not enough: in
-    containers, every patient can have the same path.) An unfinished folder must have the same identity. Names that
-    differ only by case are the same name.
+    Older results of the same input stay until `Claim.commit`. A folder belongs to the same input if it has the same
+    content or identity. The identity is not enough if a file's bytes and geometry have both changed, because in
+    containers every patient can have the same path. An unfinished folder must have the same identity. Upper and lower
+    case are not distinguished in names.
     """
     with ExitStack() as held:
         staging = held.enter_context(staging_folder(output, of.name))
@@ -134,7 +139,7 @@ def claim(output: Path, of: Input) -> Claim:
 
 
 def forget(folder: Path) -> None:
-    """Remove the files in a case folder's manifest, then the manifest, for a writer that makes no manifest."""
+    """Remove the files listed in a case folder's manifest, and then the manifest, if there is one."""
     if (manifest := read_manifest(folder)) is None:
         return
     with staging_folder(folder.parent, folder.name) as staging, locked(folder):
@@ -156,7 +161,7 @@ def find(output: Path, of: Input) -> tuple[Path, Manifest] | None:
 
 
 def _take_folder(output: Path, of: Input, staging: Path) -> tuple[Path, Manifest | None]:
-    """The claimed folder, and its manifest from an earlier run, if any."""
+    """Claim a folder, and return it with its manifest from an earlier run, if any."""
     for folder in _candidates(output, of.name):
         if _is_free(folder) and _put_new_folder(folder, of, staging):
             return folder, None
@@ -166,7 +171,7 @@ def _take_folder(output: Path, of: Input, staging: Path) -> tuple[Path, Manifest
 
 
 def _candidates(output: Path, name: str) -> Iterator[Path]:
-    """Yield the folders name, name_2, ... without end; if one exists with other capitals, in that spelling."""
+    """Yield the folders name, name_2, ... endlessly, each in the spelling of an existing folder if there is one."""
     spelled = {name.casefold(): name for name in os.listdir(output)} if output.is_dir() else {}
     for number in count(1):
         numbered = f"{name}_{number}" if number > 1 else name
@@ -181,17 +186,17 @@ def _replaceable_manifest(folder: Path, of: Input) -> Manifest | None:
 
 
 def _is_free(folder: Path) -> bool:
-    """Whether nothing, or only an empty folder, has that name."""
+    """Whether the path does not exist or is an empty folder."""
     empty = folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
     return empty or not os.path.lexists(folder)
 
 
 def _put_new_folder(folder: Path, of: Input, staging: Path) -> bool:
-    """Create a folder that holds its manifest from the start; False if another process was faster."""
+    """Create a folder that contains its manifest from the start; False if another process was faster."""
     new = staging / ".new"
     new.mkdir(exist_ok=True)
     _put_manifest(new, staging, {"state": WRITING, **identifying(of), "old": [], "new": []})
-    with suppress(OSError):  # Windows cannot rename to an empty folder; a folder with files is not removed
+    with suppress(OSError):  # Windows cannot rename to an existing empty folder; rmdir leaves folders with files alone
         folder.rmdir()
     try:
         os.rename(new, folder)
@@ -203,12 +208,12 @@ def _put_new_folder(folder: Path, of: Input, staging: Path) -> bool:
 
 
 def _put_manifest(folder: Path, staging: Path, manifest: Manifest) -> None:
-    """Replace a folder's manifest; if the process is killed, an unfinished one is left in the staging folder."""
+    """Replace a folder's manifest atomically, by way of the staging folder."""
     os.replace(_written_manifest(staging, manifest, f".{MANIFEST}"), folder / MANIFEST)
 
 
 def _written_manifest(staging: Path, manifest: Manifest, name: str) -> Path:
-    """Write a manifest to the staging folder, to be moved to its place."""
+    """Write a manifest to the staging folder and return its path, to be moved into place."""
     write_text(staging / name, json.dumps(manifest, indent=2) + "\n")
     return staging / name
 
@@ -217,7 +222,7 @@ def _staged_files(staging: Path) -> list[Path]:
     paths = sorted(path for path in staging.iterdir() if not path.name.startswith("."))
     for path in paths:
         if path.is_symlink() or not path.is_file() or not is_plain(path.name):
-            raise ValueError(f"A case folder may hold only plain files beside its {MANIFEST}, got {path.name!r}.")
+            raise ValueError(f"A case folder may contain only plain files besides its {MANIFEST}, got {path.name!r}.")
     return paths
 
 

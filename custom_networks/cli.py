@@ -42,14 +42,14 @@ COMMANDS = {command.__name__: command for command in _COMMANDS}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `liverseg` and return the exit code; for usage errors that Fire finds itself, it raises SystemExit."""
+    """Run `liverseg` and return its exit code; usage errors that only Fire detects raise SystemExit."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     with unbreakable_streams():
         return _guarded(arguments)
 
 
 def _guarded(arguments: list[str]) -> int:
-    """Run a command; any error becomes one line and an exit code, with a traceback only for `--debug`."""
+    """Run a command and turn any error into one line and an exit code; `--debug` adds the traceback."""
     logging.basicConfig(level=logging.WARNING, handlers=[Notices()])
     logging.captureWarnings(True)
     level = (own := logging.getLogger("custom_networks")).level

@@ -5,11 +5,11 @@ class LiversegError(Exception):
     """Base class of all errors that a user can cause or fix; the message is a single line."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))  # a file's name may hold a line break
+        super().__init__(" ".join(message.split()))  # a file's name may contain a line break
 
 
 class UsageError(LiversegError):
-    """Nothing could start: bad arguments, or no given path holds an image (exit code 2)."""
+    """Nothing could start: the arguments are wrong, or no path contains an image (exit code 2)."""
 
 
 class InputError(LiversegError):
@@ -21,13 +21,13 @@ class BundleError(LiversegError):
 
 
 class ClusterLost(LiversegError):
-    """A cluster no longer answers; reported cases are written, and a rerun continues with the rest."""
+    """The cluster no longer responds; the cases reported so far are written, and a rerun continues with the rest."""
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The error behind an error: one of this package's, if there is one in the chain, else the innermost cause.
+    """The first error of this package in the chain of causes of `error`, or else its innermost cause.
 
-    MONAI wraps an error in a transform into a RuntimeError that names an object's address but no reason.
+    MONAI wraps errors of transforms in a RuntimeError that shows an object's address but no reason.
     """
     chain: list[BaseException] = []
     here: BaseException | None = error
@@ -45,7 +45,7 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def reason_of(error: BaseException) -> str:
-    """One line that says why something failed, as part of a message, in words that a user knows if possible."""
+    """The reason why something failed, as one line for a message, in a user's words where possible."""
     cause = root_cause(error)
     if isinstance(cause, LiversegError):
         return str(cause)

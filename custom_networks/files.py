@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and tables that a spreadsheet can open safely."""
+"""Atomic writes, CSV tables that are safe to open in a spreadsheet, digests, and checks of weights."""
 
 import csv
 import hashlib
@@ -21,7 +21,7 @@ Cell = str | float | int | bool | None
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write to; at the end of the block it is flushed to disk and renamed.
 
-    The temporary name is unique and has the ending of `path`, which some writers need. If anything fails, nothing is
+    The temporary name is unique and has the suffix of `path`, which some writers need. If anything fails, nothing is
     left behind and an earlier file of that name is not changed. The folder is created if necessary.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8, whole or not at all; bytes that are not Unicode (in file names) are escaped."""
+    """Write a text file in UTF-8 atomically; undecodable bytes, as in file names, are escaped."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
@@ -64,7 +64,7 @@ def flush_folder(folder: Path) -> None:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Cell]], digits: int | None = None) -> None:
-    """Write a CSV table, whole or not at all.
+    """Write a CSV table atomically.
 
     None and numbers that are not finite become empty cells; booleans become `true` and `false`. Numbers are rounded to
     `digits` significant digits if given. Text that a spreadsheet would take for a formula (beginning with =, +, - or @)
@@ -88,11 +88,11 @@ def _cell(value: Cell, digits: int | None) -> str | float | int:
 
 
 def refuse_damaged_weights(path: str | Path, content: IO[bytes] | None = None) -> None:
-    """Refuse a file of weights that has been damaged since it was written.
+    """Refuse a weights file that was damaged after it was written.
 
     `torch.save` writes a zip archive with a CRC-32 of each member, which `torch.load` does not check, so that a flipped
-    bit would change the network unnoticed. Files that are missing or not archives are left to their loader. `content`
-    is the opened file, if it is already open.
+    bit would change the network unnoticed. Files that are missing or are not archives are accepted here; their loader
+    reports them. `content` is the open file, if the caller has opened it.
 
     Raises:
         BundleError: a checksum is wrong, or the archive cannot be read to its end.
@@ -111,10 +111,14 @@ def refuse_damaged_weights(path: str | Path, content: IO[bytes] | None = None) -
 
 
 def refuse_weights_not_finite(path: str | Path, state: Mapping[str, Any]) -> None:
-    """Refuse weights with NaN or infinity, which would lead to an empty mask; `state` holds tensors by name.
+    """Refuse weights with NaN or infinity, which would lead to an empty mask.
+
+    Args:
+        path: file of the weights, for the message.
+        state: tensors by name.
 
     Raises:
-        BundleError: one of them is not finite.
+        BundleError: a value is not finite.
     """
     bad = next(
         (name for name, value in state.items() if hasattr(value, "isfinite") and not value.isfinite().all()), None

@@ -1,4 +1,4 @@
-"""The inputs, outputs, commands and exit codes of `liverseg`, in one place for people and for other programs."""
+"""The inputs, outputs, commands and exit codes of `liverseg`, for people and for other programs."""
 
 import inspect
 import re
@@ -12,21 +12,21 @@ from custom_networks.bundle_files import bundle_root, metadata
 OUTPUTS = {
     "<case>/<case>_seg.nii.gz": "label map on the input's grid, uint8",
     "<case>/<case>_tumor_probability.nii.gz": "with --probability: tumor probability, 0 to 1, stored as uint8 x 255",
-    "<case>/<case>_segments.nii.gz": "with --segments: segments of the liver after Couinaud, 1 to 8, uint8",
+    "<case>/<case>_segments.nii.gz": "with --segments: Couinaud's segments of the liver, 1 to 8, uint8",
     "<case>/segments.csv": "with --segments: a row for each segment",
     "<case>/<case>_segments.dcm": "with --segments, for DICOM inputs: segments 1 to 8",
     "<case>/<case>_seg.dcm": "for DICOM inputs: segments of the liver and of each lesion",
     "<case>/<case>_sr.dcm": "for DICOM inputs: measurements, TID 1500",
     "<case>/report.json": "volumes and lesions",
     "<case>/lesions.csv": "a row for each lesion",
-    "<case>/report.html": "a page to look at: viewer, lesions, key images; needs nothing else",
-    "<case>/thumbnail.jpg": "the small picture of index.html",
+    "<case>/report.html": "page with viewer, lesions and key images, in a single file",
+    "<case>/thumbnail.jpg": "thumbnail for index.html",
     "<case>/overlay.png": "outlines over the CT, every lesion",
-    "<case>/<case>_key_<n>.dcm": "with --key-images, for DICOM inputs: pictures as secondary captures",
+    "<case>/<case>_key_<n>.dcm": "with --key-images, for DICOM inputs: key images as secondary captures",
     "<case>/<case>_report.dcm": "with --pdf, for DICOM inputs: an encapsulated PDF of two pages",
     "<case>/manifest.json": "the input, and the files with their SHA-256",
     "summary.csv": "a row for each case",
-    "index.html": "the cases with small pictures, to sort and to open",
+    "index.html": "sortable list of the cases with thumbnails and links",
 }
 DEBUG_HELP = "log everything, with the traceback of a failure; libraries' messages can quote a patient."
 EXIT_CODES = {
@@ -39,7 +39,7 @@ EXIT_CODES = {
 
 
 def known_facts(commands: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
-    """Version, labels, inputs, outputs, commands with their flags, and exit codes, in a form that fits JSON.
+    """Version, labels, inputs, outputs, commands with their flags, and exit codes, ready for JSON.
 
     Descriptions are taken from the docstrings and signatures of the commands' functions.
 
@@ -71,7 +71,7 @@ def known_facts(commands: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
 
 
 def info_lines(known: Mapping[str, Any]) -> list[str]:
-    """The same as lines for people."""
+    """Format the result of `known_facts` as lines of text."""
     lines = [
         f"{known['name']} {known['version']}, bundle {known['bundle_version']}. {known['disclaimer']}",
         f"labels   {', '.join(f'{label} {name}' for label, name in known['labels'].items())}",

@@ -1,6 +1,6 @@
-"""The `manifest.json` of a case folder: which input it belongs to, its state, and our own files.
+"""The `manifest.json` of a case folder, which records the input it belongs to, its state, and our own files.
 
-Anyone may write to the folder, so a manifest that is not valid counts as missing.
+Anyone may write to the folder, so an invalid manifest is treated as missing.
 """
 
 import json
@@ -20,12 +20,12 @@ class Input:
     """The input that a case folder belongs to.
 
     Attributes:
-        name: of the case, a plain file name; it is the folder's name unless another input has that.
-        identity: digest of where the input comes from: a file's resolved path, or a series' UIDs.
-        content: digest of what is in it.
+        name: name of the case, a plain file name; the folder has the same name unless another input has taken it.
+        identity: digest of where the input comes from (a file's resolved path, or a series' UIDs).
+        content: digest of its content.
         geometry: digest of shape and affine if the identity is only a path, else empty.
-        place: digest of the path that names the input; empty if there is none.
-        state: path, size in bytes and time of last change in ns of each of its files before it was read; empty if the
+        place: digest of the path given for the input; empty if there is none.
+        state: path, size in bytes and modification time in ns of each of its files before it was read; empty if the
             content is known without them.
     """
 
@@ -49,14 +49,14 @@ def whole_folders(output: Path) -> list[Path]:
 
 
 def whole_manifests(output: Path) -> dict[Path, Manifest]:
-    """The same folders with their manifests."""
+    """The manifests of the case folders in `output` whose state is `whole`, by folder, sorted by name."""
     folders = sorted(path for path in output.glob("*") if not path.name.startswith("."))
     manifests = ((folder, read_manifest(folder)) for folder in folders)
     return {folder: manifest for folder, manifest in manifests if manifest is not None and manifest["state"] == WHOLE}
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a case folder; None if there is none, or it is not valid."""
+    """The manifest of a case folder; None if it is missing or invalid."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -73,7 +73,7 @@ def may_replace(manifest: Manifest, of: Input) -> bool:
 
 
 def identifying(of: Input) -> dict[str, Any]:
-    """What a manifest says about the input that its folder belongs to."""
+    """The entries of a manifest that identify the input."""
     known = asdict(of)
     files = [dict(zip(("path", "size", "mtime_ns"), file, strict=True)) for file in known.pop("state")]
     kept = {key: value for key, value in known.items() if key != "name" and (value or key != "place")}
@@ -81,18 +81,18 @@ def identifying(of: Input) -> dict[str, Any]:
 
 
 def same_state(manifest: Manifest, state: Sequence[tuple[str, int, int]]) -> bool:
-    """Whether the files are those in the manifest, with the same sizes and times."""
+    """Whether `state` (see `Input`) is not empty and equals the state recorded in the manifest."""
     stated = [(file.get("path"), file.get("size"), file.get("mtime_ns")) for file in manifest.get("input", ())]
     return bool(state) and stated == list(state)
 
 
 def listed(manifest: Manifest) -> list[str]:
-    """Names of all files in a valid manifest, each once."""
+    """Names of all files in a valid manifest, without duplicates."""
     return sorted({*manifest.get("files", ()), *manifest.get("old", ()), *manifest.get("new", ())})
 
 
 def _is_sound(manifest: Any) -> bool:
-    """Whether all entries have the right types, and all names are of files within the folder."""
+    """Whether all entries have the right types, and all file names are plain."""
     if not isinstance(manifest, dict) or manifest.get("state") not in (WHOLE, WRITING):
         return False
     kinds = {**dict.fromkeys(("identity", "content", "geometry", "place"), str), "files": dict, "options": dict}
@@ -106,7 +106,7 @@ def _is_sound(manifest: Any) -> bool:
 
 
 def is_plain(name: Any) -> bool:
-    """Whether a name can be that of a file in a folder on any system, and is neither hidden nor the manifest's."""
+    """Whether `name` is a valid file name on any system, without folders, not hidden and not manifest.json."""
     if not isinstance(name, str) or not name or name.startswith("."):
         return False
     return name.casefold() != MANIFEST and not set(name) & set("/\\:\0")

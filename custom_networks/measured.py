@@ -1,4 +1,4 @@
-"""Measure a mask that a person drew or corrected: CT and mask become a `Result`, without a network."""
+"""Measure a mask that a person drew or corrected, without a network."""
 
 import json
 import time
@@ -30,14 +30,14 @@ KIND = "measured"
 def measure_mask(case: Case, mask: str | Path, output: Path, earlier: str | Path | None = None) -> Result:
     """Measure a person's mask of a CT; nothing is written.
 
-    The result is marked as made by a person: it has neither weights nor confidence. Its case is called
-    `<case>_measured` if `output` holds a result of the CT itself; otherwise, it takes the name of the CT. Lesions that
-    occur in an earlier report keep their numbers.
+    The result is marked as made by a person, without weights or confidence. Its case is called `<case>_measured` if
+    `output` contains a result of the CT itself; otherwise, it has the name of the CT. Lesions that occur in an earlier
+    report keep their numbers.
 
     Args:
         case: the CT.
         mask: file of the mask, on the CT's grid.
-        output: folder of all cases, where the CT's own result may be.
+        output: folder of all cases, which may contain the CT's own result.
         earlier: report.json with the earlier lesions; by default the one beside the mask, if any.
 
     Raises:
@@ -78,13 +78,13 @@ def measure_mask(case: Case, mask: str | Path, output: Path, earlier: str | Path
 
 
 def _belongs_to(case: Case, sha256: str, output: Path) -> Input:
-    """The input of the case folder: different from that of the network's result, so that neither replaces the other."""
+    """The input of the case folder, different from the network result's, so that neither replaces the other."""
     identity, content = digest([case.identity, KIND]), digest([case.content, KIND, sha256])
     return Input(_name(case, output), identity, content, case.geometry)
 
 
 def _name(case: Case, output: Path) -> str:
-    """The name of the CT's case; with an ending if a folder holds the CT's own result."""
+    """The CT's case name; if a folder contains the CT's own result, the folder's name with `_measured` appended."""
     for folder, manifest in whole_manifests(output).items():
         if manifest["identity"] == case.identity or manifest["content"] == case.content:
             return f"{folder.name}_{KIND}"
@@ -92,7 +92,7 @@ def _name(case: Case, output: Path) -> str:
 
 
 def _earlier_lesions(mask: str | Path, earlier: str | Path | None) -> Sequence[Mapping[str, Any]]:
-    """The lesions of the earlier report; none if there is no report."""
+    """The lesions of the earlier report; empty if there is no report."""
     beside = Path(mask).expanduser().with_name(REPORT)
     if earlier is None and not beside.is_file():
         return []
@@ -104,5 +104,5 @@ def _earlier_lesions(mask: str | Path, earlier: str | Path | None) -> Sequence[M
         if earlier is None:  # report.json beside the mask is something else
             return []
         raise InputError(
-            f"{path} is not a report.json of this program ({type(error).__name__}): give another."
+            f"{path} is not a report.json of this program ({type(error).__name__}): choose another."
         ) from error

@@ -1,4 +1,4 @@
-"""The pipeline that every caller runs: a `Case` becomes a `Result`, as the bundle's inference.json declares."""
+"""`Pipeline`, which turns a `Case` into a `Result` as the bundle's inference.json declares."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ from custom_networks.result import Result
 
 logger = logging.getLogger(__name__)
 
-# Overrides that change no result, or whose effect is stated in the run block.
-SAID_ELSEWHERE = ("progress", "runtime", "precision", "device")
+# Overrides that do not affect the result, or whose effect is recorded in the run block.
+RECORDED_ELSEWHERE = ("progress", "runtime", "precision", "device")
 
 
 class Pipeline:
@@ -60,17 +60,16 @@ class Pipeline:
 
     Args:
         bundle: the bundle's folder; by default the one that belongs to this package.
-        overrides: further ids of inference.json, such as `{"device": "$torch.device('cpu')"}`.
-        checkpoint: other weights, a state dict.
+        overrides: values for other ids of inference.json, such as `{"device": "$torch.device('cpu')"}`.
+        checkpoint: file with other weights, a state dict.
 
     Attributes:
         released: whether the weights are those released with this version.
-        on_stage: called as `on_stage(stage, done, total)` when a stage begins (read, prepare, network, measure), and
-            for the network after each slab; None calls nobody.
+        on_stage: called as `on_stage(stage, done, total)` when a stage (read, prepare, network, measure) begins, and
+            after each of the network's `total` slabs; or None.
 
     Raises:
-        BundleError: the bundle is not found, or its weights are missing, damaged, not finite or not those of its
-            network.
+        BundleError: the bundle is not found, or its weights are missing, damaged, not finite or not for its network.
         UsageError: the environment or an override prevents building the bundle, or the requested runtime is not
             installed or cannot run the network.
     """
@@ -83,7 +82,7 @@ class Pipeline:
         _check_environment()
         root = bundle_root(bundle)
         own = {"checkpoint": config_text(str(checkpoint))} if checkpoint else {}
-        asked = {name: value for name, value in (overrides or {}).items() if name not in SAID_ELSEWHERE}
+        asked = {name: value for name, value in (overrides or {}).items() if name not in RECORDED_ELSEWHERE}
         with _callers_state_kept():
             self._parser = read_config(root, {"keep_for_measuring": True, **(overrides or {}), **own})
             try:
@@ -93,7 +92,7 @@ class Pipeline:
                 cause = root_cause(error)
                 raise cause if isinstance(cause, BundleError) else unusable(root, error, asked) from error
             sha256 = load_weights(self._network, path)
-        self._run = self._how_it_runs(root, path, sha256, fitted="confidence_coefficients" not in asked)
+        self._run = self._fixed_run_block(root, path, sha256, fitted="confidence_coefficients" not in asked)
         self.released: bool = self._run["weights"]["released"]
         settled = {
             "weights": sha256,
@@ -106,13 +105,13 @@ class Pipeline:
         self._seconds_to_prepare = time.perf_counter() - started
 
     def options(self, probability: bool = False) -> dict[str, Any]:
-        """Everything that changes a result, as JSON: `Result.options` of each case."""
+        """Everything that affects a result, ready for JSON; it becomes `Result.options`."""
         return {**self._options, "probability": probability}
 
     def predict(self, case: Case, *, probability: bool = False) -> Result:
         """Segment one case from `custom_networks.io`; nothing is written.
 
-        With `probability`, the tumor probability of the whole image is kept, too.
+        With `probability`, the result includes the tumor probability of the whole image.
 
         Raises:
             LiversegError: the input cannot be segmented.
@@ -123,11 +122,11 @@ class Pipeline:
         state = case.state()
         self._tell("read")
         volume = case.read()
-        # Taken now, because files may be replaced or moved in the minutes that follow.
+        # Recorded now, because the files may be replaced or moved in the minutes that follow.
         belongs_to = Input(case.name, case.identity, case.content, case.geometry, case.place, state)
         read = time.perf_counter() - started
         with _callers_state_kept(), torch.no_grad():
-            data, network_seconds = self._answer(volume, probability)
+            data, network_seconds = self._segmented(volume, probability)
         self._tell("measure")
         ct = replace(volume, source=Path(case.source))
         scout = scout_block(data.get("scout", {}), self._scout_weights, data["seen"], ct)
@@ -170,11 +169,11 @@ class Pipeline:
         self._segments_weights = weights_in(content("segments_checkpoint"))[1] if asked else None
         self._postprocessing = [step for step in steps if not isinstance(step, SaveImaged)]
 
-    def _how_it_runs(self, root: Path, weights: Path, sha256: str, fitted: bool) -> dict[str, Any]:
+    def _fixed_run_block(self, root: Path, weights: Path, sha256: str, fitted: bool) -> dict[str, Any]:
         """The part of the run block that is the same for every case."""
         valid_for = self._parser.get_parsed_content("confidence_valid_for", default=None)
         fast = bool(self._parser.get_parsed_content("fast", default=False))
-        self._calibrated = fitted and valid_for == sha256 and not fast  # fitted on answers in full
+        self._calibrated = fitted and valid_for == sha256 and not fast  # not fitted on fast predictions
         return {
             "version": metadata(root).get("version"),
             "weights": {"sha256": sha256, "released": announce_weights(str(weights), str(root), sha256)},
@@ -191,10 +190,10 @@ class Pipeline:
         runtime = self._inferer.open(self._network, self._device)
         return {"runtime": runtime.name, "precision": runtime.precision}
 
-    def _answer(self, volume: Volume, probability: bool) -> tuple[dict[str, Any], float]:
-        """The data dictionary after post-processing, and the duration of the forward passes in seconds.
+    def _segmented(self, volume: Volume, probability: bool) -> tuple[dict[str, Any], float]:
+        """Run the bundle's transforms and network; return the data dictionary and the time of forward passes in s.
 
-        Probabilities take twice the volume's size, so they are brought to the file's grid only on request.
+        Probabilities take twice the volume's memory, so they are brought to the file's grid only on request.
         """
         try:
             self._tell("prepare")
@@ -227,7 +226,7 @@ class Pipeline:
             self.on_stage(stage, done, total)
 
     def _segments(self, data: dict[str, Any], region: OrganRegion) -> Segments | None:
-        """The segments that were found, or why there are none; None if they were not requested."""
+        """The segments, or the reason why there are none; None if they were not requested."""
         if self._segments_weights is None:
             return None
         labels = _voxels(data.pop("segments")) if "segments" in data else None
@@ -246,13 +245,13 @@ class Pipeline:
 
 
 def _voxels(item: MetaTensor) -> npt.NDArray[Any]:
-    """The array of a tensor with channels; a single channel is removed."""
+    """A channel-first tensor as an array; a single channel is removed."""
     array = item.as_tensor().cpu().numpy()
     return array[0] if len(array) == 1 else array
 
 
 def _corners(image: MetaTensor) -> npt.NDArray[np.float64]:
-    """Two opposite outer corners of an image (1, H, W, D) in patient coordinates: homogeneous columns, (4, 2)."""
+    """Two opposite corners of an image (1, H, W, D) in homogeneous patient coordinates, one per column: (4, 2)."""
     ends = np.array([[-0.5, size - 0.5] for size in image.shape[1:]] + [[1.0, 1.0]])
     return np.asarray(image.affine.cpu().numpy() @ ends)
 
@@ -261,7 +260,7 @@ _process: list[int] = []  # ID of the process that first built a network
 
 
 def _check_environment() -> None:
-    """Refuse a process in which the network would hang, and an environment that disables what the bundle needs."""
+    """Raise UsageError if the network would hang in this process, or MONAI's config expressions are disabled."""
     _check_process()
     if not _process:
         _process.append(os.getpid())
@@ -272,20 +271,20 @@ def _check_environment() -> None:
 
 
 def _check_process() -> None:
-    """Refuse a process that was forked after its parent built a network.
+    """Raise UsageError in a process that was forked after its parent built a network.
 
-    A forward pass would wait for threads that do not exist in it.
+    A forward pass would wait for threads that exist only in the parent.
     """
     if _process and _process[0] != os.getpid():
         raise UsageError(
             "This process was forked after its parent had loaded the network, whose threads are missing here: start "
-            "workers by multiprocessing's spawn method, or load the network only in the workers."
+            "workers with multiprocessing's spawn method, or load the network only in the workers."
         )
 
 
 @contextmanager
 def _callers_state_kept() -> Iterator[None]:
-    """Build and run in float32, and restore PyTorch's random state and default number type at the end."""
+    """A context with float32 as default; at its end, PyTorch's random state and default dtype are restored."""
     dtype = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):
         torch.set_default_dtype(torch.float32)

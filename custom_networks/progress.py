@@ -7,8 +7,8 @@ Stage = Callable[[str, int, int], None]
 
 
 @contextmanager
-def told(progress: bool | Stage) -> Iterator[Stage | None]:
-    """The function to call for each stage: None for False, one that draws a bar for True, or the given one."""
+def stage_callback(progress: bool | Stage) -> Iterator[Stage | None]:
+    """Yield the function to call for each stage: None for False, one that draws a bar for True, else `progress`."""
     if callable(progress):
         yield progress
     elif progress:
@@ -20,7 +20,7 @@ def told(progress: bool | Stage) -> Iterator[Stage | None]:
 
 @contextmanager
 def _bar() -> Iterator[Stage]:
-    """A bar over the network's slabs, labelled with the stage; it is plain text, for any notebook or terminal."""
+    """Yield a function that draws a text progress bar over the network's slabs, labelled with the stage."""
     from tqdm import tqdm
 
     with tqdm(total=1, desc="read", leave=False) as bar:

@@ -1,4 +1,4 @@
-"""The result of one CT, in memory, and how it is written to a case folder."""
+"""`Result`, the result of one CT in memory, and `write`, which writes it to a case folder."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Written:
     """Where a result was written.
 
     Attributes:
-        folder: the case folder; it is named after the case, or `name_2` if another input has that name.
-        files: names of the files in it by kind.
+        folder: the case folder; it is named after the case, with `_2` appended if another input has taken the name.
+        files: names of its files by kind.
         report: the contents of `report.json`.
         notes: remarks about the result and its files, one sentence each.
     """
@@ -60,17 +60,17 @@ class Result:
     Attributes:
         input: the case that was segmented.
         belongs_to: the digests that identify the case and its folder, taken when the case was read.
-        ct: its voxels in HU, with the affine to RAS mm and, for DICOM, the headers that results refer to.
+        ct: the CT's voxels in HU, with the affine to RAS mm and, for DICOM, the headers that results refer to.
         region: label map and lesion numbers of the organ and its surroundings.
         measurements: volumes and lesions.
         operating_point: the thresholds that decided which voxels and lesions count.
-        options: the options that change a result; the manifest keeps them.
-        run: how it was made, as the `run` block of report.json.
-        notes: remarks about the input and the answer, one sentence each.
+        options: the options that affect the result; stored in the manifest.
+        run: how the result was made, as the `run` block of report.json.
+        notes: remarks about the input and the result, one sentence each.
         probability: tumor probability x 255 of the whole image, uint8, if it was requested.
-        verdict: how trustworthy the answer is, and what to check.
-        segments: Couinaud's segments of the liver, or why there are none, if they were requested.
-        written: where it was written, if it was.
+        verdict: how trustworthy the result is, and what to check.
+        segments: Couinaud's segments of the liver, or the reason why there are none, if they were requested.
+        written: folder, files and report, once the result has been written.
     """
 
     input: Case
@@ -89,12 +89,12 @@ class Result:
 
     @property
     def case(self) -> str:
-        """Name of the case; once it is written, that of its folder."""
+        """Name of the case, or of its folder once it has been written."""
         return self.written.folder.name if self.written else self.input.name
 
     @property
     def folder(self) -> Path | None:
-        """The case folder, if the result was written."""
+        """The case folder, once the result has been written."""
         return self.written.folder if self.written else None
 
     @property
@@ -114,7 +114,7 @@ class Result:
 
     @property
     def affine(self) -> npt.NDArray[np.float64]:
-        """(4, 4) voxel index to patient coordinates in mm, RAS+ (nibabel's convention)."""
+        """Affine (4, 4) from voxel indices to patient coordinates in mm, RAS+ (nibabel's convention)."""
         return self.ct.affine
 
     @property
@@ -161,13 +161,13 @@ class Result:
     def _report_with(
         self, files: Mapping[str, str], run: Mapping[str, Any], notes: tuple[str, ...], name: str | None = None
     ) -> dict[str, Any]:
-        """The report of the case; `name` is that of its folder if it differs."""
+        """Build the contents of report.json; `name` overrides the name of the case."""
         source, point = self.input.source, self.operating_point
         found, judged = self.measurements, self.verdict.as_json() if self.verdict else None
         return case_report(name or self.case, source, found, files, point, run, notes, judged, self.segments)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: overlay, volumes, verdict and lesions; without matplotlib, no overlay."""
+        """HTML for notebooks: overlay (if matplotlib is installed), volumes, verdict and lesions."""
         return case_html(self.report, overlay_png(self.folder, self.report["files"], self._draw_overlay))
 
     def _draw_overlay(self, path: Path) -> None:
@@ -207,15 +207,15 @@ def write(
     pdf: bool = False,
     with_phi: bool = False,
 ) -> Result:
-    """Write a result to its case folder in `output`; all files appear together or none does.
+    """Write a result to its case folder in `output`; either all of its files appear or none.
 
-    Only the label map and the report are essential: if a picture or DICOM file cannot be made, a note says so.
+    Only the label map and the report are essential. If a picture or DICOM file cannot be made, a note says so.
 
     Args:
         result: from `Pipeline.predict`.
         output: folder of all cases.
         overlay: draw `overlay.png`.
-        keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
+        keep_empty_frames: write a DICOM SEG frame for every slice and segment, which some viewers need.
         page: the kind of report.html: full, light (without the viewer), or off.
         key_images: for DICOM inputs, write the page's pictures as secondary captures.
         pdf: for DICOM inputs, write the page as an encapsulated PDF.
@@ -267,7 +267,7 @@ def write(
 
 
 def _label_maps(result: Result, labels: npt.NDArray[np.uint8], claimed: Claim) -> dict[str, str]:
-    """Write the label map and, if requested, tumor probability and segments; the files by kind."""
+    """Write the label map and, if requested, tumor probability and segments; return the file names by kind."""
     files = {"mask": f"{claimed.name}_seg.nii.gz"}
     forms = result.ct.nifti_geometry
     write_label_map(labels, result.affine, claimed.staging / files["mask"], nifti_geometry=forms)
@@ -286,6 +286,6 @@ def _label_maps(result: Result, labels: npt.NDArray[np.uint8], claimed: Claim) -
 
 
 def _drawn(result: Result, labels: npt.NDArray[np.uint8], claimed: Claim, pictures: CasePictures) -> Saved:
-    """Draw `overlay.png`."""
+    """Draw `overlay.png`, and return its name by kind, without notes."""
     draw_overlay(result.ct, labels, claimed.staging / OVERLAY, f"{claimed.name}_seg.nii.gz", pictures)
     return {"overlay": OVERLAY}, ()

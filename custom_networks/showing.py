@@ -1,4 +1,4 @@
-"""Write what people look at besides the overlay: the page, and key images and a PDF as DICOM."""
+"""Write the page, and for DICOM inputs key images and a PDF as DICOM files."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -20,10 +20,15 @@ logger = logging.getLogger(__name__)
 Saved = tuple[dict[str, str], tuple[str, ...]]  # files by kind, and notes
 
 
-def or_note(what: str, written: Callable[[], Saved]) -> Saved:
-    """What was written, or a note that it was not, so that errors of drawing libraries do not cost the mask."""
+def or_note(what: str, write: Callable[[], Saved]) -> Saved:
+    """Call `write`; if it fails, return a note instead, so that an error in a drawing library does not cost the mask.
+
+    Args:
+        what: name of the file or files, for the note.
+        write: writes files and returns them by kind, with notes.
+    """
     try:
-        return written()
+        return write()
     except Exception as error:
         logger.debug("%s", what, exc_info=True)
         return {}, (f"{what} was not written ({type(error).__name__}: {one_line(error, 200)}).",)
@@ -43,12 +48,17 @@ def write_shown(
     pdf: bool,
     with_phi: bool,
 ) -> Iterator[Saved]:
-    """Write the page, and for DICOM inputs key images and PDF; if one fails, a note says so.
+    """Write the page, and for DICOM inputs key images and PDF; yield files and notes after each of the two steps.
+
+    A step that fails yields only a note.
 
     Args:
-        folder: where the files go.
-        case: the case's name.
-        pictures, ct, region, measured: of the case.
+        folder: where to write the files.
+        case: name of the case.
+        pictures: pictures of the case.
+        ct: the CT.
+        region: label map and lesion numbers.
+        measured: volumes and lesions.
         report: the contents of report.json so far.
         page: full, light or off.
         key_images: write the pictures as secondary captures.

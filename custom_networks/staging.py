@@ -1,4 +1,4 @@
-"""Staging folders, where files are written before they become results; they are removed if their run is killed.
+"""Staging folders, in which files are written before they become results; later runs remove those of killed runs.
 
 Their names are `.<case>.<8 digits of the host><16 random digits>`; readers skip folders with a leading dot.
 """
@@ -23,13 +23,13 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _STAGING = re.compile(r"\..+\.([0-9a-f]{8})[0-9a-f]{16}")
-_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.(csv|html)")  # of `files.atomic_write`
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.(csv|html)")  # temporary files of `files.atomic_write`
 _DAY = 24 * 60 * 60.0  # seconds
 
 
 @contextmanager
 def staging_folder(output: Path, name: str) -> Iterator[Path]:
-    """A new, locked staging folder; at the end of the block it is removed with everything left in it."""
+    """Yield a new, locked staging folder; at the end of the block it is removed with everything left in it."""
     with ExitStack() as held:
         folder = _new_locked_folder(output, name, held)
         try:
@@ -39,10 +39,10 @@ def staging_folder(output: Path, name: str) -> Iterator[Path]:
 
 
 def output_folder(output: str | Path, *, make: bool = True) -> Path:
-    """The folder for results, which is created if necessary; with `make` false, it is only checked.
+    """The folder for results, created if necessary; if `make` is false, only check that it can be created.
 
     Raises:
-        UsageError: there cannot be a folder of that name.
+        UsageError: a folder of that name cannot exist.
     """
     try:
         folder = Path(output).expanduser()
@@ -52,12 +52,16 @@ def output_folder(output: str | Path, *, make: bool = True) -> Path:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     except (OSError, RuntimeError, ValueError) as error:  # a file in the way, ~nobody, a null character
         reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise UsageError(f"{one_line(output)} cannot be a folder for results ({reason}): give another.") from error
+        raise UsageError(f"{one_line(output)} cannot be a folder for results ({reason}): choose another.") from error
     return folder
 
 
 def probe(output: Path) -> None:
-    """Write a megabyte into a folder and remove it; OSError if that fails, before hours of work are lost."""
+    """Write a megabyte to a folder and remove it, to find out early whether results can be written.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
     with staging_folder(output, "probe") as staging, (staging / "probe").open("wb") as stream:
         stream.write(bytes(1 << 20))
         stream.flush()
@@ -67,10 +71,10 @@ def probe(output: Path) -> None:
 def remove_abandoned_staging(output: Path) -> None:
     """Remove the staging folders of runs that have ended, and temporary files of tables and indexes older than a day.
 
-    A run holds a lock on its staging folder, which the system releases when the process ends, however it ends. On the
-    same host (identified in the folder's name; its containers included), an available lock means that the run has
-    ended. Locks of network file systems may not be visible to other hosts, and some systems have none: folders of
-    other hosts and folders that cannot be locked are removed a day after their last change.
+    A run holds a lock on its staging folder, which the system releases when the process ends for any reason. On the
+    same host (which the folder's name identifies, containers included), an available lock means that the run has
+    ended. Locks on network file systems may not be visible to other hosts, and some systems have no locks; therefore
+    folders of other hosts and folders that cannot be locked are removed a day after their last change.
     """
     for path in output.glob(".*.*"):
         with suppress(FileNotFoundError):
@@ -80,7 +84,7 @@ def remove_abandoned_staging(output: Path) -> None:
         match = _STAGING.fullmatch(folder.name)
         if not match or not folder.is_dir() or folder.is_symlink():
             continue
-        with suppress(BlockingIOError, FileNotFoundError):  # its run is alive, or another process has just removed it
+        with suppress(BlockingIOError, FileNotFoundError):  # its run has not ended, or another process just removed it
             old = time.time() - folder.stat().st_mtime > _DAY
             if match[1] == _host() or old:
                 with locked(folder, wait=False) as sure:
@@ -100,7 +104,7 @@ def _new_locked_folder(output: Path, name: str, held: ExitStack) -> Path:
 
 @contextmanager
 def locked(folder: Path, wait: bool = True) -> Iterator[bool]:
-    """Lock a folder; yields False if the file system has no locks (NFS has none for folders).
+    """Lock a folder during the block; yield False if the file system has no locks (NFS has none for folders).
 
     Raises:
         BlockingIOError: another process holds the lock, and `wait` is false.

@@ -1,4 +1,4 @@
-"""stdout and stderr that never stop a run: if they are closed, full or cannot encode a name, output is dropped."""
+"""Replacements for stdout and stderr that cannot make a run fail when they are closed, full or badly encoded."""
 
 import io
 import logging
@@ -20,7 +20,7 @@ class Unbreakable:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write, or discard the text if the stream fails."""
+        """Write the text, or discard it if the stream fails."""
         try:
             return self._stream.write(text)
         except (OSError, ValueError):  # a closed pipe, a full disk; a closed file
@@ -28,7 +28,7 @@ class Unbreakable:
             return len(text)
 
     def flush(self) -> None:
-        """Flush, unless the stream fails."""
+        """Flush the stream; if that fails, discard all further output."""
         try:
             self._stream.flush()
         except (OSError, ValueError):
@@ -38,7 +38,7 @@ class Unbreakable:
         return getattr(self._stream, name)
 
     def _fall_silent(self) -> None:
-        """Discard what is buffered, which Python would flush at exit, and what libraries write to the descriptor."""
+        """Discard buffered text, which Python would flush at exit, and anything written to the descriptor later."""
         nowhere = open(os.devnull, "w", encoding="utf-8")
         with suppress(OSError, ValueError):  # no underlying file, as in tests
             os.dup2(nowhere.fileno(), self._stream.fileno())
@@ -47,7 +47,7 @@ class Unbreakable:
 
 @contextmanager
 def unbreakable_streams() -> Iterator[None]:
-    """A context in which stdout and stderr are `Unbreakable`, and SIGTERM interrupts like Ctrl-C."""
+    """A context in which stdout and stderr are `Unbreakable` and SIGTERM acts like Ctrl-C."""
     _open_missing_descriptors()
     before = {name: getattr(sys, name) for name in STREAMS}
     for name, stream in before.items():
@@ -67,10 +67,10 @@ def unbreakable_streams() -> Iterator[None]:
 
 
 class Notices(logging.Handler):
-    """Prints this package's log records as one line on stderr; at debug level, other libraries' and tracebacks, too."""
+    """Prints this package's log records on stderr, each on one line; at debug level, also other libraries' records."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a record, if it is for the user."""
+        """Print a record if it is meant for the user."""
         debug = logging.getLogger("custom_networks").isEnabledFor(logging.DEBUG)
         if debug or record.name.startswith("custom_networks"):
             text = self.format(record) if debug else " ".join(record.getMessage().split())
@@ -79,7 +79,10 @@ class Notices(logging.Handler):
 
 
 def _open_missing_descriptors() -> None:
-    """Open closed descriptors (`>&-`): a results file could get the number, and with it what libraries print."""
+    """Open standard descriptors that are closed (`>&-`).
+
+    Otherwise a results file could get such a number, and libraries would print into it.
+    """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

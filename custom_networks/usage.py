@@ -29,7 +29,7 @@ def overview(commands: Commands) -> str:
             "Examples:",
             *examples,
             "",
-            "liverseg COMMAND --help explains a command, liverseg --version states the version.",
+            "liverseg COMMAND --help explains a command, liverseg --version shows the version.",
         ]
     )
 

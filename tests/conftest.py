@@ -1,4 +1,4 @@
-"""Shared fixtures: the real data where they are there, small phantoms, and volumes to bend before they are written."""
+"""Shared fixtures: real data if available, small phantoms, and volumes that tests can change before writing them."""
 
 import json
 import os
@@ -26,7 +26,7 @@ AFFINE = np.array([[-0.8, 0, 0, 50], [0, -0.7, 0, 40], [0, 0, 3, -100], [0, 0, 0
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of converted networks for these tests alone, the processes that they start included."""
+    """A separate cache of converted networks for the tests and the processes that they start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -34,7 +34,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def python() -> Iterator[Callable[..., "CompletedProcess[str]"]]:
-    """Run Python on arguments (`-m MODULE ...` or `-c CODE ...`) in a process of its own; see `prepared_python`."""
+    """Run Python on arguments (`-m MODULE ...` or `-c CODE ...`) in a separate process; see `prepared_python`."""
     prepared = PreparedPython()
     yield prepared.run
     prepared.close()
@@ -42,7 +42,7 @@ def python() -> Iterator[Callable[..., "CompletedProcess[str]"]]:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of real CT and DICOM cases (not part of the repository); the test is skipped where it is absent."""
+    """Folder of real CT and DICOM cases (not part of the repository); the test is skipped if it is absent."""
     folder = Path(os.environ.get("LIVERSEG_SHARED", REPOSITORY.parent / "shared"))
     if not (folder / "ct" / "dataset.json").is_file():
         pytest.skip(f"REAL DATA ABSENT: no {folder}/ct; set LIVERSEG_SHARED to run this test")
@@ -51,7 +51,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def small_phantoms(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[float, float, float]], Path]:
-    """Write four phantoms of 64 x 56 x 20 voxels in the layout of the Medical Segmentation Decathlon: their folder."""
+    """A function that writes four phantoms of 64 x 56 x 20 voxels in the Decathlon's layout; returns their folder."""
 
     def written(spacing: tuple[float, float, float]) -> Path:
         folder = tmp_path_factory.mktemp("Task03 Phantom")
@@ -70,7 +70,7 @@ def small_phantoms(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[
 
 @pytest.fixture(scope="session", autouse=True)
 def tiny_volumes() -> Iterator[None]:
-    """Let volumes pass that are smaller than any body: tests would be slow otherwise. `real_limits` takes it back."""
+    """Accept volumes smaller than any body, because tests would be slow otherwise; `real_limits` undoes this."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("ACROSS", "ALONG"):
             patch.setattr(limits, name, replace(getattr(limits, name), least=0.1))
@@ -79,14 +79,14 @@ def tiny_volumes() -> Iterator[None]:
 
 @pytest.fixture
 def real_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limits of a body's size as users have them."""
+    """Apply the same limits on a body's size as for users."""
     for limit, name in ((REAL_ACROSS, "ACROSS"), (REAL_ALONG, "ALONG")):
         monkeypatch.setattr(limits, name, limit)
 
 
 @pytest.fixture
 def hounsfield() -> np.ndarray:
-    """int16 HU (16, 12, 8), every voxel with a value of its own, from -1024 to 511."""
+    """int16 HU (16, 12, 8), every voxel with a different value, from -1024 to 511."""
     return np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE) - 1024
 
 
@@ -98,7 +98,7 @@ def affine() -> np.ndarray:
 
 @pytest.fixture
 def write_nifti(tmp_path: Path) -> Callable[..., Path]:
-    """Write an array as NIfTI with codes 1 (or those given) and hand the path back."""
+    """Write an array as NIfTI with sform and qform codes 1 (or those given) and return the path."""
 
     def write(array: np.ndarray, affine: np.ndarray = AFFINE, name: str = "ct.nii.gz", **header: object) -> Path:
         image = nib.Nifti1Image(array, affine)
@@ -114,7 +114,7 @@ def write_nifti(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def eight_slices() -> list[Dataset]:
-    """The slices of one series, that of `hounsfield`, feet first, not written yet."""
+    """The slices of a series with the voxels of `hounsfield`, feet first, not yet written to files."""
     values = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE) - 1024
     return [slice_dataset(values[..., k], k, "1.2.5") for k in range(SHAPE[2])]
 

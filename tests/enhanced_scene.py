@@ -1,4 +1,4 @@
-"""The slices of a small CT, and the same as one enhanced multi-frame file, as DICOM PS3.3 C.7.6.16 describes it."""
+"""A small CT as classic slices and as one enhanced multi-frame file, as described in DICOM PS3.3 C.7.6.16."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ Change = Callable[[int, Dataset], object]
 
 
 def hounsfield(shift: int = 0) -> np.ndarray:
-    """int16 HU (columns, rows, slices), every voxel with a value of its own from -1024 up, `shift` added."""
+    """int16 HU (columns, rows, slices), every voxel with a different value, from -1024 + `shift` upwards."""
     count = COLUMNS * ROWS * SLICES
     return np.arange(count, dtype=np.int16).reshape(COLUMNS, ROWS, SLICES) - 1024 + shift
 
@@ -38,7 +38,7 @@ def hounsfield(shift: int = 0) -> np.ndarray:
 def slices(
     hu: np.ndarray | None = None, change: Change = lambda k, dataset: None, z: float = -100.0, series: str = ""
 ) -> list[Dataset]:
-    """The classic slices of `hu`, feet first, 3 mm apart from `z` mm on; `change(k, dataset)` edits slice k."""
+    """The classic slices of `hu`, feet first, 3 mm apart, starting at `z` mm; `change(k, dataset)` edits slice k."""
     values, made = hounsfield() if hu is None else hu, []
     for k in range(values.shape[2]):
         dataset = Dataset()
@@ -69,10 +69,10 @@ def enhanced(
     phases: Sequence[int] | None = None,
     shared: bool = True,
 ) -> Dataset:
-    """One Enhanced CT of classic slices, a frame each, in the order given.
+    """An Enhanced CT with one frame for each classic slice, in the order given.
 
-    `stacks` and `phases` are StackID and TemporalPositionIndex of each frame. What is equal in all frames is said once,
-    in the shared groups, unless `shared` is false.
+    `stacks` and `phases` are StackID and TemporalPositionIndex of each frame. Attributes equal in all frames are stored
+    in the shared groups unless `shared` is false.
     """
     image = Dataset()
     for keyword in OF_THE_FILE:
@@ -114,7 +114,7 @@ def _group(frame: Dataset) -> Dataset:
 
 
 def converted(files: Sequence[Path], path: Path) -> Path:
-    """Classic slices as one Legacy Converted Enhanced CT, by highdicom."""
+    """Convert classic slices to a Legacy Converted Enhanced CT with highdicom."""
     from highdicom.legacy import LegacyConvertedEnhancedCTImage
 
     slices = [dcmread(file) for file in files]
@@ -127,13 +127,13 @@ def converted(files: Sequence[Path], path: Path) -> Path:
 
 
 def groups_of(image: Dataset, macro: str) -> list[Dataset]:
-    """The items of a macro, wherever they stand."""
+    """The items of a macro, in the shared or the per-frame groups."""
     places = [*image[SHARED].value, *image[PER_FRAME].value]
     return [place[macro].value[0] for place in places if macro in place]
 
 
 def encapsulated(image: Dataset, syntax: str, frames: Sequence[bytes], *, offsets: bool = True) -> Dataset:
-    """The same image with frames that were encoded in a compressed syntax."""
+    """The image with its frames encoded in a compressed transfer syntax."""
     image.PixelData = encapsulate(list(frames), has_bot=offsets)
     image["PixelData"].is_undefined_length = True
     image.file_meta = FileMetaDataset()
@@ -142,7 +142,7 @@ def encapsulated(image: Dataset, syntax: str, frames: Sequence[bytes], *, offset
 
 
 def save(image: Dataset, path: Path) -> Path:
-    """Write a data set with its meta information; explicit little endian, unless it names another syntax."""
+    """Write a data set with its meta information; explicit little endian unless it names another transfer syntax."""
     path.parent.mkdir(parents=True, exist_ok=True)
     meta = getattr(image, "file_meta", None) or FileMetaDataset()
     meta.TransferSyntaxUID = meta.get("TransferSyntaxUID") or ExplicitVRLittleEndian
@@ -160,7 +160,7 @@ def save_all(datasets: Sequence[Dataset], folder: Path) -> Path:
 
 
 def empty(image: Dataset, macro: str, keyword: str = "") -> Dataset:
-    """The image without a macro, or without one of its attributes, in all frames."""
+    """Remove a macro, or one of its attributes, from all frames."""
     for place in [*image[SHARED].value, *image[PER_FRAME].value]:
         if macro in place and keyword:
             place[macro].value[0].pop(keyword, None)
@@ -170,5 +170,5 @@ def empty(image: Dataset, macro: str, keyword: str = "") -> Dataset:
 
 
 def items(value: Any) -> Items:
-    """A sequence, to be put in place of another."""
+    """A sequence of data sets."""
     return Items(value)

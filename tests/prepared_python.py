@@ -1,8 +1,8 @@
 """`python -m MODULE ...` and `python -c CODE` without the seconds that importing the libraries takes.
 
-One process imports the libraries, nothing of this project, and computes nothing. It forks for each command, so that
-every command has an interpreter of its own: `sys.path`, environment, working directory, streams and exit code are those
-of a Python that was started for it. On other systems than Linux, whose libraries may not survive a fork, Python is
+One process imports the libraries but nothing of this project, and computes nothing. It forks for each command, so that
+every command has its own interpreter: `sys.path`, environment, working directory, streams and exit code are those
+of a newly started Python. On systems other than Linux, whose libraries may not survive a fork, a new Python is
 started.
 """
 
@@ -29,7 +29,7 @@ class PreparedPython:
     def run(
         self, *arguments: object, cwd: Path | str | None = None, env: Mapping[str, str] | None = None
     ) -> "subprocess.CompletedProcess[str]":
-        """What `subprocess.run([sys.executable, *arguments], capture_output=True, text=True)` gives."""
+        """Like `subprocess.run([sys.executable, *arguments], capture_output=True, text=True)`."""
         words, environment = [str(argument) for argument in arguments], dict(os.environ if env is None else env)
         if sys.platform != "linux":
             command = [sys.executable, *words]
@@ -58,7 +58,7 @@ class PreparedPython:
 
 
 def serve() -> None:
-    """Fork for each line of stdin and print how the child ended; in a child, return to run what it was asked for."""
+    """Fork for each line of stdin and print the child's exit code; in the child, return to run the command."""
     sys.path.remove(str(Path(__file__).parent))
     for name in LIBRARIES:
         __import__(name)
@@ -73,7 +73,7 @@ def serve() -> None:
 
 
 def become(job: Mapping[str, object]) -> None:
-    """Take over streams, environment, folder and arguments of a job."""
+    """Set streams, environment, working directory and arguments as the job requires."""
     for descriptor, name in ((0, os.devnull), (1, f"{job['folder']}/out"), (2, f"{job['folder']}/err")):
         opened = os.open(name, os.O_RDWR | os.O_CREAT)
         os.dup2(opened, descriptor)

@@ -1,4 +1,4 @@
-"""Two lines of Python give what the command line writes."""
+"""`segment(...)` returns the same results as the command line writes."""
 
 import zipfile
 from collections.abc import Callable
@@ -26,7 +26,7 @@ STUB = {"network_def": {"_target_": "test_pipeline.ThresholdNetwork"}}
 
 @pytest.fixture
 def stubbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Result]:
-    """`segment` with a network whose answer is the intensity itself."""
+    """`segment` with a network that classifies voxels by their intensity."""
     weights = tmp_path_factory.mktemp("weights") / "none.pt"
     torch.save({}, weights)
     return partial(segment, device="cpu", checkpoint=str(weights), overrides=STUB)
@@ -34,7 +34,7 @@ def stubbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Result]:
 
 @pytest.fixture
 def scan(tmp_path: Path) -> tuple[Path, Any]:
-    """A CT whose HU say what each voxel is, and its labels."""
+    """A CT whose HU determine each voxel's label, and its labels."""
     truth = np.zeros((64, 48, 20), dtype=np.uint8)
     truth[10:50, 8:40, 4:16] = 1
     truth[20:32, 16:28, 8:12] = 2
@@ -45,7 +45,7 @@ def scan(tmp_path: Path) -> tuple[Path, Any]:
     return path, truth
 
 
-def test_the_result_holds_masks_volumes_lesions_and_probabilities(
+def test_the_result_has_masks_volumes_lesions_and_probabilities(
     stubbed: Stubbed, scan: tuple[Path, Any], tmp_path: Path
 ) -> None:
     path, truth = scan
@@ -69,7 +69,7 @@ def test_the_result_holds_masks_volumes_lesions_and_probabilities(
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["ct.nii.gz"]
 
 
-def test_a_folder_of_one_volume_is_that_volume_and_files_are_kept_on_request(
+def test_a_folder_with_one_volume_is_read_and_files_are_written_on_request(
     stubbed: Stubbed, scan: tuple[Path, Any], tmp_path: Path
 ) -> None:
     earlier = stubbed(scan[0].parent, tmp_path / "out", probability=True)
@@ -88,7 +88,7 @@ def test_a_folder_of_one_volume_is_that_volume_and_files_are_kept_on_request(
 
 
 @pytest.mark.parametrize("name, mask", [("ct.mha", "ct_seg.mha"), ("ct.nhdr", "ct_seg.nrrd")])
-def test_a_metaimage_or_nrrd_gets_its_mask_in_that_format_too(
+def test_metaimage_and_nrrd_inputs_also_get_a_mask_in_their_format(
     name: str, mask: str, stubbed: Stubbed, scan: tuple[Path, Any], tmp_path: Path
 ) -> None:
     itk.imwrite(itk.imread(str(scan[0])), str(tmp_path / name))
@@ -101,7 +101,7 @@ def test_a_metaimage_or_nrrd_gets_its_mask_in_that_format_too(
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """A zip archive of one DICOM series, a folder deep; 64 x 64 x 24 voxels."""
+    """A zip archive of one DICOM series in a folder; 64 x 64 x 24 voxels."""
     folder = tmp_path / "exam"
     write_series(make_phantom(5, shape=(64, 64, 24), spacing=(1.25, 1.25, 3.0), lesions=1), folder, "0")
     with zipfile.ZipFile(tmp_path / "exam.zip", "w") as packed:
@@ -110,7 +110,9 @@ def archive(tmp_path: Path) -> Path:
     return tmp_path / "exam.zip"
 
 
-def test_an_archive_its_series_by_number_and_its_folder_are_one_volume(stubbed: Stubbed, archive: Path) -> None:
+def test_an_archive_its_series_by_number_and_the_unpacked_folder_give_the_same_volume(
+    stubbed: Stubbed, archive: Path
+) -> None:
     folder, packed, first = (stubbed(path) for path in (archive.with_suffix(""), archive, f"{archive}::1"))
     assert folder.liver.any() and packed.case == "exam" and first.case == "exam_1"
     for other in (packed, first):
@@ -120,7 +122,9 @@ def test_an_archive_its_series_by_number_and_its_folder_are_one_volume(stubbed: 
         stubbed(f"{archive}::2")
 
 
-def test_an_archive_of_two_patients_names_one_to_give(stubbed: Stubbed, archive: Path, tmp_path: Path) -> None:
+def test_an_archive_of_two_patients_is_refused_with_the_path_of_one(
+    stubbed: Stubbed, archive: Path, tmp_path: Path
+) -> None:
     other = tmp_path / "other"
     write_series(make_phantom(6, shape=(64, 64, 24), spacing=(1.25, 1.25, 3.0), lesions=1), other, "1")
     with zipfile.ZipFile(archive, "a") as packed:
@@ -131,7 +135,7 @@ def test_an_archive_of_two_patients_names_one_to_give(stubbed: Stubbed, archive:
 
 
 @pytest.mark.parametrize("keep, frames", [(False, None), (True, 24)])
-def test_a_dicom_seg_has_a_frame_for_every_slice_on_request(
+def test_empty_frames_of_a_dicom_seg_are_kept_on_request(
     stubbed: Stubbed, archive: Path, tmp_path: Path, keep: bool, frames: int | None
 ) -> None:
     result = stubbed(archive, tmp_path / "out", overlay=False, keep_empty_frames=keep)
@@ -143,7 +147,7 @@ def test_a_dicom_seg_has_a_frame_for_every_slice_on_request(
     assert filled < 24 * len(seg.SegmentSequence)
 
 
-def test_the_patient_is_named_on_page_key_images_and_pdf_on_request_alone(
+def test_the_patient_is_named_on_page_key_images_and_pdf_only_on_request(
     stubbed: Stubbed, archive: Path, tmp_path: Path
 ) -> None:
     options = {"overlay": False, "page": "light", "key_images": True, "pdf": True}
@@ -162,7 +166,9 @@ def test_the_patient_is_named_on_page_key_images_and_pdf_on_request_alone(
         assert not any("Synthetic" in str(file.SeriesDescription) for file in files)
 
 
-def test_several_volumes_and_none_are_refused(stubbed: Stubbed, scan: tuple[Path, Any], tmp_path: Path) -> None:
+def test_a_path_with_several_volumes_or_without_a_volume_is_refused(
+    stubbed: Stubbed, scan: tuple[Path, Any], tmp_path: Path
+) -> None:
     (scan[0].parent / "b.nii").touch()
     with pytest.raises(UsageError, match=r"scans holds 2 volumes \(.*\): give one of them"):
         stubbed(scan[0].parent)
@@ -170,7 +176,7 @@ def test_several_volumes_and_none_are_refused(stubbed: Stubbed, scan: tuple[Path
         stubbed(tmp_path / "absent.nii")
 
 
-def test_arrays_images_and_files_of_one_ct_give_one_answer(
+def test_arrays_images_and_files_of_the_same_ct_give_the_same_result(
     stubbed: Stubbed, scan: tuple[Path, Any], tmp_path: Path
 ) -> None:
     image = nib.load(scan[0])
@@ -193,7 +199,7 @@ def test_the_network_is_built_once_for_the_same_settings(
 
 
 def test_threads_with_other_settings_get_a_pipeline_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last pipeline is kept; here another thread replaces it as soon as it was seen to be there."""
+    """The last pipeline is cached; here another thread replaces it right after it was found in the cache."""
 
     class Replaced(dict[str, Any]):
         def __contains__(self, key: object) -> bool:
@@ -221,14 +227,14 @@ def test_threads_with_other_settings_get_a_pipeline_each(monkeypatch: pytest.Mon
         ({"page": "heavy"}, "page must be full, light or off, got 'heavy'"),
     ],
 )
-def test_wrong_arguments_are_named_before_any_work(
+def test_wrong_arguments_are_refused_before_any_work(
     stubbed: Stubbed, scan: tuple[Path, Any], wrong: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
         stubbed(scan[0], **wrong)
 
 
-def test_a_notebook_shows_overlay_volumes_verdict_and_table_and_no_text_as_markup(
+def test_a_notebook_shows_overlay_volumes_verdict_and_table_with_text_escaped(
     stubbed: Stubbed, scan: tuple[Path, Any], tmp_path: Path
 ) -> None:
     written, kept = stubbed(scan[0], tmp_path / "out"), stubbed(scan[0])
@@ -242,7 +248,7 @@ def test_a_notebook_shows_overlay_volumes_verdict_and_table_and_no_text_as_marku
     assert "<script>" not in shown and "&lt;script&gt;" in shown
 
 
-def test_progress_is_told_stage_by_stage(stubbed: Stubbed, scan: tuple[Path, Any]) -> None:
+def test_progress_is_reported_stage_by_stage(stubbed: Stubbed, scan: tuple[Path, Any]) -> None:
     told: list[tuple[str, int, int]] = []
     stubbed(scan[0], progress=lambda *stage: told.append(stage))
     stages = list(dict.fromkeys(stage for stage, _, _ in told))
@@ -254,6 +260,8 @@ def test_progress_is_told_stage_by_stage(stubbed: Stubbed, scan: tuple[Path, Any
     assert len(told) == before
 
 
-def test_progress_can_be_a_bar(stubbed: Stubbed, scan: tuple[Path, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_true_shows_a_bar(
+    stubbed: Stubbed, scan: tuple[Path, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     stubbed(scan[0], progress=True)
     assert "network" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Which room may import which (docs/architecture.md), and the habits that every module keeps."""
+"""Which room may import which (docs/architecture.md), and rules that every module follows."""
 
 import ast
 import os
@@ -74,7 +74,7 @@ def syntax(path: Path) -> ast.Module:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Full names of all that a module imports, in its functions too."""
+    """Full names of everything that a module imports, including imports inside functions."""
     for node in ast.walk(syntax(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -85,7 +85,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def run(script: str, *arguments: str) -> str:
-    """What a fresh Python prints that runs a script with the checkout on its path."""
+    """The output of a script that a new Python process runs with the checkout on its path."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", script, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -93,7 +93,7 @@ def run(script: str, *arguments: str) -> str:
     return done.stdout
 
 
-def test_arrows_between_rooms_point_downwards() -> None:
+def test_imports_between_rooms_go_downwards_only() -> None:
     list(TopologicalSorter(MAY_IMPORT).static_order())  # a circle is an error
     upwards = []
     for path in modules():
@@ -115,7 +115,7 @@ def test_importing_readers_and_command_line_is_light() -> None:
     assert not set(run(script).split()) & HEAVY
 
 
-def test_what_is_packed_imports_with_the_packages_of_a_stranger_alone(python: Callable[..., Any]) -> None:
+def test_packed_code_imports_with_the_packages_that_the_metadata_requires(python: Callable[..., Any]) -> None:
     packed = [name for name in bundle_contents(ROOT / "bundle", PACKAGE) if name.endswith(".py")]
     names = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in packed]
     assert {"custom_networks.training.loss", "custom_networks.evaluation"} <= set(names)
@@ -129,7 +129,7 @@ def test_what_is_packed_imports_with_the_packages_of_a_stranger_alone(python: Ca
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_no_assert_and_no_print_outside_of_commands() -> None:
+def test_library_code_has_no_assert_and_no_print() -> None:
     for path in modules():
         nodes = list(ast.walk(syntax(path)))
         calls = [ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)]

@@ -28,7 +28,7 @@ SOME_STEPS = pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.
 
 
 def run(output: Path, of: Input, text: str, endings: tuple[str, ...] = ("seg.nii.gz", "report.json")) -> Path:
-    """Write results whose files all hold `text`; clears what earlier runs left, as a start of the program does."""
+    """Write results whose files all contain `text`, after cleaning up after earlier runs as the program does."""
     remove_abandoned_staging(output)
     with claim(output, of) as claimed:
         for ending in endings:
@@ -58,7 +58,7 @@ def in_a_process(work: Callable[[], object]) -> int:
 
 
 def killed_at(step: int, work: Callable[[], object]) -> bool:
-    """Run `work` in a process that dies before its change number `step` of the file system; False if it had fewer."""
+    """Run `work` in a process that is killed before its `step`-th file system change; False if it makes fewer."""
 
     def count_down(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal step
@@ -78,14 +78,14 @@ def killed_at(step: int, work: Callable[[], object]) -> bool:
 
 
 def assert_of_one_run(folder: Path) -> None:
-    """All files that a whole folder's manifest lists are there, as they were written, and by one run."""
+    """Assert that all files in a whole folder's manifest exist unchanged and were written by the same run."""
     listed = (read_manifest(folder) or {})["files"]
     assert listed and len({(folder / name).read_text() for name in listed}) == 1
     for name, digest in listed.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
 
 
-def test_a_new_name_is_claimed_at_once_and_whole_when_it_is_committed(tmp_path: Path) -> None:
+def test_a_new_folder_is_claimed_at_once_and_whole_after_commit(tmp_path: Path) -> None:
     output = tmp_path / "out"
     with claim(output, OURS) as claimed:
         assert claimed.name == "ct" and not claimed.content_changed
@@ -144,7 +144,7 @@ def test_a_series_that_grew_replaces_its_results(tmp_path: Path) -> None:
         assert claimed.name == "ct" and claimed.content_changed
 
 
-def test_two_patients_at_one_path_keep_their_folders_in_turn(tmp_path: Path) -> None:
+def test_two_patients_at_the_same_path_in_turn_keep_their_own_folders(tmp_path: Path) -> None:
     first = Input("ct", "/in/ct.nii.gz", "bytes a", "grid a")
     second = Input("ct", "/in/ct.nii.gz", "bytes b", "grid b")
     for _ in range(2):
@@ -153,7 +153,7 @@ def test_two_patients_at_one_path_keep_their_folders_in_turn(tmp_path: Path) -> 
     assert set(texts(tmp_path / "ct").values()) == {"a"} and set(texts(tmp_path / "ct_2").values()) == {"b"}
 
 
-def test_an_unfinished_folder_is_taken_over_by_the_same_place_alone(tmp_path: Path) -> None:
+def test_an_unfinished_folder_is_taken_over_only_by_the_same_path(tmp_path: Path) -> None:
     folder = tmp_path / "ct"
     folder.mkdir()
     unfinished = {"state": "writing", "identity": OURS.identity, "content": "bytes a", "geometry": "grid a"}
@@ -185,7 +185,7 @@ def test_foreign_folders_and_files_keep_their_names(tmp_path: Path) -> None:
     assert whole_folders(tmp_path) == [tmp_path / "ct_5"]
 
 
-def test_a_foreign_file_is_not_replaced_by_a_new_one(tmp_path: Path) -> None:
+def test_a_foreign_file_is_not_replaced_by_a_result(tmp_path: Path) -> None:
     run(tmp_path, OURS, "first", ("seg.nii.gz",))
     (tmp_path / "ct" / "ct_report.json").write_text("mine")
     with pytest.raises(InputError, match="ct_report.json is not a result of this program"):
@@ -194,7 +194,7 @@ def test_a_foreign_file_is_not_replaced_by_a_new_one(tmp_path: Path) -> None:
     assert whole_folders(tmp_path) == [tmp_path / "ct"] and entries(tmp_path) == ["ct"]
 
 
-def test_an_abandoned_claim_leaves_what_was_there(tmp_path: Path) -> None:
+def test_an_abandoned_claim_keeps_earlier_results(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="refused"):
         with claim(tmp_path / "out", OURS) as claimed:
             (claimed.staging / "ct_seg.nii.gz").write_text("half")
@@ -209,14 +209,14 @@ def test_an_abandoned_claim_leaves_what_was_there(tmp_path: Path) -> None:
     assert (tmp_path / "ct" / "manifest.json").read_bytes() == before and entries(tmp_path) == ["ct", "out"]
 
 
-def test_an_abandoned_new_folder_stays_where_something_else_lies_in_it(tmp_path: Path) -> None:
+def test_an_abandoned_new_folder_with_other_files_is_kept(tmp_path: Path) -> None:
     with claim(tmp_path, OURS):
         (tmp_path / "ct" / "notes.txt").write_text("mine")
     assert texts(tmp_path / "ct") == {"notes.txt": "mine"}
     assert run(tmp_path, OURS, "later") == tmp_path / "ct"
 
 
-def test_a_manifest_cannot_reach_out_of_its_folder(tmp_path: Path) -> None:
+def test_a_manifest_that_names_files_outside_its_folder_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
     run(tmp_path, OURS, "first")
     sound = read_manifest(tmp_path / "ct") or {}
@@ -270,8 +270,8 @@ def test_forget_removes_what_the_manifest_lists(tmp_path: Path) -> None:
     assert entries(tmp_path) == ["ct"]
 
 
-def test_a_folder_of_two_runs_never_counts_as_whole(tmp_path: Path) -> None:
-    """The second run over the same input dies at each of its steps; then come another input, and the first again."""
+def test_a_folder_with_files_of_two_runs_is_never_whole(tmp_path: Path) -> None:
+    """The second run for an input is killed at each of its steps; then another input and the first one are run."""
 
     def second_run(output: Path) -> None:
         run(output, OURS, "second", ("seg.nii.gz", "report.html"))
@@ -296,7 +296,7 @@ def test_a_folder_of_two_runs_never_counts_as_whole(tmp_path: Path) -> None:
 
 
 @SOME_STEPS
-def test_a_first_run_that_is_killed_leaves_no_name_taken_for_ever(tmp_path: Path, stride: int) -> None:
+def test_a_killed_first_run_does_not_block_its_name_for_ever(tmp_path: Path, stride: int) -> None:
     step, killed = 1, True
     while killed:
         output = tmp_path / str(step)
@@ -314,7 +314,7 @@ def test_a_first_run_that_is_killed_leaves_no_name_taken_for_ever(tmp_path: Path
 @pytest.mark.parametrize("work", [lambda output: claim(output, OURS).abandon(), lambda output: forget(output / "ct")])
 @pytest.mark.parametrize("with_results", [True, False])
 @SOME_STEPS
-def test_kills_while_a_claim_is_abandoned_or_results_are_forgotten(
+def test_a_run_killed_while_abandoning_or_forgetting_leaves_a_valid_state(
     tmp_path: Path, work: Callable[[Path], None], with_results: bool, stride: int
 ) -> None:
     step, killed = 1, True
@@ -332,7 +332,7 @@ def test_kills_while_a_claim_is_abandoned_or_results_are_forgotten(
 
 
 @SOME_STEPS
-def test_an_interrupted_clean_up_is_repeated(tmp_path: Path, stride: int) -> None:
+def test_an_interrupted_clean_up_is_completed_later(tmp_path: Path, stride: int) -> None:
     step, killed = 1, True
     while killed:
         output = tmp_path / str(step)
@@ -345,7 +345,7 @@ def test_an_interrupted_clean_up_is_repeated(tmp_path: Path, stride: int) -> Non
         step += stride
 
 
-def test_staging_of_a_living_run_stays_and_that_of_a_dead_one_goes(tmp_path: Path) -> None:
+def test_staging_of_a_running_process_stays_and_that_of_an_ended_one_is_removed(tmp_path: Path) -> None:
     with claim(tmp_path, OURS) as claimed:
         days_ago = claimed.staging.stat().st_mtime - 5 * 86400
         os.utime(claimed.staging, (days_ago, days_ago))
@@ -354,7 +354,7 @@ def test_staging_of_a_living_run_stays_and_that_of_a_dead_one_goes(tmp_path: Pat
         assert status == 0 and claimed.staging.is_dir()
 
 
-def test_staging_of_another_host_goes_after_a_day(tmp_path: Path) -> None:
+def test_staging_of_another_host_is_removed_after_a_day(tmp_path: Path) -> None:
     other = tmp_path / ".ct.00000000aaaaaaaaaaaaaaaa"
     other.mkdir()
     (other / "ct_seg.nii.gz").write_text("half")
@@ -376,8 +376,8 @@ def test_other_hidden_folders_are_not_staging(tmp_path: Path) -> None:
     remove_abandoned_staging(tmp_path / "nothing")
 
 
-def test_processes_that_claim_one_name_at_once(tmp_path: Path) -> None:
-    """Different inputs get folders of their own; the same input's runs end one after the other."""
+def test_processes_that_claim_the_same_name_at_once(tmp_path: Path) -> None:
+    """Different inputs get separate folders; runs of the same input commit one after the other."""
     inputs = [Input("ct", f"identity {index % 4}", f"content {index % 4}") for index in range(12)]
 
     def work(of: Input, text: str) -> None:
@@ -394,7 +394,7 @@ def test_processes_that_claim_one_name_at_once(tmp_path: Path) -> None:
         assert len(texts(folder)) == 8
 
 
-def test_a_folder_that_was_removed_meanwhile_is_made_again(tmp_path: Path) -> None:
+def test_a_folder_removed_meanwhile_is_created_again(tmp_path: Path) -> None:
     with claim(tmp_path, OURS) as first, claim(tmp_path, OURS) as second:
         (second.staging / "ct_seg.nii.gz").write_text("second")
         first.abandon()
@@ -403,8 +403,8 @@ def test_a_folder_that_was_removed_meanwhile_is_made_again(tmp_path: Path) -> No
     assert texts(tmp_path / "ct") == {"ct_seg.nii.gz": "second"}
 
 
-def test_a_claim_that_ends_beside_another_commit_of_its_input_touches_nothing(tmp_path: Path) -> None:
-    """The manifest alone is there, as between removing the old files and moving in the new ones."""
+def test_abandoning_during_another_commit_of_the_same_input_changes_nothing(tmp_path: Path) -> None:
+    """Only the manifest exists, as after the old files were removed and before the new ones are moved in."""
     claimed = claim(tmp_path, OURS)
     state = {**(read_manifest(tmp_path / "ct") or {}), "new": ["ct_seg.nii.gz"]}
     (tmp_path / "ct" / "manifest.json").write_text(json.dumps(state))
@@ -422,7 +422,7 @@ def test_a_folder_that_another_input_took_meanwhile_is_left_alone(tmp_path: Path
     assert set(texts(tmp_path / "ct").values()) == {"other"} and entries(tmp_path) == ["ct"]
 
 
-def test_without_locks_staging_is_removed_by_age_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_locks_staging_is_removed_only_by_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("custom_networks.staging.fcntl", None)
     claimed = claim(tmp_path, OURS)
     remove_abandoned_staging(tmp_path)

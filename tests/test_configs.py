@@ -1,4 +1,4 @@
-"""The bundle's JSON: well formed, one truth for training and inference, the ids that zoo and MONAI Label need."""
+"""The bundle's JSON: valid, consistent between training and inference, with the ids that zoo and MONAI Label need."""
 
 import inspect
 import json
@@ -43,7 +43,7 @@ def config(name: str) -> dict[str, Any]:
 
 
 def items(node: Any, place: str = "") -> Iterator[tuple[str, str, Any]]:
-    """Place, last key and value of everything in a config, at every depth."""
+    """Yield path, last key and value of every item in a config, at any depth."""
     inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, value in inner:
         yield f"{place}/{key}", str(key), value
@@ -69,14 +69,14 @@ def test_the_files_are_those_of_a_zoo_bundle() -> None:
 
 
 @pytest.mark.parametrize("path", JSON_FILES, ids=lambda path: path.stem)
-def test_json_has_no_key_twice_and_the_zoos_format(path: Path) -> None:
+def test_json_has_no_duplicate_keys_and_the_zoos_format(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     parsed = json.loads(text, object_pairs_hook=without_duplicates)
     assert text == json.dumps(parsed, indent=4, ensure_ascii=False) + "\n"
 
 
 @pytest.mark.parametrize("path", JSON_FILES, ids=lambda path: path.stem)
-def test_every_target_can_be_imported_and_takes_its_arguments(path: Path) -> None:
+def test_every_target_can_be_imported_and_accepts_its_arguments(path: Path) -> None:
     locator = ComponentLocator()
     for place, key, node in items(config(path.stem)):
         if not (isinstance(node, dict) and "_target_" in node):
@@ -93,7 +93,7 @@ def test_every_target_can_be_imported_and_takes_its_arguments(path: Path) -> Non
 
 
 @pytest.mark.parametrize("path", JSON_FILES, ids=lambda path: path.stem)
-def test_no_string_is_changed_by_monai_or_names_somebodys_machine(path: Path) -> None:
+def test_no_string_is_altered_by_monai_or_has_a_path_of_some_machine(path: Path) -> None:
     for place, _, value in items(config(path.stem)):
         if isinstance(value, str):
             without_references = re.sub(r"@\w+(#\w+)+", "", value)
@@ -122,7 +122,7 @@ def test_monai_finds_the_ids_of_its_properties(names: list[str], kind: str) -> N
     assert [name for name, spec in optional.items() if not parsed._check_optional_id(name, spec)] == []
 
 
-def test_the_segments_network_is_trained_as_it_is_run() -> None:
+def test_the_segments_network_is_trained_and_run_with_the_same_settings() -> None:
     run, trained = config("inference"), config("train_segments")
     for name, value in run["segments_def"].items():
         if name not in ("_target_", "dropout"):
@@ -164,7 +164,7 @@ def test_the_training_workflows_are_built_and_complete(tmp_path: Path, names: li
         ("evaluate", "validate#handlers validate#postprocessing run"),
     ],
 )
-def test_the_ids_that_the_zoo_and_monai_label_look_for_are_there(name: str, ids: str) -> None:
+def test_the_ids_that_the_zoo_and_monai_label_need_exist(name: str, ids: str) -> None:
     parsed = config(name)
     for wanted in ids.split():
         node: Any = parsed
@@ -176,7 +176,7 @@ def test_the_ids_that_the_zoo_and_monai_label_look_for_are_there(name: str, ids:
 
 
 @pytest.mark.parametrize("path", JSON_FILES, ids=lambda path: path.stem)
-def test_the_bundles_own_code_is_imported_no_earlier_than_its_folder_is_on_the_path(path: Path) -> None:
+def test_the_bundles_code_is_imported_only_after_its_folder_is_on_the_path(path: Path) -> None:
     # MONAI puts it there when it runs, after "initialize" and all "$import"; packed, the code lies in that folder.
     strings = [value for _, _, value in items(config(path.stem)) if isinstance(value, str)]
     assert not [text for text in strings if re.match(r"\$\s*(from|import)\s+custom_networks", text)]
@@ -184,7 +184,7 @@ def test_the_bundles_own_code_is_imported_no_earlier_than_its_folder_is_on_the_p
         assert config(path.stem)["initialize"][0] == "$sys.path.insert(1, @bundle_root)"
 
 
-def test_monai_label_can_take_inference_apart() -> None:
+def test_monai_label_can_use_the_parts_of_inference() -> None:
     inference = config("inference")
     assert all(inference[name]["_target_"] == "Compose" for name in ("preprocessing", "postprocessing"))
     assert {step["keys"] for step in inference["file_transforms"] + inference["grid_transforms"]} == {"image"}
@@ -201,7 +201,7 @@ def test_monai_label_can_take_inference_apart() -> None:
     assert not [key for key in keys if re.match(r"(image|label)_", key)], "stock Spacingd of MONAI 1.6 fails on them"
 
 
-def test_what_monai_label_shows_as_options_are_numbers_that_the_anatomy_rules_take() -> None:
+def test_the_options_shown_by_monai_label_are_arguments_of_the_anatomy_rules() -> None:
     inference = config("inference")
     options = inference["displayable_configs"]
     assert {type(value) for value in options.values()} == {float}  # of an integer a viewer makes a field of integers
@@ -218,19 +218,19 @@ def test_monai_label_can_add_its_handler_to_those_of_training() -> None:
     assert "CheckpointLoader" not in targets, "where it finds one, MONAI Label adds none that loads the weights"
 
 
-def test_a_diverged_training_ends_before_it_is_validated_or_saved() -> None:
+def test_diverged_training_stops_before_validation_and_saving() -> None:
     order = [handler["_target_"].rpartition(".")[2] for handler in config("train")["train"]["handlers"]]
     assert order.index("FiniteLossGuard") < order.index("ValidationHandler") < order.index("ResumableState")
 
 
 @pytest.mark.parametrize("held_back, also", [([], ["model.pt"]), ([{"image": "a", "label": "b"}], [])])
-def test_the_last_weights_are_the_model_where_no_case_is_held_back(held_back: list[object], also: list[str]) -> None:
+def test_the_final_weights_become_the_model_if_no_case_is_held_out(held_back: list[object], also: list[str]) -> None:
     parsed = workflow("train", kind="train", **{"validate#dataset#data": held_back}).parser
     last = len(parsed["train"]["handlers"]) - 1
     assert parsed.get_parsed_content(f"train#handlers#{last}#filenames") == ["model_final.pt", *also]
 
 
-def test_the_number_of_epochs_that_monai_label_sets_is_that_of_schedule_and_validation() -> None:
+def test_monai_labels_number_of_epochs_applies_to_schedule_and_validation() -> None:
     parsed = workflow("train", kind="train", **{"train#trainer#max_epochs": 3}).parser
     assert parsed.get_parsed_content("lr_scheduler#t_total") == 3 * config("train")["epoch_length"]
     validation = [h["_target_"] for h in config("train")["train"]["handlers"]].index("ValidationHandler")
@@ -245,7 +245,7 @@ BY_PURPOSE = {"dataset_dir", "datalist", "output_dir", "progress", "device", "im
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate"])
-def test_what_inference_and_another_file_define_is_one_definition(name: str) -> None:
+def test_ids_shared_by_inference_and_other_configs_have_the_same_definition(name: str) -> None:
     other, inference = config(name), config("inference")
     inference["spacing"] = BundleParser(config("inference")).get_parsed_content("spacing")  # that of the answer in full
     common = set(other) & set(inference) - BY_PURPOSE
@@ -257,7 +257,7 @@ def test_what_inference_and_another_file_define_is_one_definition(name: str) -> 
     assert set(needed[name].split()) <= common
 
 
-def test_the_scout_is_run_as_it_is_trained() -> None:
+def test_the_scout_is_trained_and_run_with_the_same_settings() -> None:
     inference, recipe = config("inference"), config("train_scout")
     trained = {
         **config("train")["network_def"],
@@ -275,7 +275,7 @@ def test_without_the_scout_its_weights_are_not_needed() -> None:
     assert steps == ["LoadVolumed", "EnsureChannelFirstd", "Orientationd", "ResampleInPlaned", "WindowIntensityd"]
 
 
-def test_tuning_tries_what_inference_does_among_others() -> None:
+def test_tuning_also_tries_the_values_of_inference() -> None:
     configured = configured_numbers(config("inference"))
     grid = json.loads(SETTINGS.read_text(encoding="utf-8"))["grid"]
     assert set(configured) == set(OperatingPoint._fields)
@@ -283,7 +283,7 @@ def test_tuning_tries_what_inference_does_among_others() -> None:
     assert all(configured[name] in values for name, values in grid.items())
 
 
-def test_what_ships_of_a_tuning_is_what_its_files_say() -> None:
+def test_the_shipped_operating_point_is_that_of_the_tuning_files() -> None:
     tuned = json.loads((ROOT / "docs" / "training" / "operating_point.json").read_text(encoding="utf-8"))
     assert configured_numbers(config("inference")) == tuned["chosen"]["operating_point"]
     assert config("inference")["confidence_coefficients"] == tuned["confidence_coefficients"]
@@ -301,7 +301,7 @@ def test_validation_runs_the_network_as_inference_does() -> None:
     assert with_defaults(config("train")["validate"]["inferer"]) == with_defaults(config("inference")["inferer"])
 
 
-def test_the_best_weights_are_judged_by_the_decision_that_inference_makes() -> None:
+def test_the_best_weights_are_chosen_by_the_same_decision_rule_as_in_inference() -> None:
     decide, organ_and_tumor = config("train")["validate"]["postprocessing"]["transforms"]
     for name in ("tumor_threshold", "organ_threshold"):
         default = inspect.signature(LabelsOnInputGridd).parameters[name].default
@@ -310,7 +310,7 @@ def test_the_best_weights_are_judged_by_the_decision_that_inference_makes() -> N
     assert organ_and_tumor == config("evaluate")["organ_and_tumor"]
 
 
-def test_metadata_is_what_the_zoo_accepts(shared_data: Path) -> None:
+def test_metadata_follows_the_zoos_schema(shared_data: Path) -> None:
     from jsonschema import Draft201909Validator
 
     path = shared_data / "zoo" / "meta_schema_20240725.json"
@@ -321,12 +321,12 @@ def test_metadata_is_what_the_zoo_accepts(shared_data: Path) -> None:
     assert [error.message for error in Draft201909Validator(schema).iter_errors(config("metadata"))] == []
 
 
-def test_the_packages_version_is_that_of_metadata_whose_changelog_knows_it() -> None:
+def test_the_packages_version_is_that_of_the_metadata_and_its_changelog() -> None:
     metadata = config("metadata")
     assert __version__ == metadata["version"] and metadata["changelog"][__version__]
 
 
-def test_metadata_describes_the_networks_own_input_and_output() -> None:
+def test_metadata_describes_the_networks_input_and_output() -> None:
     metadata, network = config("metadata"), config("inference")["network_def"]
     image, pred = (
         metadata["network_data_format"][side][name] for side, name in (("inputs", "image"), ("outputs", "pred"))
@@ -343,7 +343,7 @@ def locked() -> dict[str, str]:
     return {name.lower(): version for name, version in pairs}
 
 
-def test_metadata_names_the_versions_that_the_tests_run_with() -> None:
+def test_metadata_has_the_versions_that_the_tests_use() -> None:
     metadata = config("metadata")
     core = {
         name: metadata[f"{key}_version"] for name, key in (("monai", "monai"), ("torch", "pytorch"), ("numpy", "numpy"))
@@ -352,7 +352,7 @@ def test_metadata_names_the_versions_that_the_tests_run_with() -> None:
     assert {name: locked().get(name) for name in named} == named
 
 
-def test_an_install_accepts_the_versions_that_the_tests_run_with() -> None:
+def test_the_install_requirements_accept_the_versions_that_the_tests_use() -> None:
     settings = ConfigParser()
     settings.read(ROOT / "setup.cfg")
     extras = "\n".join(settings["options.extras_require"].values())
@@ -364,7 +364,7 @@ def test_an_install_accepts_the_versions_that_the_tests_run_with() -> None:
     } == {}
 
 
-def test_everything_that_an_install_needs_is_named_in_metadata() -> None:
+def test_the_metadata_list_all_install_requirements() -> None:
     settings = ConfigParser()
     settings.read(ROOT / "setup.cfg")
     needed = {Requirement(line).name for line in settings["options"]["install_requires"].split("\n") if line}
@@ -396,7 +396,7 @@ def test_monai_accepts_the_logging_settings() -> None:
 
 
 @pytest.mark.parametrize("prob", [0.0, 1.0])
-def test_stacks_leave_the_augmentation_alike_whatever_was_drawn_so_that_they_collate(prob: float) -> None:
+def test_augmented_stacks_always_have_the_same_type_and_shape_so_that_they_collate(prob: float) -> None:
     parser = BundleParser()
     parser.read_config(CONFIGS / "train.json")
     for step in parser["train"]["augmentation"]:
@@ -411,7 +411,7 @@ def test_stacks_leave_the_augmentation_alike_whatever_was_drawn_so_that_they_col
     assert drawn["label"].shape == (1, 32, 32, slices)
 
 
-def test_the_fast_answer_has_wider_pixels_for_network_and_scout_and_one_sub_volume() -> None:
+def test_fast_uses_larger_pixels_for_network_and_scout_and_one_sub_volume() -> None:
     parser = BundleParser(config("inference"))
     assert parser.get_parsed_content("spacing") == config("train")["spacing"]
     assert parser.get_parsed_content("inferer").sub_volumes is None

@@ -1,4 +1,4 @@
-"""A flipped bit in a file of weights is another network: it is refused wherever weights are read."""
+"""Damaged weights are refused wherever weights are read, since a flipped bit would change the network."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from custom_networks.pipeline import Pipeline, _check_process
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    """Weights of a small network, whose data make most of the file."""
+    """Weights of a small network, in a file that consists mostly of their data."""
     torch.manual_seed(0)
     torch.save(torch.nn.Linear(64, 64).state_dict(), tmp_path / "weights.pt")
     return tmp_path / "weights.pt"
@@ -30,7 +30,7 @@ def flipped(path: Path, place: int, bit: int = 0) -> Path:
     return path
 
 
-def test_each_flipped_bit_of_the_numbers_is_found_wherever_weights_are_read(weights: Path) -> None:
+def test_a_flipped_bit_is_detected_wherever_weights_are_read(weights: Path) -> None:
     whole = weights.read_bytes()
     start = whole.index(torch.load(weights)["weight"].numpy().tobytes())
     network = torch.nn.Linear(64, 64)
@@ -57,7 +57,7 @@ def test_weights_that_are_not_finite_are_refused_wherever_they_are_loaded(weight
             load(torch.nn.Linear(64, 64), weights)
 
 
-def test_a_file_that_was_cut_is_damaged_and_whole_ones_are_not(weights: Path, tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused_and_a_complete_one_is_not(weights: Path, tmp_path: Path) -> None:
     refuse_damaged_weights(weights)
     refuse_damaged_weights(tmp_path / "absent.pt")
     (tmp_path / "pointer.pt").write_text("version https://git-lfs.github.com/spec/v1\n")
@@ -73,13 +73,13 @@ def test_other_weights_are_used_with_a_warning(weights: Path, caplog: pytest.Log
     assert "other weights than those released" in caplog.text
 
 
-def test_a_switch_of_monai_that_the_bundle_cannot_be_built_with_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_variable_that_disables_config_expressions_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MONAI_EVAL_EXPR", "0")
     with pytest.raises(UsageError, match="MONAI_EVAL_EXPR=0 in the environment .*: unset it"):
         Pipeline()
 
 
-def test_a_process_that_was_forked_after_use_is_told_how_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_forked_after_use_is_refused_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("custom_networks.pipeline._process", [os.getpid()])
     _check_process()
     monkeypatch.setattr("custom_networks.pipeline._process", [os.getppid()])

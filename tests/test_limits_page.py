@@ -1,4 +1,4 @@
-"""docs/limits.md lists every limit and quotes every refusal of the readers, as the code has them."""
+"""docs/limits.md lists the limits and quotes the refusals of the readers exactly as in the code."""
 
 import re
 import sys
@@ -9,22 +9,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "benchmarks"))
 from sentences import PAGE, READERS, limits, page, quoted, refusals, sentences, sentences_of  # noqa: E402
 
 
-def test_the_table_of_sizes_is_that_of_the_code() -> None:
+def test_the_table_of_sizes_matches_the_code() -> None:
     assert page() == PAGE.read_text(encoding="utf-8"), "run: python tests/benchmarks/sentences.py --write"
 
 
-def test_the_table_tells_limits_on_memory_from_limits_on_bodies() -> None:
+def test_the_table_distinguishes_limits_on_memory_and_on_body_size() -> None:
     assert "| across the patient | 100 to 1,000 mm | no body is smaller or larger | no |" in limits()
     assert "| yes |" in next(line for line in limits().splitlines() if line.startswith("| voxels |"))
 
 
-def test_every_quoted_message_is_one_of_the_readers() -> None:
+def test_every_quoted_message_exists_in_the_readers() -> None:
     said = [text for found in sentences().values() for text in found]
     assert len(quoted()) > 50
     assert [part for part in quoted() if not any(part in text for text in said)] == []
 
 
-def test_messages_quoted_on_the_page_about_exports_are_those_of_the_readers() -> None:
+def test_messages_quoted_on_the_page_about_exports_exist_in_the_readers() -> None:
     said = [text for found in sentences().values() for text in found]
     section = (PAGE.parent / "how-to" / "pacs-export.md").read_text(encoding="utf-8").partition("## When an export")[2]
     parts = [part for line in section.splitlines() for part in re.findall(r"`([^`]+)`", line.partition(" | ")[0])]
@@ -37,7 +37,7 @@ def test_every_refusal_is_quoted() -> None:
     assert [text for text in refusals() if not any(part in text for part in quoted())] == []
 
 
-def test_refusals_and_notes_are_among_the_sentences_and_docstrings_are_not() -> None:
+def test_sentences_include_refusals_and_notes_but_not_docstrings() -> None:
     found = sentences_of(READERS / "cases.py")
     assert "No such file or folder: ...; check the spelling." in found
     assert not [sentence for sentence in found if sentence.startswith("The case of an input")]

@@ -1,4 +1,4 @@
-"""A person's mask gets the table of its own voxels, on the CT's grid or not at all, and is never replaced."""
+"""A person's mask on the CT's grid is measured, marked as a person's, and never replaced by the network's mask."""
 
 import json
 import re
@@ -32,7 +32,7 @@ VOXEL_MM3 = 1.25 * 1.25 * 3
 
 
 def scene() -> Array:
-    """A label map with a liver and two lesions, the first of which is the larger."""
+    """A label map with a liver and two lesions, the first of which is larger."""
     labels = np.zeros((64, 48, 20), np.uint8)
     labels[8:56, 6:42, 3:17] = 1
     labels[16:30, 12:26, 6:12] = 2
@@ -48,7 +48,7 @@ def save(path: Path, array: Array, affine: Array | None = None) -> Path:
 
 @pytest.fixture
 def ct(tmp_path: Path) -> Path:
-    """A CT whose HU say what each voxel is."""
+    """A CT whose HU determine each voxel's label."""
     return save(tmp_path / "ct.nii.gz", np.array([-120, 60, 220], np.int16)[scene()])
 
 
@@ -65,12 +65,12 @@ def output(tmp_path: Path) -> Path:
 
 
 def table(result: Result) -> list[dict[str, Any]]:
-    """The lesions of a report without what only a network says."""
+    """The lesions of a report without the keys that only a network provides."""
     beliefs = ("mean_probability", "confidence")
     return [{key: value for key, value in row.items() if key not in beliefs} for row in result.report["lesions"]]
 
 
-def test_the_programs_own_mask_gives_its_own_table(ct: Path, tmp_path: Path) -> None:
+def test_measuring_the_programs_own_mask_gives_the_same_table(ct: Path, tmp_path: Path) -> None:
     own = Segmenter(tmp_path).segment(ct)
     assert own.folder is not None
     again = measured(ct, own.folder / "ct_seg.nii.gz", own.folder.parent)
@@ -83,7 +83,7 @@ def test_the_programs_own_mask_gives_its_own_table(ct: Path, tmp_path: Path) -> 
     jsonschema.validate(json.loads((again.folder / "report.json").read_text()), json.loads(SCHEMA.read_text()))
 
 
-def test_page_print_and_notebook_say_that_a_person_made_the_mask(ct: Path, output: Path) -> None:
+def test_page_pdf_and_notebook_say_that_a_person_made_the_mask(ct: Path, output: Path) -> None:
     result = measured(ct, save(ct.with_name("mask.nii.gz"), scene()), output)
     assert result.folder is not None and [note for note in result.notes if "not written" in note] == []
     page = (result.folder / "report.html").read_text(encoding="utf-8").partition("<script")[0]
@@ -96,7 +96,7 @@ def test_page_print_and_notebook_say_that_a_person_made_the_mask(ct: Path, outpu
 
 
 def corrected() -> Array:
-    """The scene with its first lesion cut to a quarter of its slices more, the second gone and a new one."""
+    """The scene with its first lesion enlarged along the slices, the second one removed and a new one added."""
     labels = scene()
     labels[40:48, 28:36, 8:12] = 1
     labels[16:30, 12:26, 12:14] = 2
@@ -105,7 +105,7 @@ def corrected() -> Array:
 
 
 def as_itk(labels: Array, path: Path) -> Path:
-    """Write as ITK does, whose axes run to the patient's left and back."""
+    """Write an image with ITK, whose axes run to the patient's left and back."""
     image = itk.image_from_array(np.ascontiguousarray(labels[::-1, ::-1].transpose(2, 1, 0)))
     image.SetSpacing(SPACING)
     image.SetOrigin([-(n - 1) * mm for n, mm in zip(labels.shape[:2], SPACING)] + [0.0])
@@ -114,7 +114,7 @@ def as_itk(labels: Array, path: Path) -> Path:
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
-def test_a_corrected_mask_gives_the_right_new_table_from_every_format(ct: Path, output: Path, ending: str) -> None:
+def test_a_corrected_mask_in_any_format_gives_the_correct_table(ct: Path, output: Path, ending: str) -> None:
     path = ct.with_name(f"corrected{ending}")
     save(path, corrected()) if ending == ".nii.gz" else as_itk(corrected(), path)
     result = measured(ct, path, output)
@@ -126,9 +126,7 @@ def test_a_corrected_mask_gives_the_right_new_table_from_every_format(ct: Path, 
     assert (result.case, result.lesions[0].mean_hu) == ("ct", pytest.approx((6 * 220 + 2 * 60) / 8))
 
 
-def test_lesions_keep_the_numbers_of_the_report_beside_the_mask_or_of_the_one_that_is_named(
-    ct: Path, tmp_path: Path
-) -> None:
+def test_lesions_keep_the_numbers_of_the_report_beside_the_mask_or_of_a_given_one(ct: Path, tmp_path: Path) -> None:
     own = Segmenter(tmp_path).segment(ct)
     assert own.folder is not None
     labels = corrected()
@@ -177,7 +175,7 @@ def test_a_mask_with_other_labels_is_refused(ct: Path, output: Path) -> None:
         measured(ct, save(ct.with_name("mask.nii.gz"), scene() * 3 // 2), output)
 
 
-def test_a_persons_mask_is_replaced_by_the_next_one_and_never_by_the_program(ct: Path, tmp_path: Path) -> None:
+def test_results_of_a_persons_mask_are_replaced_only_by_those_of_a_persons_mask(ct: Path, tmp_path: Path) -> None:
     program, output = Segmenter(tmp_path), tmp_path / "results"
     output.mkdir()
     mask = save(tmp_path / "mask.nii.gz", corrected())
@@ -201,7 +199,7 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_seg_comes_back_as_it_was_written_and_is_marked_as_a_persons(series: Path, tmp_path: Path) -> None:
+def test_a_seg_is_read_back_unchanged_and_marked_as_a_persons(series: Path, tmp_path: Path) -> None:
     own = series / "results" / "exam"
     written = json.loads((own / "report.json").read_text())
     result = measured(series / "exam", own / "exam_seg.dcm", tmp_path)
@@ -212,8 +210,8 @@ def test_a_seg_comes_back_as_it_was_written_and_is_marked_as_a_persons(series: P
     assert "by a person" in seg.SeriesDescription and (tmp_path / "exam" / "exam_sr.dcm").is_file()
 
 
-def test_a_corrected_seg_of_the_series_is_read_on_a_nifti_of_it_too(series: Path, tmp_path: Path) -> None:
-    """The NIfTI has its axes turned, as converters write it."""
+def test_a_corrected_seg_of_a_series_can_be_used_with_a_nifti_of_that_series(series: Path, tmp_path: Path) -> None:
+    """The NIfTI has reoriented axes, as converters write them."""
     seg = pydicom.dcmread(series / "results" / "exam" / "exam_seg.dcm")
     frames = seg.pixel_array.copy()
     frames[:, :10] = 0
@@ -228,7 +226,7 @@ def test_a_corrected_seg_of_the_series_is_read_on_a_nifti_of_it_too(series: Path
     np.testing.assert_array_equal(result.labels, expected[::-1, ::-1])
 
 
-def test_a_seg_of_another_place_or_of_other_organs_is_refused(series: Path, tmp_path: Path) -> None:
+def test_a_seg_of_another_position_or_other_organs_is_refused(series: Path, tmp_path: Path) -> None:
     seg = pydicom.dcmread(series / "results" / "exam" / "exam_seg.dcm")
     for frame in seg.PerFrameFunctionalGroupsSequence:
         frame.PlanePositionSequence[0].ImagePositionPatient[0] += 0.5

@@ -1,4 +1,4 @@
-"""The whole of inference.json keeps the anatomy where it is, with a network whose answer is the intensity itself."""
+"""inference.json puts masks in the right place, with a network that classifies voxels by their intensity."""
 
 import gc
 import hashlib
@@ -33,7 +33,7 @@ STOCK_INFERER = {"_target_": "SlidingWindowInferer", "roi_size": [48, 48, -1], "
 
 
 class ThresholdNetwork(torch.nn.Module):
-    """Calls what is brighter than -20 HU liver and what is brighter than 140 HU tumor."""
+    """Classifies voxels above -20 HU as liver and voxels above 140 HU as tumor."""
 
     stride, halo = 1, 0
 
@@ -45,7 +45,7 @@ class ThresholdNetwork(torch.nn.Module):
 
 
 class Segmenter:
-    """The bundle's pipeline with the threshold in place of the network, and a folder for its results."""
+    """The bundle's pipeline with thresholds in place of the network, and a folder for its results."""
 
     def __init__(self, output: Path, **overrides: Any) -> None:
         weights = output / "no_weights.pt"
@@ -66,7 +66,7 @@ class Segmenter:
 
 
 def pipeline(output: Path, **overrides: Any) -> Segmenter:
-    """What segments into a folder."""
+    """A function that makes a `Segmenter` for a folder."""
     return Segmenter(output, **overrides)
 
 
@@ -83,7 +83,7 @@ def truth_and_affine(spacing: tuple[float, float, float], shape: tuple[int, int,
 
 
 def save(path: Path, truth: Array, affine: Array) -> Path:
-    """Write the CT whose HU say what each voxel is; returns its path."""
+    """Write a CT whose HU determine each voxel's label; return its path."""
     hu = np.array([BACKGROUND_HU, LIVER_HU, TUMOR_HU], dtype=np.int16)[truth]
     nib.save(nib.Nifti1Image(hu, affine), path)
     return path
@@ -94,7 +94,7 @@ def labels_of(mask: Path) -> Array:
 
 
 def points(labels: Array, affine: Array, label: int) -> set[tuple[float, ...]]:
-    """Where the voxels of a label lie in the patient, mm to a hundredth."""
+    """Patient coordinates of the voxels with a label, rounded to 0.01 mm."""
     return {tuple(point) for point in np.round(apply_affine(affine, np.argwhere(labels == label)), 2) + 0.0}
 
 
@@ -103,7 +103,7 @@ def dice(one: Array, other: Array) -> float:
 
 
 def turned(truth: Array, affine: Array, order: tuple[int, int, int], flips: tuple[int, ...]) -> tuple[Array, Array]:
-    """The same anatomy with its voxels stored in another order."""
+    """The same anatomy with voxels stored in another order."""
     moved = np.flip(truth.transpose(order), flips)
     back = np.zeros((4, 4))  # indices of `moved` to indices of `truth`
     back[3, 3] = 1
@@ -114,7 +114,7 @@ def turned(truth: Array, affine: Array, order: tuple[int, int, int], flips: tupl
 
 
 def rotation(degrees: float, axis: int) -> Array:
-    """A turn of the patient about one of their axes."""
+    """A rotation of the patient about one axis."""
     angle, (a, b) = np.radians(degrees), [i for i in range(3) if i != axis]
     matrix = np.eye(4)
     matrix[a, a] = matrix[b, b] = np.cos(angle)
@@ -131,7 +131,7 @@ GRIDS = {
 
 @pytest.mark.parametrize("name", GRIDS)
 @pytest.mark.parametrize("inferer", ["ours", "stock"])
-def test_the_mask_is_the_anatomy_on_the_inputs_grid(tmp_path: Path, name: str, inferer: str) -> None:
+def test_the_mask_matches_the_anatomy_on_the_inputs_grid(tmp_path: Path, name: str, inferer: str) -> None:
     truth, affine = truth_and_affine(*GRIDS[name])
     ours = pipeline(tmp_path, **({} if inferer == "ours" else {"inferer": STOCK_INFERER}))
     result = ours.segment(save(tmp_path / "ct.nii.gz", truth, affine))
@@ -149,7 +149,7 @@ def test_the_mask_is_the_anatomy_on_the_inputs_grid(tmp_path: Path, name: str, i
     assert (result.case, result.notes) == ("ct", ())
 
 
-def test_without_resampling_the_mask_is_the_truth_itself(tmp_path: Path) -> None:
+def test_without_resampling_the_mask_equals_the_truth(tmp_path: Path) -> None:
     truth = np.zeros((64, 48, 20), dtype=np.uint8)
     truth[10:50, 8:40, 4:16] = 1
     truth[20:32, 16:28, 8:12] = 2
@@ -161,7 +161,7 @@ def test_without_resampling_the_mask_is_the_truth_itself(tmp_path: Path) -> None
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Array, Array, Array]:
-    """Truth, affine, and the mask of the phantom as it is; unequal spacing, resampled in both directions in-plane."""
+    """Truth, affine and mask of the unchanged phantom with unequal spacing, resampled along both in-plane axes."""
     folder = tmp_path_factory.mktemp("plain")
     truth, affine = truth_and_affine((0.9, 1.7, 4.0), (96, 56, 24))
     affine[:3, 3] = 43, 47, -500  # every voxel at whole tenths of a mm, so that places can be compared as numbers
@@ -181,7 +181,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Array, Array, Array
         ((2, 1, 0), (0, 1)),
     ],
 )
-def test_the_order_of_voxels_moves_nothing_in_the_patient(
+def test_the_order_of_voxels_does_not_move_the_mask_in_the_patient(
     tmp_path: Path, plain: tuple[Array, Array, Array], order: tuple[int, int, int], flips: tuple[int, ...]
 ) -> None:
     truth, affine, expected = plain
@@ -210,7 +210,7 @@ def test_a_rotated_patient_gets_the_same_mask_rotated(
     assert dice(labels_of(mask_of(result)) == 2, expected == 2) > 0.995
 
 
-def test_a_tilted_gantry_is_kept_and_noted(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
+def test_a_gantry_tilt_is_preserved_and_noted(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
     truth, affine, _ = plain
     tilted = affine.copy()
     tilted[1, 2] = np.tan(np.radians(10)) * affine[2, 2]
@@ -268,7 +268,7 @@ def test_missing_weights_a_missing_bundle_and_a_bad_folder_have_clear_errors(tmp
     assert output_folder(tmp_path / "a" / "b", make=False) == tmp_path / "a" / "b" and not (tmp_path / "a").exists()
 
 
-def test_the_callers_state_is_left_as_it_was(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
+def test_the_callers_state_is_restored(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
     truth, affine, _ = plain
     names = ("", "ignite", "monai", "monai.bundle.workflows", "custom_networks")
     torch.set_default_dtype(torch.float64)
@@ -284,9 +284,7 @@ def test_the_callers_state_is_left_as_it_was(tmp_path: Path, plain: tuple[Array,
     assert levels == [logging.getLogger(name).level for name in names]
 
 
-def test_a_file_that_is_replaced_after_it_was_read_is_another_input(
-    tmp_path: Path, plain: tuple[Array, Array, Array]
-) -> None:
+def test_a_file_replaced_after_it_was_read_is_another_input(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
     truth, affine, _ = plain
     ours = pipeline(tmp_path)
     path = save(tmp_path / "ct.nii.gz", truth, affine)
@@ -320,7 +318,7 @@ def test_wrong_overrides_are_named(tmp_path: Path) -> None:
         pipeline(tmp_path, **{"anatomy#9#neck_mm": 1.0})
 
 
-def test_a_result_says_in_one_line_what_it_is(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
+def test_the_repr_of_a_result_is_one_line(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
     truth, affine, _ = plain
     result = pipeline(tmp_path).segment(save(tmp_path / "ct.nii.gz", truth, affine))
     assert re.fullmatch(
@@ -328,7 +326,7 @@ def test_a_result_says_in_one_line_what_it_is(tmp_path: Path, plain: tuple[Array
     )
 
 
-def test_the_report_says_how_a_case_was_run(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
+def test_the_report_states_how_a_case_was_run(tmp_path: Path, plain: tuple[Array, Array, Array]) -> None:
     truth, affine, _ = plain
     ours = pipeline(tmp_path)
     first = ours.segment(save(tmp_path / "ct.nii.gz", truth, affine)).report["run"]
@@ -356,7 +354,7 @@ SCOUT = {"scout_network": {"_target_": f"{__name__}.ThresholdNetwork"}}
 
 
 @pytest.mark.parametrize(("order", "flips"), [((0, 1, 2), ()), ((2, 0, 1), (0, 2))], ids=["straight", "turned"])
-def test_the_scout_changes_where_the_network_looks_and_nothing_that_it_finds(
+def test_the_scout_restricts_the_network_to_a_box_without_changing_the_result(
     tmp_path: Path, order: tuple[int, int, int], flips: tuple[int, ...]
 ) -> None:
     truth, affine = truth_and_affine(**WIDE)
@@ -376,7 +374,7 @@ def test_the_scout_changes_where_the_network_looks_and_nothing_that_it_finds(
     assert slices.stop - slices.start == 13 - 4 + 2 * 3  # a margin of 15 mm at each end; no halo here
 
 
-def test_a_scan_in_which_the_scout_finds_nothing_is_segmented_whole_and_says_so(tmp_path: Path) -> None:
+def test_a_scan_in_which_the_scout_finds_nothing_is_segmented_whole_with_a_note(tmp_path: Path) -> None:
     truth, affine = truth_and_affine(**WIDE)
     blind = {"scout_transforms#0#least_ml": 1e6}
     result = pipeline(tmp_path, **SCOUT, **blind).segment(save(tmp_path / "ct.nii.gz", truth, affine))
@@ -416,7 +414,7 @@ def test_damaged_weights_of_the_scout_stop_a_run_before_it_starts(tmp_path: Path
         pipeline(tmp_path, scout_checkpoint=str(damaged))
 
 
-def test_the_bundle_is_found_in_the_checkout_and_where_it_is_named(tmp_path: Path) -> None:
+def test_the_bundle_is_found_in_the_checkout_or_in_a_given_folder(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[1] / "bundle"
     assert bundle_root() == bundle_root(str(root)) == root
     (tmp_path / "other" / "configs").mkdir(parents=True)
@@ -432,7 +430,7 @@ def test_any_text_passes_through_a_config(text: str) -> None:
     assert parser.get_parsed_content("name") == text
 
 
-def test_a_fast_answer_is_nearly_the_same_and_says_what_it_is(tmp_path: Path) -> None:
+def test_a_fast_result_is_nearly_the_same_and_marked(tmp_path: Path) -> None:
     path = save(tmp_path / "ct.nii.gz", *truth_and_affine((0.9, 0.9, 1.0), (112, 96, 60)))
     fast, full = (pipeline(tmp_path / name, fast=name == "fast").segment(path) for name in ("fast", "full"))
     assert (fast.report["run"]["fast"], full.report["run"]["fast"]) == (True, False)

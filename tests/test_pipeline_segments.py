@@ -1,4 +1,4 @@
-"""Segments go the whole way with their case: in memory, into files, through `monai.bundle run`, and not unasked."""
+"""Segments in results, in files and from `monai.bundle run`, only on request."""
 
 import csv
 from pathlib import Path
@@ -16,19 +16,19 @@ from custom_networks.result import Result
 
 
 class BySide(torch.nn.Module):
-    """Calls the patient's right half of the liver segment 8 and the left half segment 2."""
+    """Labels the patient's right half of the liver segment 8 and the left half segment 2."""
 
     stride, halo = 1, 0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits (B, 8, h, w, d) of what the segments' network sees, (B, 5, h, w, d)."""
+        """Logits (B, 8, h, w, d) for the input of the segments' network, (B, 5, h, w, d)."""
         logits = torch.full((x.shape[0], 8, *x.shape[2:]), -20.0)
         logits[:, 7], logits[:, 1] = 20 * x[:, 2], -20 * x[:, 2]
         return logits
 
 
 def asked(folder: Path) -> dict[str, Any]:
-    """What turns the segments on, with the stand-in for their network."""
+    """Overrides that turn the segments on, with a stand-in for their network."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.save({}, folder / "segments.pt")
     network = {"_target_": f"{__name__}.BySide"}
@@ -39,7 +39,7 @@ def asked(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Array, Array, Result]:
-    """Truth, affine and what was found in it."""
+    """Truth, affine and the result for it."""
     folder = tmp_path_factory.mktemp("segments")
     truth, affine = truth_and_affine((0.9, 1.7, 4.0), (96, 56, 24))
     affine[:3, 3] = 43, 47, -500
@@ -52,7 +52,7 @@ def segments_file(result: Result) -> Path:
     return result.folder / result.report["files"]["segments"]
 
 
-def test_every_voxel_of_the_liver_has_a_segment_and_no_other(scene: tuple[Array, Array, Result]) -> None:
+def test_exactly_the_voxels_of_the_liver_have_a_segment(scene: tuple[Array, Array, Result]) -> None:
     _, affine, result = scene
     segments = labels_of(segments_file(result))
     assert np.array_equal(segments > 0, result.labels > 0) and set(np.unique(segments)) == {0, 2, 8}
@@ -62,7 +62,7 @@ def test_every_voxel_of_the_liver_has_a_segment_and_no_other(scene: tuple[Array,
     assert right[:, 0].min() >= left[:, 0].max()  # RAS: x grows to the right
 
 
-def test_report_and_tables_speak_of_the_same_segments(scene: tuple[Array, Array, Result]) -> None:
+def test_report_and_tables_have_the_same_segments(scene: tuple[Array, Array, Result]) -> None:
     _, affine, result = scene
     segments, voxel_ml = labels_of(segments_file(result)), abs(np.linalg.det(affine[:3, :3])) / 1000
     table = result.report["segments"]["table"]
@@ -79,7 +79,7 @@ def test_report_and_tables_speak_of_the_same_segments(scene: tuple[Array, Array,
 
 
 @pytest.mark.parametrize("order, flips", [((0, 1, 2), (0, 1, 2)), ((2, 0, 1), (0,))])
-def test_the_order_of_voxels_moves_no_segment(
+def test_the_order_of_voxels_does_not_change_segments(
     tmp_path: Path, scene: tuple[Array, Array, Result], order: tuple[int, int, int], flips: tuple[int, ...]
 ) -> None:
     truth, affine, expected = scene
@@ -105,7 +105,9 @@ def test_monai_bundle_run_writes_the_same_segments(tmp_path: Path, scene: tuple[
     assert np.array_equal(labels_of(tmp_path / "out" / "ct" / "ct_segments.nii.gz"), labels_of(segments_file(expected)))
 
 
-def test_a_cut_liver_gets_a_note_and_no_segments(tmp_path: Path, scene: tuple[Array, Array, Result]) -> None:
+def test_a_liver_cut_off_by_the_image_gets_a_note_and_no_segments(
+    tmp_path: Path, scene: tuple[Array, Array, Result]
+) -> None:
     truth, affine, _ = scene
     result = Segmenter(tmp_path, **asked(tmp_path)).segment(save(tmp_path / "ct.nii.gz", truth[..., 12:], affine))
     assert result.segment_map is None and "segments" not in result.report["files"]

@@ -1,4 +1,4 @@
-"""What the weights that ship find in a phantom is what they found when they were released."""
+"""The shipped weights have the same results for a phantom as when they were released."""
 
 import hashlib
 
@@ -22,7 +22,7 @@ def phantom() -> Phantom:
 
 @pytest.fixture(scope="module")
 def result(phantom: Phantom) -> Result:
-    """The reference: PyTorch in float32, the whole scan."""
+    """The reference result: PyTorch in float32 on the whole scan."""
     return segment(
         phantom.image, affine=phantom.affine, device="cpu", runtime="torch", precision="float32", scout=False
     )
@@ -34,20 +34,20 @@ def test_the_weights_are_the_released_ones(result: Result) -> None:
     assert result.run["weights"]["released"] is True
 
 
-def test_volumes_and_lesions_of_a_phantom_are_those_of_the_release(result: Result) -> None:
+def test_volumes_and_lesions_of_a_phantom_equal_those_of_the_release(result: Result) -> None:
     assert result.liver_ml == pytest.approx(LIVER_ML, rel=2e-3)
     assert result.tumor_ml == pytest.approx(TUMOR_ML, rel=2e-2)
     assert len(result.lesions) == LESIONS
 
 
-def test_the_mask_of_a_phantom_is_the_known_one_on_processors_of_a_known_kind(result: Result) -> None:
+def test_the_mask_of_a_phantom_is_unchanged_on_processors_of_a_known_kind(result: Result) -> None:
     kind = torch.backends.cpu.get_cpu_capability()
     if kind not in MASKS:
         pytest.skip(f"PROCESSOR UNKNOWN: no mask is known for {kind}; volumes are compared within a tolerance")
     assert hashlib.sha256(np.ascontiguousarray(result.labels).tobytes()).hexdigest() == MASKS[kind]
 
 
-def test_the_default_runtime_gives_the_same_mask_but_for_boundary_voxels(phantom: Phantom, result: Result) -> None:
+def test_the_default_runtime_gives_the_same_mask_except_for_boundary_voxels(phantom: Phantom, result: Result) -> None:
     default = segment(phantom.image, affine=phantom.affine, device="cpu", scout=False)
     assert default.run["runtime"] == "openvino"
     for ours, reference in ((default.liver, result.liver), (default.tumor, result.tumor)):

@@ -1,4 +1,4 @@
-"""Output that cannot be written stops nothing."""
+"""Output that cannot be written does not stop a run."""
 
 import io
 import logging
@@ -16,14 +16,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Closed(io.StringIO):
-    """A stream whose reader has gone."""
+    """A stream whose reader is closed."""
 
     def write(self, text: str) -> int:
         raise BrokenPipeError(32, "Broken pipe")
 
 
 @pytest.mark.parametrize("stream", [Closed(), None, "closed"])
-def test_a_stream_that_fails_falls_silent(monkeypatch: pytest.MonkeyPatch, stream: object) -> None:
+def test_a_failing_stream_discards_its_output(monkeypatch: pytest.MonkeyPatch, stream: object) -> None:
     if stream == "closed":
         stream = io.StringIO()
         stream.close()
@@ -47,7 +47,7 @@ def test_output_buffered_for_a_full_disk_is_discarded(monkeypatch: pytest.Monkey
     assert full.closed and sys.stdout is full
 
 
-def test_sigterm_is_an_interruption() -> None:
+def test_sigterm_interrupts_like_ctrl_c() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with unbreakable_streams(), pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -55,7 +55,7 @@ def test_sigterm_is_an_interruption() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_only_this_package_prints_and_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_log_records_of_this_package_are_printed_each_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     logger = logging.getLogger("custom_networks.test")
     logging.getLogger("custom_networks").setLevel(logging.WARNING)
     try:
@@ -76,14 +76,14 @@ def test_only_this_package_prints_and_in_one_line(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("ending", ["| head -0", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full"])
-def test_a_command_ends_well_without_its_streams(ending: str) -> None:
+def test_a_command_succeeds_with_closed_streams(ending: str) -> None:
     command = f'"{sys.executable}" -m custom_networks --version {ending}; exit ${{PIPESTATUS[0]}}'
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     run = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True)
     assert run.returncode == 0 and run.stderr == ""
 
 
-def test_a_user_without_a_name_imports_the_package() -> None:
+def test_the_package_can_be_imported_by_a_user_without_a_name() -> None:
     script = (
         "import os, pwd\n"
         "def nobody(uid): raise KeyError('uid not found')\n"

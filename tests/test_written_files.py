@@ -1,4 +1,4 @@
-"""Files are whole or not there, and tables open safely in a spreadsheet."""
+"""Files are written atomically, and tables open safely in a spreadsheet."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ import pytest
 from custom_networks.files import atomic_write, write_csv, write_text
 
 
-def test_a_file_takes_its_name_when_the_block_ends_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_a_file_gets_its_name_at_the_end_of_the_block_and_nothing_else_is_left(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "ct.nii.gz"
     with atomic_write(path) as temporary:
         assert temporary.parent == path.parent and temporary.name.endswith(".nii.gz") and not path.exists()
@@ -39,7 +39,7 @@ def test_two_writers_use_different_temporary_files(tmp_path: Path) -> None:
     assert path.read_text() == "first"  # the block that ends last is the one that stays
 
 
-def test_a_table_holds_numbers_as_numbers_and_no_formula(tmp_path: Path) -> None:
+def test_a_table_has_plain_numbers_and_no_formulas(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     write_csv(path, ["case", "ml"], [["=cmd()", -1.5], ["a, b", None], ["+1", True], ["-x", float("nan")], ["@y", 2]])
     assert path.read_text().splitlines() == ["case,ml", "'=cmd(),-1.5", '"a, b",', "'+1,true", "'-x,", "'@y,2"]
@@ -47,7 +47,7 @@ def test_a_table_holds_numbers_as_numbers_and_no_formula(tmp_path: Path) -> None
     assert path.read_text().splitlines() == ["ml", "1234.57", "1.23457e-05"]
 
 
-def test_a_name_that_is_not_unicode_does_not_end_a_run(tmp_path: Path) -> None:
+def test_a_name_that_is_not_unicode_can_be_written(tmp_path: Path) -> None:
     name = os.fsdecode(b"ct\xff.nii")
     write_csv(tmp_path / "table.csv", ["input"], [[name]])
     assert (tmp_path / "table.csv").read_text().splitlines()[1] == "ct\\udcff.nii"

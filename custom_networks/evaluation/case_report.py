@@ -1,4 +1,4 @@
-"""The handler of an evaluation: it scores each case and keeps cases.csv and the summary up to date."""
+"""An evaluator's handler that scores each case and keeps cases.csv and the summary up to date."""
 
 import json
 import logging
@@ -27,26 +27,26 @@ from custom_networks.labelmap.labels import Labels
 logger = logging.getLogger(__name__)
 
 IMAGE_ENDING = re.compile(r"\.(nii|nrrd|nhdr|mha|mhd|hdr|img)(\.gz)?$", re.IGNORECASE)
-# Two programs' affines of the same grid differ by float32 rounding, which is far less than this.
+# Affines of the same grid from two programs differ by float32 rounding, which is far less than this.
 SAME_GRID_MM = 0.1
 
 
 class CaseScoresHandler:
     """Ignite handler that scores each case of an evaluator and writes cases.csv, summary.csv and summary.json.
 
-    It reads ``engine.state.output`` after the postprocessing: a list of items with label maps `pred` and `label`
-    (MetaTensor (1, H, W, D) on the same grid, labels 0, 1, 2) and `image`, whose file gives the case its name (or the
-    label's file, if the image has none); and ``engine.state.batch`` for `tumor_labelled`. At the end of the epoch
-    ``engine.state.metrics`` has the means of liver_dice, tumor_dice and tumor_dice_with_tumor, and all of
-    `pooled_scores`, so attach it before handlers that print metrics.
+    It reads ``engine.state.output`` after postprocessing, a list of items with label maps `pred` and `label`
+    (MetaTensor (1, H, W, D) on the same grid, labels 0, 1, 2) and `image`. The case is named after the image's file, or
+    after the label's if the image has none. It also reads `tumor_labelled` from ``engine.state.batch``. At the end of
+    the epoch it adds the means of liver_dice, tumor_dice and tumor_dice_with_tumor and all of `pooled_scores` to
+    ``engine.state.metrics``, so attach it before handlers that print metrics.
 
     The files are written after each case, so that a crash loses nothing. With several processes, each scores its own
-    cases; rank 0 writes its own while they run and all of them at the end. A case that a DistributedSampler repeats to
-    make the parts equal is counted once.
+    cases; rank 0 writes its own cases during the run and all cases at the end. A case that a DistributedSampler repeats
+    to make the parts equal is counted once.
 
     Args:
-        output_dir: folder of the files.
-        lesion_overlap: fraction that finds a lesion (see `custom_networks.evaluation.lesion_matching`).
+        output_dir: folder for the files.
+        lesion_overlap: overlap from which a lesion is found (see `custom_networks.evaluation.lesion_matching`).
     """
 
     def __init__(self, output_dir: str, lesion_overlap: float) -> None:
@@ -55,7 +55,7 @@ class CaseScoresHandler:
         self._rows: dict[str, Scores] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Register with a MONAI evaluator (after its postprocessing, which runs within the iteration).
+        """Register with a MONAI evaluator; cases are scored after postprocessing, which is part of the iteration.
 
         Raises:
             InputError: this process has no case to score; MONAI would only warn and skip the run.
@@ -77,8 +77,8 @@ class CaseScoresHandler:
         """Score the cases of one iteration.
 
         Raises:
-            InputError: an item has no file name, its maps are not MetaTensors of one channel or not on one grid, or
-                they hold labels other than 0, 1, 2.
+            InputError: an item has no file name, or its label maps are not MetaTensors with one channel, are not on the
+                same grid, or have labels other than 0, 1, 2.
         """
         if not isinstance(engine.state.output, list):
             raise InputError(
@@ -95,7 +95,7 @@ class CaseScoresHandler:
         """Gather the cases of all processes, write the report, and add the means to the engine's metrics.
 
         Raises:
-            InputError: there was no case.
+            InputError: no case was scored.
         """
         self._rows = _rows_of_all_processes(self._rows)
         if not self._rows:
@@ -133,7 +133,7 @@ def _path_of(output: Mapping[str, Any]) -> str:
 
 
 def case_names(paths: list[str]) -> dict[str, str]:
-    """A name for each path: the file name without its ending; if not unique, with the folder, or the full path."""
+    """A unique name for each path: the file name without suffix, with its folder if necessary, or else the path."""
     shortest = [IMAGE_ENDING.sub("", PurePath(path).name) for path in paths]
     longer = [f"{PurePath(path).parent.name}/{name}" for path, name in zip(paths, shortest)]
     uses, longer_uses = Counter(shortest), Counter(longer)
@@ -144,7 +144,7 @@ def case_names(paths: list[str]) -> dict[str, str]:
 
 
 def _spacing_of_one_grid(prediction: Any, truth: Any) -> list[float]:
-    """Spacing in mm of the truth; InputError if the prediction has another affine."""
+    """Voxel spacing of the truth in mm; InputError if the prediction is not on the same grid."""
     if not isinstance(prediction, MetaTensor) or not isinstance(truth, MetaTensor):
         raise InputError(
             f"Prediction and truth must be MetaTensors with an affine, got {type(prediction).__name__} and "
@@ -155,14 +155,14 @@ def _spacing_of_one_grid(prediction: Any, truth: Any) -> list[float]:
     apart_mm = float((difference @ [*truth.shape[-3:], 1]).max())
     if not apart_mm <= SAME_GRID_MM:
         raise InputError(
-            f"Prediction and truth must lie on one grid, got positions up to {apart_mm:.3g} mm apart: "
+            f"Prediction and truth must be on the same grid, got positions up to {apart_mm:.3g} mm apart: "
             "invert the preprocessing of both or of neither."
         )
     return [float(mm) for mm in affine_to_spacing(affine)]
 
 
 def _label_map(labels: MetaTensor) -> Labels:
-    """Label map (H, W, D) uint8 from a tensor (1, H, W, D) of any type; InputError if a value is not a whole number."""
+    """Label map (H, W, D) uint8 from a tensor (1, H, W, D) of any type; InputError if the values do not fit uint8."""
     if labels.ndim != 4 or labels.shape[0] != 1:
         raise InputError(
             f"A label map must have shape (1, H, W, D), got {tuple(labels.shape)}: take the argmax of probabilities."
@@ -170,7 +170,7 @@ def _label_map(labels: MetaTensor) -> Labels:
     values: torch.Tensor = labels.as_tensor()[0].detach().cpu()
     whole = values.to(torch.uint8)
     if not torch.equal(whole.to(values.dtype), values):
-        raise InputError("A label map must hold whole numbers from 0 to 2, got others: use nearest interpolation.")
+        raise InputError("A label map must contain whole numbers from 0 to 2, got others: use nearest interpolation.")
     return np.asarray(whole)
 
 
@@ -183,9 +183,9 @@ def _one_line(scores: Scores) -> str:
 
 
 def _rows_of_all_processes(rows: dict[str, Scores]) -> dict[str, Scores]:
-    """The rows of all ranks by path, in the order of the ranks; each path occurs once."""
+    """The rows of all processes by path, in the order of their ranks; each path occurs once."""
     if idist.get_world_size() == 1:
         return rows
-    # JSON keeps floats exactly and allows NaN; it never contains the tab that separates the gathered strings.
+    # JSON keeps floats exact and allows NaN; it never contains the tab that separates the gathered strings.
     gathered = string_list_all_gather([json.dumps([path, row]) for path, row in rows.items()])
     return dict(json.loads(text) for text in gathered if text)

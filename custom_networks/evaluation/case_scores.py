@@ -1,9 +1,9 @@
-"""Scores of one case: how well a predicted label map agrees with the true one, in clinical units.
+"""Score one case: how well a predicted label map agrees with the truth, in clinical units.
 
-Liver means the whole organ (labels 1 and 2 together), tumor is label 2. If the true tumors of a case are not known,
-its voxels of label 2 are not reliably organ either and do not count. DEFINITIONS describes each score, also for empty
-masks: a missed tumor and a tumor found in a healthy liver both get the worst possible value, so that neither can
-improve a mean by being left out.
+Liver means the whole organ (labels 1 and 2 together), tumor is label 2. If the true tumors of a case are not known, its
+voxels with label 2 are not reliably organ either and are ignored. DEFINITIONS describes each score, also for empty
+masks. A missed tumor and a tumor found in a healthy liver both get the worst possible value, because leaving them out
+would improve the mean.
 """
 
 from collections.abc import Sequence
@@ -20,26 +20,26 @@ from custom_networks.labelmap.labels import LIVER, TUMOR, Labels, Mask
 
 STRUCTURE_SCORES = ("dice", "nsd_1mm", "nsd_3mm", "hd95_mm", "assd_mm", "voe", "rvd")
 TOLERANCES_MM = (1.0, 3.0)
-# NIfTI headers store spacing in float32: 1.0000001 mm must not put a whole surface outside a tolerance of 1 mm.
+# NIfTI headers store spacing in float32; 1.0000001 mm must not put a whole surface outside a tolerance of 1 mm.
 ROUNDING_MM = 1e-4
 
 DEFINITIONS = {
-    "liver": "labels 1 and 2 together: the organ with its lesions; where the tumors of a case were not labelled, "
-    "voxels of the truth's label 2 are left out of both masks",
-    "tumor": "label 2; its columns are empty where the tumors of a case were not labelled, and the case doesn't count",
+    "liver": "labels 1 and 2 together: the organ with its lesions; if the tumors of a case were not labelled, voxels "
+    "with label 2 in the truth are left out of both masks",
+    "tumor": "label 2; if the tumors of a case were not labelled, its columns are empty and the case does not count",
     "dice": "2 |P and T| / (|P| + |T|) of one case; both empty: 1, one empty: 0",
     "nsd_1mm, nsd_3mm": "surface Dice: share of the surface voxels of both masks that lie within 1 or 3 mm of the "
-    "other's surface (voxels counted, not areas); both empty: 1, one empty: 0",
+    "other mask's surface (voxels are counted, not areas); both empty: 1, one empty: 0",
     "hd95_mm": "the larger of the two directed 95th percentiles of the distances between the surfaces, mm; "
     "both empty: 0, one empty: the diagonal of the whole image",
     "assd_mm": "mean of the distances of both surfaces, mm; empty masks as for hd95_mm",
     "voe": "1 - |P and T| / |P or T|; both empty: 0, one empty: 1",
-    "rvd": "(|P| - |T|) / |T|, negative where too little was segmented; both empty: 0, only P empty: -1, "
-    "only T empty: not defined, left out (see tumor_ml there)",
-    "_ml, _ml_truth": "volume predicted and true, ml",
+    "rvd": "(|P| - |T|) / |T|, negative if too little was segmented; both empty: 0, only P empty: -1, "
+    "only T empty: undefined and left out (see tumor_ml instead)",
+    "_ml, _ml_truth": "predicted and true volume, ml",
     "lesions_truth, lesions_predicted": "number of 26-connected components, single voxels included",
-    "lesions_found": "true lesions whose IoU with the predicted lesions touching them (without what these cover of "
-    "other true lesions) is at least the lesion overlap; lesions_found_at_50: at least 0.5",
+    "lesions_found": "true lesions whose IoU with the predicted lesions touching them (ignoring voxels of other true "
+    "lesions) is at least the lesion overlap; lesions_found_at_50: at least 0.5",
     "false_lesions": "predicted lesions of which less than the lesion overlap lies in true tumor; "
     "false_lesions_at_50: less than 0.5",
 }
@@ -59,14 +59,14 @@ def case_scores(
         prediction: label map (H, W, D), 0 background, 1 liver, 2 tumor.
         truth: label map of the same shape.
         spacing: voxel size along H, W, D in mm.
-        overlap: fraction that finds a lesion (see `custom_networks.evaluation.lesion_matching`).
-        tumor_labelled: if False, the truth's label 2 cannot be trusted: all tumor scores are nan, and the liver is
+        overlap: overlap from which a lesion is found (see `custom_networks.evaluation.lesion_matching`).
+        tumor_labelled: False if label 2 in the truth cannot be trusted; all tumor scores are then nan, and the liver is
             scored without those voxels.
         voxel_mm3: volume of a voxel, mm3; by default the product of the spacings, which is wrong for a sheared grid.
 
     Returns:
-        Scores by column name, always the same names in the same order; see DEFINITIONS. Distances are in mm, volumes
-        in ml, and the rest has no unit.
+        Scores by column name, always the same names in the same order; see DEFINITIONS. Distances are in mm and volumes
+        in ml; other scores have no unit.
 
     Raises:
         InputError: shapes differ or are not 3D, a label is not 0, 1 or 2, or a spacing is not a positive number.
@@ -91,13 +91,13 @@ def case_scores(
 def structure_scores(
     prediction: Mask, truth: Mask, spacing: Sequence[float], diagonal_mm: float, voxel_mm3: float
 ) -> dict[str, float]:
-    """STRUCTURE_SCORES and the volumes (ml) of one structure.
+    """Compute STRUCTURE_SCORES and the volumes (ml) of one structure.
 
     Args:
         prediction: predicted mask (H, W, D).
         truth: true mask of the same shape.
         spacing: voxel size in mm.
-        diagonal_mm: the distance in mm that is used if one mask is empty.
+        diagonal_mm: distance to use if one mask is empty, mm.
         voxel_mm3: volume of a voxel, mm3.
     """
     sizes = int(prediction.sum()), int(truth.sum())
@@ -152,7 +152,7 @@ def _surface_scores(prediction: Mask, truth: Mask, spacing: Sequence[float], dia
 def _check(prediction: Labels, truth: Labels, spacing: Sequence[float]) -> None:
     if prediction.shape != truth.shape or truth.ndim != 3:
         raise InputError(
-            "Prediction and truth must be label maps (H, W, D) on one grid, got shapes "
+            "Prediction and truth must be label maps (H, W, D) on the same grid, got shapes "
             f"{prediction.shape} and {truth.shape}: invert the preprocessing of the prediction first."
         )
     if len(spacing) != 3 or not all(0 < mm < inf for mm in spacing):

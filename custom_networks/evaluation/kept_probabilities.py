@@ -1,8 +1,8 @@
 """Probabilities of held-out cases on disk, so that thresholds can be tried later without running the network.
 
-There is one compressed NumPy file per case, `<case>.npz`, cropped to the box of everything that may be organ:
-`probabilities` (2, h, w, d) uint8 of liver and tumor x 255, `label` (h, w, d) uint8, `spacing` (3,) mm,
-`tumor_labelled`, and `source`, the image's folder and name.
+There is one compressed NumPy file per case, `<case>.npz`, cropped to the box of all voxels that may be organ. It has
+`probabilities` of liver and tumor x 255, (2, h, w, d) uint8; `label`, (h, w, d) uint8; `spacing`, (3,) mm;
+`tumor_labelled`; and `source`, the image's folder and name.
 """
 
 from collections.abc import Hashable, Mapping
@@ -23,7 +23,7 @@ from custom_networks.labelmap.boxes import Box, box_around, grown_box
 from custom_networks.labelmap.grid import spacing_of, voxel_mm3
 from custom_networks.labelmap.labels import Floats, Labels
 
-# Lower than any organ threshold worth trying; with still lower values, the box would be as large as the scan.
+# Lower than any organ threshold worth trying; with an even lower value, the box would be as large as the scan.
 LOWEST_ORGAN_PROBABILITY = 0.2
 MARGIN_MM = 10.0
 
@@ -33,11 +33,11 @@ class KeptCase:
     """A held-out case.
 
     Attributes:
-        name: its image's name without the ending.
-        probabilities: (2, h, w, d) of liver and tumor, x 255.
+        name: the image's file name without suffix.
+        probabilities: (2, h, w, d) probabilities of liver and tumor x 255.
         truth: (h, w, d) true label map.
-        spacing: voxel size, mm; for a sheared grid the third is the distance between planes, so that the product is
-            the volume of a voxel.
+        spacing: voxel size, mm; for a sheared grid, the third value is the distance between planes, so that the product
+            is the volume of a voxel.
         tumor_labelled: whether the truth's tumors are known.
     """
 
@@ -57,15 +57,15 @@ class KeepProbabilitiesd(Transform):
     """Write the probabilities and the truth of each case to `<output_dir>/<case>.npz`; the data are not changed.
 
     It goes after `LabelsOnInputGridd` in an evaluation. Several folds may share a folder. The items are
-    `probabilities`, (2, H, W, D) uint8 of liver and tumor x 255; `label`, the true label map, MetaTensor (1, H, W, D)
-    on the same grid; and `image`, whose file gives the case its name.
+    `probabilities` of liver and tumor x 255, (2, H, W, D) uint8; `label`, the true label map, MetaTensor (1, H, W, D)
+    on the same grid; and `image`, after whose file the case is named.
 
     Args:
-        output_dir: folder of the files, created if necessary. With None, nothing is written.
+        output_dir: folder for the files, created if necessary. If None, nothing is written.
 
     Raises:
-        BundleError: probabilities or label are missing, or not on the same grid.
-        InputError: the folder holds another case of that name, from this evaluation or an earlier one.
+        BundleError: on call, probabilities or label are missing, or not on the same grid.
+        InputError: on call, the folder contains another case of that name, from this evaluation or an earlier one.
     """
 
     def __init__(self, output_dir: str | None) -> None:
@@ -87,7 +87,7 @@ class KeepProbabilitiesd(Transform):
         source = PurePath(d["image"].meta["filename_or_obj"])
         rows, columns, slices = spacing_of(np.asarray(label.affine))
         volume = voxel_mm3(np.asarray(label.affine))
-        if not np.isclose(rows * columns * slices, volume, rtol=1e-9):  # a sheared grid: use the distance of planes
+        if not np.isclose(rows * columns * slices, volume, rtol=1e-9):  # sheared grid: use the distance between planes
             slices = volume / (rows * columns)
         spacing = [rows, columns, slices]
         _write(
@@ -102,12 +102,12 @@ class KeepProbabilitiesd(Transform):
 
 
 def case_name(file: str) -> str:
-    """Name of a case: its image's file name without folder and ending."""
+    """Name of a case: its image's file name without folder and suffix."""
     return IMAGE_ENDING.sub("", PurePath(file).name)
 
 
 def read_kept_case(path: Path) -> KeptCase:
-    """Read a file that `KeepProbabilitiesd` wrote; InputError if it is not one."""
+    """Read a file that `KeepProbabilitiesd` wrote; InputError if it cannot be read as one."""
     try:
         with np.load(path) as kept:
             spacing = tuple(float(mm) for mm in kept["spacing"])
@@ -121,7 +121,7 @@ def read_kept_case(path: Path) -> KeptCase:
 
 
 def _kept_source(path: Path) -> str | None:
-    """The source of the case in a file; None if there is no file, or only a damaged one, which is overwritten."""
+    """The source of the case in a file; None if the file is missing or damaged, so that it may be overwritten."""
     try:
         with np.load(path) as kept:
             return str(kept["source"])
@@ -140,8 +140,8 @@ def _write(
     other = _kept_source(path)
     if other not in (None, source):
         raise InputError(
-            f"{path} must hold one case, got {source} after {other}: give another folder to --keep_probabilities, or "
-            "if one data list holds both, rename one of the images (and its name in the list)."
+            f"{path} must contain one case, got {source} after {other}: use another folder for --keep_probabilities "
+            "or, if one data list contains both, rename one of the images (and its name in the list)."
         )
     box = _box_of_all_organ(probabilities, label, spacing)
     with atomic_write(path) as temporary, temporary.open("wb") as stream:
@@ -156,8 +156,8 @@ def _write(
 
 
 def _box_of_all_organ(probabilities: npt.NDArray[np.uint8], label: Labels, spacing: list[float]) -> Box:
-    """Box of the true organ and of everything above LOWEST_ORGAN_PROBABILITY, with a margin of MARGIN_MM."""
-    # uint16 holds the sum of both; rounding the limit down keeps every voxel that a threshold of 0.2 needs.
+    """Box of the true organ and all voxels above LOWEST_ORGAN_PROBABILITY, with a margin of MARGIN_MM."""
+    # The sum needs uint16; rounding the limit down keeps every voxel that a threshold of 0.2 needs.
     organ = np.add(*probabilities, dtype=np.uint16) >= int(LOWEST_ORGAN_PROBABILITY * 255)
     box = box_around(organ | (label > 0)) or (slice(0, 1),) * 3
     return grown_box(box, MARGIN_MM, spacing, label.shape)

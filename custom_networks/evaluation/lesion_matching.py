@@ -3,14 +3,14 @@
 A lesion is a 26-connected component of a tumor mask. Single voxels count like any other lesion in both masks.
 
 - A true lesion T is *found* at an overlap t if ``|T & P| / (|T| + outside) >= t``, where P is the predicted tumor and
-  *outside* is the part of all predicted lesions touching T that lies in no true lesion. This is the IoU of T and the
-  predicted lesions touching it, except that T is not penalised for other true lesions that these cover. So a lesion
-  that is predicted in several pieces, and two lesions merged into one prediction, are judged by the voxels that are
-  really missing or superfluous.
-- A predicted lesion is *false* at t if less than t of its own volume lies in true tumor, of whichever lesion.
+  *outside* is the part of all predicted lesions touching T that is in no true lesion. This is the IoU of T and the
+  predicted lesions touching it, except that T is not penalised for other true lesions that they cover. A lesion
+  predicted in several pieces, or two lesions merged into one prediction, are thus judged by the voxels that are
+  actually missing or superfluous.
+- A predicted lesion is *false* at t if less than t of its own volume is in true tumor, of any lesion.
 
 This is similar to the matching of the LiTS challenge (Bilic et al., Medical Image Analysis 2023), which merges
-components greedily into pairs and requires an IoU above 0.5: compare numbers at 0.5, with this difference in mind.
+components greedily into pairs and requires an IoU above 0.5. Compare numbers at 0.5, with this difference in mind.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from custom_networks.labelmap.labels import Numbers
 
 
 class LesionCounts(NamedTuple):
-    """The numbers of true, predicted, found and false lesions in one case, at one overlap."""
+    """The numbers of true, predicted, found and false lesions in a case, for one overlap."""
 
     truth: int
     predicted: int
@@ -36,7 +36,7 @@ class LesionCounts(NamedTuple):
 
 
 def shared_voxels(prediction: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Count the voxels of each pair of true and predicted lesion.
+    """Count the voxels that each pair of a true and a predicted lesion shares.
 
     Args:
         prediction: predicted tumor (H, W, D).
@@ -44,14 +44,14 @@ def shared_voxels(prediction: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_
 
     Returns:
         Table (true lesions + 1, predicted lesions + 1) of voxel counts. Row 0 and column 0 are the background; the
-        entry of both backgrounds is 0.
+        entry [0, 0] is 0.
     """
     predicted, true = ndimage.label(prediction, NEIGHBOURS_26), ndimage.label(truth, NEIGHBOURS_26)
     return shared_by_components(*predicted, *true)
 
 
 def shared_by_components(predicted: Numbers, n_predicted: int, true: Numbers, n_true: int) -> npt.NDArray[np.int64]:
-    """The table of `shared_voxels` for lesions that are already numbered: (H, W, D), 0 for none, else 1 to `n_...`."""
+    """The table of `shared_voxels` for maps (H, W, D) of lesion numbers, 0 for none, 1 to `n_predicted` or `n_true`."""
     either = (predicted > 0) | (true > 0)
     pairs = true[either].astype(np.int64) * (n_predicted + 1) + predicted[either]
     counts = np.bincount(pairs, minlength=(n_true + 1) * (n_predicted + 1))
@@ -69,7 +69,7 @@ def count_lesions(shared: npt.NDArray[np.int64], overlap: float) -> LesionCounts
         UsageError: `overlap` is out of range.
     """
     if not 0 < overlap <= 1:
-        raise UsageError(f"The lesion overlap must be above 0 and at most 1, got {overlap}: give 0.1 or 0.5.")
+        raise UsageError(f"The lesion overlap must be above 0 and at most 1, got {overlap}: use 0.1 or 0.5.")
     covered = shared[1:, 1:].sum(axis=1)
     outside = (shared[1:, 1:] > 0) @ shared[0, 1:]
     found = covered / (shared[1:].sum(axis=1) + outside) >= overlap
@@ -83,7 +83,7 @@ def longest_in_plane_mm(
     """Longest diameter of each lesion within a slice, mm, as in RECIST 1.1 and in the reports.
 
     Args:
-        components: (H, W, D) number of the lesion at each voxel, 0 for none, 1 to `count`.
+        components: map (H, W, D) of lesion numbers, 0 for none, 1 to `count`.
         count: number of lesions.
         spacing: voxel size, mm.
 

@@ -14,18 +14,19 @@ from custom_networks.labelmap.labels import LIVER, TUMOR
 class OrganAndTumord(MapTransform):
     """Turn label maps (1, H, W, D) into bool channels (2, H, W, D): organ (labels 1 and 2), then tumor (label 2).
 
-    It prepares MONAI's Dice as the key metric: a mean over the structures that occur in the truth, then over cases.
-    MeanDice leaves out a structure whose truth is empty, so a case without tumor counts only with its liver, and false
-    tumors there do not lower the mean: a single false voxel should not decide between checkpoints. `case_scores` does
-    count them.
+    It prepares the input of MONAI's MeanDice, the key metric, which averages over the structures that occur in the
+    truth and then over cases. MeanDice ignores a structure whose truth is empty, so a case without tumor counts only
+    with its liver, and false tumors there do not lower the mean. This is intended, because a single false voxel should
+    not decide between checkpoints; `case_scores` does count false tumors.
 
-    If the item `tumor_labelled` exists and is false, label 2 in the truth (`label`) cannot be trusted: its voxels are
-    left out of both organs, and the tumor channel is emptied so that it does not count either.
+    If the item `tumor_labelled` exists and is false, label 2 in the truth (`label`) cannot be trusted. Its voxels are
+    then left out of both organs, and the tumor channels are emptied so that tumors do not count.
 
     Args:
         keys: the label maps; any type with whole numbers.
-        names: keys of the results, one for each label map, which is then kept for `CaseScoresHandler`; with None, label
-            maps are replaced. Names must not begin with ``image_`` or ``label_`` (MONAI 1.6's Spacingd would fail).
+        names: keys of the results, one for each label map, so that the label maps are kept for `CaseScoresHandler`; if
+            None, label maps are replaced. Names must not begin with ``image_`` or ``label_``, or MONAI 1.6's Spacingd
+            fails.
     """
 
     def __init__(self, keys: KeysCollection, names: Sequence[str] | None = None) -> None:
@@ -45,5 +46,5 @@ class OrganAndTumord(MapTransform):
 
 
 def tumor_is_labelled(item: Mapping[Hashable, Any], key: str = "tumor_labelled") -> bool:
-    """Whether the tumors of a data item are known: its `key` (bool or tensor of one value), or True without it."""
+    """Whether the tumors of a data item are labelled: its `key` (bool or tensor with one value); True if missing."""
     return bool(item.get(key, True))

@@ -1,4 +1,4 @@
-"""Scores of a map of Couinaud's segments against an expert's."""
+"""Score a map of Couinaud's segments against an expert's map."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +13,10 @@ from custom_networks.labelmap.segments import SEGMENTS, lesion_segments
 
 
 def segment_dice(found: Labels, truth: Labels, labels: Labels) -> dict[int, float]:
-    """Dice of each segment; nan if neither map has it.
+    """Dice of each segment, by number; nan if neither map has the segment.
 
-    Voxels of the true liver (`labels` not 0) without a true segment do not count. All maps are (i, j, k) on one grid.
+    Voxels of the true liver (`labels` not 0) without a true segment do not count. All maps are (i, j, k) on the same
+    grid.
     """
     box = box_around(found | labels) or NOWHERE  # no true segment lies outside the liver
     found, truth, labels = found[box], truth[box], labels[box]
@@ -30,10 +31,10 @@ class PlacedLesion:
     """A lesion in an expert's mask.
 
     Attributes:
-        volume_mm3: its volume, mm3.
-        truth: its main segment in the truth.
-        found: its main segment in the map that is scored, 0 if there is none.
-        near_border: whether another true segment lies within 5 mm.
+        volume_mm3: volume, mm3.
+        truth: main segment in the truth.
+        found: main segment in the scored map, 0 if there is none.
+        near_border: whether another true segment is within 5 mm.
     """
 
     volume_mm3: float
@@ -43,7 +44,7 @@ class PlacedLesion:
 
 
 def placed_lesions(found: Labels, truth: Labels, labels: Labels, spacing: Sequence[float]) -> list[PlacedLesion]:
-    """The lesions of a label map (26-neighbourhood) that lie in true segments; spacing in mm."""
+    """The lesions of a label map (components in the 26-neighbourhood) that are in true segments; spacing in mm."""
     components, _ = ndimage.label(labels == TUMOR, NEIGHBOURS_26)
     placed = []
     for number, box in enumerate(ndimage.find_objects(components), start=1):

@@ -1,4 +1,4 @@
-"""Summary statistics over cases, and the files with the scores of cases and the summary."""
+"""Summary statistics over cases; write the scores of cases and the summary to files."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -16,23 +16,23 @@ WITH_TUMOR = "_with_tumor"
 
 SUMMARY_DEFINITIONS = {
     "<column>": "statistics over the cases that have a value; mean is the per-case mean",
-    "<column>_with_tumor": "the same over the cases with tumor in the truth only",
-    "liver_dice_pooled, tumor_dice_pooled": "global Dice: intersections and volumes (ml) of all cases added up first",
+    "<column>_with_tumor": "the same, only over the cases with tumor in the truth",
+    "liver_dice_pooled, tumor_dice_pooled": "global Dice, from the sums of intersections and of volumes over all cases",
     "mean_dice": "mean of the means of liver_dice and tumor_dice_with_tumor",
-    "lesion_recall, lesion_recall_at_50": "found over all true lesions of all cases",
-    "lesion_precision, lesion_precision_at_50": "predicted lesions that are not false over all predicted lesions",
+    "lesion_recall, lesion_recall_at_50": "share of all true lesions that are found",
+    "lesion_precision, lesion_precision_at_50": "share of all predicted lesions that are not false",
     "false_lesions_per_case, false_lesions_per_case_at_50": "mean number over the cases with labelled tumors",
 }
 
 
 def column_statistics(rows: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
-    """STATISTICS of each column of `case_scores` (nan left out), and of each tumor column over cases with tumor.
+    """Compute STATISTICS of each column of `case_scores`, ignoring nan, and of tumor columns over cases with tumor.
 
     Args:
-        rows: case name to scores, every case with the same columns.
+        rows: scores by case name; all cases have the same columns.
 
     Returns:
-        The statistics by column, or column + WITH_TUMOR; without any value, n is 0 and the others are nan.
+        The statistics by column, or column + WITH_TUMOR; if there are no values, n is 0 and the others are nan.
     """
     cases = list(rows.values())
     with_tumor = [scores for scores in cases if scores["tumor_ml_truth"] > 0]
@@ -45,10 +45,10 @@ def column_statistics(rows: Mapping[str, Scores]) -> dict[str, dict[str, float]]
 
 
 def pooled_scores(rows: Mapping[str, Scores]) -> dict[str, float]:
-    """The numbers that are not means over cases, see SUMMARY_DEFINITIONS; nan if there is nothing to divide by.
+    """The summary scores that are not statistics of one column, see SUMMARY_DEFINITIONS; nan if undefined.
 
     Args:
-        rows: case name to scores of `case_scores`.
+        rows: scores of `case_scores` by case name.
     """
     cases = list(rows.values())
     known = [scores for scores in cases if isfinite(scores["tumor_ml_truth"])]
@@ -73,13 +73,13 @@ def pooled_scores(rows: Mapping[str, Scores]) -> dict[str, float]:
 def write_report(rows: Mapping[str, Scores], folder: Path, lesion_overlap: float) -> None:
     """Write cases.csv (one row per case), summary.csv (one row per column, then the pooled numbers) and summary.json.
 
-    Each file is replaced as a whole, so that a crash leaves the last complete one. Undefined values are empty cells,
-    null in JSON. summary.json also holds the definitions of all columns.
+    Each file is replaced atomically, so that a crash leaves the last complete one. Undefined values are empty cells in
+    CSV and null in JSON. summary.json also defines all columns.
 
     Args:
-        rows: case name to scores of `case_scores`, at least one case.
-        folder: where the files go, created if necessary.
-        lesion_overlap: the overlap used for the scores; stated in summary.json.
+        rows: scores of `case_scores` by case name, at least one case.
+        folder: where to write the files, created if necessary.
+        lesion_overlap: the overlap used for the scores, for summary.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
     columns, pooled = column_statistics(rows), pooled_scores(rows)
@@ -111,7 +111,7 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def _pooled_dice(cases: list[Scores], structure: str) -> float:
-    """Dice over all cases together: per-case Dice weighted by the sum of both volumes, since that is 2 |P and T|."""
+    """Dice over all cases together; a case's Dice times the sum of both volumes is twice the volume they share."""
     volumes = [scores[f"{structure}_ml"] + scores[f"{structure}_ml_truth"] for scores in cases]
     twice_shared = sum(scores[f"{structure}_dice"] * volume for scores, volume in zip(cases, volumes))
     return twice_shared / sum(volumes) if sum(volumes) else nan

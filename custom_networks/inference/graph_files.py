@@ -25,8 +25,9 @@ class Graph:
     """OpenVINO's intermediate representation of an architecture.
 
     Attributes:
-        xml, weights: its two files; the weights hold only the graph's own constants, not those of a network.
-        checked: pairs of a state's digest and a version of OpenVINO for which it was compared with PyTorch.
+        xml: content of the .xml file.
+        weights: content of the .bin file, which has only the graph's own constants, not the weights of a network.
+        checked: pairs (state digest, version of OpenVINO) for which the graph was compared with PyTorch.
     """
 
     xml: bytes
@@ -43,12 +44,12 @@ def cache_folder(version: str) -> Path | None:
     usual = {"darwin": home / "Library" / "Caches", "win32": home / "AppData" / "Local"}.get(
         sys.platform, home / ".cache"
     )
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))  # relative paths are to be ignored, says the XDG standard
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))  # the XDG standard says to ignore relative paths
     return (named if named.is_absolute() else usual) / "liverseg" / "openvino" / version.partition("-")[0]
 
 
 def read_graph(folder: Path | None, key: str) -> Graph | None:
-    """The graph of an architecture in a folder; None if there is none, or a damaged one."""
+    """The graph of an architecture in a folder; None if it is missing or damaged."""
     if folder is None:
         return None
     path = folder / f"{key}.zip"
@@ -68,7 +69,7 @@ def read_graph(folder: Path | None, key: str) -> Graph | None:
 
 
 def write_graph(folder: Path | None, key: str, model: Any, checked: Iterable[tuple[str, str]] = ()) -> None:
-    """Save the graph of an `openvino.Model` for the next process; if that fails, it has to convert again."""
+    """Save the graph of an `openvino.Model` for later processes; a failure is only logged."""
     if folder is None:
         return
     try:
@@ -85,7 +86,7 @@ def write_graph(folder: Path | None, key: str, model: Any, checked: Iterable[tup
 
 
 def _serialised(model: Any) -> tuple[bytes, bytes]:
-    """The two files of an `openvino.Model`."""
+    """The contents of the .xml and .bin files of an `openvino.Model`."""
     from openvino import save_model
 
     with tempfile.TemporaryDirectory() as folder:

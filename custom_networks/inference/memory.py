@@ -1,7 +1,8 @@
-"""How the C library's allocator treats the large blocks that layers allocate and free.
+"""Let glibc's allocator keep the large blocks that layers allocate and free, instead of returning them to the system.
 
-glibc requests every block above 32 MB from the system and returns it when it is freed. The feature map of a layer is
-such a block, and filling fresh pages costs more than computing it: half of a training step (docs/performance.md).
+By default, glibc requests every block above 32 MB from the system and returns it when it is freed. The feature map of a
+layer is such a block, and touching fresh pages takes longer than computing it: half of a training step (measured in
+docs/decisions/0013-graphs-without-weights.md).
 """
 
 import ctypes
@@ -12,7 +13,7 @@ from functools import cache
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 LARGE = 2**31 - 1  # the largest value that mallopt accepts
-# The largest values that glibc reaches by itself.
+# The largest values that glibc sets by itself.
 MMAP_DEFAULT, TRIM_DEFAULT = 32 * 2**20, 64 * 2**20
 
 _kept = _managed = False
@@ -31,9 +32,10 @@ def _set_thresholds(mmap: int, trim: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Keep freed blocks for the next layer, for the rest of this process: for training, where each step needs them.
+    """Make the allocator keep freed blocks for the rest of this process.
 
-    It changes no result, and has an effect only with glibc. On GPUs, PyTorch's own allocator already works like this.
+    It is for training, where each step needs the blocks again. Results do not change. It has an effect only with glibc;
+    on GPUs, PyTorch's own allocator already works like this.
     """
     global _kept
     _kept = True
@@ -41,10 +43,10 @@ def keep_freed_memory() -> None:
 
 
 def manage_this_process() -> None:
-    """Let PyTorch inference keep freed blocks while it runs, in a process that runs nothing but this package.
+    """Allow `reuse_freed_memory` to change the allocator; for processes that run nothing but this package.
 
     Eager layers then need a third of the processor time. In other processes (a notebook, MONAI Label's server) the
-    allocator is left alone.
+    allocator is not changed.
     """
     global _managed
     _managed = True
@@ -52,7 +54,7 @@ def manage_this_process() -> None:
 
 @contextmanager
 def reuse_freed_memory() -> Iterator[None]:
-    """Keep freed blocks while layers run, then return them, because post-processing needs the memory.
+    """A context in which freed blocks are kept for the next layer; at its end they are returned to the system.
 
     It does nothing unless `manage_this_process` was called.
     """

@@ -1,9 +1,9 @@
-"""A network as an OpenVINO graph: the graph depends on the architecture, the weights are taken from the network.
+"""Convert a network's architecture to an OpenVINO graph, and insert the network's weights into the graph.
 
-A graph has all weights as inputs besides the image. An architecture is converted once (many seconds), for any weights;
-the weights of a network are then inserted as constants (milliseconds), so that fine-tuned weights need no new
-conversion. The graph of the released architecture ships with the package (`graphs/`, made by `make ir`); others are
-kept in the user's cache folder.
+A graph has the image and all weights as inputs. An architecture is converted once (many seconds), for any weights; the
+weights of a network are then inserted as constants (milliseconds), so that fine-tuned weights need no new conversion.
+The graph of the released architecture ships with the package (`graphs/`, made by `make ir`); others are kept in the
+user's cache folder.
 """
 
 import logging
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).with_name("graphs")
 IMAGE = "image"  # the only input of the graph that is not a weight
-TOLERANCE = 1e-4  # of the largest logit; rounding causes a tenth of that
+TOLERANCE = 1e-4  # relative to the largest logit; rounding causes a tenth of that
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -50,8 +50,8 @@ def openvino_core() -> Any:
 def _loaded_core() -> Any:
     """OpenVINO's core, loaded without telemetry.
 
-    `import openvino` sends a report over the network and writes a client ID to the home folder, unless its telemetry
-    package is missing. Therefore the package is hidden during the import.
+    `import openvino` sends a report over the network and writes a client ID to the home folder unless the package
+    `openvino_telemetry` is missing, so that package is hidden during the import.
     """
     named = [name for name in sys.modules if name.partition(".")[0] == "openvino_telemetry"]
     hidden = {name: sys.modules.pop(name) for name in named}
@@ -68,14 +68,14 @@ def _loaded_core() -> Any:
 
 
 def bound_graph(network: nn.Module, digest: str) -> Any:
-    """OpenVINO's model of `network.slab` with the network's current weights, compared with the network.
+    """OpenVINO's model of `network.slab` with the network's current weights, after a comparison of their outputs.
 
-    The comparison is skipped for weights (`digest`) and a version of OpenVINO that were compared when the graph was
-    made.
+    `digest` is the network's `state_digest`. If the graph was already compared for that digest and this version of
+    OpenVINO, the comparison is skipped.
 
     Raises:
         CannotRun: the network cannot be converted.
-        BundleError: its answers are not finite.
+        BundleError: its outputs are not finite.
     """
     core = openvino_core()
     key = architecture_digest(network)
@@ -86,17 +86,23 @@ def bound_graph(network: nn.Module, digest: str) -> Any:
                 if (digest, _version()) not in graph.checked:
                     _compare(model, network)
                 return model
-            except (RuntimeError, KeyError, CannotRun) as error:  # made by another version, or damaged after all
-                logger.info("the graph in %s does not fit and is made again: %s", folder, one_line(error))
+            except (RuntimeError, KeyError, CannotRun) as error:  # made by another version, or damaged
+                logger.info("the graph in %s cannot be used and is converted again: %s", folder, one_line(error))
     return new_graph(network, cache_folder(_version()), key)
 
 
 def new_graph(network: nn.Module, folder: Path | None, key: str, *checked: tuple[str, str]) -> Any:
     """Convert a network, compare the model with it, save the graph in a folder, and return the model with weights.
 
+    Args:
+        network: the network to convert.
+        folder: where to save the graph; None does not save it.
+        key: the network's `architecture_digest`.
+        checked: pairs (state digest, version of OpenVINO) to record as compared.
+
     Raises:
         CannotRun: the network cannot be converted.
-        BundleError: its answers are not finite.
+        BundleError: its outputs are not finite.
     """
     model = converted(network)
     bound = _with_weights(model.clone(), network)
@@ -106,7 +112,7 @@ def new_graph(network: nn.Module, folder: Path | None, key: str, *checked: tuple
 
 
 def ship_graph(network: nn.Module, folder: Path) -> None:
-    """Write the graph of a network into a folder, with a note that its current weights need no further comparison.
+    """Write the graph of a network to a folder, and record that its current weights need no further comparison.
 
     Raises:
         CannotRun: OpenVINO is missing or cannot convert the network.
@@ -117,7 +123,7 @@ def ship_graph(network: nn.Module, folder: Path) -> None:
 
 
 def converted(network: nn.Module) -> Any:
-    """OpenVINO's model of `network.slab`; its inputs are the image and the weights, named like the tensors.
+    """OpenVINO's model of `network.slab`; its inputs are the image and the weights, named after the tensors.
 
     Raises:
         CannotRun: the network cannot be converted.
@@ -138,7 +144,7 @@ def _traced(network: nn.Module) -> Any:
     weights = {name: tensor for name, tensor in tensors_of(copied).items() if tensor.is_floating_point()}
 
     def slab(image: Tensor, *values: Tensor) -> Tensor:
-        """The network's answer with these weights."""
+        """The network's output with these weights."""
         for name, value in zip(weights, values):
             path, _, leaf = name.rpartition(".")
             module = copied.get_submodule(path)
@@ -159,14 +165,12 @@ def _traced(network: nn.Module) -> Any:
         parameter.set_friendly_name(name)
         parameter.output(0).set_names({name})
     model.reshape({p.output(0): PartialShape(shape) for p, shape in zip(parameters, shapes.values())})
-    apply_moc_transformations(
-        model, cf=True
-    )  # folds what follows from the weights' shapes: the graph shrinks to a third
+    apply_moc_transformations(model, cf=True)  # folds constants, which shrinks the graph to a third
     return model
 
 
 def _with_weights(model: Any, network: nn.Module) -> Any:
-    """The model in which the network's tensors replace the inputs of the same names."""
+    """Replace the model's weight inputs with the network's tensors of the same names, and return the model."""
     from openvino import opset13
 
     tensors = tensors_of(network)
@@ -182,17 +186,17 @@ def _with_weights(model: Any, network: nn.Module) -> Any:
 
 
 def _compare(model: Any, network: nn.Module) -> None:
-    """Compare the model with the network on a small stack, whose shape is not the one used for tracing.
+    """Compare the model with the network on a small stack whose shape differs from the one used for tracing.
 
     Raises:
-        CannotRun: they differ by more than rounding, or OpenVINO does not run the model.
-        BundleError: the network's own answer is not finite.
+        CannotRun: their outputs differ by more than rounding, or OpenVINO cannot run the model.
+        BundleError: the network's own output is not finite.
     """
     stack = _example(network, 2)
     with torch.no_grad():
         expected: Tensor = network.slab(stack)  # type: ignore[operator]
     if not bool(expected.isfinite().all()):
-        raise BundleError("The network's answers are not finite: its weights are damaged, use others.")
+        raise BundleError("The network's outputs are not finite: its weights are damaged, use others.")
     try:
         model = model.clone()
         model.reshape(list(stack.shape))
@@ -202,21 +206,22 @@ def _compare(model: Any, network: nn.Module) -> None:
         raise CannotRun(f"OpenVINO fails to run it, {one_line(error)}") from error
     allowed = TOLERANCE * max(1.0, float(expected.abs().max()))
     if answer.shape != expected.shape or not float((answer - expected).abs().max()) <= allowed:
-        raise CannotRun("OpenVINO's answers differ from the network's")
+        raise CannotRun("OpenVINO's outputs differ from the network's")
 
 
-def _example(network: nn.Module, more: int) -> Tensor:
-    """A small stack of noise: `more` strides high, `2 * more - 1` strides wide, for an answer of `more` slices."""
+def _example(network: nn.Module, size: int) -> Tensor:
+    """A small stack of noise: `size` strides high, `2 * size - 1` strides wide, for an output of `size` slices."""
     stride, halo = int(network.stride), int(network.halo)  # type: ignore[arg-type]
-    shape = (1, int(getattr(network, "in_channels", 1)), more * stride, (2 * more - 1) * stride, more + 2 * halo)
+    shape = (1, int(getattr(network, "in_channels", 1)), size * stride, (2 * size - 1) * stride, size + 2 * halo)
     return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
 def check_fitness(network: nn.Module) -> None:
-    """Check that OpenVINO can run a network in its current state: in evaluation mode, on the CPU, in finite float32.
+    """Check that OpenVINO can run a network in its current state.
 
     Raises:
-        CannotRun: it cannot; one reason are hooks, which a graph cannot have.
+        CannotRun: the network has no `slab`, is in training mode, has hooks (which a graph cannot have), or is not in
+            float32 on the CPU.
         BundleError: its weights are not finite.
     """
     lacking = [name for name in ("slab", "halo", "stride") if not hasattr(network, name)]
@@ -239,7 +244,7 @@ def _version() -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the tracer's warning that comparisons become constants, which is harmless for sizes."""
+    """A context without warnings; the tracer's warnings about comparisons of sizes are harmless."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""OpenVINO on a CPU: networks are compiled for static shapes and cached by the state of their weights."""
+"""Run networks with OpenVINO on a CPU, compiled for static shapes and cached by the state of their weights."""
 
 import logging
 import threading
@@ -21,24 +21,24 @@ logger = logging.getLogger(__name__)
 __all__ = ["CannotRun", "OpenVINORuntime"]
 
 T = TypeVar("T")
-# OpenVINO's names; always given explicitly, because the defaults differ between processors.
+# OpenVINO's names; always passed explicitly, because the defaults differ between processors.
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 class Kept(OrderedDict[Hashable, Any]):
-    """A thread-safe cache of the most recent values; each is made once."""
+    """A thread-safe cache of the `maxsize` most recently used values; each is made only once."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, maxsize: int) -> None:
         super().__init__()
-        self._most, self._lock = most, threading.RLock()
+        self._maxsize, self._lock = maxsize, threading.RLock()
 
     def get_or_make(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of a key; it is made if it is not in the cache."""
+        """The value for `key`; if it is not in the cache, it is made by `make` and added."""
         with self._lock:
             if key not in self:
                 self[key] = make()
             self.move_to_end(key)
-            while len(self) > self._most:
+            while len(self) > self._maxsize:
                 self.popitem(last=False)
             value: T = self[key]
             return value
@@ -49,27 +49,26 @@ _GRAPHS, _COMPILED = Kept(4), Kept(4)
 
 
 class OpenVINORuntime:
-    """See `runtimes.Runtime`. It uses the weights that the network has at construction.
+    """A `runtimes.Runtime` that uses the weights that the network has at construction.
 
-    All stacks of a volume are padded to the same number of slices, so that a volume needs one compiled shape: a static
-    shape runs about twice as fast as a dynamic one and takes half a second to compile.
+    All stacks of a volume are padded to the same number of slices, so that a volume needs only one compiled shape. A
+    static shape runs about twice as fast as a dynamic one and takes half a second to compile.
 
     Raises:
         CannotRun: OpenVINO is missing or cannot run the network in this precision.
-        BundleError: weights or answers are not finite.
+        BundleError: weights or outputs are not finite.
     """
 
     name = "openvino"
 
     def __init__(self, network: nn.Module, precision: str) -> None:
         core = openvino_core()
-        able = openvino_precision(precision, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-        if able is None:
+        supported = openvino_precision(precision, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+        if supported is None:
             raise CannotRun("this processor has no instructions for bfloat16")
-        self.precision = able
-        check_fitness(
-            network
-        )  # again for each volume, because hooks, devices and training mode are not part of the digest
+        self.precision = supported
+        # Checked for each volume, because hooks, devices and training mode are not part of the digest.
+        check_fitness(network)
         self._halo = int(network.halo)  # type: ignore[arg-type]
         self._digest = state_digest(network)
         self._graph = _GRAPHS.get_or_make(self._digest, lambda: _graph_or_reason(network, self._digest))
@@ -92,7 +91,7 @@ class OpenVINORuntime:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """See `Runtime`; memory that another thread is using is not returned."""
+        """See `Runtime`; memory that another thread is using is not released."""
         try:
             yield
         finally:
@@ -109,7 +108,7 @@ class OpenVINORuntime:
             "INFERENCE_NUM_THREADS": usable_cores(),
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
-            # Pinned threads of two processes share a core and leave others idle.
+            # Pinned threads of two processes would share some cores and leave others idle.
             "ENABLE_CPU_PINNING": False,
         }
         key = (self._digest, shape, *settings.values())
@@ -117,10 +116,10 @@ class OpenVINORuntime:
 
 
 def compiled(graph: Any, shape: tuple[int, ...], settings: dict[str, Any]) -> Any:
-    """A graph compiled for one input shape.
+    """Compile a graph for one input shape.
 
     Raises:
-        BundleError: OpenVINO does not compile it.
+        BundleError: OpenVINO cannot compile it.
     """
     try:
         static = graph.clone()
@@ -128,12 +127,12 @@ def compiled(graph: Any, shape: tuple[int, ...], settings: dict[str, Any]) -> An
         return openvino_core().compile_model(static, "CPU", settings)
     except RuntimeError as error:
         raise BundleError(
-            f"OpenVINO cannot compile the network for {shape} ({one_line(error)}): give --runtime torch."
+            f"OpenVINO cannot compile the network for {shape} ({one_line(error)}): use --runtime torch."
         ) from None
 
 
 def _graph_or_reason(network: nn.Module, digest: str) -> Any:
-    """The network as an OpenVINO graph, or the reason why that fails, which is as expensive to find."""
+    """The network as an OpenVINO graph, or the `CannotRun` error, so that failed conversions are cached, too."""
     try:
         return bound_graph(network, digest)
     except CannotRun as reason:

@@ -1,16 +1,16 @@
-"""The number format of a forward pass, chosen by what a device supports and never by a timing.
+"""The number format of a forward pass, chosen by what the device supports, never by timing.
 
-This is what `precision: auto` means; float32 or bfloat16 given by name is used as given.
+"float32" and "bfloat16" are used as requested. "auto" means:
 
 | device | runtime | inference | training |
 |---|---|---|---|
-| CPU | PyTorch | float32, the reference | bfloat16 with instructions for it (AVX-512 bf16, AMX), else float32 |
-| CPU | OpenVINO | bfloat16 where its OPTIMIZATION_CAPABILITIES list BF16, else float32 | - |
-| GPU | PyTorch | bfloat16 where it computes in it, else float32 | the same |
+| CPU | PyTorch | float32, the reference | bfloat16 if it has AVX-512 bf16 or AMX instructions, else float32 |
+| CPU | OpenVINO | bfloat16 if its OPTIMIZATION_CAPABILITIES list BF16, else float32 | - |
+| GPU | PyTorch | bfloat16 if it supports it natively, else float32 | the same |
 | others | PyTorch | float32 | float32 |
 
 On processors without instructions for bfloat16, PyTorch emulates it, several times slower than float32, and OpenVINO
-would silently use float32; therefore OpenVINO is not used there if bfloat16 is requested.
+silently uses float32. Therefore OpenVINO is not used there if bfloat16 is requested.
 """
 
 import logging
@@ -30,10 +30,10 @@ BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 
 
 def chosen_precision(device: torch.device, precision: str, training: bool = False) -> str:
-    """What `precision` means on `device`: "float32" or "bfloat16", the same on every run.
+    """The precision in which PyTorch computes on `device`, "float32" or "bfloat16"; the same on every run.
 
-    "auto" is bfloat16 on GPUs that compute in it, float32 on everything else; in training also bfloat16 on processors
-    with `BFLOAT16_INSTRUCTIONS`.
+    "auto" means bfloat16 on GPUs that support it natively and, in training, on processors with
+    `BFLOAT16_INSTRUCTIONS`; everywhere else it means float32.
 
     Raises:
         ValueError: `precision` is not one of `PRECISIONS`.
@@ -48,7 +48,10 @@ def chosen_precision(device: torch.device, precision: str, training: bool = Fals
 
 
 def openvino_precision(precision: str, capabilities: Collection[str]) -> str | None:
-    """What `precision` means for OpenVINO on a processor with these OPTIMIZATION_CAPABILITIES; None if not supported.
+    """The precision in which OpenVINO computes on a processor with these OPTIMIZATION_CAPABILITIES.
+
+    Returns:
+        "float32" or "bfloat16"; None if bfloat16 is requested but not supported.
 
     Raises:
         ValueError: `precision` is not one of `PRECISIONS`.
@@ -61,29 +64,29 @@ def openvino_precision(precision: str, capabilities: Collection[str]) -> str | N
 
 
 def checked_precision(name: str) -> str:
-    """The name of a precision, unchanged; UsageError if it is not one of `PRECISIONS`."""
+    """Return `name` if it is one of `PRECISIONS`, else raise UsageError."""
     if name not in PRECISIONS:
         raise UsageError(f"The precision must be {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}, got {name!r}.")
     return name
 
 
 def device_override(name: str) -> str:
-    """The value of the bundle's id `device` for a device name; UsageError if this machine has no such device."""
+    """The value of the id `device` in inference.json for a device name; UsageError if there is no such device."""
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"Unknown device {name!r}: give cpu, cuda or cuda:1.") from None
+        raise UsageError(f"Unknown device {name!r}: use cpu, cuda or cuda:1.") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"No GPU is available for --device {name}: leave it out, or give cpu.")
+        raise UsageError(f"No GPU is available for --device {name}: leave it out, or use cpu.")
     try:
         torch.zeros(1, device=device).cpu()
     except Exception:  # backends have no common error for a device that this machine does not have
-        raise UsageError(f"No device {name!r} is available here: leave --device out, or give cpu.") from None
+        raise UsageError(f"No device {name!r} is available here: leave --device out, or use cpu.") from None
     return f"$torch.device({str(device)!r})"
 
 
 def processor_name() -> str:
-    """Name of the processor and the instruction set that PyTorch uses on it, such as `Intel(R) Xeon(R) ..., AVX512`."""
+    """The processor's name and the instruction set that PyTorch uses on it, such as `Intel(R) Xeon(R) ..., AVX512`."""
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -100,6 +103,6 @@ def _cpu_has_bfloat16() -> bool:
 
 
 def autocast(device: torch.device, precision: str, training: bool = False) -> torch.autocast:
-    """A context in which layers compute in the chosen precision; see `chosen_precision`."""
+    """A context in which layers compute in the precision that `chosen_precision` returns."""
     wanted = chosen_precision(device, precision, training) == "bfloat16"
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)

@@ -1,7 +1,7 @@
-"""What runs the network: PyTorch, or OpenVINO on a CPU. Up to rounding, both give the same logits for a stack.
+"""Run the network in PyTorch or, on a CPU, in OpenVINO; up to rounding, both compute the same logits for a stack.
 
 "auto" means OpenVINO on a CPU if it is installed and can run the network, else PyTorch. The choice depends on device,
-network and installation, never on a timing.
+network and installation, never on timing.
 """
 
 import logging
@@ -37,15 +37,15 @@ class Runtime(Protocol):
     def __call__(self, stack: Tensor, slices: int) -> Tensor:
         """Float32 logits `(B, K, H, W, N)` of a stack `(B, C, H, W, N + 2 * halo)`.
 
-        `slices` is the largest `N` of the volume, the same in all calls. The next call may overwrite the answer.
+        `slices` is the largest `N` of the volume, the same in all calls. The next call may overwrite the result.
         """
 
     def running(self) -> AbstractContextManager[None]:
-        """A context for running a volume; when it ends, the layers' memory is released."""
+        """A context in which a volume is run; when it ends, the layers' memory is released."""
 
 
 class TorchRuntime:
-    """Eager PyTorch, on any device; also for networks without a `slab` method, which are simply called."""
+    """A `Runtime` in eager PyTorch, on any device; networks without a `slab` method are called directly."""
 
     name = "torch"
 
@@ -64,12 +64,12 @@ class TorchRuntime:
 
 
 def open_runtime(network: Callable[..., Any], runtime: str, precision: str, device: torch.device) -> Runtime:
-    """The runtime that `runtime` and `precision` mean for this network, with its current weights.
+    """Open the requested runtime for a network with its current weights; "auto" falls back to PyTorch.
 
     Raises:
-        ValueError: `runtime` or `precision` is not a known name.
+        ValueError: `runtime` or `precision` is unknown.
         UsageError: OpenVINO is requested by name but is not installed or cannot run the network.
-        BundleError: the weights, or the answers, are not finite.
+        BundleError: the weights or the outputs are not finite.
     """
     if runtime not in RUNTIMES:
         raise ValueError(f"runtime must be one of {RUNTIMES}, got {runtime!r}")
@@ -83,13 +83,13 @@ def open_runtime(network: Callable[..., Any], runtime: str, precision: str, devi
         return OpenVINORuntime(network, precision)
     except CannotRun as reason:
         if runtime == "openvino":
-            raise UsageError(f"OpenVINO cannot run this network ({reason}): give --runtime torch.") from None
-        logger.debug("PyTorch runs the network, because OpenVINO cannot: %s", reason)
+            raise UsageError(f"OpenVINO cannot run this network ({reason}): use --runtime torch.") from None
+        logger.debug("the network is run by PyTorch, because OpenVINO cannot run it: %s", reason)
     return TorchRuntime(network, precision, device)
 
 
 def checked_runtime(name: str) -> str:
-    """The name of a runtime, unchanged; UsageError if it is not one of `RUNTIMES` or is not installed."""
+    """Return `name` if it is one of `RUNTIMES` and is installed, else raise UsageError."""
     if name not in RUNTIMES:
         raise UsageError(f"The runtime must be {', '.join(RUNTIMES[:-1])} or {RUNTIMES[-1]}, got {name!r}.")
     if name == "openvino" and find_spec("openvino") is None:

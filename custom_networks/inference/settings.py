@@ -1,4 +1,4 @@
-"""The choices that a caller has for a run, as overrides of inference.json."""
+"""Translate a caller's options into overrides of inference.json."""
 
 from typing import Any
 
@@ -9,18 +9,18 @@ from custom_networks.inference.runtimes import checked_runtime
 def settings(
     device: str | None, runtime: str | None, precision: str | None, scout: bool, fast: bool, segments: bool = False
 ) -> dict[str, Any]:
-    """The overrides of inference.json for these choices; None leaves a choice to the config.
+    """The overrides of inference.json for these options; for None, the value in inference.json is used.
 
     Args:
         device: "cpu", "cuda", "cuda:1", ...
         runtime: "torch", "openvino" or "auto".
         precision: "float32", "bfloat16" or "auto".
         scout: whether to find the liver first, so that the network runs only on its box.
-        fast: whether a coarser answer is good enough.
+        fast: whether to trade some accuracy for speed.
         segments: whether to label the liver's segments, too.
 
     Raises:
-        UsageError: one of them is unknown or not available here.
+        UsageError: a device, runtime or precision is unknown or not available here.
     """
     chosen: dict[str, Any] = {}
     if device:

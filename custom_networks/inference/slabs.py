@@ -1,4 +1,4 @@
-"""How a volume is cut into slabs of equal size that fit a memory budget and depend only on the volume's shape."""
+"""Cut a volume into slabs of about equal size that fit a memory budget and depend only on the volume's shape."""
 
 import math
 from collections.abc import Iterator
@@ -11,23 +11,23 @@ BYTES_PER_PIXEL = {"torch": 700, "openvino": 312}
 
 
 def most_slices(pixels: int, halo: int, runtime: str, slab: int, memory_mb: float) -> int:
-    """The largest number of slices that a slab may answer, within `slab` and the memory budget.
+    """The largest number of slices per slab, without halo, that fits the memory budget and the limit `slab`.
 
-    It is never smaller than the halo on one side, because the halo would then cost more than two thirds of the time.
+    Unless `slab` is smaller, it is at least `halo`: in smaller slabs the halo takes more than two thirds of the time.
 
     Args:
         pixels: pixels per slice.
-        halo: slices on each side of a slab.
+        halo: neighbouring slices on each side of a slab.
         runtime: a key of BYTES_PER_PIXEL.
-        slab: upper limit.
-        memory_mb: by how many MB the process may grow.
+        slab: upper limit, slices.
+        memory_mb: memory budget by which the process may grow, MB.
     """
     within = int(memory_mb * 2**20 / (BYTES_PER_PIXEL[runtime] * pixels)) - 2 * halo
     return min(slab, max(1, halo, within))
 
 
 def cut(depth: int, step: int, most: int) -> Iterator[range]:
-    """Yield the slices of each slab; a slab takes every `step`-th slice, and all slices are covered.
+    """Yield the slices of each slab; a slab has every `step`-th slice, and all slices are covered.
 
     A sub-volume is cut into the smallest possible number of slabs of at most `most` slices, whose sizes differ by at
     most one: 65 slices become 5 x 13 instead of 4 x 16 and 1.

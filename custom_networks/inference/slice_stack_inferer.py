@@ -1,4 +1,4 @@
-"""Run a 2.5D network over a volume of any depth, slab by slab with real neighbouring slices; in training, on stacks."""
+"""Inferers that run a 2.5D network with real neighbouring slices: over whole volumes, or on stacks in training."""
 
 import logging
 import time
@@ -23,39 +23,39 @@ from custom_networks.inference.sub_volumes import chosen_offsets, fill_between
 
 logger = logging.getLogger(__name__)
 
-FULL = 255  # stands for a probability of 1 in a compact answer
+FULL = 255  # a probability of 1 in compact output
 
 
 class SliceStackInferer(Inferer):
     """Runs a 2.5D network over a volume `(B, C, H, W, D)`, slices last, in slabs of consecutive slices.
 
-    A volume with thin slices is split into `k` interleaved sub-volumes (every k-th slice; all of them are answered), so
-    that a stack spans as much anatomy as in training. Each slice is encoded once, except in the halo of a slab. Beyond
-    input and answer, only one slab is in memory, and its size is limited by a budget. How a volume is cut depends only
-    on its shape, runtime and options; cutting it differently changes the answer only by rounding.
+    A volume with thin slices is split into `k` interleaved sub-volumes (every k-th slice, so that together they cover
+    all slices), so that a stack spans as much anatomy as in training. Each slice is encoded once, except in the halo of
+    a slab. Besides input and output, only one slab is in memory, and its size is limited by a budget. How a volume is
+    cut depends only on its shape, the runtime and the options; other cuts change the output only by rounding.
 
-    The network's `slab`, `halo` and `stride` say how it is to be run (see `ContextNet25D`); a network without them is
-    simply called, and assumed to need no neighbouring slices.
+    The network's `slab`, `halo` and `stride` determine how it is run (see `ContextNet25D`); a network without them is
+    called directly and assumed to need no neighbouring slices.
 
     Args:
         roi_size: largest in-plane size that is run at once, in pixels; larger slices are tiled and blended.
-        slab: largest number of slices that are answered at once.
+        slab: largest number of slices that are predicted at once.
         overlap: overlap of neighbouring tiles, as a fraction of `roi_size`.
-        context_spacing: desired distance of the slices of a stack, mm.
+        context_spacing: desired distance between the slices of a stack, mm.
         precision: "float32", "bfloat16", or "auto" (see `precision`).
         runtime: "torch", "openvino" or "auto" (see `runtimes`).
-        memory_mb: by how many MB the process may grow while slabs are run; it limits the size of slabs, but never to
-            fewer slices than the halo has on one side.
+        memory_mb: memory budget, in MB, by which the process may grow while slabs are run; it limits the size of slabs,
+            though not to fewer slices than the halo has on one side.
         compact: return class probabilities x 255 as uint8 `(B, K, H, W, D)` instead of float32 logits.
         sw_device: where slabs are run; by default the device of the input.
-        device: where the answer is assembled; by default the device of the input.
+        device: where the output is assembled; by default the device of the input.
         progress: show a progress bar if stderr is a terminal.
-        sub_volumes: how many of the `k` sub-volumes are answered, None for all; the other slices are interpolated
-            between their neighbours. It trades accuracy for speed, and has no effect unless slices are thin.
+        sub_volumes: number of the `k` sub-volumes to run, None for all; the other slices are interpolated between their
+            neighbours. It trades accuracy for speed, and has no effect unless slices are thin.
 
     Attributes:
         network_seconds: time of the forward passes of the last volume, s.
-        on_slab: called with the number of finished slabs and of all slabs; None calls nobody.
+        on_slab: called with the numbers of finished slabs and of all slabs after each slab; or None.
 
     Raises:
         ValueError: an argument is out of range.
@@ -88,14 +88,14 @@ class SliceStackInferer(Inferer):
         self.context_spacing, self.precision, self.compact = context_spacing, precision, compact
         self.sw_device, self.device, self.progress = sw_device, device, progress
         self.runtime, self.memory_mb, self.sub_volumes = runtime, memory_mb, sub_volumes
-        self.network_seconds = 0.0  # of the last volume, forward passes alone
-        self.on_slab: Callable[[int, int], None] | None = None  # see the class
+        self.network_seconds = 0.0
+        self.on_slab: Callable[[int, int], None] | None = None
 
     def open(self, network: Callable[..., Any], device: torch.device) -> Runtime:
-        """The runtime in which this inferer runs a network with its current weights; `device` is that of the input.
+        """Open the runtime for a network with its current weights and inputs on `device`.
 
         Raises:
-            UsageError: the runtime is requested by name and cannot run the network.
+            UsageError: the runtime was requested by name and cannot run the network.
             BundleError: the weights are not finite.
         """
         network = getattr(network, "module", network)
@@ -109,8 +109,8 @@ class SliceStackInferer(Inferer):
 
         Raises:
             ValueError: the volume has no slices, or the volumes of a batch need different `k`.
-            InputError: the volume holds values that are not finite.
-            BundleError: the network's answer is not finite.
+            InputError: the volume contains values that are not finite.
+            BundleError: the network's output is not finite.
         """
         network = getattr(network, "module", network)
         volume = torch.as_tensor(inputs).as_subclass(torch.Tensor)
@@ -126,7 +126,7 @@ class SliceStackInferer(Inferer):
         return result
 
     def _answer(self, volume: Tensor, network: Callable[..., Any], runtime: Runtime, step: int) -> Tensor:
-        """The answer for all slices of a plain tensor; a stack takes every `step`-th slice."""
+        """The output for all slices of a plain tensor; a stack has every `step`-th slice."""
         halo, stride = int(getattr(network, "halo", 0)), int(getattr(network, "stride", 1))
         size = _tile_size([n + -n % stride for n in volume.shape[2:4]], self.roi_size, stride)
         most = most_slices(volume.shape[0] * size[0] * size[1], halo, runtime.name, self.slab, self.memory_mb)
@@ -137,7 +137,7 @@ class SliceStackInferer(Inferer):
         for number, slices in enumerate(tqdm(slabs, desc="slabs", disable=None if self.progress else True), start=1):
             stack = _stack(volume, slices, step, halo)
             if not _finite(stack):  # layers may turn NaN into 0, which would hide it
-                raise InputError("The image holds values that are not finite: export it again from its source.")
+                raise InputError("The image contains values that are not finite: export it again from its source.")
             stack = stack.to(self.sw_device or volume.device)
             part = self._tiled(stack, size, stride, lambda tile: self._run(tile, runtime, longest))
             if self.compact:
@@ -152,7 +152,7 @@ class SliceStackInferer(Inferer):
         return answer
 
     def _tiled(self, stack: Tensor, size: list[int], stride: int, run: Callable[[Tensor], Tensor]) -> Tensor:
-        """Run a stack as a whole, or if it exceeds `size` in overlapping tiles, blended with Gaussian weights."""
+        """Run a stack as a whole or, if it exceeds `size`, in overlapping tiles blended with Gaussian weights."""
         height, width = stack.shape[2:4]
         stack = F.pad(stack, [0, 0, 0, -width % stride, 0, -height % stride])
         if size == list(stack.shape[2:4]):
@@ -170,22 +170,23 @@ class SliceStackInferer(Inferer):
         return (total / norm)[:, :, :height, :width]
 
     def _run(self, tile: Tensor, runtime: Runtime, longest: int) -> Tensor:
-        """Logits of a tile, which must be finite: a cast to uint8 would turn NaN into 0."""
+        """Logits of a tile; BundleError if they are not finite, because a cast to uint8 would turn NaN into 0."""
         started = time.perf_counter()
         logits = runtime(tile, longest)
         self.network_seconds += time.perf_counter() - started  # on a GPU, the time to launch the kernels
         if not _finite(logits):
             raise BundleError(
-                f"The network's answer is not finite ({runtime.name}, {runtime.precision}): its weights are damaged or "
+                f"The network's output is not finite ({runtime.name}, {runtime.precision}): its weights are damaged or "
                 "too large for this precision; use others, or --precision float32."
             )
         return logits
 
 
 class StackInferer(Inferer):
-    """Runs a network on training stacks with real neighbours: `(B, C, H, W, N + S - 1)` to float32 `(B, K, H, W, N)`.
+    """Runs a network on training stacks of `S` slices for each of `N` outputs.
 
-    The precision is that of `chosen_precision` in training.
+    Inputs `(B, C, H, W, N + S - 1)` become float32 logits `(B, K, H, W, N)`. Layers compute in the precision that
+    `chosen_precision` returns for training.
     """
 
     def __init__(self, precision: str = "auto") -> None:
@@ -199,7 +200,7 @@ class StackInferer(Inferer):
 
 
 def _shared_step(volumes: MetaTensor, target: float) -> int:
-    """The `slice_step` of a batch, from the affine that its volumes share or from their own ones."""
+    """The `slice_step` of a batch with one affine or one per volume; ValueError if the volumes' steps differ."""
     spacings = torch.linalg.vector_norm(volumes.affine.reshape(-1, 4, 4)[:, :3, 2], dim=1).tolist()
     steps = {slice_step(spacing, target) for spacing in spacings}
     if len(steps) != 1:
@@ -210,18 +211,18 @@ def _shared_step(volumes: MetaTensor, target: float) -> int:
 
 
 def _tile_size(size: list[int], roi_size: tuple[int, ...], stride: int) -> list[int]:
-    """Rows and columns to run at once; both these and the slices' `size` are multiples of `stride`."""
+    """Rows and columns to run at once, like `size` multiples of `stride`, and not above `roi_size` if possible."""
     return [min(n, max(stride, roi // stride * stride)) for n, roi in zip(size, roi_size)]
 
 
 def _stack(volume: Tensor, slices: range, step: int, halo: int) -> Tensor:
-    """The slices, and `halo` slices of the same sub-volume before and after them; its end slices are repeated."""
+    """The slices with `halo` slices of the same sub-volume before and after them; beyond its ends, slices repeat."""
     wanted = range(slices[0] - halo * step, slices[-1] + halo * step + 1, step)
     first, last = slices[0] % step, slices[0] + (volume.shape[-1] - 1 - slices[0]) // step * step
     return volume[..., [min(max(i, first), last) for i in wanted]]
 
 
 def _finite(tensor: Tensor) -> bool:
-    """Whether all values are finite; it is enough to check minimum and maximum, since they propagate NaN."""
+    """Whether all values are finite; minimum and maximum suffice, since they propagate NaN."""
     lowest, highest = torch.aminmax(tensor)
     return bool(lowest.isfinite() & highest.isfinite())

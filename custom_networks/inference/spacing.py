@@ -1,4 +1,4 @@
-"""Which slices of a volume make up a stack: the network's context is measured in millimetres, not in slices."""
+"""Choose the slices of a stack so that the network's context has a fixed extent in millimetres, not in slices."""
 
 import math
 
@@ -6,7 +6,7 @@ import math
 def slice_step(spacing: float, target: float = 3.0) -> int:
     """The step between the slices of a stack that brings their distance closest to `target` mm.
 
-    The spacing in mm is first rounded to 0.05 mm, and ties are rounded up, so that 1.999, 2.0 and 2.001 mm give the
+    The spacing in mm is first rounded to 0.05 mm, and ties are rounded up, so that 1.999, 2.0 and 2.001 mm have the
     same step.
 
     Raises:

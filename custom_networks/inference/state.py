@@ -19,7 +19,7 @@ def tensors_of(network: nn.Module) -> dict[str, Tensor]:
 
 
 def state_digest(network: nn.Module) -> str:
-    """SHA-256 of architecture and weights, computed from the tensors themselves: a few milliseconds for 3 MB.
+    """SHA-256 of architecture and weights; it takes a few milliseconds for 3 MB.
 
     Version counters of tensors would be cheaper, but they miss changes made through `.data`.
     """
@@ -41,7 +41,7 @@ def architecture_digest(network: nn.Module) -> str:
 
 def _modules(network: nn.Module) -> Iterator[str]:
     for name, module in network.named_modules():
-        if isinstance(module, _DropoutNd):  # has no effect in evaluation, and MONAI Label changes its rate
+        if isinstance(module, _DropoutNd):  # has no effect in evaluation mode, and MONAI Label changes its rate
             continue
         settings = {key: value for key, value in vars(module).items() if key[:1] != "_" and _is_plain(value)}
         yield f"{name} {type(module).__module__}.{type(module).__qualname__} {sorted(settings.items())}"
@@ -53,9 +53,9 @@ def _tensors(network: nn.Module) -> Iterator[str]:
 
 
 def _sources(network: nn.Module) -> Iterator[str]:
-    """Source of the modules' classes, since no setting shows what `forward` does; PyTorch's own source is left out.
+    """Yield the source of the modules' classes except PyTorch's own, because no setting shows what `forward` does.
 
-    (Comments and docstrings count, too: after editing them in `networks`, run `make ir`.)
+    The source includes comments and docstrings: after editing them in `networks`, run `make ir`.
     """
     names = {type(module).__module__ for module in network.modules()}
     for name in sorted(name for name in names if name.partition(".")[0] != "torch"):

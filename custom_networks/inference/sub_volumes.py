@@ -1,4 +1,4 @@
-"""A coarse answer for speed: only some interleaved sub-volumes are answered, and the other slices interpolated."""
+"""Trade accuracy for speed: run the network on some interleaved sub-volumes and interpolate the other slices."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def chosen_offsets(step: int, wanted: int | None) -> set[int]:
-    """The first slices of the `wanted` sub-volumes to answer out of `step`, evenly spread; all of them for None."""
+    """First slices of the `wanted` sub-volumes to run, spread evenly over all `step` of them; None runs all."""
     count = step if wanted is None else min(wanted, step)
     return {i * step // count for i in range(count)}
 
@@ -15,13 +15,13 @@ def chosen_offsets(step: int, wanted: int | None) -> set[int]:
 def fill_between(answer: Tensor, answered: Sequence[int]) -> None:
     """Fill the slices of (..., D) that are not in the sorted list `answered`, in place.
 
-    Slices between two answered ones are interpolated linearly (integers are rounded); those before the first and after
-    the last one are copies of these.
+    Slices between two of the list are interpolated linearly (integers are rounded); slices before the first or after
+    the last are copies of it.
     """
-    for before, behind in pairwise(answered):
-        for slice_ in range(before + 1, behind):
-            share = (slice_ - before) / (behind - before)
-            between = answer[..., before].float().lerp(answer[..., behind].float(), share)
+    for before, after in pairwise(answered):
+        for slice_ in range(before + 1, after):
+            share = (slice_ - before) / (after - before)
+            between = answer[..., before].float().lerp(answer[..., after].float(), share)
             answer[..., slice_] = between if answer.is_floating_point() else between.round_()
     answer[..., : answered[0]] = answer[..., answered[0], None]
     answer[..., answered[-1] + 1 :] = answer[..., answered[-1], None]

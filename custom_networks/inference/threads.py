@@ -9,7 +9,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 def usable_cores() -> int:
-    """The number of cores that affinity mask, CPU quotas of control groups and OMP_NUM_THREADS allow; at least 1."""
+    """The number of cores allowed by affinity mask, CPU quotas of control groups and OMP_NUM_THREADS; at least 1."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     limits = [affinity, *map(math.ceil, _quotas()), *([int(wanted)] if wanted.isdecimal() else [])]
@@ -17,7 +17,7 @@ def usable_cores() -> int:
 
 
 def _quotas(groups: Path = Path("/proc/self/cgroup"), root: Path = _CGROUPS) -> Iterator[float]:
-    """The CPU limit, in cores, of each control group above this process that has one (cgroup versions 1 and 2)."""
+    """Yield the CPU limits, in cores, of this process's control groups and their parents (cgroup v1 and v2)."""
     for line in _text(groups).splitlines():
         _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
         own = Path(path.lstrip("/"))

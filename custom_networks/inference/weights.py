@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 def announce_weights(checkpoint: str, bundle_root: str, sha256: str | None = None) -> bool:
-    """Whether `checkpoint` is the file whose sha256 is in the bundle's metadata.json; if not, a warning is logged.
+    """Whether `checkpoint` is the file whose sha256 is in the bundle's metadata.json; if not, log a warning.
 
-    Fine-tuned weights are fine, but their results should not be taken for those of the model card. If the file does not
-    exist (which the loader reports) or metadata.json names no weights, the answer is False without a warning.
+    Fine-tuned weights are allowed, but the model card's scores do not apply to them. If the file does not exist (which
+    the loader reports) or metadata.json names no weights, the result is False without a warning.
 
     Args:
         checkpoint: file of weights.
@@ -41,7 +41,7 @@ def announce_weights(checkpoint: str, bundle_root: str, sha256: str | None = Non
     if (sha256 or hashlib.sha256(path.read_bytes()).hexdigest()) == released:
         return True
     logger.warning(
-        "%s holds other weights than those released with version %s: the model card's scores do not apply to them.",
+        "%s contains other weights than those released with version %s: the model card's scores do not apply to them.",
         checkpoint,
         metadata.get("version"),
     )

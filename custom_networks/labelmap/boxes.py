@@ -12,7 +12,7 @@ NOWHERE: Box = (slice(0, 0), slice(0, 0), slice(0, 0))
 
 
 def box_around(mask: Labels | Mask) -> Box | None:
-    """The smallest box that holds all non-zero voxels of a 3D array; None if there are none."""
+    """The smallest box that contains all non-zero voxels of a 3D array; None if there are none."""
     plane = np.any(mask, axis=2)
     if not np.any(plane):
         return None
@@ -23,15 +23,15 @@ def box_around(mask: Labels | Mask) -> Box | None:
 
 
 def moved_box(box: Box, into: Box) -> Box:
-    """Translate a box given relative to the box `into` into a box of the whole array."""
+    """Translate a box given relative to the box `into` to the indices of the whole array."""
     x, y, z = (slice(i.start + b.start, i.start + b.stop) for b, i in zip(box, into, strict=True))
     return x, y, z
 
 
 def copy_in(box: Box, labels: Labels) -> Labels:
-    """A copy of a label map that is zero outside a box; memory is used for the box alone.
+    """A copy of a label map that is zero outside a box.
 
-    (The operating system backs pages of `np.zeros` only once they are written to.)
+    Only the box takes up memory: the operating system allocates pages of `np.zeros` when they are written to.
     """
     copied = np.zeros(labels.shape, labels.dtype)
     copied[box] = labels[box]

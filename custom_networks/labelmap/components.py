@@ -1,4 +1,4 @@
-"""Connected components of masks, and the distance between them."""
+"""Connected components of masks: their sizes, their distances, and holes."""
 
 from collections.abc import Sequence
 
@@ -16,10 +16,11 @@ NEIGHBOURS_6 = ndimage.generate_binary_structure(3, 1)
 
 
 def box_of_large_parts(mask: Mask, min_voxels: float) -> Box:
-    """A box that holds all components (26-neighbourhood) of at least `min_voxels`, or else the largest group of them.
+    """A box that contains all components (26-neighbourhood) of at least `min_voxels`.
 
-    Voxels are grouped in blocks of 4 x 4 x 4, which keeps connected voxels connected. So a scan of a thousand slices
-    with specks everywhere need not be labelled at full resolution, at 4 bytes per voxel.
+    Components are found on blocks of 4 x 4 x 4 voxels, because labelling a scan of a thousand slices with specks
+    everywhere at full resolution would take 4 bytes per voxel. Components in neighbouring blocks count as one, so the
+    box can be larger than necessary. If none has `min_voxels`, the box is that of the largest.
 
     Raises:
         ValueError: the mask is empty.
@@ -39,7 +40,7 @@ def box_of_large_parts(mask: Mask, min_voxels: float) -> Box:
 
 
 def _sums_of_four(counts: npt.NDArray[np.uint8], axis: int) -> npt.NDArray[np.uint8]:
-    """Sums over groups of four along an axis; the last group may be smaller. (np.add.reduceat is slower.)"""
+    """Sums over groups of four along an axis; the last group may be smaller. Faster than np.add.reduceat."""
     first, *others = (counts[(slice(None),) * axis + (slice(offset, None, 4),)] for offset in range(4))
     sums = first.copy()
     for other in others:
@@ -68,9 +69,9 @@ def is_within(part: Mask, target: Mask, distance_mm: float, spacing: Sequence[fl
 
 
 def enclosed(mask: Mask, structure: Mask) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """The numbered holes of a mask, 0 elsewhere, and the number of voxels of each.
+    """The holes of a mask: an array of their numbers, 0 elsewhere, and the number of voxels of each.
 
-    A hole is a connected component of the background that does not reach the array's border; `structure` defines the
+    A hole is a connected component of the background that does not touch the array's border; `structure` defines the
     neighbourhood.
     """
     padded = np.pad(mask, 1)

@@ -17,15 +17,15 @@ from custom_networks.labelmap.labels import Floats, Mask
 NEIGHBOURS_8_IN_SLICE = np.zeros((3, 3, 3), bool)
 NEIGHBOURS_8_IN_SLICE[:, :, 1] = True
 
-# A pixel is represented by the midpoints of its four edges, as in scikit-image's feret_diameter_max, so that a single
-# pixel measures its own width. Centres would give it no size, and corners make circles 1.1 to 1.3 pixels too long
-# (midpoints .6 to .8).
+# A pixel is represented by the midpoints of its four edges, as in scikit-image's feret_diameter_max, so that the
+# diameter of a single pixel is its width. With centres it would be 0, and with corners circles would measure 1.1 to 1.3
+# pixels too long (with midpoints 0.6 to 0.8).
 EDGES = np.array([[0.5, 0.0], [-0.5, 0.0], [0.0, 0.5], [0.0, -0.5]])
 
 
 @dataclass(frozen=True, eq=False)
 class Diameters:
-    """The longest diameter of a region, and the longest chord of its convex hull perpendicular to it.
+    """The longest diameter of a region, and the longest chord of its convex hull perpendicular to that diameter.
 
     Ends are (2, 2) pixel indices, one end per row; whole numbers are pixel centres.
     """
@@ -37,7 +37,7 @@ class Diameters:
 
 
 def diameters(pixels: npt.NDArray[np.int64], to_mm: Floats) -> Diameters:
-    """Measure a region within one slice. Of equally long diameters, the first is taken.
+    """Measure the longest and the perpendicular diameter of a region within one slice; ties go to the first.
 
     Args:
         pixels: (n, 2) indices of the region's pixels, at least one.
@@ -60,7 +60,7 @@ def widest_slice(mask: Mask, axis: int, to_mm: Floats) -> tuple[Diameters, int]:
     """The diameters in the slice where a lesion is longest, and the index of that slice.
 
     Parts of a lesion that are not connected within a slice (not even at corners) are measured separately. The ends
-    are indices along the other two axes, in their order.
+    are indices along the other two axes, in the order of these axes.
 
     Args:
         mask: (i, j, k) with at least one voxel.
@@ -89,8 +89,8 @@ def _hull(pixels: npt.NDArray[np.int64]) -> Floats:
 def _longest_chord_across(outline: Floats, first: int, second: int) -> Floats:
     """Ends (2, 2) of the longest chord of a convex outline perpendicular to the line between two of its corners.
 
-    These two corners are farthest apart, so each half of the outline runs from one to the other without turning
-    back, and the longest chord passes through a corner.
+    The two corners are the farthest apart, so each half of the outline is monotonic along the line between them, and
+    the longest chord passes through a corner.
     """
     along = (outline[second] - outline[first]) / np.linalg.norm(outline[second] - outline[first])
     across = np.array([-along[1], along[0]])

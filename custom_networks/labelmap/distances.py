@@ -15,9 +15,9 @@ RING_MM = 10.0
 
 
 class Surface:
-    """The surface of the liver with its lesions: the background voxels that share a face with it.
+    """The surface of liver and lesions, represented by the background voxels that share a face with them.
 
-    Where the array's border cuts the liver off, there is no surface.
+    There is no surface where the array's border cuts the liver off.
 
     Args:
         labels: label map (i, j, k).
@@ -29,7 +29,7 @@ class Surface:
 
     @cached_property
     def _voxels(self) -> npt.NDArray[np.int64]:
-        """The surface's voxels (n, 3), computed for the first lesion: most livers have none."""
+        """Indices (n, 3) of the surface's voxels, computed on first use because most livers have no lesions."""
         return np.argwhere(ndimage.binary_dilation(self._labels > 0) & (self._labels == 0))
 
     @cached_property
@@ -37,17 +37,17 @@ class Surface:
         return cKDTree(self._voxels @ self._to_mm.T) if len(self._voxels) else None
 
     def distance_mm(self, lesion: Mask, start: npt.ArrayLike = (0, 0, 0)) -> float | None:
-        """Shortest distance from a lesion to the background in mm: 0 if they touch, None without a surface.
+        """Shortest distance in mm from a lesion to the background: 0 if they touch, None if there is no surface.
 
         It is measured between the faces of voxels, not between their centres.
 
         Args:
             lesion: mask (i, j, k) with at least one voxel.
-            start: index in the label map of the mask's first voxel.
+            start: index of the mask's first voxel in the label map.
         """
         if self._tree is None:
             return None
-        # The voxel nearest to anything outside always lies on the lesion's own shell.
+        # Only voxels on the lesion's own surface can be the nearest to anything outside it.
         voxels = np.argwhere(lesion & ~ndimage.binary_erosion(lesion)) + np.asarray(start)
         between_centres, nearest = self._tree.query(voxels @ self._to_mm.T)
         closest = int(between_centres.argmin())
@@ -57,14 +57,14 @@ class Surface:
 
 
 def liver_around(labels: Labels, lesion: Mask, spacing: Sequence[float]) -> Mask:
-    """Liver voxels within `RING_MM` of a lesion and more than `RING_GAP_MM` from every lesion, between voxel centres.
+    """Mask of liver voxels within `RING_MM` of a lesion and more than `RING_GAP_MM` from every lesion.
 
     The gap leaves out edges blurred by partial volume, which are neither liver nor lesion.
 
     Args:
-        labels: label map that reaches `RING_MM` beyond the lesion, or to the border of the image.
+        labels: label map that extends `RING_MM` beyond the lesion, or to the border of the image.
         lesion: mask of the same shape.
-        spacing: of the voxels, mm.
+        spacing: voxel spacing, mm; distances are measured between voxel centres.
     """
     near = ndimage.distance_transform_edt(~lesion, sampling=spacing) <= RING_MM
     clear = ndimage.distance_transform_edt(labels != TUMOR, sampling=spacing) > RING_GAP_MM

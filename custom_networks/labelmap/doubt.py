@@ -1,4 +1,4 @@
-"""How much of a network's answer is undecided between two classes."""
+"""Measure how much of the network's output is undecided between two classes."""
 
 import numpy as np
 
@@ -10,12 +10,12 @@ QUARTER, HALF, MOST = 64, 128, 192
 def unsure_shares(probabilities: Probabilities) -> tuple[float | None, float | None]:
     """The number of undecided voxels divided by the number of organ voxels, for the organ and for the lesions.
 
-    A voxel is organ if its probability of liver or tumor is at least a half. For the organ, voxels count whose
-    probability lies between a quarter and three quarters; for the lesions, organ voxels whose tumor share of that
-    probability does. Both are None if there is no organ.
+    A voxel is organ if its probability of liver or tumor is at least a half. The organ is undecided where this
+    probability is between a quarter and three quarters. Lesions are undecided in organ voxels where tumor's share of
+    this probability is between a quarter and three quarters. Both results are None if there is no organ.
 
     Args:
-        probabilities: (2, i, j, k) of liver and tumor; they are handled plane by plane along i.
+        probabilities: liver and tumor probabilities (2, i, j, k), which are processed plane by plane along i.
     """
     organ_voxels = between = between_lesion = 0
     for liver, tumor in zip(*probabilities, strict=True):

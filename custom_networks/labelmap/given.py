@@ -1,4 +1,4 @@
-"""Lesions of a label map drawn by a person: every component of tumor is a lesion, whatever its size."""
+"""Lesions of a label map drawn by a person: every component of tumor is a lesion, regardless of its size."""
 
 import numpy as np
 from scipy import ndimage
@@ -11,15 +11,15 @@ from custom_networks.labelmap.lesions import FoundLesion, Lesions
 
 
 def given_lesions(labels: Labels, affine: Floats) -> tuple[Numbers, tuple[FoundLesion, ...]]:
-    """The lesion number at each voxel (i, j, k), 1 for the largest lesion, and the lesions, without confidence."""
+    """The map of lesion numbers (i, j, k), 1 for the largest lesion, and the lesions, without confidence."""
     organ = box_around(labels) or NOWHERE
     tight = box_around(labels[organ] == TUMOR)
     box = moved_box(tight, organ) if tight else NOWHERE
     numbers, count = ndimage.label(labels[box] == TUMOR, NEIGHBOURS_26)
     voxels = np.bincount(numbers.ravel(), minlength=count + 1)[1:].astype(np.float64)
     nothing = np.zeros(count)
-    # Rounded as in `list_lesions`, so that equally large lesions get the same order.
-    found = Lesions(box, numbers, np.round(voxels * voxel_mm3(affine), 6), nothing, nothing)
+    # Rounded as in `list_lesions`, so that lesions of equal volume get the same order.
+    found = Lesions(box, numbers, np.round(voxels * voxel_mm3(affine), 6), nothing, nothing, nothing)
     ordered = found.largest_first(np.ones(count, bool))
     volumes = enumerate(ordered.volume_mm3.tolist(), start=1)
     return ordered.number_map(labels.shape), tuple(FoundLesion(number, mm3, None, None) for number, mm3 in volumes)

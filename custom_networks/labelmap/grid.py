@@ -1,6 +1,6 @@
-"""What an affine says about a grid: the voxels' spacing and volume, and the slice axis.
+"""Voxel spacing, voxel volume and slice axis of a grid, from its affine.
 
-An affine is a (4, 4) matrix from voxel index to patient coordinates in mm, RAS+ (nibabel's convention).
+An affine is a (4, 4) matrix from voxel indices to patient coordinates in mm, RAS+ (nibabel's convention).
 """
 
 import numpy as np
@@ -15,10 +15,10 @@ def spacing_of(affine: Floats) -> tuple[float, float, float]:
 
 
 def voxel_mm3(affine: Floats) -> float:
-    """Volume of a voxel in mm3: the determinant, which also holds for a grid sheared by gantry tilt.
+    """Volume of a voxel in mm3, also for grids sheared by gantry tilt.
 
-    It is computed as a triple product, which is exact for a grid without rotation. (np.linalg.det gives
-    2.9999999999999996 for 1 x 1 x 3.)
+    It is the determinant as a triple product, which is exact for grids without rotation; np.linalg.det returns
+    2.9999999999999996 for 1 x 1 x 3.
     """
     x, y, z = affine[:3, :3].T
     return abs(float(np.cross(x, y) @ z))

@@ -1,8 +1,8 @@
-"""The meaning of a label map's values, and the types of the arrays that go with one.
+"""The values of a label map, and the types of the arrays that are used with one.
 
 Everything in `labelmap` works on label maps (i, j, k) uint8 with 0 background, 1 liver and 2 tumor; "organ" means
-liver and tumor together. Probabilities of liver and tumor are (2, i, j, k) uint8, x 255; affines are (4, 4), voxel
-index to RAS mm. Inputs are never modified, and empty label maps are accepted. Work is done within bounding boxes, so
+liver and tumor together. Probabilities of liver and tumor are (2, i, j, k) uint8, x 255; affines are (4, 4), from voxel
+indices to RAS mm. Inputs are never modified, and empty label maps are accepted. Work is done within bounding boxes, so
 the volume's size hardly matters.
 """
 

@@ -41,6 +41,7 @@ class Lesions:
         box: the part of the label map that `numbers` covers.
         numbers: the lesion number at each voxel of the box, 0 where there is no lesion.
         volume_mm3: (n,) volume of each lesion, mm3.
+        height_mm: (n,) its extent from feet to head, mm.
         mean_probability: (n,) mean tumor probability over its voxels, 0 to 1.
         confidence: (n,) chance that it touches a real lesion, 0 to 1; see `lesion_confidence`.
     """
@@ -48,6 +49,7 @@ class Lesions:
     box: Box
     numbers: Numbers
     volume_mm3: Floats
+    height_mm: Floats
     mean_probability: Floats
     confidence: Floats
 
@@ -58,8 +60,8 @@ class Lesions:
         # One byte per voxel where possible: for 1000 slices, the map takes 250 MB as uint8 and 1 GB as int32.
         new: Numbers = np.zeros(chosen.size + 1, np.uint8 if order.size <= 255 else np.int32)
         new[order + 1] = np.arange(1, order.size + 1)
-        of_each = self.volume_mm3[order], self.mean_probability[order], self.confidence[order]
-        return Lesions(self.box, new[self.numbers], *of_each)
+        of_each = self.volume_mm3, self.height_mm, self.mean_probability, self.confidence
+        return Lesions(self.box, new[self.numbers], *(values[order] for values in of_each))
 
     def number_map(self, shape: Sequence[int]) -> Numbers:
         """The lesion number at each voxel of the whole label map, whose shape is given."""
@@ -121,7 +123,14 @@ def list_lesions(
     mean = np.bincount(of_voxels, tumor, minlength=count + 1)[1:] / voxels
     # Rounded, so that a lesion of exactly the minimum volume also counts on a rotated grid.
     volume = np.round(voxels * voxel_mm3(affine), 6)
-    return Lesions(box, numbers, volume, mean, lesion_confidence(mean, coefficients))
+    return Lesions(box, numbers, volume, _heights(numbers, affine), mean, lesion_confidence(mean, coefficients))
+
+
+def _heights(numbers: Numbers, affine: Floats) -> Floats:
+    """Extent (n,) of each lesion, mm, along the axis that is closest to the one from feet to head."""
+    axis = int(np.argmax(np.abs(affine[2, :3])))
+    voxels = [part[axis].stop - part[axis].start for part in ndimage.find_objects(numbers)] if numbers.size else []
+    return np.round(np.array(voxels, np.float64) * spacing_of(affine)[axis], 6)
 
 
 def find_lesions(
@@ -132,6 +141,7 @@ def find_lesions(
     min_lesion_mm3: float = 30.0,
     min_lesion_confidence: float = 0.3,
     coefficients: Coefficients | None = None,
+    min_lesion_height_mm: float = 0.0,
 ) -> tuple[Labels, Lesions]:
     """Find the lesions that count, and remove those that are outside the liver, too small, or unlikely to be real.
 
@@ -139,7 +149,7 @@ def find_lesions(
     becomes background. One that touches the liver is kept whole, however far it grows out of it: cutting tumor voxel
     by voxel at 10 mm from the liver would remove 31 % of the tumor of LiTS 4 and 12 % of 3D-IRCADb 9, while no lesion
     in 29 expert masks begins farther than 3.5 mm from the liver. Of the remaining lesions, those below
-    `min_lesion_mm3` or `min_lesion_confidence` become liver. If there is no liver voxel, every lesion is outside.
+    `min_lesion_mm3`, `min_lesion_height_mm` or `min_lesion_confidence` become liver: streaks are often one slice thick. If there is no liver voxel, every lesion is outside.
 
     Args:
         labels: label map.
@@ -149,13 +159,15 @@ def find_lesions(
         min_lesion_mm3: smallest volume of a lesion, mm3; 0 keeps all.
         min_lesion_confidence: smallest confidence of a lesion, 0 to 1; 0 keeps all.
         coefficients: of `lesion_confidence`.
+        min_lesion_height_mm: smallest extent of a lesion from feet to head, mm; 0 keeps all.
 
     Returns:
         A new label map whose tumor voxels are those of the lesions, and the lesions, largest first.
     """
     cleaned = copy_in(box_around(labels) or NOWHERE, labels)
     found = list_lesions(labels, probabilities, affine, coefficients, capsule_mm)
-    doubtful = (found.volume_mm3 < min_lesion_mm3) | (found.confidence < min_lesion_confidence)
+    small = (found.volume_mm3 < min_lesion_mm3) | (found.height_mm < min_lesion_height_mm)
+    doubtful = small | (found.confidence < min_lesion_confidence)
     stray = is_stray(found.numbers, labels[found.box] == LIVER, spacing_of(affine), capsule_mm)
     becomes = np.where(stray, 0, np.where(doubtful, LIVER, TUMOR)).astype(np.uint8)
     is_lesion = found.numbers > 0

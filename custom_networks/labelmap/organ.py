@@ -1,4 +1,4 @@
-"""Anatomy rules for the organ in a label map: it is one piece and has no holes."""
+"""Anatomy rules for the organ in a label map: it should be one piece without holes."""
 
 from collections.abc import Sequence
 
@@ -30,18 +30,18 @@ def keep_organ(
 ) -> Labels:
     """Keep the largest part of the organ and large parts close to it; the rest becomes background.
 
-    Parts are connected components of liver and tumor (26-neighbourhood), so if a tumor cuts the liver in two, both
-    halves are kept. Thick slices can separate the left lobe from the rest: a part of at least `min_part_ml` is kept
-    if it comes within `gap_mm` of the largest part. Conversely, the mask can leak into neighbouring organs: whatever
-    is attached to a part by a neck thinner than `neck_mm` is removed unless it has `min_part_ml`, too. Necks are
-    searched for on a grid of every n-th voxel, at most 2.5 mm apart unless the voxels are larger.
+    Parts are connected components of liver and tumor (26-neighbourhood), so both halves of a liver that a tumor cuts
+    in two are kept. Thick slices can separate the left lobe from the rest, so a part of at least `min_part_ml` is kept
+    if it comes within `gap_mm` of the largest part. Conversely, the mask can leak into neighbouring organs, so anything
+    smaller than `min_part_ml` that is attached by a neck thinner than `neck_mm` is removed. Necks are searched for on a
+    grid of every n-th voxel, at most 2.5 mm apart unless the voxels are larger.
 
     Args:
         labels: label map.
-        affine: of its grid.
+        affine: affine of its grid.
         min_part_ml: smallest volume of any other part, ml.
         gap_mm: largest distance of any other part from the largest one, mm, between voxel centres.
-        neck_mm: thinnest neck by which a smaller part may be attached, mm; 0 keeps all of them.
+        neck_mm: smallest thickness of a neck that keeps a small part attached, mm; 0 keeps all of them.
 
     Returns:
         A new label map.
@@ -63,16 +63,16 @@ def keep_organ(
         keep[part] = part == largest or is_within(near == part, near == largest, gap_mm, spacing)
     components[~keep[components]] = 0
     if neck_mm > 0:
-        components[_hanging(components, affine, min_part_ml, neck_mm)] = 0
+        components[_thinly_attached(components, affine, min_part_ml, neck_mm)] = 0
     kept[box][place] = labels[box][place] * (components > 0)
     return kept
 
 
-def _hanging(components: npt.NDArray[np.int32], affine: Floats, min_part_ml: float, neck_mm: float) -> Mask:
-    """A mask of what is attached to a component by a thin neck; see `keep_organ`.
+def _thinly_attached(components: npt.NDArray[np.int32], affine: Floats, min_part_ml: float, neck_mm: float) -> Mask:
+    """A mask of the parts that are attached to a component by a thin neck; see `keep_organ`.
 
-    Cores are the regions deeper than half of `neck_mm`, and each voxel belongs to its nearest core. What belongs to
-    the largest core of a component is kept, and what belongs to another core if it has at least `min_part_ml` in all.
+    Cores are the regions deeper than half of `neck_mm`, and each voxel belongs to its nearest core. The mask contains
+    the voxels of all cores but each component's largest one, unless they make up at least `min_part_ml`.
     """
     spacing = spacing_of(affine)
     steps = [max(1, int(GRID_MM / mm + 1e-6)) for mm in spacing]
@@ -100,7 +100,7 @@ def _large_components(
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], Box]:
     """Components within a box, their sizes in voxels (0 for the background), and the box.
 
-    The box holds the largest component and all of at least `min_voxels`, with a margin of `GRID_MM` around them.
+    The box contains the largest component and all of at least `min_voxels`, with a margin of `GRID_MM` around them.
     """
     box = grown_box(box_of_large_parts(organ, min_voxels), GRID_MM, spacing, organ.shape)
     components, count = ndimage.label(organ[box], NEIGHBOURS_26)
@@ -112,7 +112,7 @@ def _large_components(
 
 
 def _organ_holes(organ: Mask, spacing: Sequence[float], max_hole_mm2: float) -> Mask:
-    """The organ's holes: those within a slice up to `max_hole_mm2`, then all that are enclosed in 3D."""
+    """A mask of the organ's holes: those of at most `max_hole_mm2` within a slice, and all that are enclosed in 3D."""
     filled = organ.copy()
     for start in range(0, organ.shape[2], SLICES_AT_ONCE):
         part = slice(start, start + SLICES_AT_ONCE)
@@ -127,15 +127,15 @@ def _organ_holes(organ: Mask, spacing: Sequence[float], max_hole_mm2: float) -> 
 def fill_organ(labels: Labels, probabilities: Probabilities, affine: Floats, max_hole_mm2: float = 100.0) -> Labels:
     """Fill the organ's holes; a filled voxel is tumor where tumor is more probable than liver, else liver.
 
-    So a necrotic core belongs to its tumor, and a vessel to the liver. Holes that are enclosed in 3D are filled
-    whatever their size: experts leave next to none (at most 0.2 ml in 29 livers of LiTS and 3D-IRCADb). Holes within
-    a slice are filled only up to `max_hole_mm2`, since the vena cava and the gallbladder are real holes in a slice:
-    of 633 such holes in those masks, the 120 above 100 mm2 make up 89 % of the area.
+    A necrotic core thus becomes tumor, and a vessel becomes liver. Holes that are enclosed in 3D are filled whatever
+    their size, because experts leave almost none (at most 0.2 ml in 29 livers of LiTS and 3D-IRCADb). Holes within a
+    slice are filled only up to `max_hole_mm2`, because the vena cava and the gallbladder are real holes in a slice: of
+    633 such holes in those masks, the 120 above 100 mm2 make up 89 % of the area.
 
     Args:
         labels: label map, slices along the last axis.
-        probabilities: of liver and tumor.
-        affine: of the grid.
+        probabilities: liver and tumor probabilities.
+        affine: affine of the grid.
         max_hole_mm2: largest area of a hole within a slice, mm2.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Couinaud's segments of the liver, in label maps (i, j, k) uint8 of their own: 1 to 8 in the organ, 0 outside.
+"""Couinaud's segments of the liver, in separate label maps (i, j, k) uint8: 1 to 8 in the organ, 0 outside.
 
 Couinaud (1957) divides the liver by its vessels: 1 is the caudate lobe, 2 to 4 lie on the patient's left, 5 to 8 on
 the right.
@@ -23,11 +23,11 @@ Part = tuple[int, Box, Mask]
 
 @dataclass(frozen=True)
 class LesionSegments:
-    """Where a lesion lies.
+    """The segments in which a lesion lies.
 
     Attributes:
-        shares: its segments and the share of its voxels in each, 0 to 1, largest first.
-        near_border: whether it comes within `BORDER_MM` of any segment other than that of its largest share.
+        shares: segments and the share of the lesion's voxels in each, 0 to 1, largest first.
+        near_border: whether the lesion comes within `BORDER_MM` of any segment other than the first in `shares`.
     """
 
     shares: tuple[tuple[int, float], ...]
@@ -35,13 +35,13 @@ class LesionSegments:
 
 
 def lesion_segments(segments: Labels, lesion: Mask, box: Box, spacing: Sequence[float]) -> LesionSegments:
-    """The segments that a lesion lies in.
+    """The segments in which a lesion lies.
 
     Args:
         segments: map of segments (i, j, k).
         lesion: the lesion's mask within `box`.
-        box: where in the map of segments the mask lies.
-        spacing: of the voxels, mm.
+        box: box of the mask in the map of segments.
+        spacing: voxel spacing, mm.
     """
     counts = np.bincount(segments[box][lesion], minlength=len(SEGMENTS) + 1)[1:]
     order = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i]]
@@ -56,11 +56,11 @@ def lesion_segments(segments: Labels, lesion: Mask, box: Box, spacing: Sequence[
 
 
 def connected_segments(segments: Labels) -> Labels:
-    """A new map in which each segment is one piece (26-neighbourhood), as far as the liver itself is one.
+    """A new map in which each segment is one piece (26-neighbourhood), unless the liver itself is in several pieces.
 
-    The largest part of each segment stays. Every other part joins the segment that most of the voxels around it belong
-    to. A part that touches only other loose parts waits until one of them has joined; a part that touches nothing
-    belongs to a liver in several pieces and keeps its number.
+    The largest part of each segment stays. Every other part joins the segment to which most of the voxels around it
+    belong. A part that touches only other loose parts waits until one of them has joined a segment; a part that touches
+    nothing (in a liver in several pieces) keeps its number.
     """
     kept = np.zeros_like(segments)
     loose: list[Part] = []
@@ -88,7 +88,7 @@ def _keep_largest(segments: Labels, number: int, box: Box, kept: Labels) -> list
 
 
 def _join(kept: Labels, part: Part) -> bool:
-    """Give a part to the segment that surrounds it most (the lowest number of equals); False if there is none."""
+    """Add a part to the segment that it touches most (ties: lowest number); False if it touches none."""
     _, box, mask = part
     around = grown_box(box, 1.0, (1.0, 1.0, 1.0), kept.shape)
     whole = np.zeros(kept[around].shape, bool)

@@ -1,7 +1,7 @@
-"""Whether a liver is complete, judged by its mask: how much of it the image cuts off, and how unusual its shape is.
+"""Judge from a liver's mask whether it is complete: how much the image cuts off, and how unusual the shape is.
 
 The image's borders show what was not scanned, and the shape shows what a surgeon removed. Volume alone says little,
-since the rest of a liver grows after resection.
+because a liver grows back after resection.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from custom_networks.labelmap.labels import Floats, Mask
 MOST_MISSING = 0.05  # share of the liver
 DEPTH_MM = 12.0  # how far inwards from the cut cross-sections are followed
 LONGEST_CAP_MM = 100.0
-TIPS = 0.01  # share of the liver that is left out at each end of an axis when its extent is measured
+TIPS = 0.01  # share of the liver that is ignored at each end of an axis when its extent is measured
 # Fitted on 31 complete livers of LiTS and 3D-IRCADb: the mean, and the inverse Cholesky factor of the covariance,
 # whose off-diagonal entries are shrunk by .3.
 MEAN = np.array([7.3849, 5.1312, 0.6259, 5.0662, 0.5392, 4.9185, 0.6077, -0.8231])
@@ -36,9 +36,9 @@ WHITENING = np.array(
 def missing_share(organ: Mask, affine: Floats) -> float:
     """Estimate the share, 0 to 1, of the whole organ that lies outside the image; 0 if there is no organ.
 
-    Where the organ's mask (i, j, k) reaches a border, its cross-sections are followed inwards for `DEPTH_MM`. The
-    missing part is assumed to be a cap whose cross-section goes on shrinking at that rate, or one of `LONGEST_CAP_MM`
-    if the cross-section does not shrink.
+    Where the organ's mask (i, j, k) reaches a border, the areas of its cross-sections are measured over `DEPTH_MM`. The
+    missing part is assumed to be a cap whose cross-section continues to shrink at that rate, or a cap of
+    `LONGEST_CAP_MM` if the cross-section does not shrink.
     """
     box = box_around(organ)
     if box is None:
@@ -58,7 +58,10 @@ def missing_share(organ: Mask, affine: Floats) -> float:
 
 
 def _cap(profile: Floats, longest: float) -> float:
-    """Estimated voxels of the missing cap, from the cross-sections (voxels) behind the cut, starting at the cut."""
+    """Estimated size of the missing cap in voxels, at most `longest` voxels high.
+
+    `profile` has the areas, in voxels, of the cross-sections next to the cut, nearest first.
+    """
     rate = (profile[-1] - profile[0]) / max(1, len(profile) - 1)
     height = min(longest, profile[0] / rate) if rate > 0 else longest
     return float(profile[0] * height / 2)
@@ -68,12 +71,12 @@ def shape_features(liver: Floats, spacing: Sequence[float]) -> Floats:
     """The eight features (8,) that describe the shape of a liver.
 
     They are the logarithm of the volume in ml; for each axis the logarithm of the extent in mm (without a hundredth of
-    the liver at each end) and the place of the centre of mass within it, 0 to 1; and the logarithm of the share of this
-    box that the liver fills.
+    the liver at each end) and the relative position of the centre of mass within it, 0 to 1; and the logarithm of the
+    share of this box that the liver fills.
 
     Args:
-        liver: (i, j, k) share of the liver in each cell, 0 to 1, oriented RAS.
-        spacing: of the cells, mm.
+        liver: (i, j, k) share of each cell that is liver, 0 to 1, oriented RAS.
+        spacing: spacing of the cells, mm.
     """
     total, cell = float(liver.sum()), float(np.prod(spacing))
     features, box = [np.log(total * cell / 1000)], 1.0
@@ -99,12 +102,12 @@ def _profile(liver: Floats, axis: int) -> Floats:
 
 
 def unusualness(liver: Floats, spacing: Sequence[float]) -> float:
-    """Mahalanobis distance of a liver's shape from those of complete livers; arguments as for `shape_features`."""
+    """Mahalanobis distance of a liver's shape from complete livers; arguments as for `shape_features`."""
     return float(np.linalg.norm(WHITENING @ (shape_features(liver, spacing) - MEAN)))
 
 
 def why_unusual(liver: Floats, spacing: Sequence[float], most: float) -> str | None:
-    """A clause that says so if the shape of a liver (see `shape_features`) is more unusual than `most`, else None."""
+    """A clause for a message if the shape of a liver (see `shape_features`) is more unusual than `most`, else None."""
     found = unusualness(liver, spacing)
     if found <= most:
         return None
@@ -112,7 +115,7 @@ def why_unusual(liver: Floats, spacing: Sequence[float], most: float) -> str | N
 
 
 def why_incomplete(organ: Mask, affine: Floats) -> str | None:
-    """A clause that says so if more than `MOST_MISSING` of the organ (i, j, k) seems to be missing, else None."""
+    """A clause for a message if more than `MOST_MISSING` of the organ (i, j, k) seems to be missing, else None."""
     missing = missing_share(organ, affine)
     if missing <= MOST_MISSING:
         return None

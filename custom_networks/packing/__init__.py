@@ -1,4 +1,4 @@
-"""Packs the bundle, with the code that it needs, into one archive for others."""
+"""Pack the bundle with the code that it needs into one archive, and export its network."""
 
 from custom_networks.packing.archive import PackedBundle, pack_bundle
 

@@ -15,7 +15,7 @@ from custom_networks.errors import BundleError, UsageError
 from custom_networks.files import atomic_write
 from custom_networks.packing.contents import PACKAGE, bundle_contents, without_large_files
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can hold
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip archive can store
 _UNIX, _REGULAR_FILE_644 = 3, 0o100644 << 16
 
 
@@ -24,10 +24,10 @@ class PackedBundle:
     """A written archive.
 
     Attributes:
-        path: of the archive.
-        files: the paths within the bundle, in order.
-        size: bytes.
-        sha256: of the archive.
+        path: path of the archive.
+        files: paths within the bundle, in the order of the archive.
+        size: size of the archive, bytes.
+        sha256: digest of the archive.
         left_out: size in bytes of each file that was left out.
     """
 
@@ -41,8 +41,8 @@ class PackedBundle:
 def pack_bundle(output: str | Path, weights_url: str | None = None) -> PackedBundle:
     """Pack this package's bundle with the code that its configs name, in one folder `liver_tumor_ct_25d/`.
 
-    The archive is checked before it is written: it is unpacked, and a process that finds the packed code first imports
-    every module, looks up everything that the configs name, and loads the weights into the network.
+    The archive is checked before it is written: it is unpacked, and a separate process imports every packed module,
+    looks up everything that the configs name, and loads the weights into the network.
 
     With `weights_url`, files over 1 MiB are left out and listed with this address (see `without_large_files`).
 
@@ -52,7 +52,7 @@ def pack_bundle(output: str | Path, weights_url: str | None = None) -> PackedBun
     """
     path = Path(output).expanduser()
     if path.suffix.lower() != ".zip" or path.is_dir():
-        raise UsageError(f"The bundle is packed into a zip archive: give a file name that ends in .zip, got {path}.")
+        raise UsageError(f"The bundle is packed into a zip archive: use a file name that ends in .zip, got {path}.")
     whole = bundle_contents(bundle_root(), Path(__file__).resolve().parents[1])
     packed = without_large_files(whole, weights_url) if weights_url else whole
     archive = zip_archive(packed)
@@ -62,16 +62,16 @@ def pack_bundle(output: str | Path, weights_url: str | None = None) -> PackedBun
         with atomic_write(path) as temporary:
             temporary.write_bytes(archive)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written ({error.strerror or error}): name another file.") from error
+        raise UsageError(f"{path} cannot be written ({error.strerror or error}): choose another file.") from error
     sizes = {name: len(content) for name, content in left_out.items()}
     return PackedBundle(path, tuple(packed), len(archive), hashlib.sha256(archive).hexdigest(), sizes)
 
 
 def zip_archive(contents: Mapping[str, bytes]) -> bytes:
-    """A zip archive of the files in one top folder, whose bytes depend only on names and contents.
+    """A zip archive of the files in one top-level folder, whose bytes depend only on names and contents.
 
-    Entries are sorted, have a fixed time and mode, and are stored without compression: versions of zlib compress
-    differently, and weights hardly shrink.
+    Entries are sorted, have a fixed time and mode, and are not compressed, because versions of zlib compress
+    differently and weights hardly shrink.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -83,7 +83,11 @@ def zip_archive(contents: Mapping[str, bytes]) -> bytes:
 
 
 def _check(archive: bytes, left_out: Mapping[str, bytes]) -> None:
-    """Unpack the archive, add the files that are left out, and try it in a separate process."""
+    """Unpack the archive, add the files that are left out, and check the bundle in a separate process.
+
+    Raises:
+        BundleError: the check fails.
+    """
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(io.BytesIO(archive)) as packed:
             packed.extractall(folder)

@@ -1,4 +1,4 @@
-"""Check an unpacked bundle; run as a script, in a process that has not imported this package's code yet."""
+"""Check an unpacked bundle; run as a script, in a process that has not imported this package."""
 
 import sys
 from importlib import import_module
@@ -9,11 +9,11 @@ from typing import Any
 
 
 def check_bundle(bundle: Path, package: str) -> None:
-    """Import a bundle's code in its folder `package`, look up everything that its configs name, and load its weights.
+    """Import the code in a bundle's folder `package`, look up everything that its configs name, and load its weights.
 
     Raises:
         ImportError: the imported code is not the bundle's, or a module or name is missing.
-        BundleError: the weights are not those of the network.
+        BundleError: the weights are missing, damaged or not for the network.
     """
     sys.path.insert(0, str(bundle))
     code = import_module(package)
@@ -33,7 +33,7 @@ def check_bundle(bundle: Path, package: str) -> None:
 
 
 def targets(node: Any) -> set[str]:
-    """The value of each `_target_` in a config, at every depth."""
+    """The values of all `_target_` keys in a config, at any depth."""
     inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
     own = {str(node["_target_"])} if isinstance(node, dict) and "_target_" in node else set()
     return own.union(*(targets(value) for value in inner))

@@ -1,4 +1,4 @@
-"""The contents of a packed bundle: configs, weights, documentation, and the code that the configs name."""
+"""Collect the contents of a packed bundle: configs, weights, documentation, and the code that the configs name."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ _FILES = ("LICENSE", "configs/*.json", "configs/*.conf", "docs/*")
 _NAMED_PART = re.compile(rf"\b{PACKAGE}\.(\w+)")
 _IMPORTED_PART = re.compile(rf"^\s*(?:from|import) {PACKAGE}\.(\w+)", re.MULTILINE)
 _NAMED_WEIGHTS = re.compile(r"/(models/[\w./-]+\.(?:pt|ts))'")
-# The Python interface builds on everything else; a packed bundle, which MONAI runs, does not need it.
+# The Python interface imports everything else; a packed bundle, which MONAI runs, does not need it.
 _NEEDS_THE_PACKAGE = ("api",)
 
 
@@ -25,7 +25,7 @@ def bundle_contents(root: Path, package: Path) -> dict[str, bytes]:
     """The content of each file of the packed bundle, by its path within the bundle.
 
     It includes licence, configs, documentation, the weights that inference.json names, and the parts of the code that
-    the configs name or that these import, but not what training or notebooks may have left there.
+    the configs name or that these import, but no other files in the folder, such as output of training or notebooks.
 
     Args:
         root: the bundle's folder.
@@ -50,7 +50,7 @@ def bundle_contents(root: Path, package: Path) -> dict[str, bytes]:
 
 
 def _code(package: Path, parts: Iterable[str]) -> list[Path]:
-    """The package's __init__.py, and the modules of the named parts and of all parts they import."""
+    """Paths of the package's __init__.py and of the modules of the named parts and of all parts they import."""
     wanted = ["__init__", *parts]
     found: dict[str, list[Path]] = {part: [] for part in _NEEDS_THE_PACKAGE}
     while wanted:
@@ -63,7 +63,7 @@ def _code(package: Path, parts: Iterable[str]) -> list[Path]:
 
 
 def _modules(package: Path, part: str) -> list[Path]:
-    """The files of a part of the package: a single module, or a folder's modules with the files they read."""
+    """Paths of the files of a part of the package: a single module, or a subpackage with the graphs it reads."""
     if (package / f"{part}.py").is_file():
         return [package / f"{part}.py"]
     files = [path for pattern in _CODE for path in sorted((package / part).rglob(pattern))]
@@ -73,15 +73,15 @@ def _modules(package: Path, part: str) -> list[Path]:
 
 
 def without_large_files(contents: Mapping[str, bytes], url: str) -> dict[str, bytes]:
-    """The contents without files that are too large for the model zoo's repository (over 1 MiB), with large_files.yml.
+    """The contents with large_files.yml in place of the files over 1 MiB, too large for the model zoo's repository.
 
     Args:
-        contents: of `bundle_contents`.
-        url: address of the only large file; or, ending in "/", of a folder with all large files under their paths
+        contents: result of `bundle_contents`.
+        url: address of the only large file; or, ending in "/", of a folder that has all large files at their paths
             within the bundle.
 
     Raises:
-        UsageError: `url` is not an http(s) address, or is that of one file although there are several.
+        UsageError: `url` is not an http(s) address, or is the address of one file although there are several.
     """
     if urlparse(url).scheme not in ("http", "https") or not urlparse(url).netloc:
         raise UsageError(f"--weights-url must be an http or https address, got {url!r}.")
@@ -89,14 +89,14 @@ def without_large_files(contents: Mapping[str, bytes], url: str) -> dict[str, by
     if not large:
         return dict(contents)
     if len(large) > 1 and not url.endswith("/"):
-        raise UsageError(f"{len(large)} files are left out ({', '.join(large)}): give a --weights-url that ends in /.")
+        raise UsageError(f"{len(large)} files are left out ({', '.join(large)}): use a --weights-url that ends in /.")
     kept = {name: content for name, content in contents.items() if name not in large}
     kept["large_files.yml"] = _large_files_yml(large, url).encode()
     return dict(sorted(kept.items()))
 
 
 def _large_files_yml(large: Mapping[str, bytes], url: str) -> str:
-    """The zoo's list of files to download; sizes are comments because MONAI passes every key to its download_url."""
+    """The zoo's list of files to download; sizes are comments, because MONAI passes all keys to its download_url."""
     lines = ["large_files:"]
     for name, content in large.items():
         address = url + quote(name) if url.endswith("/") else url

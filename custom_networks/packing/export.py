@@ -15,7 +15,7 @@ from custom_networks.bundle_files import bundle_network, bundle_root
 from custom_networks.errors import BundleError, UsageError, one_line
 from custom_networks.files import atomic_write
 
-LARGEST_DIFFERENCE = 1e-4  # of logits; rounding alone gives less than 1e-5
+LARGEST_DIFFERENCE = 1e-4  # of logits; rounding alone causes less than 1e-5
 _DESCRIBED_BY = ("metadata.json", "inference.json")
 
 Answer = Callable[[Tensor], Tensor]
@@ -26,9 +26,9 @@ class Exported:
     """A written file.
 
     Attributes:
-        path: of the file.
-        size: bytes.
-        sha256: of the file.
+        path: path of the file.
+        size: size of the file, bytes.
+        sha256: digest of the file.
         difference: largest absolute difference between its logits and the network's.
     """
 
@@ -51,14 +51,14 @@ def export_network(
 ) -> Exported:
     """Write the network of a bundle, with its weights, as `torchscript` or `onnx`.
 
-    The file maps images `(B, 1, H, W, D)` (float32, [0, 1], slices last, H and W multiples of the network's stride,
-    any size of each axis) to logits `(B, K, H, W, D)`, like `forward`. TorchScript has `slab`, too. The file includes
-    the bundle's metadata.json and inference.json. Before it gets its final name, which ends in .ts or .onnx, its
-    answers are compared with the network's on random stacks.
+    The exported model maps images `(B, 1, H, W, D)` (float32, [0, 1], slices last, any size, H and W multiples of the
+    network's stride) to logits `(B, K, H, W, D)`, like `forward`. TorchScript also has `slab`. The file includes the
+    bundle's metadata.json and inference.json. Before it gets its final name, which ends in .ts or .onnx, its outputs
+    are compared with the network's on random stacks.
 
     Raises:
         UsageError: the format is unknown, the file cannot be written, or a required package is missing.
-        BundleError: the bundle has no network or weights, or the file's answers differ from the network's.
+        BundleError: the bundle has no network or weights, or the file's outputs differ from the network's.
     """
     path = Path(output).expanduser()
     chosen = _chosen(format, path)
@@ -81,7 +81,7 @@ def export_network(
                     f"The {format} file's logits differ from the network's by {difference:.1e}: it was not written."
                 )
     except OSError as error:
-        raise UsageError(f"{path} cannot be written ({error.strerror or error}): name another file.") from error
+        raise UsageError(f"{path} cannot be written ({error.strerror or error}): choose another file.") from error
     return Exported(path, len(content), hashlib.sha256(content).hexdigest(), difference)
 
 
@@ -98,7 +98,7 @@ def _chosen(format: str, path: Path) -> _Format:
 
 
 def _difference(network: nn.Module, answer: Answer) -> float:
-    """The largest absolute difference of logits, on deep stacks and on a single slice of another size."""
+    """The largest absolute difference between `answer` and the network's logits, on stacks and on a single slice."""
     generator = torch.Generator().manual_seed(0)
     differences = []
     with torch.no_grad():
@@ -109,11 +109,11 @@ def _difference(network: nn.Module, answer: Answer) -> float:
 
 
 def _write_torchscript(network: nn.Module, described: Mapping[str, str], path: Path) -> None:
-    """Compile the network's code like `ckpt_export`; a trace would keep the example's shape."""
+    """Script the network like MONAI's `ckpt_export`, because a trace would be limited to the example's shape."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch 2.13 prefers torch.export; MONAI reads TorchScript
         extra = {name: text.encode() for name, text in described.items()}
-        with path.open("wb") as stream:  # given a path, it would store the temporary name in the archive
+        with path.open("wb") as stream:  # with a path, torch would store the temporary name in the archive
             torch.jit.save(torch.jit.script(network), stream, _extra_files=extra)
 
 
@@ -125,10 +125,10 @@ def _open_torchscript(path: Path) -> Answer:
 
 
 def _write_onnx(network: nn.Module, described: Mapping[str, str], path: Path) -> None:
-    """Export by `torch.export`; the older exporter traces one example and fixes its depth."""
+    """Export with `torch.export`, because the older exporter traces one example and fixes its depth."""
     stride, size = int(getattr(network, "stride", 1)), torch.export.Dim
     axes = {0: size("batch"), 2: stride * size("rows"), 3: stride * size("columns"), 4: size("slices")}
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns if torchvision is not installed
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns if torchvision is missing
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations within PyTorch
         program = torch.onnx.export(

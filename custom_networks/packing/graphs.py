@@ -1,4 +1,4 @@
-"""Make the OpenVINO graphs that ship with the package again: `python -m custom_networks.packing.graphs`."""
+"""Rebuild the OpenVINO graphs that ship with the package: `python -m custom_networks.packing.graphs`."""
 
 import logging
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def ship_graphs(networks: Iterable["nn.Module"], folder: Path) -> list[Path]:
-    """Write the graph of each network into `folder`, remove all other graphs there, and return the files.
+    """Remove all graphs in `folder`, write the graph of each network there, and return the files.
 
     Raises:
         CannotRun: OpenVINO is missing or cannot convert a network.
@@ -29,7 +29,7 @@ def ship_graphs(networks: Iterable["nn.Module"], folder: Path) -> list[Path]:
 
 
 def main() -> None:
-    """Make the graphs of the released networks."""
+    """Rebuild the graph of the released network."""
     from custom_networks.inference.openvino_graph import SHIPPED
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -6,13 +6,13 @@ from custom_networks.phantom.canvas import WHOLE, Array, Canvas, Ellipsoid, Poin
 from custom_networks.phantom.tissue import CARTILAGE, CORTICAL_BONE, FAT, LUNG, SKIN, SPONGY_BONE, Enhancement
 
 HALF_WIDTH, HALF_DEPTH, HALF_HEIGHT = 165.0, 112.0, 105.0
-WALL = 12.0  # mm of muscle between the fat under the skin and the fat inside
+WALL = 12.0  # mm of muscle between subcutaneous and visceral fat
 RIB_DISTANCE = 27.0
 VERTEBRA = 33.0
 
 
 def diaphragm_height(points: Points) -> Array:
-    """Height z (mm) of the diaphragm above each (x, y): a right dome, a lower left one, and the tendon between them."""
+    """Height z (mm) of the diaphragm at each (x, y): a right dome, a lower left one, and the tendon between them."""
     x, y, _ = points
     domes = ((78.0, 64.0, 2.0, 74.0, 92.0), (66.0, -66.0, 2.0, 72.0, 88.0), (58.0, 0.0, 26.0, 80.0, 76.0))
     heights = [
@@ -23,12 +23,16 @@ def diaphragm_height(points: Points) -> Array:
 
 
 def paint_trunk(rng: np.random.Generator, canvas: Canvas, tissue: Enhancement) -> tuple[Array, Array]:
-    """Paint skin, fat, muscle and the fat inside; returns the field of the cavity and the depth in the wall (mm)."""
+    """Paint skin, subcutaneous fat, muscle and visceral fat.
+
+    Returns:
+        The field of the cavity within the wall, and the depth below the wall's outer surface, both in mm.
+    """
     x, y, _ = canvas.points
     exponent = np.float32(2.35)
     level = np.abs(x / np.float32(HALF_WIDTH)) ** exponent + np.abs(y / np.float32(HALF_DEPTH)) ** exponent
-    groove = 9 * np.exp(-((x / np.float32(16)) ** 2)) * (y < -40)  # of the back, over the spinous processes
-    # Under the skin along the ray from the body's axis, negative outside: the trunk is a superellipse.
+    groove = 9 * np.exp(-((x / np.float32(16)) ** 2)) * (y < -40)  # along the back, over the spinous processes
+    # The trunk is a superellipse; depth is measured along the ray from the body's axis and is negative outside.
     depth = norm(x, y) * (np.maximum(level, 1e-6) ** (-1 / exponent) - 1) - groove
     steps = voxel_steps(depth)
     fat = rng.uniform(7, 24) + 2.5 * canvas.texture(rng, 50.0)
@@ -43,8 +47,8 @@ def paint_trunk(rng: np.random.Generator, canvas: Canvas, tissue: Enhancement) -
 
 
 def paint_table(canvas: Canvas) -> None:
-    """Paint the table under the back: a curved shell of carbon around foam."""
-    # The warp belongs to the patient, so the table takes the axes without it.
+    """Paint the scanner's table under the back: a curved shell of carbon around foam."""
+    # Only the patient is warped, so the table uses the axes without the warp.
     x, y = canvas.axes[0][:, None, None].astype(np.float32), canvas.axes[1][None, :, None].astype(np.float32)
     drop = y + np.float32(HALF_DEPTH + 15) - (x / np.float32(70)) ** 2
     field = np.broadcast_to(np.maximum(np.abs(drop) - 11, np.abs(x) - 190), canvas.hu.shape)
@@ -55,7 +59,7 @@ def paint_table(canvas: Canvas) -> None:
 
 
 def paint_chest(rng: np.random.Generator, canvas: Canvas, cavity: Array, tissue: Enhancement) -> Array:
-    """Paint diaphragm, lung bases with their vessels, and heart; returns the field of what lies under the diaphragm."""
+    """Paint diaphragm, lung bases with vessels, and heart; return a field that is negative under the diaphragm (mm)."""
     window = canvas.window((0, 0, 50), (HALF_WIDTH, HALF_DEPTH, 75))
     x, y, _ = points = canvas.at(window)
     under = canvas.points[2] - diaphragm_height(canvas.points)
@@ -75,13 +79,13 @@ def paint_chest(rng: np.random.Generator, canvas: Canvas, cavity: Array, tissue:
 
 
 def paint_ribs(rng: np.random.Generator, canvas: Canvas, wall: Array) -> None:
-    """Paint the ribs: arcs in the wall that fall to the front, cartilage there, and none below the costal margin."""
+    """Paint the ribs: arcs in the wall that descend to the front, end in cartilage, and stop at the costal margin."""
     x, y, z = canvas.points
     height = z + np.float32(0.62) * y + np.float32(rng.uniform(0, RIB_DISTANCE))
     along = (height + RIB_DISTANCE / 2) % np.float32(RIB_DISTANCE) - np.float32(RIB_DISTANCE / 2)
     thickness = norm((wall - np.float32(WALL * 0.52)) / np.float32(3.6), along / np.float32(6.2))
     margin = (np.maximum(y, -40) * np.float32(0.9) - np.float32(62) - z) / np.float32(5)
-    spine = (np.float32(24) - np.abs(x)) / 5  # no rib where the vertebrae are, at the back
+    spine = (np.float32(24) - np.abs(x)) / 5  # no ribs at the back where the vertebrae are
     field = np.maximum(np.maximum(thickness - 1, margin), np.minimum(spine, -y))
     steps = voxel_steps(field)
     front = np.clip((y - 48) / np.float32(8), 0, 1)
@@ -90,7 +94,7 @@ def paint_ribs(rng: np.random.Generator, canvas: Canvas, wall: Array) -> None:
 
 
 def paint_spine(rng: np.random.Generator, canvas: Canvas, tissue: Enhancement) -> None:
-    """Paint the muscles of the back and the psoas, then vertebrae with discs, canal and processes."""
+    """Paint the back and psoas muscles, then vertebrae with discs, canal and processes."""
     for side in (-1, 1):
         canvas.ellipsoid(Ellipsoid((side * 34, -82, 0), (28, 17, 1e4), -side * 12), tissue.muscle)
         canvas.ellipsoid(Ellipsoid((side * 33, -50, -95), (17, 19, 80)), tissue.muscle)

@@ -18,14 +18,20 @@ Triple = tuple[float, float, float]
 Window = tuple[slice, slice, slice]
 
 WHOLE: Window = (slice(None), slice(None), slice(None))
-WARP_REACH = 14.0  # mm; a displacement beyond it has odds of about 1 in 10^4 and would only clip an outline
+WARP_REACH = 14.0  # mm; a larger displacement has a probability of about 10^-4 and would only clip an outline
 
 
 def smooth_field(rng: np.random.Generator, axes: Axes, scale: float) -> Callable[[Axes], Array]:
-    """Draw a Gaussian random field of zero mean and unit variance, smooth over `scale` mm, that covers three axes (mm).
+    """Draw a Gaussian random field with zero mean and unit variance, smooth over `scale` mm.
 
-    It gives the values (len(x), len(y), len(z)) on the grid of any three axes: it is defined everywhere by white noise
-    on knots, so that two grids that overlap see the same field.
+    Args:
+        rng: source of the field.
+        axes: positions along three axes, mm, whose extent the field covers.
+        scale: distance of the field's knots, mm.
+
+    Returns:
+        A function from three axes in mm to the field's values (len(x), len(y), len(z)) on their grid. Overlapping grids
+        have the same values at the same positions.
     """
     knots = [np.arange(np.min(axis) - 2 * scale, np.max(axis) + 2.5 * scale, scale) for axis in axes]
     weights = rng.standard_normal([len(own) for own in knots], dtype=np.float32)
@@ -49,7 +55,7 @@ def norm(*components: Any) -> Array:
 
 @dataclass(frozen=True)
 class Ellipsoid:
-    """Ellipsoid by centre and radii (mm), turned by `yaw` degrees in the axial plane."""
+    """Ellipsoid with centre and radii in mm, rotated by `yaw` degrees in the axial plane."""
 
     centre: Triple
     radii: Triple
@@ -57,24 +63,24 @@ class Ellipsoid:
 
     @property
     def reach(self) -> Triple:
-        """Half the size (mm) of an upright box that holds the ellipsoid at any yaw."""
+        """Half the size (mm) of an axis-aligned box that contains the ellipsoid at any yaw."""
         widest = max(self.radii[:2]) if self.yaw else 0.0
         return max(widest, self.radii[0]), max(widest, self.radii[1]), self.radii[2]
 
     def unit_radius(self, points: Points) -> Array:
-        """Distance from the centre in units of the radius: 1 on the surface."""
+        """Distance from the centre in units of the radius, 1 on the surface."""
         x, y, z = (p - np.float32(c) for p, c in zip(points, self.centre))
         c, s = np.float32(cos(radians(self.yaw))), np.float32(sin(radians(self.yaw)))
         a, b, h = (np.float32(1 / r) for r in self.radii)
         return norm((c * x + s * y) * a, (c * y - s * x) * b, z * h)
 
     def field(self, points: Points) -> Array:
-        """About the signed distance (mm) to the surface, negative inside."""
+        """Approximate signed distance (mm) to the surface, negative inside."""
         return (self.unit_radius(points) - 1) * np.float32(min(self.radii))
 
 
 def capsule(points: Points, start: npt.NDArray[Any], end: npt.NDArray[Any], radius: float) -> Array:
-    """Signed distance (mm) to a rod of one radius (mm) from `start` to `end`, negative inside."""
+    """Signed distance (mm) to a rod with rounded ends from `start` to `end`, negative inside; `radius` in mm."""
     along = np.asarray(end - start, np.float32)
     offsets = [p - np.float32(s) for p, s in zip(points, start)]
     t = sum(o * a for o, a in zip(offsets, along)) / np.float32(max(float(along @ along), 1e-6))
@@ -99,8 +105,8 @@ def voxel_steps(field: Array) -> Array:
 def coverage(field: Array, steps: Array | None = None, softness: float = 0.0) -> Array:
     """Share of each voxel that lies inside the shape (partial volume): 0.5 where the field is 0.
 
-    Exact for planes along the voxels' faces; a ball of 6 voxels' radius sums to its volume within 3 percent. `steps`
-    are the field's `voxel_steps`, where already known; `softness` (mm) blurs the boundary further.
+    Exact for planes parallel to the voxels' faces; for a ball with a radius of 6 voxels, the sum is within 3 percent of
+    its volume. `steps` are the field's `voxel_steps`, if already known; `softness` (mm) blurs the boundary further.
     """
     steps = voxel_steps(field) if steps is None else steps
     return np.clip(np.float32(0.5) - field / (steps + np.float32(softness)), 0, 1)
@@ -110,7 +116,10 @@ def coverage(field: Array, steps: Array | None = None, softness: float = 0.0) ->
 class Grid:
     """Voxel grid in DICOM's order: i runs to the patient's left, j to the back, k to the head.
 
-    `shape` in voxels, `spacing` in mm, `origin` the RAS position (mm) of the first voxel's centre.
+    Attributes:
+        shape: voxels along each axis.
+        spacing: voxel size, mm.
+        origin: RAS position of the first voxel's centre, mm.
     """
 
     shape: tuple[int, int, int]
@@ -132,7 +141,7 @@ class Grid:
 
 
 def window_around(axes: Axes, centre: Iterable[float], reach: Iterable[float]) -> Window:
-    """Index box of the voxels within `reach` of `centre`; at least two voxels wide, for the gradients' sake."""
+    """Index box of the voxels within `reach` of `centre`; at least two voxels wide, which gradients need."""
     bounds = []
     for axis, c, r in zip(axes, centre, reach):
         nearest = int(np.argmin(np.abs(axis - c)))
@@ -144,11 +153,11 @@ def window_around(axes: Axes, centre: Iterable[float], reach: Iterable[float]) -
 
 @dataclass(frozen=True)
 class Canvas:
-    """Hounsfield units on a grid, with each voxel's place in the standard body.
+    """Hounsfield units on a grid, with each voxel's position in the standard body.
 
     The standard body is 330 mm wide, 224 mm deep and 210 mm high about its centre: x to the right, y to the front,
-    z to the head. `points` are warped standard coordinates (mm), so that each patient's organs bend together;
-    `axes` are the same without the warp.
+    z to the head. `points` are warped standard coordinates (mm), so that all organs of a patient bend together; `axes`
+    are the coordinates without the warp.
     """
 
     hu: Array
@@ -156,16 +165,16 @@ class Canvas:
     points: Points
 
     def window(self, centre: Iterable[float], reach: Iterable[float]) -> Window:
-        """Index box that holds everything within `reach` (standard mm) of `centre`, warp included."""
+        """Index box that contains everything within `reach` (standard mm) of `centre`, warp included."""
         return window_around(self.axes, centre, [r + WARP_REACH for r in reach])
 
     def at(self, window: Window) -> Points:
-        """The points inside an index box."""
+        """The `points` inside an index box."""
         x, y, z = self.points
         return x[window], y[window], z[window]
 
     def blend(self, window: Window, share: Array, hu: Any) -> None:
-        """Mix `hu` (a number or an array) into an index box by the share (0 to 1) that it has in each voxel."""
+        """Mix `hu` (a number or an array) into an index box with a weight of `share` (0 to 1) in each voxel."""
         region = self.hu[window]
         region += share * (hu - region)
 
@@ -185,7 +194,7 @@ class Canvas:
 
 
 def blank_canvas(rng: np.random.Generator, grid: Grid, centre: Triple, scale: Triple) -> Canvas:
-    """Canvas full of air on a grid, for a body with its centre at `centre` (RAS mm), `scale` times the standard one."""
+    """Canvas full of air on a grid, for a body centred at `centre` (RAS mm), `scale` times the standard body's size."""
     axes = [(axis - c) / s for axis, c, s in zip(grid.axes, centre, scale)]
     whole = np.meshgrid(*(axis.astype(np.float32) for axis in axes), indexing="ij", sparse=True)
     warps = [np.float32(3.5) * smooth_field(rng, axes, 45.0)(axes) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""Phantoms on disk: NIfTI or DICOM series, in the layout of the Medical Segmentation Decathlon (MSD)."""
+"""Write phantoms as NIfTI files or DICOM series, in the layout of the Medical Segmentation Decathlon (MSD)."""
 
 import gzip
 import json
@@ -22,27 +22,27 @@ from custom_networks.phantom.synthesis import LOWEST, Phantom, make_phantom
 from custom_networks.staging import staging_folder
 
 FORMATS = ("nifti", "dicom")
-DAY, TIME = "20240101", "120000"  # fixed: the bytes of a phantom follow from its seed alone
+DAY, TIME = "20240101", "120000"  # fixed, so that the bytes of a phantom depend only on its seed
 
 
 def case_seed(seed: int, index: int) -> int:
-    """The seed of case `index` in a set, such that sets of neighbouring seeds share no case."""
+    """The seed of case `index` in a set; sets with different seeds have different cases."""
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
 
 
 def write_nifti(path: Path, voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> None:
-    """Write an array (i, j, k) with its affine (RAS mm) as .nii.gz; equal voxels give equal bytes."""
+    """Write an array (i, j, k) with its affine (RAS mm) as .nii.gz; the bytes are the same on every run."""
     image = nib.Nifti1Image(voxels, affine)
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
     with atomic_write(path) as temporary:
-        # The time in a gzip header would make each run's bytes differ.
+        # A time in the gzip header would make the bytes of each run differ.
         temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=3, mtime=0))
 
 
 def _uid(phantom: Phantom, *names: str) -> str:
-    """Unique identifier that follows from the phantom's voxels, its place and a name."""
+    """Unique identifier derived from the phantom's voxels, its affine and names."""
     content = sha256(phantom.image.tobytes() + phantom.affine.tobytes()).hexdigest()
     return str(generate_uid(entropy_srcs=[content, *names]))
 
@@ -50,7 +50,7 @@ def _uid(phantom: Phantom, *names: str) -> str:
 def _shared_attributes(phantom: Phantom, number: str) -> Dataset:
     """The attributes of patient, study, series, equipment, frame of reference and image plane that slices share.
 
-    Empty attributes are of type 2. Pixels are 12 bits unsigned, HU = value - 1024.
+    Empty attributes are of type 2. Pixels are unsigned 12-bit integers with HU = value - 1024.
     """
     dataset = Dataset()
     dataset.PatientName, dataset.PatientID = f"PHANTOM^{number}", f"PHANTOM-{number}"
@@ -82,10 +82,10 @@ def _shared_attributes(phantom: Phantom, number: str) -> Dataset:
 
 
 def _slice_bytes(dataset: Dataset, phantom: Phantom, index: int, instance_uid: str) -> bytes:
-    """The DICOM file of one slice; `dataset` holds what all slices share."""
+    """The DICOM file of one slice; its attributes are added to `dataset`, which has the shared ones."""
     x, y, z = phantom.affine[:3, 3] + index * phantom.affine[:3, 2]
     dataset.SOPInstanceUID, dataset.InstanceNumber = instance_uid, index + 1
-    # Adding 0.0 turns -0.0 into 0.0. Four decimals are what the grid was rounded to.
+    # Adding 0.0 turns -0.0 into 0.0. The grid was rounded to four decimals.
     dataset.ImagePositionPatient = [round(float(c), 4) + 0.0 for c in (-x, -y, z)]
     dataset.SliceLocation = dataset.ImagePositionPatient[2]
     stored = phantom.image[:, :, index].T.astype(np.int32) - LOWEST
@@ -98,14 +98,18 @@ def _slice_bytes(dataset: Dataset, phantom: Phantom, index: int, instance_uid: s
 
 
 def write_series(phantom: Phantom, folder: Path, number: str) -> None:
-    """Write a phantom as `folder`/IM0001.dcm etc., from the feet upwards; the folder appears whole or not at all.
+    """Write a phantom as `folder`/IM0001.dcm etc., from the feet upwards; the folder appears atomically.
 
-    `number` names the patient (PHANTOM^number). An older series there is replaced; raises UsageError where the folder
-    holds anything else.
+    The patient is named PHANTOM^`number`. An older series in the folder is replaced.
+
+    Raises:
+        UsageError: the folder contains anything else.
     """
     foreign = sorted(path.name for path in folder.glob("*") if not path.match("IM[0-9]*.dcm"))
     if foreign:
-        raise UsageError(f"{folder} must be new or hold a phantom's slices, found {foreign[0]}; choose another folder.")
+        raise UsageError(
+            f"{folder} must be new or contain a phantom's slices, found {foreign[0]}; choose another folder."
+        )
     dataset = _shared_attributes(phantom, number)
     prefix = _uid(phantom, "instances")
     with staging_folder(folder.parent, folder.name) as partial:
@@ -136,7 +140,7 @@ def _dataset_json(seed: int, training: list[dict[str, str]]) -> str:
 
 
 def _write_case(folder: Path, name: str, phantom: Phantom, format: str) -> tuple[Path, Path]:
-    """Write one case; returns the paths of its image (a file, or a folder of slices) and of its label map."""
+    """Write one case; return the paths of its image (a file, or a folder of slices) and of its label map."""
     if format == "dicom":
         image, label = folder / name, folder / "labels" / f"{name}.nii.gz"
         write_series(phantom, image, name.rpartition("_")[2])
@@ -150,11 +154,14 @@ def _write_case(folder: Path, name: str, phantom: Phantom, format: str) -> tuple
 def write_phantoms(
     folder: str | Path, cases: int, seed: int, format: Literal["nifti", "dicom"] = "nifti"
 ) -> list[Path]:
-    """Write `cases` phantoms and a dataset.json; returns the images' paths, in order.
+    """Write `cases` phantoms and a dataset.json; return the paths of the images, in order.
 
-    "nifti" writes imagesTr/phantom_000.nii.gz (int16 HU) and labelsTr/phantom_000.nii.gz; "dicom" writes
-    phantom_000/IM0001.dcm and on, and labels/phantom_000.nii.gz. Both hold the same voxels at the same places for one
-    seed, and the same bytes each time. Raises UsageError for bad arguments or a folder that cannot be written.
+    "nifti" writes imagesTr/phantom_000.nii.gz (int16 HU) and labelsTr/phantom_000.nii.gz etc.; "dicom" writes
+    phantom_000/IM0001.dcm etc. and labels/phantom_000.nii.gz. With the same seed, both formats have the same voxels at
+    the same positions, and the same bytes on every run.
+
+    Raises:
+        UsageError: an argument is out of range, or the folder cannot be written.
     """
     if format not in FORMATS:
         raise UsageError(f"A phantom's format must be one of {', '.join(FORMATS)}, got {format!r}; choose one of them.")

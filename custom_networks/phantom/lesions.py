@@ -1,4 +1,4 @@
-"""Liver lesions: where they lie, their deformed shapes of exact volume, and how each kind looks."""
+"""Liver lesions: their positions, their irregular shapes with exact volumes, and the appearance of each kind."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ LATTICE = np.linspace(-2.4, 2.4, 49)  # in radii, fine enough for a volume exact
 
 @dataclass(frozen=True)
 class Lesion:
-    """One lesion: its kind, its centre (RAS mm), and the diameter (mm) of the ball that has its volume."""
+    """One lesion: its kind, its centre (RAS mm), and the diameter (mm) of a ball of the same volume."""
 
     kind: str
     centre_mm: Triple
@@ -38,7 +38,14 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Shape:
-    """Outline in radii of the lesion: balls, moved by noise, cut at the level that holds a unit ball's volume."""
+    """Outline of a lesion, in units of its radius: balls distorted by noise, with the volume of a unit ball.
+
+    Attributes:
+        balls: (n, 4) centre and radius of each ball.
+        noise: function that returns unit noise on the grid of three axes.
+        bumps: amplitude of the noise.
+        level: value of the field at the outline.
+    """
 
     balls: npt.NDArray[np.float64]
     noise: Callable[[Axes], Array]
@@ -46,14 +53,14 @@ class Shape:
     level: float = 0.0
 
     def field(self, axes: Axes) -> Array:
-        """Field in radii on the grid that three axes (in radii, from the centre) span."""
+        """Field, negative inside, on the grid of three axes; all lengths in radii, from the centre."""
         x, y, z = np.meshgrid(*(np.asarray(axis, np.float32) for axis in axes), indexing="ij", sparse=True)
         distances = [norm(x - cx, y - cy, z - cz) - r for cx, cy, cz, r in self.balls.astype(np.float32)]
         return np.minimum.reduce(distances) + np.float32(self.bumps) * self.noise(axes) - np.float32(self.level)
 
 
 def draw_shape(rng: np.random.Generator, kind: str) -> Shape:
-    """A shape for a kind: a cyst is nearly a ball, a confluent mass is made of several."""
+    """Draw a shape for a kind of lesion: a cyst is nearly a ball, a confluent mass consists of several balls."""
     balls = np.array([[0.0, 0.0, 0.0, 1.0]])
     if kind == "confluent":
         more = np.column_stack([rng.normal(0, 0.5, (5, 3)), rng.uniform(0.35, 0.7, 5)])
@@ -66,14 +73,14 @@ def draw_shape(rng: np.random.Generator, kind: str) -> Shape:
 
 @dataclass(frozen=True)
 class Site:
-    """Voxel centres inside the liver (n, 3; RAS mm) and how deep each lies under the surface (mm)."""
+    """Voxel centres inside the liver (n, 3; RAS mm) and their depths below the surface (n,; mm)."""
 
     points: npt.NDArray[np.float64]
     depth: npt.NDArray[np.float64]
 
 
 def find_sites(grid: Grid, window: Window, liver: npt.NDArray[np.bool_]) -> Site:
-    """Places for lesions, from the liver's mask in an index box; every second voxel in-plane where voxels are fine."""
+    """Candidate centres of lesions, from the liver's mask in an index box; every second pixel if pixels are small."""
     stride = 2 if grid.spacing[0] < 2.5 else 1
     mask = np.pad(liver[::stride, ::stride], 1)
     sampling = (grid.spacing[0] * stride, grid.spacing[1] * stride, grid.spacing[2])
@@ -84,9 +91,9 @@ def find_sites(grid: Grid, window: Window, liver: npt.NDArray[np.bool_]) -> Site
 
 
 def place(rng: np.random.Generator, site: Site, kind: str, diameter: float, others: list[Lesion]) -> Lesion:
-    """Put a lesion where the liver has room beside the others; if there is too little, make the lesion smaller.
+    """Place a lesion where the liver has room beside the others; if there is too little room, make it smaller.
 
-    One in four lies at the surface, where the organ's outline cuts off about a tenth of its volume.
+    One lesion in four is at the surface, where the organ's outline cuts off about a tenth of its volume.
     """
     superficial = rng.random() < 0.25
     room = site.depth / (0.65 if superficial else 0.95)
@@ -103,7 +110,7 @@ def place(rng: np.random.Generator, site: Site, kind: str, diameter: float, othe
 
 
 def draw_lesions(rng: np.random.Generator, site: Site, count: int) -> tuple[list[Lesion], list[Lesion]]:
-    """Draw `count` tumors, largest first, and sometimes one or two benign cysts beside them."""
+    """Draw `count` tumors, largest first, and zero to two benign cysts."""
     kinds = [str(kind) for kind in rng.choice(KINDS, count, p=(0.4, 0.2, 0.2, 0.1, 0.1))]
     low = np.array([20.0 if kind == "confluent" else SMALLEST for kind in kinds])
     diameters = np.exp(rng.uniform(np.log(low), np.log(LARGEST))) if count else low
@@ -117,7 +124,7 @@ def draw_lesions(rng: np.random.Generator, site: Site, count: int) -> tuple[list
 
 
 def _contrast(rng: np.random.Generator, kind: str, tissue: Enhancement) -> tuple[float, float, float]:
-    """HU relative to the liver of a lesion's core and of its rim, and the rim's width (mm, 0 for none)."""
+    """HU of a lesion's core and rim relative to the liver, and the rim's width (mm, 0 for no rim)."""
     if kind == CYST:
         return WATER + rng.uniform(-3, 8) - tissue.liver, 0.0, 0.0
     if kind == "rim":
@@ -125,7 +132,7 @@ def _contrast(rng: np.random.Generator, kind: str, tissue: Enhancement) -> tuple
         return -max(30.0, rng.uniform(0.45, 0.7) * tissue.liver), enhancing * rng.uniform(18, 40), rng.uniform(2.0, 4.0)
     if kind == "hypervascular":
         return (rng.uniform(35, 60), 0.0, 0.0) if tissue.phase == "arterial" else (-rng.uniform(20, 32), 12.0, 1.2)
-    # In proportion, so that a lesion in a fatty liver is not darker than water.
+    # In proportion to the liver, so that a lesion in a fatty liver is not darker than water.
     return -max(24.0, rng.uniform(0.3, 0.55) * tissue.liver), 0.0, 0.0
 
 
@@ -146,7 +153,7 @@ def lesion_hu(rng: np.random.Generator, kind: str, outline: Array, texture: Arra
 def paint_lesion(
     rng: np.random.Generator, hu: Array, organ: Array, grid: Grid, lesion: Lesion, tissue: Enhancement
 ) -> tuple[Window, npt.NDArray[np.bool_]]:
-    """Paint one lesion into HU, within the organ (a field on the whole grid); returns its index box and mask."""
+    """Paint one lesion into `hu`, within the organ (a field on the whole grid); return its index box and mask."""
     window = window_around(grid.axes, lesion.centre_mm, [lesion.diameter_mm / 2 * LATTICE[-1]] * 3)
     relative = [axis[part] - c for axis, part, c in zip(grid.axes, window, lesion.centre_mm)]
     radius = np.float32(lesion.diameter_mm / 2)

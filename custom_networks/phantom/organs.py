@@ -1,6 +1,6 @@
 """The organs: spleen, kidneys, stomach, bowel, pancreas, gallbladder, great vessels, and the liver with its vessels.
 
-All are in the standard body's millimetres.
+All lengths are in the standard body's millimetres.
 """
 
 from collections.abc import Mapping
@@ -27,14 +27,14 @@ Neighbours = Mapping[str, Ellipsoid]
 
 
 def _vary(rng: np.random.Generator, centre: Triple, radii: Triple, yaw: float = 0.0) -> Ellipsoid:
-    """An ellipsoid moved by up to 5 mm and scaled by up to a tenth."""
+    """An ellipsoid randomly moved by up to 5 mm, scaled by up to a tenth and rotated by up to 8 degrees."""
     x, y, z = np.asarray(centre) + rng.uniform(-5, 5, 3)
     a, b, c = np.asarray(radii) * rng.uniform(0.9, 1.1)
     return Ellipsoid((x, y, z), (a, b, c), yaw + rng.uniform(-8, 8))
 
 
 def draw_neighbours(rng: np.random.Generator) -> Neighbours:
-    """Place the organs of one patient that press on the liver or lie beside it."""
+    """Draw the organs of one patient that press on the liver or are close to it, as ellipsoids by name."""
     return dict(
         right_kidney=_vary(rng, (64, -48, -62), (25, 30, 50), 35),
         left_kidney=_vary(rng, (-66, -48, -48), (25, 30, 52), -35),
@@ -47,7 +47,7 @@ def draw_neighbours(rng: np.random.Generator) -> Neighbours:
 
 
 def paint_kidney(rng: np.random.Generator, canvas: Canvas, kidney: Ellipsoid, tissue: Enhancement) -> None:
-    """Paint cortex, medullary pyramids, and the sinus with its fat and pelvis, open to the middle."""
+    """Paint cortex, medullary pyramids, and the sinus with fat and pelvis, which is open towards the body's middle."""
     window = canvas.window(kidney.centre, kidney.reach)
     points = canvas.at(window)
     cx, cy, cz = kidney.centre
@@ -65,7 +65,7 @@ def paint_kidney(rng: np.random.Generator, canvas: Canvas, kidney: Ellipsoid, ti
 
 
 def paint_stomach(rng: np.random.Generator, canvas: Canvas, stomach: Ellipsoid, room: Array, hu: float) -> None:
-    """Paint the stomach's wall, its content, and the gas that floats to the front above a level."""
+    """Paint the stomach's wall and content, with gas at the front above a fluid level."""
     window = canvas.window(stomach.centre, stomach.reach)
     points = canvas.at(window)
     folds = np.float32(2.2) * canvas.texture(rng, 9.0, window)
@@ -78,7 +78,7 @@ def paint_stomach(rng: np.random.Generator, canvas: Canvas, stomach: Ellipsoid, 
 
 
 def _loop(rng: np.random.Generator, waypoints: npt.ArrayLike, step: float, jitter: float) -> Vectors:
-    """Points every `step` mm along a line through the waypoints, scattered by `jitter` mm."""
+    """Points (n, 3) every `step` mm along a line through the waypoints, with random offsets of `jitter` mm."""
     corners = np.asarray(waypoints, float)
     lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(corners, axis=0), axis=1))])
     at = np.arange(0, lengths[-1], step)
@@ -89,7 +89,7 @@ def _loop(rng: np.random.Generator, waypoints: npt.ArrayLike, step: float, jitte
 def paint_gut(
     rng: np.random.Generator, canvas: Canvas, path: Vectors, radius: float, room: Array, wall_hu: float
 ) -> None:
-    """Paint a gut as a chain of pouches: the wall first, then content, with gas at the front of some pouches."""
+    """Paint bowel as a chain of pouches: first the walls, then the content, with gas at the front of some pouches."""
     radii = radius * rng.uniform(0.75, 1.15, len(path))
     fill = rng.choice([-1.0, -0.1, 0.5, 2.0], len(path), p=[0.2, 0.25, 0.25, 0.3])
     for inset in (0.0, 2.5):
@@ -120,7 +120,7 @@ def paint_great_vessels(canvas: Canvas, organs: Neighbours, under: Array, tissue
     canvas.ellipsoid(organs["aorta"], tissue.aorta)
     window = canvas.window(organs["cava"].centre, organs["cava"].reach)
     canvas.paint(window, np.maximum(organs["cava"].field(canvas.at(window)), under[window] - 8), tissue.veins)
-    trunks = (  # from one end to the other; the first three meet on their way to the hilum
+    trunks = (  # start, end, radius and HU; the first three meet on their way to the hilum
         ((12, 4, -20), (30, 4, 4), 6.5, tissue.portal),
         ((-75, -16, 10), (12, 4, -20), 4.5, tissue.portal),
         ((8, 12, -110), (12, 4, -20), 5, tissue.portal),
@@ -136,11 +136,11 @@ def paint_great_vessels(canvas: Canvas, organs: Neighbours, under: Array, tissue
 def paint_organs(
     rng: np.random.Generator, canvas: Canvas, organs: Neighbours, cavity: Array, under: Array, tissue: Enhancement
 ) -> None:
-    """Paint everything under the diaphragm except the liver, such that what covers something is painted later."""
+    """Paint all organs under the diaphragm except the liver; those that cover others are painted later."""
     room = np.maximum(cavity, under)
     paint_bowel(rng, canvas, room, tissue)
     paint_stomach(rng, canvas, organs["stomach"], room, tissue.gut)
-    spleen = organs["spleen"]  # within the wall and the diaphragm, hollow on the side of the stomach
+    spleen = organs["spleen"]  # limited by wall and diaphragm, and hollow on the stomach's side
     window = canvas.window(spleen.centre, spleen.reach)
     points = canvas.at(window)
     hollow = Ellipsoid((-56, 2, spleen.centre[2] - 8), (34, 50, 90)).field(points)
@@ -156,12 +156,12 @@ def paint_organs(
 
 
 def liver_window(canvas: Canvas) -> Window:
-    """Index box that holds any liver."""
+    """Index box that contains any liver."""
     return canvas.window((30, 0, 0), (125, 100, 95))
 
 
 def _lobes(rng: np.random.Generator, points: Points) -> Array:
-    """Right lobe, left lobe that tapers to the left, and the fissures between them."""
+    """Field of both lobes of the liver, of which the left tapers to the left, with the fissures between them."""
     size, left = rng.uniform(0.95, 1.05), rng.uniform(0.8, 1.15)
     right_lobe = Ellipsoid((76, -8, 8), (66 * size, 78 * size, 84 * size)).field(points)
     left_lobe = Ellipsoid((0, 38, 34), (82 * left, 34, 40 * left), 10).field(points)
@@ -175,9 +175,9 @@ def _lobes(rng: np.random.Generator, points: Points) -> Array:
 
 
 def liver_field(rng: np.random.Generator, canvas: Canvas, organs: Neighbours, cavity: Array, under: Array) -> Array:
-    """Field of the whole organ inside `liver_window`: under the diaphragm, within the wall, beside its neighbours.
+    """Field of the liver inside `liver_window`: under the diaphragm, within the wall, outside its neighbours.
 
-    Only its largest connected part counts.
+    Only its largest connected part is kept.
     """
     window = liver_window(canvas)
     points = canvas.at(window)
@@ -191,9 +191,12 @@ def liver_field(rng: np.random.Generator, canvas: Canvas, organs: Neighbours, ca
 
 
 def grow_tree(root: Vectors, targets: Vectors, root_radius: float) -> list[tuple[Vectors, Vectors, float]]:
-    """Vessel tree from a root to all targets (n, 3): each branch heads for its targets' centre, then splits them.
+    """Grow a vessel tree from a root to all targets (n, 3); each branch heads for its targets' centre and then splits.
 
-    Radii follow Murray's law: a vessel's cube of the radius is shared out among its branches. Units mm.
+    Radii follow Murray's law: the cube of a vessel's radius is the sum of the cubes of its branches' radii.
+
+    Returns:
+        Start, end and radius of each segment, mm.
     """
     total = len(targets)
     segments = []
@@ -213,7 +216,7 @@ def grow_tree(root: Vectors, targets: Vectors, root_radius: float) -> list[tuple
 
 
 def paint_liver(rng: np.random.Generator, canvas: Canvas, field: Array, tissue: Enhancement) -> None:
-    """Paint the parenchyma, then portal and hepatic veins inside it (the truth counts both as liver)."""
+    """Paint the parenchyma, then portal and hepatic veins inside it (liver in the truth)."""
     window = liver_window(canvas)
     share = coverage(field)
     canvas.blend(window, share, tissue.liver + 3.5 * canvas.texture(rng, 6.0, window))
@@ -228,7 +231,7 @@ def paint_liver(rng: np.random.Generator, canvas: Canvas, field: Array, tissue: 
 def _paint_vessel(
     canvas: Canvas, liver: Window, share: Array, start: Vectors, end: Vectors, radius: float, hu: float
 ) -> None:
-    """Paint one segment of a vessel where the liver is."""
+    """Paint one segment of a vessel inside the liver."""
     window = canvas.window((start + end) / 2, np.abs(end - start) / 2 + radius)
     low = [max(w.start, v.start) for w, v in zip(window, liver)]
     high = [min(w.stop, v.stop) for w, v in zip(window, liver)]

@@ -1,4 +1,4 @@
-"""From a seed to a phantom: a synthetic abdominal CT with its exact truth, as a scanner would show it."""
+"""Make a phantom from a seed: a synthetic abdominal CT, with a scanner's blur and noise, and its exact truth."""
 
 from dataclasses import dataclass
 
@@ -15,16 +15,22 @@ from custom_networks.phantom.tissue import Enhancement, draw_enhancement
 
 MOST_LESIONS = 8
 SMALLEST_SHAPE = (32, 32, 8)
-LOWEST, HIGHEST = -1024, 3071  # what 12 bits hold with the usual intercept of -1024
+LOWEST, HIGHEST = -1024, 3071  # the range of 12 bits with the usual intercept of -1024
 
 
 @dataclass(frozen=True)
 class Phantom:
     """A synthetic CT and its truth on one grid.
 
-    `image` is int16 HU and `label` uint8 (0 background, 1 liver, 2 tumor), both (i, j, k) with i to the patient's
-    left, j to the back and k to the head; `affine` maps indices to RAS mm, `spacing` is in mm. `lesions` are the
-    tumors. `cysts` are benign: they are drawn, but labelled liver, so that a model is asked to tell them apart.
+    Arrays are (i, j, k) with i to the patient's left, j to the back and k to the head.
+
+    Attributes:
+        image: HU, int16.
+        label: uint8, 0 background, 1 liver, 2 tumor.
+        affine: (4, 4), from indices to RAS mm.
+        spacing: voxel size, mm.
+        lesions: the tumors.
+        cysts: benign cysts, which are labelled liver, so that a model has to tell them from tumors.
     """
 
     image: npt.NDArray[np.int16]
@@ -36,9 +42,9 @@ class Phantom:
 
 
 def _check(seed: int, shape: tuple[int, ...] | None, spacing: tuple[float, ...] | None, lesions: int | None) -> None:
-    """Refuse arguments that no phantom can have."""
+    """Raise UsageError if an argument of `make_phantom` is out of range."""
     if seed < 0:
-        raise UsageError(f"A phantom's seed must be 0 or more, got {seed}; give another seed.")
+        raise UsageError(f"A phantom's seed must be 0 or more, got {seed}; choose another seed.")
     if shape is not None and (len(shape) != 3 or any(n < low for n, low in zip(shape, SMALLEST_SHAPE))):
         raise UsageError(
             f"A phantom's shape must be three sizes of at least {SMALLEST_SHAPE}, got {shape}; enlarge it."
@@ -52,7 +58,7 @@ def _check(seed: int, shape: tuple[int, ...] | None, spacing: tuple[float, ...] 
 def _draw_grid(
     rng: np.random.Generator, shape: tuple[int, int, int] | None, spacing: tuple[float, float, float] | None
 ) -> Grid:
-    """Grid of a scan; what is not given varies as in clinical scans (thick slices get the finer pixels)."""
+    """Grid of a scan; shape and spacing vary as in clinical scans unless given (thick slices have finer pixels)."""
     field_of_view, height = rng.uniform(330, 410), rng.uniform(190, 235)
     thickness = float(rng.choice([2.0, 2.5, 3.0, 4.0, 5.0]))
     pixels = int(rng.choice([256, 288] if thickness < 3 else [256, 288, 320]))
@@ -62,7 +68,7 @@ def _draw_grid(
     elif shape is None:
         shape = (pixels, pixels, round(height / thickness))
     sides = (field_of_view / shape[0], field_of_view / shape[1], height / shape[2])
-    # Rounded to what the decimal strings of DICOM and float32 headers both hold.
+    # Rounded to a precision that both DICOM's decimal strings and float32 headers can represent.
     dx, dy, dz = (round(float(side), 4) for side in (spacing or sides))
     corner = (dx * (shape[0] - 1) / 2, dy * (shape[1] - 1) / 2, -dz * (shape[2] - 1) / 2)
     x, y, z = (round(float(c + shift), 3) for c, shift in zip(corner, rng.uniform((-9, -9, -900), (9, 9, -100))))
@@ -70,7 +76,7 @@ def _draw_grid(
 
 
 def _draw_body(rng: np.random.Generator, grid: Grid) -> tuple[Triple, Triple]:
-    """Centre (RAS mm) and scale of a body that fills the field of view."""
+    """Centre (RAS mm) of a body that fills the field of view, and its scale relative to the standard body."""
     width, depth, height = (n * s for n, s in zip(grid.shape, grid.spacing))
     half_width = min(0.45 * width, 190.0) * rng.uniform(0.95, 1.03)
     half_depth = min(half_width * rng.uniform(0.66, 0.78), 0.42 * depth)
@@ -81,7 +87,7 @@ def _draw_body(rng: np.random.Generator, grid: Grid) -> tuple[Triple, Triple]:
 
 
 def _paint_patient(rng: np.random.Generator, canvas: Canvas, tissue: Enhancement) -> Array:
-    """Paint the whole patient except lesions; returns the liver's field on the whole grid (mm, negative inside)."""
+    """Paint the whole patient except lesions; return the liver's field on the whole grid (mm, negative inside)."""
     cavity, wall = body.paint_trunk(rng, canvas, tissue)
     body.paint_table(canvas)
     under = body.paint_chest(rng, canvas, cavity, tissue)
@@ -97,15 +103,15 @@ def _paint_patient(rng: np.random.Generator, canvas: Canvas, tissue: Enhancement
 
 
 def _blur(image: Array, sigma_mm: float, spacing: Triple, sigma_slices: float = 0.0) -> Array:
-    """Gaussian blur of `sigma_mm` in-plane and of a part of a slice along the stack."""
+    """Gaussian blur with `sigma_mm` in-plane and `sigma_slices` along the slices."""
     sigmas = (sigma_mm / spacing[0], sigma_mm / spacing[1], sigma_slices)
     return ndimage.gaussian_filter(image, sigmas, truncate=3.0, output=np.float32)
 
 
 def acquire(rng: np.random.Generator, hu: Array, spacing: Triple) -> npt.NDArray[np.int16]:
-    """A CT image (int16 HU) of the painted tissue: sharpness and dose vary; noise is strongest in the middle."""
+    """Turn painted tissue into a CT image (int16 HU) of random sharpness, with noise strongest in the middle."""
     image = _blur(hu, rng.uniform(0.55, 0.85), spacing, 0.2)
-    # A band of in-plane frequencies, as filtered back-projection makes it.
+    # Noise with a band of in-plane frequencies, as filtered back-projection produces it.
     fine = _blur(rng.standard_normal(hu.shape, dtype=np.float32), 0.75, spacing, 0.35)
     grain = fine - np.float32(0.75) * _blur(fine, 1.6, spacing)
     grain = grain / np.float32(grain.std()) * np.float32(rng.uniform(8, 22))
@@ -122,11 +128,19 @@ def make_phantom(
     spacing: tuple[float, float, float] | None = None,
     lesions: int | None = None,
 ) -> Phantom:
-    """Synthetic CT of the upper abdomen with exact truth; on one machine, a seed always gives the same phantom.
+    """Make a synthetic CT of the upper abdomen with exact truth; on one machine, a seed always makes the same phantom.
 
-    `shape` in voxels and `spacing` in mm vary with the seed where they are not given; the anatomy fills the field of
-    view, so a small shape with large voxels still holds the whole upper abdomen. `lesions` (0 to 8) sets the number
-    of tumors. A voxel's truth is what lies at its centre. Raises UsageError for a value out of range.
+    The anatomy fills the field of view, so that a small shape with large voxels still shows the whole upper abdomen. A
+    voxel is labelled by the tissue at its centre.
+
+    Args:
+        seed: 0 or more.
+        shape: voxels along each axis; by default, it varies with the seed.
+        spacing: voxel size, mm; by default, it varies with the seed.
+        lesions: number of tumors, 0 to 8; by default, it varies with the seed.
+
+    Raises:
+        UsageError: a value is out of range.
     """
     _check(seed, shape, spacing, lesions)
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Hounsfield units of the tissues, by phase of the contrast medium."""
+"""Hounsfield units of the tissues, by contrast phase."""
 
 from dataclasses import dataclass, replace
 
@@ -10,7 +10,7 @@ SPONGY_BONE, CORTICAL_BONE, CARTILAGE = 190.0, 520.0, 110.0
 
 @dataclass(frozen=True)
 class Enhancement:
-    """Mean HU, in one phase, of the tissues that take up contrast medium."""
+    """Mean HU of the enhancing tissues in one contrast phase."""
 
     phase: str
     liver: float
@@ -24,7 +24,7 @@ class Enhancement:
     muscle: float
 
 
-# Typical means of abdominal CT at 120 kVp, rounded; single patients scatter around them (see draw_enhancement).
+# Typical means of abdominal CT at 120 kVp, rounded; patients vary around them (see draw_enhancement).
 PHASES = (
     Enhancement("native", 58, 48, 34, 30, 42, 42, 42, 40, 55),
     Enhancement("arterial", 70, 115, 185, 75, 300, 95, 65, 75, 60),
@@ -35,7 +35,7 @@ PERFUSED = ("liver", "spleen", "cortex", "medulla", "aorta", "portal", "veins")
 
 
 def draw_enhancement(rng: np.random.Generator) -> Enhancement:
-    """A phase (mostly portal venous), with the patient's own circulation; one liver in five is fatty."""
+    """Draw a contrast phase (mostly portal venous) with a patient's own enhancement; one liver in five is fatty."""
     mean = PHASES[rng.choice(len(PHASES), p=(0.1, 0.2, 0.6, 0.1))]
     strength = rng.uniform(0.88, 1.12)
     own = {name: getattr(mean, name) * strength for name in PERFUSED}

@@ -1,7 +1,7 @@
 """The verdict on a case: findings that say whether its mask can be trusted.
 
-A verdict is a pure function of measured numbers and changes neither the mask nor the exit code. docs/verdict.md
-explains the thresholds and lists the numbers of real scans.
+A verdict is a pure function of measured numbers and changes neither the mask nor the exit code.
+docs/decisions/0018-verdict-thresholds.md explains the thresholds and lists the numbers of real scans.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Weights on disk: each file is replaced atomically, so that a killed run leaves the last complete version."""
+"""Save weights atomically, so that a killed run leaves the last complete version."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ logger = logging.getLogger(__name__)
 
 
 def save_whole(state: object, path: Path) -> None:
-    """Save `state` by `torch.save`, whole or not at all; only the first of several processes does."""
+    """Save `state` with `torch.save`, atomically; only the first of several processes saves."""
     if idist.get_rank() > 0:
         return
-    # Given a path, torch.save writes its (temporary) name into the file, so that equal weights would differ in bytes.
+    # torch.save would write the temporary file's name into the file, so that equal weights would differ in bytes.
     with atomic_write(path) as temporary, temporary.open("wb") as stream:
         torch.save(state, stream)
 
@@ -28,9 +28,9 @@ def save_whole(state: object, path: Path) -> None:
 class BestModelSaver(Checkpoint):
     """Keeps the best weights by MONAI's key metric in one file, and remembers the best score.
 
-    (MONAI's CheckpointSaver, which uses ignite's DiskSaver, deletes the old file before it writes the new one.)
+    MONAI's CheckpointSaver, which uses ignite's DiskSaver, deletes the old file before it writes the new one.
 
-    As one of the objects of `ResumableState`, it continues from the best score of the interrupted run.
+    If it is among the objects of `ResumableState`, a resumed run continues from the best score so far.
 
     Args:
         save_dir: folder of the weights.
@@ -43,11 +43,11 @@ class BestModelSaver(Checkpoint):
         super().__init__(save_dict, self._write, score_function=_key_metric, filename_pattern=filename)
 
     def attach(self, engine: Engine) -> None:
-        """Compare and save after each epoch of `engine`, a MONAI evaluator."""
+        """Compare scores, and save if the new one is better, after each epoch of `engine`, a MONAI evaluator."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Restore the best score, if the weights that reached it still exist."""
+        """Restore the best score if the weights that reached it still exist."""
         if self._file.is_file():
             super().load_state_dict(state_dict)
 
@@ -64,8 +64,8 @@ class FinalModelSaver:
 
     Args:
         save_dir: folder of the weights.
-        network: whose weights to save.
-        filenames: names of the files, which all get the same content.
+        network: network to save.
+        filenames: names of the files, which all have the same content.
     """
 
     def __init__(self, save_dir: str, network: nn.Module, filenames: Sequence[str] = ("model_final.pt",)) -> None:
@@ -73,7 +73,7 @@ class FinalModelSaver:
         self.network = network
 
     def attach(self, engine: Engine) -> None:
-        """Save when `engine` completes; a failed run leaves the earlier file."""
+        """Save when `engine` completes; a failed run does not change earlier files."""
         engine.add_event_handler(Events.COMPLETED, self.save)
 
     def save(self) -> None:

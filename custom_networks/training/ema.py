@@ -15,8 +15,8 @@ from torch import nn
 BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
-def _counter_of_its_own(norm: BatchNorm) -> torch.Tensor | None:
-    """A copy of the batch counter: ignite cannot average integers and lets both networks share that of `model`."""
+def _copied_counter(norm: BatchNorm) -> torch.Tensor | None:
+    """A copy of the batch counter; ignite cannot average integers and makes both networks share one counter."""
     return None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone()
 
 
@@ -29,8 +29,8 @@ def estimate_batch_statistics(
 ) -> None:
     """Estimate the statistics of every BatchNorm of `network` again; each batch in `inputs` has the same weight.
 
-    It works like `torch.optim.swa_utils.update_bn`, but through an inferer, which casts as in training, and without
-    dropout.
+    Unlike `torch.optim.swa_utils.update_bn`, it runs the network through an inferer, which casts as in training, and
+    without dropout.
     """
     norms = _batch_norms(network)
     momenta = [norm.momentum for norm in norms]
@@ -58,8 +58,8 @@ class AveragedWeights(EMAHandler):
         averaged: a copy of it that receives the average, for validation and the final model.
         momentum: weight of the newest value in the average.
         batches: number of training inputs kept for the statistics.
-        interval: epochs between two estimates, as between validations and checkpoints; there is one after the last
-            epoch, too.
+        interval: epochs between two estimates, the same as between validations and between checkpoints. Another
+            estimate follows the last epoch.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class AveragedWeights(EMAHandler):
         self._inputs: deque[torch.Tensor] = deque(maxlen=batches)
 
     def attach(self, engine: Engine, *args: object, **kwargs: object) -> None:
-        """Follow `engine`, a MONAI trainer; weights that another handler loads at its start are used."""
+        """Follow `engine`, a MONAI trainer; the average starts from the weights that earlier handlers have loaded."""
         engine.add_event_handler(Events.STARTED, self._take_over)
         super().attach(engine, name="ema_momentum")
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._remember)  # before the batch is decollated
@@ -88,8 +88,8 @@ class AveragedWeights(EMAHandler):
         if engine.state.epoch % self.interval and engine.state.epoch != engine.state.max_epochs:
             return
         for norm in _batch_norms(self.ema_model):
-            norm.num_batches_tracked = _counter_of_its_own(norm)
+            norm.num_batches_tracked = _copied_counter(norm)
         estimate_batch_statistics(self.ema_model, self._inputs, engine.inferer)  # type: ignore[attr-defined]
-        if idist.get_world_size() > 1:  # each process saw other inputs, so all of them use the statistics of the first
+        if idist.get_world_size() > 1:  # processes saw different inputs, so all use the statistics of the first one
             for buffer in self.ema_model.buffers():
                 dist.broadcast(buffer, 0)

@@ -1,4 +1,4 @@
-"""Estimate what a training run will cost: memory before the cases are cached, time after its first steps."""
+"""Estimate the memory of a training run before its cases are cached, and its duration after the first steps."""
 
 import logging
 import os
@@ -24,10 +24,11 @@ BYTES_PER_VOXEL = 3  # cached: image float16, label uint8
 
 
 def announce_cache(cases: Sequence[dict[str, Any]], spacing: float, cache_rate: float = 1.0) -> None:
-    """Log how much memory the cached cases will take, judged by their headers.
+    """Log how much memory the cached cases will take, estimated from their headers.
 
-    Slices are resampled to `spacing` mm, and each process has its own cache. Cases that are not NIfTI files are assumed
-    to be of average size. If the machine's memory is too small, a warning says which `cache_rate` would fit.
+    Slices are assumed to be resampled to `spacing` mm, and each process to have its own cache. Cases that are not NIfTI
+    files count with the average size. If the machine's memory is too small, a warning says which `cache_rate` would
+    fit.
     """
     sizes = [size for size in (_cached_bytes(case["image"], spacing) for case in cases) if size is not None]
     if not sizes or int(os.environ.get("LOCAL_RANK", 0)) > 0:  # set by torchrun
@@ -40,11 +41,13 @@ def announce_cache(cases: Sequence[dict[str, Any]], spacing: float, cache_rate: 
     )
     if needed > 0.7 * memory:  # the rest is for the network, the batches and the cases being loaded
         fits = cache_rate * 0.7 * memory / needed
-        logger.warning("The data cache may not fit: --cache_rate %.2f would; the others are then read each time", fits)
+        logger.warning(
+            "The data cache may not fit into memory: --cache_rate %.2f would; cases outside it are read each time", fits
+        )
 
 
 def _machine_memory() -> float:
-    """Total memory of this machine or container in bytes; infinity if the system does not say (Windows)."""
+    """Total memory of this machine or container in bytes; infinity if it is unknown (Windows)."""
     limits = [path.read_text().strip() for path in CONTAINER_LIMITS if path.is_file()]
     if hasattr(os, "sysconf"):
         limits.append(str(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")))
@@ -57,19 +60,18 @@ def _cached_bytes(image: str, spacing: float) -> float | None:
     if grid is None:
         return None
     shape, affine = grid
-    pixels = (
-        np.linalg.norm(affine[:3, :3], axis=0)[:2] / spacing
-    )  # assumes that slices are the last axis, as in nearly all files
+    # Slices are assumed to be along the last axis, as in nearly all files.
+    pixels = np.linalg.norm(affine[:3, :3], axis=0)[:2] / spacing
     return float(np.prod(shape[:3]) * pixels.prod() * BYTES_PER_VOXEL)
 
 
 class TrainingPace:
-    """Handler that logs how long a run will take and what share of it is spent waiting for data.
+    """Handler that logs how long a run will take and what share of the time is spent waiting for data.
 
-    It measures the run's own first steps, with the real data, device and number of processes. After `steps` steps (the
-    first quarter, in which libraries warm up, does not count) it logs the expected time of all steps and the peak
+    It measures the run's own first steps, with the real data, device and number of processes. After `steps` steps, of
+    which the first quarter is ignored because libraries warm up, it logs the expected time of all steps and the peak
     memory, if known. After each epoch it logs the share of time spent waiting for the loader, and the time left at the
-    pace so far, including validation.
+    average pace, including validation.
 
     Args:
         device: the trainer's device.
@@ -83,7 +85,7 @@ class TrainingPace:
         self.started = self.epoch_started = self.asked = self.waited = self.last_step = self.warm = 0.0
 
     def attach(self, engine: Engine) -> None:
-        """Follow `engine` in the first of several processes; attach it after the handler that resumes the run."""
+        """Follow `engine`, only in the first of several processes; attach it after the handler that resumes the run."""
         if idist.get_rank() > 0:
             return
         engine.add_event_handler(Events.STARTED, self._start)
@@ -116,7 +118,7 @@ class TrainingPace:
             self._estimate(engine, (self.last_step - (self.warm or self.started)) / (self.steps - self.steps // 4))
 
     def _estimate(self, engine: Engine, seconds: float) -> None:
-        """Log what all steps of the run will take at `seconds` a step."""
+        """Log how long all steps of the run will take at `seconds` per step, and the peak memory."""
         steps = (engine.state.max_epochs or 0) * (engine.state.epoch_length or 0) - engine.state.iteration + self.done
         peak = self._peak_bytes()
         memory = "" if peak is None else f"; peak memory so far {peak / GIB:.1f} GiB ({self.device})"
@@ -124,9 +126,9 @@ class TrainingPace:
         logger.info(text, steps, seconds, _duration(steps * seconds), memory)
 
     def _peak_bytes(self) -> int | None:
-        """Peak of the memory allocated on the GPU, or on a CPU of this process's memory, including the cache.
+        """Peak memory in bytes: allocated on the GPU, or on a CPU used by this process, including the cache.
 
-        None on a CPU under Windows, where Python has no module `resource`.
+        It is None on a CPU under Windows, where Python has no module `resource`.
         """
         if self.device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self.device))
@@ -137,7 +139,7 @@ class TrainingPace:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
     def _report(self, engine: Engine) -> None:
-        """Log the epoch's share of waiting, and the time left if the remaining epochs take as long as this run's."""
+        """Log the share of the epoch spent waiting, and the time left if other epochs take as long as those so far."""
         now, trained = time.perf_counter(), self.last_step - self.epoch_started
         left = (engine.state.max_epochs or 0) - engine.state.epoch
         pace = (now - self.started) / (engine.state.epoch - self.first_epoch)
@@ -148,7 +150,7 @@ class TrainingPace:
 
 
 def _duration(seconds: float) -> str:
-    """A duration as text, in a suitable unit."""
+    """Format a duration in a suitable unit."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""The loss of patent application CN114723669A, weighted categorical cross-entropy and Dice, for partial labels, too."""
+"""The loss of patent application CN114723669A, weighted categorical cross-entropy and Dice, also for partial labels."""
 
 from collections.abc import Sequence
 
@@ -18,9 +18,10 @@ class OrganTumorLoss(nn.Module):
     tumor's Dice; voxels labelled 4 are left out altogether.
 
     Args:
-        class_weights: of background, liver and tumor in the cross-entropy.
-        dice_weights: of organ and tumor in the Dice loss.
-        ce_weight, dice_weight: of the two parts.
+        class_weights: weights of background, liver and tumor in the cross-entropy.
+        dice_weights: weights of organ and tumor in the Dice loss.
+        ce_weight: weight of the cross-entropy.
+        dice_weight: weight of the Dice loss.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class OrganTumorLoss(nn.Module):
         )
 
     def _cross_entropy(self, log_probabilities: Tensor, target: Tensor) -> Tensor:
-        """Mean of -log p(target) weighted by class, like `torch.nn.CrossEntropyLoss`; label 3 stands for the organ."""
+        """Mean of -log p(target) weighted by class, like `torch.nn.CrossEntropyLoss`; label 3 means liver or tumor."""
         weights = self.get_buffer("class_weights").to(log_probabilities.device)
         organ = torch.logaddexp(log_probabilities[:, 1], log_probabilities[:, 2])
         scores = torch.cat([log_probabilities, organ[:, None]], dim=1)

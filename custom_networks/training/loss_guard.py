@@ -1,4 +1,4 @@
-"""Stop a training that diverges with an error, and keep its last good state on disk."""
+"""Stop a diverging training run with an error, and keep its last good state on disk."""
 
 from math import isfinite
 from pathlib import Path
@@ -12,9 +12,9 @@ from custom_networks.errors import InputError
 
 
 class FiniteLossGuard:
-    """Stops a training as soon as its loss (or, at the end of an epoch, a weight of its network) is not finite.
+    """Stops training as soon as the loss (or, at the end of an epoch, a weight of the network) is not finite.
 
-    (ignite's TerminateOnNan ends a training as if it were complete, so that the final weights would be saved.)
+    ignite's TerminateOnNan ends training as if it were complete, so that the final weights would be saved.
 
     Attach it before handlers that validate or save.
 
@@ -39,7 +39,7 @@ class FiniteLossGuard:
             raise InputError(self._stopped(engine, f"the loss is {loss}"))
 
     def check_weights(self, engine: Engine) -> None:
-        """Raise InputError if a weight is not finite: the step that caused it may still have had a finite loss."""
+        """Raise InputError if a weight is not finite; the step that caused it may have had a finite loss."""
         if not all(bool(torch.isfinite(weight).all()) for weight in self.network.parameters()):
             raise InputError(self._stopped(engine, "weights are not finite"))
 
@@ -49,8 +49,8 @@ class FiniteLossGuard:
         go_on = "no state was saved yet. Start again with a lower --learning_rate"
         if epoch > 1:
             go_on = (
-                f"{self.state_file} still holds the state of epoch {epoch - 1}. Start a new run from it, in new "
-                f"folders and with a lower --learning_rate, by --start_from {self.state_file}"
+                f"{self.state_file} still contains the state of epoch {epoch - 1}. Start a new run from it, in new "
+                f"folders and with a lower --learning_rate, with --start_from {self.state_file}"
             )
         return (
             f"Training stopped at step {engine.state.iteration} (epoch {epoch}), because {reason}; {go_on}, or look "

@@ -20,21 +20,21 @@ logger = logging.getLogger(__name__)
 class ResumableState:
     """Keeps the state of a training run in one file, and restores it on request.
 
-    (MONAI's CheckpointSaver cannot save the trainer if it is one of that trainer's own handlers in a bundle, because
-    the reference would be circular.)
+    MONAI's CheckpointSaver cannot save the trainer in a bundle where it is one of that trainer's own handlers, because
+    the reference would be circular.
 
     Args:
-        path: file of the state; replaced as a whole.
+        path: file of the state, which is replaced atomically.
         objects: everything with a `state_dict`, by name: network, averaged network, optimizer, schedule, best score.
-        facts: what distinguishes this run from others, by name (lists of names, numbers). A state with other values is
-            refused: its network might be validated on cases it was trained on, or its optimizer and schedule would
+        facts: settings that identify this run, by name (lists of names, numbers). A state with other values is refused,
+            because its network might be validated on cases it was trained on, or its optimizer and schedule would
             override the requested ones.
         interval: epochs between two states.
         resume: whether to start from the file if it exists.
         map_location: device to load to.
-        randomized: random transforms that get a new seed from the epoch on resuming, as does PyTorch's generator, which
-            shuffles and seeds worker processes; otherwise each part of an often interrupted run would draw the same
-            samples.
+        randomized: random transforms. On resuming, they and PyTorch's generator (which shuffles and seeds worker
+            processes) get a new seed that depends on the epoch; otherwise all parts of an interrupted run would draw
+            the same samples.
     """
 
     def __init__(
@@ -56,18 +56,18 @@ class ResumableState:
         self.randomized = randomized
 
     def attach(self, engine: Engine) -> None:
-        """Load at the start of `engine`, after other handlers have loaded there, and save at the end of epochs.
+        """Load when `engine` starts and save at the end of epochs.
 
-        Attach it after the handler that validates, so that the state holds the score of the same epoch. If a run is
-        killed between the two writes, the file of the best weights is ahead of the score that it resumes with; it
-        repeats the epoch, and weights that score between the two would replace the better ones. In the opposite order,
-        the best weights would be missing.
+        Attach it after other handlers that load at the start, and after the handler that validates, so that the state
+        contains the score of the same epoch. A run killed between saving the best weights and saving the state resumes
+        with an older best score, so that slightly worse weights can replace the best ones; in the opposite order, the
+        best weights would be lost.
         """
         engine.add_event_handler(Events.STARTED, self.load)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self.save)
 
     def save(self, engine: Engine) -> None:
-        """Write the state of all objects and the progress of `engine`; only the first of several processes does."""
+        """Write the state of all objects and the progress of `engine`; only the first of several processes writes."""
         state: dict[str, Any] = {name: item.state_dict() for name, item in self.objects.items()}
         state["progress"] = {"epoch": engine.state.epoch, "iteration": engine.state.iteration}
         save_whole({**state, "facts": self.facts}, self.path)
@@ -77,7 +77,7 @@ class ResumableState:
 
         Raises:
             BundleError: the file is damaged.
-            InputError: the state is not one of these objects, or belongs to another run.
+            InputError: the state lacks an object or fact, or belongs to another run.
         """
         if not (self.resume and self.path.is_file()):
             return
@@ -111,7 +111,7 @@ class ResumableState:
 
 
 def _difference(name: str, before: Any, now: Any) -> str:
-    """A phrase with both values of a fact; for lists, what is missing in the other one."""
+    """A phrase with the earlier and the present value of a fact; of lists, only the items that are not in both."""
     if isinstance(before, list) and isinstance(now, list):
         name += " not in both"
         before, now = (_few(sorted(set(one) - set(other))) for one, other in ((before, now), (now, before)))
@@ -119,7 +119,7 @@ def _difference(name: str, before: Any, now: Any) -> str:
 
 
 def _few(names: Sequence[str]) -> str:
-    """A phrase with the first of the names and the number of the others."""
+    """A phrase with the first name and the number of others; "none" for no names."""
     if len(names) < 2:
         return names[0] if names else "none"
     return f"{names[0]} and {len(names) - 1} more"

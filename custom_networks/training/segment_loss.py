@@ -1,4 +1,4 @@
-"""The loss for Couinaud's segments: cross-entropy and Dice where the true segment is known."""
+"""The loss for Couinaud's segments: cross-entropy and Dice over voxels whose true segment is known."""
 
 import torch
 from torch import Tensor, nn
@@ -8,9 +8,9 @@ from custom_networks.labelmap.segments import SEGMENTS
 
 
 class SegmentsLoss(nn.Module):
-    """Cross-entropy over the eight segments + `dice_weight` x (1 - mean Dice), where the true segment is known.
+    """Cross-entropy over the eight segments + `dice_weight` x (1 - mean Dice).
 
-    Voxels labelled 0, outside the liver or in a part without a known segment, do not count. Dice is computed over the
+    Voxels labelled 0 (outside the liver, or in a part without a known segment) are ignored. Dice is computed over the
     batch, for the segments that occur in it.
 
     Args:

@@ -1,4 +1,4 @@
-"""Pre- and post-processing transforms: from a path to the network's grid, and from its answer to masks and files."""
+"""MONAI transforms from a path to the network's input, and from the network's output to masks and files."""
 
 from custom_networks.transforms.anatomy import FillOrgand, FindLesionsd, KeepOrgand
 from custom_networks.transforms.input_grid import LabelsOnInputGridd

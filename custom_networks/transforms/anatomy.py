@@ -21,9 +21,9 @@ Corrected = tuple[Labels, Data]
 
 
 class _LabelMapTransform(MapTransform):
-    """Applies a rule to label maps; metadata and recorded operations are kept.
+    """Base class of transforms that apply a rule of `labelmap` and keep metadata and recorded operations.
 
-    Each subclass takes the arguments of its rule in `labelmap`, and all of them take:
+    Subclasses also have the arguments of their rule.
 
     Args:
         keys: label maps, MetaTensor (1, H, W, D).
@@ -54,7 +54,7 @@ class _LabelMapTransform(MapTransform):
 
     @abstractmethod
     def corrected(self, labels: Labels, affine: Floats, data: Data) -> Corrected:
-        """A new label map (H, W, D) according to the rule, and further items of the data; arrays are on its grid."""
+        """Apply the rule; return a new label map (H, W, D) and further items for the data, with arrays on its grid."""
 
 
 def _like(label_map: MetaTensor, values: Numbers) -> MetaTensor:
@@ -63,7 +63,7 @@ def _like(label_map: MetaTensor, values: Numbers) -> MetaTensor:
 
 
 def _probabilities(data: Data, key: str, labels: Labels) -> Probabilities:
-    """Liver and tumor probabilities x 255, (2, H, W, D), on the label map's grid."""
+    """Liver and tumor probabilities x 255, (2, H, W, D); BundleError if they are missing or have another shape."""
     probabilities = data.get(key)
     if probabilities is None or tuple(probabilities.shape) != (2, *labels.shape):
         raise BundleError(
@@ -74,7 +74,7 @@ def _probabilities(data: Data, key: str, labels: Labels) -> Probabilities:
 
 
 class KeepOrgand(_LabelMapTransform):
-    """Dictionary transform of `keep_organ`: keeps the largest part of the organ and large parts close to it."""
+    """Dictionary version of `keep_organ`: keeps the largest part of the organ and large parts close to it."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class KeepOrgand(_LabelMapTransform):
 
 
 class FillOrgand(_LabelMapTransform):
-    """Dictionary transform of `fill_organ`: holes become tumor where that is more probable than liver, else liver."""
+    """Dictionary version of `fill_organ`: holes become tumor where that is more probable than liver, else liver."""
 
     def __init__(
         self,
@@ -112,16 +112,17 @@ class FillOrgand(_LabelMapTransform):
 
 
 class FindLesionsd(_LabelMapTransform):
-    """Dictionary transform of `find_lesions`: removes lesions that are outside the liver, tiny or doubtful.
+    """Dictionary version of `find_lesions`: removes lesions that are outside the liver, tiny or doubtful.
 
-    Besides the label map it writes what reports and DICOM results are made from: a map of lesion numbers and the
-    lesions, a tuple of `FoundLesion`. The map is a MetaTensor (1, H, W, D) with the label map's record, so that stock
-    `Invertd` brings it to the file's grid; 1 is the largest lesion; it is uint8 for up to 255 lesions, else int32.
+    It adds a map of lesion numbers and the lesions (a tuple of `FoundLesion`), from which reports and DICOM results are
+    made. The map is a MetaTensor (1, H, W, D), uint8 for up to 255 lesions, else int32; number 1 is the largest lesion.
+    It has the recorded operations of the label map, so that stock `Invertd` brings it to the file's grid.
 
     Args:
         number_key: key of the map of lesion numbers.
         lesion_key: key of the tuple of lesions.
-        confidence_coefficients: of `lesion_confidence`; with None, the confidence is the mean tumor probability.
+        confidence_coefficients: coefficients for `lesion_confidence`; if None, the confidence is the mean tumor
+            probability.
 
     Raises:
         UsageError: a coefficient is unknown.

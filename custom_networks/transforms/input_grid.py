@@ -1,4 +1,4 @@
-"""From the network's answer to a label map on the input's grid, without ever holding float classes on that grid."""
+"""Turn the network's output into a label map on the input's grid, without float class maps on that whole grid."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ from custom_networks.transforms.resample import (
 
 
 def class_probabilities(scores: torch.Tensor) -> torch.Tensor:
-    """Class probabilities x 255, float32 (K, H, W, D), from the network's answer (K, H, W, D).
+    """Class probabilities x 255, float32 (K, H, W, D), from the network's output (K, H, W, D).
 
     Integers are already probabilities x 255; floating values are logits.
 
@@ -35,7 +35,7 @@ def class_probabilities(scores: torch.Tensor) -> torch.Tensor:
     probabilities = torch.softmax(scores.float(), dim=0)
     # All comparisons with NaN are false, so without this check NaN would become an empty mask.
     if not torch.isfinite(probabilities).all():
-        raise InputError("The network's answer must be finite, got NaN or infinity: run it in float32.")
+        raise InputError("The network's output must be finite, got NaN or infinity: run it in float32.")
     return probabilities.mul_(255)
 
 
@@ -44,10 +44,10 @@ def labels_from_probabilities(
 ) -> torch.Tensor:
     """Label map from class probabilities.
 
-    A voxel is organ if liver and tumor together have at least the share `organ_threshold` of the three classes (with
-    0.5: they are at least as probable as background). An organ voxel is tumor if tumor has at least the share
-    `tumor_threshold` of liver and tumor. So tumor competes with liver alone; with an argmax over three classes,
-    background could win where the organ is certain but its label is not.
+    A voxel is organ if liver and tumor together have at least the share `organ_threshold` of the three classes (0.5
+    means that they are at least as probable as background). An organ voxel is tumor if tumor has at least the share
+    `tumor_threshold` of liver and tumor. With an argmax over the three classes instead, background could win where
+    organ is certain but undecided between liver and tumor.
 
     Args:
         probabilities: (3, H, W, D) of background, liver, tumor, in any common unit; all zero means background.
@@ -65,27 +65,27 @@ def labels_from_probabilities(
 
 
 class LabelsOnInputGridd(MapTransform):
-    """Bring the network's answer to the grid that the input had before `ResampleInPlaned`, and choose labels there.
+    """Bring the network's output to the grid that the input had before `ResampleInPlaned`, and label the voxels there.
 
     It reads `d[key]`, (3, h, w, D) as tensor, MetaTensor or array on the network's grid: integers are class
-    probabilities x 255, floating values are logits. It writes a uint8 MetaTensor (1, H, W, D) of labels 0, 1, 2 with
-    the affine of the input's grid and the operations recorded up to there, and liver and tumor probabilities x 255,
-    (2, H, W, D) uint8, for the anatomy transforms. Both still have the orientation of the network's input: stock
+    probabilities x 255, floating values are logits. It writes a uint8 MetaTensor (1, H, W, D) of labels 0, 1, 2, with
+    the affine of the input's grid and the operations recorded before the resampling, and liver and tumor probabilities
+    x 255, (2, H, W, D) uint8, for the anatomy transforms. Both still have the orientation of the network's input; stock
     `Invertd(keys="pred", transform="@preprocessing", orig_keys="image", nearest_interp=False)` brings them to the
     file's own grid. If the image is only a region of its grid, everything outside the region is background with zero
-    probabilities. The work is done `chunk` slices at a time on the answer's device; results are on the CPU.
+    probabilities. The work is done `chunk` slices at a time on the output's device; results are on the CPU.
 
     Args:
-        keys: the network's answer.
-        ref_key: the preprocessed image, whose record describes the input's grid.
-        probability_key: key of the probabilities; None keeps none.
+        keys: the network's output.
+        ref_key: the preprocessed image, whose recorded operations describe the input's grid.
+        probability_key: key of the probabilities; None discards them.
         tumor_threshold: see `labels_from_probabilities`.
         organ_threshold: see `labels_from_probabilities`.
         chunk: slices handled at once.
 
     Raises:
         UsageError: `chunk` or a threshold is out of range.
-        BundleError: the image has no record of `ResampleInPlaned`, or the answer does not lie on its grid.
+        BundleError: the image has no record of `ResampleInPlaned`, or the output is not on its grid.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class LabelsOnInputGridd(MapTransform):
         self.thresholds = tumor_threshold, organ_threshold
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Data in which the label map replaces the answer, with the probabilities added if they are wanted."""
+        """Data with a label map in place of the network's output, and with probabilities unless they are discarded."""
         d = dict(data)
         image: Any = d.get(self.ref_key)
         for key in self.key_iterator(d):
@@ -143,7 +143,7 @@ class LabelsOnInputGridd(MapTransform):
 
 
 def _whole_slices(probabilities: torch.Tensor, record: Mapping[str, Any]) -> torch.Tensor:
-    """Probabilities (3, h, w, n) of a region's slices in their place in-plane, where all else is zero."""
+    """Zero-pad probabilities (3, h, w, n) of a region in-plane to whole slices of the resampled grid."""
     depth = probabilities.shape[3]
     info = record[TraceKeys.EXTRA_INFO]
     in_plane = {"grid": (*info["grid"][:2], depth), "corner": (*info["corner"][:2], 0)}
@@ -151,15 +151,15 @@ def _whole_slices(probabilities: torch.Tensor, record: Mapping[str, Any]) -> tor
 
 
 def _untouched_zeros(channels: int, shape: Sequence[int]) -> torch.Tensor:
-    """Zeros (channels, H, W, D), uint8, that take up memory only where something is written to them."""
+    """Zeros (channels, H, W, D), uint8, which take up memory only where something is written."""
     return torch.from_numpy(np.zeros((channels, *shape), np.uint8))
 
 
 def _reached(probabilities: torch.Tensor, shape: Sequence[int]) -> tuple[slice, slice]:
-    """The rows and columns of slices resized to `shape` that can hold organ.
+    """The ranges of rows and columns that may contain organ after slices are resized to `shape`.
 
-    By bilinear interpolation, a pixel reaches to the centres of its neighbours. The probabilities (3, h, w, n) must
-    hold some organ.
+    Bilinear interpolation spreads each pixel as far as the centres of its neighbours. At least one liver or tumor
+    probability x 255 in (3, h, w, n) must be 0.5 or more.
     """
     seen = (probabilities[1:] >= 0.5).any(dim=0).any(dim=2)
     rows, columns = (_resized_range(seen.any(dim=1 - axis), shape[axis]) for axis in (0, 1))
@@ -167,7 +167,7 @@ def _reached(probabilities: torch.Tensor, shape: Sequence[int]) -> tuple[slice, 
 
 
 def _resized_range(seen: torch.Tensor, size: int) -> slice:
-    """The part of an axis of `size` pixels that can be reached from those marked in `seen`, a mask of another size."""
+    """The range of pixels on an axis resized to `size` that the pixels marked in the mask `seen` can affect."""
     pixels = seen.nonzero().flatten().tolist()
     scale = size / len(seen)
     return slice(max(0, int((pixels[0] - 0.5) * scale) - 1), min(size, int((pixels[-1] + 1.5) * scale) + 1))

@@ -1,4 +1,4 @@
-"""The strict reader as a MONAI dictionary transform, for the bundle's configs and for MONAI Label."""
+"""This package's strict readers as a MONAI dictionary transform, for the bundle's configs and for MONAI Label."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -21,8 +21,8 @@ class LoadVolumed(LoadImaged):
     """Load the items under `keys` (a path, a `Case`, or a `Volume` that was already read) with this package's readers.
 
     Each becomes a MetaTensor (i, j, k) without a channel, of the reader's type (int16, int32 or float32 HU; uint8
-    labels), with a float64 affine in RAS mm. The meta dictionary holds what `SaveImaged` and `Invertd` need, and in
-    `notes` the reader's notes, one per line. Follow it with `EnsureChannelFirstd(channel_dim="no_channel")`.
+    labels), with a float64 affine in RAS mm. The meta dictionary has the items that `SaveImaged` and `Invertd` need,
+    and `notes`, the reader's notes, one per line. Follow it with `EnsureChannelFirstd(channel_dim="no_channel")`.
 
     MONAI's `LoadImaged` tries all registered readers in turn until one succeeds, whereas here the first refusal is
     final. This is a subclass because MONAI Label looks for `LoadImaged` and sets `_loader.image_only` to False.
@@ -54,7 +54,7 @@ class LoadVolumed(LoadImaged):
 
 
 class _VolumeLoader:
-    """What `LoadImaged.__call__` calls for each path, in place of MONAI's `LoadImage`."""
+    """Stands in for MONAI's `LoadImage`; `LoadImaged.__call__` calls it for each path."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -64,7 +64,7 @@ class _VolumeLoader:
         """The MetaTensor of one path, case or volume; unless `image_only`, a tuple with its meta dictionary."""
         given = ensure_tuple(path)
         if len(given) != 1:
-            raise InputError(f"One path per case is needed, got {len(given)}: give each volume as a separate case.")
+            raise InputError(f"One path per case is needed, got {len(given)}: pass each volume as a separate case.")
         volume = given[0]
         if isinstance(volume, (str, Path)):
             volume = READERS[self.kind](Path(volume).expanduser())
@@ -76,7 +76,7 @@ class _VolumeLoader:
             MetaKeys.ORIGINAL_AFFINE: affine.clone(),
             MetaKeys.SPATIAL_SHAPE: np.array(volume.array.shape),
             MetaKeys.SPACE: SpaceKeys.RAS,
-            MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),  # MONAI's sign for "no channel"
+            MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),  # MONAI's marker for "no channel"
             "filename_or_obj": str(volume.source),
             "notes": "\n".join(volume.notes),  # one string: a tuple does not survive collating
         }

@@ -34,7 +34,7 @@ def resampled_size(size: int, spacing: float, target: float) -> int:
 
 
 def in_plane_scaling(shape: Sequence[int], size: Sequence[int]) -> torch.Tensor:
-    """Affine (4, 4), float64, from the indices of a grid of `size` pixels to those of one of `shape`, same extent."""
+    """Affine (4, 4), float64, that maps indices of a grid of `size` to a grid of `shape` with the same extent."""
     scaling = torch.eye(4, dtype=torch.float64)
     for axis in (0, 1):
         scale = shape[axis] / size[axis]
@@ -50,9 +50,9 @@ def resize_slices(stack: torch.Tensor, size: Sequence[int], antialias: bool = Tr
     if tuple(stack.shape[1:3]) == tuple(size):
         return stack.float()
     if size[1] == 1 and size[0] > 1:
-        # PyTorch 2.13 gives all pixels of a one-pixel-wide result the value of the first; one pixel high is correct.
+        # PyTorch 2.13 fills a result one pixel wide with the value of its first pixel; one pixel high is correct.
         return resize_slices(stack.transpose(1, 2), (size[1], size[0]), antialias).transpose(1, 2)
-    # Slices become channels without a copy; PyTorch sees this layout as channels_last, which is its fastest.
+    # Slices become channels without a copy; PyTorch treats this layout as channels_last, which is the fastest.
     planes = stack.permute(0, 3, 1, 2).float()
     planes = interpolate(planes, size=tuple(size), mode="bilinear", antialias=antialias, align_corners=False)
     return planes.permute(0, 2, 3, 1)
@@ -61,7 +61,7 @@ def resize_slices(stack: torch.Tensor, size: Sequence[int], antialias: bool = Tr
 def resize_labels(stack: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     """Resample label maps (C, H, W, D) by class: each class's mask is resampled, and the largest share wins.
 
-    Each channel is a separate label map. Of equal shares, the lower label wins.
+    Each channel is a separate label map. Ties go to the lower label.
 
     Returns:
         (C, rows, columns, D), uint8.
@@ -72,7 +72,7 @@ def resize_labels(stack: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     whole = stack.to(torch.uint8)
     if not torch.equal(whole.to(stack.dtype), stack):
         raise InputError(
-            f"A label map must hold whole numbers from 0 to 255, got values from {stack.min()} to {stack.max()}: "
+            f"A label map must contain whole numbers from 0 to 255, got values from {stack.min()} to {stack.max()}: "
             "resample it as an image, or save it as labels."
         )
     classes = torch.bincount(whole.flatten()).nonzero().flatten().tolist()
@@ -111,7 +111,7 @@ def resize_volume(
         mode: "bilinear" (anti-aliased), "label" (by class) or "nearest".
         dtype: type of the result; values are rounded before they become integers.
         chunk: slices handled at once.
-        kept: the rows and columns of the result to return; the values are bit for bit those of the whole result.
+        kept: the rows and columns to return; their values are bit-identical to the whole result's.
     """
     if tuple(volume.shape[1:3]) == tuple(size):
         return volume[:, kept[0], kept[1]].to(dtype)
@@ -138,21 +138,21 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
     inverted as label maps, floating ones bilinearly (or by nearest value with `Invertd(nearest_interp=True)`); they
     may have any number of channels, and keep their type.
 
-    If the data hold a region (see `FindLiverd`), only that part of the result is computed, with exactly the values
-    that the whole result would have there; its position is recorded, too. The inverse puts a tensor of the region's
-    shape back into its position among zeros, and treats other shapes as usual.
+    If the data contain a region (see `FindLiverd`), only that part of the result is computed, with exactly the values
+    that the whole result would have there; its position is recorded, too. The inverse pads a tensor of the region's
+    shape with zeros to the whole grid, and treats other shapes as usual.
 
     Args:
         spacing: pixel size of both in-plane axes, mm.
         mode: "image" or "label", one for all keys or one per key.
         dtype: type of resampled images ("float32", "float16", ... or a torch.dtype); label maps become uint8.
         chunk: slices handled at once.
-        region_key: key of the region, if any: integers (3, 2), for each axis the first index of the result to be
-            computed and the one after the last.
+        region_key: key of the region, if any: integers (3, 2), for each axis the first index to compute and the one
+            after the last.
 
     Raises:
         UsageError: `spacing` or `chunk` is not positive, or `mode` is neither "image" nor "label".
-        BundleError: on call, an item is not a MetaTensor (C, H, W, D), or the region does not lie in its grid.
+        BundleError: on call, an item is not a MetaTensor (C, H, W, D), or the region exceeds its grid.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
         return d
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Data with the volume under each key back on the grid it had before; see the class for details."""
+        """Data with the volume under each key back on its original grid; see the class for details."""
         d = dict(data)
         for key in self.key_iterator(d):
             d[key] = self._restored(d[key])
@@ -232,20 +232,22 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
 
 
 def _slices_of(region: Any, grid: Sequence[int]) -> tuple[slice, slice, slice]:
-    """The region (3, 2) as slices of the grid, by default all of it; BundleError if it is not within the grid."""
+    """The region (3, 2) as slices of the grid, or the whole grid for None; BundleError if it exceeds the grid."""
     bounds = [(0, n) for n in grid] if region is None else [(int(first), int(stop)) for first, stop in region]
     if any(not 0 <= first < stop <= n for (first, stop), n in zip(bounds, grid, strict=True)):
         raise BundleError(
-            f"A region must lie within the grid {tuple(grid)}, got {bounds}: use the same spacing in both steps."
+            f"A region must be within the grid {tuple(grid)}, got {bounds}: use the same spacing in both steps."
         )
     rows, columns, slices = (slice(first, stop) for first, stop in bounds)
     return rows, columns, slices
 
 
 def in_its_place(values: torch.Tensor, record: Mapping[str, Any]) -> torch.Tensor:
-    """Put values (C, h, w, d) of a region that `ResampleInPlaned` recorded among zeros on the whole grid (C, H, W, D).
+    """Zero-pad the values (C, h, w, d) of a region to its whole grid, (C, H, W, D).
 
-    Values whose shape is not that of the region are returned unchanged.
+    Args:
+        values: values of any other shape are returned unchanged.
+        record: extra info that `ResampleInPlaned` recorded.
     """
     grid, corner, shape = ([int(n) for n in record[name]] for name in ("grid", "corner", "resampled_shape"))
     if list(values.shape[1:]) != shape or shape == grid:
@@ -257,14 +259,14 @@ def in_its_place(values: torch.Tensor, record: Mapping[str, Any]) -> torch.Tenso
 
 
 def set_affine(volume: MetaTensor, affine: torch.Tensor) -> None:
-    """Set the affine (4, 4) of `volume`, and the voxel size in mm that NIfTI headers repeat."""
+    """Set the affine (4, 4) of `volume`, and the voxel size in mm in its metadata if it is recorded there."""
     volume.affine = affine.clone()
     if MetaKeys.PIXDIM in volume.meta:
         volume.meta[MetaKeys.PIXDIM][1:4] = affine_to_spacing(affine)
 
 
 def with_meta_of(source: MetaTensor, values: torch.Tensor) -> MetaTensor:
-    """Values with a deep copy of the source's metadata (MONAI's own copy shares arrays with it)."""
+    """Values as a MetaTensor with a deep copy of the source's metadata (MONAI's own copy shares arrays)."""
     out = MetaTensor(values)
     out.meta = copy.deepcopy(source.meta)
     out.applied_operations = copy.deepcopy(source.applied_operations)

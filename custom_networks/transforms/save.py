@@ -21,20 +21,21 @@ from custom_networks.files import atomic_write
 from custom_networks.io.files import case_stem
 from custom_networks.labelmap.boxes import NOWHERE, box_around
 
-BLOCK = 64  # voxels along each axis that are brought into file order at once
+BLOCK = 64  # voxels along each axis that are copied into file order at once
 
 
 class SaveLabelMapd(SaveImaged):
     """Write label maps (1, i, j, k) with their affine to `<output_dir>/<case>/<case>_<postfix>.nii.gz`, as uint8.
 
-    `<case>` is the item under `case_key`, or if that is missing the stem of the input's file name. A file appears
-    whole or not at all. Results that `liverseg segment` wrote to that folder before (report, DICOM) would belong to
-    another mask, so they are removed first, together with their manifest. (MONAI's SaveImaged names files after the
-    input alone, so that inputs of the same name overwrite each other. It is the base class because MONAI Label skips
-    instances of `SaveImaged`.)
+    `<case>` is the item under `case_key` or, if that is missing, the stem of the input's file name. Files are written
+    atomically. Earlier results of `liverseg segment` in that folder (report, DICOM) belong to another mask, so they are
+    removed first, together with their manifest.
+
+    MONAI's SaveImaged names files only after the input, so that inputs of the same name overwrite each other. It is
+    the base class because MONAI Label skips instances of `SaveImaged`.
 
     Raises:
-        BundleError: on call, if an item is not a MetaTensor (1, i, j, k).
+        BundleError: on call, an item is not a MetaTensor (1, i, j, k).
     """
 
     channels = 1
@@ -52,10 +53,10 @@ class SaveLabelMapd(SaveImaged):
         self.output_dir, self.postfix, self.case_key = Path(output_dir), postfix, case_key
 
     def set_options(self, *args: Any, **kwargs: Any) -> None:
-        """Ignore options of MONAI's writers: there are none here."""
+        """Ignore options for MONAI's writers, which are not used here."""
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Write the files; the data are passed on unchanged."""
+        """Write the files and return the data unchanged."""
         d = dict(data)
         for key in self.key_iterator(d):
             voxels = d[key]
@@ -75,8 +76,8 @@ class SaveLabelMapd(SaveImaged):
 class SaveTumorProbabilityd(SaveLabelMapd):
     """Write the tumor channel of liver and tumor probabilities to `<output_dir>/<case>/<case>_<postfix>.nii.gz`.
 
-    The items are MetaTensors (2, i, j, k) uint8, probability x 255. They are stored as they are, with a slope of
-    1 / 255, so that NIfTI readers that apply it get 0 to 1. Otherwise it is like `SaveLabelMapd`.
+    The items are MetaTensors (2, i, j, k) uint8, probability x 255. They are stored unchanged, with a slope of 1 / 255,
+    so that NIfTI readers that apply it return 0 to 1. Everything else is as in `SaveLabelMapd`.
     """
 
     channels = 2
@@ -90,14 +91,14 @@ def write_label_map(
     slope: float | None = None,
     nifti_geometry: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write labels as uint8 .nii.gz; the file appears whole or not at all.
+    """Write labels as uint8 .nii.gz, atomically.
 
     Args:
         labels: (i, j, k) whole numbers, 0 to 255.
-        affine: (4, 4) voxel index to RAS mm.
-        path: of the file.
-        slope: written to the header for readers to multiply by; the stored numbers are not changed.
-        nifti_geometry: fields of the input's header to be kept (see `Volume`): sform and qform can differ, and some
+        affine: (4, 4), from voxel indices to RAS mm.
+        path: file to write.
+        slope: factor written to the header, by which readers multiply; the stored values do not change.
+        nifti_geometry: header fields to copy from the input (see `Volume`), whose sform and qform can differ; some
             programs use one, some the other.
     """
     image = nib.Nifti1Image(_in_file_order(labels), affine)
@@ -115,8 +116,8 @@ def write_label_map(
 def _in_file_order(labels: np.ndarray) -> npt.NDArray[np.uint8]:
     """Labels (i, j, k) as uint8 with i the fastest axis in memory, as NIfTI requires.
 
-    They are copied in blocks that fit the processor's cache, since NumPy would fetch a cache line for every voxel. The
-    zeros around the labels are never written and take up no memory.
+    They are copied in blocks that fit the processor's cache; NumPy would fetch a cache line for every voxel. The zeros
+    around the labels are never written and take up no memory.
     """
     ordered = np.zeros(labels.shape[::-1], np.uint8).T
     box = box_around(labels) or NOWHERE

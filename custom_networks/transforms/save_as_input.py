@@ -1,6 +1,6 @@
 """Write label maps as MetaImage or NRRD, with exactly the geometry of an input in that format.
 
-NIfTI stores the geometry in single precision, which ITK, SimpleITK and pyradiomics take for another physical space.
+NIfTI stores the geometry in single precision, so that ITK, SimpleITK and pyradiomics report a different physical space.
 """
 
 import zlib
@@ -37,7 +37,7 @@ encoding: gzip
 space origin: ({comma_origin})
 
 """
-# By ending of the input: the ending of the label map, its header, and zlib's number for the container of the data.
+# For each suffix of the input: suffix and header of the label map, and zlib's `wbits` for the compressed data.
 FORMATS = {
     **dict.fromkeys((".mha", ".mhd"), (".mha", METAIMAGE, zlib.MAX_WBITS)),
     **dict.fromkeys((".nrrd", ".nhdr"), (".nrrd", NRRD, 16 + zlib.MAX_WBITS)),
@@ -45,17 +45,17 @@ FORMATS = {
 
 
 def write_as_input(labels: np.ndarray, affine: np.ndarray, folder: Path, stem: str, suffix: str) -> str | None:
-    """Write labels in the format of the input, if that is MetaImage or NRRD; the file appears whole or not at all.
+    """Write labels atomically in the format of the input, if that is MetaImage or NRRD.
 
     Args:
         labels: (i, j, k), 0 to 255.
-        affine: (4, 4) voxel index to RAS mm.
-        folder: where the file goes.
-        stem: the file's name without its ending.
-        suffix: ending of the input.
+        affine: (4, 4), from voxel indices to RAS mm.
+        folder: where to write the file.
+        stem: the file's name without suffix.
+        suffix: suffix of the input.
 
     Returns:
-        The name of the file in `folder`; None for an input of another format.
+        The name of the file in `folder`; None for an input in another format.
     """
     if suffix not in FORMATS:
         return None
@@ -68,7 +68,7 @@ def write_as_input(labels: np.ndarray, affine: np.ndarray, folder: Path, stem: s
 
 
 def _geometry(shape: tuple[int, ...], affine: np.ndarray) -> dict[str, str]:
-    """The header fields of the grid, in LPS; numbers have all their digits."""
+    """Header fields that describe the grid in LPS, with numbers in full precision."""
     lps, spacing = LPS_TO_RAS @ affine, spacing_of(affine)
     columns, origin = lps[:3, :3].T, lps[:3, 3].tolist()
     return {

@@ -24,27 +24,27 @@ from custom_networks.transforms.resample import resampled_size, resize_volume
 from custom_networks.transforms.window import WindowIntensityd
 
 FOUND, SKIPPED, NOTHING = "found", "skipped", "nothing found"
-JOIN = 2  # voxels of the coarse grid by which parts are dilated before they are separated
-REACH = 6  # voxels of the coarse grid by which the box may grow over less certain liver
+JOIN = 2  # coarse voxels by which the mask is dilated before its parts are separated
+REACH = 6  # coarse voxels by which the box may grow over less certain liver
 
 
 class FindLiverd(MapTransform):
     """Find the liver's box with a small network on a coarse grid, and restrict `ResampleInPlaned` to that region.
 
-    It goes before `ResampleInPlaned` and must know its `spacing` and the context of the main network. The item is a
-    MetaTensor (1, H, W, D) of HU, slices last, which is not modified. Slices are thinned to about `slice_spacing` mm
-    and resampled in-plane to about `spacing` mm. The network runs on them in float32 on the CPU, so that on one machine
-    an input always gets the same box. The box is that of the largest part of liver and tumor, including parts close to
-    it and less certain liver connected with it.
+    It goes before `ResampleInPlaned` and needs its `spacing` and the context of the main network as arguments. The item
+    is a MetaTensor (1, H, W, D) of HU, slices last, which is not modified. Slices are thinned to about `slice_spacing`
+    mm and resampled in-plane to about `spacing` mm. The network runs on them in float32 on the CPU, so that on one
+    machine an input always gets the same box. The box contains the largest part of liver and tumor, parts close to it,
+    and less certain liver connected to it.
 
     `d[region_key]` becomes an int array (3, 2): for each axis the first index and the one after the last, on the main
     network's grid of the full scan. In-plane, the box is enlarged by `margin_mm` and then to multiples of `stride`
-    pixels from the grid's corner, or to the end of the image: other crops would shift the mask. Along the slices it is
-    enlarged by `slice_margin_mm`, and by the `halo` slices of each sub-volume, so that the network has real neighbours.
+    pixels from the grid's corner, or to the end of the image, since other crops would shift the mask. Along the slices
+    it is enlarged by `slice_margin_mm` and by the `halo` of each sub-volume, so that the network sees real neighbours.
 
     There is no region, and the whole volume is segmented, if the scan is smaller than `least_mm` along an axis (it then
-    shows little but the liver, or too little of it), or if less than `least_ml` of liver is found. `d[state_key]` says
-    so: `state` is "found", "skipped" or "nothing found", and `seconds` is the time of the search.
+    shows little but the liver, or too little of it), or if less than `least_ml` of liver is found. `d[state_key]` has
+    the `state` ("found", "skipped" or "nothing found") and the time of the search in `seconds`.
 
     Args:
         network: maps (B, 1, H, W, D), windowed to [0, 1], to logits (B, K, H, W, D); class 0 is the background.
@@ -53,14 +53,14 @@ class FindLiverd(MapTransform):
         window: HU that become 0 and 1.
         fine_spacing: `spacing` of the `ResampleInPlaned` that follows, mm.
         context_spacing: slice distance within a stack of the main network, mm.
-        halo: slices on each side that the main network looks at.
-        stride: in-plane multiple of the main network's input, pixels.
-        threshold: probability of liver or tumor above which a coarse voxel is liver.
-        likely: a lower threshold for voxels connected with the liver, up to about 25 mm away.
+        halo: neighbouring slices on each side that the main network sees.
+        stride: number of pixels by which the main network's in-plane size must be divisible.
+        threshold: probability of liver or tumor from which a coarse voxel is liver.
+        likely: a lower threshold for voxels connected to the liver, up to about 25 mm away.
         margin_mm: in-plane margin of the box.
         slice_margin_mm: margin of the box along the slices.
-        least_mm: extents of the smallest scan that is searched.
-        least_ml: smallest volume that counts as a liver.
+        least_mm: smallest extent of a scan to search, for each axis.
+        least_ml: smallest volume to accept as a liver.
         region_key: key of the region.
         state_key: key of the state.
 
@@ -109,7 +109,7 @@ class FindLiverd(MapTransform):
         d = dict(data)
         for key in self.key_iterator(d):
             started = time.perf_counter()
-            d.pop(self.region_key, None)  # of an earlier call
+            d.pop(self.region_key, None)  # left by an earlier call
             state, region = self._searched(_checked(d[key], key))
             if region is not None:
                 d[self.region_key] = region
@@ -141,7 +141,14 @@ class FindLiverd(MapTransform):
         return liver, likely
 
     def _pixels(self, found: slice, size: int, mm: float, coarse: int) -> tuple[int, int]:
-        """The range of fine pixels that holds a range of coarse ones and the margin, on an axis of `size` voxels."""
+        """The range of fine pixels that covers the coarse pixels `found` and the margin.
+
+        Args:
+            found: range of pixels on the coarse grid.
+            size: voxels of the scan along the axis.
+            mm: size of these voxels.
+            coarse: pixels of the coarse grid along the axis.
+        """
         fine = resampled_size(size, mm, self.fine_spacing)
         margin = self.margin_mm / (size * mm / fine)
         first = max(0, math.floor((found.start * fine / coarse - margin) / self.stride)) * self.stride
@@ -149,17 +156,24 @@ class FindLiverd(MapTransform):
         return first, min(fine, last)
 
     def _slices(self, found: range, step: int, depth: int, mm: float) -> tuple[int, int]:
-        """The range of slices up to the next coarse slices without liver, and margin and halo beyond them."""
+        """The range of slices from one coarse slice without liver to the other, plus margin and halo.
+
+        Args:
+            found: slices that were searched and show liver.
+            step: distance of searched slices, in slices.
+            depth: number of slices in the scan.
+            mm: slice distance.
+        """
         around = step - 1 + math.ceil(self.slice_margin_mm / mm) + self.halo * slice_step(mm, self.context_spacing)
         return max(0, found[0] - around), min(depth, found[-1] + around + 1)
 
 
 def liver_box(liver: Mask, likely: Mask, least_voxels: float) -> Box | None:
-    """Box of the largest part of a coarse mask (H, W, D) and the parts close to it; None below `least_voxels`.
+    """Box of the largest part of a coarse mask (H, W, D) and the parts close to it.
 
     Parts that touch when dilated by `JOIN` voxels count as one, so that a liver in two parts stays whole. The box also
-    includes connected voxels of `likely` liver up to `REACH` voxels away: the thin tips of a liver are the least
-    certain.
+    includes connected voxels of `likely` liver up to `REACH` voxels away, because the thin tips of a liver are the
+    least certain. The result is None if the parts have fewer than `least_voxels`.
     """
     near, count = ndimage.label(ndimage.binary_dilation(liver, NEIGHBOURS_26, JOIN), NEIGHBOURS_26)
     parts = np.where(liver, near, 0)

@@ -1,4 +1,4 @@
-"""The window of HU that the network sees."""
+"""Intensity window in HU."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -11,9 +11,9 @@ from custom_networks.errors import UsageError
 
 
 class WindowIntensityd(MapTransform):
-    """Clip HU (tensors of any shape) to a window and scale it to [0, 1].
+    """Clip HU (tensors of any shape) to a window and scale the window to [0, 1].
 
-    (MONAI's ScaleIntensityRanged gives the same result, but holds three float copies of the volume.)
+    MONAI's ScaleIntensityRanged has the same result, but needs three float copies of the volume.
 
     Args:
         window: the lowest and the highest HU.

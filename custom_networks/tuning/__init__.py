@@ -1,1 +1,4 @@
-"""Operating points, calibration, recipes and cross-validation: `python -m custom_networks.tuning.<module>`."""
+"""Operating points, calibration, comparison of recipes and cross-validation.
+
+Run a module with `python -m custom_networks.tuning.<module>`.
+"""

@@ -1,9 +1,9 @@
-"""Adopt the result of a tuning in the bundle's inference.json and evaluate.json.
+"""Copy the result of tuning to the bundle's inference.json and evaluate.json.
 
     python -m custom_networks.tuning.adopt docs/training/operating_point.json
 
-Only the confidence model and its threshold are adopted. All other numbers of the operating point must already be those
-of the bundle; otherwise nothing is written.
+Only the confidence model and its threshold are copied. All other numbers of the operating point must already be the
+same as in the bundle; otherwise nothing is written.
 """
 
 import argparse
@@ -18,17 +18,17 @@ CONFIGS = bundle_root() / "configs"
 
 
 def configured_numbers(config: dict[str, Any]) -> dict[str, float]:
-    """The numbers of an operating point, by name, in the anatomy rules of inference.json or evaluate.json."""
+    """The numbers of the anatomy rules in inference.json or evaluate.json, by name: the configured operating point."""
     arguments = {name: value for rule in config["anatomy"] for name, value in rule.items()}
-    arguments |= config["displayable_configs"]  # to which the rules refer
+    arguments |= config["displayable_configs"]  # the rules refer to these
     return {name: value for name, value in arguments.items() if isinstance(value, (int, float))}
 
 
 def adopted(config: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any]:
-    """The config of inference or evaluation, with the tuned coefficients and threshold of the confidence.
+    """A copy of the config of inference or evaluation with the tuned confidence coefficients and threshold.
 
     Raises:
-        SystemExit: other numbers of the tuned point differ from `config`; the message lists them.
+        SystemExit: another number of the tuned point differs from `config`; the message lists the differences.
     """
     point, numbers = tuned["chosen"]["operating_point"], configured_numbers(config)
     names = sorted((point.keys() | numbers.keys()) - {"min_lesion_confidence"})

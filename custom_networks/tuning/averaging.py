@@ -1,9 +1,9 @@
-"""Average the weights of several trainings that started from the same weights (Wortsman et al., ICML 2022).
+"""Average the weights of several training runs that started from the same weights ("Model soups").
 
     python -m custom_networks.tuning.averaging out/average.pt out/seed*/model_final.pt --dataset_dir DATA
 
-The paper is "Model soups". Averaged weights do not match averaged batch statistics, so those of every BatchNorm are
-estimated again from `--batches` training batches of train.json, each with the same weight.
+See Wortsman et al., ICML 2022. Averaged weights do not match averaged batch statistics, so the statistics of every
+BatchNorm are estimated again from `--batches` training batches of train.json, each with the same weight.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def training_parts(overrides: Mapping[str, Any]) -> tuple[Any, ...]:
     """Device, network, loader and inferer of train.json, with a fixed seed so that batches are always the same.
 
     Args:
-        overrides: ids of train.json, in addition to OVERRIDES.
+        overrides: values for ids of train.json, in addition to OVERRIDES.
     """
     config = ConfigParser()
     config.read_config(BUNDLE / "configs" / "train.json")
@@ -54,12 +54,12 @@ def training_parts(overrides: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def inputs(loader: Iterable[Mapping[str, Tensor]], batches: int, device: torch.device) -> Iterator[Tensor]:
-    """The images of a number of batches, on a device; the loader is restarted when it ends."""
+    """Yield the images of `batches` batches on a device; the loader is restarted when it ends."""
     return (batch["image"].to(device) for batch in islice(chain.from_iterable(repeat(loader)), batches))
 
 
 def main() -> None:
-    """Read the command line, average, and save."""
+    """Read the command line, average the weights, and save the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("output", type=Path)
     parser.add_argument("weights", type=Path, nargs="+")

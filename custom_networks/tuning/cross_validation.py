@@ -1,10 +1,10 @@
-"""Print the tables of a cross-validation for the model card: means by slice distance, each case, lesions by size.
+"""Print the tables of a cross-validation for the model card: means by slice distance, cases, and lesions by size.
 
     python -m custom_networks.tuning.cross_validation out/folds/cases.csv out/tuning/true_lesions.csv DATA/dataset.json
 
 The first file is written by `recipes` (or joined from several `cases.csv` of evaluate.json), the second by `tune`.
 Intervals are 95 % percentile intervals of a bootstrap (Efron 1979, 10,000 draws) over patients, because cases and
-lesions of the same patient are alike. With few patients they are too narrow, and with one they have no width.
+lesions of the same patient are not independent. With few patients they are too narrow, and with one their width is 0.
 """
 
 import argparse
@@ -31,7 +31,7 @@ LONGEST_MM = {"under 5": (0, 5), "5 to 10": (5, 10), "10 to 20": (10, 20), "20 a
 
 
 def mean_with_interval(values: Sequence[float], patients: Sequence[str], draws: int = 10_000) -> tuple[float, ...]:
-    """Mean over cases (or lesions), and the 95 % interval of a bootstrap that draws patients with all their cases."""
+    """Mean over cases (or lesions), and both ends of its 95 % interval from a bootstrap over patients; nan if empty."""
     known = np.isfinite(values)
     scores, owners = np.array(values)[known], np.array(patients)[known]
     if not scores.size:
@@ -56,20 +56,20 @@ def listed(datalist: Path) -> dict[str, tuple[str, float]]:
 
 
 def _slice_mm(image: Path) -> float:
-    """Distance of the slices of a NIfTI volume, mm."""
+    """Distance between the slices of a NIfTI volume, mm."""
     grid = nifti_grid(image)
     return float("nan") if grid is None else float(np.linalg.norm(grid[1][:3, 2]))
 
 
 def number(row: Row, column: str) -> float:
-    """The number in a cell; nan if it is empty, and for the tumor Dice of a case without tumor."""
+    """The number in a cell; nan for an empty cell and for the tumor Dice of a case without tumor."""
     if column == "tumor_dice" and not float(row["tumor_ml_truth"] or 0) > 0:
         return np.nan
     return float(row[column] or "nan")
 
 
 def table_of_means(rows: Sequence[Row], cases: Mapping[str, tuple[str, float]]) -> Iterable[str]:
-    """Markdown: one line for all cases, one for each range of slice distances."""
+    """Yield the lines of a Markdown table with a row for all cases and one for each range of slice distances."""
     yield "| slices apart, mm | cases (patients) | " + " | ".join(MEANS.values()) + " |"
     yield "|---|---|" + "---|" * len(MEANS)
     for name, (low, high) in {"all": (0.0, np.inf), **SLICES_MM}.items():
@@ -84,7 +84,7 @@ def table_of_means(rows: Sequence[Row], cases: Mapping[str, tuple[str, float]]) 
 
 
 def table_of_cases(rows: Sequence[Row], cases: Mapping[str, tuple[str, float]]) -> Iterable[str]:
-    """Markdown: one row per case, sorted by patient."""
+    """Yield the lines of a Markdown table with a row for each case, sorted by patient."""
     yield "| case | patient | slices, mm | liver Dice | HD95, mm | tumor, ml | tumor Dice | lesions found | false |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for row in sorted(rows, key=lambda row: (cases[row["case"]][0], row["case"])):
@@ -99,7 +99,7 @@ def table_of_cases(rows: Sequence[Row], cases: Mapping[str, tuple[str, float]]) 
 
 
 def table_of_lesions(lesions: Sequence[Row]) -> Iterable[str]:
-    """Markdown: lesions found by longest diameter and by slice distance."""
+    """Yield the lines of a Markdown table of lesions found, by longest diameter and by slice distance."""
     yield "| true lesions | patients | found | share |"
     yield "|---|---|---|---|"
     groups: dict[str, Callable[[Row], bool]] = {"all": lambda row: True}
@@ -119,11 +119,11 @@ def table_of_lesions(lesions: Sequence[Row]) -> Iterable[str]:
 
 
 def main() -> None:
-    """Read the command line and print."""
+    """Read the command line and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", type=Path, help="cases.csv of all folds")
-    parser.add_argument("lesions", type=Path, help="true_lesions.csv of the tuning")
-    parser.add_argument("datalist", type=Path, help="the data list, beside its images")
+    parser.add_argument("lesions", type=Path, help="true_lesions.csv, written by `tune`")
+    parser.add_argument("datalist", type=Path, help="data list; its paths are relative to its folder")
     given = parser.parse_args()
     rows, cases = read(given.cases), listed(given.datalist)
     tables = table_of_means(rows, cases), table_of_cases(rows, cases), table_of_lesions(read(given.lesions))

@@ -1,7 +1,8 @@
-"""Tables of all lesions that the network predicts in held-out cases, before any is removed, small enough to keep.
+"""Tables of all lesions that the network predicts in held-out cases, before any is removed.
 
 An operating point is the set of the anatomy rules' arguments. The first five decide what is organ, which takes a second
-per case; `tumor_threshold` then determines the predicted lesions; the last three only select from the tables.
+per case; `tumor_threshold` then determines the predicted lesions; the last three only select from the tables. The
+tables are small enough to keep in memory.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,7 +44,7 @@ class OperatingPoint(NamedTuple):
 
 
 class TrueLesions(NamedTuple):
-    """The true lesions: their numbers on the grid (h, w, d), and the volume (mm3) and longest diameter (mm) of each."""
+    """The m true lesions: map of their numbers (h, w, d), volumes (m,) in mm3, longest diameters (m,) in mm."""
 
     components: npt.NDArray[np.int32]
     volume_mm3: Floats
@@ -52,20 +53,20 @@ class TrueLesions(NamedTuple):
 
 @dataclass(frozen=True)
 class PredictedLesionTable:
-    """The n predicted lesions of a case, for some organ settings and a tumor threshold, and its m true lesions.
+    """The n predicted lesions of a case, for one organ setting and one tumor threshold, and its m true lesions.
 
     Attributes:
         case: the case's name.
         tumor_labelled: whether its true tumors are known.
-        spacing: of the grid (h, w, d), mm.
-        organ: voxels of the predicted organ, of its overlap with the true one, and of the true one.
+        spacing: voxel spacing of the grid (h, w, d), mm.
+        organ: numbers of voxels in the predicted organ, in its overlap with the true organ, and in the true organ.
         true_volume_mm3: (m,) volumes of the true lesions.
         true_longest_mm: (m,) their longest diameters within a slice.
         volume_mm3: (n,) volumes of the predicted lesions.
         mean_probability: (n,) mean tumor probabilities.
-        shared: (m, n) voxels that each true and each predicted lesion share.
-        in_true_organ: (n,) voxels of each predicted lesion in the true organ.
-        stray: for each `capsule_mm` tried, (n,) whether a predicted lesion lies outside the liver.
+        shared: (m, n) numbers of voxels that each true and each predicted lesion share.
+        in_true_organ: (n,) numbers of voxels of each predicted lesion in the true organ.
+        stray: for each `capsule_mm` to try, (n,) whether a predicted lesion is outside the liver.
     """
 
     case: str
@@ -82,7 +83,7 @@ class PredictedLesionTable:
 
     @property
     def voxel_mm3(self) -> float:
-        """Volume of a voxel."""
+        """Volume of a voxel, mm3."""
         return float(np.prod(self.spacing))
 
     @property
@@ -92,11 +93,11 @@ class PredictedLesionTable:
 
 
 class PredictedLesionTables:
-    """The predicted lesions of all cases in a folder, computed once for each organ setting and tumor threshold.
+    """The predicted lesions of all cases, computed once for each organ setting and tumor threshold.
 
     Args:
-        files: written by `KeepProbabilitiesd`.
-        capsules_mm: all values of `capsule_mm` that are to be tried.
+        files: files written by `KeepProbabilitiesd`.
+        capsules_mm: all values of `capsule_mm` to try.
     """
 
     def __init__(self, files: Sequence[Path], capsules_mm: Iterable[float]) -> None:
@@ -106,12 +107,12 @@ class PredictedLesionTables:
         self._tables: dict[tuple[tuple[float, ...], float], list[PredictedLesionTable]] = {}
 
     def at(self, point: OperatingPoint) -> list[PredictedLesionTable]:
-        """Tables of every case at a point, in the order of the files."""
+        """The tables of all cases at an operating point, in the order of the files."""
         self.prepare([point])
         return self._tables[point.organ, point.tumor_threshold]
 
     def prepare(self, points: Sequence[OperatingPoint]) -> None:
-        """Compute the missing tables for these points; the organ is found once for all tumor thresholds."""
+        """Compute the missing tables for these points; the organ is determined once for all tumor thresholds."""
         missing: dict[tuple[float, ...], list[OperatingPoint]] = {}
         for point in points:
             key = point.organ, point.tumor_threshold
@@ -131,7 +132,7 @@ class PredictedLesionTables:
 
 
 def true_lesions(case: KeptCase, known: tuple[Floats, Floats] | None = None) -> TrueLesions:
-    """The true lesions of a case; volumes and diameters are not measured again if they are `known`."""
+    """The true lesions of a case; `known` volumes and diameters are not measured again."""
     components, count = ndimage.label(case.truth == TUMOR, NEIGHBOURS_26)
     if known is not None:
         return TrueLesions(components, *known)
@@ -144,7 +145,7 @@ def predicted_lesion_tables(
 ) -> list[PredictedLesionTable]:
     """The tables of a case for several points with the same organ settings.
 
-    The rules are those of inference, on probabilities rounded to 1/255, except that no lesion is removed.
+    The rules are the same as in inference, on probabilities rounded to 1/255, except that no lesion is removed.
     """
     liver, tumor = torch.from_numpy(case.probabilities).to(torch.int16)
     scores = torch.stack([255 - liver - tumor, liver, tumor])
@@ -158,7 +159,7 @@ def predicted_lesion_tables(
 
 def _table(case: KeptCase, truth: TrueLesions, labels: Labels, capsules_mm: Sequence[float]) -> PredictedLesionTable:
     truth_map = case.truth
-    if not case.tumor_labelled:  # as in the evaluation, voxels of an unreliable label 2 do not count
+    if not case.tumor_labelled:  # as in the evaluation, voxels with an unreliable label 2 do not count
         labels, truth_map = (np.where(case.truth == TUMOR, 0, known) for known in (labels, case.truth))
     lesions = list_lesions(labels, case.probabilities, case.affine, margin_mm=max(capsules_mm, default=0.0))
     box, count, true_count = lesions.box, lesions.volume_mm3.size, truth.volume_mm3.size

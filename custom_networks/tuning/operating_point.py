@@ -13,20 +13,20 @@ from custom_networks.tuning.lesion_tables import OperatingPoint, PredictedLesion
 
 LONG_MM = 10.0
 LARGE_MM3 = 520.0
-MOST_ML = 10.0  # limit of false tumor per case, so that one hopeless case does not decide for all
+MOST_ML = 10.0  # largest false tumor volume that counts per case, so that one hopeless case does not dominate
 
 SCORES = {
     "liver_dice": "mean over cases of the whole organ's Dice",
     "tumor_dice_with_tumor": "mean over the cases with tumor of the tumor's Dice",
-    "tumor_free_ml": "mean tumor volume predicted in cases whose liver holds none, ml",
+    "tumor_free_ml": "mean tumor volume predicted in cases without tumor, ml",
     "lesion_recall": "true lesions that share a voxel with a predicted one, over all true lesions",
     "lesion_recall_10mm": "the same for true lesions of at least 10 mm longest diameter in a slice",
     "lesion_recall_520mm3": "the same for true lesions of at least 0.52 ml, a ball of 10 mm",
-    "false_lesions_per_case": "predicted lesions that share no voxel with a true one, by case with labelled tumors",
-    "objective": "liver_dice + tumor_dice_with_tumor + lesion_recall_10mm, less the penalty for each false lesion a "
-    "case above its limit and for each ml above the other (mean over tumor-free cases, of which none counts more than "
-    f"{MOST_ML:g} ml); a score that no case defines counts 0",
-    "within_limits": "1 where false_lesions_per_case and tumor_free_ml are within the limits",
+    "false_lesions_per_case": "predicted lesions that share no voxel with a true one, per case with labelled tumors",
+    "objective": "liver_dice + tumor_dice_with_tumor + lesion_recall_10mm, minus the penalty times the excess of "
+    "false_lesions_per_case and of tumor_free_ml over their limits (for tumor_free_ml, each case counts at most "
+    f"{MOST_ML:g} ml); a score that no case defines counts as 0",
+    "within_limits": "1 if false_lesions_per_case and tumor_free_ml are within the limits, else 0",
 }
 
 
@@ -46,17 +46,17 @@ class Limits:
 
 
 def may_be_lesion(case: PredictedLesionTable, point: OperatingPoint) -> Mask:
-    """(n,) which predicted lesions are in the liver and large enough, so that their confidence decides."""
+    """Mask (n,) of the predicted lesions that are in the liver and large enough, so that their confidence decides."""
     return ~case.stray[point.capsule_mm] & (case.volume_mm3 >= point.min_lesion_mm3)
 
 
 def kept_lesions(case: PredictedLesionTable, point: OperatingPoint, confidence: Floats) -> Mask:
-    """(n,) which predicted lesions an operating point keeps, given the confidence in each."""
+    """Mask (n,) of the predicted lesions that an operating point keeps, given their confidences (n,)."""
     return may_be_lesion(case, point) & (confidence >= point.min_lesion_confidence)
 
 
 class LabelledLesions(NamedTuple):
-    """n lesions with known truth: patient, volume in mm3, mean tumor probability, and whether each is real."""
+    """n predicted lesions with known truth: patients, volumes in mm3, mean tumor probabilities, and which are real."""
 
     patient: list[str]
     volume_mm3: Floats
@@ -67,7 +67,7 @@ class LabelledLesions(NamedTuple):
 def labelled_lesions(
     cases: Sequence[PredictedLesionTable], point: OperatingPoint, patients: Mapping[str, str]
 ) -> LabelledLesions:
-    """All lesions of `may_be_lesion` in cases with known tumors; `patients` gives the patient of each case."""
+    """The lesions that `may_be_lesion` accepts in cases with known tumors; `patients` maps cases to patients."""
     asked = [(case, may_be_lesion(case, point)) for case in cases if case.tumor_labelled]
     return LabelledLesions(
         [patients[case.case] for case, here in asked for _ in range(int(here.sum()))],
@@ -80,23 +80,23 @@ def labelled_lesions(
 def held_out_confidences(
     cases: Sequence[PredictedLesionTable], patients: Mapping[str, str], models: Mapping[str, Coefficients]
 ) -> list[Floats]:
-    """The confidence in each predicted lesion of each case, from the model fitted without its patient."""
+    """The confidences (n,) of the predicted lesions of each case, from the model fitted without the case's patient."""
     return [lesion_confidence(case.mean_probability, models[patients[case.case]]) for case in cases]
 
 
 def point_scores(
     cases: Sequence[PredictedLesionTable], point: OperatingPoint, confidences: Sequence[Floats], limits: Limits
 ) -> dict[str, float]:
-    """SCORES of an operating point.
+    """Compute SCORES of an operating point.
 
     Args:
         cases: predicted lesions at the point's organ setting and tumor threshold.
         point: the operating point.
-        confidences: (n,) confidence in the predicted lesions of each case.
-        limits: of the objective.
+        confidences: for each case, confidences (n,) of the predicted lesions.
+        limits: limits of the objective.
 
     Returns:
-        SCORES by name; nan if no case defines one.
+        SCORES by name; nan for a score that no case defines.
     """
     kept = [kept_lesions(case, point, confidence) for case, confidence in zip(cases, confidences, strict=True)]
     scores = {"liver_dice": _mean(_liver_dice(case, case.stray[point.capsule_mm]) for case in cases)}
@@ -113,7 +113,7 @@ def point_scores(
 
 
 def _lesion_sizes(cases: Sequence[PredictedLesionTable]) -> dict[str, list[Mask]]:
-    """For each recall score, the true lesions of each case that count."""
+    """For each recall score, a mask for each case of the true lesions that count."""
     return {
         "lesion_recall": [np.ones(case.true_volume_mm3.size, bool) for case in cases],
         "lesion_recall_10mm": [case.true_longest_mm >= LONG_MM for case in cases],

@@ -10,19 +10,19 @@ from custom_networks.tuning.operating_point import Limits, held_out_confidences,
 
 
 class Trial(NamedTuple):
-    """A tried operating point and its scores."""
+    """An operating point and its scores."""
 
     point: OperatingPoint
     scores: Mapping[str, float]
 
 
 class PointScorer:
-    """Scores operating points with calibrated confidences; each patient's are from a model of all other patients.
+    """Scores operating points with calibrated confidences, for each patient from a model of all other patients.
 
     Args:
         tables: predicted lesions of the cases.
         patients: the patient of each case.
-        limits: of the objective.
+        limits: limits of the objective.
     """
 
     def __init__(self, tables: PredictedLesionTables, patients: Mapping[str, str], limits: Limits) -> None:
@@ -55,16 +55,16 @@ def coordinate_search(
     prepare: Callable[[Sequence[OperatingPoint]], None],
     passes: int = 2,
 ) -> list[Trial]:
-    """Change one number at a time, in the grid's order, to the value with the best objective; in several passes.
+    """Change one number of the operating point at a time, in the grid's order, to the value with the best objective.
 
     A number is kept unless another value is better. The search ends early after a pass without changes.
 
     Args:
-        start: where to start.
+        start: operating point to start from.
         grid: values to try by name.
         trial: scores a point.
-        prepare: called with the points that are tried next, so that work can be shared.
-        passes: largest number of passes.
+        prepare: called with the points to try next, so that work can be shared.
+        passes: largest number of passes over the grid.
 
     Returns:
         All trials, the start first; the best is the first one with the highest objective.

@@ -1,18 +1,19 @@
-"""Compare training recipes: train and score each variant with each seed on a fixed fold, and gather a row per case.
+"""Compare training recipes: train and score each variant with each seed on a fixed fold, and write a row per case.
 
     python -m custom_networks.tuning.recipes docs/training/claim.json out/claim --seeds 0 1 --dataset_dir DATA
 
-The first file holds overrides of train.json: shared ones, and those of each variant::
+The first file contains overrides of train.json: shared ones, and those of each variant::
 
     {"shared": {"fold": 1, "folds": 3, "epochs": 18},
      "variants": {"stack of 9": {}, "stack of 1": {"network_def#depth_kernels": [1, 1, 1, 1, 1]}}}
 
-Optional are `"stages"`, a list of further overrides for consecutive trainings, each from the weights of the one before
-(coarse to fine), and `"scoring"`, overrides of the evaluation.
+It may also have `"stages"`, a list of further overrides for consecutive training runs, each of which starts from the
+weights of the one before (coarse to fine), and `"scoring"`, overrides of the evaluation.
 
-Interrupted runs continue: a training resumes from its last state, a finished one is only scored, and a scored one only
-read. The overrides of a run are kept as `overrides.json` beside the weights and the scores; a plan that has changed
-since is refused. By default two variants run in parallel (`--parallel`), which gives more runs per hour.
+Interrupted runs continue: training resumes from its last state, a trained variant is only scored, and a scored one is
+only read. The overrides of a run are kept as `overrides.json` beside the weights and the scores; if the plan has
+changed since, it is refused. By default, two variants run in parallel (`--parallel`), which completes more runs per
+hour.
 """
 
 import argparse
@@ -36,7 +37,7 @@ from custom_networks.files import write_csv, write_text
 ROOT = Path(__file__).parents[2]
 BUNDLE = bundle_root()
 CONFIGS = BUNDLE / "configs"
-# The whole fold is scored after the training, so validating on it at the end would only double the time.
+# The whole fold is scored after training, so validating on it at the end would only double the time.
 WITHOUT_VALIDATION = "$[h for h in @train#handlers if not isinstance(h, monai.handlers.ValidationHandler)]"
 
 
@@ -60,14 +61,14 @@ def bundle_run(configs: Sequence[str], overrides: Mapping[str, Any], threads: in
 
 @dataclass(frozen=True)
 class Work:
-    """A training or scoring run: its folder, the plan's overrides, and a file that exists when it is done."""
+    """A training or scoring run: its folder, the plan's overrides, and a file that exists once it is done."""
 
     folder: Path
     overrides: Mapping[str, Any]
     done: Path
 
     def check(self) -> None:
-        """Refuse an earlier run with other overrides than in the plan.
+        """Refuse an earlier run whose overrides differ from the plan.
 
         Raises:
             SystemExit: overrides differ; the message lists them.
@@ -75,7 +76,7 @@ class Work:
         kept = self.folder / "overrides.json"
         if not kept.exists():
             if self.done.exists():
-                text = f"{self.folder} has no overrides.json: whether it was run as planned is not known"
+                text = f"{self.folder} has no overrides.json: it is unknown whether it was run as planned"
                 print(text, file=sys.stderr)
             return
         before = json.loads(kept.read_text(encoding="utf-8"))
@@ -84,8 +85,8 @@ class Work:
         differing = [f"{name}: {then} then, {now} now" for name, (then, now) in then_and_now.items() if then != now]
         if differing:
             raise SystemExit(
-                f"{kept} differs from the plan ({'; '.join(differing)}): give another folder for the runs, or delete "
-                "that of this run."
+                f"{kept} differs from the plan ({'; '.join(differing)}): choose another folder for the runs, or delete "
+                "the folder of this run."
             )
 
     def keep(self) -> None:
@@ -94,7 +95,7 @@ class Work:
 
 
 def planned(folder: Path, overrides: Mapping[str, Any], plan: Mapping[str, Any]) -> list[Work]:
-    """The trainings of a variant, stage by stage, followed by its scoring."""
+    """The training runs of a variant, stage by stage, followed by its scoring run."""
     stages: Sequence[Mapping[str, Any]] = plan.get("stages", [{}])
     folders = [folder / f"stage{n}" for n in range(1, len(stages) + 1)] if len(stages) > 1 else [folder]
     trainings = [Work(f, {**overrides, **stage}, f / "model_final.pt") for f, stage in zip(folders, stages)]
@@ -120,7 +121,7 @@ def train_and_score(work: Sequence[Work], dataset_dir: str, threads: int) -> Non
         asked = {name: value for name, value in scoring.overrides.items() if name != "stages"}
         log = scoring.folder.parent / "scores.log"
         bundle_run(["train.json", "evaluate.json"], {**asked, **_texts(own)}, threads, log)
-        scoring.done.touch()  # a separate mark, because the tables exist after the first case
+        scoring.done.touch()  # a separate file, because the tables already exist after the first case
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:
@@ -128,7 +129,7 @@ def _texts(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def rows(out: Path, variants: Sequence[str], seeds: Sequence[int]) -> Iterator[dict[str, str]]:
-    """Scores of all cases of all runs, each with its variant and seed."""
+    """Yield the scores of all cases of all runs, each with its variant and seed."""
     for variant in variants:
         for seed in seeds:
             with (out / run_name(variant, seed) / "scores" / "cases.csv").open(encoding="utf-8", newline="") as file:
@@ -137,18 +138,18 @@ def rows(out: Path, variants: Sequence[str], seeds: Sequence[int]) -> Iterator[d
 
 
 def run_name(variant: str, seed: int) -> str:
-    """Folder of a run."""
+    """The name of a run's folder."""
     return re.sub(r"\W+", "_", variant) + f"-s{seed}"
 
 
 def compare(plan: Mapping[str, Any], out: Path, seeds: Sequence[int], parallel: int, dataset_dir: str) -> None:
-    """Run all variants of a plan with all seeds and write `cases.csv` into `out`.
+    """Run all variants of a plan with all seeds and write `cases.csv` to `out`.
 
     Raises:
-        SystemExit: several seeds would keep their probabilities in one folder, or a run there has other overrides.
+        SystemExit: several seeds would keep their probabilities in one folder, or a run in `out` has other overrides.
     """
     if len(seeds) > 1 and plan.get("scoring", {}).get("keep_probabilities"):
-        raise SystemExit("The plan keeps probabilities in one folder: give a single seed, such as --seeds 0")
+        raise SystemExit("The plan keeps probabilities in one folder: use a single seed, such as --seeds 0")
     runs = [
         planned(out / run_name(variant, seed), {**plan["shared"], **own, "seed": seed}, plan)
         for seed in seeds
@@ -166,7 +167,7 @@ def compare(plan: Mapping[str, Any], out: Path, seeds: Sequence[int], parallel: 
 
 
 def _cell(column: str, text: str) -> str | float:
-    """A cell that was read from a table, as a number if it is one."""
+    """The text of a table's cell, converted to a number if it is one."""
     if column in ("variant", "case"):
         return text
     for kind in (int, float):
@@ -176,13 +177,13 @@ def _cell(column: str, text: str) -> str | float:
 
 
 def main() -> None:
-    """Read the command line and compare."""
+    """Read the command line and compare the variants."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("plan", type=Path, help="JSON file of overrides: shared ones and each variant's own")
-    parser.add_argument("out", type=Path, help="folder of the runs")
+    parser.add_argument("plan", type=Path, help="JSON file with shared overrides and each variant's overrides")
+    parser.add_argument("out", type=Path, help="folder for the runs")
     parser.add_argument("--dataset_dir", required=True, help="folder of the data, as for train.json")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--parallel", type=int, default=2, help="runs at a time")
+    parser.add_argument("--parallel", type=int, default=2, help="number of runs at a time")
     given = parser.parse_args()
     plan = json.loads(given.plan.read_text(encoding="utf-8"))
     compare(plan, given.out, given.seeds, given.parallel, given.dataset_dir)

@@ -1,9 +1,9 @@
-"""Tune the operating point and calibrate the confidence, on the kept probabilities of held-out cases.
+"""Tune the operating point and calibrate the confidence on the kept probabilities of held-out cases.
 
     python -m custom_networks.tuning.tune out/probabilities docs/training --datalist DATA/dataset.json
 
-It starts from the numbers in inference.json; the values to try and the limits are in tune.json beside this module. The
-files are written by `tuning_report`.
+The search starts from the numbers in inference.json; the values to try and the limits are in tune.json beside this
+module. `tuning_report` describes the files that are written.
 """
 
 import argparse
@@ -43,28 +43,30 @@ def tune_operating_point(
 ) -> dict[str, Any]:
     """Choose an operating point, calibrate the confidence for it, and write both with their scores.
 
-    The chosen point is the configured one with the lowest `min_lesion_confidence` in SWEEP that respects the limit of
+    The chosen point is the configured one with the lowest `min_lesion_confidence` in SWEEP that respects the limit on
     false lesions. Other improvements are searched for and reported; to adopt one, configure it and tune again.
 
     In the search and in the reports, confidences are from models fitted without the patient in question (leave one
-    patient out); only the coefficients to be shipped are fitted on all. The operating point itself is chosen on all
-    cases, so its scores are too optimistic for new ones.
+    patient out); only the coefficients to ship are fitted on all patients. The operating point itself is chosen on all
+    cases, so its scores are too optimistic for new cases.
 
     Args:
         probabilities_dir: folder that `KeepProbabilitiesd` filled, best with all folds.
         output_dir: folder for the results, created if necessary.
         configured: the current operating point, by the names of `OperatingPoint`.
         grid: values to try by the same names, in the order of the search; empty for no search.
-        limits: of the search's objective.
+        limits: limits of the search's objective.
         coefficients: the current coefficients of the confidence.
-        datalist: data list, see `training_cases`, that says which cases belong to a patient; by default each is one.
+        datalist: data list (see `training_cases`) that says which cases belong to the same patient; by default, cases
+            without a known LiTS or MSD name count as one patient each.
         passes: largest number of passes of the search.
 
     Returns:
-        What operating_point.json holds.
+        The contents of operating_point.json.
 
     Raises:
-        UsageError: `configured` or `grid` does not match `OperatingPoint`, or an organ threshold is lower than kept.
+        UsageError: `configured` or `grid` does not match `OperatingPoint`, or an organ threshold is below the kept
+            probabilities.
         InputError: no case was kept, or a file cannot be read.
     """
     start = _operating_point(configured, grid)
@@ -74,8 +76,8 @@ def tune_operating_point(
     patients = _patients([file.stem for file in files], datalist)
     tables = PredictedLesionTables(files, [start.capsule_mm, *grid.get("capsule_mm", ())])
     scorer = PointScorer(tables, patients, limits)
-    today = _as_configured(start, tables, coefficients, limits)
-    logger.info("%d cases; as configured: %s", len(files), _one_line(today))
+    current = _as_configured(start, tables, coefficients, limits)
+    logger.info("%d cases; as configured: %s", len(files), _one_line(current))
     trials = coordinate_search(start, grid, scorer.trial, tables.prepare, passes)
     best = max(trials, key=lambda trial: trial.scores["objective"])
     logger.info("%d operating points tried; best of the search: %s", len(trials), _one_line(best))
@@ -85,18 +87,17 @@ def tune_operating_point(
     tables.prepare(sweep)
     sweeps = [scorer.trial(point, calibrated_at=chosen.point) for point in sweep]
     labels = [(name, value) for name in SWEPT for value in SWEEP]
-    return write_tuning(Path(output_dir), scorer, Choice(today, trials, best, chosen, dict(zip(labels, sweeps))))
+    return write_tuning(Path(output_dir), scorer, Choice(current, trials, best, chosen, dict(zip(labels, sweeps))))
 
 
 def _most_sensitive(start: OperatingPoint, scorer: PointScorer) -> Trial:
-    """`start` with the lowest confidence in SWEEP that respects the limit of false lesions, or else the highest."""
+    """`start` with the lowest confidence in SWEEP that respects the limit on false lesions, or else the highest."""
     trials = [scorer.trial(start._replace(min_lesion_confidence=value)) for value in SWEEP]
     for trial in trials:
-        if (
-            not trial.scores["false_lesions_per_case"] > scorer.limits.false_lesions_per_case
-        ):  # nan, if undefined, does not exceed the limit
+        # An undefined number of false lesions, nan, does not exceed the limit.
+        if not trial.scores["false_lesions_per_case"] > scorer.limits.false_lesions_per_case:
             return trial
-    logger.warning("No min_lesion_confidence respects the limit of false lesions: the highest, %g, is used.", SWEEP[-1])
+    logger.warning("No min_lesion_confidence respects the limit on false lesions: the highest, %g, is used.", SWEEP[-1])
     return trials[-1]
 
 
@@ -104,8 +105,8 @@ def _operating_point(configured: Mapping[str, float], grid: Mapping[str, Sequenc
     unknown = set(configured) ^ set(OperatingPoint._fields) | set(grid) - set(OperatingPoint._fields)
     if unknown:
         raise UsageError(
-            f"The operating point must have exactly {', '.join(OperatingPoint._fields)}, and the grid no others; there "
-            f"is a difference in {', '.join(sorted(unknown))}: correct tune.json."
+            f"The operating point must have exactly {', '.join(OperatingPoint._fields)}, and the grid no others; "
+            f"{', '.join(sorted(unknown))} is missing or unknown: correct tune.json."
         )
     point = OperatingPoint(**configured)
     lowest = min([point.organ_threshold, *grid.get("organ_threshold", ())])
@@ -118,7 +119,7 @@ def _operating_point(configured: Mapping[str, float], grid: Mapping[str, Sequenc
 
 
 def _patients(cases: Sequence[str], datalist: str | None) -> dict[str, str]:
-    """The patient of each case: from the data list, or from LiTS and MSD names; otherwise each case is one."""
+    """The patient of each case, from the data list or a LiTS or MSD name; otherwise the case counts as a patient."""
     listed = listed_cases(datalist, str(Path(datalist).parent)) if datalist else {}
     items = [item for split in listed.values() if isinstance(split, list) for item in split if isinstance(item, dict)]
     patients = {case_name(item["image"]): patient_of(item) for item in items if "image" in item}
@@ -141,12 +142,12 @@ def _one_line(trial: Trial) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the command line (by default that of the process) and tune."""
+    """Read the command line (by default sys.argv) and tune."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("probabilities", help="folder that --keep_probabilities of evaluate.json filled")
+    parser.add_argument("probabilities", help="folder that evaluate.json filled with --keep_probabilities")
     parser.add_argument("output", help="folder for the results")
-    parser.add_argument("--datalist", help="data list that says which cases are one patient")
-    parser.add_argument("--config", type=Path, default=CONFIGS / "inference.json", help="where to start from")
+    parser.add_argument("--datalist", help="data list that says which cases belong to the same patient")
+    parser.add_argument("--config", type=Path, default=CONFIGS / "inference.json", help="config to start from")
     parser.add_argument("--settings", type=Path, default=SETTINGS, help="values to try and limits, as in tune.json")
     given = parser.parse_args(arguments)
     config, settings = (json.loads(path.read_text(encoding="utf-8")) for path in (given.config, given.settings))

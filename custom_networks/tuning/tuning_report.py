@@ -1,9 +1,9 @@
-"""Write the files of a tuning.
+"""Write the results of tuning.
 
 `settings.csv` has all operating points that were tried, `lesions.csv` all lesions used for the calibration,
 `reliability.csv` confidences compared with the truth, `operating.csv` the scores at other thresholds, and
-`true_lesions.csv` which true lesions the chosen point finds. `operating_point.json` has what ships: the chosen
-numbers, the coefficients, and `operating_points`, the evidence for both.
+`true_lesions.csv` the true lesions and whether the chosen point finds them. `operating_point.json` has what ships: the
+chosen numbers, the coefficients, and `operating_points`, the evidence for both.
 """
 
 import json
@@ -28,24 +28,24 @@ from custom_networks.tuning.operating_point import SCORES, held_out_confidences,
 from custom_networks.tuning.point_search import PointScorer, Trial
 
 TRUE_LESION = ("case", "patient", "slice_mm", "volume_mm3", "longest_mm", "found")
-SHIPPED = [name for name in SCORES if name not in ("objective", "within_limits")]  # the search's own
+SHIPPED = [name for name in SCORES if name not in ("objective", "within_limits")]  # these two are for the search only
 
 Row = Iterable[str | float]
 Numbers = dict[str, float | None]
 
 
 class Choice(NamedTuple):
-    """How an operating point was chosen.
+    """The chosen operating point, and those it was compared with.
 
     Attributes:
-        today: the configured operating point and confidence.
+        configured: the configured operating point, with the configured confidence.
         trials: all operating points that the search tried, with calibrated confidences.
         search_best: the best of them.
         chosen: the chosen one.
         sweeps: variants of the chosen point, by the threshold that differs and its value.
     """
 
-    today: Trial
+    configured: Trial
     trials: Sequence[Trial]
     search_best: Trial
     chosen: Trial
@@ -56,7 +56,7 @@ def write_tuning(folder: Path, scorer: PointScorer, choice: Choice) -> dict[str,
     """Write all files to `folder`, which is created if necessary, and return the contents of operating_point.json."""
     folder.mkdir(parents=True, exist_ok=True)
     point = choice.chosen.point
-    tried = [("configured", choice.today), *(("calibrated", trial) for trial in choice.trials)]
+    tried = [("configured", choice.configured), *(("calibrated", trial) for trial in choice.trials)]
     rows: list[Row] = [[confidence, *trial.point, *trial.scores.values()] for confidence, trial in tried]
     write_csv(folder / "settings.csv", ["confidence", *OperatingPoint._fields, *SCORES], rows, digits=6)
     table: list[Row] = [[*key, *trial.scores.values()] for key, trial in choice.sweeps.items()]
@@ -67,13 +67,13 @@ def write_tuning(folder: Path, scorer: PointScorer, choice: Choice) -> dict[str,
     result = {
         "cases": cases,
         "patients": patients,
-        "configured": _described(choice.today),
+        "configured": _described(choice.configured),
         "search_best": _described(choice.search_best),
         "chosen": _described(choice.chosen),
         "confidence_coefficients": coefficients,
         "operating_points": {
-            "note": f"cross-validated on {cases} volumes of {patients} patients, by networks that did not see them "
-            "and are not the released one; all other numbers are the defaults",
+            "note": f"cross-validated on {cases} volumes of {patients} patients, with networks that were not trained "
+            "on them and are not the released one; all other numbers are the defaults",
             "default": point._asdict(),
             "confidence": quality,
             "table": [
@@ -88,7 +88,11 @@ def write_tuning(folder: Path, scorer: PointScorer, choice: Choice) -> dict[str,
 
 
 def _write_calibration(folder: Path, scorer: PointScorer, point: OperatingPoint) -> tuple[Numbers, Numbers]:
-    """Coefficients fitted on all lesions, and the quality of confidences from models without a lesion's patient."""
+    """Write lesions.csv and reliability.csv, and fit the coefficients on all lesions.
+
+    Returns:
+        The coefficients, and the quality of confidences from models that were fitted without the lesion's patient.
+    """
     lesions = labelled_lesions(scorer.tables.at(point), point, scorer.patients)
     patients, _, mean_probability, real = lesions
     models = scorer.models(point)
@@ -109,7 +113,7 @@ def _write_calibration(folder: Path, scorer: PointScorer, point: OperatingPoint)
 
 
 def _true_lesions(scorer: PointScorer, point: OperatingPoint) -> Iterator[Row]:
-    """A row for each true lesion of the cases with known tumors: TRUE_LESION."""
+    """Yield a row with the columns TRUE_LESION for each true lesion of the cases with known tumors."""
     cases = scorer.tables.at(point)
     confidences = held_out_confidences(cases, scorer.patients, scorer.models(point))
     for case, confidence in zip(cases, confidences):

@@ -1,4 +1,4 @@
-"""Cases of text in place of images."""
+"""Cases made of text instead of images."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from custom_networks.io import Case
 
 @pytest.fixture
 def texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Case]]:
-    """Write texts by name below tmp_path / "in": their cases."""
+    """A function that writes texts, given by name, to tmp_path / "in" and returns their cases."""
     monkeypatch.setattr("custom_networks.batch.run.write", write_texts)
 
     def cases(**texts: str) -> list[Case]:

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Machines:
-    """A scheduler with its workers, processes of this machine."""
+    """A scheduler with its workers, as processes on this machine."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self.processes = folder, dict[str, subprocess.Popen[bytes]]()
@@ -82,7 +82,7 @@ def cluster(machines: Machines, output: Path) -> Iterator[Any]:
 
 
 def run_over(machines: Machines, output: Path, cases: list[Case]) -> dict[str, str]:
-    """What became of each case: "" or the message."""
+    """Run the cases; returns "" or the error message of each."""
     with cluster(machines, output) as runner:
         return {outcome.case.name: outcome.message for outcome in runner.outcomes(cases)}
 
@@ -152,7 +152,7 @@ def test_an_unreachable_scheduler_is_a_usage_error(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("worker, result, waited", [("gone", None, [2.0]), ("slow", "answer", [2.0, 4.0])])
-def test_a_result_is_waited_for_while_its_worker_is_there(worker: str, result: Any, waited: list[float]) -> None:
+def test_a_result_is_awaited_as_long_as_its_worker_exists(worker: str, result: Any, waited: list[float]) -> None:
     tried: list[float] = []
 
     def fetched(seconds: float) -> str:

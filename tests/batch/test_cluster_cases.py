@@ -1,4 +1,4 @@
-"""Which worker of a cluster gets a case, and what comes of one that fails there; without Dask."""
+"""Which worker of a cluster gets a case, and how failed cases are retried; without Dask."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,14 +21,14 @@ FULL = Answer(None, "No space left on device.")
 
 
 class Scripted:
-    """Workers that answer as they are told: a cause for a case, "" for all cases, nothing for success."""
+    """Workers with scripted failures: a cause for a case, or for all cases (""); otherwise success."""
 
     def __init__(self, answers: Mapping[tuple[str, str], Any], addresses: str) -> None:
         self._answers, self._addresses, self._unfit = answers, {*addresses}, set[str]()
         self.given: list[str] = []
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
     def submit(self, worker: str, function: Any, *arguments: Any) -> tuple[str, str]:
         name = arguments[1].name if function is cluster_worker.segment_on_worker else ""
@@ -62,7 +62,7 @@ class Scripted:
 
 @pytest.fixture
 def run(texts: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[str], list[str]]]:
-    """Run cases named by letters on scripted workers: what was given to whom, and a line for each case that failed."""
+    """Run cases named by letters on scripted workers; returns which worker got which case, and lines for failures."""
 
     def ran(names: str, answers: Mapping[tuple[str, str], Any], addresses: str = "AB") -> tuple[list[str], list[str]]:
         workers = Scripted(answers, addresses)
@@ -95,7 +95,7 @@ def test_a_worker_that_cannot_segment_gets_no_more_cases(run: Callable[..., Any]
     assert (given, messages) == (["a to A", "b to B", "c to B", "a to B"], [])
 
 
-def test_a_worker_that_cannot_even_be_asked_gets_no_more_cases(run: Callable[..., Any]) -> None:
+def test_a_worker_that_cannot_be_reached_gets_no_more_cases(run: Callable[..., Any]) -> None:
     given, messages = run("abc", {("A", ""): ModuleNotFoundError("No module named 'custom_networks'")})
     assert (given, messages) == (["a to A", "b to B", "c to B", "a to B"], [])
 
@@ -108,7 +108,7 @@ def test_a_first_worker_that_dies_or_has_another_version_ends_the_run_before_it_
         run("a", {("A", "first"): ("0.0.1", OPTIONS)})
 
 
-def test_why_the_first_worker_cannot_segment_is_said_here(run: Callable[..., Any]) -> None:
+def test_the_reason_why_the_first_worker_cannot_segment_is_reported(run: Callable[..., Any]) -> None:
     with pytest.raises(BundleError, match="The worker at A cannot segment: No weights at"):
         run("a", {("A", "first"): BundleError("No weights at x.")})
 
@@ -136,7 +136,7 @@ def test_a_worker_returns_why_it_cannot_segment_and_raises_nothing(
         ({"run": "another"}, "it cannot access .*, or may not write there"),
     ],
 )
-def test_a_worker_that_would_segment_otherwise_is_unfit(
+def test_a_worker_that_differs_from_the_run_is_rejected(
     change: dict[str, Any], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster_worker, "_pipeline", lambda work, run: work.pipeline())

@@ -1,4 +1,4 @@
-"""Reading, answering and writing of several cases overlap, in their order, where memory has room."""
+"""Reading, segmenting and writing of several cases overlap, in order, if there is enough memory."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ def never(*cases: int) -> bool:
 
 
 def steps(log: list[str], fail: dict[str, int] | None = None) -> dict[str, Step]:
-    """Three steps that write down when they begin and end; a step fails for one case."""
+    """Three steps that record when they begin and end; a step fails for one case."""
 
     def step(name: str, case: int) -> str:
         log.append(f"{name} {case}")
@@ -38,13 +38,13 @@ def steps(log: list[str], fail: dict[str, int] | None = None) -> dict[str, Step]
 
 
 @pytest.mark.parametrize("fit", [always, never])
-def test_every_case_gives_its_result_once_and_in_order(fit: Step) -> None:
+def test_every_case_has_one_result_in_order(fit: Step) -> None:
     given = list(overlapped([1, 2, 3], **steps([]), fit=fit))
     assert given == [(1, "write 1"), (2, "write 2"), (3, "write 3")]
     assert list(overlapped([], **steps([]), fit=fit)) == []
 
 
-def test_the_next_case_is_read_and_the_one_before_is_written_while_one_is_answered() -> None:
+def test_the_next_case_is_read_and_the_previous_one_written_while_a_case_is_segmented() -> None:
     reached = {name: threading.Event() for name in ("read 2", "answer 1", "write 1", "answer 2")}
 
     def meet(own: str, other: str) -> str:
@@ -69,7 +69,7 @@ def test_without_memory_for_two_cases_nothing_overlaps() -> None:
     assert log == [entry for pair in each for entry in pair]
 
 
-def test_three_cases_are_held_only_where_there_is_room_for_three() -> None:
+def test_three_cases_are_in_memory_only_if_there_is_room_for_three() -> None:
     asked: list[tuple[int, ...]] = []
 
     def two(*cases: int) -> bool:
@@ -88,7 +88,7 @@ def test_a_case_that_fails_at_a_step_costs_no_other(step: str, fit: Step) -> Non
     assert given == {1: "write 1", 3: "write 3"}
 
 
-def test_an_interruption_lets_the_case_that_is_being_written_be_finished() -> None:
+def test_on_interruption_the_case_being_written_is_finished() -> None:
     log: list[str] = []
 
     def slowly(case: int, answer: str) -> None:

@@ -1,4 +1,4 @@
-"""Several processes do the cases of a batch; one that dies costs the case that it was working on."""
+"""Several processes work on a batch; if one dies, only its current case fails."""
 
 import csv
 import logging
@@ -21,13 +21,13 @@ Texts = Callable[..., list[Case]]
 
 
 class Unbuilt(TextWork):
-    """Work whose weights are not there."""
+    """Work whose weights are missing."""
 
     def pipeline(self) -> object:
         raise BundleError("There are no weights: fetch them.")
 
 
-def test_a_process_that_dies_fails_only_the_case_it_had(texts: Texts, tmp_path: Path) -> None:
+def test_if_a_process_dies_only_its_current_case_fails(texts: Texts, tmp_path: Path) -> None:
     cases = texts(a="1", b="die", c="2", d="bad", e="3")
     with Processes(TextWork(tmp_path / "out", {}), 2) as runner:
         assert runner.options == {"weights": "none", "runtime": "none", "precision": "none"}
@@ -84,7 +84,7 @@ def test_processes_are_limited_by_the_number_of_cases_and_by_memory(
 
 
 @pytest.mark.parametrize("shared_by, threads", [(1, 8), (3, 2), (20, 1)])
-def test_processes_share_the_cores_that_there_are(
+def test_processes_share_the_available_cores(
     shared_by: int, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[int] = []

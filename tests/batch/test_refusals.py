@@ -1,4 +1,4 @@
-"""What an output folder remembers of refused inputs, and which row of summary.csv an input gets."""
+"""Records of refused inputs in an output folder, and the rows of inputs in summary.csv."""
 
 import csv
 import json
@@ -26,7 +26,7 @@ REPORT: dict[str, Any] = {
 
 
 def finish(output: Path, source: str, content: str = "bytes", geometry: str = "grid") -> Path:
-    """Results of an input, as a run leaves them."""
+    """Write results of an input, as a run does."""
     name = Path(source).name.partition(".")[0]
     output.mkdir(exist_ok=True)
     of = Input(name, place_of(source), f"{source} {content}", geometry, place_of(source))
@@ -112,14 +112,14 @@ def test_results_newer_than_the_refusal_count_as_done(tmp_path: Path) -> None:
     assert rows(tmp_path) == [("a", "done", "/data/a.nii.gz")]
 
 
-def test_a_refused_patient_hides_no_results_of_another_at_the_same_path(tmp_path: Path) -> None:
+def test_a_refused_patient_does_not_hide_results_of_another_one_at_the_same_path(tmp_path: Path) -> None:
     finish(tmp_path, "/in/ct.nii.gz", "bytes a", "grid a")
     refuse(tmp_path, "/in/ct.nii.gz", content="bytes b", geometry="grid b")
     assert [row[1] for row in rows(tmp_path)] == ["done", "failed"]
 
 
 def test_concurrent_runs_lose_no_row(tmp_path: Path) -> None:
-    """While one run writes the table, another finishes a case and has written its own before."""
+    """While one run writes the table, another one finishes a case and has already written its own table."""
     finish(tmp_path, "/data/a.nii.gz")
     late = iter([lambda: finish(tmp_path, "/data/b.nii.gz")])
 

@@ -1,4 +1,4 @@
-"""What a second run need not do again, and what verify sees."""
+"""Which cases a second run skips, and which faults `verify` finds."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def run_over(output: Path, cases: list[Case]) -> None:
 
 
 def reasons(output: Path, cases: list[Case], rehash: bool = False, **options: Any) -> list[str]:
-    """Why each case is to be done, "" where it is not."""
+    """The reason why each case must be segmented, "" if it need not be."""
     fresh = [TextCase(case.name, case.source) for case in cases]
     found = reasons_to_do(Earlier(output, Promise({**MADE_BY, **options}, __version__), rehash), fresh)
     return [found.get(case, "") for case in fresh]
@@ -38,7 +38,7 @@ def reasons(output: Path, cases: list[Case], rehash: bool = False, **options: An
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the inputs that are hashed from now on."""
+    """A list to which the names of hashed inputs are added."""
     names: list[str] = []
     digest = io_case.file_digest
     monkeypatch.setattr(io_case, "file_digest", lambda path: (names.append(path.name), digest(path))[1])
@@ -90,7 +90,7 @@ def test_an_identical_file_under_another_name_is_a_case_of_its_own(texts: Texts,
     assert reasons(tmp_path / "out", [a, b]) == ["", "no results yet"]
 
 
-def test_a_page_that_a_full_disk_did_not_take_is_worth_another_run(texts: Texts, tmp_path: Path) -> None:
+def test_a_page_missing_because_of_a_full_disk_is_a_reason_to_run_again(texts: Texts, tmp_path: Path) -> None:
     full = "report.html was not written, OSError: [Errno 28] No space left on device"
     cases = texts(
         a=full, b="report.html was not written, ValueError: no picture", c="DICOM SR was not written (OSError)"
@@ -136,7 +136,7 @@ def test_an_input_that_cannot_be_read_is_not_skipped(tmp_path: Path) -> None:
 def test_patients_that_share_a_path_are_told_apart(
     texts: Texts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In containers every patient is /in/ct.nii.gz."""
+    """In containers, every patient's path is /in/ct.nii.gz."""
     run_over(tmp_path / "out", texts(ct="first"))
     monkeypatch.setattr(TextCase, "geometry", property(lambda self: "another grid"))
     assert reasons(tmp_path / "out", texts(ct="second")) == ["no results yet"]

@@ -36,11 +36,11 @@ def test_jobs_are_cut_to_what_the_largest_case_leaves_memory_for(room_for: int, 
     assert fitting_processes(4, [case(10), case(1000)], available) == processes
 
 
-def test_where_free_memory_is_unknown_the_requested_number_is_used() -> None:
+def test_if_free_memory_is_unknown_the_requested_number_is_used() -> None:
     assert fitting_processes(4, [case(10)], None) == 4
 
 
-def test_free_memory_is_the_least_of_machine_and_control_groups(tmp_path: Path) -> None:
+def test_free_memory_is_the_minimum_of_machine_and_control_groups(tmp_path: Path) -> None:
     files = {
         "meminfo": "MemTotal: 9000 kB\nMemAvailable: 8000 kB\n",
         "groups": "4:memory:/docker\n0::/pod/box\n",

@@ -1,4 +1,4 @@
-"""A run over many cases: one that fails costs no other, and whatever stops a run, what is there is whole."""
+"""A run over many cases: a failing case does not affect others, and results are whole however a run is stopped."""
 
 import csv
 import errno
@@ -27,7 +27,7 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def run_over(output: Path, cases: list[Case]) -> list[Outcome]:
-    """A whole run; the summary is written whatever ends it."""
+    """A whole run; the summary is always written at its end."""
     run = Run(output, TextPipeline(), False, {})  # type: ignore[arg-type]
     try:
         return [run.segment(case) for case in cases]
@@ -40,7 +40,7 @@ def summary(output: Path) -> list[tuple[str, str]]:
         return [(row["case"], row["status"]) for row in csv.DictReader(stream)]
 
 
-def test_a_refused_case_costs_no_other_and_is_remembered(texts: Texts, tmp_path: Path) -> None:
+def test_a_refused_case_does_not_affect_others_and_is_recorded(texts: Texts, tmp_path: Path) -> None:
     outcomes = run_over(tmp_path / "out", texts(a="1", b="bad", c="1"))
     assert [outcome.message.partition(" is damaged")[2] for outcome in outcomes] == ["", ": copy it again.", ""]
     assert summary(tmp_path / "out") == [("a", "done"), ("b", "failed"), ("c", "done")]
@@ -55,7 +55,7 @@ def test_a_case_refused_on_a_rerun_is_listed_as_failed(texts: Texts, tmp_path: P
     assert summary(tmp_path / "out") == [("b", "done"), ("a", "failed")]
 
 
-def test_a_refused_folder_is_forgotten_once_it_holds_several_cases(texts: Texts, tmp_path: Path) -> None:
+def test_the_refusal_of_a_folder_is_removed_once_it_contains_several_cases(texts: Texts, tmp_path: Path) -> None:
     folder, *cases = texts(**{"in": "bad", "a": "1"})
     run_over(tmp_path / "out", [folder])
     forget_inputs(tmp_path / "out", [folder.source, "nul\0", "~nobody_of_this_name"], cases)
@@ -100,7 +100,7 @@ def test_an_unwritable_output_folder_is_refused_before_the_first_case(
     ],
 )
 def test_the_message_names_the_innermost_cause(texts: Texts, error: Exception, sentence: str) -> None:
-    """MONAI wraps each error twice, into texts that name an object's address."""
+    """MONAI wraps each error twice, in texts with an object's address."""
     (case,) = texts(a="1")
     for wrapped in (False, True):
         try:
@@ -126,9 +126,9 @@ STOPS = {
 
 
 def stopped_at(step: int, how: str, work: Callable[[], object]) -> bool:
-    """Run `work` in a process that is stopped before its rename number `step`; False if it had fewer.
+    """Run `work` in a process that is stopped before its `step`-th rename; False if it makes fewer.
 
-    A disk that is full stays so: from there on, no file is opened for writing or renamed.
+    If the disk is full, it stays full: from then on, no file is opened for writing or renamed.
     """
     reached = [0]
 
@@ -174,7 +174,7 @@ def assert_whole_folders_are_of_one_run(output: Path) -> None:
 def test_a_stopped_run_leaves_whole_results_and_the_next_run_completes_it(
     texts: Texts, tmp_path: Path, how: str, stride: int
 ) -> None:
-    """Results of two cases are there already; the run that is stopped replaces both, refuses one and adds one."""
+    """Results of two cases exist; the stopped run replaces both, refuses one input and adds one."""
     step, stopped, table = 1, True, []
     while stopped:
         output = tmp_path / f"out{step}"

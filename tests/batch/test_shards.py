@@ -1,4 +1,4 @@
-"""Parts of a batch: together they are all of it, and none is done twice."""
+"""Shards of a batch are disjoint and together contain all inputs."""
 
 import pytest
 
@@ -7,13 +7,13 @@ from custom_networks.errors import UsageError
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7, 12])
-def test_shards_are_disjoint_equal_and_complete(parts: int) -> None:
+def test_shards_are_disjoint_of_equal_size_and_complete(parts: int) -> None:
     shares = [shard_of(f"{number}/{parts}").of(range(10)) for number in range(1, parts + 1)]
     assert sorted(thing for share in shares for thing in share) == list(range(10))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_a_shard_looks_only_at_its_own_inputs() -> None:
+def test_a_shard_reads_only_its_own_inputs() -> None:
     assert own_inputs(Shard(2, 3), ["a", "b", "c", "d", "e"]) == (["b", "e"], None)
     assert own_inputs(Shard(2, 3), ["a", "b"]) == (["a", "b"], Shard(2, 3))  # of their cases
     assert own_inputs(None, ["a", "b"]) == (["a", "b"], None)

@@ -1,4 +1,4 @@
-"""Cases that are read at once, and a pipeline that answers without a network."""
+"""Text files as cases, and a pipeline without a network."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from custom_networks.io.case import FileCase
 
 
 class TextCase(FileCase):
-    """A text file in place of an image; one that holds "bad" is refused."""
+    """A text file in place of an image; "bad" is refused."""
 
     @property
     def geometry(self) -> str:  # type: ignore[override]
@@ -32,7 +32,7 @@ class TextCase(FileCase):
 
 
 class TextPipeline:
-    """Answers with the text of the case; "die" ends its process, "die once" the first process that gets it."""
+    """Returns the text of the case; "die" kills its process, "die once" kills only the first process that gets it."""
 
     released = True
 
@@ -52,7 +52,7 @@ class TextPipeline:
 
 @dataclass(frozen=True)
 class TextWork(Work):
-    """Work that needs no network, in any process."""
+    """Work for any process that needs no network."""
 
     def pipeline(self) -> Any:
         run.write = write_texts  # type: ignore[assignment]
@@ -66,7 +66,7 @@ class TextWork(Work):
 
 
 class TextResult(NamedTuple):
-    """What was written."""
+    """A written result."""
 
     folder: Path
 
@@ -75,7 +75,7 @@ class TextResult(NamedTuple):
 
 
 def write_texts(found: Any, output: Path, **options: bool) -> Any:
-    """Files that all hold the text, and a report, in the case folder; stands for `result.write`."""
+    """Write files with the text, and a report, to the case folder; replaces `result.write`."""
     case, text = found
     known = Input(case.name, case.identity, case.content, case.geometry, case.place, case.state())
     with claim(output, known) as claimed:

@@ -1,9 +1,9 @@
-"""What this pipeline costs beside its alternatives and its peers, on this machine: one table.
+"""Compare time and memory of this pipeline with its alternatives and peers on this machine, in one table.
 
     python tests/benchmarks/bench.py                  measure everything (about 25 minutes), then write page and plots
     python tests/benchmarks/bench.py --quick          try the script on a tiny scan (under a minute)
     python tests/benchmarks/bench.py --rows full-torch-float32,dynunet-torch-float32
-    python tests/benchmarks/bench.py --page           only write docs/performance.md and its plots anew
+    python tests/benchmarks/bench.py --page           only rewrite docs/performance.md and its plots
 
 A whole measurement is kept as docs/performance/<processor>.json; one of some rows, or a trial, in out/bench/. The page
 docs/performance.md says what the rows mean. Measure on a quiet machine.
@@ -31,7 +31,7 @@ EXTRA = ("growth", "context")
 
 
 def chosen_rows(text: str | None, quick: bool, parser: argparse.ArgumentParser) -> list[str]:
-    """The ids that `--rows` names; where it is not given all, or for a trial those that need little conversion."""
+    """The ids named by `--rows`; by default all, or for a trial those that need little conversion."""
     known = [*ROWS, *EXTRA]
     tried = [
         name for name, row in ROWS.items() if row.group == "ours" or row.runtime == "torch" or row.name == "spleen"
@@ -43,7 +43,7 @@ def chosen_rows(text: str | None, quick: bool, parser: argparse.ArgumentParser) 
 
 
 def results(rows: list[str], folder: Path, quick: bool, repeats: int) -> dict[str, Any]:
-    """Everything that is asked for, measured."""
+    """Measure the requested rows."""
     if quick:
         setting = Setting(folder, TINY, budget=0.0, lengths=TINY_LENGTHS, side=64)
     else:

@@ -1,4 +1,4 @@
-"""The shape of a package's code, read with `ast`: sizes of modules and functions, annotations, docstrings.
+"""Measure a package's code with `ast`: sizes of modules and functions, annotations, docstrings.
 
     python tests/benchmarks/code_shape.py custom_networks
 
@@ -21,7 +21,7 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True)
 class Function:
-    """A function or method: where it is, how long, and whether it says what it takes, gives and does."""
+    """A function or method: where it is, how long it is, and whether it has annotations and a docstring."""
 
     place: str
     lines: int
@@ -38,7 +38,7 @@ class Public:
 
 @dataclass(frozen=True)
 class Shape:
-    """What was measured of a package: lines of each module, its functions, and its public names."""
+    """Measurements of a package: lines of each module, functions, and public names."""
 
     modules: dict[str, int]
     functions: list[Function]
@@ -76,7 +76,7 @@ def code_lines(node: FunctionNode) -> int:
 
 
 def is_annotated(node: FunctionNode) -> bool:
-    """Whether all arguments but `self` and `cls`, and the result, have a type; that of `__init__` may be left out."""
+    """Whether all arguments except `self` and `cls`, and the result except that of `__init__`, have a type."""
     spec = node.args
     named = [*spec.posonlyargs, *spec.args, *spec.kwonlyargs, *filter(None, (spec.vararg, spec.kwarg))]
     own = [argument for argument in named if argument.arg not in ("self", "cls")]
@@ -124,7 +124,7 @@ def _share(held: Sequence[bool]) -> float:
 
 
 def broken_limits(shape: Shape) -> list[str]:
-    """What of the limits at the top of this module does not hold."""
+    """Messages for the limits at the top of this module that are exceeded."""
     lines = [function.lines for function in shape.functions] or [0]
     kept = {
         f"median function at most {MEDIAN} lines": statistics.median(lines) <= MEDIAN,
@@ -136,7 +136,7 @@ def broken_limits(shape: Shape) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the table of the package whose folder is given; 1 if a limit is broken, 2 without a folder."""
+    """Print the table of the package in a given folder; return 1 if a limit is exceeded, 2 without a folder."""
     if len(arguments) != 1:
         print("usage: python tests/benchmarks/code_shape.py PACKAGE_FOLDER", file=sys.stderr)
         return 2

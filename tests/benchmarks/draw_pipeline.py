@@ -1,4 +1,4 @@
-"""The picture of the pipeline in README: a phantom on its way from CT to lesions.
+"""Draw the picture of the pipeline in README: the steps from a phantom's CT to its lesions.
 
 python tests/benchmarks/draw_pipeline.py out/phantom_ct/imagesTr/phantom_000.nii.gz docs/images/pipeline.png
 """
@@ -33,7 +33,7 @@ NOTES = (
 
 
 def draw(result: Result) -> Figure:
-    """Five panels of the slice with the largest lesion's diameters; the scan's axes run to the left and to the back."""
+    """Draw five panels of the slice with the largest lesion's diameters; the scan's axes run to the left and back."""
     lesion = result.lesions[0]
     volumes = result.ct.array, result.labels, result.tumor_probability
     ct, labels, probability = (volume[..., lesion.slice_index].T for volume in volumes)

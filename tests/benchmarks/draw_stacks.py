@@ -1,4 +1,4 @@
-"""Draws what training does to stacks: as they are, with synthetic lesions, with decoys, and as the network sees them.
+"""Draw training stacks: unchanged, with synthetic lesions, with decoys, and as the network sees them.
 
     liverseg phantom out/phantoms
     python tests/benchmarks/draw_stacks.py out/phantoms stacks.png
@@ -20,7 +20,7 @@ ROWS = {"as it is": None, "synthetic lesions": 0, "dark decoys": 1, "bright deco
 
 
 def stack(dataset_dir: str, case: int, seed: int, certain: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Middle slice (H, W) of a stack in [0, 1] and of its label; of the drawing transforms, `certain` alone happens."""
+    """Middle slice (H, W) of a stack in [0, 1] and of its label; only the drawing transform `certain` is applied."""
     config = ConfigParser()
     config.read_config(BUNDLE / "configs" / "train.json")
     config.update({"bundle_root": str(BUNDLE), "dataset_dir": dataset_dir, "fold": "all"})

@@ -28,17 +28,17 @@ def keys(node: dict[str, Any], defs: dict[str, Any], path: str = "") -> Iterator
 
 
 def table() -> str:
-    """The table, without files and without objects that are explained by their keys alone."""
+    """The table as Markdown, without files and without objects that have no description of their own."""
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     found = dict(keys(schema, schema["$defs"]))
     parents = {path.rpartition(".")[0].removesuffix("[]") for path in found}
-    told = {path: text for path, text in found.items() if text or path not in parents}
-    rows = [f"| `{path}` | {text} |" for path, text in told.items() if not path.startswith(EXPLAINED)]
+    described = {path: text for path, text in found.items() if text or path not in parents}
+    rows = [f"| `{path}` | {text} |" for path, text in described.items() if not path.startswith(EXPLAINED)]
     return "\n".join(["| key | |", "|---|---|", *rows])
 
 
 def page() -> str:
-    """The page, with the table as the schema has it."""
+    """The text of the page with an updated table."""
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     return f"{before}{BEGIN}\n\n{table()}\n\n{END}{rest.partition(END)[2]}"
 

@@ -1,4 +1,4 @@
-"""What the scout changes on real scans: the same scans with it and without, a row for each in a CSV that grows.
+"""Compare results of real scans with and without the scout; a row for each scan is appended to a CSV file.
 
     python tests/benchmarks/scout_effect.py SHARED/ct OUT.csv dev unlabelled full
     python tests/benchmarks/scout_effect.py SHARED/ct OUT.csv train --folds 4 --scouts out/scout/fold{}/model_final.pt
@@ -77,7 +77,7 @@ def changed(scan: Scan, change: str) -> Scan:
 
 
 def differing(result: Result, other: Result, limits: tuple[float, float]) -> tuple[list[str], int]:
-    """Lesions of one result that touch none of the other's, and how many of them lie far from both thresholds."""
+    """Lesions of one result that touch no lesion of the other, and how many of them are far from both thresholds."""
     numbers, there = result.lesion_map, other.tumor
     alone = [lesion for lesion in result.lesions if not there[numbers == lesion.id].any()]
     least_confidence, least_mm3 = limits
@@ -90,7 +90,7 @@ def differing(result: Result, other: Result, limits: tuple[float, float]) -> tup
 
 
 def row_of(name: str, change: str, scan: Scan, on: Result, off: Result) -> dict[str, Any]:
-    """The numbers of one scan; against the truth where it is known."""
+    """The numbers of one scan, with scores if the truth is known."""
     ml = voxel_mm3(scan[1]) / 1000
     box, point = on.run["scout"]["box"], on.operating_point
     part = np.prod([stop - first for first, stop in box]) / on.liver.size if box else 1.0
@@ -122,7 +122,7 @@ def row_of(name: str, change: str, scan: Scan, on: Result, off: Result) -> dict[
 
 
 def pipelines(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, Any], Pipeline]]:
-    """Each item with the pipeline whose scout has not seen its patient."""
+    """Yield each item with a pipeline whose scout was not trained on its patient."""
     items = list(scans(arguments.root, arguments.names))
     common = {"device": "cpu", "precision": "float32", "progress": False}
     if not arguments.scouts:

@@ -1,4 +1,4 @@
-"""What docs/limits.md says of the readers, taken from the code or compared with it.
+"""Sentences and limits of the readers, to generate or check parts of docs/limits.md.
 
 python tests/benchmarks/sentences.py         # prints every sentence of the readers
 python tests/benchmarks/sentences.py --write # puts the table of sizes into docs/limits.md
@@ -53,14 +53,14 @@ def sentences() -> dict[str, list[str]]:
 
 
 def refusals() -> list[str]:
-    """What the page must quote: sentences that refuse an input, in modules that do little else."""
+    """The sentences that the page must quote: refusals of inputs, in modules that do little else."""
     return [
         text for name in REFUSING for text in sentences_of(READERS / name, raised=name in ("checks.py", "limits.py"))
     ]
 
 
 def quoted() -> list[str]:
-    """The parts of messages that the tables of the page quote."""
+    """The parts of messages that are quoted in the page's tables."""
     begin, end = (re.escape(mark.format("refused")) for mark in MARKS)
     tables = re.findall(f"{begin}(.*?){end}", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     rows = [line for table in tables for line in table.splitlines() if line.startswith("| ")][1:]
@@ -68,13 +68,13 @@ def quoted() -> list[str]:
 
 
 def limits() -> str:
-    """A table of what sizes are accepted, and which of the limits can be lifted."""
+    """A table of the accepted sizes, and of which limits can be lifted."""
     rows = [f"| {one.what} | {one.range} | {one.why} | {'yes' if one.memory else 'no'} |" for one in LIMITS]
     return "\n".join(["| what | accepted | why | `--allow-large` lifts it |", "|---|---|---|---|", *rows])
 
 
 def page() -> str:
-    """The page, with the table of sizes as the code has it."""
+    """The text of the page with an updated table of sizes."""
     text = PAGE.read_text(encoding="utf-8")
     begin, end = (mark.format("limits") for mark in MARKS)
     before, _, rest = text.partition(begin)

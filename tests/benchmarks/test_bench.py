@@ -1,4 +1,4 @@
-"""The benchmark: its counts have known answers, its structure holds on a tiny scan, its page says what was measured."""
+"""The benchmark: counts with known answers, a measurement of a tiny scan, and the page with the results."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def small() -> ContextNet25D:
     return ContextNet25D(channels=[4, 6, 8], depth_kernels=[1, 3, 3], aspp_channels=6, aspp_rates=[1], aspp_window=3)
 
 
-def test_the_page_holds_what_was_measured() -> None:
+def test_the_page_has_the_measured_results() -> None:
     page = (DOCS / "performance.md").read_text(encoding="utf-8")
     assert page == with_tables(page, measurements(DOCS / "performance"))
 
@@ -56,7 +56,7 @@ def test_a_tiny_measurement_fills_the_table(setting: Setting, monkeypatch: pytes
     assert "`fast-openvino-bf16` (" in section
 
 
-def test_a_switch_that_is_missing_is_named(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_argument_is_named(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.benchmarks.cost.ours import Ours, Skipped
 
     Ours(setting, {"spacing": 1.25}).prepare()
@@ -73,7 +73,7 @@ def test_flop_of_a_labelled_voxel(ordinary: bool, stack_by_stack: bool, kflop: f
     assert round(counted / 1e3, 1) == kflop
 
 
-def test_ordinary_convolutions_reach_as_far() -> None:
+def test_ordinary_convolutions_have_the_same_receptive_field() -> None:
     ordinary = with_ordinary_convolutions(ContextNet25D()).eval()
     shape = (1, 1, 16, 16, 10)
     with torch.no_grad():
@@ -89,7 +89,7 @@ def test_openvino_computes_what_pytorch_computes(small: ContextNet25D) -> None:
 
 
 @pytest.mark.parametrize(("spacing", "overlap"), [((), 0.5), ((1.5, 1.5, 2.0), 0.5), ((0.9, 1.1, 1.5), 0.25)])
-def test_windows_are_counted_as_monai_takes_them(setting: Setting, spacing: tuple[float, ...], overlap: float) -> None:
+def test_windows_are_counted_as_in_monai(setting: Setting, spacing: tuple[float, ...], overlap: float) -> None:
     calls = 0
 
     def predict(x: torch.Tensor) -> torch.Tensor:
@@ -115,7 +115,7 @@ def test_windows_of_published_settings() -> None:
     }
 
 
-def test_longer_scans_hold_the_same_liver(tmp_path: Path) -> None:
+def test_longer_scans_contain_the_same_liver(tmp_path: Path) -> None:
     liver = {}
     for slices in (TINY.slices - 4, TINY.slices, TINY.slices + 20):
         path = write_scan(TINY.of_length(slices), tmp_path)
@@ -132,13 +132,13 @@ def test_slopes_are_exponents() -> None:
 
 
 class _Even:
-    """Takes a second for every slice."""
+    """A row that takes one second for every slice."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
 
     def prepare(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def label(self, scan: Scan) -> dict[str, float]:
         return {"network": 0.5 * scan.slices, "whole": float(scan.slices)}
@@ -160,14 +160,14 @@ def test_a_stage_within_a_stage_counts_once() -> None:
     assert list(clock.seconds) == ["resample"]
 
 
-def test_steps_after_the_network_are_told_by_their_order() -> None:
+def test_steps_after_the_network_are_identified_by_their_order() -> None:
     clock, scout, invert = Clock(), type("FindLiverd", (), {})(), type("Invertd", (), {})()
     after = type("LabelsOnInputGridd", (), {})()
     names = [clock.stage_of(step) for step in (scout, invert, after, invert)]
     assert names == ["scout", "resample", REST, REST]
 
 
-def test_machines_of_one_name_are_told_apart() -> None:
+def test_machines_with_the_same_name_are_distinguished() -> None:
     old, new = {"name": "AMD EPYC", "features": ["avx2"]}, {"name": "AMD EPYC", "features": ["avx2", "avx512_bf16"]}
     assert (slug(old), slug(new)) == ("amd-epyc-avx2", "amd-epyc-avx512-bf16")
 
@@ -184,12 +184,12 @@ def test_ratios_are_to_eager_pytorch_and_to_the_faster_runtime_in_the_same_forma
     assert ratio_cell(found, ROWS["full-torch-float32"], "spleen") == ""
 
 
-def test_the_table_says_what_was_scaled() -> None:
+def test_the_table_marks_scaled_values() -> None:
     assert windows_cell(_record(1.0, windows_measured=15)) == "98, from 15"
     assert windows_cell(_record(1.0, windows_measured=98)) == "98"
 
 
-def test_mirroring_multiplies_what_was_measured() -> None:
+def test_mirroring_multiplies_the_measured_time() -> None:
     from tests.benchmarks.cost.measuring import _multiplied
 
     once = {**_record(10.0), "longer": {"600": 50.0}}

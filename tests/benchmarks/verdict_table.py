@@ -1,7 +1,7 @@
-"""The table of verdicts in docs/verdict.md, from the reports that `liverseg segment` wrote into a folder.
+"""The table of verdicts in decision 0018, from the reports that `liverseg segment` wrote into a folder.
 
 liverseg segment CT... --output OUT
-python tests/benchmarks/verdict_table.py OUT docs/verdict.md
+python tests/benchmarks/verdict_table.py OUT docs/decisions/0018-verdict-thresholds.md
 
 EXEMPT names the findings that come from how this project's volumes were stored, not from the patient or the mask; the
 table puts them in brackets, and "of the patient" is the level without them. CAUSES says what a reader saw in the
@@ -53,7 +53,7 @@ CAUSES = {
 
 
 def row(report: dict[str, Any]) -> list[str]:
-    """The cells of a case."""
+    """The cells of a case's row."""
     verdict, case = report["verdict"], report["case"]
     n, findings = verdict["numbers"], verdict["findings"]
     codes = dict.fromkeys(f"({code})" if exempt(case, code) else code for code in (f["code"] for f in findings))
@@ -77,12 +77,12 @@ def own_level(report: dict[str, Any]) -> str:
 
 
 def shown(value: float | None, factor: float = 1, digits: int = 0) -> str:
-    """A number for the table; "-" where it was not measured."""
+    """A number for the table; "-" if it was not measured."""
     return "-" if value is None else f"{value * factor:.{digits}f}"
 
 
 def counts(reports: list[dict[str, Any]]) -> list[str]:
-    """A row for each code: how many labelled and other cases have it, exempt ones left out, and how many are exempt."""
+    """A row for each code: numbers of labelled and of other cases with it, without exempt ones, and of exempt ones."""
     found, spared = Counter[tuple[str, bool]](), Counter[str]()
     for report in reports:
         for code in {finding["code"] for finding in report["verdict"]["findings"]}:
@@ -95,7 +95,7 @@ def counts(reports: list[dict[str, Any]]) -> list[str]:
 
 
 def main(folder: Path, page: Path) -> None:
-    """Put the table of a folder's reports between the marks of the page, and how often each code was found."""
+    """Write the table of a folder's reports, and how often each code was found, between the marks on the page."""
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("[!.]*/report.json"))]
     reports.sort(key=lambda report: (not LABELLED.fullmatch(report["case"]), report["case"]))
     titles = TITLES.split(", ")

@@ -1,4 +1,4 @@
-"""Small scans, weights whose answer is known beforehand, and a way to run `liverseg` without a new process."""
+"""Small scans, weights with known output, and a function that runs `liverseg` in this process."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ SHAPE, SPACING = (80, 80, 24), (1.25, 1.25, 3.0)  # voxels, mm: the network's ow
 
 
 class Answer(NamedTuple):
-    """What a run of `liverseg` left: its exit code and what it said."""
+    """Exit code and output of a run of `liverseg`."""
 
     code: int
     out: str
@@ -27,7 +27,7 @@ Liverseg = Callable[..., Answer]
 
 
 def save_weights(path: Path, bias: tuple[float, float, float] | None) -> Path:
-    """Weights of the default network: random ones, or such that every voxel's logits are `bias`."""
+    """Write weights of the default network: random ones, or such that the logits of every voxel are `bias`."""
     torch.manual_seed(0)
     state = ContextNet25D().state_dict()
     if bias is not None:
@@ -38,32 +38,32 @@ def save_weights(path: Path, bias: tuple[float, float, float] | None) -> Path:
 
 @pytest.fixture(scope="session")
 def all_liver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights that call every voxel liver."""
+    """Weights that classify every voxel as liver."""
     return save_weights(tmp_path_factory.mktemp("weights") / "all_liver.pt", (0.0, 9.0, 0.0))
 
 
 @pytest.fixture(scope="session")
 def no_liver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights that call every voxel background."""
+    """Weights that classify every voxel as background."""
     return save_weights(tmp_path_factory.mktemp("weights") / "no_liver.pt", (9.0, 0.0, 0.0))
 
 
 @pytest.fixture(scope="session")
 def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights that nobody trained."""
+    """Untrained weights."""
     return save_weights(tmp_path_factory.mktemp("weights") / "random.pt", None)
 
 
 @pytest.fixture(scope="session")
 def scan() -> nib.Nifti1Image:
-    """A CT of 100 x 100 x 72 mm, the least that a body measures."""
+    """A CT of 100 x 100 x 72 mm, the smallest accepted size of a body."""
     phantom = make_phantom(5, shape=SHAPE, spacing=SPACING, lesions=1)
     return nib.Nifti1Image(phantom.image, phantom.affine)
 
 
 @pytest.fixture
 def save_scan(scan: nib.Nifti1Image, tmp_path: Path) -> Callable[[str], Path]:
-    """Write the scan under a name below tmp_path."""
+    """A function that writes the scan under a name below tmp_path."""
 
     def save(name: str = "ct.nii.gz") -> Path:
         path = tmp_path / name
@@ -76,7 +76,7 @@ def save_scan(scan: nib.Nifti1Image, tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.fixture
 def liverseg(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Liverseg:
-    """Run the command in this process, in tmp_path."""
+    """A function that runs the command in this process, with tmp_path as working directory."""
     from custom_networks.cli import main
 
     monkeypatch.chdir(tmp_path)
@@ -93,7 +93,7 @@ def liverseg(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: py
 
 @pytest.fixture
 def segment(liverseg: Liverseg, all_liver: Path) -> Liverseg:
-    """`liverseg segment` of inputs into the folder `out`, with known weights, on the CPU, without pictures and bar."""
+    """Run `liverseg segment` on the CPU with known weights, without pictures or progress bar; results are in `out`."""
 
     def run(*arguments: object, weights: Path = all_liver) -> Answer:
         fixed = ("--output=out", f"--checkpoint={weights}", "--device=cpu", "--overlay=false", "--page=off")

@@ -1,4 +1,4 @@
-"""Command lines and what Fire is to make of them, worked by hand."""
+"""Command lines, and the arguments that Fire should get for them."""
 
 import fire
 import pytest
@@ -13,7 +13,7 @@ from custom_networks.usage import command_help
 
 
 def command(*inputs: str, output: str = "", count: int = 0, fast: bool = False, dry_run: bool = False) -> int:
-    """A command with an argument of every kind."""
+    """A command with every kind of argument."""
     return 0
 
 
@@ -73,7 +73,7 @@ def test_arguments_that_fire_would_misread_are_refused_with_a_hint(given: list[s
 
 
 def echo(*inputs: str, output: str = "") -> list[str]:
-    """Give back what arrived."""
+    """Return the arguments."""
     return [*inputs, output]
 
 
@@ -82,7 +82,7 @@ def echo(*inputs: str, output: str = "") -> list[str]:
     output=st.text(min_size=1).filter(lambda text: not text.startswith("--")),
 )
 @settings(max_examples=60, deadline=None)
-def test_any_text_arrives_through_fire_as_it_was_given(paths: list[str], output: str) -> None:
+def test_any_text_passes_through_fire_unchanged(paths: list[str], output: str) -> None:
     ready = fire_arguments(echo, [*paths, "--output", output])
     assert fire.Fire(echo, command=ready, serialize=lambda result: None) == [*paths, output]
 

@@ -1,4 +1,4 @@
-"""What `liverseg segment` writes besides the mask: report, tables and the tumor probability."""
+"""Files that `liverseg segment` writes besides the mask: report, tables and tumor probability."""
 
 import csv
 import json
@@ -60,7 +60,9 @@ def test_the_probability_is_on_the_scans_grid_from_0_to_1(
     assert saved.dataobj.slope == pytest.approx(1 / 255) and not np.asarray(saved.dataobj).any()
 
 
-def test_a_failed_case_leaves_the_rows_of_the_others(segment: Liverseg, save_scan: SaveScan, tmp_path: Path) -> None:
+def test_a_failed_case_does_not_remove_the_rows_of_others(
+    segment: Liverseg, save_scan: SaveScan, tmp_path: Path
+) -> None:
     save_scan("first.nii.gz")
     (tmp_path / "bad.nii.gz").write_text("not an image")
     save_scan("last.nii.gz")
@@ -94,7 +96,7 @@ def test_an_interrupted_run_lists_what_was_finished(
     assert [row["case"] for row in summary(tmp_path / "out")] == ["first"]
 
 
-def test_an_unwritable_summary_is_reported_and_costs_no_mask(
+def test_an_unwritable_summary_is_reported_and_masks_are_kept(
     segment: Liverseg, save_scan: SaveScan, tmp_path: Path
 ) -> None:
     (tmp_path / "out" / "summary.csv" / "in the way").mkdir(parents=True)
@@ -104,7 +106,7 @@ def test_an_unwritable_summary_is_reported_and_costs_no_mask(
     assert (tmp_path / "out" / "ct" / "report.json").is_file()
 
 
-def test_info_says_labels_files_flags_and_exit_codes(liverseg: Liverseg) -> None:
+def test_info_lists_labels_files_flags_and_exit_codes(liverseg: Liverseg) -> None:
     answer = liverseg("info", "--json")
     assert answer.code == 0
     known = json.loads(answer.out)

@@ -1,4 +1,4 @@
-"""The exit code says how a run ended, the same everywhere: the table of README, and a line for each failure."""
+"""Exit codes as in the table of README, and one line for each failure."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ Liverseg = Callable[..., Any]
 
 
 class NoNetwork:
-    """A pipeline that refuses a case called bad and is interrupted at one called stop."""
+    """A pipeline that refuses a case called "bad" and is interrupted at a case called "stop"."""
 
     released = True
 
@@ -36,7 +36,7 @@ class NoNetwork:
 
 @pytest.fixture
 def run(liverseg: Liverseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Liverseg:
-    """`liverseg` without a network: nothing is segmented, and what is written is an empty folder."""
+    """A function that runs `liverseg` without a network; results are empty folders."""
 
     def written(case: Any, output: Path, **options: bool) -> Any:
         if case.name == "unwritable":
@@ -124,7 +124,7 @@ def test_flags_become_ids_of_the_bundles_config(run: Liverseg, monkeypatch: pyte
     assert asked == [{**switches, **names, "progress": True}]
 
 
-def test_a_dry_run_says_what_would_be_done_and_does_nothing(
+def test_a_dry_run_lists_what_would_be_done_and_does_nothing(
     run: Liverseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(NoNetwork, "predict", lambda *_, **options: pytest.fail("a case was segmented"))

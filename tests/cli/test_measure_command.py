@@ -1,4 +1,4 @@
-"""`liverseg measure` writes what `segment` writes, of a person's mask."""
+"""`liverseg measure` writes the same files as `segment`, for a person's mask."""
 
 import csv
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def test_a_measured_mask_gets_a_row_in_the_summary(liverseg: Liverseg, save_scan
     assert row["case"] == "ct" and row["verdict"] in ("ok", "look", "stop") and row["lesions"] == "1"
 
 
-def test_measure_ends_with_1_for_a_refusal_and_2_for_wrong_usage(
+def test_measure_exits_with_1_for_a_refusal_and_2_for_wrong_usage(
     liverseg: Liverseg, save_scan: SaveScan, tmp_path: Path
 ) -> None:
     save_scan("ct.nii.gz")

@@ -1,4 +1,4 @@
-"""`liverseg pack` writes what it names, and says what it left out."""
+"""`liverseg pack` writes the archive and reports its hash and the files left out."""
 
 import hashlib
 import zipfile
@@ -16,11 +16,11 @@ Liverseg = Callable[..., Any]
 
 @pytest.fixture(autouse=True)
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the check of the archive, which costs seconds; tests/zoo makes it."""
+    """Skip the check of the archive, which takes seconds and is tested in tests/zoo."""
     monkeypatch.setattr(archive, "_check", lambda *_: None)
 
 
-def test_the_archive_is_written_and_named_with_its_hash(liverseg: Liverseg, tmp_path: Path) -> None:
+def test_the_archive_is_written_and_reported_with_its_hash(liverseg: Liverseg, tmp_path: Path) -> None:
     answer = liverseg("pack", "2024.zip")
     content = (tmp_path / "2024.zip").read_bytes()
     files = zipfile.ZipFile(tmp_path / "2024.zip").namelist()

@@ -1,4 +1,4 @@
-"""`liverseg phantom` writes what it names."""
+"""`liverseg phantom` writes the files that it reports."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +13,11 @@ Liverseg = Callable[..., Any]
 
 @pytest.fixture(autouse=True)
 def small_cases(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write small phantoms: the command does not depend on the size."""
+    """Write small phantoms, since the command does not depend on the size."""
     monkeypatch.setattr(files, "make_phantom", lambda seed: make_phantom(seed, shape=(48, 40, 16)))
 
 
-def test_nifti_cases_are_written_and_named(liverseg: Liverseg, tmp_path: Path) -> None:
+def test_nifti_cases_are_written_and_reported(liverseg: Liverseg, tmp_path: Path) -> None:
     answer = liverseg("phantom", "2024", "--cases", "2", "--seed", "3")
     assert answer == (0, "2024/imagesTr/phantom_000.nii.gz\n2024/imagesTr/phantom_001.nii.gz\n", "")
     assert all((tmp_path / line).is_file() for line in answer.out.splitlines())

@@ -1,4 +1,4 @@
-"""What `liverseg segment` writes, says and returns, with weights whose answer is known."""
+"""Files, output and exit code of `liverseg segment` with weights whose output is known."""
 
 import csv
 import io
@@ -24,12 +24,12 @@ TABLES = ("report.json", "lesions.csv", "summary.csv", "manifest.json")
 
 
 def results(folder: Path) -> list[str]:
-    """Files below a folder without tables and refusals; a temporary file left behind would be among them."""
+    """Files below a folder, without tables and refusals; they would include temporary files left behind."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return [name for name in files if name.rpartition("/")[2] not in TABLES and not name.startswith(".refused/")]
 
 
-def test_the_mask_has_the_scans_grid_and_the_volumes_are_stated(
+def test_the_mask_has_the_scans_grid_and_volumes_are_reported(
     segment: Liverseg, save_scan: SaveScan, tmp_path: Path
 ) -> None:
     scan = nib.load(save_scan("ct.nii.gz"))
@@ -51,7 +51,7 @@ def test_the_mask_has_the_scans_grid_and_the_volumes_are_stated(
     assert results(tmp_path / "out") == ["ct/ct_seg.nii.gz"]
 
 
-def test_an_empty_mask_is_an_answer(segment: Liverseg, save_scan: SaveScan, no_liver: Path, tmp_path: Path) -> None:
+def test_an_empty_mask_is_a_result(segment: Liverseg, save_scan: SaveScan, no_liver: Path, tmp_path: Path) -> None:
     answer = segment(save_scan(), weights=no_liver)
     assert answer.code == 0
     assert answer.out.startswith("ct: no liver found (")
@@ -72,14 +72,14 @@ def test_weights_with_nan_are_refused_in_one_line(
     assert results(tmp_path / "out") == []
 
 
-def test_a_folder_with_a_number_for_a_name_is_a_folder(segment: Liverseg, save_scan: SaveScan, tmp_path: Path) -> None:
+def test_a_folder_named_like_a_number_is_an_input(segment: Liverseg, save_scan: SaveScan, tmp_path: Path) -> None:
     save_scan("2024/one.nii.gz")
     save_scan("2024/two.nii")
     assert segment("2024").code == 0
     assert results(tmp_path / "out") == ["one/one_seg.nii.gz", "two/two_seg.nii.gz"]
 
 
-def test_two_inputs_of_one_name_get_folders_of_their_own(
+def test_two_inputs_with_the_same_name_get_separate_folders(
     segment: Liverseg, save_scan: SaveScan, tmp_path: Path
 ) -> None:
     save_scan("before/ct.nii.gz")
@@ -141,7 +141,7 @@ def test_an_unexpected_failure_is_one_line_and_a_traceback_with_debug(
     assert ("Traceback" in answer.err) == debug
 
 
-def test_a_file_that_holds_no_weights_is_refused_before_the_first_case(
+def test_a_file_without_weights_is_refused_before_the_first_case(
     segment: Liverseg, save_scan: SaveScan, tmp_path: Path
 ) -> None:
     (tmp_path / "weights.pt").write_text("not weights")
@@ -189,7 +189,7 @@ def test_a_dicom_series_is_segmented_by_its_folders_name(segment: Liverseg, seri
     assert f"liver {SCAN_ML:.1f} ml" in answer.out
 
 
-def test_report_terminal_sr_summary_and_result_have_one_verdict(
+def test_report_terminal_sr_summary_and_result_have_the_same_verdict(
     segment: Liverseg, series: str, all_liver: Path, tmp_path: Path
 ) -> None:
     answer = segment(series)
@@ -215,7 +215,7 @@ def comments(item: pydicom.Dataset) -> Iterator[str]:
         yield from comments(child)
 
 
-def test_the_overlay_lies_beside_the_mask_and_is_listed(
+def test_the_overlay_is_written_beside_the_mask_and_listed(
     liverseg: Liverseg, save_scan: SaveScan, random_weights: Path, tmp_path: Path
 ) -> None:
     flags = [f"--checkpoint={random_weights}", "--progress=false", "--device=cpu", "--page=off"]
@@ -294,7 +294,7 @@ def test_a_second_run_into_the_same_folder_replaces_the_masks(
     assert results(tmp_path / "out") == ["ct/ct_seg.nii.gz"]
 
 
-def test_a_folder_name_that_the_terminal_cannot_encode_loses_no_result(
+def test_a_folder_name_that_the_terminal_cannot_encode_does_not_stop_the_run(
     liverseg: Liverseg, save_scan: SaveScan, all_liver: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")

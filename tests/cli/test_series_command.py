@@ -1,4 +1,4 @@
-"""`liverseg series` lists what a DICOM input holds; `liverseg segment` takes what it calls chosen."""
+"""`liverseg series` lists the series of a DICOM input; `liverseg segment` uses the one marked as chosen."""
 
 import re
 import zipfile
@@ -16,7 +16,7 @@ Liverseg = Callable[..., Any]
 
 @pytest.fixture
 def exam(tmp_path: Path) -> Path:
-    """A folder with one series of 24 slices, two levels down, and a text."""
+    """A folder with one series of 24 slices, two levels down, and a text file."""
     folder = tmp_path / "exam"
     write_series(make_phantom(5, shape=(64, 64, 24), spacing=(1.25, 1.25, 3.0), lesions=1), folder / "a" / "b", "0")
     (folder / "readme.txt").write_text("text")
@@ -42,7 +42,7 @@ def test_the_series_of_a_folder_and_an_archive_are_listed(liverseg: Liverseg, ex
         )
 
 
-def test_a_folder_without_images_is_one_line_and_exit_code_2(liverseg: Liverseg, tmp_path: Path) -> None:
+def test_a_folder_without_images_ends_with_one_line_and_exit_code_2(liverseg: Liverseg, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     answer = liverseg("series", "empty")
     assert (answer.code, answer.out) == (2, "")

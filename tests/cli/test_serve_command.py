@@ -1,4 +1,4 @@
-"""What `liverseg serve` refuses before anything starts."""
+"""Arguments that `liverseg serve` refuses before anything starts."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What `liverseg` says, where it says it, and what makes it silent."""
+"""Output of `liverseg`: its contents, the streams it goes to, and the flags that silence it."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ SaveScan = Callable[..., Path]
 
 @pytest.fixture
 def run(liverseg: Liverseg, save_scan: SaveScan, no_liver: Path, tmp_path: Path) -> Liverseg:
-    """`liverseg segment` of two scans and a file that is none, without pictures; more flags are given."""
+    """Run `liverseg segment` on two scans and a text file, without pictures, with more flags."""
     save_scan("a.nii.gz")
     save_scan("b.nii.gz")
     (tmp_path / "bad.nii.gz").write_text("not an image")
@@ -44,7 +44,7 @@ def test_each_case_is_announced_with_its_verdict_and_summed_up(run: Liverseg) ->
     assert all(line.endswith("s), verdict: stop") for line in lines[::2])
 
 
-def test_of_many_pictures_one_is_listed_and_the_thumbnail_is_not() -> None:
+def test_only_one_of_many_key_images_is_listed_and_the_thumbnail_is_not() -> None:
     keys = {f"dicom_key_image_{n}": f"a_key_{n:02d}.dcm" for n in (1, 2, 3)}
     files = {"mask": "a_seg.nii.gz", "thumbnail": "thumbnail.jpg", **keys, "dicom_pdf": "a_report.dcm"}
     named = [("mask", "a_seg.nii.gz"), ("dicom_pdf", "a_report.dcm")]
@@ -68,7 +68,7 @@ def test_json_prints_one_object_per_case_on_stdout(run: Liverseg, tmp_path: Path
     assert set(bad) == {"case", "input", "error"} and f"liverseg: {bad['error']}\n" == answer.err
 
 
-def test_the_log_file_holds_everything_and_verbose_prints_it_too(
+def test_the_log_file_has_everything_and_verbose_also_prints_it(
     run: Liverseg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's would keep the command from adding its own

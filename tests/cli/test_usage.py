@@ -43,11 +43,11 @@ def lines_of(text: str) -> list[str]:
         (["segment", "ct.nii.gz", "--output", "~nobody_of_this_name/x"], "cannot be a folder for results"),
         (["segment", "", "--output", "out"], "An input is empty ('')"),
         (["--output", "out"], "Unknown command '--output'"),
-        (["segment", "ct.nii.gz", "--output", "out", "--device", "gpu"], "Unknown device 'gpu': give cpu, cuda"),
+        (["segment", "ct.nii.gz", "--output", "out", "--device", "gpu"], "Unknown device 'gpu': use cpu, cuda"),
         (["segment", "ct.nii.gz", "--output", "out", "--checkpoint", "absent.pt"], "No weights at absent.pt"),
         (["segment", "ct.nii.gz", "--output", "out", "--bundle", "absent"], "No bundle with configs/inference.json"),
         (["segment", "ct.nii.gz", "--output", "ct.nii.gz", "--checkpoint", "ct.nii.gz"], "cannot be a folder"),
-        (["segment", "ct.nii.gz", "--output", "out", "--bundle", "broken"], "broken does not hold a working bundle"),
+        (["segment", "ct.nii.gz", "--output", "out", "--bundle", "broken"], "broken does not contain a working bundle"),
         (["phantom"], "needs one folder"),
         (["phantom", "a", "b"], "needs one folder"),
         (["info", "ct.nii.gz"], "liverseg info takes no input"),
@@ -58,7 +58,7 @@ def lines_of(text: str) -> list[str]:
         (["phantom", "out", "--format", "png"], "must be one of nifti, dicom, got 'png'"),
         (["pack"], "needs one file to write, OUT.zip"),
         (["pack", "a.zip", "b.zip"], "needs one file to write, OUT.zip"),
-        (["pack", "a.tar"], "give a file name that ends in .zip, got a.tar"),
+        (["pack", "a.tar"], "use a file name that ends in .zip, got a.tar"),
         (
             ["pack", "a.zip", "--weights-url", "models/"],
             "--weights-url must be an http or https address, got 'models/'",
@@ -72,7 +72,7 @@ def lines_of(text: str) -> list[str]:
             ["export", "torchscript", "a.ts", "--checkpoint", "ct.nii.gz"],
             "ct.nii.gz does not hold weights of this network",
         ),
-        (["export", "torchscript", "a.ts", "--bundle", "broken"], "broken does not hold a working bundle"),
+        (["export", "torchscript", "a.ts", "--bundle", "broken"], "broken does not contain a working bundle"),
         (["pack", "a.zip", "--weights"], "Unknown flag --weights: did you mean --weights_url?"),
     ],
 )
@@ -97,7 +97,7 @@ def test_a_missing_gpu_is_refused(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     answer = liverseg("segment", save_scan(), "--output", "out", "--device", "cuda:1")
     assert answer.code == 2
-    assert "No GPU is available for --device cuda:1: leave it out, or give cpu." in answer.err
+    assert "No GPU is available for --device cuda:1: leave it out, or use cpu." in answer.err
 
 
 @pytest.mark.parametrize(
@@ -109,14 +109,14 @@ def test_a_missing_gpu_is_refused(
         ("x" * 300 + ".nii", "xxx... cannot be accessed"),
     ],
 )
-def test_a_single_missing_path_starts_nothing(liverseg: Liverseg, tmp_path: Path, name: str, message: str) -> None:
+def test_a_single_missing_path_is_wrong_usage(liverseg: Liverseg, tmp_path: Path, name: str, message: str) -> None:
     answer = liverseg("segment", name, "--output", "out")
     assert answer.code == 2 and answer.out == ""
     assert re.fullmatch(r"liverseg: [^\n]+\n", answer.err) and message in answer.err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_without_images_starts_nothing(liverseg: Liverseg, tmp_path: Path) -> None:
+def test_a_folder_without_images_is_wrong_usage(liverseg: Liverseg, tmp_path: Path) -> None:
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans" / "notes.txt").write_text("none yet")
     answer = liverseg("segment", "scans", "--output", "out")
@@ -124,7 +124,7 @@ def test_a_folder_without_images_starts_nothing(liverseg: Liverseg, tmp_path: Pa
     assert "no image found in scans (1 file checked)" in answer.err
 
 
-def test_a_file_with_an_unknown_ending_starts_nothing(liverseg: Liverseg, tmp_path: Path) -> None:
+def test_a_file_with_an_unknown_suffix_is_wrong_usage(liverseg: Liverseg, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("none yet")
     answer = liverseg("segment", "notes.txt", "--output", "out")
     assert answer.code == 2
@@ -150,7 +150,7 @@ def test_help_is_shown_with_exit_code_0(liverseg: Liverseg, arguments: list[str]
     assert all(word in answer.out + answer.err for word in shown)
 
 
-def test_defaults_in_the_help_are_as_they_would_be_typed(liverseg: Liverseg) -> None:
+def test_defaults_in_the_help_are_shown_as_typed_on_the_command_line(liverseg: Liverseg) -> None:
     shown = " ".join(liverseg("serve", "--help").out.split())
     assert "Default: LIVERSEG." in shown and "Default: false." in shown and "Default: ()" not in shown
     assert "--send-to VALUE" in shown and "--send_to" not in shown

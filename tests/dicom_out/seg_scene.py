@@ -1,4 +1,4 @@
-"""A small CT series, a label map on it and its measurements, placed by formulas that the tested code does not share."""
+"""A small CT series, a label map on it and its measurements, positioned by formulas independent of the tested code."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ LESIONS = ((slice(3, 5), slice(4, 6), slice(2, 4)), (slice(8, 10), slice(6, 8), 
 
 @dataclass(frozen=True)
 class Lesion:
-    """A lesion as the measurements give it."""
+    """A lesion as in the measurements."""
 
     id: int
     volume_mm3: float
@@ -41,7 +41,7 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Case:
-    """A case as the measurements give it."""
+    """A case as in the measurements."""
 
     lesions: Sequence[Lesion]
     numbers: Array
@@ -52,16 +52,16 @@ class Case:
 
 
 def series(axes: Array = STANDARD, direction: float = 1.0, shear_degrees: float = 0.0) -> list[Dataset]:
-    """The slices in the order they were scanned; `direction` -1: against the slice normal.
+    """The slices in the order of the scan; `direction` -1 is against the slice normal.
 
-    The stack leans by `shear_degrees` along the rows.
+    The stack is sheared by `shear_degrees` along the rows.
     """
     step = direction * STEP * (np.cross(*axes) + np.tan(np.radians(shear_degrees)) * axes[0])
     return [slice_header(k, axes, CORNER + k * step) for k in range(SLICES)]
 
 
 def slice_header(k: int, axes: Array, position: Array) -> Dataset:
-    """One slice with the attributes of a real file, private and harmful ones too."""
+    """One slice with the attributes of a real file, including private and harmful ones."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -85,20 +85,20 @@ def slice_header(k: int, axes: Array, position: Array) -> Dataset:
 
 
 def read(slices: Sequence[Dataset]) -> list[Dataset]:
-    """The headers that the reader hands over: those that results need, ascending along the slice normal."""
+    """The headers that the reader returns: the attributes that results need, ascending along the slice normal."""
     normal = np.cross(*np.reshape(np.array(slices[0].ImageOrientationPatient, float), (2, 3)))
     return [result_header(s) for s in sorted(slices, key=lambda s: float(normal @ s.ImagePositionPatient))]
 
 
 def source_of(slices: Sequence[Dataset]) -> SourceSeries:
-    """The series that results of the scene's label map refer to."""
+    """The series to which results of the scene's label map refer."""
     headers = read(slices)
     labels = labelled(headers)
     return source_series(headers, labels.affine, labels.array.shape)
 
 
 def labelled(headers: Sequence[Dataset], boxes: Iterable[tuple[slice, ...]] = LESIONS, liver: bool = True) -> Volume:
-    """A label map (column, row, slice) on the slices in the order given, with its affine worked out by hand."""
+    """A label map (column, row, slice) on the slices in the order given, with an affine worked out by hand."""
     array = np.zeros((COLUMNS, ROWS, SLICES), np.uint8)
     if liver:
         array[LIVER_BOX] = 1
@@ -113,7 +113,7 @@ def labelled(headers: Sequence[Dataset], boxes: Iterable[tuple[slice, ...]] = LE
 
 
 def measured(boxes: Sequence[tuple[slice, ...]] = LESIONS) -> Case:
-    """Ids 1, 2, ... in the order of the boxes, whatever their size; the number map is as small as they allow."""
+    """Lesions with ids 1, 2, ... in the order of the boxes, and a number map that is as small as possible."""
     whole = np.zeros((COLUMNS, ROWS, SLICES), np.int32)
     lesions = []
     for id_, box in enumerate(boxes, start=1):
@@ -133,7 +133,7 @@ def places(labels: Volume, mask: Array) -> Array:
 
 
 def apart_mm(found: Array, expected: Array) -> float:
-    """How far a point of one set (n, 3) is from the nearest of the other at most; infinite if their sizes differ."""
+    """Largest distance of a point of one set (n, 3) from the nearest of the other; infinite if their sizes differ."""
     if len(found) != len(expected):
         return float("inf")
     distances = np.linalg.norm(found[:, None] - expected[None], axis=2)
@@ -157,7 +157,7 @@ def places_by_pydicom(path: Path, segment: int) -> Array:
 
 
 def segment_number(group: Dataset) -> int:
-    """The segment of a frame, which each frame names itself."""
+    """The number of the segment to which a frame belongs."""
     return int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
 
 

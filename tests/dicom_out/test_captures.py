@@ -1,4 +1,4 @@
-"""Key images and PDF as DICOM: what was drawn comes back, in the patient's study."""
+"""Key images and PDF as DICOM files with unchanged content, in the patient's study."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ PDF = b"%PDF-1.4 of an odd length"
 
 
 class Drawn(NamedTuple):
-    """A picture as the report draws it."""
+    """A picture as drawn by the report."""
 
     rgb: Array
     title: str
@@ -33,7 +33,7 @@ def write(folder: Path, slices: list[Dataset] | None = None, **options: Any) -> 
     return write_captures(folder, "ct", headers=headers, affine=labels.affine, shape=labels.array.shape, **options)
 
 
-def test_pictures_come_back_pixel_for_pixel_as_one_series_of_the_study(tmp_path: Path) -> None:
+def test_pictures_are_unchanged_and_form_one_series_of_the_study(tmp_path: Path) -> None:
     files, notes = write(tmp_path, pictures=pictures())
     assert files == {"dicom_key_image_1": "ct_key_01.dcm", "dicom_key_image_2": "ct_key_02.dcm"} and notes == ()
     read_back = [pydicom.dcmread(tmp_path / name) for name in files.values()]
@@ -45,7 +45,7 @@ def test_pictures_come_back_pixel_for_pixel_as_one_series_of_the_study(tmp_path:
     assert len({image.SeriesInstanceUID for image in read_back} | {SERIES}) == 2
 
 
-def test_a_pdf_comes_back_byte_for_byte(tmp_path: Path) -> None:
+def test_the_bytes_of_a_pdf_are_unchanged(tmp_path: Path) -> None:
     files, _ = write(tmp_path, pdf=PDF, names_patient=True)
     assert files == {"dicom_pdf": "ct_report.dcm"}
     document = pydicom.dcmread(tmp_path / "ct_report.dcm")
@@ -68,7 +68,7 @@ def test_captures_of_slices_without_a_valid_uid_give_a_note(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["Дое^Яна", "Müller^Jörg"])
-def test_names_in_other_letters_are_kept(name: str, tmp_path: Path) -> None:
+def test_names_in_other_scripts_are_kept(name: str, tmp_path: Path) -> None:
     slices = series()
     for header in slices:
         header.SpecificCharacterSet, header.PatientName = "ISO_IR 192", name

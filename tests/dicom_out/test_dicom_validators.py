@@ -1,4 +1,4 @@
-"""Outside programs take what is written: dciodvfy (Debian's dicom3tools), dcmtk and dcmqi, where they are installed.
+"""Other programs accept the DICOM results: dciodvfy (Debian's dicom3tools), dcmtk and dcmqi, if they are installed.
 
 `make test-dicom` installs them.
 """
@@ -35,7 +35,7 @@ REAL = ("liver_ge_c3l00189_5mm", "liver_siemens_2mm_j2k_empty_uids", "liver_ge_l
 
 
 def tool(name: str, source: str) -> Run:
-    """Run an outside program; the test is skipped where it is not installed."""
+    """Run another program; the test is skipped if it is not installed."""
     elsewhere = os.pathsep.join(  # pynetdicom has a storescu of its own beside this Python
         folder for folder in os.get_exec_path() if Path(folder) != Path(sys.executable).parent
     )
@@ -48,7 +48,7 @@ def tool(name: str, source: str) -> Run:
 
 @pytest.fixture(scope="module")
 def dciodvfy() -> Run:
-    """The validator of DICOM objects; each message of an error is a line on stderr."""
+    """The validator of DICOM objects, which prints a line on stderr for each error."""
     return tool("dciodvfy", "Debian's dicom3tools")
 
 
@@ -65,14 +65,14 @@ def tid1500reader() -> Run:
 
 
 def check_valid(dciodvfy: Run, path: Path, kind: str) -> None:
-    """No error, and the object was recognised."""
+    """Assert that there is no error and that the object was recognised."""
     lines = dciodvfy("-new", path).stderr.splitlines()
     assert kind in lines
     assert [line for line in lines if re.match("Error|ERROR", line)] == []
 
 
 def write_both(folder: Path, boxes: Sequence[tuple[slice, ...]] = LESIONS, liver: bool = True, **options: int) -> Paths:
-    """SEG and SR of the scene, with lesions in the boxes."""
+    """Write SEG and SR of the scene, with lesions in the boxes."""
     source, case, paths = source_of(series()), measured(boxes if liver else []), (folder / "seg.dcm", folder / "sr.dcm")
     labels = labelled(read(series()), boxes, liver)
     seg = write_seg(paths[0], source, labels.array, case, **options)  # type: ignore[arg-type]
@@ -124,7 +124,7 @@ def test_results_for_real_series_are_valid(case: str, shared_data: Path, dciodvf
     check_valid(dciodvfy, tmp_path / "sr.dcm", "Comprehensive3DSR")
 
 
-def test_dcmqi_reads_every_voxel_at_its_place(segimage2itkimage: Run, tmp_path: Path) -> None:
+def test_dcmqi_reads_every_voxel_at_its_position(segimage2itkimage: Run, tmp_path: Path) -> None:
     labels = labelled(read(series()))
     seg, _ = write_both(tmp_path)
     segimage2itkimage("--inputDICOM", seg, "--outputDirectory", tmp_path, "-t", "nii")
@@ -174,7 +174,7 @@ def node(tmp_path: Path) -> Iterator[tuple[int, Path]]:
 
 
 def data_set_of(path: Path) -> bytes:
-    """The bytes of a file after its meta information, which names who wrote the file."""
+    """The bytes of a file after its meta information, which depends on the writer."""
     meta = dcmread(path, stop_before_pixels=True).file_meta
     return path.read_bytes()[128 + 4 + 12 + int(meta.FileMetaInformationGroupLength) :]
 

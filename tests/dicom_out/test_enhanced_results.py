@@ -1,4 +1,4 @@
-"""SEG and SR of an enhanced CT refer to the frames that they were made of, by their numbers in the file."""
+"""SEG and SR of an enhanced CT refer to its frames by their numbers in the file."""
 
 import re
 import shutil
@@ -55,7 +55,7 @@ def written(request: pytest.FixtureRequest, tmp_path: Path) -> Written:
     return Written(path, labels, volume, tmp_path / "out")
 
 
-def test_each_frame_of_the_seg_names_the_frame_at_its_place(written: Written) -> None:
+def test_each_frame_of_the_seg_refers_to_the_frame_at_its_position(written: Written) -> None:
     source, seg = dcmread(written.image), dcmread(written.folder / "ct_seg.dcm")
     groups = source.PerFrameFunctionalGroupsSequence
     for frame in seg.PerFrameFunctionalGroupsSequence:
@@ -82,7 +82,7 @@ def test_highdicom_reads_the_label_map_back_by_source_frame(written: Written) ->
     assert np.array_equal(pixels[..., 1].T, written.labels == 2)
 
 
-def test_highdicom_places_the_segments_where_the_voxels_lie(written: Written) -> None:
+def test_highdicom_reads_the_segments_at_the_positions_of_the_voxels(written: Written) -> None:
     volume = hd.seg.segread(written.folder / "ct_seg.dcm").get_volume(segment_numbers=[2])
     index = np.argwhere(volume.array[..., 0] > 0)
     found = (volume.affine[:3, :3] @ index.T + volume.affine[:3, 3:]).T
@@ -91,7 +91,7 @@ def test_highdicom_places_the_segments_where_the_voxels_lie(written: Written) ->
     assert np.allclose(sorted(found.round(3).tolist()), sorted(expected.round(3).tolist()))
 
 
-def test_the_report_names_all_frames_of_a_segment(written: Written) -> None:
+def test_the_report_refers_to_all_frames_of_a_segment(written: Written) -> None:
     report = hd.sr.srread(written.folder / "ct_sr.dcm")
     numbers = [int(header.ReferencedFrameNumber) for header in written.volume.headers]
     groups = report.content.get_volumetric_roi_measurement_groups()

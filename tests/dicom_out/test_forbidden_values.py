@@ -1,4 +1,4 @@
-"""What a source says in a way that DICOM does not allow leaves a result valid, and a note says what is missing."""
+"""Values in the source that DICOM forbids do not make results invalid; a note says what is missing."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ from custom_networks.dicom_out.results import write_dicom_results
 
 
 def spoilt(**texts: tuple[str, str]) -> list[Dataset]:
-    """The series with bytes put in as they are, by keyword: VR and text."""
+    """The series with elements replaced by raw bytes, given by keyword as VR and text."""
     slices = series()
     for dataset in slices:
         for keyword, (vr, text) in texts.items():
@@ -26,7 +26,7 @@ def spoilt(**texts: tuple[str, str]) -> list[Dataset]:
 
 
 def written(folder: Path, slices: list[Dataset]) -> tuple[list[Path], str]:
-    """The paths of SEG and SR, and what is noted."""
+    """The paths of SEG and SR, and the notes."""
     headers = read(slices)
     labels = labelled(read(series()))
     files, notes = write_dicom_results(
@@ -83,7 +83,7 @@ def test_an_invalid_uid_is_never_rewritten(uid: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
-def test_a_uid_with_leading_zeros_is_referred_to_as_it_is(tmp_path: Path) -> None:
+def test_a_uid_with_leading_zeros_is_referred_to_unchanged(tmp_path: Path) -> None:
     paths, notes = written(tmp_path, spoilt(SeriesInstanceUID=("UI", "1.02.3")))
     (referenced,) = pydicom.dcmread(paths[0]).ReferencedSeriesSequence
     assert referenced.SeriesInstanceUID == "1.02.3" and notes == ""

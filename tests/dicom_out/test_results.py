@@ -1,4 +1,4 @@
-"""Both files of a case that came as DICOM are written, and what stands in the way of one is a note."""
+"""SEG and SR of a DICOM case are written; if one cannot be written, a note gives the reason."""
 
 import logging
 from pathlib import Path
@@ -16,7 +16,7 @@ Written = tuple[dict[str, str], tuple[str, ...]]
 
 
 def write(folder: Path, headers: list[Dataset], **options: Any) -> Written:
-    """The results of the scene's case in a folder that is not there yet."""
+    """Write the results of the scene's case to a folder that does not exist yet."""
     labels = labelled(read(series()))
     given = {"headers": headers, "affine": labels.affine, "labels": labels.array, "measured": measured()}
     return write_dicom_results(folder / "ct", "ct", **{**given, **options})

@@ -1,4 +1,4 @@
-"""A SEG lies where its label map lies, to the voxel, says what it holds, and stands when there is nothing to hold."""
+"""A SEG has the voxels of its label map at the same positions, describes its segments, and may be empty."""
 
 import sys
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ SAME_PLACE_MM = 1e-4  # a voxel is 0.7 x 0.9 x 2.5; positions are written to six
 
 
 def written(tmp_path: Path, slices: Sequence[Dataset] | None = None, **options: int) -> tuple[Volume, SegObject, Path]:
-    """The scene's label map on a series, and its SEG."""
+    """Write the SEG of the scene's label map on a series."""
     slices, path = slices or series(), tmp_path / "seg.dcm"
     labels = labelled(read(slices))
     seg = write_seg(path, source_of(slices), labels.array, measured(), **options)  # type: ignore[arg-type]
@@ -51,14 +51,14 @@ def written(tmp_path: Path, slices: Sequence[Dataset] | None = None, **options: 
 
 
 def places_by_highdicom(path: Path, segment: int) -> Array:
-    """Patient coordinates (LPS, mm) of one segment's voxels, as highdicom lays the volume out."""
+    """Patient coordinates (LPS, mm) of one segment's voxels, as read by highdicom."""
     volume = hd.seg.segread(path).get_volume(segment_numbers=[segment], combine_segments=True)
     index = np.array(np.nonzero(volume.array))
     return np.asarray((volume.affine[:3, :3] @ index + volume.affine[:3, 3:]).T)
 
 
 def check_places(labels: Volume, path: Path) -> None:
-    """Each segment of the scene holds the voxels of its part, for pydicom alone and for highdicom."""
+    """Assert that each segment of the scene has the voxels of its part, as read by pydicom and by highdicom."""
     components = np.zeros((COLUMNS, ROWS, SLICES), int)
     for number, box in enumerate(LESIONS, start=2):
         components[box] = number
@@ -70,7 +70,7 @@ def check_places(labels: Volume, path: Path) -> None:
 
 
 @pytest.mark.parametrize("row,column,scan", sign_combinations())
-def test_voxels_keep_their_place_for_every_sign_of_the_direction_cosines(
+def test_voxels_keep_their_position_for_every_sign_of_the_direction_cosines(
     row: float, column: float, scan: float, tmp_path: Path
 ) -> None:
     labels, _, path = written(tmp_path, series(STANDARD * [[row], [column]], scan))
@@ -81,7 +81,7 @@ def test_voxels_keep_their_place_for_every_sign_of_the_direction_cosines(
     max_examples=10, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(tilt=st.tuples(*[st.floats(-10, 10)] * 2, st.floats(-180, 180)), signs=st.sampled_from(sign_combinations()))
-def test_oblique_slices_keep_every_voxel_in_its_place(
+def test_voxels_of_oblique_slices_keep_their_position(
     tilt: tuple[float, ...], signs: tuple[float, ...], tmp_path: Path
 ) -> None:
     axes = (STANDARD * [[signs[0]], [signs[1]]]) @ Rotation.from_euler("xyz", tilt, degrees=True).as_matrix().T
@@ -91,7 +91,7 @@ def test_oblique_slices_keep_every_voxel_in_its_place(
 
 
 def check_sources(path: Path, slices: Sequence[Dataset]) -> None:
-    """Every frame refers to the one slice that has its position, as one whose pixels lie under its own."""
+    """Assert that every frame refers to the slice at its own position as its source."""
     positions = {s.SOPInstanceUID: s.ImagePositionPatient for s in slices}
     groups = pydicom.dcmread(path).PerFrameFunctionalGroupsSequence
     assert len(groups) == 5 + 2 + 1
@@ -101,7 +101,7 @@ def check_sources(path: Path, slices: Sequence[Dataset]) -> None:
         assert source.SpatialLocationsPreserved == "YES"
 
 
-def test_every_frame_names_the_slice_at_its_own_position(tmp_path: Path) -> None:
+def test_every_frame_refers_to_the_slice_at_its_position(tmp_path: Path) -> None:
     _, _, path = written(tmp_path)
     check_sources(path, series())
     seg = pydicom.dcmread(path)
@@ -120,14 +120,14 @@ def pixels_by_source(path: Path, segment: int) -> Array:
 
 
 def uneven() -> list[Dataset]:
-    """A series whose fourth slice lies 0.005 mm off the even grid, as at the seam of two acquisitions."""
+    """A series whose fourth slice is 0.005 mm off the even grid, as between two acquisitions."""
     slices = series()
     slices[3].ImagePositionPatient[2] += 0.005
     return slices
 
 
 @pytest.mark.parametrize("slices", [series(shear_degrees=0.2), uneven()], ids=["sheared", "uneven"])
-def test_slices_off_a_right_angled_even_grid_keep_their_own_positions(slices: list[Dataset], tmp_path: Path) -> None:
+def test_slices_off_a_regular_grid_keep_their_own_positions(slices: list[Dataset], tmp_path: Path) -> None:
     labels, _, path = written(tmp_path, slices)
     check_sources(path, slices)
     tolerance = SAME_PLACE_MM + 0.005
@@ -140,11 +140,11 @@ def test_slices_off_a_right_angled_even_grid_keep_their_own_positions(slices: li
         assert np.array_equal(pixels_by_source(path, segment) > 0, expected > 0)
 
 
-def test_segments_say_what_they_are_and_who_made_them(tmp_path: Path) -> None:
+def test_segments_have_codes_and_the_name_of_their_algorithm(tmp_path: Path) -> None:
     _, _, path = written(tmp_path)
     seg = pydicom.dcmread(path)
     assert (seg.SegmentationType, seg.SegmentsOverlap, seg.Modality) == ("BINARY", "YES", "SEG")
-    told = [
+    described = [
         (
             s.SegmentLabel,
             s.SegmentedPropertyCategoryCodeSequence[0].CodeValue,
@@ -153,7 +153,7 @@ def test_segments_say_what_they_are_and_who_made_them(tmp_path: Path) -> None:
         )
         for s in seg.SegmentSequence
     ]
-    assert told == [
+    assert described == [
         ("Liver", "91723000", "10200004", []),
         ("Lesion 1", "49755003", "4147007", ["10200004"]),
         ("Lesion 2", "49755003", "4147007", ["10200004"]),
@@ -181,7 +181,7 @@ def test_segments_come_in_the_order_of_the_measurements(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lesions", [1, 0, 3])
-def test_measurements_of_other_lesions_than_the_number_map_holds_are_refused(lesions: int, tmp_path: Path) -> None:
+def test_measurements_that_do_not_match_the_number_map_are_refused(lesions: int, tmp_path: Path) -> None:
     case, path = measured(), tmp_path / "seg.dcm"
     case = replace(case, lesions=[*case.lesions, replace(case.lesions[0], id=3)][:lesions])
     with pytest.raises(ValueError, match=r"map of lesion numbers holds \[1, 2\], but \["):
@@ -212,7 +212,7 @@ def test_a_liver_without_lesions_is_one_segment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep,frames", [(False, 1), (True, SLICES)])
-def test_without_a_liver_the_file_is_whole_and_empty(keep: bool, frames: int, tmp_path: Path) -> None:
+def test_without_a_liver_the_seg_is_valid_and_empty(keep: bool, frames: int, tmp_path: Path) -> None:
     labels, path = labelled(read(series()), liver=False), tmp_path / "seg.dcm"
     write_seg(path, source_of(series()), labels.array, measured([]), keep_empty_frames=keep)
     seg = hd.seg.segread(path)
@@ -228,7 +228,7 @@ def test_empty_frames_are_kept_on_request(tmp_path: Path) -> None:
     check_places(labels, path)
 
 
-def test_slices_lie_as_far_apart_as_measured_whatever_the_header_says(tmp_path: Path) -> None:
+def test_the_slice_distance_is_the_measured_one_and_not_that_of_the_header(tmp_path: Path) -> None:
     _, _, path = written(tmp_path)
     measures = pydicom.dcmread(path).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     assert (measures.SpacingBetweenSlices, measures.SliceThickness) == (STEP, 3)  # the header has -2.5 and 3
@@ -248,7 +248,7 @@ def test_a_failed_write_leaves_the_earlier_seg(tmp_path: Path, monkeypatch: pyte
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
-def test_missing_highdicom_is_named_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_highdicom_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "highdicom", None)
     with pytest.raises(UsageError, match="need highdicom.*pip install highdicom"):
         written(tmp_path)

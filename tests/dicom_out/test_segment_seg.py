@@ -1,4 +1,4 @@
-"""The SEG of the liver's segments: numbers are Couinaud's, codes are DICOM's, and the SR says where a lesion lies."""
+"""The SEG of the liver's segments, with Couinaud's numbers and DICOM's codes, and lesions' segments in the SR."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from custom_networks.dicom_out.segments import write_segments
 
 @dataclass(frozen=True)
 class Where:
-    """Where a lesion lies."""
+    """The segments of a lesion."""
 
     shares: tuple[tuple[int, float], ...]
     near_border: bool
@@ -31,13 +31,13 @@ def segments() -> np.ndarray:
     return parted
 
 
-def test_codes_are_those_of_the_content_mapping_resource() -> None:
+def test_codes_match_the_content_mapping_resource() -> None:
     for number, roman in enumerate("I II III IV V VI VII VIII".split(), start=1):
         listed = getattr(known.CID7170, f"CouinaudHepaticSegment{roman}")
         assert codes.COUINAUD[number] == listed and codes.COUINAUD[number].meaning == listed.meaning
 
 
-def test_every_segment_lies_in_its_place_under_its_own_number(tmp_path: Path) -> None:
+def test_every_segment_has_its_position_and_number(tmp_path: Path) -> None:
     labels = labelled(read(series()))
     write_segments(tmp_path / "s.dcm", source_of(series()), segments())
     for number in (5, 8):
@@ -58,7 +58,7 @@ def results(folder: Path, **more: Any) -> tuple[dict[str, str], tuple[str, ...]]
     return write_dicom_results(folder, "ct", **{**given, **more})
 
 
-def test_the_report_places_lesions_by_codes(tmp_path: Path) -> None:
+def test_the_report_names_lesions_segments_by_codes(tmp_path: Path) -> None:
     where = {1: Where(((8, 0.75), (5, 0.25)), True), 2: Where(((5, 1.0),), False)}
     files, notes = results(tmp_path, segments=segments(), lesion_segments=where)
     assert notes == () and files["dicom_segments"] == "ct_segments.dcm"

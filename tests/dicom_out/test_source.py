@@ -1,4 +1,4 @@
-"""Of the source only what the standard needs enters a result, whatever else and whatever faults its headers hold."""
+"""Results contain only those source attributes that the standard requires, even if headers are faulty."""
 
 import logging
 from collections.abc import Callable
@@ -33,7 +33,7 @@ from custom_networks.io.dicom.result_header import RESULT_KEYWORDS, result_heade
 
 
 def changed(change: Callable[[int, Dataset], object]) -> list[Dataset]:
-    """The series with `change(k, dataset)` done to each slice."""
+    """The series after `change(k, dataset)` was applied to each slice."""
     slices = series()
     for k, dataset in enumerate(slices):
         change(k, dataset)
@@ -41,7 +41,7 @@ def changed(change: Callable[[int, Dataset], object]) -> list[Dataset]:
 
 
 def results(slices: list[Dataset], tmp_path: Path) -> list[Path]:
-    """A SEG and an SR of the scene's liver, without lesions."""
+    """Write a SEG and an SR of the scene's liver, without lesions."""
     source, case, paths = source_of(slices), measured([]), [tmp_path / "seg.dcm", tmp_path / "sr.dcm"]
     seg = write_seg(paths[0], source, labelled(read(slices), []).array, case)
     write_sr(paths[1], source, seg, case)
@@ -91,7 +91,7 @@ def test_forbidden_values_are_left_out_without_quoting_them(
 
 
 @pytest.mark.parametrize("charset", ["ISO_IR 100", "ISO_IR 192"])
-def test_names_keep_their_letters_whatever_their_character_set(charset: str, tmp_path: Path) -> None:
+def test_names_keep_their_letters_in_any_character_set(charset: str, tmp_path: Path) -> None:
     for k, dataset in enumerate(series()):
         dataset.SpecificCharacterSet, dataset.PatientName = charset, "Müller^Zoë"
         dataset.save_as(tmp_path / f"{k}.dcm", enforce_file_format=True)
@@ -99,7 +99,7 @@ def test_names_keep_their_letters_whatever_their_character_set(charset: str, tmp
     assert str(pydicom.dcmread(seg).PatientName) == "Müller^Zoë"
 
 
-def test_files_and_data_sets_give_the_same_result_and_are_not_changed(tmp_path: Path) -> None:
+def test_files_and_data_sets_have_the_same_result_and_are_not_changed(tmp_path: Path) -> None:
     slices = series()
     before = deepcopy(slices)
     for k, dataset in enumerate(slices):
@@ -134,7 +134,7 @@ def test_uids_of_the_file_meta_information_stand_in_for_empty_ones() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
-def test_a_thickness_that_is_no_number_is_left_out(tmp_path: Path) -> None:
+def test_a_thickness_that_is_not_a_number_is_left_out(tmp_path: Path) -> None:
     seg, _ = results(changed(lambda k, d: setattr(d, "SliceThickness", None)), tmp_path)
     assert pydicom.dcmread(seg).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness == STEP
     series()[0].save_as(tmp_path / "odd", enforce_file_format=True)

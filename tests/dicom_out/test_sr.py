@@ -1,4 +1,4 @@
-"""A report gives back every number that was measured, with its unit, and points at the segment it was measured on."""
+"""A structured report contains every measurement with its unit and refers to the measured segment."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ LESION: Numbers = [
 
 
 def report(tmp_path: Path, case: Case | None = None, liver: bool = True, **options: int) -> Any:
-    """The report of a case on the scene's series, by default with both lesions, read back by highdicom."""
+    """The report of a case on the scene's series, by default with both lesions, as read by highdicom."""
     case = case or measured()
     source, labels = source_of(series()), labelled(read(series()), LESIONS[: len(case.lesions)], liver)
     seg = write_seg(tmp_path / "seg.dcm", source, labels.array, case, **options)  # type: ignore[arg-type]
@@ -40,7 +40,7 @@ def numbers(group: Any) -> Numbers:
     ]
 
 
-def test_every_number_comes_back_with_its_unit_and_segment(tmp_path: Path) -> None:
+def test_every_measurement_has_its_unit_and_segment(tmp_path: Path) -> None:
     content = report(tmp_path).content
     liver, first, second = content.get_volumetric_roi_measurement_groups()
     segments = pydicom.dcmread(tmp_path / "seg.dcm").SegmentSequence
@@ -56,7 +56,7 @@ def test_every_number_comes_back_with_its_unit_and_segment(tmp_path: Path) -> No
     assert numbers(every) == [("Number of lesions", 2.0, "1", ""), ("Volume", 0.019, "ml", "")]
 
 
-def test_groups_point_at_their_own_segment_and_its_slices(tmp_path: Path) -> None:
+def test_groups_refer_to_their_own_segment_and_its_slices(tmp_path: Path) -> None:
     groups = report(tmp_path).content.get_volumetric_roi_measurement_groups()
     uid = pydicom.dcmread(tmp_path / "seg.dcm").SOPInstanceUID
     for number, (group, slices) in enumerate(zip(groups, [range(1, 6), (2, 3), (4,)], strict=True), start=1):

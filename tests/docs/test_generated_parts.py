@@ -1,4 +1,4 @@
-"""Tables of the pages that repeat the code say what the code says."""
+"""Tables on the pages that repeat the code are up to date."""
 
 import re
 import sys
@@ -14,16 +14,16 @@ sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
 from report_keys import PAGE, page, table  # noqa: E402
 
 
-def test_the_keys_of_report_json_are_those_of_its_schema() -> None:
+def test_the_table_of_report_keys_is_made_from_the_schema() -> None:
     assert page() == PAGE.read_text(encoding="utf-8"), "run: python tests/benchmarks/report_keys.py --write"
 
 
-def test_keys_of_lists_and_of_references_are_in_the_table() -> None:
+def test_the_table_includes_keys_inside_lists_and_references() -> None:
     for key in ("liver.volume_ml", "verdict.findings[].code", "lesions[].longest_mm", "run.scout.box"):
         assert f"| `{key}` | " in table()
 
 
-def test_readme_and_agents_know_commands_and_exit_codes() -> None:
+def test_readme_and_agents_list_all_commands_and_exit_codes() -> None:
     agents, readme = ((ROOT / name).read_text(encoding="utf-8") for name in ("AGENTS.md", "README.md"))
     assert set(re.findall(r"^\| `liverseg (\w+)", agents, re.MULTILINE)) == set(COMMANDS)
     for text in (agents, readme):

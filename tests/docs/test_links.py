@@ -1,4 +1,4 @@
-"""Every link of every page leads somewhere."""
+"""Every link on every page works."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from pages import PAGES, ROOT, anchors, links
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[path.relative_to(ROOT).as_posix() for path in PAGES])
-def test_links_lead_to_files_and_headings(page: Path) -> None:
+def test_links_point_to_existing_files_and_headings(page: Path) -> None:
     dead = []
     for link in links(page):
         path, _, anchor = link.partition("#")
@@ -17,7 +17,7 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
     assert dead == []
 
 
-def test_the_index_names_every_page() -> None:
+def test_the_index_lists_every_page() -> None:
     index = ROOT / "docs" / "README.md"
     named = {(index.parent / link.partition("#")[0]).resolve() for link in links(index)}
     pages = {page for page in PAGES if page.is_relative_to(ROOT / "docs")}

@@ -1,4 +1,4 @@
-"""The files, classes and settings that a page names in code type are in the repository."""
+"""The files, classes and settings that a page names in code type exist in the repository."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ OF_OTHERS |= {"SLURM_ARRAY_TASK_ID", "requeue", "litsNNN", "ircadNN", "ku_leuven
 
 @cache
 def repository() -> tuple[list[str], str]:
-    """Paths of all files, and the text of all that are code or tables."""
+    """Paths of all files, and the text of code and tables."""
     files = [path for folder in CODE for path in sorted((ROOT / folder).rglob("*")) if path.is_file()]
     files += [path for path in ROOT.iterdir() if path.is_file()]
     read = [path for path in files if path.suffix in ENDINGS - {".pt"} and path != Path(__file__)]
@@ -28,7 +28,7 @@ def repository() -> tuple[list[str], str]:
 
 
 def missing(words: str) -> Iterator[str]:
-    """What of a text in code type is nowhere in the repository."""
+    """The parts of a text in code type that do not exist in the repository."""
     paths, text = repository()
     for word in words.split():
         if re.fullmatch(r"[\w./-]+\.(py|csv|js|j2|conf)", word):
@@ -39,17 +39,17 @@ def missing(words: str) -> Iterator[str]:
 
 
 def unknown(page: str) -> list[str]:
-    """Names in code type, outside of fences, that the repository does not know."""
+    """Names in code type, outside of fences, that do not exist in the repository."""
     prose = re.sub(r"^ *```.*?^ *```", "", page, flags=re.MULTILINE | re.DOTALL)
     named = {name for words in re.findall(r"`([^`\n]+)`", prose) for name in missing(words)}
     return sorted(name for name in named if name.rpartition("/")[2] not in OF_OTHERS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
-def test_what_a_page_names_exists(page: Path) -> None:
+def test_everything_in_code_type_on_a_page_exists(page: Path) -> None:
     assert unknown(page.read_text(encoding="utf-8")) == []
 
 
-def test_a_file_that_never_was_is_noticed() -> None:
+def test_a_file_that_does_not_exist_is_detected() -> None:
     never_was = ["io/dicom/" + "series_choice_that_never_was.py", "a_setting" + "_of_none"]
     assert unknown(f"see `{never_was[0]}` and `{never_was[1]}`, but `io/checks.py`") == sorted(never_was)

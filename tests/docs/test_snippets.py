@@ -1,4 +1,4 @@
-"""What the pages tell people to type is understood, and what can be run is run."""
+"""Commands on the pages are valid, and snippets that can be run are run."""
 
 import re
 import shlex
@@ -20,12 +20,12 @@ NUMBER = r"\d+(?:\.\d+)?"
 
 
 def words_after(program: str) -> list[tuple[str, list[str]]]:
-    """Page and arguments of each use of a program on the pages."""
+    """Page and arguments of each command on the pages that uses a program."""
     uses = ((page, command) for page, command in TYPED if command.partition(" ")[0].rpartition("/")[2] == program)
     return [(page.name, shlex.split(command)[1:]) for page, command in uses]
 
 
-def test_liverseg_understands_every_command_of_the_pages() -> None:
+def test_every_liverseg_command_on_the_pages_is_valid() -> None:
     uses = [(page, words) for page, words in words_after("liverseg") if words[0] not in ("--version", "--help")]
     assert len(uses) > 20
     refused = []
@@ -38,14 +38,14 @@ def test_liverseg_understands_every_command_of_the_pages() -> None:
     assert refused == []
 
 
-def test_every_make_target_of_the_pages_exists() -> None:
+def test_every_make_target_on_the_pages_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     uses = {word for _, words in words_after("make") for word in words if re.fullmatch("[a-z-]+", word)}
     assert {"run", "test", "train"} <= uses
     assert uses - targets == set()
 
 
-def test_every_config_of_the_pages_exists() -> None:
+def test_every_config_on_the_pages_exists() -> None:
     named = {name for _, command in TYPED for name in re.findall(r"bundle/configs/\w+\.json", command)}
     assert len(named) > 2
     assert [name for name in named if not (ROOT / name).is_file()] == []
@@ -53,7 +53,7 @@ def test_every_config_of_the_pages_exists() -> None:
 
 @pytest.fixture
 def folder_of_scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with the files that the Python of the pages reads: scan.nii.gz and dicom/exam."""
+    """The current folder, with the files that Python snippets on the pages read: scan.nii.gz and dicom/exam."""
     phantom = make_phantom(5, shape=(80, 80, 12), spacing=(1.25, 1.25, 3.0), lesions=1)
     nib.save(nib.Nifti1Image(phantom.image, phantom.affine), tmp_path / "scan.nii.gz")
     write_series(phantom, tmp_path / "dicom" / "exam", "5")
@@ -61,7 +61,9 @@ def folder_of_scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_python_of_quickstart_and_outputs_runs(folder_of_scans: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_python_snippets_of_quickstart_and_outputs_run(
+    folder_of_scans: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for code in [*snippets(QUICKSTART, "python"), *snippets(OUTPUTS, "python")]:
         exec(compile(code, "page", "exec"), {})
     assert re.search(rf"^{NUMBER} ml, verdict \w+$", capsys.readouterr().out, re.MULTILINE)
@@ -81,5 +83,5 @@ def test_the_quickstart_prints_what_it_says(
 
 
 def shape_of(printed: str) -> list[str]:
-    """What was printed, without numbers, which depend on the processor."""
+    """Printed text without numbers, which depend on the processor."""
     return [re.sub(NUMBER, "N", line) if ":" in line else line for line in printed.splitlines()]

@@ -1,4 +1,4 @@
-"""The evaluation's files: what a run over three small cases writes, alone and by two processes."""
+"""Files that an evaluation of three small cases writes, with one process and with two."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ def volume(values: list[int], path: str) -> MetaTensor:
 
 
 def case(name: str, pred: list[int], truth: list[int], tumor_labelled: bool = True) -> dict[str, Any]:
-    """Data item whose image is the answer of an identity network."""
+    """A data item whose image is the output of an identity network."""
     image, label = volume(pred, f"/data/{name}_ct.nii.gz"), volume(truth, f"/data/{name}_label.nii.gz")
     return {"image": image, "label": label, "tumor_labelled": tumor_labelled}
 
@@ -80,7 +80,7 @@ def test_cases_csv_has_one_row_per_case_and_empty_cells_for_unlabelled_tumors(tm
     assert float(rows["c_ct"]["liver_dice"]) == 1
 
 
-def test_summary_names_which_tumor_dice_it_means(tmp_path: Path) -> None:
+def test_the_summary_distinguishes_tumor_dice_with_and_without_tumor_free_cases(tmp_path: Path) -> None:
     metrics = evaluate(CASES, tmp_path, lesion_overlap=0.3).state.metrics
     summary = json.loads((tmp_path / "summary.json").read_text())
     columns, pooled = summary["columns"], summary["pooled"]
@@ -99,7 +99,7 @@ def test_summary_names_which_tumor_dice_it_means(tmp_path: Path) -> None:
     assert metrics["mean_dice"] == pytest.approx((metrics["liver_dice"] + metrics["tumor_dice_with_tumor"]) / 2)
 
 
-def test_summary_csv_says_the_same_as_the_json(tmp_path: Path) -> None:
+def test_summary_csv_agrees_with_the_json(tmp_path: Path) -> None:
     evaluate(CASES, tmp_path)
     rows, summary = table(tmp_path / "summary.csv"), json.loads((tmp_path / "summary.json").read_text())
     assert list(rows) == [*summary["columns"], *summary["pooled"]]
@@ -115,7 +115,7 @@ def test_columns_without_any_value_are_null(tmp_path: Path) -> None:
     assert summary["pooled"]["mean_dice"] == metrics["liver_dice"] == 1
 
 
-def test_a_crash_leaves_the_cases_before_it(tmp_path: Path) -> None:
+def test_after_a_crash_the_earlier_cases_are_in_the_files(tmp_path: Path) -> None:
     broken = case("x", pred=[0, 1, 3, 0], truth=[0, 1, 2, 0])
     with pytest.raises(InputError, match="/data/x_ct.nii.gz cannot be scored. The prediction .* up to 3"):
         evaluate([CASES[0], CASES[1], broken], tmp_path)
@@ -135,11 +135,11 @@ def test_a_second_run_starts_empty_and_a_repeated_case_counts_once(tmp_path: Pat
 def test_prediction_on_another_grid_is_refused(tmp_path: Path) -> None:
     item = case("x", pred=[0, 1, 2, 0], truth=[0, 1, 2, 0])
     item["image"].affine = torch.diag(torch.tensor([-1.0, 2.0, 5.0, 1.0], dtype=torch.float64))
-    with pytest.raises(InputError, match="on one grid, got positions up to 8 mm apart"):
+    with pytest.raises(InputError, match="on the same grid, got positions up to 8 mm apart"):
         evaluate([item], tmp_path)
 
 
-def test_label_values_between_the_labels_are_refused(tmp_path: Path) -> None:
+def test_fractional_label_values_are_refused(tmp_path: Path) -> None:
     item = case("x", pred=[0, 1, 2, 0], truth=[0, 1, 2, 0])
     item["label"] = item["label"] * 0.5
     with pytest.raises(InputError, match="whole numbers"):
@@ -162,7 +162,7 @@ def test_each_case_is_logged_in_one_line(tmp_path: Path, caplog: pytest.LogCaptu
     assert lines[2].endswith("tumors not labelled")
 
 
-def test_names_of_cases_are_as_short_as_they_can_be() -> None:
+def test_names_of_cases_are_as_short_as_possible() -> None:
     names = case_names(["/x/one/ct.nii.gz", "/x/two/ct.nii.gz", "/x/liver.5.mha", "/y/one/a.nii", "/z/one/a.nii"])
     assert list(names.values()) == ["one/ct", "two/ct", "liver.5", "/y/one/a.nii", "/z/one/a.nii"]
 
@@ -188,7 +188,9 @@ def in_two_processes(folder: str) -> None:
     torch.multiprocessing.start_processes(_rank, (folder,), nprocs=len(PARTS), start_method="fork")
 
 
-def test_two_processes_write_one_report_with_the_padding_case_once(python: Callable[..., Any], tmp_path: Path) -> None:
+def test_two_processes_write_one_report_that_counts_the_repeated_case_once(
+    python: Callable[..., Any], tmp_path: Path
+) -> None:
     here = Path(__file__).resolve().parent
     script = "import sys, test_case_report; test_case_report.in_two_processes(sys.argv[1])"
     paths = os.pathsep.join([str(here.parents[1]), str(here)])

@@ -31,7 +31,7 @@ def liver_with_tumor(tumor: tuple[slice, slice, slice] | None) -> Labels:
     return label_map(liver, (2, tumor)) if tumor else label_map(liver)
 
 
-def test_two_boxes_shifted_along_the_last_axis_give_the_scores_worked_by_hand() -> None:
+def test_two_boxes_shifted_along_the_last_axis_have_the_scores_worked_by_hand() -> None:
     # 4 x 4 x 1 voxels each, one slice (5 mm) apart: no voxel shared, every distance is 5 mm
     scores = case_scores(label_map((1, np.s_[4:8, 2:6, 3:4])), label_map((1, np.s_[4:8, 2:6, 2:3])), SPACING)
     assert scores["liver_dice"] == 0 and scores["liver_voe"] == 1 and scores["liver_rvd"] == 0
@@ -40,7 +40,7 @@ def test_two_boxes_shifted_along_the_last_axis_give_the_scores_worked_by_hand() 
     assert scores["liver_ml"] == scores["liver_ml_truth"] == pytest.approx(16 * 10 / 1000)
 
 
-def test_two_rods_shifted_along_the_second_axis_give_the_scores_worked_by_hand() -> None:
+def test_two_rods_shifted_along_the_second_axis_have_the_scores_worked_by_hand() -> None:
     # rods of 1 x 4 x 1 voxels, one voxel (2 mm) apart: 3 voxels shared; one end of each is 2 mm off, six voxels are on
     scores = case_scores(label_map((1, np.s_[4:5, 3:7, 2:3])), label_map((1, np.s_[4:5, 2:6, 2:3])), SPACING)
     assert scores["liver_dice"] == pytest.approx(6 / 8)
@@ -52,13 +52,13 @@ def test_two_rods_shifted_along_the_second_axis_give_the_scores_worked_by_hand()
     assert scores["liver_hd95_mm"] == pytest.approx(2 * 0.85)
 
 
-def test_too_large_a_mask_has_positive_volume_difference_and_too_small_a_negative_one() -> None:
+def test_the_volume_difference_is_positive_for_too_large_and_negative_for_too_small_masks() -> None:
     small, large = label_map((1, np.s_[4:8, 2:6, 2:4])), label_map((1, np.s_[4:8, 2:8, 2:4]))
     assert case_scores(large, small, SPACING)["liver_rvd"] == pytest.approx(0.5)
     assert case_scores(small, large, SPACING)["liver_rvd"] == pytest.approx(-1 / 3)
 
 
-def test_perfect_answer_has_the_best_score_in_every_column() -> None:
+def test_a_perfect_prediction_has_the_best_score_in_every_column() -> None:
     truth = liver_with_tumor(np.s_[5:8, 3:6, 2:4])
     scores = case_scores(truth, truth, SPACING)
     for structure in ("liver", "tumor"):
@@ -88,7 +88,7 @@ def tumor_scores(prediction: Labels, truth: Labels) -> list[float]:
     return [scores[f"tumor_{name}"] for name in STRUCTURE_SCORES]
 
 
-def test_no_tumor_in_truth_and_none_predicted_is_perfect() -> None:
+def test_no_tumor_in_truth_and_prediction_is_perfect() -> None:
     assert tumor_scores(liver_with_tumor(None), liver_with_tumor(None)) == [1, 1, 1, 0, 0, 0, 0]
 
 
@@ -118,7 +118,7 @@ def test_unlabelled_tumors_leave_tumor_columns_undefined_and_the_columns_the_sam
     assert unknown["liver_dice"] == 1
 
 
-def test_label_2_that_cannot_be_trusted_counts_neither_for_nor_against_the_liver() -> None:
+def test_an_unreliable_label_2_is_ignored_for_the_liver() -> None:
     doubtful = np.s_[5:8, 3:6, 2:4]
     truth, prediction = liver_with_tumor(doubtful), liver_with_tumor(None)
     prediction[5:8, 3:6, 2] = 0  # half of what is doubtful: background, the other half: liver
@@ -162,7 +162,7 @@ def one_hot(labels: Labels) -> torch.Tensor:
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.tuples(*[st.sampled_from([0.7, 1.0, 1.25, 2.5, 5.0])] * 3))
-def test_surface_scores_are_those_of_monai_where_no_mask_is_empty(
+def test_surface_scores_equal_those_of_monai_if_no_mask_is_empty(
     first: int, second: int, spacing: tuple[float, float, float]
 ) -> None:
     prediction, truth = random_blocks(first), random_blocks(second)
@@ -188,7 +188,7 @@ def test_a_label_that_does_not_exist_is_refused() -> None:
         case_scores(label_map(), label_map((3, np.s_[1:2, 1:2, 1:2])), SPACING)
 
 
-def test_volumes_of_a_sheared_grid_are_those_of_its_cells() -> None:
+def test_volumes_of_a_sheared_grid_use_the_volume_of_its_voxels() -> None:
     labels = liver_with_tumor(np.s_[4:8, 2:6, 2:4])  # 16 x 8 x 4 voxels, 32 of them tumor
     scores = case_scores(labels, labels, SPACING, voxel_mm3=9.0)
     assert (scores["liver_ml"], scores["tumor_ml_truth"]) == pytest.approx((512 * 0.009, 32 * 0.009))

@@ -1,4 +1,4 @@
-"""What an evaluation keeps of a case: the crop, the file, and what is refused."""
+"""Probabilities that an evaluation keeps: the crop, the file, and refusals."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def case(path: str = "/data/train/a_ct.nii.gz") -> dict[str, Any]:
     return {"image": image, "label": label, "probabilities": probabilities}
 
 
-def test_a_case_comes_back_cropped_to_all_that_may_be_organ_with_a_margin(tmp_path: Path) -> None:
+def test_a_kept_case_is_cropped_to_all_possible_organ_with_a_margin(tmp_path: Path) -> None:
     data = case() | {"tumor_labelled": torch.tensor(False)}
     passed = KeepProbabilitiesd(str(tmp_path / "new"))(data)
     assert passed.keys() == data.keys() and all(passed[key] is data[key] for key in data)
@@ -42,7 +42,7 @@ def test_a_case_comes_back_cropped_to_all_that_may_be_organ_with_a_margin(tmp_pa
     assert kept.truth.dtype == kept.probabilities.dtype == np.uint8
 
 
-def test_a_case_without_organ_is_kept_too(tmp_path: Path) -> None:
+def test_a_case_without_organ_is_also_kept(tmp_path: Path) -> None:
     data = case()
     data["label"][:], data["probabilities"][:] = 0, 0
     KeepProbabilitiesd(str(tmp_path))(data)
@@ -56,7 +56,7 @@ def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_case_may_be_written_again_but_not_over_another_of_its_name(tmp_path: Path) -> None:
+def test_a_case_may_replace_itself_but_not_another_one_with_its_name(tmp_path: Path) -> None:
     keep = KeepProbabilitiesd(str(tmp_path))
     keep(case())
     keep(case("/elsewhere/train/a_ct.nii.gz"))
@@ -78,7 +78,7 @@ def test_probabilities_on_another_grid_and_files_of_another_kind_are_refused(tmp
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "values", "checksum", "method", "flags"])
-def test_a_damaged_file_is_named_in_one_line_and_written_again(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_file_is_reported_in_one_line_and_may_be_replaced(tmp_path: Path, damage: str) -> None:
     keep, path = KeepProbabilitiesd(str(tmp_path)), tmp_path / "a_ct.npz"
     keep(case())
     whole = path.read_bytes()
@@ -95,5 +95,5 @@ def test_a_damaged_file_is_named_in_one_line_and_written_again(tmp_path: Path, d
     assert read_kept_case(path).name == "a_ct"
 
 
-def test_a_case_is_named_by_its_file_without_the_ending() -> None:
+def test_a_case_is_named_after_its_file_without_suffix() -> None:
     assert [case_name(file) for file in ("train/a_ct.nii.gz", "b.c.nrrd", "d")] == ["a_ct", "b.c", "d"]

@@ -1,4 +1,4 @@
-"""Which lesions were found and which are false, on masks small enough to count by hand."""
+"""Found and false lesions, on masks small enough to count by hand."""
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ def judge(prediction: Mask, truth: Mask, overlap: float) -> LesionCounts:
     return count_lesions(shared_voxels(prediction, truth), overlap)
 
 
-def test_one_lesion_found_one_missed_one_false() -> None:
+def test_one_found_one_missed_and_one_false_lesion_are_counted() -> None:
     counts = judge(prediction=row((1, 5), (20, 23)), truth=row((0, 5), (10, 15)), overlap=0.1)
     assert counts == LesionCounts(truth=2, predicted=2, found=1, false=1)
 
@@ -65,7 +65,7 @@ def test_voxels_that_touch_at_a_corner_are_one_lesion() -> None:
     assert judge(np.zeros_like(truth), truth, 0.1) == LesionCounts(truth=1, predicted=0, found=0, false=0)
 
 
-def test_no_lesions_anywhere_gives_zeros() -> None:
+def test_without_lesions_all_counts_are_zero() -> None:
     assert judge(row(), row(), 0.1) == LesionCounts(0, 0, 0, 0)
 
 

@@ -1,4 +1,4 @@
-"""Label maps as nested channels, and MONAI's Dice over them as the key metric."""
+"""Label maps as nested channels, and MONAI's Dice on them as the key metric."""
 
 from typing import Any
 
@@ -16,13 +16,13 @@ def line(*values: int) -> MetaTensor:
     return MetaTensor(torch.tensor(values, dtype=torch.uint8).reshape(1, -1, 1, 1), affine=torch.eye(4) * 2)
 
 
-def test_organ_holds_the_tumor_and_the_affine_stays() -> None:
+def test_the_organ_includes_the_tumor_and_the_affine_is_kept() -> None:
     result = OrganAndTumord("pred")({"pred": line(0, 1, 2)})["pred"]
     assert result.flatten(1).tolist() == [[False, True, True], [False, False, True]]
     assert torch.equal(result.affine, torch.eye(4, dtype=torch.float64) * 2)
 
 
-def test_new_names_leave_the_label_maps_where_they_are() -> None:
+def test_with_new_names_the_label_maps_are_kept() -> None:
     item = {"pred": line(0, 1, 2), "label": line(1, 1, 2)}
     result = OrganAndTumord(["pred", "label"], names=["pred_organ_and_tumor", "true_organ_and_tumor"])(item)
     assert result["pred"] is item["pred"] and result["true_organ_and_tumor"].shape == (2, 3, 1, 1)
@@ -53,7 +53,7 @@ ITEMS: list[dict[str, Any]] = [
 ]
 
 
-def test_key_metric_is_the_mean_over_cases_of_the_structures_that_the_truth_holds() -> None:
+def test_the_key_metric_is_the_mean_over_cases_and_the_structures_in_their_truth() -> None:
     expected = ((6 / 7 + 2 / 3) / 2 + 1 + 4 / 5) / 3
     assert key_metric(ITEMS) == pytest.approx(expected)
 

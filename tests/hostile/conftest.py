@@ -1,8 +1,8 @@
-"""Hostile inputs meet the limits that users have."""
+"""Hostile inputs are tested with the same limits as for users."""
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
 def limits_of_users(real_limits: None) -> None:
-    """Take back what lets tiny volumes pass in other tests."""
+    """Undo the fixture that accepts tiny volumes in other tests."""

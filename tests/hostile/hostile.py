@@ -1,4 +1,4 @@
-"""Hostile inputs: what each is, how it is made, and how it must end. Every input is read in a process of its own."""
+"""Hostile inputs: how each is made, and how reading it must end. Every input is read in a separate process."""
 
 import hashlib
 import importlib
@@ -24,13 +24,13 @@ class Hostile:
     """One hostile input.
 
     Attributes:
-        name: what it is, unique, in words joined by "_".
-        family: which kind of trouble it stands for.
-        make: writes it below an empty folder and gives what liverseg is pointed at.
-        ends: how it must end: READ without a word, NOTED (read, with a note), or REFUSED; several are parted by "|".
-        says: a regular expression that a note or the refusal must hold; "" for none.
-        quick: whether the fast tests run it, too.
-        truth: `digest` of the slices that may be read; None where the input holds others on purpose.
+        name: unique name, words joined by "_".
+        family: kind of problem.
+        make: writes it below an empty folder and returns the path to pass to liverseg.
+        ends: required outcome: READ (without a note), NOTED (with a note), or REFUSED; alternatives are joined by "|".
+        says: a regular expression that a note or the refusal must match; "" for none.
+        quick: whether the fast tests include it.
+        truth: `digest` of the slices that may be read; None if the input contains other slices on purpose.
     """
 
     name: str
@@ -44,12 +44,12 @@ class Hostile:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an input ended.
+    """The outcome of reading an input.
 
     Attributes:
-        ended: one of the five words.
-        said: notes, or why it was refused.
-        peak_mb: greatest memory of the process.
+        ended: one of the five outcomes.
+        said: notes, or the reason of the refusal.
+        peak_mb: peak memory of the process, MB.
         slices: `digest` of every slice that was read.
     """
 
@@ -60,23 +60,23 @@ class Outcome:
 
 
 def digest(slice_: np.ndarray) -> str:
-    """Tells a slice (i, j) of HU from others, whatever its type."""
+    """A digest of a slice (i, j) of HU, independent of its type."""
     return hashlib.sha256(np.ascontiguousarray(slice_, np.float64).tobytes()).hexdigest()
 
 
 def with_truth(inputs: Iterable[Hostile], slices: Iterable[np.ndarray], but: Sequence[str] = ()) -> list[Hostile]:
-    """Inputs that hold these slices (i, j), all but those that are named."""
+    """Set the truth of inputs to these slices (i, j), except for inputs with the given names."""
     truth = frozenset(map(digest, slices))
     return [one if one.name in but else replace(one, truth=truth) for one in inputs]
 
 
 def all_inputs() -> list[Hostile]:
-    """The inputs of the modules beside this one."""
+    """The inputs of all modules in this folder."""
     return [hostile for name in MODULES for hostile in importlib.import_module(name).INPUTS]
 
 
 def outcome_of(path: Path, time_limit: float = TIME_LIMIT) -> Outcome:
-    """List and read every case of an input in a forked process: no crash, hang or hunger of it reaches the tests."""
+    """List and read all cases of an input in a forked process, so that a crash or hang does not affect the tests."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_read_all, args=(path, sender))
@@ -95,7 +95,7 @@ def outcome_of(path: Path, time_limit: float = TIME_LIMIT) -> Outcome:
 
 
 def _read_all(path: Path, answer: Connection) -> None:
-    """In the child: what each case says, and the worst end of them."""
+    """Read all cases, in the child process, and send what they report and the worst outcome."""
     from custom_networks.errors import LiversegError
     from custom_networks.io import find_cases
 

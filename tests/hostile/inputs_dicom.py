@@ -1,4 +1,4 @@
-"""Hostile DICOM: slices lost at the ends, sizes that lie, UIDs that are none, pixels that mean something else."""
+"""Hostile DICOM: slices missing at the ends, wrong sizes, invalid UIDs, pixels with another meaning."""
 
 import gzip
 import os
@@ -43,7 +43,7 @@ def values(k: int) -> np.ndarray:
 
 
 def dataset(k: int, series: str, stored: np.ndarray | None = None) -> Dataset:
-    """Slice k of a series as a scanner writes it: 12 bits, HU + 1024."""
+    """Slice k of a series as written by a scanner: 12 bits, HU + 1024."""
     pixels = values(k) + 1024 if stored is None else stored
     made = Dataset()
     made.file_meta = FileMetaDataset()
@@ -74,7 +74,7 @@ def nothing(k: int, made: Dataset) -> None:
 def write(
     folder: Path, edit: Edit = nothing, name: str = "IM{:04d}.dcm", slices: int = SLICES, series: str = "1"
 ) -> list[Path]:
-    """Write a series into a folder; where `edit` gives False for slice k, it is left out."""
+    """Write a series to a folder; slices for which `edit` returns False are left out."""
     paths = []
     with pydicom.config.disable_value_validation():
         for k in range(slices):
@@ -88,13 +88,13 @@ def write(
 
 
 def edited(edit: Edit, folder: Path, slices: int = SLICES) -> Path:
-    """A series with a change in each slice."""
+    """An input: a series with a change in each slice."""
     write(folder, edit, slices=slices)
     return folder
 
 
 def setting(folder: Path, only: int | None = None, **elements: object) -> Path:
-    """A series with elements set, or with None deleted, in all slices or in slice `only`."""
+    """A series with elements set, or deleted if None, in all slices or in slice `only`."""
 
     def edit(k: int, made: Dataset) -> None:
         for keyword, value in elements.items() if only in (None, k) else ():
@@ -107,7 +107,7 @@ def setting(folder: Path, only: int | None = None, **elements: object) -> Path:
 
 
 def packed(folder: Path) -> Path:
-    """What lies in a folder, as an archive beside it."""
+    """Pack the contents of a folder into an archive beside it."""
     path = folder.with_suffix(".zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(file for file in folder.rglob("*") if file.is_file()):
@@ -172,7 +172,7 @@ def gzipped(path: Path) -> None:
 def lost(
     folder: Path, how: Callable[[Path], None], name: str, which: slice = slice(-3, None), zipped: bool = False
 ) -> Path:
-    """A series of which some slices, by default the last three, became something else."""
+    """A series in which some slices, by default the last three, were replaced by something else."""
     for path in write(folder, name=name)[which]:
         how(path)
     return packed(folder) if zipped else folder
@@ -208,7 +208,7 @@ def random_names(folder: Path) -> Path:
 
 
 def export(folder: Path, name: str = "IM{:04d}", zipped: bool = False) -> Path:
-    """A CD as viewers write it."""
+    """A CD as written by viewers."""
     write(folder, name=name)
     for other in ("DICOMDIR", "viewer.exe", "autorun.inf", "Thumbs.db", ".DS_Store", "README", "LICENSE", "report.pdf"):
         (folder / other).write_bytes(b"text of some length, which no slice begins with" * 5)
@@ -218,7 +218,7 @@ def export(folder: Path, name: str = "IM{:04d}", zipped: bool = False) -> Path:
 
 
 def beside_volume(folder: Path, how: Callable[[Path], None]) -> Path:
-    """A NIfTI volume, and beside it one that became something else."""
+    """A NIfTI volume, and beside it a second one that is changed by `how`."""
     array = np.stack([values(k).T for k in range(SLICES)], axis=2)
     for name in ("a.nii.gz", "b.nii.gz"):
         nib.save(nib.Nifti1Image(array, np.diag([2.4, 2.4, STEP, 1.0])), folder / name)
@@ -254,7 +254,7 @@ def coded(stored: np.ndarray, syntax: UID) -> bytes:
 
 
 def jpeg_2000_of(size: int, frame: bytes) -> bytes:
-    """A JPEG 2000 frame that says it has `size` rows and columns, in tiles of that size."""
+    """A JPEG 2000 frame whose header claims `size` rows and columns, in tiles of that size."""
     return frame[:8] + struct.pack(">IIIIII", size, size, 0, 0, size, size) + frame[32:]
 
 
@@ -264,7 +264,7 @@ def jpeg_ls_of(size: int, frame: bytes) -> bytes:
 
 
 def deflated(folder: Path, padding: int = 0, meta: Callable[[bytes], bytes] = bytes) -> Path:
-    """A series of deflated data sets; the first holds `padding` zeros more, behind what `meta` makes of its start."""
+    """A series of deflated data sets; the first has `padding` more zeros, and its start is changed by `meta`."""
     write(folder)
     for number, path in enumerate(sorted(folder.iterdir())):
         plain, stream = pydicom.dcmread(path), BytesIO()
@@ -284,12 +284,12 @@ def deflated(folder: Path, padding: int = 0, meta: Callable[[bytes], bytes] = by
 
 
 def with_long_meta(start: bytes) -> bytes:
-    """The start of a file whose meta information goes on with nine thousand bytes of a program's own."""
+    """The start of a file whose meta information has nine thousand more bytes of private information."""
     return start + struct.pack("<HH4sI", 2, 0x0102, b"OB", 9000) + bytes(9000)
 
 
 def padded(folder: Path, size: int, zipped: bool) -> Path:
-    """A series of which one file goes on with zeros after its pixels."""
+    """A series in which one file has zeros after its pixels."""
     path = write(folder)[4]
     os.truncate(path, size)
     return packed(folder) if zipped else folder
@@ -304,7 +304,7 @@ def swollen_rle(folder: Path) -> Path:
 
 
 def lying_member(folder: Path) -> Path:
-    """An archive whose directory says of each member that it is smaller than it is."""
+    """An archive whose directory states too small a size for each member."""
     write(folder)
     path = packed(folder)
     content = path.read_bytes()
@@ -332,7 +332,7 @@ def in_syntax(folder: Path, syntax: UID) -> Path:
 
 
 def named(folder: Path, slices: int = SLICES, **templates: str) -> Path:
-    """A series whose UIDs are made of templates with the number of the slice."""
+    """A series whose UIDs are made from templates with the slice's number."""
 
     def edit(k: int, made: Dataset) -> None:
         for keyword, template in templates.items():
@@ -343,7 +343,7 @@ def named(folder: Path, slices: int = SLICES, **templates: str) -> Path:
 
 
 def digits_agree(folder: Path) -> Path:
-    """Two series whose UIDs differ in their letters alone."""
+    """Two series whose UIDs differ only in their letters."""
     for letter in "ab":
         write(
             folder, lambda k, made: setattr(made, "SeriesInstanceUID", f"1.2.{letter}7"), f"{letter}{{}}", series=letter
@@ -367,7 +367,7 @@ def uneven_series(folder: Path) -> Path:
 def stored(
     folder: Path, change: Callable[[np.ndarray], np.ndarray], only: int | None = None, **elements: object
 ) -> Path:
-    """A series of which the stored values are changed, and what the header says of them."""
+    """A series with changed stored values and changed header attributes that describe them."""
 
     def edit(k: int, made: Dataset) -> None:
         if only in (None, k):
@@ -395,7 +395,7 @@ def declared_overlay(folder: Path) -> Path:
 
 
 def two_kernels(folder: Path, apart: float) -> Path:
-    """Slices of two kernels in turn, the second ones moved by `apart` mm."""
+    """Alternating slices of two kernels, of which the second ones are shifted by `apart` mm."""
     for number, kernel in enumerate(("B30f", "B70f")):
 
         def edit(k: int, made: Dataset) -> None:
@@ -411,7 +411,7 @@ def two_kernels(folder: Path, apart: float) -> Path:
 
 
 def placed(folder: Path, step: float, digits: int = 9, without: tuple[int, ...] = (), move: float = 0.0) -> Path:
-    """Slices `step` mm apart, their positions rounded; every third is moved off its place."""
+    """Slices `step` mm apart with rounded positions; every third one is shifted."""
 
     def edit(k: int, made: Dataset) -> bool:
         z = round(-393.5 + k * step + 1e-9, digits) + move * (k % 3 == 1)
@@ -422,7 +422,7 @@ def placed(folder: Path, step: float, digits: int = 9, without: tuple[int, ...] 
 
 
 def oriented(folder: Path, along_row: tuple[float, ...], along_column: tuple[float, ...], digits: int = 6) -> Path:
-    """Slices in another orientation, their positions rounded."""
+    """Slices in another orientation, with rounded positions."""
     normal = np.cross(along_row, along_column)
 
     def edit(k: int, made: Dataset) -> None:

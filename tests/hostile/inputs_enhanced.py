@@ -1,4 +1,4 @@
-"""Enhanced multi-frame CT that is unusual, incomplete, damaged or not what it says."""
+"""Enhanced multi-frame CT that is unusual, incomplete, damaged or mislabelled."""
 
 import zipfile
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ Edit = Callable[[Dataset], object]
 def slices(
     hu: np.ndarray | None = None, change: scene.Change = lambda k, dataset: None, series: str = ""
 ) -> list[Dataset]:
-    """The slices of the scene with pixels so wide that they are as large as a body."""
+    """The slices of the scene with pixels so large that they have the size of a body."""
 
     def widened(k: int, dataset: Dataset) -> None:
         dataset.PixelSpacing = [7, 8]
@@ -43,12 +43,12 @@ def image(edit: Edit = lambda image: None, frames: Sequence[Dataset] | None = No
 
 
 def one(edit: Edit = lambda image: None, **options: object) -> Callable[[Path], Path]:
-    """A folder that holds one such file."""
+    """An input: a folder with one such file."""
     return lambda folder: scene.save(image(edit, **options), folder / "image.dcm").parent
 
 
 def cut(share: float) -> Callable[[Path], Path]:
-    """A folder with a file of which the end is missing."""
+    """A folder with a truncated file."""
 
     def make(folder: Path) -> Path:
         path = scene.save(image(), folder / "image.dcm")
@@ -74,12 +74,12 @@ def cells(change: Callable[[np.ndarray], np.ndarray], **values: object) -> Edit:
 
 
 def in_frame(k: int, **values: object) -> list[Dataset]:
-    """Classic slices of which slice k says something else."""
+    """Classic slices with other attributes in slice k."""
     return slices(change=lambda index, dataset: dataset.update(values) if index == k else None)
 
 
 def rle_frames() -> list[bytes]:
-    """The frames of the scene, encoded by a plain RLE encoder: two segments, high and low bytes, as literal runs."""
+    """The frames of the scene, RLE-encoded as two segments of literal runs, high and low bytes."""
     frames = []
     for frame in slices():
         values = np.frombuffer(frame.PixelData, "<u2")
@@ -164,12 +164,12 @@ def two_of(first: Dataset, second: Dataset) -> Callable[[Path], Path]:
 
 
 def same_uid(shift: int) -> Dataset:
-    """An image with a SOPInstanceUID that does not depend on its pixels."""
+    """Give the image a SOPInstanceUID that does not depend on its pixels."""
     return image(changed(SOPInstanceUID="1.2.3.9"), slices(scene.hounsfield(shift)))
 
 
 def type_of_all(*words: str, technique: str = "NONE") -> Edit:
-    """Set FrameType, and by which technique the frames were computed."""
+    """Set FrameType and the technique by which frames were computed."""
 
     def edit(image: Dataset) -> None:
         for item in scene.groups_of(image, "CTImageFrameTypeSequence"):
@@ -179,7 +179,7 @@ def type_of_all(*words: str, technique: str = "NONE") -> Edit:
 
 
 def no_sequence(image: Dataset) -> None:
-    """A text where the sequence of positions should be."""
+    """Replace the sequence of positions with a text."""
     del image[scene.PER_FRAME]
     image.add_new(0x52009231, "LO", "not a sequence")  # the tag is put right when the file is written
 

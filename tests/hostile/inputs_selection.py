@@ -1,4 +1,4 @@
-"""Folders whose parts hide each other, and names that a terminal cannot spell."""
+"""Folders in which one input could hide another, and names that a terminal cannot encode."""
 
 import os
 import shutil
@@ -53,7 +53,7 @@ def studies(folder: Path, patients: tuple[str, ...], uids: tuple[str, ...]) -> P
 
 
 def odd_name(folder: Path) -> Path:
-    """A name in Latin-1, as old discs have it."""
+    """A file name in Latin-1, as on old discs."""
     odd = os.fsencode(folder) + b"/sc\xe4n.nii.gz"
     shutil.move(volume(folder / "ct.nii.gz"), odd)
     return Path(os.fsdecode(odd))

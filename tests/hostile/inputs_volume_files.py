@@ -1,4 +1,4 @@
-"""Hostile NIfTI, NRRD and MetaImage files, and their valid neighbours."""
+"""Hostile NIfTI, NRRD and MetaImage files, and similar valid ones."""
 
 import gzip
 import os
@@ -35,7 +35,7 @@ RAW = voxels().tobytes(order="F")
 
 
 def nifti(fields: dict[str, object] | None = None, body: bytes = RAW) -> bytes:
-    """A NIfTI-1 file in one piece; `fields` are those to change, arrays from their first element on."""
+    """A NIfTI-1 file; `fields` are header fields to change, arrays from their first element on."""
     header = bytearray(348)
     place = {"dim": (3, *SHAPE, 1, 1, 1, 1), "datatype": 4, "bitpix": 16, "pixdim": (1, 4, 4, 5), "vox_offset": 352}
     place |= {"xyzt_units": 2, "qform_code": 1, "sform_code": 1, "quatern": (0, 0, 1), "qoffset": (80, 70, -100)}
@@ -49,7 +49,7 @@ def nifti(fields: dict[str, object] | None = None, body: bytes = RAW) -> bytes:
 
 
 def nrrd(lines: dict[str, str | None] | None = None, body: bytes = RAW, more: str = "") -> bytes:
-    """An NRRD file; `lines` are fields to change, None leaves one out; `more` is put in as it is."""
+    """An NRRD file; `lines` are header fields to change, None removes one; `more` is inserted unchanged."""
     fields: dict[str, str | None] = {"type": "short", "dimension": "3", "space": "left-posterior-superior"}
     fields |= {"sizes": "40 36 12", "space directions": "(4,0,0) (0,4,0) (0,0,5)", "endian": "little"}
     fields |= {"encoding": "raw", "space origin": "(-80,-70,-100)", **(lines or {})}
@@ -58,7 +58,7 @@ def nrrd(lines: dict[str, str | None] | None = None, body: bytes = RAW, more: st
 
 
 def meta(lines: dict[str, str | None] | None = None, body: bytes = RAW) -> bytes:
-    """A MetaImage file; `lines` are fields to change, None leaves one out."""
+    """A MetaImage file; `lines` are header fields to change, None removes one."""
     fields: dict[str, str | None] = {"ObjectType": "Image", "NDims": "3", "BinaryData": "True"}
     fields |= {"BinaryDataByteOrderMSB": "False", "CompressedData": "False", "TransformMatrix": "1 0 0 0 1 0 0 0 1"}
     fields |= {"Offset": "-80 -70 -100", "ElementSpacing": "4 4 5", "DimSize": "40 36 12"}
@@ -69,18 +69,18 @@ def meta(lines: dict[str, str | None] | None = None, body: bytes = RAW) -> bytes
 
 
 def packed_meta(wrap: Bytes = SAME) -> bytes:
-    """A compressed MetaImage, its compressed voxels changed by `wrap`."""
+    """A compressed MetaImage whose compressed voxels are changed by `wrap`."""
     packed = zlib.compress(RAW)
     return meta({"CompressedData": "True", "CompressedDataSize": str(len(packed))}, wrap(packed))
 
 
 def packed_nrrd(wrap: Bytes = SAME) -> bytes:
-    """A compressed NRRD, its compressed voxels changed by `wrap`."""
+    """A compressed NRRD whose compressed voxels are changed by `wrap`."""
     return nrrd({"encoding": "gzip"}, wrap(gzip.compress(RAW, mtime=0)))
 
 
 def packed_nifti(wrap: Bytes = SAME) -> bytes:
-    """A .nii.gz, changed by `wrap`."""
+    """A .nii.gz file changed by `wrap`."""
     return wrap(gzip.compress(nifti(), mtime=0))
 
 
@@ -88,7 +88,7 @@ PACKED = {"seg.mha": packed_meta, "seg.nrrd": packed_nrrd, "seg.nii.gz": packed_
 
 
 def write(folder: Path, name: str, content: bytes | Callable[[], bytes], **beside: bytes) -> Path:
-    """Write a file, and others beside it (`ct_raw` is `ct.raw`); gives its path."""
+    """Write a file, and others beside it (`ct_raw` is `ct.raw`); return its path."""
     for other, more in beside.items():
         (folder / other.replace("_", ".")).write_bytes(more)
     (folder / name).write_bytes(content if isinstance(content, bytes) else content())
@@ -96,24 +96,24 @@ def write(folder: Path, name: str, content: bytes | Callable[[], bytes], **besid
 
 
 def file(name: str, content: bytes | Callable[[], bytes], **beside: bytes) -> Callable[[Path], Path]:
-    """What writes a file."""
+    """A function that writes a file."""
     return lambda folder: write(folder, name, content, **beside)
 
 
 def flip(content: bytes, share: float, bit: int) -> bytes:
-    """One bit turned, at a share of the length."""
+    """Flip one bit, at a fraction of the length."""
     changed = bytearray(content)
     changed[min(int(share * len(content)), len(content) - 1)] ^= 1 << bit
     return bytes(changed)
 
 
 def cut(content: bytes, share: float) -> bytes:
-    """The beginning alone."""
+    """Only the beginning of the content."""
     return content[: int(share * len(content))]
 
 
 def damaged() -> list[Hostile]:
-    """Bits turned, ends cut off and bytes added to compressed and plain files."""
+    """Inputs with flipped bits, truncated ends and added bytes, in compressed and plain files."""
     made = []
     for (name, pack), share in product(PACKED.items(), (0.02, 0.2, 0.4, 0.6, 0.8, 0.97, 0.9999)):
         changed = partial(pack, partial(flip, share=share, bit=int(share * 50) % 8))
@@ -134,7 +134,7 @@ def damaged() -> list[Hostile]:
 
 
 def nifti_headers() -> list[Hostile]:
-    """Fields of a NIfTI header that cannot be right, or mean another unit."""
+    """Inputs with NIfTI header fields that are impossible or mean another unit."""
     nan, inf = float("nan"), float("inf")
     micro = {"xyzt_units": 3, "srow_x": AFFINE[0] * 1e3, "srow_y": AFFINE[1] * 1e3, "srow_z": AFFINE[2] * 1e3}
     metre = {"xyzt_units": 1, "srow_x": AFFINE[0] / 1e3, "srow_y": AFFINE[1] / 1e3, "srow_z": AFFINE[2] / 1e3}
@@ -188,7 +188,7 @@ def nifti_headers() -> list[Hostile]:
 
 
 def nrrd_headers() -> list[Hostile]:
-    """Lines of an NRRD header that cannot be right, or mean another unit."""
+    """Inputs with NRRD header lines that are impossible or mean another unit."""
     micro = {"space directions": "(4000,0,0) (0,4000,0) (0,0,5000)", "space origin": "(-80000,-70000,-100000)"}
     cases: dict[str, tuple[dict[str, str | None], str, str]] = {
         "dimension_999": ({"dimension": "999"}, REFUSED, "dimension"),
@@ -223,7 +223,7 @@ def nrrd_headers() -> list[Hostile]:
 
 
 def metaimage_headers() -> list[Hostile]:
-    """Lines of a MetaImage header that cannot be right, or mean another unit."""
+    """Inputs with MetaImage header lines that are impossible or mean another unit."""
     cm = {"ElementSpacing": ".4 .4 .5", "Offset": "-8 -7 -10", "DistanceUnits": "cm"}
     cases: dict[str, tuple[dict[str, str | None], str, str]] = {
         "dimension_999": ({"NDims": "999"}, REFUSED, "NDims"),
@@ -265,13 +265,13 @@ def metaimage_headers() -> list[Hostile]:
 
 
 def pipe(folder: Path, header: bytes, name: str) -> Path:
-    """A header and a pipe that nobody writes to; without a header the pipe is the input."""
+    """A header and a pipe that nobody writes to; without a header, the pipe itself is the input."""
     os.mkfifo(folder / name)
     return write(folder, "ct.mhd", header) if header else folder / name
 
 
 def zeros(folder: Path, name: str, slices: int) -> Path:
-    """A .nii.gz of 512 x 512 zeros a slice, at once small and huge."""
+    """A .nii.gz of slices of 512 x 512 zeros: a small file with a huge volume."""
     with gzip.open(folder / name, "wb", compresslevel=1) as stream:
         stream.write(nifti({"dim": (3, 512, 512, slices), "srow_x": (0.7, 0, 0, 0), "srow_y": (0, 0.7, 0, 0)}, b""))
         for _ in range(slices):
@@ -280,7 +280,7 @@ def zeros(folder: Path, name: str, slices: int) -> Path:
 
 
 def sizes() -> list[Hostile]:
-    """Archives that unpack to more than they should, and headers that declare more than there is."""
+    """Archives that unpack to more than they should, and headers that declare more data than there is."""
     zip_bomb = partial(zlib.compress, bytes(50 << 20))
     bomb = lambda: meta({"CompressedData": "True"}, zip_bomb())  # noqa: E731
     trailing = lambda: gzip.compress(nifti() + bytes(200 << 20), 1)  # noqa: E731
@@ -294,7 +294,7 @@ def sizes() -> list[Hostile]:
 
 
 def valid() -> list[Hostile]:
-    """What a strict reader must still read."""
+    """Valid inputs that a strict reader must accept."""
     big = voxels().astype(">i2").tobytes(order="F")
     text = " ".join(map(str, voxels().ravel(order="F"))).encode()
     two = gzip.compress(RAW[:5000]) + gzip.compress(RAW[5000:])

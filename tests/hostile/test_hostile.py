@@ -1,4 +1,4 @@
-"""Each hostile input ends as it must: read, noted or refused in one clear line, never silently wrong."""
+"""Each hostile input is read, noted or refused in one clear line as required, and never read wrongly in silence."""
 
 import re
 from pathlib import Path

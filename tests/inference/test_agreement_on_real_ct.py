@@ -61,7 +61,7 @@ def test_tiles_agree_with_whole_slices(volume: Tensor, trained: ContextNet25D, w
 def test_a_crop_around_the_organ_agrees_with_whole_slices(
     grid: int, least: float, volume: Tensor, trained: ContextNet25D, whole: Tensor
 ) -> None:
-    """A crop that starts on the stride's grid shares the whole slice's deep pixels, any other one has its own."""
+    """A crop that starts at a multiple of the stride has the same deep pixels as the whole slice; others do not."""
     rows, columns = whole.any(dim=2).any(dim=1).nonzero(), whole.any(dim=2).any(dim=0).nonzero()
     margin = 24  # 30 mm
     starts = [max(0, int(along.min()) - margin) // grid * grid for along in (rows, columns)]

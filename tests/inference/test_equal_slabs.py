@@ -1,4 +1,4 @@
-"""Slabs of equal size within a budget: worked answers."""
+"""Slabs of equal size within a memory budget, with worked examples."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_every_slice_is_in_one_slab_and_those_of_a_slab_are_a_step_apart(depth: 
     "runtime, expected", [("openvino", {288: 16, 320: 16, 416: 9}), ("torch", {288: 8, 320: 5, 416: 4})]
 )
 def test_slabs_of_large_slices_are_cut_to_the_budget(runtime: str, expected: dict[int, int]) -> None:
-    """900 MB hold 17.4 slices of 416 x 416 pixels at 312 bytes, 8 of which are halo."""
+    """900 MB are enough for 17.4 slices of 416 x 416 pixels at 312 bytes, 8 of which are halo."""
     assert {side: most_slices(side * side, 4, runtime, 16, 900.0) for side in expected} == expected
 
 

@@ -1,4 +1,4 @@
-"""The allocator's thresholds: large blocks stay with the process while layers run, and go back afterwards."""
+"""The allocator keeps large blocks while layers run, and returns them afterwards."""
 
 import os
 from collections.abc import Callable
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(memory._glibc("mallopt") is None, reason="anothe
 
 @pytest.fixture
 def run(python: Callable[..., Any]) -> Run:
-    """Run code in a process whose allocator nobody has tuned: the numbers that it prints."""
+    """Run code in a process with an untuned allocator; return the numbers that it prints."""
 
     def printed(code: str) -> list[int]:
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
@@ -48,7 +48,7 @@ def test_every_block_needs_fresh_pages_by_default(run: Run) -> None:
     assert run("print(page_faults())")[0] > 3 * BLOCK
 
 
-def test_pages_of_a_freed_block_are_used_again_and_given_back_at_the_end(run: Run) -> None:
+def test_pages_of_a_freed_block_are_reused_and_returned_at_the_end(run: Run) -> None:
     code = """
 manage_this_process()
 with reuse_freed_memory():
@@ -70,7 +70,7 @@ with reuse_freed_memory():
     assert run(code)[0] > 3 * BLOCK
 
 
-def test_a_process_that_keeps_its_memory_keeps_it_after_inference_too(run: Run) -> None:
+def test_in_training_freed_memory_is_also_kept_after_inference(run: Run) -> None:
     code = """
 keep_freed_memory()
 manage_this_process()

@@ -1,4 +1,4 @@
-"""The number format: by what a device can do, never by a timing."""
+"""The number format is chosen by what the device supports, never by timing."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ ZEN4, XEON = ZEN3 | {"avx512_bf16": True}, ZEN3 | {"amx_bf16": True}
     [(ARM, "float32"), (ZEN3, "float32"), (ZEN4, "bfloat16"), (XEON, "bfloat16")],
     ids=["ARM", "AVX2", "AVX-512 bf16", "AMX"],
 )
-def test_a_cpu_infers_in_float32_and_trains_in_what_it_has_instructions_for(
+def test_a_cpu_infers_in_float32_and_trains_in_bfloat16_if_it_has_instructions(
     capabilities: dict[str, bool], training: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
@@ -31,9 +31,7 @@ def test_a_version_of_pytorch_without_capabilities_trains_in_float32(monkeypatch
 
 
 @pytest.mark.parametrize("computes, expected", [(True, "bfloat16"), (False, "float32")])
-def test_a_gpu_uses_bfloat16_where_it_computes_in_it(
-    computes: bool, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gpu_uses_bfloat16_if_it_supports_it(computes: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # as of PyTorch 2.13 every GPU emulates it
     monkeypatch.setattr(
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or computes

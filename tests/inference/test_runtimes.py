@@ -1,4 +1,4 @@
-"""OpenVINO and PyTorch answer alike, with the weights that the network has at that moment, or not at all."""
+"""OpenVINO computes the same as PyTorch with the network's current weights, or is not used."""
 
 import sys
 import threading
@@ -29,13 +29,13 @@ RUNTIMES = ("torch", "openvino")
 
 @pytest.fixture
 def own(network: ContextNet25D) -> ContextNet25D:
-    """A copy of the small network that a test may change."""
+    """A copy of the small network that a test can change."""
     return deepcopy(network)
 
 
 @pytest.fixture
 def nothing_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An empty cache, in memory and on disk: the folder of the latter."""
+    """Empty caches in memory and on disk; the folder of the latter."""
     monkeypatch.setattr(openvino_runtime, "_GRAPHS", openvino_runtime.Kept(4))
     monkeypatch.setattr(openvino_runtime, "_COMPILED", openvino_runtime.Kept(4))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -44,14 +44,14 @@ def nothing_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def model(network: ContextNet25D) -> Any:
-    """OpenVINO's model of the small network's architecture, converted once: it takes seconds."""
+    """OpenVINO's model of the small network's architecture, converted only once because that takes seconds."""
     openvino_graph.openvino_core()
     return openvino_graph.converted(network)
 
 
 @pytest.fixture
 def conversions(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
-    """The networks that would be converted during a test, all of them of the small network's architecture."""
+    """A list of the networks that would be converted during a test; all have the small network's architecture."""
     seen: list[nn.Module] = []
     monkeypatch.setattr(openvino_graph, "converted", lambda network: seen.append(network) or model.clone())
     return seen
@@ -67,12 +67,12 @@ def volume(*shape: int) -> Tensor:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 8, 12, 7), (2, 1, 6, 9, 5), (1, 1, 4, 4, 1)], ids=str)
-def test_openvino_answers_as_pytorch_does(shape: tuple[int, ...], network: ContextNet25D) -> None:
+def test_openvino_agrees_with_pytorch(shape: tuple[int, ...], network: ContextNet25D) -> None:
     expected = logits(network, "torch", volume(*shape))
     torch.testing.assert_close(logits(network, "openvino", volume(*shape)), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_tiles_agree_too(network: ContextNet25D) -> None:
+def test_tiles_agree_between_runtimes(network: ContextNet25D) -> None:
     expected = logits(network, "torch", volume(1, 1, 20, 24, 3), roi_size=(12, 12))
     answer = logits(network, "openvino", volume(1, 1, 20, 24, 3), roi_size=(12, 12))
     torch.testing.assert_close(answer, expected, atol=1e-4, rtol=1e-4)
@@ -89,7 +89,7 @@ def test_cutting_differently_changes_only_rounding(runtime: str, network: Contex
 
 
 @pytest.mark.parametrize("change", ["in place", "data", "another object"])
-def test_weights_that_are_changed_change_the_next_answer(change: str, own: ContextNet25D) -> None:
+def test_changed_weights_change_the_next_output(change: str, own: ContextNet25D) -> None:
     image = volume(1, 1, 8, 8, 3)
     before = logits(own, "openvino", image)
     if change == "another object":
@@ -115,7 +115,7 @@ def test_an_architecture_is_converted_once_for_all_its_weights(
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "foreign"])
-def test_a_damaged_cache_only_costs_time(
+def test_a_damaged_cache_is_replaced(
     damage: str, own: ContextNet25D, model: Any, nothing_kept: Path, conversions: list[nn.Module]
 ) -> None:
     folder, key = graph_files.cache_folder(openvino_graph._version()), architecture_digest(own)
@@ -131,7 +131,7 @@ def test_a_damaged_cache_only_costs_time(
     assert graph_files.read_graph(folder, key)  # mended
 
 
-def test_a_cache_that_cannot_be_written_only_costs_time(
+def test_a_cache_that_cannot_be_written_does_not_stop_inference(
     own: ContextNet25D, nothing_kept: Path, conversions: list[nn.Module]
 ) -> None:
     nothing_kept.write_text("a file where the folder should be")
@@ -139,7 +139,7 @@ def test_a_cache_that_cannot_be_written_only_costs_time(
     assert nothing_kept.is_file()
 
 
-def test_a_full_temporary_folder_only_costs_time(
+def test_a_full_temporary_folder_does_not_stop_inference(
     own: ContextNet25D, nothing_kept: Path, conversions: list[nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(model: Any) -> None:
@@ -168,19 +168,19 @@ def test_threads_load_openvino_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first is second and len(made) == 1
 
 
-def test_without_openvino_pytorch_answers(own: ContextNet25D, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_openvino_pytorch_is_used(own: ContextNet25D, monkeypatch: pytest.MonkeyPatch) -> None:
     openvino_graph._loaded_core.cache_clear()
     monkeypatch.setitem(sys.modules, "openvino", None)
     try:
         runtime = open_runtime(own, "auto", "auto", CPU)
         assert (runtime.name, runtime.precision) == ("torch", "float32")
-        with pytest.raises(UsageError, match="OpenVINO cannot run this network .*give --runtime torch"):
+        with pytest.raises(UsageError, match="OpenVINO cannot run this network .*use --runtime torch"):
             open_runtime(own, "openvino", "auto", CPU)
     finally:
         openvino_graph._loaded_core.cache_clear()
 
 
-def test_what_cannot_be_converted_is_run_by_pytorch(own: ContextNet25D) -> None:
+def test_a_network_that_cannot_be_converted_is_run_by_pytorch(own: ContextNet25D) -> None:
     for network in (nn.Identity(), torch.jit.script(own), own.train()):
         assert open_runtime(network, "auto", "float32", CPU).name == "torch"
         with pytest.raises(UsageError, match="OpenVINO cannot run this network"):
@@ -188,7 +188,7 @@ def test_what_cannot_be_converted_is_run_by_pytorch(own: ContextNet25D) -> None:
 
 
 def test_changes_other_than_weights_are_noticed_for_each_volume(own: ContextNet25D) -> None:
-    """A graph that was made before has no hooks in it."""
+    """An existing graph has no hooks."""
     assert open_runtime(own, "auto", "float32", CPU).name == "openvino"
     hook = own.head.register_forward_hook(lambda *_: None)  # type: ignore[operator, union-attr]
     assert open_runtime(own, "auto", "float32", CPU).name == "torch"
@@ -196,7 +196,7 @@ def test_changes_other_than_weights_are_noticed_for_each_volume(own: ContextNet2
     assert open_runtime(own, "auto", "float32", CPU).name == "openvino"
 
 
-def test_a_model_that_openvino_does_not_compile_is_run_by_pytorch(
+def test_a_model_that_openvino_cannot_compile_is_run_by_pytorch(
     own: ContextNet25D, nothing_kept: Path, conversions: list[nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
@@ -209,16 +209,16 @@ def test_a_model_that_openvino_does_not_compile_is_run_by_pytorch(
 
 
 class Counting(ContextNet25D):
-    """Multiplies its answer by a number that tracing takes for a constant."""
+    """Multiplies its output by a number that tracing turns into a constant."""
 
     def slab(self, x: Tensor) -> Tensor:
         answer: Tensor = super().slab(x) * float(x.shape[-1])
         return answer
 
 
-def test_a_graph_with_other_answers_than_the_network_is_not_used(own: ContextNet25D) -> None:
+def test_a_graph_whose_outputs_differ_from_the_networks_is_not_used(own: ContextNet25D) -> None:
     own.__class__ = Counting
-    with pytest.raises(CannotRun, match="answers differ"):
+    with pytest.raises(CannotRun, match="outputs differ"):
         openvino_graph.new_graph(own, None, "any")
 
 
@@ -227,7 +227,7 @@ def test_a_graph_with_other_answers_than_the_network_is_not_used(own: ContextNet
     "where, number", [("head.bias", float("inf")), ("head.bias", float("nan")), ("stem.0.weight", float("nan"))]
 )
 def test_weights_that_are_not_finite_are_refused(runtime: str, where: str, number: float, own: ContextNet25D) -> None:
-    """A ReLU of OpenVINO makes zero of NaN, and so does a cast to uint8."""
+    """OpenVINO's ReLU turns NaN into 0, as does a cast to uint8."""
     with torch.no_grad():
         own.state_dict()[where].view(-1)[0] = number
     with pytest.raises(BundleError, match="not (all )?finite.*damaged"):
@@ -235,7 +235,7 @@ def test_weights_that_are_not_finite_are_refused(runtime: str, where: str, numbe
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_weights_that_give_answers_that_are_not_finite_are_refused(runtime: str, own: ContextNet25D) -> None:
+def test_weights_whose_outputs_are_not_finite_are_refused(runtime: str, own: ContextNet25D) -> None:
     with torch.no_grad():
         own.stem[1].running_var.fill_(-1.0)  # type: ignore[operator, union-attr]
     with pytest.raises(BundleError, match="not finite.*damaged"):
@@ -247,11 +247,11 @@ def test_weights_that_give_answers_that_are_not_finite_are_refused(runtime: str,
 def test_an_image_that_is_not_finite_is_refused(runtime: str, number: float, network: ContextNet25D) -> None:
     image = volume(1, 1, 8, 8, 3)
     image[0, 0, 2, 3, 1] = number
-    with pytest.raises(InputError, match="The image holds values that are not finite"):
+    with pytest.raises(InputError, match="The image contains values that are not finite"):
         SliceStackInferer(runtime=runtime)(image, network)
 
 
-def test_threads_answer_at_once_each_with_its_own_network(own: ContextNet25D) -> None:
+def test_threads_can_run_different_networks_at_once(own: ContextNet25D) -> None:
     others = [deepcopy(own) for _ in range(2)]
     with torch.no_grad():
         others[1].head.bias += 5
@@ -272,7 +272,7 @@ def test_threads_answer_at_once_each_with_its_own_network(own: ContextNet25D) ->
             torch.testing.assert_close(answer, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_the_same_input_gives_the_same_bits(network: ContextNet25D) -> None:
+def test_the_same_input_has_bit_identical_outputs(network: ContextNet25D) -> None:
     for runtime in RUNTIMES:
         first, second = (logits(network, runtime, volume(1, 1, 8, 12, 9)) for _ in range(2))
         assert torch.equal(first, second)
@@ -289,9 +289,7 @@ def test_the_same_input_gives_the_same_bits(network: ContextNet25D) -> None:
         ("bfloat16", ["FP32"], None),
     ],
 )
-def test_openvino_uses_bfloat16_where_it_lists_it(
-    precision: str, capabilities: list[str], expected: str | None
-) -> None:
+def test_openvino_uses_bfloat16_if_it_lists_it(precision: str, capabilities: list[str], expected: str | None) -> None:
     assert openvino_precision(precision, capabilities) == expected
 
 
@@ -305,7 +303,7 @@ def test_unknown_names_are_refused(network: ContextNet25D) -> None:
 
 
 def test_the_shipped_graph_is_that_of_the_released_network_and_weights() -> None:
-    """Else: make ir."""
+    """If it fails, run `make ir`."""
     network = bundle_network(bundle_root())
     graph = graph_files.read_graph(SHIPPED, architecture_digest(network))
     assert graph is not None

@@ -1,4 +1,4 @@
-"""A volume of any depth and size, answered slab by slab and tile by tile, as if at once."""
+"""A volume of any size, run in slabs and tiles, has the same output as if run at once."""
 
 import io
 import sys
@@ -21,9 +21,9 @@ same = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5)
 
 
 class Neighbour(nn.Module):
-    """Answers each slice with the one `shift` further on in its stack of `2 * halo + 1` slices; 0 is the identity.
+    """Returns for each slice the one `shift` further in its stack of `2 * halo + 1` slices; 0 is the identity.
 
-    Remembers the shape of every slab that it was given.
+    Records the shape of every slab.
     """
 
     def __init__(self, halo: int = 0, shift: int = 0, stride: int = 1) -> None:
@@ -50,7 +50,7 @@ def arange_volume(*shape: int) -> Tensor:
 
 
 def with_spacing(volume: Tensor, millimetres: float) -> MetaTensor:
-    """Slices `millimetres` apart, in a patient that lies rotated, with pixels of another size."""
+    """Slices `millimetres` apart on a rotated grid, with pixels of another size."""
     affine = torch.tensor(
         [[0.0, 0.9, 0.6, 10.0], [0.0, 0.0, 0.8, -20.0], [0.7, 0.0, 0.0, 30.0], [0.0, 0.0, 0.0, 1.0]],
         dtype=torch.float64,
@@ -95,7 +95,7 @@ def test_identity_network_gives_the_volume_back_from_tiles(
 
 @pytest.mark.parametrize("millimetres, step", [(0.7, 4), (1.0, 3), (2.0, 2), (2.5, 1), (5.0, 1)])
 @pytest.mark.parametrize("shift", [-2, -1, 1, 2])
-def test_neighbours_of_a_slice_lie_the_step_apart_and_end_slices_repeat(
+def test_neighbours_of_a_slice_are_one_step_apart_and_end_slices_are_repeated(
     millimetres: float, step: int, shift: int
 ) -> None:
     depth = 11
@@ -113,7 +113,7 @@ def test_neighbours_of_a_slice_lie_the_step_apart_and_end_slices_repeat(
 
 @pytest.mark.parametrize("millimetres, step", [(1.0, 3), (2.0, 2), (5.0, 1)])
 @torch.no_grad()
-def test_thin_slices_are_answered_as_interleaved_volumes(millimetres: float, step: int, network: ContextNet25D) -> None:
+def test_thin_slices_are_run_as_interleaved_volumes(millimetres: float, step: int, network: ContextNet25D) -> None:
     torch.manual_seed(1)
     volume = torch.randn(1, 1, 8, 8, 10)
     answer = logits_of(with_spacing(volume, millimetres), network, slab=3)
@@ -163,7 +163,7 @@ def test_tiles_of_a_pixelwise_network_agree_with_the_whole() -> None:
 
 
 @torch.no_grad()
-def test_tiles_are_blended_by_their_nearness_to_a_tiles_centre() -> None:
+def test_tiles_are_blended_by_the_distance_from_their_centres() -> None:
     class TileMean(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x.mean(dim=(2, 3), keepdim=True).expand_as(x)
@@ -177,13 +177,13 @@ def test_tiles_are_blended_by_their_nearness_to_a_tiles_centre() -> None:
     assert (row[4:8] + row[4:8].flip(0)).tolist() == pytest.approx([0.5] * 4)  # the weights mirror each other
 
 
-def test_a_network_without_slab_is_called_as_a_whole() -> None:
+def test_a_network_without_slab_is_called_directly() -> None:
     volume = arange_volume(1, 2, 5, 3, 4)
     assert torch.equal(logits_of(volume, nn.Identity(), slab=3), volume)
 
 
 @torch.no_grad()
-def test_a_wrapped_network_gives_the_same_answer(network: ContextNet25D) -> None:
+def test_a_wrapped_network_has_the_same_output(network: ContextNet25D) -> None:
     torch.manual_seed(1)
     volume = torch.randn(1, 1, 8, 8, 4)
     alone = logits_of(volume, network)
@@ -192,7 +192,7 @@ def test_a_wrapped_network_gives_the_same_answer(network: ContextNet25D) -> None
 
 
 @torch.no_grad()
-def test_a_scripted_network_that_was_saved_and_loaded_gives_the_same_answer(network: ContextNet25D) -> None:
+def test_a_scripted_network_has_the_same_output_after_saving_and_loading(network: ContextNet25D) -> None:
     torch.manual_seed(1)
     file = io.BytesIO()
     torch.jit.save(torch.jit.script(network), file)
@@ -203,7 +203,7 @@ def test_a_scripted_network_that_was_saved_and_loaded_gives_the_same_answer(netw
 
 
 @torch.no_grad()
-def test_compact_answer_is_the_rounded_softmax_in_255ths(network: ContextNet25D) -> None:
+def test_compact_output_is_the_rounded_softmax_times_255(network: ContextNet25D) -> None:
     torch.manual_seed(1)
     volume = 3 * torch.randn(2, 1, 8, 8, 5)
     compact = SliceStackInferer(precision="float32")(volume, network)
@@ -213,7 +213,7 @@ def test_compact_answer_is_the_rounded_softmax_in_255ths(network: ContextNet25D)
     assert (compact.double() == expected).double().mean() > 0.999
 
 
-def test_compact_answer_spans_zero_to_255() -> None:
+def test_compact_output_spans_0_to_255() -> None:
     logits = torch.tensor([30.0, -30.0, 0.0]).view(1, 3, 1, 1, 1)
     assert SliceStackInferer(precision="float32")(logits, nn.Identity()).flatten().tolist() == [255, 0, 0]
     equal = torch.zeros(1, 3, 1, 1, 1)
@@ -221,7 +221,7 @@ def test_compact_answer_spans_zero_to_255() -> None:
 
 
 @pytest.mark.parametrize("compact", [True, False])
-def test_a_metatensor_gives_a_metatensor_of_the_same_affine(compact: bool) -> None:
+def test_the_output_for_a_metatensor_is_a_metatensor_with_the_same_affine(compact: bool) -> None:
     volume = with_spacing(arange_volume(1, 2, 4, 4, 5), 2.5)
     volume.meta["filename_or_obj"] = "case.nii.gz"
     answer = SliceStackInferer(precision="float32", compact=compact)(volume, nn.Identity())
@@ -231,12 +231,12 @@ def test_a_metatensor_gives_a_metatensor_of_the_same_affine(compact: bool) -> No
     assert torch.equal(volume.as_tensor(), arange_volume(1, 2, 4, 4, 5))
 
 
-def test_a_plain_tensor_gives_a_plain_tensor_without_gradient(network: ContextNet25D) -> None:
+def test_the_output_for_a_plain_tensor_is_a_plain_tensor_without_gradient(network: ContextNet25D) -> None:
     answer = logits_of(torch.zeros(1, 1, 4, 4, 2), network)
     assert type(answer) is Tensor and not answer.requires_grad
 
 
-def test_a_batch_of_affines_shares_its_step_and_keeps_them() -> None:
+def test_a_batch_of_affines_shares_a_step_and_keeps_the_affines() -> None:
     pair = arange_volume(2, 1, 2, 2, 6)
     affines = torch.stack([with_spacing(pair[:1], spacing).affine for spacing in (1.5, 2.0)])
     answer = logits_of(MetaTensor(pair, affine=affines), Neighbour(1, shift=1))
@@ -252,7 +252,7 @@ def test_a_batch_of_volumes_that_need_different_steps_is_refused() -> None:
 
 
 @torch.no_grad()
-def test_bfloat16_gives_float32_logits_near_those_of_float32(network: ContextNet25D) -> None:
+def test_bfloat16_logits_are_float32_and_close_to_those_of_float32(network: ContextNet25D) -> None:
     torch.manual_seed(1)
     volume = torch.randn(1, 1, 8, 8, 4)
     half = SliceStackInferer(precision="bfloat16", compact=False)(volume, network)
@@ -281,14 +281,14 @@ def test_slabs_are_run_on_sw_device(
 
 
 @pytest.mark.parametrize("device, expected", [(None, "cpu"), ("cpu", "cpu"), (torch.device("meta"), "meta")])
-def test_the_answer_is_put_together_on_device(device: torch.device | str | None, expected: str) -> None:
+def test_the_output_is_assembled_on_device(device: torch.device | str | None, expected: str) -> None:
     answer = logits_of(torch.zeros(1, 1, 4, 4, 2), nn.Identity(), device=device)
     assert answer.device.type == expected
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @torch.no_grad()
-def test_slabs_run_on_the_gpu_and_the_answer_stays_with_the_input(network: ContextNet25D) -> None:
+def test_slabs_run_on_the_gpu_and_the_output_is_on_the_inputs_device(network: ContextNet25D) -> None:
     torch.manual_seed(1)
     volume = torch.randn(1, 1, 8, 8, 7)
     expected = network(volume)
@@ -300,7 +300,7 @@ def test_slabs_run_on_the_gpu_and_the_answer_stays_with_the_input(network: Conte
     same(answer, expected, rtol=1e-3, atol=1e-3)  # TF32 convolutions
 
 
-def test_a_bar_is_shown_on_request_on_a_terminal(
+def test_a_progress_bar_is_shown_on_request_on_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logits_of(torch.zeros(1, 1, 4, 4, 6), nn.Identity(), slab=2)

@@ -1,4 +1,4 @@
-"""Every how many slices a stack takes one."""
+"""The step between the slices of a stack."""
 
 from fractions import Fraction
 from math import inf, nan
@@ -14,11 +14,11 @@ from custom_networks.inference import slice_step
     "spacing, step",
     [(0.7, 4), (1.0, 3), (1.25, 2), (1.6, 2), (1.999, 2), (2.0, 2), (2.001, 2), (2.5, 1), (3.0, 1), (5.0, 1)],
 )
-def test_step_brings_slices_nearest_to_three_millimetres(spacing: float, step: int) -> None:
+def test_the_step_makes_the_distance_closest_to_three_millimetres(spacing: float, step: int) -> None:
     assert slice_step(spacing) == step
 
 
-def test_spacing_counts_to_the_nearest_twentieth_of_a_millimetre() -> None:
+def test_spacing_is_rounded_to_a_twentieth_of_a_millimetre() -> None:
     # 2.0 mm lies midway (2 or 4 mm are 1 mm off) and ties go up; 2.05 mm is nearer to 3 than 4.1 mm
     assert [slice_step(spacing) for spacing in (1.98, 2.02, 2.03, 2.05)] == [2, 2, 1, 1]
 
@@ -33,7 +33,7 @@ def test_slices_thinner_than_the_rounding_still_have_a_step() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(twentieths=st.integers(1, 200), off=st.sampled_from([-0.02, 0.0, 0.02]))
-def test_step_is_the_best_of_all_steps_and_the_larger_of_two_equals(twentieths: int, off: float) -> None:
+def test_the_step_is_the_best_of_all_steps_and_ties_go_to_the_larger_one(twentieths: int, off: float) -> None:
     spacing = Fraction(twentieths, 20)
     best = min(range(61, 0, -1), key=lambda step: abs(step * spacing - 3))  # min keeps the first, the larger
     assert slice_step(float(spacing) + off) == best

@@ -1,4 +1,4 @@
-"""Stacks that bring their halo, as training gives them."""
+"""Training stacks, which include their halo."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from custom_networks.networks import ContextNet25D
 
 
 class CountsForward(nn.Module):
-    """A wrapper that must be called itself, as DistributedDataParallel must."""
+    """A wrapper that must be called itself, like DistributedDataParallel."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class CountsForward(nn.Module):
 
 
 @torch.no_grad()
-def test_stacks_with_halo_give_the_logits_of_their_central_slices(network: ContextNet25D) -> None:
+def test_the_output_for_stacks_with_halo_are_the_logits_of_their_central_slices(network: ContextNet25D) -> None:
     torch.manual_seed(1)
     stacks = torch.randn(2, 1, 8, 8, 7)
     logits = StackInferer("float32")(stacks, network)
@@ -39,7 +39,7 @@ def test_logits_of_a_metatensor_are_a_plain_tensor_with_gradient(network: Contex
 
 
 @torch.no_grad()
-def test_bfloat16_gives_float32_logits_near_those_of_float32(network: ContextNet25D) -> None:
+def test_bfloat16_logits_are_float32_and_close_to_those_of_float32(network: ContextNet25D) -> None:
     torch.manual_seed(1)
     stacks = torch.randn(1, 1, 8, 8, 6)
     half, full = (StackInferer(precision)(stacks, network) for precision in ("bfloat16", "float32"))

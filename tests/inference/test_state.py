@@ -1,4 +1,4 @@
-"""Digests tell a network with other weights or another structure from the one it was."""
+"""Digests change with the weights and the structure of a network."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -38,7 +38,7 @@ def test_a_change_of_the_weights_changes_the_digest(change: Callable[[ContextNet
 
 
 @pytest.mark.parametrize("other", [{"aspp_window": 5}, {"aspp_rates": [2]}, {"depth_kernels": [3, 1]}], ids=str)
-def test_a_structure_that_shows_in_no_tensor_changes_the_digest(other: dict[str, object]) -> None:
+def test_a_structural_change_without_effect_on_tensors_changes_the_digest(other: dict[str, object]) -> None:
     assert architecture_digest(small(**other)) != architecture_digest(small())
 
 

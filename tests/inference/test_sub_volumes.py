@@ -1,4 +1,4 @@
-"""Some sub-volumes answered, the slices between them interpolated."""
+"""Running some sub-volumes and interpolating the slices between them."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def test_sub_volumes_are_spread_evenly() -> None:
     assert chosen_offsets(1, 1) == {0}
 
 
-def test_slices_between_are_interpolated_and_ends_repeat() -> None:
+def test_slices_between_are_interpolated_and_ends_are_repeated() -> None:
     answer = torch.zeros(1, 2, 1, 1, 8, dtype=torch.uint8)
     answer[0, :, 0, 0, 1], answer[0, :, 0, 0, 5] = torch.tensor([0, 200]), torch.tensor([101, 0])
     fill_between(answer, [1, 5])
@@ -27,14 +27,14 @@ def test_slices_between_are_interpolated_and_ends_repeat() -> None:
     assert answer[0, 1].flatten().tolist() == [200, 200, 150, 100, 50, 0, 0, 0]
 
 
-def test_answered_slices_are_not_changed() -> None:
+def test_predicted_slices_are_not_changed() -> None:
     answer = torch.rand(1, 3, 2, 2, 5)
     kept = answer.clone()
     fill_between(answer, range(5))
     assert torch.equal(answer, kept)
 
 
-def test_one_sub_volume_is_that_of_the_full_answer() -> None:
+def test_a_single_sub_volume_equals_that_of_the_full_output() -> None:
     volume = torch.rand(1, 1, 16, 16, 11)
     seen: list[int] = []
 
@@ -58,7 +58,7 @@ def test_a_number_of_sub_volumes_below_one_is_refused() -> None:
 
 
 def _thin(volume: torch.Tensor) -> torch.Tensor:
-    """The volume with slices 1 mm apart, of which every third makes up a stack."""
+    """The volume with slices 1 mm apart, so that a stack has every third slice."""
     from monai.data import MetaTensor
 
     return MetaTensor(volume, affine=torch.eye(4, dtype=torch.float64))

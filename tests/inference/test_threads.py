@@ -1,4 +1,4 @@
-"""Threads are the cores that the process may use."""
+"""The number of threads is that of the cores that the process may use."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
 
-def test_the_affinity_mask_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_affinity_mask_limits_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_quotas", lambda: [])
     assert threads.usable_cores() == 8
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3})
@@ -22,13 +22,13 @@ def test_the_affinity_mask_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("quotas, cores", [([2.5], 3), ([0.2], 1), ([4.0, 2.0], 2), ([64.0], 8)])
-def test_a_containers_quota_counts(quotas: list[float], cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_containers_quota_limits_the_cores(quotas: list[float], cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_quotas", lambda: quotas)
     assert threads.usable_cores() == cores
 
 
 @pytest.mark.parametrize("text, cores", [("3", 3), ("3,2", 3), ("0", 1), ("many", 8), ("", 8)])
-def test_the_users_thread_count_counts(text: str, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_users_thread_count_limits_the_cores(text: str, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_quotas", lambda: [])
     monkeypatch.setenv("OMP_NUM_THREADS", text)
     assert threads.usable_cores() == cores

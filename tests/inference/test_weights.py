@@ -1,4 +1,4 @@
-"""Weights that are not the released ones are announced, and the metadata names those in the bundle."""
+"""Other weights than the released ones cause a warning, and the metadata names those in the bundle."""
 
 import hashlib
 import json
@@ -15,13 +15,13 @@ from custom_networks.errors import BundleError
 from custom_networks.inference import announce_weights, loaded_network, weights_in
 
 
-def test_the_metadata_holds_the_sha256_of_the_weights_in_the_bundle() -> None:
+def test_the_metadata_have_the_sha256_of_the_weights_in_the_bundle() -> None:
     root = bundle_root()
     named = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))["weights"]["path"]
     assert announce_weights(str(root / named), str(root))
 
 
-def test_other_weights_are_announced_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_other_weights_cause_a_warning_of_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     other = tmp_path / "fine_tuned.pt"
     other.write_bytes(b"other weights")
     with caplog.at_level(logging.WARNING):
@@ -33,7 +33,7 @@ def test_missing_weights_are_left_to_the_loader(tmp_path: Path, caplog: pytest.L
     assert not announce_weights(str(tmp_path / "none.pt"), str(bundle_root())) and not caplog.messages
 
 
-def test_the_metadata_holds_the_sha256_of_the_scouts_weights_too() -> None:
+def test_the_metadata_have_the_sha256_of_the_scouts_weights() -> None:
     root = bundle_root()
     scout = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))["weights"]["scout"]
     assert scout["sha256"] == hashlib.sha256((root / scout["path"]).read_bytes()).hexdigest()
@@ -64,7 +64,7 @@ def test_a_file_is_read_once_until_it_changes_and_no_network_shares_its_tensors(
 
 
 def flipped(content: bytes) -> bytes:
-    """The archive with one bit of a tensor changed, which its directory still describes."""
+    """The archive with one flipped bit in a tensor and an unchanged directory."""
     place = content.index(torch.tensor([2.0]).numpy().tobytes())
     return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 

@@ -1,4 +1,4 @@
-"""A case is told from others by where it comes from and by what it holds, and is read from memory as from a file."""
+"""Cases are identified by origin and content, and are read from memory in the same way as from files."""
 
 import pickle
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Write = Callable[..., Path]
 
 
 def known(k: int, dataset: Dataset) -> None:
-    """Slices whose UIDs are the same each time."""
+    """Slices with fixed UIDs."""
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.8", "1.2.9"
     dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.9.{k}"
     dataset.PatientID, dataset.SeriesNumber = "Secret1", 4
@@ -43,7 +43,7 @@ def test_another_patient_study_or_series_has_another_identity(write_series: Writ
     assert len({case.identity for case in cases}) == 4 and len({case.content for case in cases}) == 1
 
 
-def test_fewer_slices_of_a_series_are_other_content_of_the_same_input(write_series: Write) -> None:
+def test_fewer_slices_of_a_series_have_the_same_identity_and_other_content(write_series: Write) -> None:
     def fewer(k: int, dataset: Dataset) -> bool:
         known(k, dataset)
         return k < 7
@@ -52,7 +52,7 @@ def test_fewer_slices_of_a_series_are_other_content_of_the_same_input(write_seri
     assert whole.identity == part.identity and whole.content != part.content
 
 
-def test_without_a_series_uid_the_content_is_the_identity(write_series: Write, hounsfield: np.ndarray) -> None:
+def test_without_a_series_uid_the_identity_is_the_content(write_series: Write, hounsfield: np.ndarray) -> None:
     def nameless(k: int, dataset: Dataset) -> None:
         known(k, dataset)
         dataset.SeriesInstanceUID = ""
@@ -61,7 +61,7 @@ def test_without_a_series_uid_the_content_is_the_identity(write_series: Write, h
     assert case.identity == case.content == only_case(write_series(known, "named")).content
 
 
-def test_with_an_empty_sop_uid_the_bytes_are_the_content(write_series: Write) -> None:
+def test_with_an_empty_sop_uid_the_content_is_the_digest_of_the_bytes(write_series: Write) -> None:
     def empty(value: int) -> Callable[[int, Dataset], None]:
         def change(k: int, dataset: Dataset) -> None:
             known(k, dataset)
@@ -91,7 +91,7 @@ def test_cases_split_from_one_series_have_different_identities(write_series: Wri
     assert len({case.identity for case in cases} | {case.content for case in cases}) == 4
 
 
-def test_what_a_report_says_of_a_series_is_known_before_it_is_read(write_series: Write, write_nifti: Write) -> None:
+def test_the_series_facts_of_a_report_are_known_before_reading(write_series: Write, write_nifti: Write) -> None:
     info = only_case(write_series(known)).series
     assert info is not None
     assert (info.series_instance_uid, info.series_number, info.slices) == ("1.2.9", 4, 8)
@@ -115,7 +115,9 @@ def test_a_file_is_identified_by_its_path_and_has_content_and_geometry(
     assert only_case(write_nifti(hounsfield, name="b.nii.gz")).identity != before.identity
 
 
-def test_voxels_are_content_even_if_the_header_stays_the_same(write_nifti: Write, hounsfield: np.ndarray) -> None:
+def test_the_content_depends_on_voxels_even_if_the_header_is_the_same(
+    write_nifti: Write, hounsfield: np.ndarray
+) -> None:
     image = itk.imread(str(write_nifti(hounsfield, name="ct.nii")))
     for name, data in (("ct.mhd", "ct.raw"), ("ct.nhdr", "ct.raw")):
         header = write_nifti(hounsfield, name="ct.nii").with_name(name)
@@ -130,7 +132,7 @@ def test_voxels_are_content_even_if_the_header_stays_the_same(write_nifti: Write
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float64, ">i2"])
-def test_an_array_is_read_as_its_file_is(write_nifti: Write, hounsfield: np.ndarray, dtype: type) -> None:
+def test_an_array_is_read_like_its_file(write_nifti: Write, hounsfield: np.ndarray, dtype: type) -> None:
     path = write_nifti(hounsfield)
     affine = nib.load(path).affine
     case = case_of_array(hounsfield.astype(dtype), affine, name="Müller 1.nii.gz")
@@ -149,7 +151,7 @@ def test_arrays_are_identified_by_values_and_affine(hounsfield: np.ndarray, affi
     assert len({c.identity for c in (case, case_of_array(other, affine), case_of_array(hounsfield, moved))}) == 3
 
 
-def test_a_nibabel_image_is_read_as_its_file_is(write_nifti: Write, hounsfield: np.ndarray, affine: np.ndarray) -> None:
+def test_a_nibabel_image_is_read_like_its_file(write_nifti: Write, hounsfield: np.ndarray, affine: np.ndarray) -> None:
     path = write_nifti(hounsfield)
     loaded, made = nib.load(path), nib.Nifti1Image(hounsfield, affine)
     for image, name in ((loaded, "ct"), (made, "case")):
@@ -188,16 +190,14 @@ def test_only_case_refuses_several_cases(write_nifti: Write, hounsfield: np.ndar
         only_case(folder / "absent")
 
 
-def test_each_input_becomes_a_case_once_and_inputs_without_cases_a_message(
-    write_nifti: Write, hounsfield: np.ndarray
-) -> None:
+def test_each_input_becomes_one_case_or_a_message_if_it_has_none(write_nifti: Write, hounsfield: np.ndarray) -> None:
     path = write_nifti(hounsfield)
     cases, failures = find_cases([str(path), str(path.parent), str(path.parent / "absent")])
     assert [case.source for case in cases] == [str(path)]
     assert len(failures) == 1 and "No such file or folder" in failures[0]
 
 
-def test_an_input_found_unreadable_says_so_when_it_is_read(write_series: Write, tmp_path: Path) -> None:
+def test_an_unreadable_input_raises_when_it_is_read(write_series: Write, tmp_path: Path) -> None:
     folder = write_series(lambda k, dataset: k != 4)
     (tmp_path / "bad.zip").write_text("not an archive")
     for source, sentence in ((folder, "slices are missing"), (tmp_path / "bad.zip", "not a readable zip archive")):
@@ -208,7 +208,7 @@ def test_an_input_found_unreadable_says_so_when_it_is_read(write_series: Write, 
 
 
 @pytest.mark.parametrize("place", ["ct.raw", "./ct.raw"])
-def test_a_detached_headers_voxels_are_content(tmp_path: Path, place: str) -> None:
+def test_the_content_of_a_detached_header_includes_its_voxels(tmp_path: Path, place: str) -> None:
     data = tmp_path / place
     data.write_bytes(b"voxels")
     header = tmp_path / "ct.mhd"

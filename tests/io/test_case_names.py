@@ -1,4 +1,4 @@
-"""Each case has a name of its own, made from what the user called it."""
+"""Each case has a unique name, made from the user's name for it."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def sources_and_names(*arguments: Any) -> list[tuple[str, str]]:
         (["x" * 200 + "1.nii", "x" * 200 + "2.nii"], ["x" * 128, "x" * 128 + "_2"]),
     ],
 )
-def test_names_are_stems_with_numbers_where_they_are_equal(paths: list[str], names: list[str]) -> None:
+def test_names_are_stems_and_equal_ones_are_numbered(paths: list[str], names: list[str]) -> None:
     assert unique_names(map(case_stem, paths)) == names
 
 

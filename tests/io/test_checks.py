@@ -1,4 +1,4 @@
-"""Each property that a volume must have, refused with its own sentence."""
+"""Each required property of a volume is checked and refused with its own message."""
 
 from pathlib import Path
 

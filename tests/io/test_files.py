@@ -1,4 +1,4 @@
-"""Names of cases, and which files count as volumes."""
+"""Names of cases, and the files that count as volumes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +31,7 @@ def sources(folder: Path) -> list[str]:
         ("scan.dcm.txt", "scan.dcm.txt"),
     ],
 )
-def test_stem_is_the_users_name_in_safe_characters(path: str, stem: str | None) -> None:
+def test_the_stem_is_the_users_name_in_safe_characters(path: str, stem: str | None) -> None:
     assert case_stem(path) == (Path.cwd().name if stem is None else stem)
 
 
@@ -44,7 +44,7 @@ def test_stem_of_any_name_is_a_safe_file_name(name: str) -> None:
         assert all(character.isascii() and (character.isalnum() or character in "._-") for character in stem)
 
 
-def test_volumes_are_the_files_with_a_medical_ending_sorted(tmp_path: Path) -> None:
+def test_volumes_are_the_files_with_a_medical_suffix_in_order(tmp_path: Path) -> None:
     names = [f"case{suffix}" for suffix in MEDICAL_SUFFIXES]
     for name in [*names, "notes.txt", "._case.nii.gz", "x.ini"]:
         (tmp_path / name).touch()

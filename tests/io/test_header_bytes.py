@@ -1,4 +1,4 @@
-"""Any header, however bent, is read or refused in one line; nothing else comes out, and what is read is whole."""
+"""Any damaged header is either read completely or refused in one line."""
 
 import sys
 from pathlib import Path
@@ -31,7 +31,7 @@ def read_or_refused(path: Path) -> None:
 @pytest.mark.parametrize("name", list(FILES))
 @given(data=st.data())
 @bend
-def test_bytes_of_a_header_replaced(tmp_path: Path, name: str, data: st.DataObject) -> None:
+def test_headers_with_replaced_bytes_are_read_or_refused(tmp_path: Path, name: str, data: st.DataObject) -> None:
     content = bytearray(FILES[name])
     for _ in range(data.draw(st.integers(1, 3))):
         content[data.draw(st.integers(0, HEADER[name] - 1))] = data.draw(st.integers(0, 255))
@@ -62,7 +62,9 @@ FIELDS = {
 @pytest.mark.parametrize("name, write", [("ct.nrrd", nrrd), ("ct.mha", meta)])
 @given(data=st.data())
 @bend
-def test_values_of_a_text_header_replaced(tmp_path: Path, name: str, write: object, data: st.DataObject) -> None:
+def test_text_headers_with_replaced_values_are_read_or_refused(
+    tmp_path: Path, name: str, write: object, data: st.DataObject
+) -> None:
     field = data.draw(st.sampled_from(FIELDS[name]))
     value = " ".join(data.draw(st.lists(WORDS, max_size=4)))
     content = write({field: value})  # type: ignore[operator]

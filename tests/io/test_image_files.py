@@ -1,4 +1,4 @@
-"""Paths that lead to no reader."""
+"""Paths that no reader accepts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_a_home_folder_of_an_unknown_user_is_named_in_the_error(read: Callable[[
         read("~nobody_of_this_name/ct.nii")
 
 
-def test_an_unknown_ending_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+def test_an_unknown_suffix_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     for name in ("ct.ini", "ct", "ct.gz"):
         (tmp_path / name).write_text("text")
         with pytest.raises(InputError, match=r"has no known ending: give a \.nii\.gz, \.nii, \.nrrd"):

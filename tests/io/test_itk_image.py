@@ -1,4 +1,4 @@
-"""NRRD and MetaImage: the same patient coordinates as the NIfTI of the same array, and what is refused."""
+"""NRRD and MetaImage: the same patient coordinates as for a NIfTI of the same array, and refusals."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ NRRD_TYPES = {
 
 @pytest.fixture
 def oblique(write_nifti: Callable[..., Path], hounsfield: np.ndarray, affine: np.ndarray) -> Path:
-    """A NIfTI turned by 20 degrees about z and tipped by 10 about x."""
+    """A NIfTI rotated by 20 degrees about z and by 10 degrees about x."""
     turned = affine.copy()
     turned[:3, :3] = nib.eulerangles.euler2mat(z=np.radians(20), x=np.radians(10)) @ affine[:3, :3]
     return write_nifti(hounsfield, turned, name="ct.nii")
@@ -50,7 +50,7 @@ def write_nrrd(
 
 
 @pytest.mark.parametrize("space, signs", [("RAS", (1, 1)), ("left-anterior-superior", (-1, 1)), ("LPS", (-1, -1))])
-def test_each_nrrd_space_ends_in_ras(
+def test_each_nrrd_space_is_converted_to_ras(
     tmp_path: Path, hounsfield: np.ndarray, space: str, signs: tuple[int, int]
 ) -> None:
     volume = read_volume(write_nrrd(tmp_path / "ct.nrrd", hounsfield, f"space: {space}\n"))
@@ -84,7 +84,7 @@ def test_headers_without_geometry_are_refused(tmp_path: Path, hounsfield: np.nda
 
 
 @pytest.mark.parametrize("name", ["ct.nrrd", "ct.mha"])
-def test_cut_off_and_text_files_are_refused_in_one_line(oblique: Path, name: str) -> None:
+def test_truncated_and_text_files_are_refused_in_one_line(oblique: Path, name: str) -> None:
     path = oblique.with_name(name)
     itk.imwrite(itk.imread(str(oblique)), str(path))
     path.write_bytes(path.read_bytes()[:-200])

@@ -1,4 +1,4 @@
-"""What no scan of a body measures, and what is too large to be read unasked."""
+"""Limits on the size of a body, and on the memory that an input may take."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ SOURCE = Path("ct.nii.gz")
         ((2048, 2048, 100), (0.1, 0.1, 1.0)),
     ],
 )
-def test_sizes_of_bodies_pass(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> None:
+def test_sizes_of_bodies_are_accepted(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> None:
     affine = np.diag([*spacing, 1.0]).astype(np.float32).astype(np.float64)
     check_extent(shape, affine, SOURCE)
     check_voxels(shape, SOURCE)

@@ -1,4 +1,4 @@
-"""NIfTI: scaling, types, geometry, and what is refused."""
+"""NIfTI: scaling, types, geometry, and refusals."""
 
 import gzip
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from custom_networks.io import read_label_map, read_volume
 Write = Callable[..., Path]
 
 
-def test_int16_is_read_as_it_is(write_nifti: Write, hounsfield: np.ndarray, affine: np.ndarray) -> None:
+def test_int16_is_read_unchanged(write_nifti: Write, hounsfield: np.ndarray, affine: np.ndarray) -> None:
     for name in ("ct.nii.gz", "ct.nii", "CT.NII.GZ"):
         volume = read_volume(write_nifti(hounsfield, name=name))
         assert volume.array.dtype == np.int16 and np.array_equal(volume.array, hounsfield)
@@ -68,7 +68,7 @@ def test_padding_is_clipped_to_air(write_nifti: Write, hounsfield: np.ndarray) -
     flip=st.booleans(),
 )
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_oblique_affine_comes_back_exactly(
+def test_any_oblique_affine_is_read_exactly(
     write_nifti: Write,
     hounsfield: np.ndarray,
     angles: tuple[float, ...],
@@ -105,7 +105,7 @@ def test_other_shapes_are_refused(write_nifti: Write, shape: tuple[int, ...], se
         read_volume(write_nifti(np.zeros(shape, np.int16)))
 
 
-def test_values_that_are_no_ct_are_refused(write_nifti: Write, hounsfield: np.ndarray) -> None:
+def test_values_that_cannot_be_ct_are_refused(write_nifti: Write, hounsfield: np.ndarray) -> None:
     broken = hounsfield.astype(np.float32)
     broken[3, 3, 3] = np.nan
     with pytest.raises(InputError, match="values that are not finite numbers"):
@@ -151,7 +151,7 @@ def test_sform_and_qform_that_disagree_are_noted(write_nifti: Write, hounsfield:
 
 
 @pytest.mark.parametrize("name", ["ct.nii", "ct.nii.gz"])
-def test_cut_off_and_text_files_are_refused(write_nifti: Write, hounsfield: np.ndarray, name: str) -> None:
+def test_truncated_and_text_files_are_refused(write_nifti: Write, hounsfield: np.ndarray, name: str) -> None:
     path = write_nifti(hounsfield, name=name)
     whole = path.read_bytes()
     for kept in (len(whole) - 1, len(whole) * 2 // 3):
@@ -174,7 +174,7 @@ def test_a_flipped_byte_inside_gzip_is_detected(write_nifti: Write, hounsfield: 
         read_volume(path)
 
 
-def test_label_map_is_uint8_may_be_constant_and_holds_no_other_label(
+def test_a_label_map_is_uint8_and_may_be_constant_and_other_labels_are_refused(
     write_nifti: Write, hounsfield: np.ndarray
 ) -> None:
     labels = (np.arange(hounsfield.size) % 3).reshape(hounsfield.shape)

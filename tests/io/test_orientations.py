@@ -1,4 +1,4 @@
-"""The 48 ways to lay a grid along the patient's axes, and oblique ones: every format gives the same volume."""
+"""In the 48 axis-aligned orientations and in oblique ones, every format is read as the same volume."""
 
 from itertools import permutations, product
 from pathlib import Path
@@ -20,7 +20,7 @@ def numbers(values: np.ndarray) -> str:
 
 
 def write_all(folder: Path, array: np.ndarray, affine: np.ndarray) -> list[Path]:
-    """One array as NIfTI, MetaImage and NRRD; the two others in LPS and double precision."""
+    """Write an array as NIfTI, MetaImage and NRRD; the latter two in LPS and double precision."""
     lps, steps = LPS @ affine, np.linalg.norm(affine[:3, :3], axis=0)
     columns, origin, raw = lps[:3, :3].T, lps[:3, 3], array.tobytes(order="F")
     image = nib.Nifti1Image(array, affine)
@@ -59,7 +59,7 @@ TYPES = (np.uint8, np.uint16, np.int32, np.float32, np.float64)
     [(f"ct.{ending}", np.int16) for ending in ("mha", "mhd", "nrrd", "nhdr")]
     + [(name, dtype) for name in ("ct.mha", "ct.nrrd") for dtype in TYPES],
 )
-def test_what_itk_writes_is_read_as_itk_reads_it(tmp_path: Path, name: str, dtype: type) -> None:
+def test_files_written_by_itk_are_read_as_by_itk(tmp_path: Path, name: str, dtype: type) -> None:
     array = np.random.default_rng(3).integers(0, 250, (7, 8, 9)).astype(dtype)
     image = itk.image_from_array(array)
     image.SetDirection(itk.matrix_from_array(np.ascontiguousarray(TURNS["oblique"])))

@@ -1,4 +1,4 @@
-"""Slabs joined in the narrowest type."""
+"""Slabs are joined in the narrowest type."""
 
 from pathlib import Path
 
@@ -26,13 +26,13 @@ def collect(values: list[float], whole: bool, lowest: float | None = None) -> np
         ([5, 7], False, np.float32),
     ],
 )
-def test_type_is_the_narrowest_that_holds_all_slabs(values: list[float], whole: bool, dtype: type) -> None:
+def test_the_type_is_the_narrowest_that_fits_all_slabs(values: list[float], whole: bool, dtype: type) -> None:
     array = collect(values, whole)
     assert array.dtype == dtype
     assert array[1, 2].tolist() == values
 
 
-def test_values_under_the_lowest_are_raised_before_the_type_is_chosen() -> None:
+def test_values_below_the_lowest_are_raised_before_the_type_is_chosen() -> None:
     array = collect([-40000, 7], True, lowest=-1024)
     assert array.dtype == np.int16 and array[0, 0].tolist() == [-1024, 7]
 

@@ -1,4 +1,4 @@
-"""Volume geometry."""
+"""Geometry of volumes."""
 
 from pathlib import Path
 
@@ -15,13 +15,13 @@ def test_spacing_is_the_length_of_each_affine_column() -> None:
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_slice_axis_is_the_one_along_the_patients_z_whatever_its_spacing(axis: int) -> None:
+def test_the_slice_axis_is_the_one_along_the_patients_z_at_any_spacing(axis: int) -> None:
     affine = np.eye(4)
     affine[:3, :3] = np.roll(np.diag([9.0, 9.0, 0.5]), axis - 2, axis=1)
     assert Volume(np.zeros((2, 2, 2)), affine, source=Path("x")).slice_axis == axis
 
 
-def test_the_volume_of_a_sheared_voxel_is_that_of_its_parallelepiped() -> None:
+def test_a_sheared_voxel_has_the_volume_of_its_parallelepiped() -> None:
     affine = np.diag([-0.8, 0.7, 3.0, 1.0])
     affine[:3, 2] = [0, 3 * np.tan(np.radians(15)), 3]  # the spacing grows, the volume does not
     volume = Volume(np.zeros((2, 2, 2)), affine, source=Path("x"))

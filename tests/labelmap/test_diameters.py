@@ -1,4 +1,4 @@
-"""Diameters of regions of one slice against values that can be worked out by hand."""
+"""Diameters of regions within one slice, against values worked out by hand."""
 
 from typing import Any
 
@@ -25,12 +25,12 @@ def test_one_pixel_is_as_long_as_its_longer_side_and_as_wide_as_the_other() -> N
     np.testing.assert_allclose(np.sort(found.perpendicular_ends, axis=0), [[2.5, 4], [3.5, 4]])
 
 
-def test_a_row_of_pixels_is_their_number_times_their_size() -> None:
+def test_the_length_of_a_row_is_the_number_of_pixels_times_their_size() -> None:
     found = diameters(block(1, 7), MM)
     assert (found.longest_mm, found.perpendicular_mm) == pytest.approx((14.0, 0.5))
 
 
-def test_a_block_is_measured_from_edge_middle_to_edge_middle() -> None:
+def test_a_block_is_measured_between_the_midpoints_of_edges() -> None:
     # 6 x 8 pixels: from the middle of an edge of one corner pixel to that of the opposite one, 5 by 8 pixels or 6 by 7.
     found = diameters(block(6, 8), np.eye(2))
     assert found.longest_mm == pytest.approx(np.hypot(5, 8))
@@ -48,7 +48,7 @@ def test_the_perpendicular_is_a_chord_and_not_the_projected_width() -> None:
     assert found.perpendicular_mm < np.ptp(corners @ [-along[1], along[0]]) - 0.1
 
 
-def test_pixels_that_are_not_at_right_angles_are_measured_in_the_plane() -> None:
+def test_pixels_that_are_not_rectangular_are_measured_in_the_plane() -> None:
     sheared = np.array([[1.0, 0.6], [0.0, 0.8]])  # both steps measure 1 mm
     assert diameters(block(9, 1), sheared).longest_mm == pytest.approx(9.0)
     assert diameters(block(1, 9), sheared).longest_mm == pytest.approx(9.0)
@@ -59,7 +59,7 @@ pixels = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1,
 
 @settings(max_examples=40, deadline=None)
 @given(pixels, st.floats(0.3, 3), st.floats(0, 3.1))
-def test_the_diameters_are_those_of_all_pairs_and_do_not_turn_with_the_slice(
+def test_diameters_equal_the_maximum_over_all_pairs_and_do_not_depend_on_rotation(
     listed: list[tuple[int, int]], size: float, angle: float
 ) -> None:
     region = np.array(listed)

@@ -1,4 +1,4 @@
-"""The list of predicted lesions, the confidence in them, and which of them stay; 1 mm3 a voxel unless said."""
+"""Predicted lesions, their confidence, and which of them are kept; voxels of 1 mm3 unless stated otherwise."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ COEFFICIENTS = {"intercept": -4.0, "mean_probability": 6.0}
 
 
 def cleaned_labels(labels: Array, probabilities: Array, *arguments: Any, **options: Any) -> Array:
-    """The label map that `find_lesions` leaves."""
+    """The label map that `find_lesions` returns."""
     return find_lesions(labels, probabilities, *arguments, **options)[0]
 
 
@@ -55,7 +55,7 @@ def test_an_exophytic_tumor_is_kept_in_full() -> None:
     assert np.array_equal(cleaned_labels(labels, probabilities, MM, capsule_mm=2.0), labels)
 
 
-def test_a_liver_border_of_tumor_only_is_kept() -> None:
+def test_a_tumor_all_around_the_liver_is_kept() -> None:
     labels, probabilities = liver_block()
     add_lesion(labels, probabilities, (slice(10, 25), slice(10, 30), slice(5, 15)))  # three quarters of the organ
     assert np.array_equal(cleaned_labels(labels, probabilities, MM, capsule_mm=2.0), labels)
@@ -67,7 +67,7 @@ def test_a_large_lesion_inside_the_liver_is_kept_whole() -> None:
     assert np.array_equal(cleaned_labels(labels, probabilities, MM, capsule_mm=1.0), labels)
 
 
-def test_without_any_liver_every_lesion_is_outside() -> None:
+def test_without_liver_every_lesion_is_outside() -> None:
     labels, probabilities = liver_block()
     assert cleaned_labels(labels * np.uint8(2), probabilities, MM).sum() == 0
 
@@ -116,7 +116,7 @@ def test_a_margin_widens_the_box_and_changes_no_lesion() -> None:
     assert near.volume_mm3.tolist() == wide.volume_mm3.tolist() == [500]
 
 
-def test_the_calibrated_confidence_decides_which_lesions_stay() -> None:
+def test_the_calibrated_confidence_decides_which_lesions_are_kept() -> None:
     labels, probabilities = liver_block()
     add_lesion(labels, probabilities, CORE, confidence=102)  # 100 mm3 at 0.4
     stricter = {"intercept": -3.0, "mean_probability": 5.0}  # 1 / (1 + e) = 0.269
@@ -134,7 +134,7 @@ def test_a_coefficient_of_another_name_is_refused() -> None:
 
 
 def three_lesions() -> tuple[Array, Array]:
-    """Lesions of 8, 100 and 8 voxels in the order in which they are met, and one of 2 that is too small for 5 mm3."""
+    """Lesions of 8, 100 and 8 voxels in the order of the scan, and one of 2 voxels, which is below 5 mm3."""
     labels, probabilities = liver_block()
     for where in (slice(12, 14), slice(25, 27)):
         add_lesion(labels, probabilities, (where, slice(25, 27), slice(6, 8)), confidence=204)
@@ -143,7 +143,7 @@ def three_lesions() -> tuple[Array, Array]:
     return labels, probabilities
 
 
-def test_lesions_that_count_are_numbered_by_size_and_equal_ones_in_the_order_met() -> None:
+def test_kept_lesions_are_numbered_by_size_and_equal_ones_in_scan_order() -> None:
     labels, probabilities = three_lesions()
     cleaned, lesions = find_lesions(labels, probabilities, spaced(1, 1, 2), min_lesion_mm3=5.0)
     assert lesions.listed() == (
@@ -167,7 +167,7 @@ def test_more_than_255_lesions_are_numbered_in_int32() -> None:
     assert numbers[::2, ::2, 0].ravel().tolist() == list(range(1, 401))
 
 
-def test_without_lesions_that_count_the_map_of_numbers_is_empty() -> None:
+def test_without_kept_lesions_the_number_map_is_empty() -> None:
     labels, probabilities = three_lesions()
     for tumor in (labels, np.minimum(labels, 1)):
         _, lesions = find_lesions(tumor, probabilities, MM, min_lesion_mm3=1000.0)
@@ -176,7 +176,7 @@ def test_without_lesions_that_count_the_map_of_numbers_is_empty() -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), flipped=st.sets(st.integers(0, 2)), order=st.permutations(range(3)))
-def test_turning_and_mirroring_the_grid_changes_no_lesion(seed: int, flipped: set[int], order: list[int]) -> None:
+def test_rotating_and_mirroring_the_grid_changes_no_lesion(seed: int, flipped: set[int], order: list[int]) -> None:
     random = np.random.default_rng(seed)
     labels = np.where(random.random((9, 8, 7)) < 0.06, 2, 1).astype(np.uint8)
     probabilities = random.integers(0, 256, (2, 9, 8, 7), np.uint8)
@@ -192,7 +192,7 @@ def test_turning_and_mirroring_the_grid_changes_no_lesion(seed: int, flipped: se
     other = np.stack([moved(channel) for channel in probabilities])
     _, lesions = find_lesions(moved(labels), other, turned, min_lesion_mm3=2.0)
     assert lesions.volume_mm3.tolist() == known.volume_mm3.tolist()
-    # Equally large ones may change places, for they have none but the order in which they are met.
+    # Lesions of equal size may change places, because their order is that of the scan.
     numbers, expected = lesions.number_map(moved(labels).shape), moved(known.number_map(labels.shape))
     assert np.array_equal(numbers > 0, expected > 0)
     unique = [i + 1 for i, volume in enumerate(known.volume_mm3) if (known.volume_mm3 == volume).sum() == 1]
@@ -200,7 +200,7 @@ def test_turning_and_mirroring_the_grid_changes_no_lesion(seed: int, flipped: se
 
 
 @pytest.mark.parametrize(("least", "kept"), [(29.9, True), (30.1, False)])
-def test_a_sheared_grid_has_the_volume_of_its_cells(least: float, kept: bool) -> None:
+def test_volumes_on_a_sheared_grid_use_the_volume_of_its_voxels(least: float, kept: bool) -> None:
     labels, probabilities = liver_block()
     add_lesion(labels, probabilities, (slice(15, 18), slice(15, 17), slice(8, 10)))  # 12 voxels of 1 x 1 x 2.5 mm
     sheared = spaced(1, 1, 2.5)
@@ -209,7 +209,7 @@ def test_a_sheared_grid_has_the_volume_of_its_cells(least: float, kept: bool) ->
 
 
 @pytest.mark.parametrize("degrees", range(0, 90, 7))
-def test_a_lesion_of_exactly_the_minimum_volume_stays_on_any_rotated_grid(degrees: int) -> None:
+def test_a_lesion_of_exactly_the_minimum_volume_is_kept_on_any_rotated_grid(degrees: int) -> None:
     labels, probabilities = liver_block()
     add_lesion(labels, probabilities, (slice(15, 17), slice(15, 16), slice(8, 9)))  # 2 voxels of 15 mm3
     angle = np.radians(degrees)

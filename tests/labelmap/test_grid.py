@@ -1,4 +1,4 @@
-"""What an affine says about its grid, against answers worked by hand."""
+"""Properties of a grid from its affine, against values worked out by hand."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ MM = st.floats(0.2, 8.0)
 
 
 def turned(x: float, y: float, z: float, degrees: float) -> Floats:
-    """A grid with these distances, turned about the patient's x."""
+    """The affine of a grid with these distances, rotated about the patient's x."""
     angle = np.radians(degrees)
     turn = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
     affine = np.eye(4)
@@ -21,14 +21,14 @@ def turned(x: float, y: float, z: float, degrees: float) -> Floats:
 
 
 @given(x=MM, y=MM, z=MM)
-def test_a_straight_grid_has_exactly_the_product_of_its_spacings(x: float, y: float, z: float) -> None:
+def test_the_voxel_volume_of_a_straight_grid_is_exactly_the_product_of_spacings(x: float, y: float, z: float) -> None:
     affine = np.diag([-x, y, -z, 1.0])
     assert spacing_of(affine) == pytest.approx((x, y, z))
     assert voxel_mm3(affine) == x * y * z
 
 
 @given(x=MM, y=MM, z=MM, degrees=st.floats(-90, 90))
-def test_turning_a_grid_changes_neither_distance_nor_volume(x: float, y: float, z: float, degrees: float) -> None:
+def test_rotating_a_grid_changes_neither_distance_nor_volume(x: float, y: float, z: float, degrees: float) -> None:
     affine = turned(x, y, z, degrees)
     assert spacing_of(affine) == pytest.approx((x, y, z))
     assert voxel_mm3(affine) == pytest.approx(x * y * z)

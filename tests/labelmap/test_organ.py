@@ -1,4 +1,4 @@
-"""Anatomy rules on toy label maps with answers worked by hand; voxels of 1 mm (1 mm3) unless said."""
+"""Anatomy rules on small label maps with results worked by hand; voxels of 1 mm unless stated otherwise."""
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,7 @@ def add_lesion(labels: Array, probabilities: Array, where: tuple[slice, slice, s
 # --- boxes and distances
 
 
-def test_box_holds_all_voxels_and_grows_by_millimetres_within_the_array() -> None:
+def test_the_box_contains_all_voxels_and_grows_in_mm_within_the_array() -> None:
     mask = np.zeros((10, 10, 10), bool)
     mask[2, 3, 4] = mask[5, 3, 8] = True
     box = box_around(mask)
@@ -75,7 +75,7 @@ def test_box_of_large_parts_leaves_specks_out() -> None:
 # --- organ
 
 
-def test_the_largest_part_stays_and_a_distant_blob_goes() -> None:
+def test_the_largest_part_is_kept_and_a_distant_blob_removed() -> None:
     labels, _ = liver_block()
     labels[0:4, 0:4, 0:3] = 1
     kept = keep_organ(labels, MM, min_part_ml=0.0, gap_mm=5.0)
@@ -103,7 +103,7 @@ def test_a_tumor_across_the_liver_keeps_both_halves() -> None:
     assert np.array_equal(keep_organ(labels, MM), labels)
 
 
-def test_parts_that_touch_by_a_corner_are_one() -> None:
+def test_parts_that_touch_at_a_corner_are_one() -> None:
     labels = np.zeros((6, 6, 6), np.uint8)
     labels[:3, :3, :3] = 1
     labels[3, 3, 3] = 2
@@ -127,7 +127,7 @@ def test_the_kept_parts_agree_with_the_definition(seed: int, density: float, par
 
 
 def liver_with_bowel(neck: int, spacing: tuple[int, int, int] = (1, 1, 1)) -> Array:
-    """80 x 60 x 40 mm with a liver of 40 x 40 x 30 mm, and beside it 16 x 16 x 16 mm (4.1 ml) on a neck of 5 mm length.
+    """80 x 60 x 40 mm with a liver of 40 x 40 x 30 mm and 16 x 16 x 16 mm (4.1 ml) of bowel on a neck 5 mm long.
 
     The neck is `neck` x `neck` mm thick.
     """
@@ -139,7 +139,7 @@ def liver_with_bowel(neck: int, spacing: tuple[int, int, int] = (1, 1, 1)) -> Ar
 
 
 @pytest.mark.parametrize("spacing", [(1, 1, 1), (1, 1, 4), (2, 2, 1)])
-def test_what_is_attached_by_a_thin_neck_goes(spacing: tuple[int, int, int]) -> None:
+def test_a_part_attached_by_a_thin_neck_is_removed(spacing: tuple[int, int, int]) -> None:
     labels, thick = liver_with_bowel(4, spacing), liver_with_bowel(14, spacing)
     kept = keep_organ(labels, spaced(*spacing))
     liver, bowel = (slice(0, 45 // spacing[0]),), (slice(50 // spacing[0], None),)
@@ -147,14 +147,14 @@ def test_what_is_attached_by_a_thin_neck_goes(spacing: tuple[int, int, int]) -> 
     assert np.array_equal(keep_organ(thick, spaced(*spacing)), thick)
 
 
-def test_a_large_lobe_on_a_thin_neck_stays_and_neck_mm_0_cuts_nothing() -> None:
+def test_a_large_lobe_on_a_thin_neck_is_kept_and_neck_mm_0_removes_nothing() -> None:
     labels = liver_with_bowel(4)
     assert np.array_equal(keep_organ(labels, MM, min_part_ml=4.0), labels)
     assert np.array_equal(keep_organ(labels, MM, neck_mm=0.0), labels)
     assert keep_organ(labels, MM, min_part_ml=4.3).sum() < labels.sum()
 
 
-def test_tumor_goes_with_the_part_attached_by_a_thin_neck() -> None:
+def test_tumor_is_removed_with_the_part_attached_by_a_thin_neck() -> None:
     labels = liver_with_bowel(4)
     labels[55:60, 25:30, 15:20] = labels[20:25, 25:30, 15:20] = 2
     kept = keep_organ(labels, MM)
@@ -189,7 +189,7 @@ def test_necrotic_core_becomes_tumor_and_vessel_becomes_liver() -> None:
     assert (filled[20:23, 20:23, 8:12] == 1).all() and (filled > 0).sum() == 4000
 
 
-def test_a_tumor_in_the_liver_survives_filling() -> None:
+def test_a_tumor_in_the_liver_is_kept_by_filling() -> None:
     labels, probabilities = liver_block()
     add_lesion(labels, probabilities, (slice(13, 18), slice(13, 18), slice(8, 12)))
     assert np.array_equal(fill_organ(labels, probabilities, MM), labels)
@@ -205,7 +205,7 @@ def test_a_tunnel_through_all_slices_is_filled_up_to_the_given_area() -> None:
     assert (fill_organ(labels, probabilities, MM, max_hole_mm2=100.0) > 0).sum() == 4000
 
 
-def test_area_of_a_hole_is_in_mm2() -> None:
+def test_the_area_limit_of_holes_is_in_mm2() -> None:
     labels, probabilities = liver_block()
     labels[12:15, 12:15] = 0
     assert fill_organ(labels, probabilities, spaced(2.0, 3.0, 1.0), max_hole_mm2=53.9)[12:15, 12:15].sum() == 0
@@ -234,7 +234,7 @@ def test_a_cavity_open_at_the_last_slice_is_not_a_hole_in_3d() -> None:
 # --- for all rules
 
 
-def test_empty_label_maps_stay_empty_and_liver_alone_stays_as_it_is() -> None:
+def test_empty_label_maps_and_plain_livers_are_not_changed() -> None:
     labels, probabilities = liver_block()
     for known in (np.zeros_like(labels), labels):
         assert np.array_equal(keep_organ(known, MM), known)
@@ -242,7 +242,7 @@ def test_empty_label_maps_stay_empty_and_liver_alone_stays_as_it_is() -> None:
         assert np.array_equal(find_lesions(known, probabilities, MM)[0], known)
 
 
-def test_inputs_are_never_changed_nor_shared() -> None:
+def test_inputs_are_neither_changed_nor_shared() -> None:
     labels, probabilities = liver_block()
     add_lesion(labels, probabilities, (slice(25, 27), slice(25, 27), slice(8, 10)))
     labels[0:2, 0:2, 0:2] = 2

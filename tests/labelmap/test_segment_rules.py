@@ -1,4 +1,4 @@
-"""Segments come in one piece each, no liver voxel goes without, and a lesion's shares are counted."""
+"""Each segment is one piece, every liver voxel has a segment, and a lesion's shares are counted."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ LESION = (slice(8, 12), slice(4, 6), slice(2, 4))
 
 
 def halves() -> np.ndarray:
-    """Segment 8 where the first index is under 10, segment 5 from there on; a voxel of background around."""
+    """Segment 8 for first indices below 10, segment 5 for others; surrounded by one voxel of background."""
     segments = np.zeros((22, 10, 6), np.uint8)
     segments[1:10, 1:9, 1:5], segments[10:21, 1:9, 1:5] = 8, 5
     return segments
@@ -21,7 +21,7 @@ def test_a_part_cut_off_joins_the_segment_around_it() -> None:
     assert np.array_equal(connected_segments(segments), halves())
 
 
-def test_a_loose_part_inside_another_waits_for_it() -> None:
+def test_a_loose_part_inside_another_joins_after_it() -> None:
     segments = halves()
     segments[14:19, 3:8, 1:5] = 8
     segments[16, 5, 2] = 7
@@ -30,7 +30,7 @@ def test_a_loose_part_inside_another_waits_for_it() -> None:
     assert (found[10:21, 1:9, 1:5] == 5).all() and (found == 7).sum() == 4
 
 
-def test_the_neighbour_with_more_contact_gets_a_loose_part() -> None:
+def test_a_loose_part_joins_the_neighbour_with_most_contact() -> None:
     segments = halves()
     segments[1:3, 1:3, 1] = 7
     segments[9:13, 4, 2] = 7  # one voxel in 8, three in 5
@@ -52,7 +52,7 @@ def test_every_liver_voxel_keeps_a_segment() -> None:
     assert (found > 0).all() and found is not noise
 
 
-def test_shares_of_a_lesion_are_those_of_its_voxels_largest_first() -> None:
+def test_shares_of_a_lesion_are_counted_in_voxels_largest_first() -> None:
     segments = halves()
     lesion = np.zeros((4, 2, 2), bool)
     lesion[1:] = True  # one plane of three in segment 8, two in 5

@@ -1,4 +1,4 @@
-"""How much of a ball the image cuts off is told from what is seen of it."""
+"""The missing share of a ball that the image cuts off, and unusual shapes."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_nothing_is_missing_if_the_organ_is_inside_the_image_or_absent() -> None
 
 @pytest.mark.parametrize("axis, end", [(0, 1), (1, -1), (2, 1), (2, -1)])
 @pytest.mark.parametrize(("cut_mm", "least", "most"), [(8, 0.0, 0.03), (28, 0.06, 0.2), (70, 0.3, 0.7)])
-def test_the_missing_share_of_a_cut_ball_is_about_its_cap(
+def test_the_missing_share_of_a_cut_ball_is_about_that_of_its_cap(
     axis: int, end: int, cut_mm: float, least: float, most: float
 ) -> None:
     organ = np.moveaxis(ball(), axis, 0)[::end]
@@ -43,7 +43,7 @@ def test_the_missing_share_of_a_cut_ball_is_about_its_cap(
     assert bool(why_incomplete(seen, AFFINE)) is (cut_mm > 8)
 
 
-def test_the_reason_names_the_share() -> None:
+def test_the_reason_states_the_share() -> None:
     assert "% of the liver seems to lie outside the image" in str(why_incomplete(ball()[..., 15:], AFFINE))
 
 
@@ -61,7 +61,7 @@ def test_the_features_of_a_box_by_hand() -> None:
     assert found[7] == pytest.approx(np.log(172800 / np.prod(np.array(extents) * [3, 3, 6])))
 
 
-def test_a_shape_is_as_unusual_as_its_features_are_far_from_the_usual_ones() -> None:
+def test_unusualness_is_the_distance_of_features_from_the_usual_ones() -> None:
     organ = ball().astype(float)
     away = shape_features(organ, (2.0, 2.0, 4.0)) - MEAN
     covariance = np.linalg.inv(WHITENING.T @ WHITENING)

@@ -1,6 +1,6 @@
 """MONAI Label's own server with the packed bundle and a folder of phantoms.
 
-`make test-monailabel` makes the environment and runs this; LIVERSEG_MONAILABEL_PYTHON names its Python.
+`make test-monailabel` makes the environment and runs the tests; LIVERSEG_MONAILABEL_PYTHON is its Python.
 """
 
 import json
@@ -37,13 +37,13 @@ def python() -> Path:
 
 @pytest.fixture(scope="session")
 def folder(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of all that the server is given and writes; its name has no space, which `monailabel` cannot take."""
+    """Folder for the server's inputs and outputs; its name has no spaces, which `monailabel` cannot handle."""
     return tmp_path_factory.mktemp("monailabel")
 
 
 @pytest.fixture(scope="session")
 def truth(folder: Path) -> Path:
-    """Folder of the phantoms' label maps; their images are the server's studies. phantom_1 lies oblique."""
+    """Folder of the phantoms' label maps; their images are the server's studies. phantom_1 is oblique."""
     turn = np.eye(4)
     cos, sin = math.cos(0.2), math.sin(0.2)
     turn[:2, :2] = [[cos, -sin], [sin, cos]]
@@ -74,7 +74,7 @@ def bundle(python: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def server(python: Path, bundle: Path, truth: Path, folder: Path) -> Iterator[LabelServer]:
-    """The server, ended with all its children when the tests are over."""
+    """The server, which is stopped with all its children after the tests."""
     running = LabelServer(python, bundle.parents[1], folder / "studies", folder)
     try:
         running.wait_until_ready()

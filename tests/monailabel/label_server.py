@@ -1,4 +1,4 @@
-"""A MONAI Label server as a child process, and the few kinds of request that its clients send."""
+"""A MONAI Label server as a child process, and the requests that its clients send."""
 
 import json
 import os
@@ -43,11 +43,11 @@ class LabelServer:
 
     @property
     def log(self) -> str:
-        """What server and its tasks have written so far."""
+        """The output of the server and its tasks so far."""
         return self.log_file.read_text(encoding="utf-8", errors="replace")
 
     def wait_until_ready(self) -> None:
-        """Return when the server answers."""
+        """Wait until the server responds."""
         deadline = time.monotonic() + START
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
@@ -58,7 +58,7 @@ class LabelServer:
         raise TimeoutError(self.log[-3000:])
 
     def stop(self) -> None:
-        """End the server and all that it started."""
+        """Stop the server and all processes that it started."""
         for sign in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(self.process.pid, sign)
@@ -67,17 +67,17 @@ class LabelServer:
                 continue
 
     def get(self, path: str) -> Any:
-        """The JSON at a path."""
+        """Get the JSON at a path."""
         return json.loads(self._answer("GET", path, None, {}))
 
     def post(self, path: str, content: Mapping[str, Any]) -> Any:
-        """The JSON that answers a JSON."""
+        """Post a JSON and return the JSON response."""
         return json.loads(
             self._answer("POST", path, json.dumps(content).encode(), {"Content-Type": "application/json"})
         )
 
     def infer(self, image: str, **options: Any) -> bytes:
-        """The label map (.nii.gz) of an image, with options as a viewer sends them."""
+        """Request the label map (.nii.gz) of an image, with options as sent by a viewer."""
         return self._form("POST", f"/infer/{MODEL}?image={image}&output=image", {"params": json.dumps(options)}, {})
 
     def save_label(self, image: str, label: Path) -> Any:
@@ -87,7 +87,7 @@ class LabelServer:
         )
 
     def finished(self, path: str) -> dict[str, Any]:
-        """What a task (`/train/`, `/batch/infer`) says of itself in the end."""
+        """Wait for a task (`/train/`, `/batch/infer`) and return its final state."""
         deadline = time.monotonic() + TASK
         while time.monotonic() < deadline:
             task: dict[str, Any] = self.get(path)

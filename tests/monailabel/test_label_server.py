@@ -1,7 +1,7 @@
-"""The bundle in MONAI Label: what a viewer asks of the server, from the first answer to one after training.
+"""The bundle in MONAI Label: a viewer's requests to the server, from the first result to one after training.
 
-The server and its weights change as tests go on: a fixture does each step once, in the order in which they need one
-another.
+The server and its weights change during the tests: fixtures do each step once, in the order in which they depend on
+each other.
 """
 
 import gzip
@@ -58,7 +58,7 @@ def bundle_run(python: Path, bundle: Path, image: Path, output: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def first_answers(server: LabelServer) -> Answers:
-    """Answers with the weights of the archive, by a name of the options that were asked for."""
+    """Label maps with the weights of the archive, by a name for the requested options."""
     asked: dict[str, dict[str, Any]] = {
         "as configured": {},
         "lenient": LENIENT,
@@ -71,7 +71,7 @@ def first_answers(server: LabelServer) -> Answers:
 
 @pytest.fixture(scope="module")
 def trained_on_one(server: LabelServer, first_answers: Answers, bundle: Path, truth: Path) -> dict[str, Any]:
-    """Training on the first saved label, alone: what the task says at its end, and the weights that are there."""
+    """Train on the first saved label only; return the task's final state and the weights."""
     assert server.save_label("phantom_1", truth / "phantom_1.nii.gz") == {"image": "phantom_1", "label": "phantom_1"}
     return {**server.train(**AS_SLICER), "weights": sorted(path.name for path in (bundle / "models").glob("*.pt"))}
 
@@ -83,7 +83,7 @@ def answer_after_one(server: LabelServer, trained_on_one: dict[str, Any]) -> Any
 
 @pytest.fixture(scope="module")
 def weights_after_one(bundle: Path, trained_on_one: dict[str, Any], folder: Path) -> Path:
-    """A copy of the weights that the first training left."""
+    """A copy of the weights after the first training run."""
     return Path(shutil.copyfile(bundle / "models" / "model.pt", folder / "after_one.pt"))
 
 
@@ -91,7 +91,7 @@ def weights_after_one(bundle: Path, trained_on_one: dict[str, Any], folder: Path
 def trained_on_three(
     server: LabelServer, answer_after_one: Any, weights_after_one: Path, truth: Path
 ) -> dict[str, Any]:
-    """Training on three labels, of which MONAI Label holds one back for validation."""
+    """Train on three labels, of which MONAI Label holds out one for validation."""
     for image in ("phantom_2", "phantom_3"):
         server.save_label(image, truth / f"{image}.nii.gz")
     return server.train(max_epochs=1)
@@ -104,7 +104,7 @@ def test_the_environment_needs_no_highdicom(python: Path, tmp_path: Path) -> Non
     assert run.stdout == "[]\n", run.stderr
 
 
-def test_a_client_is_told_of_the_model_its_labels_and_what_it_can_do(server: LabelServer) -> None:
+def test_a_client_gets_the_models_labels_and_tasks(server: LabelServer) -> None:
     info = server.get("/info/")
     assert info["labels"] == ["liver", "tumor"]
     model = info["models"][MODEL]
@@ -121,7 +121,7 @@ def test_a_client_is_shown_the_thresholds_of_lesions_as_options(server: LabelSer
     assert options["model_filename"] == ["model.pt", "model_shipped.pt"]  # the first one is the default
 
 
-def test_an_answer_is_that_of_the_bundle_run_voxel_for_voxel(
+def test_label_maps_equal_those_of_the_bundle_run(
     python: Path, bundle: Path, first_answers: Answers, folder: Path, tmp_path: Path
 ) -> None:
     source = nib.load(folder / "studies" / "phantom_1.nii.gz")
@@ -132,18 +132,18 @@ def test_an_answer_is_that_of_the_bundle_run_voxel_for_voxel(
     np.testing.assert_allclose(served.affine, source.affine, atol=1e-4)  # oblique; written by ITK
 
 
-def test_the_answers_came_from_the_packed_code(first_answers: Answers, bundle: Path) -> None:
+def test_label_maps_came_from_the_packed_code(first_answers: Answers, bundle: Path) -> None:
     compiled = {path.parents[1].name for path in (bundle / "custom_networks").rglob("__pycache__/*.pyc")}
     assert {"networks", "io", "transforms", "inference"} <= compiled
 
 
-def test_openvino_answered(server: LabelServer, first_answers: Answers) -> None:
+def test_openvino_ran_the_network(server: LabelServer, first_answers: Answers) -> None:
     assert server.log.count("the network is run by openvino in float32") >= len(first_answers)
     scouts = server.log.count("Transform (FindLiverd)")  # PyTorch runs the scout on every machine
     assert server.log.count("the network is run by torch") <= scouts
 
 
-def test_options_change_the_tumors_of_one_answer_and_of_no_later_one(first_answers: Answers) -> None:
+def test_options_affect_only_the_request_that_has_them(first_answers: Answers) -> None:
     tumor = {name: int(np.sum(labels(image) == 2)) for name, image in first_answers.items()}
     assert 0 == tumor["large lesions only"] == tumor["certain lesions only"] < tumor["as configured"] < tumor["lenient"]
     organ = [labels(first_answers[name]) > 0 for name in ("as configured", "large lesions only")]
@@ -160,7 +160,7 @@ def test_training_on_one_label_starts_from_the_weights_and_replaces_them(
     assert trained_on_one["weights"] == ["model.pt", "model_final.pt", "model_shipped.pt"]
 
 
-def test_the_answer_after_training_is_that_of_the_new_weights(
+def test_inference_after_training_uses_the_new_weights(
     python: Path,
     bundle: Path,
     first_answers: Answers,
@@ -176,7 +176,7 @@ def test_the_answer_after_training_is_that_of_the_new_weights(
     np.testing.assert_array_equal(labels(answer_after_one), labels(written))
 
 
-def test_weights_that_were_kept_under_another_name_can_be_asked_for(
+def test_weights_kept_under_another_name_can_be_requested(
     server: LabelServer, first_answers: Answers, answer_after_one: Any
 ) -> None:
     shipped, today = (answer(server, "phantom_1", **option) for option in ({"model_filename": "model_shipped.pt"}, {}))
@@ -184,7 +184,7 @@ def test_weights_that_were_kept_under_another_name_can_be_asked_for(
     np.testing.assert_array_equal(labels(today), labels(answer_after_one))
 
 
-def test_training_with_a_label_held_back_writes_the_weights_that_were_best_on_it(
+def test_training_with_a_held_out_label_writes_the_best_weights_for_it(
     server: LabelServer, trained_on_three: dict[str, Any], weights_after_one: Path, bundle: Path
 ) -> None:
     assert trained_on_three["status"] == "DONE", server.log[-3000:]
@@ -204,7 +204,7 @@ def test_the_next_sample_is_one_without_a_label(server: LabelServer, trained_on_
     assert {server.post(f"/activelearning/{name}", {})["id"] for name in ("first", "random")} == {"phantom_4"}
 
 
-def test_a_batch_answers_what_has_no_label_and_saves_it(
+def test_a_batch_segments_unlabelled_images_and_saves_the_labels(
     server: LabelServer, trained_on_three: dict[str, Any], folder: Path
 ) -> None:
     # On a server without GPU MONAI Label needs both options: its own defaults divide by the number of GPUs.

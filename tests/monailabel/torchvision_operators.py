@@ -1,8 +1,8 @@
-"""Lets a torchvision that was built for CUDA be imported beside a CPU build of PyTorch, where no other is to be had.
+"""Makes a torchvision built for CUDA importable with a CPU build of PyTorch, if no other torchvision is available.
 
 Its compiled library does not load there, and two operators that its import describes are missing. MONAI Label needs
 neither, but imports torchvision to draw grids of pictures. `make test-monailabel` puts this on the path of its
-environment, with a .pth file that imports it, only if torchvision cannot be imported as it is.
+environment, with a .pth file that imports it, only if torchvision cannot be imported otherwise.
 """
 
 import sys
@@ -13,7 +13,7 @@ NMS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
 class DeclareOperators(MetaPathFinder):
-    """Declares the operators just before torchvision is imported, and finds nothing itself."""
+    """An import hook that declares the operators just before torchvision is imported, and finds no modules."""
 
     def find_spec(self, fullname: str, path: object = None, target: ModuleType | None = None) -> None:
         if fullname == "torchvision":

@@ -1,4 +1,4 @@
-"""A network small enough for milliseconds, every layer of which moves the answer."""
+"""A network small enough to run in milliseconds, in which every layer affects the output."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from custom_networks.networks import ContextNet25D
 
 
 def randomise(module: nn.Module) -> nn.Module:
-    """Give every BatchNorm and every depth kernel values of its own, so that no layer is an identity."""
+    """Set every BatchNorm and every depth kernel to random values, so that no layer is an identity."""
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d) and part.running_mean is not None and part.running_var is not None:
             part.running_mean.normal_(0, 0.2)
@@ -24,7 +24,7 @@ def randomise(module: nn.Module) -> nn.Module:
 
 
 def fit_statistics(network: ContextNet25D) -> None:
-    """Batch statistics of random images: without them a new network's deep levels fade out of its logits."""
+    """Estimate batch statistics on random images; otherwise deep levels of a new network hardly affect its logits."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0  # the statistics of the one batch

@@ -1,4 +1,4 @@
-"""Blocks of the network against independent statements of the same layers, in another layout or in numpy."""
+"""Blocks of the network against independent implementations of the same layers, in another layout or in NumPy."""
 
 from collections.abc import Callable
 from functools import partial
@@ -40,7 +40,7 @@ def norm_3d(norm: nn.Module, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def test_depth_conv_weighs_neighbouring_slices_as_worked_by_hand() -> None:
+def test_depth_conv_weights_neighbouring_slices_as_worked_by_hand() -> None:
     depth = DepthConv(1, 3)
     depth.weight.copy_(torch.tensor([1.0, 10.0, 100.0]).view(3, 1, 1, 1))
     slices = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]).view(8, 1, 1, 1)  # two stacks of four
@@ -49,7 +49,7 @@ def test_depth_conv_weighs_neighbouring_slices_as_worked_by_hand() -> None:
 
 
 @torch.no_grad()
-def test_new_depth_conv_leaves_equal_slices_unchanged_and_looks_mostly_at_the_centre() -> None:
+def test_a_new_depth_conv_keeps_equal_slices_and_mostly_weights_the_centre() -> None:
     depth = DepthConv(2, 5)
     equal = torch.full((5, 2, 1, 1), 7.0)
     torch.testing.assert_close(depth(equal, 1), torch.full((1, 2, 1, 1), 7.0))
@@ -148,7 +148,7 @@ def pointwise(block: nn.Module, x: Array) -> Array:
 
 
 def atrous(block: nn.Module, x: Array, rate: int) -> Array:
-    """A `SeparableConv` of depth 1: a `3 x 3` kernel with holes per channel, then a pointwise one."""
+    """A `SeparableConv` of depth 1: a dilated `3 x 3` kernel per channel, then a pointwise one."""
     kernels = block.plane.weight.detach().double().numpy()[:, 0]
     holes = np.zeros((len(x), 2 * rate + 1, 2 * rate + 1))
     holes[:, ::rate, ::rate] = kernels
@@ -157,7 +157,7 @@ def atrous(block: nn.Module, x: Array, rate: int) -> Array:
 
 
 def mean_around(image: Array, window: int) -> Array:
-    """Mean over the pixels of the image that lie in a window around each pixel."""
+    """Mean over the image's pixels in a window around each pixel."""
     half = window // 2
     result = np.empty_like(image)
     for row, column in np.ndindex(image.shape):
@@ -185,7 +185,7 @@ def test_aspp_equals_a_numpy_implementation(window: int, randomised: Randomised)
     torch.testing.assert_close(answer, torch.from_numpy(np.stack(expected)).float(), rtol=1e-5, atol=1e-5)
 
 
-def test_aspp_sees_the_window_and_no_further(randomised: Randomised) -> None:
+def test_aspp_depends_only_on_the_window(randomised: Randomised) -> None:
     torch.manual_seed(0)
     aspp = ASPP(3, 4, [1], window=5, dropout=0.0)
     randomised(aspp)

@@ -1,4 +1,4 @@
-"""ContextNet25D: what it looks at, that cutting a volume changes nothing, and that it survives scripting."""
+"""ContextNet25D: its receptive field, that cutting a volume does not change its output, and scripting."""
 
 import io
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def with_repeated_ends(volume: Tensor, halo: int) -> Tensor:
 
 
 def one_stack_at_a_time(network: ContextNet25D, volume: Tensor) -> Tensor:
-    """The definition: each output slice from its own stack."""
+    """The output by definition: each slice computed from its own stack."""
     padded = with_repeated_ends(volume, network.halo)
     stacks = [padded[..., i : i + network.stack] for i in range(volume.shape[-1])]
     return torch.cat([network.slab(stack) for stack in stacks], dim=-1)
@@ -67,7 +67,7 @@ def test_volumes_of_a_batch_do_not_influence_each_other(network: ContextNet25D) 
 
 
 @torch.no_grad()
-def test_with_halo_takes_the_real_neighbours_as_slab_does(network: ContextNet25D) -> None:
+def test_with_halo_uses_the_real_neighbours_like_slab(network: ContextNet25D) -> None:
     torch.manual_seed(1)
     volume = torch.randn(1, 1, 8, 8, 9)
     central = network(volume, with_halo=True)
@@ -77,7 +77,7 @@ def test_with_halo_takes_the_real_neighbours_as_slab_does(network: ContextNet25D
 
 
 @torch.no_grad()
-def test_a_slice_changes_the_answers_within_the_context_and_no_others(network: ContextNet25D) -> None:
+def test_a_slice_affects_only_the_outputs_within_the_context(network: ContextNet25D) -> None:
     torch.manual_seed(1)
     volume = torch.randn(1, 1, 8, 8, 11)
     changed = volume.clone()
@@ -88,7 +88,7 @@ def test_a_slice_changes_the_answers_within_the_context_and_no_others(network: C
     assert (moved[:3] <= 1e-6).all() and (moved[8:] <= 1e-6).all()
 
 
-def test_feature_maps_and_their_gradients_lie_channels_last(network: ContextNet25D) -> None:
+def test_feature_maps_and_their_gradients_are_channels_last(network: ContextNet25D) -> None:
     # Layouts get lost without a word, and with them half of the speed: here by the one channel of a CT, for which
     # both layouts look alike, and wherever a stack is cut.
     astray: list[str] = []
@@ -218,7 +218,7 @@ def test_scripted_network_keeps_slab_and_sizes_when_saved(
 
 
 @torch.no_grad()
-def test_stock_sliding_window_inferer_with_one_window_gives_the_networks_logits(network: ContextNet25D) -> None:
+def test_stock_sliding_window_inferer_with_one_window_returns_the_networks_logits(network: ContextNet25D) -> None:
     torch.manual_seed(1)
     x = torch.randn(2, 1, 16, 12, 7)
     same(SlidingWindowInferer(roi_size=[16, 12, -1])(x, network), network(x))
@@ -237,7 +237,7 @@ def test_stock_sliding_window_inferer_tiles_the_slices(network: ContextNet25D) -
 
 
 @torch.no_grad()
-def test_default_network_has_the_stack_stride_and_size_that_the_design_names() -> None:
+def test_the_default_network_has_the_documented_stack_stride_and_size() -> None:
     torch.manual_seed(1)
     network = ContextNet25D().eval()
     assert (network.stack, network.halo, network.stride) == (9, 4, 16)
@@ -246,7 +246,7 @@ def test_default_network_has_the_stack_stride_and_size_that_the_design_names() -
 
 
 @torch.no_grad()
-def test_a_crop_agrees_with_the_whole_slice_where_it_sees_the_same(network: ContextNet25D) -> None:
+def test_a_crop_agrees_with_the_whole_slice_inside_the_receptive_field(network: ContextNet25D) -> None:
     torch.manual_seed(1)
     volume = torch.randn(1, 1, 128, 8, 2)
     cut = network(volume[:, :, 16:])

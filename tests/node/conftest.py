@@ -1,4 +1,4 @@
-"""Small studies, and nodes that listen on a port of their own."""
+"""Small studies, and settings for nodes that listen on separate ports."""
 
 import os
 from collections.abc import Callable
@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 
 @pytest.fixture(scope="session", autouse=True)
 def importable_elsewhere() -> None:
-    """Let processes that are forked for a node find the package and this folder."""
+    """Let processes forked for a node import the package and this folder's modules."""
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parents[1]), str(HERE), os.environ.get("PYTHONPATH", "")])
 
 
@@ -32,7 +32,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], list[Data
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
-    """Settings of a node in tmp_path that takes a study for complete after a second; nodes here look often."""
+    """Settings of a node in tmp_path that considers a study complete after a second, and polls often."""
     monkeypatch.setattr("custom_networks.node.node.TICK", 0.05)
 
     def make(**others: object) -> Settings:
@@ -43,7 +43,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., S
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print what became of images and results, as the table in docs/how-to/pacs-node.md."""
+    """Print what became of images and results, as a table."""
     if ACCOUNTS:
         terminalreporter.section("images and results after faults")
         for line in table(ACCOUNTS):

@@ -1,6 +1,6 @@
-"""What became of each image and each result after a fault; the rows are printed when the tests end.
+"""Counts of images and results after each fault, which are printed after the tests.
 
-An image is accounted for if it lies in the spool or a version of its study names it. A result is a distinct object at
+An image is accounted for if it is in the spool or in a version of its study. A result is a distinct object at
 the destination, so one that was sent twice counts once.
 """
 
@@ -25,8 +25,8 @@ class Account:
 
     Attributes:
         fault: what went wrong.
-        outcome: what the node did about it.
-        acknowledged: distinct images that the node answered with success.
+        outcome: how the node handled it.
+        acknowledged: distinct images for which the node returned success.
         accounted: those of them that are in the spool or in a version.
         versions: of studies, done.
         seg: distinct SEG objects at the destination.
@@ -46,7 +46,7 @@ ACCOUNTS: list[Account] = []
 
 
 def table(accounts: Iterable[Account]) -> list[str]:
-    """Rows of Markdown, one for each fault; the counts of its runs are added up."""
+    """A Markdown table with a row for each fault, in which the counts of all runs are added up."""
     faults: dict[str, list[Account]] = {}
     for account in accounts:
         faults.setdefault(account.fault, []).append(account)
@@ -64,9 +64,9 @@ def records_in(spool: Path) -> dict[Path, dict[str, Any]]:
 
 
 def is_settled(spool: Path) -> bool:
-    """Whether the latest version of every study holds all of its images, is done and was sent, and none waits.
+    """Whether the latest version of every study has all of its images, is done and was sent, and no image waits.
 
-    On a busy machine the beginning of a study can make a version of its own, which is refused where it is no volume.
+    On a busy machine, the first images of a study can form a separate version, which is refused if it is not a volume.
     """
     latest = {path.parent.name: record for path, record in records_in(spool).items()}
     settled = all(record["state"] != WAITING and not record["unsent"] for record in records_in(spool).values())
@@ -79,11 +79,11 @@ def check(
     fault: str, outcome: str, spool: Path, acknowledged: Sequence[Dataset], results: Mapping[str, list[str]]
 ) -> None:
     """Assert that every acknowledged image is accounted for and that the destination has one SEG and one SR for each
-    version that is done, and no more; keep the counts for the table.
+    version that is done, and no more; store the counts for the table.
 
     Args:
         fault: what went wrong.
-        outcome: what the node did about it.
+        outcome: how the node handled it.
         spool: folder of the node's spool.
         acknowledged: the images that the node answered with success.
         results: the modalities of the distinct objects at the destination, by StudyInstanceUID.

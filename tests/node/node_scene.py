@@ -1,4 +1,4 @@
-"""Small studies, a pipeline without a network, nodes, and both ends of a PACS: one sends, one receives."""
+"""Small studies, a pipeline without a network, nodes, and a PACS that sends and receives."""
 
 import json
 import multiprocessing
@@ -32,7 +32,7 @@ SEG, SR = UID("1.2.840.10008.5.1.4.1.1.66.4"), UID("1.2.840.10008.5.1.4.1.1.88.3
 
 
 def phantom_slices(folder: Path) -> list[Dataset]:
-    """The eight slices of a phantom, written to a folder and read again."""
+    """The eight slices of a phantom, written to a folder and read back."""
     write_series(make_phantom(3, shape=SHAPE, spacing=SPACING, lesions=1), folder, "000")
     return [dcmread(path) for path in sorted(folder.iterdir())]
 
@@ -52,13 +52,13 @@ def as_study(slices: Iterable[Dataset], number: int) -> list[Dataset]:
 
 @dataclass
 class StandIn:
-    """Stands for network and writer: reads the case and writes two objects of the classes of SEG and SR.
+    """Replaces network and writer: reads the case and writes two objects of the classes of SEG and SR.
 
     Attributes:
         seconds: how long it takes.
-        error: what it fails with.
+        error: the error that it raises.
         verdict: the level of its verdict.
-        seen: what it was asked to segment.
+        seen: the cases that it was asked to segment.
     """
 
     seconds: float = 0.0
@@ -83,7 +83,7 @@ class StandIn:
 
 
 def write_result(path: Path, sop_class: UID, headers: Sequence[Dataset]) -> None:
-    """A small object of a class, of the study of some slices, with a UID of its own."""
+    """Write a small object of a class, in the study of some slices, with a new UID."""
     dataset = Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, generate_uid()
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = headers[0].StudyInstanceUID, generate_uid()
@@ -96,7 +96,7 @@ def write_result(path: Path, sop_class: UID, headers: Sequence[Dataset]) -> None
 
 @dataclass
 class Pacs:
-    """A node that receives results and keeps them; while `refusing`, it answers that it has no room."""
+    """A node that receives and stores results; while `refusing`, it responds that it is out of resources."""
 
     stored: list[Dataset] = field(default_factory=list)
     refusing: bool = False
@@ -122,7 +122,7 @@ class Pacs:
         return int(self.server.socket.getsockname()[1])
 
     def by_study(self) -> dict[str, list[str]]:
-        """The kinds of the distinct objects that there are of each study."""
+        """The modalities of the distinct objects of each study."""
         kinds: dict[str, dict[str, str]] = defaultdict(dict)
         for one in self.stored:
             kinds[one.StudyInstanceUID][one.SOPInstanceUID] = one.Modality
@@ -138,7 +138,7 @@ class Pacs:
 
 
 def associate(port: int, aet: str = "SENDER", to: str = "LIVERSEG", tls: Any = None, **contexts: Any) -> Any:
-    """An association for CT, or for what is asked for."""
+    """Open an association for CT, or for other classes."""
     from pynetdicom import AE
 
     entity = AE(aet)
@@ -149,7 +149,7 @@ def associate(port: int, aet: str = "SENDER", to: str = "LIVERSEG", tls: Any = N
 
 
 def send(port: int, images: Iterable[Dataset], **how: Any) -> list[int | None]:
-    """Send images over one association: the status of each, None where there was no answer."""
+    """Send images over one association; return the status of each, None if there was no response."""
     association = associate(port, **how)
     statuses: list[int | None] = []
     for image in images:
@@ -166,14 +166,14 @@ def send(port: int, images: Iterable[Dataset], **how: Any) -> list[int | None]:
 
 
 def encoded(dataset: Dataset) -> bytes:
-    """A data set as it goes over the network in explicit VR, little endian."""
+    """A data set encoded for the network in explicit VR, little endian."""
     from pynetdicom.dsutils import encode
 
     return bytes(encode(dataset, False, True) or b"")
 
 
 def send_bytes(association: Any, uid: str, body: bytes) -> int | None:
-    """C-STORE of a CT image that is announced by a UID, whatever its bytes are: the status, None for no answer."""
+    """Send any bytes by C-STORE as a CT image with a UID; return the status, None if there was no response."""
     from pynetdicom.dimse_primitives import C_STORE
 
     request = C_STORE()
@@ -190,7 +190,7 @@ def send_bytes(association: Any, uid: str, body: bytes) -> int | None:
 
 
 def until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
-    """Wait until something holds, and give it; AssertionError where it does not in time."""
+    """Wait until a condition is true and return its value; AssertionError if that takes too long."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if held := condition():
@@ -200,12 +200,12 @@ def until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
 
 
 def in_spool(spool: Path) -> dict[str, set[str]]:
-    """By key of the study the names of the images that lie in a spool."""
+    """Names of the images in a spool, by key of the study."""
     return {folder.name: {path.name for path in folder.glob("images/*.dcm")} for folder in spool.glob("studies/*")}
 
 
 def expected(images: Iterable[Dataset]) -> dict[str, set[str]]:
-    """The same of images that were sent."""
+    """The names that `in_spool` should return for sent images."""
     names: dict[str, set[str]] = defaultdict(set)
     for one in images:
         names[key_of(one.StudyInstanceUID)].add(f"{key_of(one.SOPInstanceUID)}.dcm")
@@ -254,7 +254,7 @@ MOMENTS = {
 
 
 def run_node(settings: Settings, ready: Any, moment: str | None) -> None:
-    """A node in a process of its own, which kills itself at a moment."""
+    """Run a node in a separate process, which kills itself at a given moment."""
     if moment:
         _kill_at(*MOMENTS[moment])
     node = Node(settings, StandIn())
@@ -264,7 +264,7 @@ def run_node(settings: Settings, ready: Any, moment: str | None) -> None:
 
 
 def _kill_at(place: str, when: str, number: int) -> None:
-    """Have a function end the process at its n-th call."""
+    """Make a function kill the process at its n-th call."""
     from pydoc import locate
 
     owner, _, name = place.rpartition(".")
@@ -285,7 +285,7 @@ def _kill_at(place: str, when: str, number: int) -> None:
 
 
 class NodeProcess:
-    """A node in a process of its own, forked from one that has the libraries loaded."""
+    """A node in a separate process, forked from one that has loaded the libraries."""
 
     context = multiprocessing.get_context("forkserver")
 
@@ -309,9 +309,9 @@ class NodeProcess:
 
 
 def send_all(port: Callable[[], int], images: Iterable[Dataset], seconds: float = 300.0) -> None:
-    """Send images until each is acknowledged, as a PACS does, to whatever node listens by then.
+    """Send images until each is acknowledged, as a PACS does, to the node that listens at the time.
 
-    pynetdicom's sender can lose an answer on a busy machine; what was not acknowledged is sent again.
+    pynetdicom's sender can miss a response on a busy machine; images that were not acknowledged are sent again.
     """
     left, deadline = list(images), time.monotonic() + seconds
     while left and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""The container's entry point, on folders laid out as routers lay them out, with a stand-in for `liverseg`."""
+"""The container's entry point, with folders as routers create them and a stand-in for `liverseg`."""
 
 import json
 import os
@@ -69,7 +69,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Run the entry point with variables whose values are folders below tmp_path."""
+    """Run the entry point with environment variables that are folders below tmp_path."""
     (tmp_path / "package" / "custom_networks").mkdir(parents=True)
     (tmp_path / "package" / "custom_networks" / "__main__.py").write_text(STAND_IN)
 
@@ -139,7 +139,7 @@ def test_flags_of_a_rule_of_mercure_come_after_those_of_its_module(run: Run, tmp
 
 
 @pytest.mark.parametrize("process", [{}, {"settings": {}}, {"settings": {"other": 1}}])
-def test_a_task_of_mercure_without_flags(process: object, run: Run, tmp_path: Path) -> None:
+def test_a_task_of_mercure_may_have_no_flags(process: object, run: Run, tmp_path: Path) -> None:
     job(tmp_path, "a,ok,seg sr")
     (tmp_path / "in" / "task.json").write_text(json.dumps({"process": process}))
     assert run(**MERCURE).returncode == 0
@@ -160,7 +160,7 @@ def manifests() -> tuple[Path, Path]:
     return DEPLOY / "map" / "app.json", DEPLOY / "map" / "pkg.json"
 
 
-def test_show_and_extract_give_the_manifests(
+def test_show_and_extract_return_the_manifests(
     entry_point: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(entry_point, "MANIFESTS", manifests())
@@ -172,7 +172,7 @@ def test_show_and_extract_give_the_manifests(
 
 
 def test_manifests_agree_with_the_dockerfile(entry_point: ModuleType) -> None:
-    """Fields that version 1.0 of the MONAI Application Package requires, and what stands in the Dockerfile, too."""
+    """Fields required by version 1.0 of the MONAI Application Package, and those that the Dockerfile repeats."""
     app, package = (json.loads(path.read_text()) for path in manifests())
     dockerfile = (DEPLOY / "Dockerfile").read_text()
     assert app["version"] == package["version"] == __version__
@@ -190,7 +190,7 @@ def test_manifests_agree_with_the_dockerfile(entry_point: ModuleType) -> None:
 
 
 def test_only_listed_files_get_into_the_image() -> None:
-    """What is copied into the image is listed, so that no scan beside the code can be."""
+    """The files copied into the image are listed, so that a scan beside the code is never included."""
     listed = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
     assert listed[1] == "*"
     assert all((ROOT / line[1:]).exists() for line in listed if line.startswith("!"))
@@ -198,7 +198,7 @@ def test_only_listed_files_get_into_the_image() -> None:
 
 @pytest.mark.slow
 def test_a_study_laid_out_by_mercure_gets_seg_and_sr(tmp_path: Path) -> None:
-    """The real command: slices called by their UIDs, a file of tags beside each, the task; a user without a home."""
+    """The real command, with slices named by their UIDs, a file of tags for each, a task, and a user without a home."""
     write_series(make_phantom(11, spacing=(1.6, 1.6, 5.0), lesions=2), tmp_path / "phantom", "011")
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()

@@ -1,6 +1,6 @@
-"""Faults of every kind, on nodes in processes of their own, with dcmtk and pynetdicom as senders.
+"""Faults of many kinds, on nodes in separate processes, with dcmtk and pynetdicom as senders.
 
-After each, every image that was acknowledged is accounted for, and the destination holds one result for each study
+After each, every acknowledged image is accounted for, and the destination has one result for each study
 version: `node_accounts.check`.
 """
 
@@ -58,7 +58,7 @@ def pacs() -> Iterator[Pacs]:
 
 
 def dcmtk_storescu() -> str:
-    """dcmtk's storescu, empty where there is none; pynetdicom brings a program of that name, with other flags."""
+    """Path of dcmtk's storescu, empty if it is missing; pynetdicom has a program of that name with other flags."""
     folders = os.environ["PATH"].split(os.pathsep)
     elsewhere = [folder for folder in folders if Path(folder) != Path(sys.executable).parent]
     return shutil.which("storescu", path=os.pathsep.join(elsewhere)) or ""
@@ -138,7 +138,7 @@ def test_a_node_killed_at_any_moment_loses_nothing_and_sends_each_result_once(
     check(fault, "the next start goes on", tmp_path / "spool", images, pacs.by_study())
 
 
-def test_a_destination_that_was_down_gets_each_result_once(settings: Make, study: Study, tmp_path: Path) -> None:
+def test_a_destination_that_was_down_later_gets_each_result_once(settings: Make, study: Study, tmp_path: Path) -> None:
     pacs = Pacs().start()
     port = pacs.port
     pacs.stop()
@@ -156,7 +156,7 @@ def test_a_destination_that_was_down_gets_each_result_once(settings: Make, study
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 40 KB; the test is skipped where none can be mounted."""
+    """A file system of 40 KB; the test is skipped if it cannot be mounted."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40k", "none", folder], capture_output=True)
@@ -166,7 +166,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_takes_only_acknowledged_images(small_disk: Path, study: Study) -> None:
+def test_a_full_disk_has_only_acknowledged_images(small_disk: Path, study: Study) -> None:
     images = [image for number in range(4) for image in study(number)]
     spool = Spool(small_disk / "spool")
     receiver = Receiver(spool, "LIVERSEG", (LOOPBACK,), limits=Limits(reserve_bytes=0))
@@ -237,7 +237,7 @@ def openssl(*arguments: object) -> None:
 
 @pytest.fixture
 def certificates(tmp_path: Path) -> Callable[[str], Certificates]:
-    """Certificates of a name, signed by an authority of that name; made once each."""
+    """A function that makes a certificate for a name, signed by an authority of that name; each is made once."""
     folder = tmp_path / "certificates"
     folder.mkdir()
 
@@ -278,7 +278,7 @@ def test_tls_accepts_only_peers_with_a_trusted_certificate(
 
 
 def malformed_pdus(random_bytes: random.Random) -> Iterator[bytes]:
-    """100 PDUs: noise, heads that lie about their length, requests with flipped bytes, data before an association."""
+    """100 PDUs: noise, wrong lengths, requests with flipped bytes, data before an association."""
     from pynetdicom import AE
     from pynetdicom.pdu import A_ASSOCIATE_RQ
     from pynetdicom.pdu_primitives import A_ASSOCIATE, MaximumLengthNotification
@@ -312,7 +312,7 @@ def malformed_pdus(random_bytes: random.Random) -> Iterator[bytes]:
 
 
 def malformed_data_sets(random_bytes: random.Random, body: bytes) -> Iterator[bytes]:
-    """100 data sets: noise, cut ends, flipped bytes, lengths that lie, a bomb of sequences."""
+    """100 data sets: noise, truncated ones, flipped bytes, wrong lengths, deeply nested sequences."""
     for _ in range(20):
         yield random_bytes.randbytes(random_bytes.randrange(1, 2000))
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""What the node writes to its log, and what never gets there."""
+"""What the node writes to its log, and what it never does."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Lines]:
-    """What was logged, parsed; the handlers and levels of before come back."""
+    """The parsed log lines; earlier handlers and levels are restored."""
     root, own = logging.getLogger(), logging.getLogger("custom_networks")
     handlers, levels = root.handlers[:], (root.level, own.level)
     root.handlers = []
@@ -25,7 +25,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Lines]:
 
 
 def quote_a_patient() -> None:
-    """Log as libraries do that name what they do not like."""
+    """Log a message that quotes a patient, as libraries do for invalid values."""
     logging.getLogger("py.warnings").warning("Invalid value for VR CS: 'Secret^Name'")
     logging.getLogger("custom_networks.io.dicom.case").warning("series 'Secret^Name' is not segmented")
     try:
@@ -44,7 +44,7 @@ def test_an_event_is_one_line_of_json(lines: Lines) -> None:
     ]
 
 
-def test_what_libraries_log_is_dropped_without_debug(lines: Lines) -> None:
+def test_messages_of_libraries_are_dropped_without_debug(lines: Lines) -> None:
     log_to_stderr(debug=False)
     quote_a_patient()
     logging.getLogger("custom_networks.inference.weights").warning("other weights than those released")

@@ -1,4 +1,4 @@
-"""A node as a whole, in this process, with a pipeline that has no network."""
+"""A whole node in this process, with a pipeline without a network."""
 
 import json
 import urllib.error
@@ -27,7 +27,7 @@ def pacs() -> Pacs:
     server.stop()
 
 
-def test_a_study_comes_back_as_seg_and_sr(
+def test_a_study_is_returned_as_seg_and_sr(
     settings: Callable[..., Settings], study: Study, pacs: Pacs, tmp_path: Path
 ) -> None:
     images, to = study(1), destination(f"PACS@127.0.0.1:{pacs.port}")
@@ -70,9 +70,7 @@ def test_a_destination_that_is_down_gets_the_same_objects_later(
     assert len(pacs.stored) == 2
 
 
-def test_a_result_that_is_refused_keeps_no_other_waiting(
-    settings: Callable[..., Settings], study: Study, pacs: Pacs
-) -> None:
+def test_a_refused_result_does_not_delay_others(settings: Callable[..., Settings], study: Study, pacs: Pacs) -> None:
     first, second = study(1), study(2)
     pacs.refused.add(first[0].StudyInstanceUID)
     to = destination(f"PACS@127.0.0.1:{pacs.port}")
@@ -100,7 +98,7 @@ def test_late_images_make_a_second_result(
     check("two of eight images come late", outcome, tmp_path / "spool", images, pacs.by_study())
 
 
-def test_images_are_removed_once_they_are_old(settings: Callable[..., Settings], study: Study, tmp_path: Path) -> None:
+def test_old_images_are_removed(settings: Callable[..., Settings], study: Study, tmp_path: Path) -> None:
     with RunningNode(settings(keep_days=0), StandIn()) as running:
         send(running.node.port, study(1))
         until(lambda: running.counts()["done"] == 1 and running.counts()["spool_bytes"] == 0)

@@ -1,4 +1,4 @@
-"""The whole path with Debian's Orthanc as the PACS and the real network: a study in, SEG and SR back."""
+"""Debian's Orthanc as the PACS and the real network: a study is sent, and SEG and SR come back."""
 
 import json
 import os
@@ -71,7 +71,7 @@ def ports() -> dict[str, int]:
 
 @pytest.fixture
 def orthanc(tmp_path: Path, ports: dict[str, int]) -> Iterator[Orthanc]:
-    """An Orthanc that knows the node; the test is skipped where it is not installed."""
+    """An Orthanc configured with the node; the test is skipped if it is not installed."""
     program = shutil.which("Orthanc")
     if program is None:
         pytest.skip("no Orthanc (Debian's orthanc); make test-node installs it")
@@ -105,7 +105,7 @@ def is_up(address: str) -> bool:
 
 @pytest.fixture
 def health(tmp_path: Path, ports: dict[str, int]) -> Iterator[Callable[[], Any]]:
-    """`liverseg serve` as a user starts it, and its numbers."""
+    """`liverseg serve` as started by a user; a function that returns its health numbers."""
     command = [
         sys.executable,
         "-m",
@@ -132,7 +132,7 @@ def health(tmp_path: Path, ports: dict[str, int]) -> Iterator[Callable[[], Any]]
 
 @pytest.fixture(params=["phantom", "real"])
 def series(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A folder of slices: a phantom, or a whole liver at 5 mm of a GE scanner where there is one."""
+    """A folder of slices: a phantom, or a whole liver at 5 mm from a GE scanner if available."""
     if request.param == "real":
         return Path(request.getfixturevalue("shared_data")) / "dicom" / "liver_ge_c3l00189_5mm"
     write_series(make_phantom(11, spacing=(1.6, 1.6, 5.0), lesions=2), tmp_path / "phantom", "011")
@@ -186,7 +186,7 @@ def test_a_study_travels_from_orthanc_to_the_node_and_back(
 
 
 def check_readers(seg: Dataset, sr: Dataset, tmp_path: Path) -> None:
-    """highdicom and dcmqi read what came back."""
+    """Check that highdicom and dcmqi can read the results."""
     import highdicom
 
     for dataset, name in ((seg, "seg"), (sr, "sr")):

@@ -1,4 +1,4 @@
-"""Who may send, and to whom."""
+"""Peers that may send, and destinations."""
 
 import ssl
 from pathlib import Path
@@ -74,7 +74,7 @@ def test_an_allow_list_is_required_beyond_loopback() -> None:
         allowed_on("0.0.0.0", ())
 
 
-def test_tls_takes_three_files(tmp_path: Path) -> None:
+def test_tls_needs_three_files(tmp_path: Path) -> None:
     assert certificates(None, None, None) is None
     with pytest.raises(UsageError, match="three files"):
         certificates("cert.pem", "key.pem", None)

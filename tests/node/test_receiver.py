@@ -1,4 +1,4 @@
-"""What a peer gets for what it sends, over a connection on this machine."""
+"""How the receiver responds to what a peer sends, over a connection on this machine."""
 
 import socket
 import time
@@ -39,7 +39,7 @@ def spool(tmp_path: Path) -> Spool:
 
 @pytest.fixture
 def listen(spool: Spool) -> Iterator[Start]:
-    """Start receivers; they stop with the test."""
+    """A function that starts receivers, which stop after the test."""
     started = []
 
     def start(*allowed: Caller, **limits: float) -> Receiver:
@@ -154,7 +154,7 @@ def test_beyond_the_quota_images_are_refused(listen: Start, spool: Spool, study:
     assert spool.size <= quota
 
 
-def test_a_disk_that_is_nearly_full_takes_no_image(listen: Start, spool: Spool, study: Study) -> None:
+def test_no_image_is_accepted_on_a_nearly_full_disk(listen: Start, spool: Spool, study: Study) -> None:
     assert send(listen(reserve_bytes=1 << 60).port, study(1)[:2]) == [0xA700, 0xA700]
     assert in_spool(spool.folder) == {}
 
@@ -170,7 +170,7 @@ def test_callers_that_are_not_on_the_list_get_no_association(listen: Start, stud
     assert elsewhere.counts()["rejected"] == 1
 
 
-def test_an_address_that_is_not_allowed_is_cut_off_before_it_can_speak(listen: Start) -> None:
+def test_an_address_that_is_not_allowed_is_disconnected_at_once(listen: Start) -> None:
     receiver = listen(caller("*@192.0.2.1"))
     with socket.create_connection(("127.0.0.1", receiver.port), 10) as connection:
         connection.settimeout(5)  # seconds, fewer than a peer has to ask for an association
@@ -205,7 +205,7 @@ def test_an_overlong_pdu_is_not_read(listen: Start, study: Study) -> None:
     assert send(receiver.port, study(1)[:1]) == [0]
 
 
-def test_a_data_set_that_is_too_large_is_cut_off(listen: Start, spool: Spool, study: Study) -> None:
+def test_a_peer_with_too_large_a_data_set_is_disconnected(listen: Start, spool: Spool, study: Study) -> None:
     image = study(1)[0]
     image.add_new(0x00091010, "OB", bytes(2_000_000))
     receiver = listen(object_bytes=1_000_000)
@@ -215,7 +215,7 @@ def test_a_data_set_that_is_too_large_is_cut_off(listen: Start, spool: Spool, st
     assert send(receiver.port, study(1)[1:2]) == [0]
 
 
-def test_a_silent_peer_is_cut_off(listen: Start) -> None:
+def test_a_silent_peer_is_disconnected(listen: Start) -> None:
     receiver = listen(silent_seconds=0.3)
     quiet = socket.create_connection(("127.0.0.1", receiver.port), 10)
     quiet.sendall(b"\x01\x00")  # the head of a PDU that never comes

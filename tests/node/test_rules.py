@@ -1,4 +1,4 @@
-"""Rules for the choice of a series, on headers of a few slices."""
+"""Rules that choose a series, on headers of a few slices."""
 
 import json
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def test_the_first_matching_rule_decides(
     assert taken(scan, rules_of(tmp_path, *rules)) == folders
 
 
-def test_a_note_says_which_rule_took_how_many_images(scan: FileScan, tmp_path: Path) -> None:
+def test_a_note_states_the_rule_and_the_number_of_chosen_images(scan: FileScan, tmp_path: Path) -> None:
     rules = rules_of(tmp_path, {"description": "nothing"}, {"kernel": "I70"})
     assert apply_rules(scan, rules)[1] == ("Rule 2 of the node selected 8 of 24 images.",)
 

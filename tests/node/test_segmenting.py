@@ -1,4 +1,4 @@
-"""From a version to its results, without a network and without a connection."""
+"""From a version of a study to its results, without a network or a connection."""
 
 import errno
 import json
@@ -27,7 +27,7 @@ def spool(tmp_path: Path) -> Spool:
 
 
 def receive(spool: Spool, images: list[Dataset]) -> str:
-    """Put a study into the spool and close a version of it: its key."""
+    """Put a study into the spool and close a version of it; return the study's key."""
     for image in images:
         file = spool.part / "received"
         image.save_as(file, enforce_file_format=True)
@@ -60,7 +60,7 @@ def test_each_version_of_a_study_has_its_own_case_folder(
         assert dcmread(folder / version.files[0]).ContentLabel == str(slices)
 
 
-def test_a_study_that_is_no_volume_is_refused_in_one_line(
+def test_a_study_that_is_not_a_volume_is_refused_in_one_line(
     spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     images = study(1)
@@ -113,7 +113,7 @@ def test_a_disk_without_room_for_the_record_leaves_the_study_waiting(
 
 
 @pytest.mark.parametrize("level, state, unsent", [("stop", HELD, ()), ("review", DONE, (TO,)), ("ok", DONE, (TO,))])
-def test_a_verdict_of_stop_holds_results_back(
+def test_results_with_a_stop_verdict_are_not_sent(
     level: str,
     state: str,
     unsent: tuple[str, ...],
@@ -129,7 +129,7 @@ def test_a_verdict_of_stop_holds_results_back(
     assert all((tmp_path / "out" / key / "1" / name).is_file() for name in version.files)
 
 
-def test_a_study_without_dicom_results_is_refused_where_a_destination_waits(
+def test_a_study_without_dicom_results_is_refused_if_there_is_a_destination(
     spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path
 ) -> None:
     key = receive(spool, study(1))
@@ -148,7 +148,7 @@ def test_a_study_that_crashed_the_node_too_often_is_refused(
     assert version_of(spool, key).state == REFUSED and segment.seen == []
 
 
-def test_late_images_of_a_removed_study_ask_for_the_whole_study(
+def test_late_images_of_a_removed_study_are_refused_until_the_whole_study_is_sent(
     spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path
 ) -> None:
     images = study(1)

@@ -1,4 +1,4 @@
-"""What counts as sent, and when what failed is tried again."""
+"""Which results count as sent, and when failed ones are sent again."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +17,7 @@ TO = destination("PACS@pacs:104")
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time, in its only element."""
+    """A list whose only element is the current time."""
     now = [100.0]
     monkeypatch.setattr(sending.time, "monotonic", lambda: now[0])
     return now
@@ -43,7 +43,7 @@ def test_a_pause_applies_to_one_item_and_ends(clock: list[float]) -> None:
 
 
 def store(status: int | None) -> list[Dataset]:
-    """Send an object to a peer that answers with a status, or with none: what the peer got."""
+    """Send an object to a peer that responds with a status, or not at all; return what the peer received."""
     answer, got = Dataset(), list[Dataset]()
     if status is not None:
         answer.Status = status
@@ -75,7 +75,7 @@ def test_a_closed_association_pauses_the_destination_and_a_refused_class_the_res
 
 
 @pytest.mark.parametrize("error, tries", [(NotReached("no answer"), ["a"]), (NotSent("status 0xA700"), ["a", "b"])])
-def test_a_destination_that_is_down_is_left_alone_and_one_that_refuses_is_asked_for_the_others(
+def test_sending_pauses_if_a_destination_is_down_but_not_after_a_refusal(
     error: NotSent, tries: list[str], tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool = Spool(tmp_path / "spool")

@@ -1,4 +1,4 @@
-"""The spool alone: what is on the disk is what the next start finds."""
+"""The spool: a restart restores its state from the disk."""
 
 import json
 from dataclasses import replace
@@ -19,14 +19,14 @@ def spool(tmp_path: Path) -> Spool:
 
 
 def add(spool: Spool, study: str, image: str, now: float = 100.0, size: int = 10) -> bool:
-    """Put an image of so many bytes into a study."""
+    """Put an image of a given size into a study."""
     file = spool.part / "received"
     file.write_bytes(bytes(size))
     return spool.add(study, image, file, now)
 
 
 def again(spool: Spool) -> Spool:
-    """The spool as the next process finds it."""
+    """The spool as opened by the next process."""
     spool.close()
     return Spool(spool.folder)
 
@@ -43,7 +43,7 @@ def test_a_second_copy_is_not_counted_as_an_image(spool: Spool) -> None:
     assert spool.size == 20
 
 
-def test_a_study_closes_a_quiet_time_after_its_last_image(spool: Spool) -> None:
+def test_a_study_closes_when_no_image_has_arrived_for_the_quiet_time(spool: Spool) -> None:
     add(spool, A, "1", now=100.0)
     add(spool, A, "2", now=105.0)
     assert spool.close_quiet(10.0, now=114.9) == []
@@ -68,7 +68,7 @@ def test_a_clock_set_back_does_not_keep_a_study_open(spool: Spool) -> None:
     assert len(spool.close_quiet(30.0, now=100.0)) == 1
 
 
-def test_a_restart_finds_every_image_and_state(spool: Spool) -> None:
+def test_a_restart_restores_every_image_and_state(spool: Spool) -> None:
     add(spool, A, "1")
     [(key, version)] = spool.close_quiet(0.0, now=100.0)
     spool.put(key, replace(version, state=DONE, files=("1_seg.dcm",), unsent=("PACS@pacs:104", "B@b:1")))

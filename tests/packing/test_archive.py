@@ -1,4 +1,4 @@
-"""The archive: the same bytes for the same contents, one folder, and nothing written that does not work."""
+"""The archive: reproducible bytes, one top-level folder, and no archive that fails its check."""
 
 import hashlib
 import io
@@ -14,7 +14,7 @@ from custom_networks.packing.archive import zip_archive
 CONTENTS = {"LICENSE": b"licence\n", "configs/inference.json": b"{}\n", "custom_networks/__init__.py": b""}
 
 
-def test_the_bytes_depend_on_names_and_contents_alone() -> None:
+def test_the_bytes_depend_only_on_names_and_contents() -> None:
     backwards = dict(reversed(CONTENTS.items()))
     assert zip_archive(backwards) == zip_archive(CONTENTS)
     # Made once on Linux with Python 3.11; stored without compression, it is the same on every machine.
@@ -24,7 +24,7 @@ def test_the_bytes_depend_on_names_and_contents_alone() -> None:
     )
 
 
-def test_every_file_lies_in_one_folder_with_a_fixed_time_and_mode() -> None:
+def test_all_files_are_in_one_folder_with_a_fixed_time_and_mode() -> None:
     with zipfile.ZipFile(io.BytesIO(zip_archive(CONTENTS))) as packed:
         assert packed.testzip() is None
         entries = packed.infolist()
@@ -35,7 +35,7 @@ def test_every_file_lies_in_one_folder_with_a_fixed_time_and_mode() -> None:
 @pytest.mark.parametrize("name", ["bundle", "bundle.tar", "folder.zip"])
 def test_a_name_that_does_not_end_in_zip_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder.zip").mkdir()
-    with pytest.raises(UsageError, match="give a file name that ends in .zip, got"):
+    with pytest.raises(UsageError, match="use a file name that ends in .zip, got"):
         pack_bundle(tmp_path / name)
 
 
@@ -54,7 +54,7 @@ def test_an_archive_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatc
         ({}, "custom_networks"),  # another's code is found in its place, or none
     ],
 )
-def test_code_that_does_not_run_where_it_is_unpacked_is_not_packed(
+def test_code_that_does_not_work_when_unpacked_is_not_packed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: dict[str, bytes], reason: str
 ) -> None:
     monkeypatch.setattr(archive, "bundle_contents", lambda *_: {"LICENSE": b"", **code})

@@ -1,4 +1,4 @@
-"""What is packed: what the configs name and all that it imports, and nothing that lies about beside it."""
+"""Packed contents: the code that the configs name, everything that it imports, and no other files."""
 
 import hashlib
 from pathlib import Path
@@ -15,7 +15,7 @@ URL = "https://example.org/v1/"
 
 
 def lay_out(folder: Path, files: dict[str, str]) -> Path:
-    """Write the files below the folder."""
+    """Write files below a folder."""
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
@@ -24,7 +24,7 @@ def lay_out(folder: Path, files: dict[str, str]) -> Path:
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    """A bundle whose config names one part of the code, with files of other origin about."""
+    """A bundle whose config names one part of the code, with unrelated files in the folder."""
     files = {
         "LICENSE": "licence",
         "configs/inference.json": INFERENCE,
@@ -42,7 +42,7 @@ def bundle(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """Code in parts that import each other: io -> geometry -> errors; cli, which nothing named imports."""
+    """Parts of code that import each other, io -> geometry -> errors, and cli, which no named part imports."""
     files = {
         "__init__.py": "",
         "io/__init__.py": "from custom_networks.io.read import Read\n",
@@ -72,13 +72,13 @@ def test_only_what_the_bundle_declares_is_packed(bundle: Path, package: Path) ->
     assert contents["models/model.pt"] == b"weights" and contents["custom_networks/errors.py"] == b""
 
 
-def test_weights_that_inference_names_must_be_there(bundle: Path, package: Path) -> None:
+def test_weights_named_by_inference_must_exist(bundle: Path, package: Path) -> None:
     (bundle / "models" / "model.pt").unlink()
     with pytest.raises(BundleError, match=r"No weights at \S+model\.pt, which inference\.json names"):
         bundle_contents(bundle, package)
 
 
-def test_code_that_a_config_names_must_be_there(bundle: Path, package: Path) -> None:
+def test_code_named_by_a_config_must_exist(bundle: Path, package: Path) -> None:
     lay_out(bundle, {"configs/train.json": '{"loss": "$custom_networks.losses.dice()"}'})
     with pytest.raises(BundleError, match=r"custom_networks\.losses is named by the bundle but is not in"):
         bundle_contents(bundle, package)
@@ -92,7 +92,7 @@ def test_the_projects_bundle_contains_exactly_the_parts_that_it_needs() -> None:
     assert {"configs/metadata.json", "docs/README.md", "docs/data_license.txt", "models/model.pt"} <= set(contents)
 
 
-def test_a_file_over_1_mib_is_named_by_address_and_hash_instead() -> None:
+def test_a_file_over_1_mib_is_replaced_by_its_address_and_hash() -> None:
     limit = b"0" * LARGEST_IN_GIT
     contents = {"LICENSE": b"licence", "models/at limit.pt": limit, "models/model.pt": limit + b"0"}
     packed = without_large_files(contents, URL)
@@ -106,7 +106,7 @@ def test_a_file_over_1_mib_is_named_by_address_and_hash_instead() -> None:
     )
 
 
-def test_an_address_is_that_of_the_one_file_or_of_a_folder() -> None:
+def test_an_address_is_that_of_a_single_file_or_of_a_folder() -> None:
     large = b"0" * (LARGEST_IN_GIT + 1)
     one = without_large_files({"models/model.pt": large}, "https://example.org/weights.pt?download=true")
     assert b'url: "https://example.org/weights.pt?download=true"\n' in one["large_files.yml"]
@@ -121,6 +121,6 @@ def test_without_a_large_file_nothing_changes() -> None:
 
 
 @pytest.mark.parametrize("url", ["model.pt", "/home/model.pt", "ftp://example.org/model.pt", "https://"])
-def test_an_address_that_is_not_a_web_address_is_refused(url: str) -> None:
+def test_an_address_that_is_not_http_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="--weights-url must be an http or https address, got"):
         without_large_files({"LICENSE": b"licence"}, url)

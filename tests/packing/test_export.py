@@ -1,4 +1,4 @@
-"""An exported file holds the network, for any batch, size and depth, or it is not written."""
+"""An exported file computes the network's logits for any batch, size and depth, or is not written."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ def torchscript(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_torchscript_gives_the_networks_logits_for_any_batch_size_and_depth(
+def test_torchscript_returns_the_networks_logits_for_any_batch_size_and_depth(
     torchscript: Path, network: nn.Module, shape: tuple[int, ...]
 ) -> None:
     image = torch.rand(shape)
@@ -37,7 +37,7 @@ def test_torchscript_gives_the_networks_logits_for_any_batch_size_and_depth(
         torch.testing.assert_close(torch.jit.load(torchscript)(image), network(image), atol=1e-5, rtol=0)
 
 
-def test_torchscript_takes_real_neighbours_as_the_network_does(torchscript: Path, network: nn.Module) -> None:
+def test_torchscript_uses_real_neighbours_like_the_network(torchscript: Path, network: nn.Module) -> None:
     loaded, image = torch.jit.load(torchscript), torch.rand(1, 1, 32, 32, 12)
     assert (loaded.stride, loaded.stack, loaded.halo) == (16, 9, 4)
     with torch.no_grad():
@@ -54,7 +54,7 @@ def test_monai_reads_the_bundles_metadata_and_configuration_from_torchscript(tor
 
 
 @pytest.mark.slow
-def test_onnx_gives_the_networks_logits_for_any_batch_size_and_depth(network: nn.Module, tmp_path: Path) -> None:
+def test_onnx_returns_the_networks_logits_for_any_batch_size_and_depth(network: nn.Module, tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     exported = export_network("onnx", tmp_path / "model.onnx")
     session = runtime.InferenceSession(exported.path)
@@ -77,12 +77,12 @@ def test_size_and_hash_of_the_written_file_are_returned(tmp_path: Path) -> None:
 
 
 def answers(change: Callable[[Tensor], Tensor]) -> Callable[[Path], export.Answer]:
-    """Stands in for a format whose file answers something else."""
+    """Replaces a format with one whose files return something else."""
     return lambda path: lambda image: change(torch.jit.load(path)(image))
 
 
 @pytest.mark.parametrize("change", [lambda logits: logits + 0.001, lambda logits: logits * float("nan")])
-def test_a_file_with_other_answers_is_not_written_and_the_old_one_stays(
+def test_a_file_with_other_outputs_is_not_written_and_the_old_one_is_kept(
     change: Callable[[Tensor], Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = tmp_path / "model.ts"
@@ -102,5 +102,5 @@ def test_a_package_that_is_missing_is_named_in_one_line(tmp_path: Path, monkeypa
 
 def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match=r"model\.ts cannot be written .*: name another file\.$"):
+    with pytest.raises(UsageError, match=r"model\.ts cannot be written .*: choose another file\.$"):
         export_network("torchscript", tmp_path / "file" / "model.ts")

@@ -1,4 +1,4 @@
-"""Shapes and random fields against answers that can be worked out by hand."""
+"""Shapes and random fields against values worked out by hand."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from custom_networks.phantom.canvas import Ellipsoid, Points, capsule, coverage,
 
 
 def lattice(step: float, half: float) -> Points:
-    """Points of a cube of 2 * half mm about the origin."""
+    """Points of a cube of 2 * half mm around the origin."""
     axis = np.arange(-half, half + step / 2, step, dtype=np.float32)
     x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
     return x, y, z
@@ -29,9 +29,7 @@ def test_a_quarter_turn_swaps_the_radii_in_plane() -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(st.floats(6.0, 9.0), st.tuples(*[st.floats(-0.5, 0.5)] * 3))
-def test_coverage_of_a_ball_sums_to_its_volume_wherever_the_voxels_lie(
-    radius: float, shift: tuple[float, float, float]
-) -> None:
+def test_coverage_of_a_ball_sums_to_its_volume_on_any_grid(radius: float, shift: tuple[float, float, float]) -> None:
     field = Ellipsoid(shift, (radius, radius, radius)).field(lattice(1.0, 12))
     assert coverage(field).sum() == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.03)
 
@@ -49,7 +47,7 @@ def test_a_capsule_is_round_at_its_ends_and_straight_between() -> None:
     np.testing.assert_allclose(distance, [2, 2, 4], atol=1e-5)
 
 
-def test_a_smooth_union_holds_both_shapes_and_fillets_only_near_where_they_meet() -> None:
+def test_a_smooth_union_contains_both_shapes_and_fillets_only_near_their_contact() -> None:
     first, second = np.float32([-5, 3, 3]), np.float32([9, -4, 3])
     np.testing.assert_allclose(smooth_union(first, second, 4), [-5, -4, 2])
 

@@ -1,4 +1,4 @@
-"""Lesions: exact volumes, places inside the liver, and looks that differ from it."""
+"""Lesions: exact volumes, positions inside the liver, and HU that differ from it."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_a_shape_of_any_kind_has_the_volume_of_the_unit_ball(kind: str) -> None:
 
 
 def ball_site(radius: float) -> Site:
-    """Places in a liver that is a ball about the origin."""
+    """Possible centres of lesions in a ball-shaped liver around the origin."""
     axis = np.arange(-radius, radius + 1, 2.0)
     points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     depth = radius - np.linalg.norm(points, axis=1)
@@ -26,7 +26,7 @@ def ball_site(radius: float) -> Site:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_lesion_too_large_for_its_liver_is_reduced(seed: int) -> None:
+def test_a_lesion_too_large_for_the_liver_is_made_smaller(seed: int) -> None:
     lesion = place(np.random.default_rng(seed), ball_site(12), "metastasis", 60.0, [])
     sticking_out = np.linalg.norm(lesion.centre_mm) + lesion.diameter_mm / 2 - 12
     assert 4 <= lesion.diameter_mm < 40
@@ -34,7 +34,7 @@ def test_a_lesion_too_large_for_its_liver_is_reduced(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_eight_lesions_in_a_big_liver_keep_apart(seed: int) -> None:
+def test_eight_lesions_in_a_large_liver_do_not_touch(seed: int) -> None:
     tumors, cysts = draw_lesions(np.random.default_rng(seed), ball_site(70), 8)
     assert len(tumors) == 8 and len(cysts) <= 2
     lesions = tumors + cysts

@@ -1,4 +1,4 @@
-"""Phantoms on disk: MSD layout, a regular DICOM series, the same voxels in both, the same bytes each time."""
+"""Phantoms on disk: MSD layout, a regular DICOM series, the same voxels in both formats, reproducible bytes."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ CASES, SEED = 2, 11
 
 @pytest.fixture(scope="module", autouse=True)
 def small_cases() -> Iterator[None]:
-    """Write small phantoms: the files' layout does not depend on the size."""
+    """Write small phantoms, since the files' layout does not depend on the size."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "make_phantom", lambda seed: make_phantom(seed, shape=(48, 40, 16), lesions=2))
         yield
@@ -40,7 +40,7 @@ def dicom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder by its relative path."""
+    """The bytes of every file below a folder, by relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -65,7 +65,7 @@ def test_the_nifti_layout_is_that_of_the_decathlon(nifti: Path) -> None:
         assert set(np.unique(label.dataobj)) == {0, 1, 2}
 
 
-def test_the_file_holds_the_phantom_of_its_case(nifti: Path) -> None:
+def test_each_file_contains_the_phantom_of_its_case(nifti: Path) -> None:
     phantom = files.make_phantom(files.case_seed(SEED, 1))
     image = nib.load(nifti / "imagesTr" / "phantom_001.nii.gz")
     np.testing.assert_array_equal(np.asarray(image.dataobj), phantom.image)
@@ -113,7 +113,7 @@ def test_cases_of_a_set_differ_in_every_identifier(dicom: Path) -> None:
         assert first[name].value != second[name].value
 
 
-def test_dicom_and_nifti_of_one_seed_hold_the_same_hu_at_the_same_places(dicom: Path, nifti: Path) -> None:
+def test_dicom_and_nifti_of_the_same_seed_have_the_same_hu_at_the_same_positions(dicom: Path, nifti: Path) -> None:
     image = nib.load(nifti / "imagesTr" / "phantom_000.nii.gz")
     hu = np.asarray(image.dataobj)
     for k, path in enumerate(sorted((dicom / "phantom_000").iterdir())):
@@ -134,7 +134,7 @@ def test_both_formats_have_the_same_truth(dicom: Path, nifti: Path) -> None:
     assert paths == {"image": "./phantom_001", "label": "./labels/phantom_001.nii.gz"}
 
 
-def test_a_series_has_what_a_highdicom_segmentation_needs_of_its_source(dicom: Path) -> None:
+def test_a_series_has_the_attributes_that_a_highdicom_segmentation_needs(dicom: Path) -> None:
     highdicom = pytest.importorskip("highdicom")
     from pydicom.sr.codedict import codes
 

@@ -1,4 +1,4 @@
-"""The phantom as a whole: one seed one phantom, a plausible liver on the right, lesions inside it."""
+"""Whole phantoms: reproducible, with a plausible liver on the right and lesions inside it."""
 
 import time
 
@@ -14,7 +14,7 @@ COARSE = (3.2, 3.2, 5.0)  # the default field of view on few voxels, so that man
 
 
 def volume_ml(phantom: Phantom, *labels: int) -> float:
-    """Volume of the voxels that bear one of the labels."""
+    """Volume of the voxels with one of the labels, ml."""
     return float(np.isin(phantom.label, labels).sum() * np.prod(phantom.spacing) / 1000)
 
 
@@ -26,13 +26,13 @@ def world(phantom: Phantom, mask: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def default() -> Phantom:
-    """One phantom at the size that users get."""
+    """A phantom of the default size."""
     return make_phantom(6)
 
 
 @pytest.fixture(scope="module")
 def coarse() -> list[Phantom]:
-    """Several seeds on the default field of view with coarse voxels."""
+    """Phantoms of several seeds with the default field of view and coarse voxels."""
     return [make_phantom(seed, spacing=COARSE) for seed in range(5)]
 
 
@@ -47,11 +47,11 @@ def test_a_default_case_is_a_ct_of_common_size_with_the_three_labels(default: Ph
     assert 900 <= volume_ml(default, 1, 2) <= 2500
 
 
-def test_spacing_is_that_of_the_affine(default: Phantom) -> None:
+def test_the_spacing_agrees_with_the_affine(default: Phantom) -> None:
     np.testing.assert_allclose(np.linalg.norm(default.affine[:3, :3], axis=0), default.spacing)
 
 
-def test_a_seed_always_gives_the_same_phantom_and_another_seed_another() -> None:
+def test_a_seed_always_makes_the_same_phantom_and_another_seed_another_one() -> None:
     first, again, other = (make_phantom(seed, shape=TINY) for seed in (7, 7, 8))
     np.testing.assert_array_equal(first.image, again.image)
     np.testing.assert_array_equal(first.label, again.label)
@@ -60,7 +60,7 @@ def test_a_seed_always_gives_the_same_phantom_and_another_seed_another() -> None
     assert not np.array_equal(first.image, other.image)
 
 
-def test_no_global_random_state_is_read_or_changed() -> None:
+def test_the_global_random_state_is_neither_used_nor_changed() -> None:
     np.random.seed(1)
     first = make_phantom(7, shape=TINY)
     after = np.random.random()
@@ -70,14 +70,14 @@ def test_no_global_random_state_is_read_or_changed() -> None:
     np.testing.assert_array_equal(first.image, make_phantom(7, shape=TINY).image)
 
 
-def test_the_liver_has_a_human_volume_in_one_piece_at_every_seed(coarse: list[Phantom]) -> None:
+def test_the_liver_is_one_piece_of_plausible_volume_for_every_seed(coarse: list[Phantom]) -> None:
     for phantom in coarse:
         assert 900 <= volume_ml(phantom, 1, 2) <= 2500
         _, parts = ndimage.label(phantom.label > 0, np.ones((3, 3, 3)))
         assert parts == 1
 
 
-def test_the_liver_lies_on_the_right_and_the_spine_at_the_back_and_the_lungs_above(coarse: list[Phantom]) -> None:
+def test_the_liver_is_on_the_right_the_spine_at_the_back_and_the_lungs_above(coarse: list[Phantom]) -> None:
     for phantom in coarse:
         body, bone = phantom.image > -300, phantom.image > 330
         bone &= np.abs(np.indices(bone.shape)[0] - bone.shape[0] / 2) < 12  # the spine, without ribs and kidneys
@@ -90,14 +90,14 @@ def test_the_liver_lies_on_the_right_and_the_spine_at_the_back_and_the_lungs_abo
         assert world(phantom, lung)[2] > centre[2] + 20
 
 
-def test_the_upper_slices_hold_more_air_in_the_body_than_the_lower_ones(default: Phantom) -> None:
+def test_upper_slices_have_more_air_in_the_body_than_lower_ones(default: Phantom) -> None:
     lung = (default.image > -950) & (default.image < -600)
     by_slice = lung.sum(axis=(0, 1))
     assert by_slice[-6:].mean() > 3 * by_slice[:6].mean()
 
 
 @pytest.mark.parametrize("number", [0, 1, 4, 8])
-def test_as_many_lesions_as_asked_for_each_of_them_in_the_truth(number: int) -> None:
+def test_the_requested_number_of_lesions_is_drawn_and_labelled(number: int) -> None:
     phantom = make_phantom(21, shape=TINY, lesions=number)
     assert len(phantom.lesions) == number
     assert (phantom.label == 2).any() == (number > 0)
@@ -108,13 +108,13 @@ def test_as_many_lesions_as_asked_for_each_of_them_in_the_truth(number: int) -> 
         assert 4 <= lesion.diameter_mm <= 60
 
 
-def test_seeds_differ_in_their_number_and_kinds_of_lesions(coarse: list[Phantom]) -> None:
+def test_seeds_differ_in_number_and_kinds_of_lesions(coarse: list[Phantom]) -> None:
     numbers = {len(phantom.lesions) for phantom in coarse}
     assert numbers <= set(range(9)) and len(numbers) >= 4
     assert len({lesion.kind for phantom in coarse for lesion in phantom.lesions}) >= 4
 
 
-def test_tumor_volume_in_the_truth_is_that_of_the_lesions(coarse: list[Phantom]) -> None:
+def test_the_tumor_volume_in_the_truth_equals_that_of_the_lesions(coarse: list[Phantom]) -> None:
     compared = 0
     for phantom in coarse:
         expected = sum(np.pi / 6 * lesion.diameter_mm**3 for lesion in phantom.lesions) / 1000
@@ -125,7 +125,7 @@ def test_tumor_volume_in_the_truth_is_that_of_the_lesions(coarse: list[Phantom])
     assert compared >= 4
 
 
-def test_a_single_big_lesion_has_its_analytic_volume_and_differs_from_the_liver_in_hu() -> None:
+def test_a_single_large_lesion_has_its_analytic_volume_and_other_hu_than_the_liver() -> None:
     for seed in (1, 2, 5):
         phantom = make_phantom(seed, spacing=COARSE, lesions=1)
         lesion = phantom.lesions[0]
@@ -145,7 +145,7 @@ def test_a_cyst_looks_like_water_and_is_liver_in_the_truth(coarse: list[Phantom]
         assert abs(float(phantom.image[i - 1 : i + 2, j - 1 : j + 2, k].mean()) - 8) < 40
 
 
-def test_a_tiny_phantom_holds_the_whole_abdomen_within_a_second() -> None:
+def test_a_tiny_phantom_with_the_whole_abdomen_takes_less_than_a_second() -> None:
     start = time.process_time()
     phantom = make_phantom(0, shape=TINY, spacing=(5.0, 5.0, 5.0), lesions=2)
     assert time.process_time() - start < 1

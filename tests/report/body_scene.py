@@ -1,4 +1,4 @@
-"""A trunk of simple shapes, 360 x 280 x 200 mm, with liver, spine and aorta where they lie, and its mask, as files."""
+"""A trunk of simple shapes, 360 x 280 x 200 mm, with liver, spine and aorta, and its mask, as files."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +15,14 @@ LIVER_ML = 4 / 3 * np.pi * 7.5 * 6.5 * 6.0  # of the ellipsoid below
 
 @dataclass(frozen=True)
 class Body:
-    """HU and labels (i, j, k) to the patient's right, front and head, and the voxel's size in mm."""
+    """HU and labels (i, j, k) to the patient's right, front and head, and the voxel size in mm."""
 
     hu: Array
     labels: Array
     spacing: tuple[float, float, float] = SPACING
 
     def with_hu(self, change: Array) -> "Body":
-        """The same mask over other intensities."""
+        """The same mask with other intensities."""
         return replace(self, hu=change)
 
     def part(self, *slices: slice) -> "Body":
@@ -30,7 +30,7 @@ class Body:
         return replace(self, hu=self.hu[slices], labels=self.labels[slices])
 
     def save(self, folder: Path, name: str = "ct") -> tuple[Path, Path]:
-        """Write both as NIfTI: the paths of CT and mask."""
+        """Write both as NIfTI; return the paths of CT and mask."""
         folder.mkdir(parents=True, exist_ok=True)
         affine = np.diag([*self.spacing, 1.0])
         affine[:3, 3] = -180, -140, -500
@@ -41,7 +41,7 @@ class Body:
 
 
 def places() -> tuple[Array, Array, Array]:
-    """Patient coordinates of the voxels from the middle of the trunk, mm."""
+    """Coordinates of the voxels relative to the middle of the trunk, mm."""
     axes = [(np.arange(n) - (n - 1) / 2) * mm for n, mm in zip(SHAPE, SPACING, strict=True)]
     x, y, z = np.meshgrid(*axes, indexing="ij")
     return x, y, z

@@ -1,4 +1,4 @@
-"""A case for pages and pictures: a ball of liver with known lesions, its volume, region, measurements and report."""
+"""A case for pages and pictures: a ball-shaped liver with known lesions, and its measurements and report."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ RUN: dict[str, Any] = {
 
 
 class PageCase(NamedTuple):
-    """What a page is made of."""
+    """The data of a page."""
 
     ct: Volume
     region: OrganRegion
@@ -45,7 +45,7 @@ class PageCase(NamedTuple):
         return self.ct, self.region, self.measured
 
     def times(self, number: int) -> "PageCase":
-        """The case with its first lesion so many times over, for what goes by their number: measuring takes long."""
+        """The case with its first lesion repeated, for tests of many lesions, since measuring them takes long."""
         (lesion, *_), rows = self.measured.lesions, self.report["lesions"]
         many = tuple(replace(lesion, id=id_) for id_ in range(1, number + 1))
         listed = [{**rows[0], "id": id_} for id_ in range(1, number + 1)]
@@ -53,7 +53,7 @@ class PageCase(NamedTuple):
 
     @property
     def pictures(self) -> CasePictures:
-        """Its pictures, not drawn yet."""
+        """The case's pictures, not yet drawn."""
         return CasePictures(*self.parts)
 
 
@@ -64,7 +64,7 @@ def page_case(
     notes: tuple[str, ...] = (),
     case: str = "ct",
 ) -> PageCase:
-    """The case of a ball of liver with these lesions, two by default."""
+    """The case of a ball-shaped liver with these lesions, two by default."""
     affine, shape = grid(spacing, orientation)
     labels, hu = scene(TWO if lesions is None else lesions, affine, shape)
     return case_of(labels, hu, affine, notes, case)
@@ -77,7 +77,7 @@ def case_of(
     notes: tuple[str, ...] = (),
     case: str = "ct",
 ) -> PageCase:
-    """The case of a label map and its HU, every lesion counted."""
+    """The case of a label map and its HU; every lesion counts."""
     found = list_lesions(labels, np.full((2, *labels.shape), 204, np.uint8), affine)
     found = found.largest_first(np.ones(found.volume_mm3.shape, bool))
     region = organ_region(labels, found.number_map(labels.shape), affine)

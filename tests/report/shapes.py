@@ -1,4 +1,4 @@
-"""Ellipsoids whose measures are known, in a liver that is a ball, on grids of any spacing and orientation."""
+"""Ellipsoids with known measurements in a ball-shaped liver, on grids of any spacing and orientation."""
 
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ ORIENTATIONS = {
 
 
 class Ellipsoid(NamedTuple):
-    """A lesion: its middle from the liver's, mm; its half axes, mm; and how far it is turned about z, then x."""
+    """A lesion: its centre relative to the liver's, mm; its half axes, mm; and its rotation about z, then x."""
 
     middle: tuple[float, float, float]
     half_axes: tuple[float, float, float]
@@ -33,7 +33,7 @@ class Ellipsoid(NamedTuple):
 
     @property
     def rotation(self) -> Array:
-        """(3, 3), its columns the half axes' directions."""
+        """Matrix (3, 3) whose columns are the directions of the half axes."""
         return turn(self.about_x, 0) @ turn(self.about_z, 2)
 
     @property
@@ -43,7 +43,7 @@ class Ellipsoid(NamedTuple):
 
 
 def turn(degrees: float, axis: int) -> Array:
-    """A turn about one of the patient's axes, (3, 3)."""
+    """The matrix (3, 3) of a rotation about one of the patient's axes."""
     angle, (a, b) = np.radians(degrees), [i for i in range(3) if i != axis]
     matrix = np.eye(3)
     matrix[a, a] = matrix[b, b] = np.cos(angle)
@@ -52,7 +52,7 @@ def turn(degrees: float, axis: int) -> Array:
 
 
 def grid(spacing: tuple[float, float, float], orientation: str, oblique: float = 0.0) -> tuple[Array, tuple[int, ...]]:
-    """Affine and shape of a grid around the liver; `spacing` along right, front and head, mm, `oblique` degrees."""
+    """Affine and shape of a grid around the liver; `spacing` along right, front, head in mm, `oblique` in degrees."""
     order, signs = ORIENTATIONS[orientation]
     columns = np.zeros((3, 3))
     for index, (axis, sign) in enumerate(zip(order, signs)):
@@ -77,7 +77,7 @@ def scene(lesions: list[Ellipsoid], affine: Array, shape: tuple[int, ...]) -> tu
 
 
 def measured(lesions: list[Ellipsoid], affine: Array, shape: tuple[int, ...], probability: int = 204) -> Measurements:
-    """What is measured of the scene."""
+    """The measurements of the scene."""
     labels, hu = scene(lesions, affine, shape)
     return measured_labels(labels, np.full((2, *shape), probability, np.uint8), affine, hu)
 
@@ -85,7 +85,7 @@ def measured(lesions: list[Ellipsoid], affine: Array, shape: tuple[int, ...], pr
 def measured_labels(
     labels: Array, probabilities: Array, affine: Array, hu: Array, coefficients: Coefficients | None = None
 ) -> Measurements:
-    """What is measured of a label map when every lesion counts."""
+    """The measurements of a label map in which every lesion counts."""
     found = list_lesions(labels, probabilities, affine, coefficients)
     found = found.largest_first(np.ones(found.volume_mm3.shape, bool))
     region = organ_region(labels, found.number_map(labels.shape), affine)
@@ -93,7 +93,7 @@ def measured_labels(
 
 
 class Truth(NamedTuple):
-    """What is known of an ellipsoid."""
+    """The true measurements of an ellipsoid."""
 
     volume_mm3: float
     longest_mm: float
@@ -103,7 +103,7 @@ class Truth(NamedTuple):
 
 
 def truth(lesion: Ellipsoid, affine: Array, slice_axis: int) -> Truth:
-    """Its measures; the diameters are those of the slice plane through its middle, the largest of all such sections."""
+    """The true measurements; diameters are those in the slice plane through the centre, the largest cross-section."""
     plane = np.linalg.qr(np.delete(affine[:3, :3], slice_axis, axis=1))[0]
     across, along = 2 / np.sqrt(np.linalg.eigvalsh(plane.T @ lesion.form @ plane)[::-1])
     return Truth(

@@ -1,4 +1,4 @@
-"""report.html holds all in one file, asks for nothing outside, and takes no text for markup."""
+"""report.html is a single file, requests nothing from outside, and escapes all text."""
 
 import json
 import re
@@ -25,7 +25,7 @@ VERDICT = {"level": "look", "findings": [{"code": "fov_cut", "level": "look", "t
 
 
 class Elements(HTMLParser):
-    """Start tags with their attributes, and the text by the element that it stands in."""
+    """Start tags with their attributes, and the text of each kind of element."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ def page() -> str:
     return full(page_case(notes=("A note.",)))
 
 
-def test_the_lesion_table_holds_the_numbers_of_the_report(page: str) -> None:
+def test_the_lesion_table_has_the_numbers_of_the_report(page: str) -> None:
     elements, case = Elements(page), page_case()
     assert [row["data-lesion"] for row in elements.named("tr") if "data-lesion" in row] == ["1", "2"]
     for lesion in case.report["lesions"]:
@@ -108,7 +108,7 @@ def test_scripts_in_any_text_are_escaped() -> None:
         assert scripts in ([], ["application/json"] + ["text/plain"] * 4 + [None, None])
 
 
-def test_the_viewers_data_are_those_of_the_report(page: str) -> None:
+def test_the_viewers_data_agree_with_the_report(page: str) -> None:
     found = re.search(r'id="case-data">(.*?)</script>', page, re.DOTALL)
     assert found
     data = json.loads(found[1])
@@ -130,7 +130,7 @@ def test_a_light_page_has_no_script_and_is_small() -> None:
     assert len(html.encode()) < 500_000
 
 
-def test_a_full_page_that_is_too_long_gets_plainer_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_page_that_is_too_large_is_compressed_more(monkeypatch: pytest.MonkeyPatch) -> None:
     case, module = page_case(TWO[:1], (3.0, 3.0, 5.0)), "custom_networks.report.page.case_page"
     volumes, lengths = viewer_volumes(*case.parts), []
     for most in (7_900_000, 0):
@@ -153,7 +153,7 @@ def test_a_case_without_liver_or_lesion_says_so() -> None:
     assert "No lesion was found." in Elements(light(page_case([]))).text
 
 
-def test_verdict_and_segments_are_shown_where_the_report_has_them() -> None:
+def test_verdict_and_segments_are_shown_if_the_report_has_them() -> None:
     case = page_case()
     plain = Elements(light(case)).text
     assert "What to look at" not in plain and "Segments" not in plain
@@ -167,7 +167,7 @@ def test_verdict_and_segments_are_shown_where_the_report_has_them() -> None:
     assert segments_of(case.report) == {"volumes": [], "of_lesions": {}}
 
 
-def test_patient_text_is_what_the_header_says() -> None:
+def test_patient_text_is_that_of_the_header() -> None:
     header = Dataset()
     header.PatientName, header.PatientID, header.SeriesDescription = "Doe^Jane", "", "Portal <b>venous</b>"
     assert patient_text([header]) == {"Patient": "Doe^Jane", "Series": "Portal <b>venous</b>"}
@@ -175,7 +175,7 @@ def test_patient_text_is_what_the_header_says() -> None:
     assert "Portal <b>venous</b>" in Elements(light(page_case(), patient_text([header]))).text
 
 
-def test_page_and_small_picture_are_written_and_named(tmp_path: Any) -> None:
+def test_page_and_thumbnail_are_written_and_returned_by_kind(tmp_path: Any) -> None:
     case = page_case()
     files = write_page(tmp_path, "light", case.report, case.pictures, *case.parts, {})
     assert files == {"page": "report.html", "thumbnail": "thumbnail.jpg"}

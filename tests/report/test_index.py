@@ -1,4 +1,4 @@
-"""index.html lists every input of an output folder, with a way to what was written of it."""
+"""index.html lists every input of an output folder, with links to its results."""
 
 import json
 import os

@@ -1,7 +1,7 @@
-"""Measures of balls and ellipsoids of known size, and of voxels that can be counted by hand.
+"""Measurements of balls and ellipsoids of known size, and of voxels counted by hand.
 
 Tolerances on the grids below (docs/outputs.md has the errors): volume 5 %; diameters one pixel or 1 mm, whichever is
-more; centroid .4 mm; extent one voxel; distance to the liver's surface up to 3/4 of a slice distance too near.
+more; centroid 0.4 mm; extent one voxel; distance to the liver's surface up to 3/4 of a slice distance too small.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ DIAGONAL = np.diag([2.0, 1.0, 5.0, 1.0])
 
 
 def of_labels(labels: Array, hu: Array | None = None, affine: Array = DIAGONAL, **options: Any) -> Measurements:
-    """Measures of a label map with one probability, 0.8, everywhere."""
+    """Measurements of a label map with a probability of 0.8 everywhere."""
     probabilities = np.full((2, *labels.shape), 204, np.uint8)
     return measured_labels(labels, probabilities, affine, np.zeros(labels.shape) if hu is None else hu, **options)
 
@@ -71,7 +71,7 @@ def test_a_known_shape_is_measured_within_the_stated_tolerance(
     assert all(abs((np.array(end) - true.centroid_lps) @ normal) < spacing[2] for end in ends)
 
 
-def test_the_order_of_voxels_changes_no_number() -> None:
+def test_the_order_of_voxels_changes_no_measurement() -> None:
     spacing = (0.9, 1.1, 2.0)
     affine, shape = grid(spacing, "RAS")
     labels, hu = scene([BALL, TURNED], affine, shape)
@@ -86,7 +86,7 @@ def test_the_order_of_voxels_changes_no_number() -> None:
             assert getattr(a, name) == pytest.approx(getattr(b, name)), name
 
 
-def test_blocks_of_voxels_counted_by_hand() -> None:
+def test_blocks_of_voxels_have_the_measurements_worked_by_hand() -> None:
     large, small = (slice(7, 11), slice(7, 13), slice(3, 6)), (slice(18, 20), slice(18, 20), slice(8, 9))
     labels = liver_block(large, small)
     hu = np.array([-50, 100, 40])[labels]
@@ -113,7 +113,7 @@ def test_blocks_of_voxels_counted_by_hand() -> None:
     np.testing.assert_array_equal(found.lesion_map(), expected)
 
 
-def test_slices_are_counted_from_the_feet() -> None:
+def test_slices_are_numbered_from_the_feet() -> None:
     lesion = (slice(18, 20), slice(18, 20), slice(8, 9))
     upside_down = DIAGONAL @ np.diag([1, 1, -1, 1])
     (found,) = of_labels(liver_block(lesion), affine=upside_down).lesions
@@ -168,7 +168,7 @@ def test_a_case_without_lesion_or_liver_is_measured() -> None:
     assert not empty.touches_border and empty.lesion_map().shape == (10, 10, 6)
 
 
-def test_the_confidence_is_the_calibrated_one_where_there_are_coefficients() -> None:
+def test_the_confidence_is_calibrated_if_there_are_coefficients() -> None:
     labels = liver_block((slice(8, 10), slice(8, 10), slice(4, 5)))
     found = of_labels(labels, coefficients={"intercept": -1.0, "mean_probability": 2.5})
     assert found.calibrated
@@ -176,7 +176,7 @@ def test_the_confidence_is_the_calibrated_one_where_there_are_coefficients() -> 
     assert found.lesions[0].mean_probability == pytest.approx(0.8)
 
 
-def test_a_sheared_grid_has_the_volume_of_its_cells() -> None:
+def test_volumes_on_a_sheared_grid_use_the_volume_of_its_voxels() -> None:
     sheared = DIAGONAL.copy()
     sheared[1, 2] = 1.5
     found = of_labels(liver_block((slice(8, 10), slice(8, 10), slice(4, 5))), affine=sheared)

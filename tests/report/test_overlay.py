@@ -1,4 +1,4 @@
-"""The picture shows the patient as radiologists see them, whatever the order of the file's voxels."""
+"""The overlay shows the patient in radiological orientation for any order of the file's voxels."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,7 +25,7 @@ LEFT_OUT = np.zeros(SHAPE, dtype=np.uint8)
 
 
 def scene() -> tuple[Array, Array]:
-    """HU and labels in RAS order: a body with a liver in the patient's right upper front, and a tumor in it."""
+    """HU and labels in RAS order: a body with a liver at the right, upper front, and a tumor in it."""
     hu = np.full(SHAPE, -1000, dtype=np.int16)
     hu[5:55, 5:45] = 0
     labels = LEFT_OUT.copy()
@@ -35,7 +35,7 @@ def scene() -> tuple[Array, Array]:
 
 
 def save(folder: Path, order: str = "RAS", labels: Array | None = None) -> tuple[Volume, Volume]:
-    """The scene as it is read from two files whose voxel axes run as `order` says."""
+    """The scene as read from two files with the voxel axes `order`."""
     hu, scene_labels = scene()
     codes = [nib.orientations.axcodes2ornt(tuple(axes)) for axes in ("RAS", order)]
     change = nib.orientations.ornt_transform(*codes)
@@ -52,7 +52,7 @@ def draw(folder: Path, ct: Volume, labels: Volume) -> Path:
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Figure]:
-    """Draw the scene and hand the figure over, laid out as it was saved."""
+    """Draw the scene and return the figure with the layout in which it was saved."""
     figures: list[Figure] = []
     savefig = Figure.savefig
 
@@ -71,7 +71,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Figu
 
 
 def outline(axis: Any, label: str) -> Array:
-    """Corners (n, 2) of a label's outline in pixels of the picture, to the right and up from the axis' middle."""
+    """Corners (n, 2) of a label's outline in pixels of the picture, to the right and up from the middle of the axes."""
     wanted = [c for c in axis.collections if to_hex(c.get_edgecolor()[0]) == overlay.COLOURS[label]]
     assert len(wanted) == 1, f"{label} in {axis.get_title()}"
     corners = np.concatenate([path.vertices for path in wanted[0].get_paths()])
@@ -86,7 +86,7 @@ def middle(corners: Array) -> Array:
 
 
 @pytest.mark.parametrize("order", ["RAS", "LPS", "LAI", "SRP", "ASL"])
-def test_the_patients_right_is_left_and_front_and_head_are_up(drawn: Callable[..., Figure], order: str) -> None:
+def test_the_patients_right_is_on_the_left_and_front_and_head_are_up(drawn: Callable[..., Figure], order: str) -> None:
     pictures = drawn(order).axes[:5]
     assert [axis.get_title().split()[0] for axis in pictures] == ["axial"] * 3 + ["coronal", "sagittal"]
     for axis in pictures:
@@ -113,7 +113,7 @@ def test_the_tumors_outline_lies_within_the_livers_in_every_picture(drawn: Calla
         assert (liver.min(axis=0) < tumor.min(axis=0)).all() and (tumor.max(axis=0) < liver.max(axis=0)).all()
 
 
-def test_every_order_of_voxels_gives_one_picture(tmp_path: Path) -> None:
+def test_every_order_of_voxels_gives_the_same_picture(tmp_path: Path) -> None:
     pictures = [imread(draw(tmp_path, *save(tmp_path, order))) for order in ("RAS", "PIR")]
     np.testing.assert_array_equal(pictures[0], pictures[1])
 
@@ -124,20 +124,20 @@ def test_the_volumes_are_written_beside_the_pictures(drawn: Callable[..., Figure
     assert texts[:3] == ["seg.nii.gz", "liver with tumors  20 ml", "tumors  1.3 ml"]
 
 
-def test_a_sheared_grid_has_the_volume_of_its_cells(drawn: Callable[..., Figure]) -> None:
+def test_volumes_on_a_sheared_grid_use_the_volume_of_its_voxels(drawn: Callable[..., Figure]) -> None:
     sheared = RAS.copy()
     sheared[1, 2] = 2.0  # a tilted gantry: the slices are shifted against each other, their distance stays
     texts = [text.get_text() for text in drawn(affine=sheared).axes[5].texts]
     assert texts[1:3] == ["liver with tumors  20 ml", "tumors  1.3 ml"]
 
 
-def test_an_empty_mask_is_a_ct_without_outlines_that_says_so(drawn: Callable[..., Figure]) -> None:
+def test_an_empty_mask_is_drawn_as_a_ct_without_outlines_and_stated(drawn: Callable[..., Figure]) -> None:
     axes = drawn(labels=LEFT_OUT).axes
     assert all(len(axis.images) == 1 and len(axis.collections) == 0 for axis in axes[:5])
     assert [text.get_text() for text in axes[5].texts][1:3] == ["no liver found", "no tumor found"]
 
 
-def test_three_different_slices_are_shown_the_tumors_largest_among_them() -> None:
+def test_three_different_slices_are_shown_including_the_tumors_largest() -> None:
     _, labels = scene()
     labels[38:48, 32:38, 15] = 2
     assert [index for _, plane, index in overlay._views(labels, box_around(labels)) if plane == 2] == [15, 17, 18]
@@ -153,7 +153,7 @@ def test_a_liver_of_one_slice_is_shown_three_times() -> None:
     assert [index for _, plane, index in overlay._views(labels, box_around(labels)) if plane == 2] == [7, 7, 7]
 
 
-def test_without_a_liver_the_middle_is_shown() -> None:
+def test_without_a_liver_the_middle_slices_are_shown() -> None:
     views = overlay._views(np.zeros((10, 20, 40), dtype=np.uint8), None)
     assert [(plane, index) for _, plane, index in views] == [(2, 10), (2, 20), (2, 30), (1, 10), (0, 5)]
 

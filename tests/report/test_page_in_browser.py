@@ -1,4 +1,4 @@
-"""The pages in a real browser, headless, with WebGL in software: `make test-page` installs it and runs this."""
+"""The pages in a real headless browser with software WebGL; `make test-page` installs it and runs the tests."""
 
 import base64
 import json
@@ -29,7 +29,7 @@ WIDE, PHONE = (1280, 1400), (390, 844)
 
 
 def browser(*arguments: str) -> Driver:
-    """Headless Chromium; the test is skipped where it or selenium is not installed."""
+    """Headless Chromium; the test is skipped if it or selenium is not installed."""
     selenium = pytest.importorskip(
         "selenium.webdriver", reason="BROWSER ABSENT: no selenium; make test-page installs it"
     )
@@ -93,7 +93,7 @@ def opened(driver: Driver, path: Path) -> Driver:
 
 
 def picture(driver: Driver, name: str = "viewer") -> np.ndarray:
-    """The pixels that an element shows."""
+    """The pixels of an element."""
     from io import BytesIO
 
     from PIL import Image
@@ -107,7 +107,7 @@ def crosshair(driver: Driver) -> list[float]:
 
 
 def step_mm(driver: Driver) -> float:
-    """Half of the diagonal of the viewer's voxels: a crosshair sits in the middle of one."""
+    """Half of the diagonal of the viewer's voxels, since crosshairs are at voxel centres, mm."""
     sizes = driver.execute_script("return Array.from(window.liverseg.nv.volumes[0].pixDimsRAS)")[1:4]
     return float(np.linalg.norm(sizes)) / 2 + 0.1
 
@@ -140,7 +140,7 @@ def test_the_picture_changes_with_the_slice(opened: Driver) -> None:
     assert (np.abs(picture(opened) - before).max(axis=2) > 20).mean() > 0.005
 
 
-def test_the_overlay_can_be_turned_off_and_made_stronger(opened: Driver) -> None:
+def test_the_overlay_can_be_turned_off_and_made_more_opaque(opened: Driver) -> None:
     faint = picture(opened)
     opened.execute_script(
         "const o = document.getElementById('opacity'); o.value = 90; o.dispatchEvent(new Event('input'));"
@@ -153,7 +153,7 @@ def test_the_overlay_can_be_turned_off_and_made_stronger(opened: Driver) -> None
     assert opened.find_elements("css selector", "#marks *") == []
 
 
-def test_the_window_changes_the_greys_alone(opened: Driver) -> None:
+def test_the_window_changes_only_the_grey_values(opened: Driver) -> None:
     before = picture(opened)
     opened.execute_script(
         "const w = document.getElementById('window'); w.selectedIndex = 1; w.dispatchEvent(new Event('change'));"
@@ -163,7 +163,7 @@ def test_the_window_changes_the_greys_alone(opened: Driver) -> None:
 
 
 @pytest.mark.parametrize("lesion", [1, 2, 3])
-def test_a_click_on_a_row_goes_to_the_lesions_middle(lesion: int, opened: Driver, case: PageCase) -> None:
+def test_a_click_on_a_row_moves_to_the_lesions_centre(lesion: int, opened: Driver, case: PageCase) -> None:
     row(opened, lesion).click()
     centroid = np.array(case.report["lesions"][lesion - 1]["centroid"])
     assert np.linalg.norm(np.array(crosshair(opened)) - centroid) <= step_mm(opened)
@@ -171,7 +171,7 @@ def test_a_click_on_a_row_goes_to_the_lesions_middle(lesion: int, opened: Driver
     assert f"Lesion {lesion}:" in opened.find_element("id", "where").text
 
 
-def test_arrow_keys_go_on_from_row_to_row(opened: Driver, case: PageCase) -> None:
+def test_arrow_keys_move_from_row_to_row(opened: Driver, case: PageCase) -> None:
     row(opened, 1).click()
     for lesion, key in ((2, "\ue015"), (3, "\ue015"), (2, "\ue013")):
         opened.switch_to.active_element.send_keys(key)
@@ -180,7 +180,7 @@ def test_arrow_keys_go_on_from_row_to_row(opened: Driver, case: PageCase) -> Non
         assert opened.switch_to.active_element.get_attribute("data-lesion") == str(lesion)
 
 
-def test_diameters_are_lines_of_their_length_in_their_slice(opened: Driver, case: PageCase) -> None:
+def test_diameters_are_drawn_with_their_length_in_their_slice(opened: Driver, case: PageCase) -> None:
     row(opened, 1).click()
     assert len(opened.find_elements("css selector", "#marks line")) >= 2  # dashed where they lie in another slice
     opened.find_element("id", "to-diameters").click()
@@ -206,7 +206,7 @@ def test_the_patients_right_is_on_the_left(opened: Driver, case: PageCase) -> No
     assert opened.execute_script("return liverseg.nv.opts.isRadiologicalConvention") is True
 
 
-def test_a_phone_shows_all_without_scrolling_sideways(driver: Driver, path: Path) -> None:
+def test_a_phone_shows_everything_without_horizontal_scrolling(driver: Driver, path: Path) -> None:
     driver.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": PHONE[0], "height": PHONE[1], "deviceScaleFactor": 2, "mobile": True},
@@ -240,11 +240,11 @@ def pages_of(pdf: bytes) -> int:
     return len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf))
 
 
-def test_it_prints_on_two_pages(opened: Driver) -> None:
+def test_a_case_prints_on_two_pages(opened: Driver) -> None:
     assert pages_of(printed(opened)) == 2
 
 
-def test_many_lesions_and_notes_print_on_two_pages_too(driver: Driver, tmp_path: Path) -> None:
+def test_many_lesions_and_notes_also_print_on_two_pages(driver: Driver, tmp_path: Path) -> None:
     notes = tuple(f"Note {n}: {'a long sentence about a series that was not taken, ' * 4}" for n in range(20))
     path = written(tmp_path / "many", page_case(LESIONS[:1], (3.0, 3.0, 5.0), notes=notes).times(28), "light")
     driver.get(path.as_uri())
@@ -252,12 +252,12 @@ def test_many_lesions_and_notes_print_on_two_pages_too(driver: Driver, tmp_path:
     assert pages_of(printed(driver)) == 2
 
 
-def test_without_webgl_a_sentence_and_the_pictures_are_there(path: Path) -> None:
+def test_without_webgl_a_sentence_and_the_pictures_are_shown(path: Path) -> None:
     driver = browser("--disable-gpu", "--disable-3d-apis")
     try:
         driver.get(path.as_uri())
         sentence = wait(driver, lambda d: d.find_element("id", "no-viewer").text)
-        assert "no WebGL 2" in sentence and "pictures below" in sentence
+        assert "WebGL 2" in sentence and "pictures below" in sentence
         assert not driver.find_element("id", "viewer").is_displayed()
         shown = driver.find_elements("css selector", "#pictures img")
         driver.execute_script("arguments[0].scrollIntoView()", shown[-1])

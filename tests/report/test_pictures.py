@@ -1,4 +1,4 @@
-"""Pictures show each lesion where it is, the patient's right on the left, in whatever order the voxels come."""
+"""Pictures show each lesion at its position, with the patient's right on the left, for any order of voxels."""
 
 from typing import Any
 
@@ -16,18 +16,18 @@ COARSE = (3.0, 3.0, 5.0)
 
 
 def pixels(picture: Picture, colour: tuple[int, int, int]) -> npt.NDArray[np.int64]:
-    """Rows and columns (n, 2) of a colour."""
+    """Rows and columns (n, 2) of the pixels with a colour."""
     return np.argwhere((picture.rgb == colour).all(axis=2))
 
 
 def middle(picture: Picture, colour: tuple[int, int, int]) -> npt.NDArray[np.float64]:
-    """Row and column of the middle of an outline, as parts of the picture."""
+    """Row and column of the middle of an outline, as fractions of the picture."""
     found = pixels(picture, colour)
     return np.asarray((found.min(axis=0) + found.max(axis=0)) / 2 / picture.rgb.shape[:2])
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
-def test_a_lesion_lies_in_the_middle_of_its_picture_at_its_size(orientation: str) -> None:
+def test_a_lesion_is_in_the_middle_of_its_picture_at_the_right_size(orientation: str) -> None:
     ball = Ellipsoid((8, 5, -3), (20, 20, 20))
     (picture,) = page_case([ball], orientation=orientation).pictures.lesions
     found = pixels(picture, lesion_colour(1))
@@ -39,7 +39,7 @@ def test_a_lesion_lies_in_the_middle_of_its_picture_at_its_size(orientation: str
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
-def test_the_patients_right_is_left_and_front_and_head_are_up(orientation: str) -> None:
+def test_the_patients_right_is_on_the_left_and_front_and_head_are_up(orientation: str) -> None:
     right_front_head = Ellipsoid((15, 15, 15), (8, 8, 8))
     axial, coronal, sagittal = page_case([right_front_head], orientation=orientation).pictures.planes
     for picture, across in ((axial, "left"), (coronal, "left"), (sagittal, "right")):
@@ -50,7 +50,7 @@ def test_the_patients_right_is_left_and_front_and_head_are_up(orientation: str) 
     assert [p.orientation for p in (axial, coronal, sagittal)] == [("L", "P"), ("L", "F"), ("A", "F")]
 
 
-def test_every_order_of_voxels_gives_one_picture() -> None:
+def test_every_order_of_voxels_gives_the_same_picture() -> None:
     case = page_case(TWO, (2.0, 2.0, 4.0))
     turned = np.flip(case.ct.array.transpose(2, 0, 1), 1)
     labels = np.flip(case.region.whole_labels().transpose(2, 0, 1), 1)
@@ -62,7 +62,7 @@ def test_every_order_of_voxels_gives_one_picture() -> None:
         assert np.mean(one.rgb != same.rgb) < 0.005 and one.title == same.title
 
 
-def test_neighbouring_lesions_differ_in_colour_and_pictures_come_by_size() -> None:
+def test_neighbouring_lesions_differ_in_colour_and_pictures_are_ordered_by_size() -> None:
     pictures = page_case([Ellipsoid((-12, 0, 0), (5, 5, 5)), Ellipsoid((6, 0, 0), (9, 9, 9))]).pictures.lesions
     assert [picture.lesion for picture in pictures] == [1, 2]
     assert len(pixels(pictures[0], lesion_colour(1))) > 20 < len(pixels(pictures[0], lesion_colour(2)))
@@ -88,7 +88,7 @@ def test_without_a_liver_the_middle_of_the_image_is_shown() -> None:
     assert pictures.numbers_in(2, 5) == []
 
 
-def test_numbers_are_where_the_lesions_are_in_a_plane() -> None:
+def test_numbers_are_drawn_at_the_lesions_in_a_plane() -> None:
     case = page_case([Ellipsoid((8, 5, 0), (6, 6, 6))], (1.0, 1.0, 2.0), "RAS")
     index = int(np.rint((CENTRE[2] - case.ct.affine[2, 3]) / 2))
     ((number, place),) = case.pictures.numbers_in(2, index)

@@ -15,7 +15,7 @@ def pages(pdf: bytes) -> int:
 
 
 def glyphs(pdf: bytes) -> int:
-    """How many strings the pages show."""
+    """The number of strings on the pages."""
     streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL)
     shown = 0
     for stream in streams:
@@ -34,7 +34,7 @@ def test_the_pdf_has_two_pages_and_is_reproducible() -> None:
     assert glyphs(named) == glyphs(first) + 2 > 30
 
 
-def test_any_text_can_be_printed_on_two_pages() -> None:
+def test_any_text_is_printed_on_two_pages() -> None:
     text = "<script>alert(1)</script> $x^2$ \\frac{ \u540d\u524d " + "a" * 500
     case = page_case(notes=(text,) * 40)
     verdict: dict[str, Any] = {"level": "stop", "findings": [{"code": "x", "level": "stop", "text": text}] * 30}

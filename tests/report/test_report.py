@@ -1,4 +1,4 @@
-"""`report.json` follows its schema, the tables agree with it, and none of the finished work is lost."""
+"""`report.json` follows its schema, and the tables agree with it and include every finished case."""
 
 import csv
 import json
@@ -122,7 +122,7 @@ def test_a_failed_write_leaves_the_earlier_report(tmp_path: Path, monkeypatch: p
 
 
 def whole(folder: Path, report: Mapping[str, Any]) -> Finished:
-    """A finished case folder below `folder`: its report, and a manifest that is written last."""
+    """Write a finished case folder below `folder`: its report, and last its manifest."""
     case = folder / str(report["case"])
     write_report(report, case)
     (case / "manifest.json").write_text("{}")
@@ -130,13 +130,13 @@ def whole(folder: Path, report: Mapping[str, Any]) -> Finished:
 
 
 def refused(folder: Path, case: str, source: str, message: str) -> Finished:
-    """A refusal that lies in `folder`."""
+    """Record a refusal in `folder`."""
     path = folder / f"{case} {message}.json".replace("/", " ")
     path.write_text("{}")
     return Finished(path, refused_row(case, source, message))
 
 
-def test_the_summary_has_a_row_for_every_input_in_the_order_in_which_they_finished(tmp_path: Path) -> None:
+def test_the_summary_has_a_row_for_every_input_in_order_of_completion(tmp_path: Path) -> None:
     found = [
         whole(tmp_path, report_of(TWO, "one")),
         refused(tmp_path, "two", "scans/two.nii.gz", "two.nii.gz is constant"),
@@ -182,7 +182,7 @@ def test_a_case_finished_while_the_summary_is_written_is_listed(tmp_path: Path) 
     assert {row["case"] for row in rows(tmp_path / "summary.csv")} == {"one", "two"}
 
 
-def test_the_documentation_names_every_column_and_key() -> None:
+def test_the_documentation_lists_every_column_and_key() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "outputs.md").read_text(encoding="utf-8")
     schema = json.loads(SCHEMA.read_text())
     run = schema["properties"]["run"]["properties"]

@@ -1,4 +1,4 @@
-"""Values between voxels, with answers that can be worked out by hand."""
+"""Interpolated values, against values worked out by hand."""
 
 import numpy as np
 import pytest
@@ -7,20 +7,20 @@ from custom_networks.report import sampling
 from custom_networks.report.sampling import PlaneReader, nearest, volume_at, weights
 
 
-def test_between_two_voxels_the_value_is_linear_and_beyond_the_line_it_is_zero() -> None:
+def test_values_between_voxels_are_linear_and_zero_outside() -> None:
     line = np.array([10.0, 20.0, 40.0])
     at = np.array([-1.0, -0.25, 0.5, 1.25, 2.0, 2.75])
     assert (weights(at, 3) @ line).tolist() == pytest.approx([0, 10, 15, 25, 40, 0])
 
 
-def test_wide_steps_take_a_mean_and_keep_the_mean_of_a_line() -> None:
+def test_wide_steps_average_and_keep_the_mean_of_a_line() -> None:
     noise = np.where(np.arange(64) % 2, 100.0, 0.0)
     read = weights(np.arange(2, 62, 4.0), 64) @ noise
     assert read == pytest.approx(np.full(15, 50), abs=13)  # a plain sample would give 0 or 100
     assert weights(np.arange(2, 62, 4.0), 64).sum(axis=1) == pytest.approx(np.ones(15))
 
 
-def test_a_volume_is_read_as_its_planes_are() -> None:
+def test_a_volume_is_sampled_like_its_planes() -> None:
     rng = np.random.default_rng(1)
     volume = rng.integers(-1000, 1000, (20, 17, 50)).astype(np.int16)
     rows, columns, slices = np.arange(0, 19, 1.3), np.arange(2, 16, 1.5), np.array([3.0, 10.0, 17.0])
@@ -33,7 +33,7 @@ def test_a_volume_is_read_as_its_planes_are() -> None:
 
 
 @pytest.mark.parametrize("layout", ["C", "F", "flipped"])
-def test_chunks_and_layout_in_memory_change_nothing_and_beyond_the_volume_it_is_zero(
+def test_chunks_and_memory_layout_change_nothing_and_values_outside_are_zero(
     layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume = np.random.default_rng(2).integers(-1000, 1000, (12, 9, 10)).astype(np.int16)
@@ -46,5 +46,5 @@ def test_chunks_and_layout_in_memory_change_nothing_and_beyond_the_volume_it_is_
     assert not volume_at(volume, *(at + 100 for at in positions)).any()
 
 
-def test_the_nearest_voxel_is_never_outside_the_line() -> None:
+def test_the_nearest_voxel_is_never_outside() -> None:
     assert nearest(np.array([-0.4, 0.6, 2.4]), 3).tolist() == [0, 1, 2]

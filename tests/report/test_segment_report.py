@@ -1,4 +1,4 @@
-"""Segments in the report: volumes add up to the liver, lesions name theirs, and nothing is said that was not asked."""
+"""Segments in the report: volumes add up to the liver, lesions have their segments, and all is null by default."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ LESIONS = [Ellipsoid((25, 0, 0), (8, 8, 8)), Ellipsoid((1, 0, 20), (6, 6, 6))]
 
 
 def case(state: dict[str, Any] = FOUND) -> tuple[Measurements, Segments]:
-    """A ball of liver with two lesions, parted between segments 8 and 2 in the middle of x."""
+    """A ball-shaped liver with two lesions, divided into segments 8 and 2 in the middle of x."""
     affine, shape = grid((2.0, 2.0, 4.0), "LPS, feet first")
     labels, hu = scene(LESIONS, affine, shape)
     found = list_lesions(labels, np.full((2, *shape), 204, np.uint8), affine, None)
@@ -72,7 +72,7 @@ def test_missing_segments_have_a_reason_and_lesions_have_none(tmp_path: Path) ->
     assert not (tmp_path / "segments.csv").exists()
 
 
-def test_segments_that_were_not_asked_for_are_null() -> None:
+def test_segments_that_were_not_requested_are_null() -> None:
     written = report(None, case()[0])
     jsonschema.validate(written, json.loads(SCHEMA.read_text()))
     assert written["segments"] is None and written["lesions"][0]["near_segment_border"] is None

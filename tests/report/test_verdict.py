@@ -1,4 +1,4 @@
-"""Each finding is made to happen by files of a CT and a mask; a plain scan has none."""
+"""Files of a CT and a mask cause each finding; a plain scan causes none."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +18,7 @@ Change = Callable[[], Body]
 
 
 def judged(scene: Body, folder: Path) -> Verdict:
-    """The verdict on a CT and a mask that lie in files."""
+    """The verdict on a CT and a mask in files."""
     ct, mask = scene.save(folder)
     result = measure_mask(only_case(ct), mask, folder / "out")
     assert result.verdict is not None
@@ -52,13 +52,13 @@ def windowed(low: float, high: float, top: float, dtype: type) -> Body:
 
 
 def filled(hu: float, where: Any) -> Body:
-    """The scene with other HU somewhere."""
+    """The scene with other HU in some voxels."""
     scene = body()
     return scene.with_hu(np.where(where, hu, scene.hu).astype(np.int16))
 
 
 def ball(centre: tuple[float, float, float], radius: float) -> Any:
-    """The voxels within `radius` mm of a place."""
+    """The voxels within `radius` mm of a point."""
     return sum((axis - at) ** 2 for axis, at in zip(places(), centre, strict=True)) < radius**2
 
 
@@ -138,13 +138,13 @@ def test_the_phase_follows_from_liver_and_aorta(liver: float | None, aorta: floa
     assert contrast_phase(liver, aorta) == phase
 
 
-def test_the_gravest_finding_comes_first_and_sets_the_level(tmp_path: Path) -> None:
+def test_the_most_severe_finding_comes_first_and_determines_the_level(tmp_path: Path) -> None:
     scene = body()
     found = judged(replace(scene, hu=scene.hu[::-1].clip(-300, 200), labels=scene.labels[::-1]), tmp_path)
     assert found.level == STOP and found.findings[0].code == "region" and codes(found) >= {"region", "clipped"}
 
 
-def test_the_verdict_stands_in_the_report_as_the_schema_says(tmp_path: Path) -> None:
+def test_the_verdict_in_the_report_follows_the_schema(tmp_path: Path) -> None:
     import json
 
     from custom_networks.report.report import SCHEMA

@@ -1,6 +1,6 @@
-"""Each finding is made to happen by a file of a CT that goes the whole way through `segment`.
+"""A CT file that is processed by `segment` causes each finding.
 
-The network and the scout are bands of HU, so that the scan alone says what they answer.
+The network and the scout classify by HU, so that their output depends only on the scan.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ SEES_MOST_OF_THE_BODY: Band = (20, 240, 0.98, 0.0)
 
 
 class Bands(torch.nn.Module):
-    """Takes what it sees for liver or tumor by HU alone."""
+    """Classifies voxels as liver or tumor by their HU only."""
 
     stride, halo = 1, 0
     bands: ClassVar[Sequence[Band]] = ()
@@ -40,12 +40,12 @@ class Bands(torch.nn.Module):
 
 
 class Scout(Bands):
-    """The same as the scout's network."""
+    """The same classification as the scout's network."""
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A file of no weights; as it stays the same, so does the pipeline that `segment` keeps."""
+    """A file without weights; since it does not change, `segment` reuses its pipeline."""
     path = tmp_path_factory.mktemp("weights") / "none.pt"
     torch.save({}, path)
     return str(path)
@@ -53,7 +53,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def judged(weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Verdict]:
-    """The verdict on a scene that was written as a file and segmented by bands."""
+    """The verdict on a scene that is written to a file and segmented by HU."""
     stub = {
         "network_def": {"_target_": f"{__name__}.Bands"},
         "scout_network": {"_target_": f"{__name__}.Scout"},
@@ -74,23 +74,23 @@ def judged(weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
 
 
 def scan(**changes: Any) -> Body:
-    """The body with so little noise that its tissues do not overlap."""
+    """The body with so little noise that the HU of its tissues do not overlap."""
     return body(noise=2, **changes)
 
 
 def filled(hu: float, where: Any, scene: Body | None = None) -> Body:
-    """A scan with other HU somewhere."""
+    """A scan with other HU in some voxels."""
     scene = scene or scan()
     return scene.with_hu(np.where(where, hu, scene.hu).astype(np.int16))
 
 
 def ball(centre: tuple[float, float, float], radius: float) -> Any:
-    """The voxels within `radius` mm of a place."""
+    """The voxels within `radius` mm of a point."""
     return sum((axis - at) ** 2 for axis, at in zip(places(), centre, strict=True)) < radius**2
 
 
 def round_field(scene: Body) -> Body:
-    """The scan as a scanner gives it whose round field is smaller than the body."""
+    """The scan as from a scanner whose round field of view is smaller than the body."""
     x, y, _ = places()
     return scene.with_hu(np.where(np.hypot(x / 165, y / 130) < 0.85, scene.hu, -2000)).part(slice(10, 80))
 
@@ -148,14 +148,14 @@ def test_a_plain_scan_has_no_finding_with_and_without_a_scout(judged: Callable[.
 
 
 @pytest.mark.parametrize("name", FINDINGS)
-def test_a_file_makes_each_finding_happen(name: str, judged: Callable[..., Verdict]) -> None:
+def test_a_file_causes_each_finding(name: str, judged: Callable[..., Verdict]) -> None:
     code, level, scene, answer = FINDINGS[name]
     found = judged(scene(), **answer)
     assert [finding.level for finding in found.findings if finding.code == code] == [level], found
     assert LEVELS.index(found.level) >= LEVELS.index(level)
 
 
-def test_a_cable_on_the_skin_is_no_metal_and_a_table_makes_no_body_wide(judged: Callable[..., Verdict]) -> None:
+def test_a_cable_on_the_skin_is_not_metal_and_a_table_does_not_widen_the_body(judged: Callable[..., Verdict]) -> None:
     x, y, _ = places()
     cable, table = np.hypot(x, y + 119) < 4.5, (abs(y + 126) < 5) & (abs(x) < 178)
     plain, found = judged(scan()), judged(filled(2900, cable, filled(100, table)))
@@ -163,7 +163,7 @@ def test_a_cable_on_the_skin_is_no_metal_and_a_table_makes_no_body_wide(judged: 
     assert found.numbers.expected_ml == plain.numbers.expected_ml
 
 
-def test_every_code_is_made_to_happen() -> None:
+def test_every_finding_code_is_tested() -> None:
     text = (Path(__file__).resolve().parents[2] / "docs" / "verdict.md").read_text(encoding="utf-8")
     documented = {line.split("`")[1] for line in text.splitlines() if line.startswith("| `")}
     assert documented == {code for code, *_ in FINDINGS.values()}

@@ -1,4 +1,4 @@
-"""What the page's viewer is given: the right HU at the right place, small enough for a page."""
+"""Volumes for the page's viewer: correct HU at correct positions, small enough for a page."""
 
 import base64
 import gzip
@@ -19,7 +19,7 @@ def decoded(text: str) -> nib.Nifti1Image:
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
-def test_lesions_keep_their_place_number_and_size(orientation: str) -> None:
+def test_lesions_keep_their_position_number_and_size(orientation: str) -> None:
     case = page_case([Ellipsoid((10, 5, 0), (9, 9, 9)), Ellipsoid((-12, 0, 5), (6, 6, 6))], orientation=orientation)
     labels = decoded(viewer_volumes(*case.parts).labels)
     voxels = np.asarray(labels.dataobj)
@@ -81,14 +81,14 @@ def test_a_large_liver_is_coarsened_within_the_stated_limits(monkeypatch: pytest
     assert x == y and 0.75 < x < 1.4 and 1.25 < z < 2.7
 
 
-def test_without_a_liver_the_whole_image_and_no_body_is_shown() -> None:
+def test_without_a_liver_the_whole_image_is_shown_without_3d() -> None:
     empty = np.zeros((30, 20, 10), np.uint8)
     volumes = viewer_volumes(*case_of(empty, np.zeros(empty.shape, np.int16), np.diag([2.0, 2.0, 5.0, 1.0])).parts)
     assert decoded(volumes.ct).shape == (30, 20, 10) and volumes.solid == volumes.solid_lesions == ""
     assert not np.asarray(decoded(volumes.labels).dataobj).any()
 
 
-def test_the_body_in_3d_is_as_large_as_the_liver_and_holds_the_lesions() -> None:
+def test_the_liver_in_3d_has_its_size_and_contains_the_lesions() -> None:
     case = page_case()
     volumes = viewer_volumes(*case.parts)
     body, lesions = decoded(volumes.solid), decoded(volumes.solid_lesions)

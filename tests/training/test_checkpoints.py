@@ -1,4 +1,4 @@
-"""Weights on disk are those of before or those of now, never a part of either."""
+"""Weights on disk are either the earlier or the new ones, never partial."""
 
 from pathlib import Path
 from typing import IO, Any
@@ -13,7 +13,7 @@ from custom_networks.training.checkpoints import save_whole
 
 
 def network(weight: float) -> nn.Module:
-    """A network of one weight."""
+    """A network with one weight."""
     made = nn.Linear(1, 1, bias=False)
     nn.init.constant_(made.weight, weight)
     return made
@@ -24,7 +24,7 @@ def weight_in(path: Path) -> float:
 
 
 def ended(saver: BestModelSaver | FinalModelSaver, score: float = 0.0) -> None:
-    """An engine of one epoch with that score as its key metric."""
+    """An engine that has run one epoch, with a score as its key metric."""
     engine = Engine(lambda engine, batch: None)
     engine.state.key_metric_name, engine.state.metrics = "dice", {"dice": score}  # type: ignore[attr-defined]
     saver.attach(engine)
@@ -32,7 +32,7 @@ def ended(saver: BestModelSaver | FinalModelSaver, score: float = 0.0) -> None:
 
 
 def kill_while_writing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`torch.save` writes a few bytes, and then the process gets a signal."""
+    """Make `torch.save` write a few bytes and then kill the process with a signal."""
 
     def save(state: Any, stream: IO[bytes]) -> None:
         stream.write(b"PK")
@@ -41,7 +41,7 @@ def kill_while_writing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "save", save)
 
 
-def test_equal_weights_are_equal_bytes(tmp_path: Path) -> None:
+def test_equal_weights_have_equal_bytes(tmp_path: Path) -> None:
     for name in ("a.pt", "b.pt"):
         save_whole({"weight": torch.ones(3)}, tmp_path / name)
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
@@ -71,7 +71,7 @@ def test_final_weights_may_have_several_names(tmp_path: Path) -> None:
     assert weight_in(tmp_path / "model_final.pt") == weight_in(tmp_path / "model.pt") == 3
 
 
-def test_run_killed_while_it_writes_better_weights_leaves_the_best_of_before(
+def test_a_run_killed_while_writing_better_weights_keeps_the_earlier_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = BestModelSaver(str(tmp_path), {"model": network(1)})
@@ -84,7 +84,7 @@ def test_run_killed_while_it_writes_better_weights_leaves_the_best_of_before(
     assert weight_in(tmp_path / "model.pt") == 1
 
 
-def test_run_killed_while_it_writes_its_final_weights_leaves_those_of_before(
+def test_a_run_killed_while_writing_final_weights_keeps_the_earlier_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended(FinalModelSaver(str(tmp_path), network(1)))
@@ -94,7 +94,7 @@ def test_run_killed_while_it_writes_its_final_weights_leaves_those_of_before(
     assert weight_in(tmp_path / "model_final.pt") == 1
 
 
-def test_failed_run_writes_no_final_weights(tmp_path: Path) -> None:
+def test_a_failed_run_writes_no_final_weights(tmp_path: Path) -> None:
     def fail(engine: Engine, batch: int) -> None:
         raise ValueError("diverged")
 

@@ -1,4 +1,4 @@
-"""The averaged network: its weights by hand, its batch statistics from the inputs kept."""
+"""The averaged network: weights worked by hand, and batch statistics of the kept inputs."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -15,7 +15,7 @@ from custom_networks.training import AveragedWeights
 
 
 class Scale(nn.Module):
-    """Multiplies by one weight, then normalises. (The statistics of BatchNorm are those of `weight * input`.)"""
+    """Multiplies by one weight, then normalises; the statistics of BatchNorm are those of `weight * input`."""
 
     def __init__(self, momentum: float | None = 0.1) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Scale(nn.Module):
 
 
 class CountingInferer(SimpleInferer):
-    """Remembers which network it ran, in order."""
+    """Records the networks that it ran, in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ BATCHES = [[0.0, 2.0], [4.0, 6.0], [8.0, 12.0]]  # means 1, 5, 10; unbiased vari
 def trainer(
     network: Scale, handlers: Sequence[Any], epochs: int = 1, batches: Sequence[list[float]] = tuple(BATCHES)
 ) -> SupervisedTrainer:
-    """Each step lowers the weight by 0.5, whatever the input."""
+    """A trainer in which each step decreases the weight by 0.5 for any input."""
     images = [torch.tensor(batch).reshape(2, 1) for batch in batches]
     return SupervisedTrainer(
         device=torch.device("cpu"),
@@ -80,7 +80,7 @@ def test_batch_statistics_are_those_of_the_kept_inputs_in_the_averaged_network()
     assert float(average.norm.running_var[0]) == pytest.approx(5.0 * weight**2)
 
 
-def test_statistics_are_estimated_anew_each_epoch_and_do_not_pile_up() -> None:
+def test_statistics_are_estimated_anew_each_epoch_and_do_not_accumulate() -> None:
     network = Scale()
     ema = AveragedWeights(network, deepcopy(network), momentum=0.25, batches=3)
     trainer(network, [ema], epochs=3).run()
@@ -108,7 +108,7 @@ def test_network_in_training_is_the_same_with_and_without_its_average(momentum: 
 
 
 class LoadAtStart:
-    """Stands for a CheckpointLoader: sets the weights when the run starts."""
+    """Replaces a CheckpointLoader: sets the weights when the run starts."""
 
     def __init__(self, network: Scale) -> None:
         self.network = network
@@ -117,14 +117,14 @@ class LoadAtStart:
         engine.add_event_handler(Events.STARTED, lambda: self.network.weight.data.fill_(5.0))
 
 
-def test_the_average_lands_in_the_network_that_was_given() -> None:
+def test_the_average_is_written_to_the_given_network() -> None:
     network = Scale()
     averaged = deepcopy(network)
     trainer(network, [AveragedWeights(network, averaged, momentum=0.25)], batches=BATCHES[:1]).run()
     assert float(averaged.weight) == 0.75 * 1 + 0.25 * 0.5 and not averaged.weight.requires_grad
 
 
-def test_weights_that_an_earlier_handler_loads_at_the_start_are_taken_over() -> None:
+def test_weights_loaded_at_the_start_by_an_earlier_handler_are_used() -> None:
     network = Scale()
     ema = AveragedWeights(network, deepcopy(network), momentum=0.25)
     trainer(network, [LoadAtStart(network), ema], batches=BATCHES[:1]).run()

@@ -1,4 +1,4 @@
-"""What a run says of its own cost: memory from headers, time from its first steps, waiting from its loader."""
+"""A run's estimates of memory (from headers), time (from its first steps) and waiting for data."""
 
 import logging
 import sys
@@ -34,7 +34,9 @@ def header(folder: Path, name: str, shape: tuple[int, int, int], spacing: tuple[
     return {"image": str(folder / name), "label": "unused"}
 
 
-def test_cache_is_three_bytes_a_resampled_voxel(tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_takes_three_bytes_per_resampled_voxel(
+    tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # 100 x 100 pixels of 0.625 mm become 50 x 50 of 1.25 mm: 50 * 50 * 10 * 3 bytes each, shown as GiB
     monkeypatch.setattr(module, "GIB", 1000)
     cases = [header(tmp_path, f"{i}.nii.gz", (100, 100, 10), (0.625, 0.625, 3.0)) for i in range(4)]
@@ -43,7 +45,7 @@ def test_cache_is_three_bytes_a_resampled_voxel(tmp_path: Path, log: Log, monkey
     assert "3 of 5 cases, 1 process, about 225.0 GiB" in log.text
 
 
-def test_cache_that_does_not_fit_is_a_warning_with_the_rate_that_would(
+def test_a_cache_that_does_not_fit_causes_a_warning_with_a_rate_that_does(
     tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cases = [header(tmp_path, f"{i}.nii.gz", (50, 50, 10), (1.25, 1.25, 3.0)) for i in range(4)]
@@ -55,9 +57,7 @@ def test_cache_that_does_not_fit_is_a_warning_with_the_rate_that_would(
     assert "2 processes" in log.text and "--cache_rate 0.35 would" in log.text
 
 
-def test_a_containers_limit_counts_where_it_is_below_the_machines_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_containers_limit_below_the_machines_memory_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = (tmp_path / "memory.max", tmp_path / "not there")
     monkeypatch.setattr(module, "CONTAINER_LIMITS", limits)
     machine = module._machine_memory()
@@ -71,7 +71,7 @@ def test_cases_without_readable_headers_are_left_to_the_readers(log: Log) -> Non
     assert log.text == ""
 
 
-def test_what_train_json_caches_is_what_was_announced_and_drawing_leaves_it_as_it_was(tmp_path: Path) -> None:
+def test_the_cache_of_train_json_has_the_announced_size_and_is_not_changed_by_drawing(tmp_path: Path) -> None:
     phantom = make_phantom(3, shape=(96, 80, 16), spacing=(0.9, 0.9, 5.0), lesions=1)
     image = tmp_path / "ct.nii.gz"
     nib.save(nib.Nifti1Image(np.asarray(phantom.image), phantom.affine), image)
@@ -99,7 +99,7 @@ def test_what_train_json_caches_is_what_was_announced_and_drawing_leaves_it_as_i
 
 
 def run(pace: TrainingPace, epochs: int, steps: int, seconds: float, waiting: float, start_epoch: int = 0) -> None:
-    """A trainer whose steps take `seconds`, after `waiting` seconds for each batch."""
+    """Run a trainer whose steps take `seconds`, after `waiting` seconds for each batch."""
 
     class Slow:
         def __iter__(self) -> Iterator[int]:
@@ -113,7 +113,7 @@ def run(pace: TrainingPace, epochs: int, steps: int, seconds: float, waiting: fl
     trainer.run(Slow(), max_epochs=epochs, epoch_length=steps)
 
 
-def test_estimate_counts_all_steps_of_the_run_once_its_first_ones_are_measured(log: Log) -> None:
+def test_the_estimate_after_the_first_steps_includes_all_steps_of_the_run(log: Log) -> None:
     run(TrainingPace(steps=4), epochs=100, steps=5, seconds=0.0, waiting=0.0)
     (line,) = [r.getMessage() for r in log.records if "steps of about" in r.getMessage()]
     assert (
@@ -121,7 +121,7 @@ def test_estimate_counts_all_steps_of_the_run_once_its_first_ones_are_measured(l
     )
 
 
-def test_estimate_of_a_resumed_run_counts_the_steps_to_come(log: Log) -> None:
+def test_the_estimate_of_a_resumed_run_includes_only_the_remaining_steps(log: Log) -> None:
     pace = TrainingPace(steps=2)
     trainer = Engine(lambda engine, batch: None)
     pace.attach(trainer)
@@ -130,7 +130,7 @@ def test_estimate_of_a_resumed_run_counts_the_steps_to_come(log: Log) -> None:
     assert "10 steps of about" in log.text and "Epoch 10: " in log.text and "Epoch 9: " not in log.text
 
 
-def test_first_quarter_of_the_steps_is_left_out_of_the_pace(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_quarter_of_the_measured_steps_is_ignored(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     pace = TrainingPace(steps=4)
     clock = iter([0.0, 100.0, 102.0, 104.0, 106.0])  # STARTED, then four steps, the first of which takes 100 s
     monkeypatch.setattr(module.time, "perf_counter", lambda: next(clock))
@@ -143,9 +143,7 @@ def test_first_quarter_of_the_steps_is_left_out_of_the_pace(log: Log, monkeypatc
     assert "600 steps of about 2.00 s: 20 min, and validation" in log.text
 
 
-def test_peak_memory_is_left_out_where_the_system_has_no_module_for_it(
-    log: Log, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_peak_memory_is_left_out_without_the_module_resource(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows: importing it is an ImportError
     run(TrainingPace(steps=2), epochs=1, steps=2, seconds=0.0, waiting=0.0)
     (line,) = [r.getMessage() for r in log.records if "steps of about" in r.getMessage()]

@@ -1,4 +1,4 @@
-"""The loss on a handful of voxels: weighted cross-entropy, Dice of organ and tumor, and labels 3 and 4."""
+"""The loss on a few voxels: weighted cross-entropy, Dice of organ and tumor, and labels 3 and 4."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Probabilities = tuple[float, float, float]
 
 
 def logits_of(*voxels: Probabilities) -> Tensor:
-    """Logits (1, 3, n, 1, 1) whose softmax is what is given for each voxel."""
+    """Logits (1, 3, n, 1, 1) with the given softmax for each voxel."""
     return torch.tensor(voxels).T.log().reshape(1, 3, -1, 1, 1).requires_grad_()
 
 
@@ -38,7 +38,7 @@ def dice_of(voxels: Sequence[Probabilities], labels: Sequence[int], **more: Any)
 
 
 def gradient_of(voxels: Sequence[Probabilities], labels: Sequence[int]) -> Tensor:
-    """Gradient (voxels, 3) of the whole loss by the logits."""
+    """Gradient (voxels, 3) of the loss with respect to the logits."""
     logits = logits_of(*voxels)
     OrganTumorLoss(TRAINED)(logits, target_of(*labels)).backward()
     assert logits.grad is not None
@@ -60,7 +60,7 @@ def test_cross_entropy_is_the_mean_weighted_by_class() -> None:
     assert found == pytest.approx(expected, rel=1e-5)
 
 
-def test_cross_entropy_of_labels_0_to_2_is_torchs_and_that_of_monais_dice_ce() -> None:
+def test_cross_entropy_of_labels_0_to_2_equals_torchs_and_monais() -> None:
     logits, target = random_batch()
     found = float(OrganTumorLoss(class_weights=WEIGHTS, dice_weight=0.0)(logits, target))
     weight = torch.tensor(WEIGHTS)
@@ -87,7 +87,7 @@ def test_dice_weights_multiply_organ_and_tumor() -> None:
     assert dice_of(LIVER_AND_TUMOR, [1, 2], dice_weights=(0.5, 3.0)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_tumor_taken_for_liver_costs_the_organ_nothing() -> None:
+def test_tumor_predicted_as_liver_does_not_affect_the_organs_dice() -> None:
     confused: list[Probabilities] = [(0.2, 0.5, 0.3), (0.1, 0.6, 0.3)]
     assert dice_of(confused, [1, 2], dice_weights=(1.0, 0.0)) == pytest.approx(ORGAN_DICE / 2, rel=1e-5)
 
@@ -107,7 +107,7 @@ def test_loss_is_the_weighted_sum_of_its_parts() -> None:
 # --- label 3: liver or tumor, unknown which ---------------------------------------------------------------------------
 
 
-def test_label_3_asks_for_the_sum_of_liver_and_tumor() -> None:
+def test_label_3_uses_the_sum_of_liver_and_tumor() -> None:
     assert cross_entropy_of([(0.3, 0.5, 0.2)], [3]) == pytest.approx(-math.log(0.7), rel=1e-5)
     # organ .7 wanted 1: 1 - (1.4 + 1) / (.7 + 1 + 1); the tumor's Dice has no voxel: 1 - 1 / 1
     assert dice_of([(0.3, 0.5, 0.2)], [3]) == pytest.approx((1 - 2.4 / 2.7) / 2, rel=1e-5)
@@ -120,13 +120,13 @@ def test_moving_mass_between_liver_and_tumor_under_label_3_changes_nothing(tumor
     assert loss_of(moved, [1, 2, 3]) == pytest.approx(loss_of(others, [1, 2, 3]), rel=1e-5)
 
 
-def test_gradient_of_label_3_raises_liver_and_tumor_in_step_against_background() -> None:
+def test_the_gradient_of_label_3_raises_liver_and_tumor_together() -> None:
     background, liver, tumor = gradient_of([*LIVER_AND_TUMOR, (0.3, 0.5, 0.2)], [1, 2, 3])[2]
     assert background > 0 > liver and tumor < 0  # descent goes the other way
     assert float(liver / tumor) == pytest.approx(0.5 / 0.2, rel=1e-4)  # the odds of liver to tumor do not move
 
 
-def test_label_3_weighs_as_liver_in_the_cross_entropy() -> None:
+def test_label_3_has_the_weight_of_liver_in_the_cross_entropy() -> None:
     expected = (2 * -math.log(0.7) + 5 * -math.log(0.6)) / (2 + 5)
     found = cross_entropy_of([(0.3, 0.5, 0.2), (0.1, 0.3, 0.6)], [3, 2], class_weights=WEIGHTS)
     assert found == pytest.approx(expected, rel=1e-5)
@@ -143,7 +143,7 @@ def test_label_4_has_no_gradient_and_the_loss_is_that_of_the_other_voxels() -> N
     assert loss_of(voxels, [1, 2, 4]) == pytest.approx(loss_of(LIVER_AND_TUMOR, [1, 2]), rel=1e-5)
 
 
-def test_batch_of_label_4_alone_moves_no_weight() -> None:
+def test_a_batch_with_only_label_4_has_no_gradient() -> None:
     assert torch.count_nonzero(gradient_of(LIVER_AND_TUMOR, [4, 4])) == 0
 
 
@@ -151,7 +151,7 @@ def test_batch_of_label_4_alone_moves_no_weight() -> None:
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2], [0, 0, 0], [0, 1, 1]])
-def test_perfect_prediction_costs_nothing_and_the_opposite_much(labels: list[int]) -> None:
+def test_a_perfect_prediction_has_no_loss_and_the_opposite_a_large_one(labels: list[int]) -> None:
     certain = torch.nn.functional.one_hot(torch.tensor(labels), 3).float().T.reshape(1, 3, 3, 1, 1) * 20
     assert float(OrganTumorLoss(TRAINED)(certain, target_of(*labels))) < 1e-4
     assert float(OrganTumorLoss(TRAINED)(-certain, target_of(*labels))) > 10
@@ -164,7 +164,7 @@ def test_batch_without_tumor_gives_a_finite_loss_and_gradient(labels: list[int])
     assert gradient.isfinite().all() and gradient.abs().sum() > 0
 
 
-def test_bfloat16_logits_even_extreme_ones_give_a_finite_float32_loss_and_finite_gradients() -> None:
+def test_even_extreme_bfloat16_logits_have_a_finite_float32_loss_and_gradients() -> None:
     logits, target = random_batch(labels=5)
     logits = (300 * logits).bfloat16().requires_grad_()
     loss = OrganTumorLoss(TRAINED)(logits, target)
@@ -173,7 +173,7 @@ def test_bfloat16_logits_even_extreme_ones_give_a_finite_float32_loss_and_finite
     assert logits.grad is not None and logits.grad.isfinite().all() and logits.grad.abs().sum() > 0
 
 
-def test_labels_may_come_as_floats_as_transforms_give_them() -> None:
+def test_labels_may_be_floats_as_returned_by_transforms() -> None:
     logits, target = random_batch(labels=5)
     loss = OrganTumorLoss(TRAINED)
     assert float(loss(logits, target.float())) == float(loss(logits, target))

@@ -1,4 +1,4 @@
-"""A training that diverges ends with an error that says from where to go on, and leaves the last good state."""
+"""Diverging training stops with an error that says how to continue, and keeps the last good state."""
 
 import json
 from math import inf, isfinite, nan
@@ -18,7 +18,7 @@ TRAIN = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "train.json
 
 
 def training(folder: Path, losses: list[float], spoilt_at: int | None = None) -> SupervisedTrainer:
-    """Three epochs of two steps with those losses in turn; a weight is made infinite after step `spoilt_at`."""
+    """Run three epochs of two steps with the given losses; a weight is set to infinity after step `spoilt_at`."""
     network = nn.Linear(1, 1)
     left = iter(losses)
 
@@ -51,22 +51,22 @@ def assert_stopped_with_the_state_of_epoch_1(folder: Path, trainer: SupervisedTr
     with pytest.raises(InputError) as error:
         trainer.run()
     assert said in str(error.value)
-    assert f"{folder / 'last.pt'} still holds the state of epoch 1." in str(error.value)
-    assert f"lower --learning_rate, by --start_from {folder / 'last.pt'}" in str(error.value)
+    assert f"{folder / 'last.pt'} still contains the state of epoch 1." in str(error.value)
+    assert f"lower --learning_rate, with --start_from {folder / 'last.pt'}" in str(error.value)
     assert [path.name for path in folder.iterdir()] == ["last.pt"]
     state = torch.load(folder / "last.pt", weights_only=True)
     assert state["progress"]["epoch"] == 1 and all(isfinite(float(value)) for value in state["network"].values())
 
 
 @pytest.mark.parametrize("bad", [nan, inf, -inf])
-def test_loss_that_is_not_finite_stops_the_run_and_the_state_of_the_epoch_before_stays(
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_previous_epochs_state(
     tmp_path: Path, bad: float
 ) -> None:
     said = f"Training stopped at step 4 (epoch 2), because the loss is {bad};"
     assert_stopped_with_the_state_of_epoch_1(tmp_path, training(tmp_path, [1, 1, 1, bad]), said)
 
 
-def test_weights_spoilt_by_the_last_step_of_an_epoch_are_not_saved(tmp_path: Path) -> None:
+def test_infinite_weights_after_the_last_step_of_an_epoch_are_not_saved(tmp_path: Path) -> None:
     said = "Training stopped at step 4 (epoch 2), because weights are not finite;"
     assert_stopped_with_the_state_of_epoch_1(tmp_path, training(tmp_path, [1] * 6, spoilt_at=4), said)
 

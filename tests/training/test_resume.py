@@ -1,4 +1,4 @@
-"""A run that was cut off and resumed ends with the very weights of a run that was not."""
+"""A run that was interrupted and resumed ends with the same weights as an uninterrupted one."""
 
 import re
 from copy import deepcopy
@@ -21,7 +21,7 @@ STEPS = 3  # an epoch
 
 
 class Run:
-    """All that a training process builds, by the recipe of train.json, around a network of 33 weights."""
+    """All parts of a training process, as in train.json, around a network with 33 weights."""
 
     def __init__(self, folder: Path, epochs: int, seed: int = 0, **state: Any) -> None:
         torch.manual_seed(seed)
@@ -80,7 +80,7 @@ def test_one_epoch_and_a_resumed_second_equal_two_epochs_bit_for_bit(tmp_path: P
     assert_same(torch.load(resumed.path)["network"], torch.load(straight.path)["network"])
 
 
-def test_run_killed_inside_an_epoch_repeats_that_epoch(tmp_path: Path) -> None:
+def test_a_run_killed_during_an_epoch_repeats_the_epoch(tmp_path: Path) -> None:
     straight = Run(tmp_path / "straight", epochs=2).go()
     killed = Run(tmp_path / "cut", epochs=2)
 
@@ -93,7 +93,7 @@ def test_run_killed_inside_an_epoch_repeats_that_epoch(tmp_path: Path) -> None:
     assert_same(Run(tmp_path / "cut", epochs=2, seed=7, resume=True).go().weights(), straight.weights())
 
 
-def test_finished_run_resumed_trains_no_more_and_has_the_final_weights(tmp_path: Path) -> None:
+def test_resuming_a_finished_run_does_not_train_and_keeps_the_final_weights(tmp_path: Path) -> None:
     finished = Run(tmp_path, epochs=1).go()
     again = Run(tmp_path, epochs=1, seed=7, resume=True).go()
     assert again.epochs_run == []
@@ -107,14 +107,14 @@ def test_resume_without_a_file_starts_from_the_beginning(tmp_path: Path) -> None
     assert_same(resuming.weights(), plain.weights())
 
 
-def test_file_is_ignored_unless_resuming_is_asked_for(tmp_path: Path) -> None:
+def test_the_state_file_is_ignored_unless_resuming_is_requested(tmp_path: Path) -> None:
     Run(tmp_path, epochs=2, seed=7).go()
     fresh = Run(tmp_path, epochs=1).go()
     assert fresh.epochs_run == [1]
     assert_same(fresh.weights(), Run(tmp_path / "elsewhere", epochs=1).go().weights())
 
 
-def test_file_alone_lies_in_its_new_folder_and_loads_as_weights_only(tmp_path: Path) -> None:
+def test_only_the_state_file_is_written_and_it_loads_with_weights_only(tmp_path: Path) -> None:
     run = Run(tmp_path, epochs=2).go()
     assert [path.name for path in run.path.parent.iterdir()] == ["last.pt"]
     state = torch.load(run.path, weights_only=True)
@@ -148,7 +148,7 @@ def test_state_is_saved_every_interval_epochs(tmp_path: Path) -> None:
 
 
 def validated(folder: Path, scores: list[float]) -> int:
-    """Go on training to one epoch a score, with that score in validation; the epoch whose weights model.pt has."""
+    """Continue training for one epoch per validation score; return the epoch whose weights are in model.pt."""
     network = nn.Linear(1, 1, bias=False)
     trainer, validator = (Engine(lambda engine, batch: None) for _ in range(2))
     best = BestModelSaver(str(folder), {"model": network})
@@ -200,7 +200,7 @@ FACTS = {"training images": ["a.nii", "b.nii", "c.nii"], "seed": 0}
         ({"training images": ["d.nii"], "seed": 2}, "a.nii and 2 more then, d.nii now; seed: 0 then, 2 now"),
     ],
 )
-def test_state_of_another_run_is_refused_with_what_differs_and_stays(
+def test_a_state_of_another_run_is_kept_and_refused_with_the_differences(
     tmp_path: Path, fact: dict[str, Any], difference: str
 ) -> None:
     before = Run(tmp_path, epochs=1, facts=FACTS).go().path.read_bytes()
@@ -224,7 +224,7 @@ def test_a_resumed_run_draws_other_samples_than_its_first_part(tmp_path: Path) -
 
     class Drawn(Randomizable):
         def randomize(self, data: Any = None) -> None:
-            """Nothing to draw."""
+            """Do nothing."""
 
     order = []
     for epochs in (0, 2):

@@ -1,4 +1,4 @@
-"""Dictionary transforms of the anatomy rules: spacing from the affine, metadata kept, from JSON."""
+"""Dictionary transforms of the anatomy rules use the affine's spacing, keep metadata and can be built from JSON."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ ARGUMENTS: list[dict[str, Any]] = [
 
 
 def case() -> dict[str, Any]:
-    """A liver with a hole, a lesion of 8 voxels and a far blob; voxels of 2 x 1 x 3 mm, axes turned."""
+    """A liver with a hole, a lesion of 8 voxels and a distant blob; voxels of 2 x 1 x 3 mm, reoriented axes."""
     labels = torch.zeros(1, 30, 30, 20, dtype=torch.uint8)
     labels[0, 5:25, 5:25, 5:15] = 1
     labels[0, 10:12, 10:12, 8:10] = 2
@@ -42,7 +42,7 @@ def case() -> dict[str, Any]:
     return {"pred": pred, "probabilities": probabilities}
 
 
-def test_config_of_json_values_builds_the_chain_and_it_works() -> None:
+def test_a_config_of_json_values_builds_a_working_chain() -> None:
     parser = ConfigParser(json.loads(json.dumps({"transforms": ARGUMENTS})))
     data = case()
     known = data["pred"].clone()
@@ -56,7 +56,7 @@ def test_config_of_json_values_builds_the_chain_and_it_works() -> None:
     assert torch.equal(data["pred"].as_tensor(), known.as_tensor())
 
 
-def test_lesion_volume_uses_the_affine_of_the_label_map() -> None:
+def test_lesion_volumes_use_the_affine_of_the_label_map() -> None:
     assert (FindLesionsd(min_lesion_mm3=48)(case())["pred"] == 2).sum() == 8
     assert (FindLesionsd(min_lesion_mm3=49)(case())["pred"] == 2).sum() == 0
 

@@ -1,4 +1,4 @@
-"""LabelsOnInputGridd: the rule, the grid, and the whole way back to the file's grid."""
+"""LabelsOnInputGridd: the decision rule, the grid, and the inverse to the file's grid."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ def test_organ_threshold_is_the_share_of_liver_and_tumor_in_all_three() -> None:
 
 @pytest.mark.parametrize("kind", ["probabilities", "logits", "half", "array"])
 @pytest.mark.parametrize("chunk", [1, 2, 50])
-def test_decision_equals_the_direct_formula(kind: str, chunk: int) -> None:
+def test_labels_equal_the_direct_formula(kind: str, chunk: int) -> None:
     image = resampled(volume_with_spacing(torch.rand(1, 14, 11, 5), (0.8, 0.9, 3.0)))
     logits = torch.randn(3, *image.shape[1:], generator=torch.Generator().manual_seed(0)) * 3
     scores: Any = {
@@ -81,7 +81,7 @@ def test_decision_equals_the_direct_formula(kind: str, chunk: int) -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 6])
-def test_slices_without_liver_do_not_disturb_their_neighbours(chunk: int) -> None:
+def test_slices_without_liver_do_not_affect_their_neighbours(chunk: int) -> None:
     image = resampled(volume_with_spacing(torch.rand(1, 10, 10, 6), (0.8, 0.8, 3.0)))
     scores = torch.zeros(3, *image.shape[1:], dtype=torch.uint8)
     scores[0], scores[0, ..., 2:4], scores[2, ..., 2:4] = 255, 100, 155
@@ -90,7 +90,7 @@ def test_slices_without_liver_do_not_disturb_their_neighbours(chunk: int) -> Non
     assert out["probabilities"][1, 5, 5].tolist() == [0, 0, 155, 155, 0, 0]
 
 
-def test_output_lies_on_the_recorded_grid() -> None:
+def test_the_output_is_on_the_recorded_grid() -> None:
     volume = volume_with_spacing(torch.rand(1, 14, 11, 5), (0.8, 0.9, 3.0))
     image = resampled(volume)
     out = LabelsOnInputGridd(probability_key=None)({"image": image, "pred": torch.zeros(3, *image.shape[1:])})
@@ -102,7 +102,7 @@ def test_output_lies_on_the_recorded_grid() -> None:
 
 
 def blob_volume(affine: torch.Tensor, shape: tuple[int, int, int]) -> tuple[MetaTensor, torch.Tensor]:
-    """Image with an ellipsoid of 200 HU in fat of -120 HU, off the middle on every axis, and the ellipsoid's mask."""
+    """Image with an ellipsoid of 200 HU in fat of -120 HU, off-centre along every axis, and the ellipsoid's mask."""
     grids = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in shape), indexing="ij")
     centres, radii = (-0.2, 0.15, 0.25), (0.5, 0.6, 0.55)
     inside = sum(((g - c) / r) ** 2 for g, c, r in zip(grids, centres, radii, strict=True)) < 1  # type: ignore
@@ -111,7 +111,7 @@ def blob_volume(affine: torch.Tensor, shape: tuple[int, int, int]) -> tuple[Meta
 
 @given(affine=affines(), shape=st.tuples(*[st.integers(16, 28)] * 3), as_logits=st.booleans())
 @settings(max_examples=40, deadline=None)
-def test_mask_lands_on_the_same_anatomy_of_the_input_grid(
+def test_the_mask_covers_the_same_anatomy_on_the_input_grid(
     affine: torch.Tensor, shape: tuple[int, int, int], as_logits: bool
 ) -> None:
     image, inside = blob_volume(affine, shape)
@@ -150,7 +150,7 @@ def test_a_network_grid_equal_to_the_input_grid_gives_the_exact_mask() -> None:
     assert torch.equal(mask[0].as_tensor() == 1, inside)
 
 
-def test_missing_record_wrong_grid_and_bad_numbers_are_refused() -> None:
+def test_a_missing_record_a_wrong_grid_and_invalid_numbers_are_refused() -> None:
     image = resampled(volume_with_spacing(torch.rand(1, 8, 8, 4), (0.8, 0.8, 3.0)))
     fine = torch.zeros(3, *image.shape[1:])
     with pytest.raises(BundleError, match="record of ResampleInPlaned"):
@@ -169,7 +169,7 @@ def test_missing_record_wrong_grid_and_bad_numbers_are_refused() -> None:
 
 @pytest.mark.parametrize("size", [(40, 60), (23, 31), (9, 7)])
 @pytest.mark.parametrize("corner", [(0, 0), (19, 12), (7, 5)])
-def test_the_evaluated_part_holds_everything_that_a_pixel_reaches(
+def test_the_evaluated_range_contains_every_pixel_that_can_be_affected(
     size: tuple[int, int], corner: tuple[int, int]
 ) -> None:
     probabilities = torch.zeros(3, 20, 13, 2)

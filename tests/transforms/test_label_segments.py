@@ -1,4 +1,4 @@
-"""Segments land where the liver lies: the coarse copy, the liver on it, what the network sees, and the way back."""
+"""Labelling segments: the coarse copy, the liver on its grid, the network's input, and the way back."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ LIVER = (slice(20, 76), slice(16, 64), slice(10, 50))
 
 
 def affine() -> torch.Tensor:
-    """Voxels of 1.25 x 1.25 x 2 mm whose first lies at (-50, 20, 7) mm."""
+    """The affine of voxels of 1.25 x 1.25 x 2 mm, the first of which is at (-50, 20, 7) mm."""
     matrix = torch.diag(torch.tensor([*SPACING, 1.0], dtype=torch.float64))
     matrix[:3, 3] = torch.tensor([-50.0, 20.0, 7.0])
     return matrix
@@ -31,7 +31,7 @@ def scan() -> dict[str, Any]:
 
 
 def by_side(x: torch.Tensor) -> torch.Tensor:
-    """A stand-in for the network: segment 8 in the half with low, 2 in that with high first indices of the box."""
+    """A stand-in for the network: segment 8 in the half of the box with low first indices, 2 in the other half."""
     logits = torch.full((x.shape[0], 8, *x.shape[2:]), -20.0)
     logits[:, 7], logits[:, 1] = -20 * x[:, 2], 20 * x[:, 2]
     return logits
@@ -46,14 +46,14 @@ def test_the_coarse_copy_has_the_same_extent_and_mean() -> None:
     assert torch.allclose(coarse.affine @ corners, image.affine @ own)
 
 
-def test_thick_slices_are_shared_by_overlap() -> None:
+def test_thick_slices_contribute_to_cells_by_overlap() -> None:
     # Slices of 4 on cells of 6: the second cell covers half of the second slice and all of the third.
     weights = cell_means(3, 2, 1.5, 0.25)
     assert np.allclose(weights, [[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]])
     assert np.allclose(cell_means(2, 2, 1.0, -1.0), [[0, 0], [1, 0]])  # the first cell lies outside
 
 
-def test_the_livers_share_of_cells_keeps_its_volume_and_place() -> None:
+def test_the_liver_on_the_coarse_grid_keeps_its_volume_and_position() -> None:
     data = scan()
     coarse = coarse_copy(data["image"], (3.0, 3.0, 6.0))
     liver = share_of_cells(data["pred"][0].numpy() > 0, affine().numpy(), coarse.shape[1:], coarse.affine.numpy())
@@ -64,7 +64,7 @@ def test_the_livers_share_of_cells_keeps_its_volume_and_place() -> None:
     assert liver.max() == pytest.approx(1) and liver.min() >= 0
 
 
-def test_the_network_sees_intensity_against_the_liver_and_places_in_its_box() -> None:
+def test_the_network_gets_intensity_relative_to_the_liver_and_positions_in_its_box() -> None:
     image, liver = torch.full((11, 9, 5), 0.35), torch.zeros(11, 9, 5)
     image[2:9, 2:7, 1:4], liver[2:9, 2:7, 1:4] = 0.6, 1.0
     seen = segment_input(image, liver)
@@ -78,7 +78,7 @@ def test_the_network_sees_intensity_against_the_liver_and_places_in_its_box() ->
     assert torch.allclose(brighter[0], seen[0], atol=1e-6)
 
 
-def test_segments_cover_the_organ_alone_and_lie_on_their_side() -> None:
+def test_segments_cover_exactly_the_organ_on_the_correct_sides() -> None:
     data = CoarseCopyd("image")(scan())
     found = LabelSegmentsd("pred", by_side)(data)
     segments = found["segments"][0].numpy()
@@ -106,7 +106,7 @@ def test_a_liver_of_an_unusual_shape_gets_no_segments() -> None:
     assert "segments" in LabelSegmentsd("pred", by_side, most_unusual=1e6)(data)
 
 
-def test_a_border_between_two_cells_is_found_to_the_voxel() -> None:
+def test_a_border_between_two_cells_is_exact_to_the_voxel() -> None:
     shares = torch.zeros(2, 1, 1, 4)
     shares[0, ..., :2], shares[1, ..., 2:] = 1, 1
     organ = np.ones((3, 3, 16), bool)

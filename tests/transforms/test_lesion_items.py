@@ -1,4 +1,4 @@
-"""What the bundle's own steps hand on for measuring: on the file's grid, in whole numbers, whatever the grid."""
+"""Items that the bundle's steps pass on for measuring: on any file's grid, as whole numbers."""
 
 import json
 from pathlib import Path
@@ -24,14 +24,14 @@ EVERY_ORDER = ["RAS", "LPS", "LAI", "SRP", "ASL"]
 
 
 def truth() -> Array:
-    """Numbers of two lesions in RAS order, 108 and 32 voxels."""
+    """Map of the numbers of two lesions of 108 and 32 voxels, in RAS order."""
     numbers = np.zeros(SHAPE, np.uint8)
     numbers[LARGE], numbers[SMALL] = 1, 2
     return numbers
 
 
 def reordered(array: Array, order: str, oblique: float = 0.0) -> nib.Nifti1Image:
-    """An array in RAS order as an image whose voxel axes run as `order` says, turned about x by some degrees."""
+    """Convert an array in RAS order to an image with the voxel axes `order`, rotated about x by some degrees."""
     affine = np.eye(4)
     affine[:3, :3] = nib.eulerangles.euler2mat(x=np.radians(oblique)) * MM
     codes = [nib.orientations.axcodes2ornt(tuple(axes)) for axes in ("RAS", order)]
@@ -39,7 +39,7 @@ def reordered(array: Array, order: str, oblique: float = 0.0) -> nib.Nifti1Image
 
 
 def steps(**ids: Any) -> tuple[Compose, list[Any]]:
-    """Preprocessing of inference.json, and its postprocessing without the steps that save."""
+    """Preprocessing of inference.json, and its postprocessing without the saving steps."""
     parser = ConfigParser(json.loads(CONFIG.read_text(encoding="utf-8")))
     parser.update({"confidence_coefficients": None, "bundle_root": str(CONFIG.parents[1]), **ids})
     after = parser.get_parsed_content("postprocessing").transforms
@@ -47,7 +47,7 @@ def steps(**ids: Any) -> tuple[Compose, list[Any]]:
 
 
 def answered(folder: Path, order: str, oblique: float = 0.0, **ids: Any) -> tuple[dict[str, Any], nib.Nifti1Image]:
-    """A CT whose HU are those of its labels, after all steps, the network taking the bright for tumor; and the CT."""
+    """The data after all steps for a CT whose HU determine its labels, with a network that labels by HU; and the CT."""
     labels = np.zeros(SHAPE, np.uint8)
     labels[4:34, 4:30, 2:10] = 1
     labels[truth() > 0] = 2
@@ -64,7 +64,7 @@ def answered(folder: Path, order: str, oblique: float = 0.0, **ids: Any) -> tupl
 
 
 @pytest.mark.parametrize("order, oblique", [*((order, 0.0) for order in EVERY_ORDER), ("SRP", 12.0)])
-def test_lesion_numbers_reach_the_files_grid_as_whole_numbers(tmp_path: Path, order: str, oblique: float) -> None:
+def test_lesion_numbers_on_the_files_grid_are_whole_numbers(tmp_path: Path, order: str, oblique: float) -> None:
     data, ct = answered(tmp_path, order, oblique, keep_for_measuring=True, spacing=2.0)
     assert (data["lesion_numbers"].dtype, data["pred"].dtype) == (torch.uint8, torch.uint8)
     expected = np.asarray(reordered(truth(), order, oblique).dataobj)
@@ -84,6 +84,6 @@ def test_another_pixel_size_finds_the_same_lesions(tmp_path: Path) -> None:
     assert set(np.unique(data["lesion_numbers"])) == {0, 1, 2}
 
 
-def test_only_the_label_map_is_left_unless_a_caller_measures(tmp_path: Path) -> None:
+def test_only_the_label_map_is_kept_unless_a_caller_measures(tmp_path: Path) -> None:
     data, _ = answered(tmp_path, "LPS", spacing=2.0)
     assert set(data) == {"image", "case", "pred"}

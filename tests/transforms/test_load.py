@@ -1,4 +1,4 @@
-"""The strict reader inside MONAI: configs, Compose, DataLoader, SaveImaged, and what MONAI Label does to it."""
+"""The strict reader in MONAI: configs, Compose, DataLoader, SaveImaged, and MONAI Label."""
 
 import pickle
 import subprocess
@@ -68,7 +68,7 @@ def test_image_and_label_keep_their_types_and_geometry(
     assert loaded["image_path"] == "as MONAI Label adds it"
 
 
-def test_channel_is_found_without_being_told(case: dict[str, Any], hounsfield: np.ndarray) -> None:
+def test_the_channel_is_found_without_an_argument(case: dict[str, Any], hounsfield: np.ndarray) -> None:
     image = EnsureChannelFirstd("image")(LoadVolumed("image")(case))["image"]
     assert tuple(image.shape) == (1, *hounsfield.shape)
 
@@ -87,7 +87,7 @@ def test_loader_collates_and_decollates_one_case(
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_case_is_read_and_a_volume_is_used_as_given(
+def test_a_case_is_read_and_a_volume_is_used_unchanged(
     case: dict[str, Any], hounsfield: np.ndarray, workers: int
 ) -> None:
     found = only_case(case["image"])
@@ -111,8 +111,8 @@ def test_saved_mask_has_the_shape_and_affine_of_the_input(load: Compose, case: d
     assert written.shape == source.shape and np.array_equal(written.affine, source.affine)
 
 
-def test_monai_label_finds_it_and_gets_the_meta_dictionary_beside_the_image(case: dict[str, Any]) -> None:
-    """What monailabel 0.8.5, tasks/infer/bundle.py and transform/pre.py, do with each `LoadImaged`."""
+def test_monai_label_recognises_it_and_gets_the_meta_dictionary(case: dict[str, Any]) -> None:
+    """As monailabel 0.8.5 (tasks/infer/bundle.py and transform/pre.py) does with each `LoadImaged`."""
     transform = LoadVolumed("image")
     assert isinstance(transform, LoadImaged)
     transform._loader.image_only = False
@@ -136,7 +136,7 @@ def test_a_refusal_is_final_and_reaches_the_caller(load: Compose, case: dict[str
         LoadVolumed("image").register("ITKReader")
 
 
-def test_wrong_kind_and_missing_keys(case: dict[str, Any]) -> None:
+def test_a_wrong_kind_is_refused_and_missing_keys_can_be_allowed(case: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="kind must be 'image', 'label' or 'segments', got 'mask'"):
         LoadVolumed("image", kind="mask")  # type: ignore[arg-type]
     assert LoadVolumed(["image", "prior"], allow_missing_keys=True)(case).keys() == case.keys()

@@ -1,4 +1,4 @@
-"""ResampleInPlaned: geometry, anti-aliasing, label maps, chunks, and the way back."""
+"""ResampleInPlaned: geometry, anti-aliasing, label maps, chunks, and the inverse."""
 
 import pickle
 from collections.abc import Mapping
@@ -56,16 +56,16 @@ def test_chunks_cover_every_slice_once() -> None:
 @pytest.mark.parametrize(
     ("size", "spacing", "expected"), [(512, 0.78125, 320), (512, 0.703125, 288), (2, 0.1, 1), (5, 1.25, 5), (3, 2.5, 6)]
 )
-def test_size_is_the_nearest_that_covers_the_extent(size: int, spacing: float, expected: int) -> None:
+def test_the_size_is_the_extent_divided_by_the_spacing_and_rounded(size: int, spacing: float, expected: int) -> None:
     assert resampled_size(size, spacing, 1.25) == expected
 
 
-def test_size_does_not_depend_on_rounding_of_the_spacing() -> None:
+def test_the_size_does_not_depend_on_rounding_of_the_spacing() -> None:
     # 21 pixels of 1.25 mm at 2.5 mm are 10.5 pixels: a tie, which rounding of the affine must not decide.
     assert {resampled_size(21, 1.25 + noise, 2.5) for noise in (-1e-7, 0.0, 1e-7)} == {11}
 
 
-def test_extent_is_kept_and_slices_are_untouched() -> None:
+def test_the_extent_is_kept_and_slices_are_not_changed() -> None:
     volume = volume_with_spacing(torch.zeros(1, 10, 6, 3), (1.0, 2.0, 5.0))
     out = resampled(volume, spacing=2.0)
     assert tuple(out.shape) == (1, 5, 6, 3)
@@ -84,7 +84,7 @@ def test_halving_a_ramp_gives_worked_values() -> None:
     assert torch.allclose(out[0, 1:3, 0, 0].as_tensor(), torch.tensor([2.5, 4.5]))
 
 
-def test_stripes_above_the_new_nyquist_rate_vanish_to_their_mean() -> None:
+def test_stripes_above_the_new_nyquist_limit_become_their_mean() -> None:
     # A period of 2.2 pixels of 0.5 mm is 1.1 mm; pixels of 1.25 mm can show nothing shorter than 2.5 mm.
     rows = torch.cos(torch.arange(100) * 2 * torch.pi / 2.2)
     volume = volume_with_spacing((100 * rows).reshape(1, 100, 1, 1).repeat(1, 1, 10, 2), (0.5, 0.5, 2.0))
@@ -98,7 +98,7 @@ def test_stripes_above_the_new_nyquist_rate_vanish_to_their_mean() -> None:
 
 @given(shape=st.tuples(*[st.integers(1, 9)] * 2, st.integers(1, 3)), size=st.tuples(*[st.integers(1, 9)] * 2))
 @settings(max_examples=60, deadline=None)
-def test_every_size_equals_the_weighted_mean_of_the_pixels_covered(
+def test_results_of_any_size_equal_a_weighted_mean_of_pixels(
     shape: tuple[int, int, int], size: tuple[int, int]
 ) -> None:
     stack = torch.rand(2, *shape, dtype=torch.float64)
@@ -118,7 +118,7 @@ def triangle_weights(pixels: int, new_pixels: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("chunk", [1, 3, 16])
 @pytest.mark.parametrize("mode", ["image", "label"])
-def test_chunked_equals_whole(chunk: int, mode: str) -> None:
+def test_resampling_in_chunks_equals_resampling_at_once(chunk: int, mode: str) -> None:
     values = torch.randint(0, 3, (1, 13, 17, 7), dtype=torch.uint8)
     volume = volume_with_spacing(values, (0.8, 0.7, 3.0))
     assert torch.equal(
@@ -160,7 +160,7 @@ def test_a_label_needs_the_majority_of_a_pixel() -> None:
     assert resize_labels(labels, (4, 4))[0, :, 0, 0].tolist() == [0, 1, 0, 0]
 
 
-def test_the_transform_gives_each_pixel_the_label_with_the_largest_share() -> None:
+def test_each_pixel_gets_the_label_with_the_largest_share() -> None:
     rows = torch.tensor([1, 0, 1, 1, 0, 1], dtype=torch.uint8).reshape(1, 6, 1, 1)  # the nearest pixels bear 0
     labels = resampled(volume_with_spacing(rows, (1.0, 3.0, 3.0)), spacing=3.0, mode="label")
     assert labels.as_tensor().flatten().tolist() == [1, 1]
@@ -181,7 +181,7 @@ def test_float_label_maps_are_accepted_and_fractions_are_refused() -> None:
         resize_labels(labels - 1, (8, 1))
 
 
-def test_same_size_passes_values_through_and_is_still_recorded() -> None:
+def test_with_equal_size_values_do_not_change_and_the_step_is_recorded() -> None:
     values = torch.randint(-1000, 1000, (1, 8, 8, 3), dtype=torch.int16)
     out = resampled(volume_with_spacing(values, (1.25, 1.25, 3.0)))
     assert torch.equal(out.as_tensor(), values.float())
@@ -198,7 +198,7 @@ def test_input_is_not_changed() -> None:
     assert out.meta["pixdim"][1] == pytest.approx(8 * 0.8 / 5)
 
 
-def test_number_type_of_images_can_be_named() -> None:
+def test_the_type_of_images_can_be_chosen() -> None:
     volume = volume_with_spacing(torch.full((1, 8, 8, 2), 7.6), (0.8, 0.8, 3.0))
     assert resampled(volume, dtype="float16").dtype == torch.float16
     assert resampled(volume, dtype="int16").unique().tolist() == [8]
@@ -249,7 +249,7 @@ def test_stock_invertd_brings_a_label_map_back(dtype: torch.dtype, nearest: bool
     assert inverted.dtype == dtype and set(inverted.unique().tolist()) == {0, 2}
 
 
-def test_invertd_interpolates_floats_unless_nearest_is_asked_for() -> None:
+def test_invertd_interpolates_floats_unless_nearest_is_requested() -> None:
     preprocessing = chain()
     affine = torch.diag(torch.tensor([0.8, 0.8, 3.0, 1.0], dtype=torch.float64))
     data: dict[str, Any] = preprocessing({"image": MetaTensor(torch.rand(1, 20, 16, 5), affine=affine)})
@@ -259,7 +259,7 @@ def test_invertd_interpolates_floats_unless_nearest_is_asked_for() -> None:
     assert torch.allclose(smooth.as_tensor(), resize_volume(scores, (20, 16), "bilinear", torch.float32))
 
 
-def test_a_tensor_on_the_input_grid_passes_the_inverse_unchanged() -> None:
+def test_the_inverse_does_not_change_a_tensor_on_the_input_grid() -> None:
     transform = ResampleInPlaned(keys="image")
     data = transform({"image": volume_with_spacing(torch.rand(1, 20, 16, 5), (0.8, 0.8, 3.0))})
     labels = torch.randint(0, 3, (1, 20, 16, 5), dtype=torch.uint8)
@@ -267,7 +267,7 @@ def test_a_tensor_on_the_input_grid_passes_the_inverse_unchanged() -> None:
     assert torch.equal(transform.inverse({"image": on_grid})["image"].as_tensor(), labels)
 
 
-def test_works_in_caches_pickles_and_batches() -> None:
+def test_the_transform_works_in_caches_pickles_and_batches() -> None:
     transform = pickle.loads(pickle.dumps(ResampleInPlaned(keys="image")))
     volumes = [{"image": volume_with_spacing(torch.rand(1, 10, 10, 3), (0.8, 0.8, 3.0))} for _ in range(2)]
     dataset = CacheDataset(volumes, transform=transform, progress=False)

@@ -1,4 +1,4 @@
-"""Label maps on disk: the grid as it was, one folder a case, never half a file."""
+"""Label maps on disk: unchanged grid, one folder per case, atomic writes."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ AFFINE = np.array([[-0.78, 0.02, 0, 91.5], [0.02, 0.78, 0.1, -77.25], [0, -0.3, 
 
 
 def label_map(name: str = "/data/ct.nii.gz") -> MetaTensor:
-    """Labels (1, 5, 4, 6), each of 0, 1, 2 in turn, of a file with an oblique affine."""
+    """Labels (1, 5, 4, 6), 0, 1 and 2 in turn, with the metadata of a file with an oblique affine."""
     labels = torch.arange(120).reshape(1, 5, 4, 6) % 3
     return MetaTensor(labels.float(), affine=torch.as_tensor(AFFINE), meta={"filename_or_obj": name})
 
@@ -31,7 +31,7 @@ def written(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_label_map_is_written_as_it_is_and_the_data_pass_through(tmp_path: Path) -> None:
+def test_a_label_map_is_written_unchanged_and_the_data_are_returned(tmp_path: Path) -> None:
     data = {"pred": label_map(), "case": "case_7", "other": 1}
     after = SaveLabelMapd("pred", str(tmp_path / "new" / "out"))(data)
     assert written(tmp_path) == ["new/out/case_7/case_7_seg.nii.gz"]
@@ -43,7 +43,7 @@ def test_a_label_map_is_written_as_it_is_and_the_data_pass_through(tmp_path: Pat
     assert (int(image.header["sform_code"]), int(image.header["qform_code"])) == (1, 1)
 
 
-def test_a_label_map_of_more_than_one_block_is_written_whole(tmp_path: Path) -> None:
+def test_a_label_map_of_more_than_one_block_is_written_completely(tmp_path: Path) -> None:
     labels = np.zeros((150, 70, 131), np.uint8)
     labels[3:140, 2:69, 1:130] = np.random.default_rng(0).integers(0, 3, (137, 67, 129))
     write_label_map(labels, AFFINE, tmp_path / "seg.nii.gz")
@@ -52,7 +52,7 @@ def test_a_label_map_of_more_than_one_block_is_written_whole(tmp_path: Path) -> 
     assert not np.asarray(nib.load(tmp_path / "empty.nii.gz").dataobj).any()
 
 
-def test_the_reader_takes_back_what_was_written(tmp_path: Path) -> None:
+def test_the_reader_reads_what_was_written(tmp_path: Path) -> None:
     labels = label_map()[0].numpy()
     write_label_map(labels, AFFINE, tmp_path / "a" / "b_seg.nii.gz")
     volume = read_label_map(tmp_path / "a" / "b_seg.nii.gz")
@@ -83,7 +83,7 @@ def test_any_grid_is_kept_in_sform_and_qform(
     np.testing.assert_allclose(image.header.get_zooms(), spacing, rtol=1e-5)
 
 
-def test_results_of_an_earlier_run_are_removed_and_foreign_files_stay(tmp_path: Path) -> None:
+def test_results_of_an_earlier_run_are_removed_and_foreign_files_kept(tmp_path: Path) -> None:
     with claim(tmp_path, Input("ct", "identity", "content")) as claimed:
         for name in ("ct_seg.nii.gz", "report.json", "ct_sr.dcm"):
             (claimed.staging / name).write_bytes(b"of an earlier run")
@@ -94,12 +94,12 @@ def test_results_of_an_earlier_run_are_removed_and_foreign_files_stay(tmp_path: 
     assert read_label_map(tmp_path / "ct" / "ct_seg.nii.gz").array.shape == (5, 4, 6)
 
 
-def test_without_a_case_the_file_name_gives_the_name(tmp_path: Path) -> None:
+def test_without_a_case_the_name_is_that_of_the_file(tmp_path: Path) -> None:
     SaveLabelMapd("pred", str(tmp_path), postfix="mask")({"pred": label_map("/data/Müller 1.nii.gz")})
     assert written(tmp_path) == ["M_ller_1/M_ller_1_mask.nii.gz"]
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "m_seg.nii.gz"
     write_label_map(np.ones((5, 4, 6), dtype=np.uint8), AFFINE, path)
     before = path.read_bytes()
@@ -118,7 +118,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     "wrong", [torch.zeros(1, 5, 4, 6), MetaTensor(torch.zeros(2, 5, 4, 6)), MetaTensor(torch.zeros(5, 4, 6))]
 )
-def test_items_other_than_label_maps_with_a_grid_are_refused(tmp_path: Path, wrong: torch.Tensor) -> None:
+def test_items_that_are_not_label_maps_with_a_grid_are_refused(tmp_path: Path, wrong: torch.Tensor) -> None:
     with pytest.raises(BundleError, match=r"needs 'pred' as a MetaTensor \(1, i, j, k\), got .*Tensor of shape \("):
         SaveLabelMapd("pred", str(tmp_path))({"pred": wrong, "case": "a"})
     assert written(tmp_path) == []

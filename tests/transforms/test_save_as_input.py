@@ -1,4 +1,4 @@
-"""Label maps in the input's own format: ITK reads the same physical space as that of the input."""
+"""Label maps in the input's format: ITK reads the same physical space as for the input."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def test_itk_reads_the_same_labels_in_double_precision(tmp_path: Path, given: st
     np.testing.assert_allclose(volume.affine, oblique(), rtol=0, atol=1e-12)
 
 
-def test_other_inputs_get_no_second_file(tmp_path: Path) -> None:
+def test_other_inputs_have_no_second_file(tmp_path: Path) -> None:
     assert write_as_input(LABELS, oblique(), tmp_path, "ct_seg", ".nii.gz") is None
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""The liver's box by worked answers: place and size, halo, alignment, the way back, and when there is none."""
+"""The liver's box in worked examples: position and size, halo, alignment, the inverse, and when there is no box."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ LIVER = (slice(100, 180), slice(120, 200), slice(40, 60))
 
 
 def scan(*places: tuple[slice, slice, slice], spacing: tuple[float, ...] = SPACING) -> MetaTensor:
-    """HU (1, 320, 300, 100) of 200 in the places and -160 elsewhere, with an affine that starts at (-50, 20, 7) mm."""
+    """HU (1, 320, 300, 100), 200 in the given boxes and -160 elsewhere; the first voxel is at (-50, 20, 7) mm."""
     volume = torch.full((1, *SHAPE), -160, dtype=torch.int16)
     for rows, columns, slices in places:
         volume[0, rows, columns, slices] = 200
@@ -29,7 +29,7 @@ def scan(*places: tuple[slice, slice, slice], spacing: tuple[float, ...] = SPACI
 
 
 def bright(x: torch.Tensor) -> torch.Tensor:
-    """A stand-in for the scout's network: liver is what is brighter than half of the window."""
+    """A stand-in for the scout's network: voxels above the middle of the window are liver."""
     liver = (x - 0.5) * 100
     return torch.cat([-liver, liver, torch.full_like(x, -1000.0)], dim=1)
 
@@ -46,13 +46,13 @@ def region_of(volume: MetaTensor, **options: Any) -> list[list[int]]:
     return result
 
 
-def test_the_box_is_on_the_fine_grid_with_margin_from_a_multiple_of_16_to_another() -> None:
+def test_the_box_with_margin_is_aligned_to_multiples_of_16_on_the_fine_grid() -> None:
     # Fine pixels of 1.25 mm: rows 80 to 144, columns 96 to 160. With a margin of 10 mm: 72 to 152, 88 to 168.
     rows, columns, _ = region_of(scan(LIVER), margin_mm=10.0)
     assert rows == [64, 160] and columns == [80, 176]
 
 
-def test_the_box_ends_where_the_image_does() -> None:
+def test_the_box_is_clipped_to_the_image() -> None:
     # The grid has 256 x 240 pixels; a margin of 90 mm is 72 pixels: rows 8 to 216, columns 24 to 232.
     rows, columns, _ = region_of(scan(LIVER), margin_mm=90.0)
     assert rows == [0, 224] and columns == [16, 240]
@@ -60,12 +60,12 @@ def test_the_box_ends_where_the_image_does() -> None:
     assert rows[1] == 256 and columns[1] == 240 and slices[1] == 100
 
 
-def test_a_grid_that_is_no_multiple_of_16_ends_where_the_image_does() -> None:
+def test_a_box_on_a_grid_that_is_not_a_multiple_of_16_is_clipped_to_the_image() -> None:
     rows, _, _ = region_of(scan((slice(200, 320), slice(100, 200), slice(20, 60)), spacing=(1.01, 1.0, 2.0)))
     assert rows[1] == round(320 * 1.01 / 1.25) == 259
 
 
-def test_slices_reach_to_the_next_coarse_slice_and_keep_margin_and_halo() -> None:
+def test_slices_extend_to_the_next_coarse_slice_plus_margin_and_halo() -> None:
     # Every third slice is looked at, from the first on: 42 to 57 show liver, 39 and 60 do not. The liver may begin at
     # 40 and end at 59; a margin of 6 mm is 3 slices, a halo of 4 slices in each of two sub-volumes 8 slices.
     _, _, slices = region_of(scan(LIVER), slice_margin_mm=6.0, halo=4)
@@ -74,7 +74,7 @@ def test_slices_reach_to_the_next_coarse_slice_and_keep_margin_and_halo() -> Non
     assert slices == [40, 60]
 
 
-def test_no_liver_and_too_little_of_it_give_no_region_and_say_so() -> None:
+def test_without_enough_liver_there_is_no_region_and_the_state_says_so() -> None:
     for volume in (scan(), scan((slice(100, 120), slice(100, 120), slice(40, 46)))):  # the second is 5 ml
         found = finder()({"image": volume})
         assert found["scout"]["state"] == "nothing found" and "region" not in found
@@ -89,7 +89,7 @@ def test_a_small_field_of_view_is_not_searched(spacing: tuple[float, ...]) -> No
     assert found["scout"]["state"] == "skipped" and "region" not in found
 
 
-def test_the_largest_part_counts_and_one_close_to_it() -> None:
+def test_the_box_contains_the_largest_part_and_one_close_to_it() -> None:
     mask = np.zeros((40, 40, 30), bool)
     mask[10:20, 10:20, 10:20] = True
     assert liver_box(mask, mask, 1) == (slice(10, 20), slice(10, 20), slice(10, 20))
@@ -110,7 +110,7 @@ def test_the_box_includes_less_certain_liver_up_to_a_limit() -> None:
     assert liver_box(mask, likely, 1) == (slice(10, 24), slice(10, 26), slice(10, 20))
 
 
-def test_the_region_is_resampled_bit_for_bit_as_the_whole_is() -> None:
+def test_the_resampled_region_is_bit_identical_to_that_of_the_whole() -> None:
     volume = scan(LIVER)
     noise = torch.randint(-200, 300, volume.shape, generator=torch.Generator().manual_seed(0), dtype=torch.int16)
     volume = MetaTensor(noise, affine=volume.affine)
@@ -139,7 +139,7 @@ def preprocessing() -> Compose:
     return Compose(steps)
 
 
-def test_the_answer_of_the_region_lands_where_the_anatomy_is() -> None:
+def test_labels_of_the_region_cover_the_anatomy() -> None:
     flipped = scan(LIVER).flip(3)
     affine = flipped.affine.clone()
     affine[2, 3], affine[2, 2] = 7 + 99 * 2.0, -2.0  # the same body, stored head first
@@ -157,7 +157,7 @@ def test_the_answer_of_the_region_lands_where_the_anatomy_is() -> None:
     assert back["probabilities"].shape == (2, *SHAPE) and back["image"].shape == (1, *SHAPE)
 
 
-def test_the_answer_of_the_region_gives_the_labels_of_the_whole() -> None:
+def test_labels_of_the_region_equal_those_of_the_whole() -> None:
     volume = scan(LIVER)
     region = np.array([[16, 112], [32, 160], [5, 41]])
     whole = ResampleInPlaned("image")({"image": volume})["image"]
@@ -173,7 +173,7 @@ def test_the_answer_of_the_region_gives_the_labels_of_the_whole() -> None:
     assert got["pred"].applied_operations == [] and torch.equal(got["pred"].affine, volume.affine)
 
 
-def test_the_inverse_does_not_place_tensors_of_other_shapes_than_the_regions() -> None:
+def test_the_inverse_does_not_pad_tensors_of_other_shapes() -> None:
     resample = ResampleInPlaned("image")
     part = resample({"image": scan(LIVER), "region": np.array([[16, 112], [32, 160], [5, 41]])})
     whole_grid = MetaTensor(torch.ones(1, 256, 240, 100), meta=part["image"].meta)

@@ -14,7 +14,7 @@ def test_a_window_is_clipped_and_scaled_to_zero_to_one() -> None:
     assert hu.tolist() == [-1024, -160, 40, 240, 3000]
 
 
-def test_the_window_equals_monais_and_keeps_the_metadata() -> None:
+def test_the_result_equals_monais_and_keeps_the_metadata() -> None:
     image = MetaTensor(
         torch.linspace(-500, 500, 60).reshape(1, 3, 4, 5), affine=torch.diag(torch.tensor([2.0, 3, 4, 1]))
     )

@@ -1,4 +1,4 @@
-"""A tuned point is adopted only where the bundle already has its other numbers."""
+"""A tuned point is adopted only if the bundle already has its other numbers."""
 
 import copy
 import json
@@ -12,7 +12,7 @@ CONFIG: dict[str, Any] = json.loads((adopt.CONFIGS / "inference.json").read_text
 
 
 def tuned(**changed: float) -> dict[str, Any]:
-    """What a tuning would say with the configured point, but for the numbers that are given."""
+    """A tuning result with the configured point, except for the given numbers."""
     coefficients = {"intercept": -1.0, "mean_probability": 2.0}
     point = adopt.configured_numbers(CONFIG) | changed
     return {"chosen": {"operating_point": point}, "confidence_coefficients": coefficients}
@@ -27,7 +27,7 @@ def test_only_the_confidence_and_its_threshold_are_adopted() -> None:
     assert after == before | {name: after[name] for name in ("confidence_coefficients", "displayable_configs")}
 
 
-def test_point_with_other_numbers_than_the_configured_ones_is_refused_by_name() -> None:
+def test_a_point_that_differs_from_the_configuration_is_refused_with_the_names() -> None:
     numbers = adopt.configured_numbers(CONFIG)
     assert {"organ_threshold", "tumor_threshold", "gap_mm", "max_hole_mm2", "capsule_mm"} < set(numbers)
     point = tuned(gap_mm=numbers["gap_mm"] + 1, tumor_threshold=0.75)

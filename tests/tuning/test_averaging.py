@@ -1,4 +1,4 @@
-"""Averaged weights: the mean by hand, and the batches that their statistics are estimated from."""
+"""Averaged weights: the mean worked by hand, and the batches from which statistics are estimated."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,12 +14,12 @@ from custom_networks.tuning.averaging import inputs, mean_weights, training_part
 
 @pytest.fixture
 def seeded() -> Iterator[None]:
-    """What a script seeds for its process is undone for the tests that follow."""
+    """Undo the seeding of a script after each test."""
     yield
     set_determinism(None)
 
 
-def test_weights_are_averaged_and_counters_are_those_of_the_first() -> None:
+def test_weights_are_averaged_and_counters_are_taken_from_the_first() -> None:
     one = {"weight": torch.tensor([1.0, -2.0]), "half": torch.tensor([0.5]).half(), "batches": torch.tensor(7)}
     two = {"weight": torch.tensor([2.0, 4.0]), "half": torch.tensor([1.5]).half(), "batches": torch.tensor(9)}
     three = {"weight": torch.tensor([6.0, 1.0]), "half": torch.tensor([4.0]).half(), "batches": torch.tensor(1)}
@@ -28,7 +28,7 @@ def test_weights_are_averaged_and_counters_are_those_of_the_first() -> None:
     assert {name: value.dtype for name, value in mean.items()} == {name: value.dtype for name, value in one.items()}
 
 
-def test_batches_are_the_same_every_run_and_others_for_another_seed(
+def test_batches_depend_only_on_the_seed(
     small_phantoms: Callable[[tuple[float, float, float]], Path], seeded: None
 ) -> None:
     folder = small_phantoms((1.6, 1.6, 3.0))

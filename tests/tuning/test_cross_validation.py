@@ -1,4 +1,4 @@
-"""Intervals over patients and the table of lesions, by hand."""
+"""Intervals over patients and the table of lesions, worked by hand."""
 
 import numpy as np
 import pytest
@@ -6,20 +6,20 @@ import pytest
 from custom_networks.tuning.cross_validation import mean_with_interval, table_of_lesions
 
 
-def test_one_patient_has_a_mean_and_no_interval() -> None:
+def test_with_one_patient_the_interval_has_no_width() -> None:
     assert mean_with_interval([1.0, 0.0, 0.5], ["a", "a", "a"]) == (0.5, 0.5, 0.5)
 
 
-def test_patients_of_equal_means_give_no_width_however_their_cases_differ() -> None:
+def test_with_equal_means_of_patients_the_interval_has_no_width() -> None:
     assert mean_with_interval([1.0, 0.0, 0.5], ["a", "a", "b"]) == (0.5, 0.5, 0.5)
 
 
-def test_two_patients_are_drawn_whole_and_their_cases_weigh_alike() -> None:
+def test_patients_are_drawn_with_all_cases_which_have_equal_weights() -> None:
     # of two draws: b twice (a quarter) 0, a twice (a quarter) 1, one each 3 of 4; the mean is over cases, not patients
     assert mean_with_interval([1.0, 1.0, 1.0, 0.0], ["a", "a", "a", "b"]) == (0.75, 0.0, 1.0)
 
 
-def test_unknown_values_are_left_out() -> None:
+def test_unknown_values_are_ignored() -> None:
     assert mean_with_interval([0.25, np.nan, 0.75], ["a", "b", "a"]) == (0.5, 0.5, 0.5)
     assert np.isnan(mean_with_interval([np.nan], ["a"])).all()
 

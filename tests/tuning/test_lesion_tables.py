@@ -1,4 +1,4 @@
-"""Tables of predicted lesions against the anatomy rules and the scores of the evaluation themselves."""
+"""Tables of predicted lesions agree with the anatomy rules and the evaluation's scores."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ POINT = OperatingPoint(0.5, 0.02, 3.0, 0.0, 100.0, 0.5, 10.0, 0.0, 0.0)
 
 
 def noisy_case(seed: int, spacing: tuple[float, float, float] = (1.0, 1.0, 2.0)) -> KeptCase:
-    """A liver block with lesions, islands and holes of random probabilities; the truth is another random one."""
+    """A liver block with lesions, islands and holes of random probabilities, and another random one as truth."""
     random = np.random.default_rng(seed)
     shape = (24, 22, 12)
     inside = np.zeros(shape)
@@ -50,7 +50,7 @@ def noisy_case(seed: int, spacing: tuple[float, float, float] = (1.0, 1.0, 2.0))
     min_lesion_confidence=st.sampled_from([0.0, 0.35, 0.45]),
     coefficients=st.sampled_from([None, {"intercept": -2.0, "mean_probability": 3.0}]),
 )
-def test_scores_from_tables_equal_those_of_the_rules_and_the_evaluation(
+def test_scores_from_tables_equal_those_of_rules_and_evaluation(
     seed: int,
     organ_threshold: float,
     neck_mm: float,

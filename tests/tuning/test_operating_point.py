@@ -1,4 +1,4 @@
-"""Scores of an operating point, worked by hand on two small tables."""
+"""Scores of an operating point on two small tables, worked by hand."""
 
 import math
 from typing import Any
@@ -55,14 +55,14 @@ def test_scores_of_one_case_with_tumor() -> None:
     assert result["objective"] == pytest.approx(1800 / 1990 + 1200 / 1900 + 1) and result["within_limits"] == 1
 
 
-def test_a_false_lesion_that_stays_counts_and_lowers_dice() -> None:
+def test_a_kept_false_lesion_counts_and_lowers_dice() -> None:
     result = scores([table()], [0.9, 0.5, 0.9, 0.9], Limits(0.5, 2.0, 0.2))
     assert result["false_lesions_per_case"] == 1 and result["within_limits"] == 0
     assert result["tumor_dice_with_tumor"] == pytest.approx(2 * 600 / (1000 + 1100))
     assert result["objective"] == pytest.approx(1800 / 1990 + 1200 / 2100 + 1 - 0.2 * 0.5)
 
 
-def test_tumor_free_cases_count_by_their_volume_and_false_lesions_alone() -> None:
+def test_tumor_free_cases_count_only_by_predicted_volume_and_false_lesions() -> None:
     result = scores([table(), FREE], [0.9, 0.5, 0.9, 0.1])
     assert result["tumor_free_ml"] == pytest.approx(1.0)  # 800 and 200 mm3
     assert result["false_lesions_per_case"] == (1 + 2) / 2
@@ -73,13 +73,13 @@ def test_tumor_free_cases_count_by_their_volume_and_false_lesions_alone() -> Non
     assert result["objective"] == pytest.approx(expected)
 
 
-def test_cases_whose_tumors_are_not_labelled_count_for_the_liver_alone() -> None:
+def test_cases_without_tumor_labels_count_only_for_the_liver() -> None:
     result = scores([table(tumor_labelled=False)], [0.9] * 4)
     assert result["objective"] == result["liver_dice"] == pytest.approx(1800 / 1990)
     assert math.isnan(result["tumor_dice_with_tumor"]) and math.isnan(result["false_lesions_per_case"])
 
 
-def test_the_confidence_decides_about_large_enough_lesions_in_the_liver() -> None:
+def test_the_confidence_decides_only_for_large_enough_lesions_in_the_liver() -> None:
     assert may_be_lesion(table(), POINT).tolist() == [True, True, False, False]
     unlabelled = table(case="b", tumor_labelled=False)
     lesions = labelled_lesions([table(), unlabelled, FREE], POINT, {"a": "p", "b": "q", "free": "r"})
@@ -89,6 +89,6 @@ def test_the_confidence_decides_about_large_enough_lesions_in_the_liver() -> Non
     assert lesions.real.tolist() == [True, False, False, False, False]
 
 
-def test_no_labelled_case_gives_no_lesions() -> None:
+def test_without_labelled_cases_there_are_no_lesions() -> None:
     lesions = labelled_lesions([table(tumor_labelled=False)], POINT, {"a": "p"})
     assert lesions.patient == [] and lesions.mean_probability.shape == lesions.real.shape == (0,)

@@ -1,4 +1,4 @@
-"""The search over operating points, on an objective that is known."""
+"""The search for operating points, with a known objective."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ START = OperatingPoint(0.5, 20.0, 10.0, 8.0, 100.0, 0.5, 10.0, 30.0, 0.3)
 
 
 class Known:
-    """Trials whose objective is highest at a threshold of 0.4 and a volume of 60 mm3, and does not see the gap."""
+    """Trials whose objective is highest at a threshold of 0.4 and a volume of 60 mm3, independent of the gap."""
 
     def __init__(self) -> None:
         self.scored: list[OperatingPoint] = []
@@ -28,7 +28,7 @@ class Known:
         self.prepared.append(list(points))
 
 
-def test_each_number_goes_to_its_best_value_and_no_point_is_scored_twice() -> None:
+def test_each_number_is_set_to_its_best_value_and_no_point_is_scored_twice() -> None:
     known = Known()
     grid = {"tumor_threshold": [0.3, 0.4, 0.5], "min_lesion_mm3": [30.0, 60.0], "gap_mm": [5.0, 10.0, 20.0]}
     trials = coordinate_search(START, grid, known.trial, known.prepare)
@@ -45,7 +45,7 @@ def test_the_search_ends_after_a_pass_without_change() -> None:
     assert len(known.prepared) == 1
 
 
-def test_a_second_pass_finds_what_only_pays_after_another_change() -> None:
+def test_a_second_pass_finds_improvements_that_depend_on_other_changes() -> None:
     objective = {(0.5, 20.0): 0, (0.3, 20.0): -1, (0.5, 10.0): 1, (0.3, 10.0): 2}  # threshold and gap
 
     def trial(point: OperatingPoint) -> Trial:
@@ -61,13 +61,13 @@ def test_a_second_pass_finds_what_only_pays_after_another_change() -> None:
 
 
 class FixedTables:
-    """Lesion tables that are the same at every point: two patients, each with a real and a false lesion."""
+    """The same lesion tables at every point: two patients, each with a real and a false lesion."""
 
     def at(self, point: OperatingPoint) -> list[PredictedLesionTable]:
         return [self._table("a", 0.8), self._table("b", 0.9)]
 
     def prepare(self, points: Sequence[OperatingPoint]) -> None:
-        """Nothing to compute."""
+        """Do nothing."""
 
     @staticmethod
     def _table(case: str, mean_probability: float) -> PredictedLesionTable:
@@ -86,7 +86,7 @@ class FixedTables:
         )
 
 
-def test_a_patient_is_scored_by_the_model_of_the_others() -> None:
+def test_a_patient_is_scored_with_the_model_of_the_others() -> None:
     scorer = PointScorer(FixedTables(), {"a": "p", "b": "q"}, Limits(2.0, 0.5, 0.1))  # type: ignore[arg-type]
     models = scorer.models(START)
     assert set(models) == {"p", "q"} and models["p"] != models["q"]

@@ -1,4 +1,4 @@
-"""A comparison of recipes goes on where it was cut off, with the plan that it began with and no other."""
+"""A comparison of recipes resumes after an interruption, and only with the same plan."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ PLAN: dict[str, Any] = {
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The overrides of all runs so far, which write their files and nothing in them."""
+    """The overrides of all runs so far, which only create empty files."""
     done: list[dict[str, Any]] = []
 
     def bundle_run(configs: Sequence[str], overrides: Mapping[str, Any], threads: int, log: Path) -> None:
@@ -34,9 +34,7 @@ def compare(plan: Mapping[str, Any], out: Path, *seeds: int) -> None:
     recipes.compare(plan, out, seeds or [0], 1, "data")
 
 
-def test_each_folder_keeps_the_overrides_of_what_was_run_there_and_is_not_run_again(
-    tmp_path: Path, ran: list[dict[str, Any]]
-) -> None:
+def test_finished_runs_keep_their_overrides_and_are_not_repeated(tmp_path: Path, ran: list[dict[str, Any]]) -> None:
     compare(PLAN, tmp_path)
     assert len(ran) == 6
     kept = json.loads((tmp_path / "stack_of_1-s0" / "stage2" / "overrides.json").read_text())
@@ -66,7 +64,7 @@ def test_a_changed_plan_is_refused_before_anything_is_run(
     assert said in str(refused.value) and len(ran) == 6
 
 
-def test_runs_made_before_overrides_were_kept_are_read_with_a_warning(
+def test_runs_without_kept_overrides_are_read_with_a_warning(
     tmp_path: Path, ran: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     compare(PLAN, tmp_path)
@@ -79,7 +77,7 @@ def test_runs_made_before_overrides_were_kept_are_read_with_a_warning(
 
 def test_probabilities_of_two_seeds_never_share_a_folder(tmp_path: Path, ran: list[dict[str, Any]]) -> None:
     plan = {**PLAN, "scoring": {"keep_probabilities": "out/probabilities"}}
-    with pytest.raises(SystemExit, match="one folder: give a single seed, such as --seeds 0"):
+    with pytest.raises(SystemExit, match="one folder: use a single seed, such as --seeds 0"):
         compare(plan, tmp_path, 0, 1)
     assert ran == []
     compare(plan, tmp_path, 1)

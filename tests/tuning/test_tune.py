@@ -1,4 +1,4 @@
-"""The tuning as a whole, on cases whose false lesions are faint and whose real ones are not."""
+"""Tuning on cases in which false lesions have low and real ones high probabilities."""
 
 import csv
 import json
@@ -91,7 +91,7 @@ def test_the_calibrated_confidence_removes_the_faint_false_lesions(tuned: tuple[
     assert result["cases"] == 6 and result["patients"] == 5
 
 
-def test_the_calibration_is_that_of_held_out_patients(tuned: tuple[dict[str, Any], Path]) -> None:
+def test_the_calibration_is_measured_on_held_out_patients(tuned: tuple[dict[str, Any], Path]) -> None:
     result, folder = tuned
     lesions = rows(folder / "lesions.csv")
     assert len(lesions) == 29 and {row["patient"] for row in lesions} == {"ab", "c", "d", "e", "healthy"}
@@ -107,7 +107,7 @@ def test_the_calibration_is_that_of_held_out_patients(tuned: tuple[dict[str, Any
     assert sum(int(row["lesions"]) for row in rows(folder / "reliability.csv")) == 29
 
 
-def test_all_that_was_tried_and_all_other_thresholds_are_listed(tuned: tuple[dict[str, Any], Path]) -> None:
+def test_all_trials_and_all_other_thresholds_are_listed(tuned: tuple[dict[str, Any], Path]) -> None:
     _, folder = tuned
     settings = rows(folder / "settings.csv")
     assert [row["confidence"] for row in settings[:2]] == ["configured", "calibrated"]
@@ -127,7 +127,7 @@ def test_all_that_was_tried_and_all_other_thresholds_are_listed(tuned: tuple[dic
 
 
 @pytest.mark.parametrize(("allowed", "least"), [(4.0, 0.1), (2.0, 0.3)])
-def test_the_lowest_threshold_within_the_limit_of_false_lesions_is_chosen(
+def test_the_lowest_threshold_within_the_limit_on_false_lesions_is_chosen(
     tmp_path: Path, allowed: float, least: float
 ) -> None:
     for name in "abcde":
@@ -140,17 +140,17 @@ def test_the_lowest_threshold_within_the_limit_of_false_lesions_is_chosen(
     assert result["chosen"]["scores"]["false_lesions_per_case"] == (4.0 if allowed == 4.0 else 0.0)
 
 
-def test_if_no_threshold_respects_the_limit_the_highest_is_used_with_a_warning(
+def test_if_all_thresholds_exceed_the_limit_the_highest_is_used_with_a_warning(
     kept: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     result = tune_operating_point(
         str(kept), str(tmp_path), CONFIGURED, {}, replace(LIMITS, false_lesions_per_case=-1.0)
     )
     assert result["chosen"]["operating_point"]["min_lesion_confidence"] == 0.9
-    assert "No min_lesion_confidence respects the limit of false lesions: the highest, 0.9" in caplog.text
+    assert "No min_lesion_confidence respects the limit on false lesions: the highest, 0.9" in caplog.text
 
 
-def test_scans_known_to_be_one_patients_are_kept_together_without_a_list(tmp_path: Path) -> None:
+def test_known_scans_of_the_same_patient_are_kept_together_without_a_list(tmp_path: Path) -> None:
     for name in ("liver_0", "liver_1", "liver_2"):
         keep(tmp_path, name)
     assert tune_operating_point(str(tmp_path), str(tmp_path / "out"), CONFIGURED, {}, LIMITS)["patients"] == 2
@@ -160,9 +160,9 @@ def test_wrong_arguments_are_refused_before_any_work(kept: Path, tmp_path: Path)
     out = str(tmp_path / "out")
     with pytest.raises(InputError, match="keep_probabilities"):
         tune_operating_point(str(tmp_path), out, CONFIGURED, GRID, LIMITS)
-    with pytest.raises(UsageError, match="in tumour_threshold"):
+    with pytest.raises(UsageError, match="tumour_threshold is missing or unknown"):
         tune_operating_point(str(kept), out, CONFIGURED, {"tumour_threshold": [0.5]}, LIMITS)
-    with pytest.raises(UsageError, match="in gap_mm"):
+    with pytest.raises(UsageError, match="gap_mm is missing or unknown"):
         tune_operating_point(str(kept), out, {k: v for k, v in CONFIGURED.items() if k != "gap_mm"}, GRID, LIMITS)
     with pytest.raises(UsageError, match="got 0.1"):
         tune_operating_point(str(kept), out, CONFIGURED, {"organ_threshold": [0.1, 0.5]}, LIMITS)

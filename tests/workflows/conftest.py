@@ -30,7 +30,7 @@ def msd_folder(small_phantoms: Callable[[tuple[float, float, float]], Path]) -> 
 
 @pytest.fixture(scope="session")
 def bundle_run(python: BundleRun, tmp_path_factory: pytest.TempPathFactory, msd_folder: Path) -> BundleRun:
-    """Run `python -m monai.bundle run` on the named configs from a folder that has nothing to do with the bundle."""
+    """Run `python -m monai.bundle run` with some configs, from a folder unrelated to the bundle."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
 
     def run(*names: str, processes: int = 1, **overrides: object) -> "subprocess.CompletedProcess[str]":

@@ -1,4 +1,4 @@
-"""The bundle as MONAI's users run it: train, resume, evaluate, infer and load, from another working directory."""
+"""The bundle as MONAI users run it: train, resume, evaluate, infer and load, from another working directory."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ UNCUT = {"anatomy#1#neck_mm": 0.0}  # what a network of a few steps calls liver 
 
 @pytest.fixture(scope="module")
 def training(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Overrides of train.json for two steps an epoch, a schedule of two epochs, and where it writes."""
+    """Overrides of train.json for epochs of two steps, a schedule of two epochs, and the output folder."""
     folder = tmp_path_factory.mktemp("training")
     return {
         "ckpt_dir": folder / "models",
@@ -42,7 +42,7 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def first_epoch(bundle_run: BundleRun, training: dict[str, Any]) -> tuple[Run, dict[str, Any]]:
-    """The run of one epoch, and the state that it left."""
+    """A run of one epoch, and the state that it saved."""
     run = bundle_run("train", epochs=1, **training)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     return run, torch.load(training["output_dir"] / "last.pt", weights_only=True)
@@ -50,7 +50,7 @@ def first_epoch(bundle_run: BundleRun, training: dict[str, Any]) -> tuple[Run, d
 
 @pytest.fixture(scope="module")
 def second_epoch(bundle_run: BundleRun, training: dict[str, Any], first_epoch: tuple[Run, dict[str, Any]]) -> Run:
-    """The run that goes on to a second epoch."""
+    """The run that continues to a second epoch."""
     run = bundle_run("train", epochs=2, resume=True, **training)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     return run
@@ -72,7 +72,7 @@ def masks(bundle_run: BundleRun, weights: Path, msd_folder: Path, tmp_path_facto
     return folder
 
 
-def test_training_writes_weights_that_the_network_takes_and_a_state_to_resume(
+def test_training_writes_loadable_weights_and_a_state_to_resume(
     first_epoch: tuple[Run, dict[str, Any]], training: dict[str, Any], small_network: dict[str, Any]
 ) -> None:
     run, state = first_epoch
@@ -93,7 +93,7 @@ def test_resuming_runs_only_the_second_epoch(second_epoch: Run, training: dict[s
     assert state["progress"] == {"epoch": 2, "iteration": 4}
 
 
-def test_another_fold_is_refused_in_the_folder_of_a_run_whose_files_stay(
+def test_another_fold_is_refused_in_a_runs_folder_and_its_files_are_kept(
     bundle_run: BundleRun, second_epoch: Run, training: dict[str, Any]
 ) -> None:
     files = [training["output_dir"] / "last.pt", *sorted(training["ckpt_dir"].iterdir())]
@@ -106,7 +106,7 @@ def test_another_fold_is_refused_in_the_folder_of_a_run_whose_files_stay(
     assert [path.read_bytes() for path in files] == before
 
 
-def test_resuming_trains_on_from_the_saved_weights(
+def test_resuming_continues_from_the_saved_weights(
     first_epoch: tuple[Run, dict[str, Any]], second_epoch: Run, training: dict[str, Any]
 ) -> None:
     before = first_epoch[1]["network"]["head.weight"]
@@ -138,7 +138,7 @@ def test_inference_writes_masks_on_the_grid_of_their_images(masks: Path, msd_fol
         assert set(np.unique(mask.dataobj)) <= {0, 1, 2}
 
 
-def test_an_empty_folder_is_refused_in_one_sentence(bundle_run: BundleRun, tmp_path: Path) -> None:
+def test_an_empty_folder_is_refused_in_one_line(bundle_run: BundleRun, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     run = bundle_run("inference", dataset_dir=tmp_path / "empty", output_dir=tmp_path / "masks")
     assert run.returncode != 0
@@ -147,7 +147,7 @@ def test_an_empty_folder_is_refused_in_one_sentence(bundle_run: BundleRun, tmp_p
 
 
 def loaded(bundle: Path) -> torch.nn.Module:
-    """The network with the bundle's weights, as `monai.bundle.load` gives it."""
+    """The network with the bundle's weights, as returned by `monai.bundle.load`."""
     import monai.bundle
 
     network = monai.bundle.load(bundle.name, bundle_dir=str(bundle.parent), device="cpu")
@@ -155,7 +155,7 @@ def loaded(bundle: Path) -> torch.nn.Module:
     return network
 
 
-def test_monai_bundle_load_gives_the_network_with_the_weights_beside_it(tmp_path: Path) -> None:
+def test_monai_bundle_load_returns_the_network_with_the_bundles_weights(tmp_path: Path) -> None:
     bundle = tmp_path / "liver_tumor_ct_25d"
     shutil.copytree(ROOT / "bundle" / "configs", bundle / "configs")
     (bundle / "models").mkdir()

@@ -1,4 +1,4 @@
-"""The same scan, machine and options give the same bits, whatever else the machine does."""
+"""The same scan, machine and options have bit-identical results, even on a busy machine."""
 
 import multiprocessing
 import os
@@ -16,7 +16,7 @@ from custom_networks.pipeline import Pipeline
 
 
 def spin(parent: int) -> None:
-    """Use a core until the parent is gone."""
+    """Use a core until the parent process ends."""
     matrix = np.ones((400, 400))
     while os.getppid() == parent:
         matrix = matrix @ matrix % 7
@@ -55,7 +55,7 @@ def test_masks_and_measurements_are_the_same_on_a_busy_machine(
 
 
 def segment_on(cores: int, runtime: str, folder: Path) -> None:
-    """Segment the scan of a folder on some of this process's cores."""
+    """Segment the scan in a folder on some of this process's cores."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     one_format = {"device": "cpu", "progress": False, "runtime": runtime, "precision": "float32"}
     result = Pipeline(overrides=one_format).predict(only_case(folder / "ct.nii.gz"))
@@ -65,7 +65,7 @@ def segment_on(cores: int, runtime: str, folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="NO AFFINITY: this system cannot bind a process")
 def test_numbers_of_threads_and_runtimes_change_boundary_voxels_at_most(tmp_path: Path) -> None:
-    """docs/performance.md states the tolerance: one voxel in a thousand of the organ's surface."""
+    """The tolerance is that of docs/performance.md: one voxel in a thousand of the organ's surface."""
     phantom = make_phantom(11, shape=(160, 128, 40), spacing=(2.0, 2.0, 5.0), lesions=3)
     nib.save(nib.Nifti1Image(phantom.image, phantom.affine), tmp_path / "ct.nii.gz")
     context = multiprocessing.get_context("spawn")

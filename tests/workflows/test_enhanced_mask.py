@@ -1,4 +1,4 @@
-"""The weights that ship find in an enhanced CT what they find in the classic series that it was made of."""
+"""The shipped weights have the same results for an enhanced CT as for the classic series it was made from."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from custom_networks.io.dicom.case import dicom_case
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_an_enhanced_ct_gives_the_mask_and_seg_of_the_classic_series(shared_data: Path, tmp_path: Path) -> None:
+def test_an_enhanced_ct_has_the_same_mask_and_seg_as_the_classic_series(shared_data: Path, tmp_path: Path) -> None:
     pytest.importorskip("highdicom", reason="highdicom, of the extra dicom, makes enhanced CT")
     folder = shared_data / "dicom" / "liver_siemens_kits00072_plus_foreign_topogram"
     files = [Path(str(header.file)) for header in dicom_case(folder).stack.slices]

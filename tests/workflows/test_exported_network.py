@@ -1,4 +1,4 @@
-"""Exported files against the network, on a slab of a phantom and of a real CT that the bundle's preprocessing made."""
+"""Exported files against the network, on slabs of a phantom and a real CT after the bundle's preprocessing."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ Answer = Callable[[Tensor], Tensor]
 
 @pytest.fixture(scope="module", params=["phantom", "real"])
 def scan(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A volume of slices through the liver on the network's own grid, height and width multiples of 16.
+    """A volume of slices through the liver on the network's grid, height and width multiples of 16.
 
     The anatomy is whole in-plane and the affine tells where the patient's right is: without either, hardly any liver is
     found, and nothing is compared.
@@ -49,7 +49,7 @@ def scan(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def image(scan: Path) -> Tensor:
-    """What the network is given for that volume: `(1, 1, H, W, D)`."""
+    """The network's input for that volume: `(1, 1, H, W, D)`."""
     parser = ConfigParser()
     parser.read_config(str(bundle_root() / "configs" / "inference.json"))
     volume = parser.get_parsed_content("preprocessing")({"image": str(scan)})["image"][None]
@@ -58,7 +58,7 @@ def image(scan: Path) -> Tensor:
 
 @pytest.fixture(scope="module")
 def logits(image: Tensor) -> Tensor:
-    """The network's own answer."""
+    """The network's logits."""
     with torch.no_grad():
         answer: Tensor = bundle_network(bundle_root())(image)
     assert (answer.argmax(1) == 1).sum() > 10_000, "hardly any liver found: nothing to compare"
@@ -67,7 +67,7 @@ def logits(image: Tensor) -> Tensor:
 
 @pytest.fixture(scope="session", params=["torchscript", "onnx"])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Exported, Answer]:
-    """A file, and the way in which strangers run it."""
+    """An exported file, and a function that runs it without this package."""
     folder = tmp_path_factory.mktemp("export")
     if request.param == "torchscript":
         file = export_network("torchscript", folder / "model.ts")
@@ -78,7 +78,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return file, lambda image: torch.from_numpy(session.run(None, {"image": image.numpy()})[0])
 
 
-def test_an_exported_network_gives_the_same_logits_and_labels(
+def test_an_exported_network_has_the_same_logits_and_labels(
     exported: tuple[Exported, Answer], image: Tensor, logits: Tensor, scan: Path
 ) -> None:
     file, answer = exported
@@ -94,7 +94,7 @@ def labels_found(logits: Tensor) -> int:
     return int((logits.argmax(1) > 0).sum())
 
 
-def test_the_stock_inferer_gives_the_networks_logits(
+def test_the_stock_inferer_returns_the_networks_logits(
     exported: tuple[Exported, Answer], image: Tensor, logits: Tensor
 ) -> None:
     with torch.no_grad():
@@ -107,7 +107,7 @@ def label_map(scan: Path, **overrides: Any) -> np.ndarray[Any, Any]:
     return Pipeline(overrides=ours).predict(only_case(scan)).labels
 
 
-def test_bare_torchscript_through_the_stock_inferer_gives_the_bundles_label_map(scan: Path, tmp_path: Path) -> None:
+def test_torchscript_in_the_stock_inferer_has_the_bundles_label_map(scan: Path, tmp_path: Path) -> None:
     file = export_network("torchscript", tmp_path / "model.ts")
     stock = {"_target_": "SlidingWindowInferer", "roi_size": [-1, -1, -1]}
     network = f"$torch.jit.load({str(file.path)!r})"

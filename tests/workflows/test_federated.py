@@ -1,4 +1,4 @@
-"""MONAI's federated client drives the bundle at two sites whose scans differ in contrast, in one process."""
+"""MONAI's federated client trains the bundle at two sites whose scans differ in contrast, in one process."""
 
 import json
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ Weights = dict[str, Tensor]
 
 
 def write_site(folder: Path, training: tuple[int, ...], dev: tuple[int, ...], darker: int) -> None:
-    """Write a site's phantoms and their list."""
+    """Write a site's phantoms and their data list."""
     cases = {}
     for seed in (*training, *dev):
         phantom = make_phantom(seed, lesions=2, **GRID)  # type: ignore[arg-type]
@@ -59,7 +59,7 @@ def write_site(folder: Path, training: tuple[int, ...], dev: tuple[int, ...], da
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder a site."""
+    """Folders with the data of each site."""
     folder = tmp_path_factory.mktemp("sites")
     for name, (training, dev) in SITES.items():
         write_site(folder / name, training, dev, DARKER_HU[name])
@@ -68,7 +68,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def one_thread_and_no_determinism_left_behind() -> Iterator[None]:
-    """Layers this small take longer on several threads, and on one they add up in one order."""
+    """Small layers take longer on several threads; on one thread, sums have a fixed order."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -77,7 +77,7 @@ def one_thread_and_no_determinism_left_behind() -> Iterator[None]:
 
 
 def client(site: str, data: Path, out: Path) -> MonaiAlgo:
-    """MONAI's client of the bundle at a site; `ckpt_dir` and `output_dir` keep it from writing into the bundle."""
+    """MONAI's client of the bundle at a site; `ckpt_dir` and `output_dir` keep it from writing to the bundle."""
     bundle = str(ROOT / "bundle")
     common = {"bundle_root": bundle, "dataset_dir": str(data / site), **SMALL}
     folders = {"ckpt_dir": str(out / site / "models"), "output_dir": str(out / site / "log")}
@@ -103,7 +103,7 @@ def trained(algorithm: MonaiAlgo, weights: Weights) -> Weights:
 
 
 def mean(several: list[Weights]) -> Weights:
-    """What a server makes of the sites' weights (McMahan et al., 2017), the sites counted alike."""
+    """The average of the sites' weights, as on a server (McMahan et al., 2017), with equal weights for sites."""
     return {
         name: torch.stack([weights[name] for weights in several]).mean(0) if value.is_floating_point() else value
         for name, value in several[0].items()

@@ -1,4 +1,4 @@
-"""Sixty volumes in one process: threads and open files stay as many as after the first few."""
+"""The numbers of threads and open files do not grow over sixty volumes in one process."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ VOLUMES, SETTLED = 60, 10
 
 
 def held() -> tuple[int, int]:
-    """Threads and open files of this process."""
+    """The numbers of threads and open files of this process."""
     return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
 
 

@@ -1,4 +1,4 @@
-"""What a long scan costs: the whole process, reading, network, anatomy, writing and overlay included."""
+"""Memory of a whole process for a long scan, including reading, network, anatomy rules, writing and overlay."""
 
 import os
 import subprocess
@@ -34,7 +34,7 @@ sys.exit(code)
         (130, 1.0, np.int16, (), 1800),
     ],
 )
-def test_memory_stays_under_its_ceiling_at_every_pixel_size(
+def test_memory_stays_below_its_limit_at_every_pixel_size(
     slices: int, mm: float, kind: type, flags: tuple[str, ...], limit_mb: int, tmp_path: Path
 ) -> None:
     weights = ROOT / "bundle" / "models" / "model.pt"

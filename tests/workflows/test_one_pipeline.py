@@ -1,4 +1,4 @@
-"""Command line, Python and `monai.bundle run` give one mask for one scan, however its voxels are stored."""
+"""Command line, Python and `monai.bundle run` have the same mask for a scan in any voxel order."""
 
 import os
 from collections.abc import Callable
@@ -21,7 +21,7 @@ NAMES = ("straight.nii.gz", "flipped.nii.gz", "oblique.nii.gz", "series")
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A phantom with lesions as NIfTI, as NIfTI with axes permuted and flipped, askew, and as a DICOM series."""
+    """A phantom with lesions as NIfTI, NIfTI with permuted and flipped axes, oblique NIfTI, and DICOM series."""
     folder = tmp_path_factory.mktemp("scans")
     phantom = make_phantom(11, shape=(160, 128, 40), spacing=(2.0, 2.0, 5.0), lesions=3)
     image, affine = phantom.image, phantom.affine
@@ -37,7 +37,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def of_python(scans: Path) -> dict[str, np.ndarray]:
-    """Label maps by the name of the scan."""
+    """Label maps from Python, by name of the scan."""
     pipeline = Pipeline(overrides={"device": "cpu", "progress": False})
     return {name: pipeline.predict(only_case(scans / name)).labels for name in NAMES}
 
@@ -54,7 +54,7 @@ def test_the_phantom_has_lesions_and_its_orientation_changes_nothing(of_python: 
     np.testing.assert_array_equal(flipped[:, ::-1, ::-1].transpose(2, 0, 1), straight)
 
 
-def test_monai_bundle_run_writes_the_masks_of_python(
+def test_monai_bundle_run_writes_the_same_masks_as_python(
     python: Callable[..., Any], scans: Path, of_python: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     given = {"bundle_root": ROOT / "bundle", "dataset_dir": scans, "datalist": list(NAMES), "output_dir": tmp_path}
@@ -69,7 +69,7 @@ def test_monai_bundle_run_writes_the_masks_of_python(
         np.testing.assert_array_equal(mask, of_python[name], name)
 
 
-def test_the_command_line_writes_the_masks_of_python(
+def test_the_command_line_writes_the_same_masks_as_python(
     scans: Path, of_python: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     names = [NAMES[1], NAMES[3]]

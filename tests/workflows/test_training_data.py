@@ -1,4 +1,4 @@
-"""Downloads of MSD Task03_Liver and LiTS, in miniature, are trained on by one command, and again by the same one."""
+"""One command trains on small copies of downloads of MSD Task03_Liver and LiTS, and resumes when repeated."""
 
 import json
 import os
@@ -25,7 +25,7 @@ NUMBERS = {0: "phantom_1", 1: "phantom_2", 5: "phantom_3", 28: "phantom_4"}
 
 @pytest.fixture(scope="module")
 def lits_folder(msd_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """LiTS as it is downloaded: no list, two folders, one segmentation and one volume without their affines."""
+    """LiTS as downloaded: no data list, two folders, one segmentation and one volume without affine."""
     folder = tmp_path_factory.mktemp("LiTS")
     for number, name in NUMBERS.items():
         batch = folder / f"Training Batch {1 if number < 28 else 2}"
@@ -39,7 +39,7 @@ def lits_folder(msd_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="module")
 def msd_download(msd_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MSD Task03_Liver as it is downloaded: ./ in its list, test images without labels, macOS's copies of names."""
+    """MSD Task03_Liver as downloaded: ./ in its list, test images without labels, macOS's "._" files."""
     folder = tmp_path_factory.mktemp("data") / "Task03_Liver"
     for place in ("imagesTr", "labelsTr"):
         (folder / place).mkdir(parents=True)
@@ -53,7 +53,7 @@ def msd_download(msd_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def make_train(data: Path, run: Path, gpus: int = 0, **overrides: Any) -> list[str]:
-    """What `make train DATA=... RUN=...` hands to Python on a machine with so many GPUs: a script stands in for it."""
+    """The arguments that `make train DATA=... RUN=...` passes to Python, a script here, with a number of GPUs."""
     python = run.parent / "venv" / "python"
     python.parent.mkdir(parents=True, exist_ok=True)
     python.write_text(f'#!/bin/sh\n[ "$1" = -c ] && echo {gpus} || printf "%s\\0" "$@"\n')
@@ -99,13 +99,13 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def made(python: Callable[..., Run], msd_download: Path, small_network: dict[str, Any], run_folder: Path) -> list[Run]:
-    """What `make train` starts for one epoch, and again for a second."""
+    """Run the command of `make train` for one epoch, and again for a second one."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     given = [make_train(msd_download, run_folder, epochs=n, **{**TINY, **small_network}) for n in (1, 2)]
     return [python(*arguments, cwd=ROOT, env=environment) for arguments in given]
 
 
-def test_make_train_takes_msd_as_downloaded(made: list[Run]) -> None:
+def test_make_train_accepts_msd_as_downloaded(made: list[Run]) -> None:
     log = made[0].stdout + made[0].stderr
     assert made[0].returncode == 0, log[-3000:]
     assert "Data cache: 2 of 2 cases" in log and "2 cases of" in log and "lits-0-1, which are never split" in log
@@ -113,7 +113,9 @@ def test_make_train_takes_msd_as_downloaded(made: list[Run]) -> None:
     assert [word for word in ("placeholder", "mirrored", "Left out", "torch.distributed") if word in log] == []
 
 
-def test_make_train_again_resumes_and_leaves_weights_and_tensorboard_logs(made: list[Run], run_folder: Path) -> None:
+def test_repeating_make_train_resumes_and_writes_weights_and_tensorboard_logs(
+    made: list[Run], run_folder: Path
+) -> None:
     log = made[1].stdout + made[1].stderr
     assert made[1].returncode == 0, log[-3000:]
     assert "after epoch 1" in log and "Epoch: 2/2" in log and "Epoch: 1/2" not in log
@@ -136,7 +138,7 @@ def test_make_train_starts_one_process_per_gpu(tmp_path: Path, gpus: int, severa
     assert given[given.index("--resume") + 1] == "True" and given[given.index("--fold") + 1] == "1"
 
 
-def test_make_train_without_data_says_what_to_give(tmp_path: Path) -> None:
+def test_make_train_without_data_asks_for_data(tmp_path: Path) -> None:
     (tmp_path / ".installed").touch()
     run = subprocess.run(["make", "train", f"VENV={tmp_path}", "DATA="], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode != 0 and "make train DATA=/path/Task03_Liver" in run.stderr

@@ -1,4 +1,4 @@
-"""A real CT in every lossless transfer syntax, its files shuffled, renamed and nested, gives the mask of its NIfTI."""
+"""A real CT in every lossless transfer syntax, in shuffled, renamed and nested files, has the mask of its NIfTI."""
 
 import random
 from pathlib import Path
@@ -34,7 +34,7 @@ COMPRESSED = {
 
 
 def transcode(series: Path, syntax: UID, folder: Path) -> Path:
-    """The files of a series in another transfer syntax, in an order, under names and in folders that say nothing."""
+    """Write a series in another transfer syntax, in files with random order, names and folders."""
     dice = random.Random(str(syntax))
     paths = sorted(path for path in series.iterdir() if path.is_file())
     dice.shuffle(paths)
@@ -57,7 +57,7 @@ def transcode(series: Path, syntax: UID, folder: Path) -> Path:
 
 
 def frame_by_gdcm(path: Path, syntax: UID, folder: Path) -> bytes:
-    """The pixels of a file as another program compresses them."""
+    """The pixels of a file, compressed by another program."""
     import gdcm
 
     reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
@@ -79,7 +79,7 @@ def frame_by_gdcm(path: Path, syntax: UID, folder: Path) -> bytes:
 
 
 def in_the_patient(result: Result) -> tuple[Any, Any]:
-    """A mask with its axes along the patient's, and its affine."""
+    """A mask with its axes along the patient's axes, and its affine."""
     image = nib.as_closest_canonical(nib.Nifti1Image(result.labels, result.affine))
     return np.asarray(image.dataobj), image.affine
 
@@ -104,7 +104,7 @@ def expected(pipeline: Pipeline, shared_data: Path) -> tuple[Any, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*NATIVE, *COMPRESSED])
-def test_every_transfer_syntax_gives_the_mask_of_the_nifti(
+def test_every_transfer_syntax_has_the_mask_of_the_nifti(
     name: str, pipeline: Pipeline, expected: tuple[Any, Any], series: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("gdcm", reason="python-gdcm, of the extra dicom")

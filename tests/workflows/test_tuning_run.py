@@ -1,4 +1,4 @@
-"""Held-out probabilities kept by an evaluation, and tuned, as a user does it: two commands."""
+"""Two commands, as a user runs them: an evaluation that keeps probabilities, and tuning."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
 
 @pytest.fixture(scope="module")
 def lavish_weights(tmp_path_factory: pytest.TempPathFactory, small_network: dict[str, int]) -> Path:
-    """Random weights, with a head that finds organ nearly everywhere, and tumor in much of it."""
+    """Random weights with a head that predicts organ nearly everywhere, and tumor in much of it."""
     definition = json.loads((CONFIGS / "inference.json").read_text())["network_def"]
     definition |= {name.partition("#")[2]: value for name, value in small_network.items()}
     torch.manual_seed(0)
@@ -32,7 +32,7 @@ def lavish_weights(tmp_path_factory: pytest.TempPathFactory, small_network: dict
     return path
 
 
-def test_an_evaluation_keeps_its_cases_and_the_tuning_starts_from_its_scores(
+def test_an_evaluation_keeps_its_cases_and_tuning_starts_from_its_scores(
     bundle_run: BundleRun, lavish_weights: Path, tmp_path: Path
 ) -> None:
     kept, scores = tmp_path / "kept", tmp_path / "scores"

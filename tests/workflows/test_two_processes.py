@@ -1,4 +1,4 @@
-"""multi_gpu_train.json and multi_gpu_evaluate.json in two CPU processes (gloo), beside one process."""
+"""multi_gpu_train.json and multi_gpu_evaluate.json in two CPU processes (gloo), compared with one process."""
 
 import csv
 import json
@@ -33,7 +33,7 @@ AFTERWARDS = {
 
 @pytest.fixture(scope="module")
 def three_to_validate(msd_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A list of four cases to train on, and three to validate on: two processes cannot share them evenly."""
+    """A data list with four training cases and three validation cases, which two processes cannot share evenly."""
     cases = json.loads((msd_folder / "dataset.json").read_text())["training"]
     path = tmp_path_factory.mktemp("list") / "dataset.json"
     again = [{**case, "group": f"again {n}"} for n, case in enumerate(cases[:3])]  # of patients not trained on
@@ -42,7 +42,7 @@ def three_to_validate(msd_folder: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 class Training:
-    """What a run left: its output, and of each process its last state and its folders."""
+    """Results of a run: its output, and the last state and the folders of each process."""
 
     def __init__(self, run: "subprocess.CompletedProcess[str]", folder: Path, processes: int) -> None:
         assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
@@ -63,7 +63,7 @@ class Training:
 def train(
     bundle_run: BundleRun, three_to_validate: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Training]:
-    """Train with a batch of four stacks in all, shared by the processes."""
+    """Train with a batch of four stacks, shared by the processes."""
 
     def trained(processes: int, **overrides: Any) -> Training:
         folder = tmp_path_factory.mktemp(f"by{processes}")
@@ -106,7 +106,7 @@ def test_both_processes_end_with_the_same_weights_bit_for_bit(two: Training) -> 
     assert [name for name in first["ema"] if not torch.equal(first["ema"][name], second["ema"][name])] == []
 
 
-def test_the_loss_falls_as_in_one_process_with_as_many_stacks_a_step(one: Training, two: Training) -> None:
+def test_the_loss_decreases_as_in_one_process_with_the_same_batch_size(one: Training, two: Training) -> None:
     alone, together = one.losses(), two.losses()
     print("mean loss of each epoch:", *(f"{a:.3f}/{b:.3f}" for a, b in zip(alone, together)))
     assert together[-1] < 0.7 * together[0]
@@ -115,7 +115,7 @@ def test_the_loss_falls_as_in_one_process_with_as_many_stacks_a_step(one: Traini
     assert sum(together) == pytest.approx(sum(alone), rel=0.1)
 
 
-def test_only_the_first_process_writes_and_both_hold_its_weights(two: Training) -> None:
+def test_only_the_first_process_writes_and_both_have_its_weights(two: Training) -> None:
     # MONAI's TensorBoard handler opens its file when it is made; the second process's stays without an entry.
     others = [path.name for folder in two.folder.glob("*_dir1") for path in folder.iterdir()]
     assert [name for name in others if not name.startswith("events.out.tfevents")] == []
@@ -124,7 +124,7 @@ def test_only_the_first_process_writes_and_both_hold_its_weights(two: Training) 
     assert all(torch.equal(value, two.states[1]["ema"][name]) for name, value in final.items())
 
 
-def test_processes_with_fewer_cases_than_stacks_in_a_batch_can_train(train: Callable[..., Training]) -> None:
+def test_processes_with_fewer_cases_than_the_batch_size_can_train(train: Callable[..., Training]) -> None:
     one_case_each = train(2, fold=0, folds=2, epochs=1, epoch_length=2, val_interval=2)
     state = torch.load(one_case_each.folder / "output_dir0" / "last.pt", weights_only=True)
     assert state["progress"] == {"epoch": 1, "iteration": 2}
@@ -137,7 +137,7 @@ def test_processes_without_a_case_to_validate_on_train_on_all(train: Callable[..
     assert sorted(path.name for path in (whole.folder / "ckpt_dir0").iterdir()) == ["model.pt", "model_final.pt"]
 
 
-def test_validation_metrics_are_those_of_all_cases_in_one_process(
+def test_validation_metrics_equal_those_of_one_process_with_all_cases(
     two: Training, bundle_run: BundleRun, three_to_validate: Path, tmp_path: Path
 ) -> None:
     metrics = [state["metrics"] for state in two.states]

@@ -1,4 +1,4 @@
-"""The packed bundle as the model zoo and a stranger see it: an archive, and a folder far from this repository."""
+"""The packed bundle as the model zoo and its users get it: an archive, and a folder outside this repository."""
 
 import os
 import zipfile
@@ -22,7 +22,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> PackedBundle:
 
 @pytest.fixture(scope="session")
 def unpack(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
-    """Unpack an archive in a folder like a checkout of the zoo (models/<bundle>); gives the bundle's folder."""
+    """Unpack an archive in a folder like a checkout of the zoo (models/<bundle>); return the bundle's folder."""
 
     def unpacked(archive: Path) -> Path:
         models = tmp_path_factory.mktemp("zoo") / "models"
@@ -36,7 +36,7 @@ def unpack(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
 
 @pytest.fixture(scope="session")
 def bundle(packed: PackedBundle, unpack: Callable[[Path], Path]) -> Path:
-    """Folder of the unpacked bundle; tests leave it as it is."""
+    """Folder of the unpacked bundle, which tests must not change."""
     return unpack(packed.path)
 
 
@@ -51,12 +51,12 @@ def schema(shared_data: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def clean_environment() -> dict[str, str]:
-    """The environment without anything that brings other code onto Python's path, and without a GPU."""
+    """The environment without variables that add to Python's path, and without a GPU."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return {**kept, "PYTHONNOUSERSITE": "1", "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 @pytest.fixture(scope="session")
 def msd_folder(small_phantoms: Callable[[tuple[float, float, float]], Path]) -> Path:
-    """Folder with four phantoms of a whole abdomen, coarse, in the layout of the Medical Segmentation Decathlon."""
+    """Folder with four coarse phantoms of a whole abdomen in the layout of the Medical Segmentation Decathlon."""
     return small_phantoms((4.8, 4.8, 12.0))

@@ -1,4 +1,4 @@
-"""What the model zoo asks of a bundle, by its CONTRIBUTING.md, its CI scripts and its pre-commit checks."""
+"""The model zoo's requirements, from its CONTRIBUTING.md, CI scripts and pre-commit checks."""
 
 import ast
 import json
@@ -68,7 +68,7 @@ def test_the_folder_has_a_name_of_lower_case_words_with_organ_and_modality(bundl
         "docs/data_license.txt",
     ],
 )
-def test_the_files_that_the_zoo_needs_or_expects_are_there(bundle: Path, name: str) -> None:
+def test_the_files_that_the_zoo_requires_or_expects_exist(bundle: Path, name: str) -> None:
     assert (bundle / name).stat().st_size > 0
 
 
@@ -77,14 +77,14 @@ def test_the_model_card_has_the_sections_of_the_template_in_order(bundle: Path) 
     assert [heading for heading in headings if heading in SECTIONS] == list(SECTIONS)
 
 
-def test_the_data_license_speaks_of_every_data_set_of_the_card(bundle: Path) -> None:
+def test_the_data_license_mentions_every_data_set_of_the_card(bundle: Path) -> None:
     said, card = ((bundle / "docs" / name).read_text(encoding="utf-8") for name in ("data_license.txt", "README.md"))
     names = ("Medical Segmentation Decathlon", "LiTS", "3D-IRCADb-01", "ACRIN-FLT", "CPTAC", "LIDC")
     assert all(name in said and name in card for name in names)
     assert "Weights" in said and "Apache" in said
 
 
-def test_only_the_weights_that_inference_loads_lie_in_models(bundle: Path) -> None:
+def test_models_has_only_the_weights_that_inference_loads(bundle: Path) -> None:
     # MONAI Label offers all of models/*.pt and takes the shortest name first.
     assert [path.name for path in (bundle / "models").glob("*.pt")] == ["model.pt"]
     files = [path for path in (bundle / "models").rglob("*") if path.is_file()]
@@ -92,7 +92,7 @@ def test_only_the_weights_that_inference_loads_lie_in_models(bundle: Path) -> No
     assert names == ["models/model.pt", "models/scout/scout.pt", "models/segments/segments.pt"]
 
 
-def test_no_file_is_larger_than_the_zoo_takes(bundle: Path, packed: PackedBundle) -> None:
+def test_no_file_is_larger_than_the_zoo_allows(bundle: Path, packed: PackedBundle) -> None:
     assert max(path.stat().st_size for path in bundle.rglob("*") if path.is_file()) <= 25 * 10**6
     whole = bundle_contents(PACKAGE.parent / "bundle", PACKAGE)
     left = without_large_files(whole, "https://example.org/")
@@ -122,7 +122,7 @@ def test_the_version_is_a_new_one_with_a_changelog(bundle: Path) -> None:
     assert f"{bundle.name}_v{metadata['version']}" not in info
 
 
-def test_the_zoo_can_install_what_the_metadata_name(bundle: Path) -> None:
+def test_the_zoo_can_install_the_packages_in_the_metadata(bundle: Path) -> None:
     metadata = metadata_of(bundle)
     versions = [metadata[f"{name}_version"] for name in ("monai", "pytorch", "numpy")]
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", v) for v in [*versions, *metadata["required_packages_version"].values()])
@@ -131,7 +131,7 @@ def test_the_zoo_can_install_what_the_metadata_name(bundle: Path) -> None:
     assert "optional_packages_version" not in metadata, "the schema of 2024 asks for required_packages_version"
 
 
-def test_every_library_that_the_packed_code_imports_is_named_in_the_metadata(bundle: Path) -> None:
+def test_every_library_that_the_packed_code_imports_is_in_the_metadata(bundle: Path) -> None:
     named = {"torch", "monai", "numpy", "custom_networks", *metadata_of(bundle)["required_packages_version"]}
     for path in (bundle / "custom_networks").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -166,7 +166,7 @@ def test_the_network_is_verified_by_monai_down_to_the_smallest_shape(bundle: Pat
     )
 
 
-def test_the_weights_are_exported_to_torchscript_as_the_zoo_does_it(bundle: Path, tmp_path: Path) -> None:
+def test_the_weights_can_be_exported_to_torchscript_as_in_the_zoo(bundle: Path, tmp_path: Path) -> None:
     ckpt_export(
         net_id="network_def",
         filepath=str(tmp_path / "model.ts"),

@@ -1,6 +1,6 @@
-"""A stranger's use of the archive: an environment with MONAI and few libraries, without repository and package.
+"""Use of the archive in an environment with MONAI and few libraries, without this repository and package.
 
-`make test-bundle` makes the environment and runs this; LIVERSEG_BUNDLE_PYTHON names its Python.
+`make test-bundle` makes the environment and runs the tests; LIVERSEG_BUNDLE_PYTHON is its Python.
 """
 
 import csv
@@ -55,7 +55,7 @@ def home(packed: PackedBundle, unpack: Unpack) -> Path:
 
 @pytest.fixture(scope="module")
 def foreign(python: Path, home: Path, clean_environment: dict[str, str]) -> Foreign:
-    """Run that Python in the unpacked bundle's folder (or another), with the packages of its folder `more` or not."""
+    """Run that Python in the unpacked bundle's folder or another one, with or without the packages in `more`."""
 
     def run(*arguments: object, cwd: Path = home, more: bool = False) -> "subprocess.CompletedProcess[str]":
         extra = {"PYTHONPATH": str(python.parents[1] / "more")} if more else {}
@@ -69,7 +69,7 @@ def foreign(python: Path, home: Path, clean_environment: dict[str, str]) -> Fore
 
 @pytest.fixture(scope="module")
 def masks(foreign: Foreign, msd_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the masks that inference wrote, run in the bundle's folder."""
+    """Folder of the masks that inference in the bundle's folder wrote."""
     folder = tmp_path_factory.mktemp("masks")
     given = {"dataset_dir": msd_folder / "imagesTr", "output_dir": folder, "precision": "float32"}
     foreign("-m", "monai.bundle", "run", "--config_file", "configs/inference.json", *flags(given))
@@ -78,7 +78,7 @@ def masks(foreign: Foreign, msd_folder: Path, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="module")
 def trained(foreign: Foreign, home: Path, msd_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the weights after one epoch of two steps, run in another folder than the bundle's."""
+    """Folder of the weights after one epoch of two steps, run outside the bundle's folder."""
     folder = tmp_path_factory.mktemp("training")
     folders = {"bundle_root": home, "dataset_dir": msd_folder, "ckpt_dir": folder, "output_dir": folder / "log"}
     command = ("-m", "monai.bundle", "run", "--config_file", home / "configs" / "train.json")
@@ -140,7 +140,7 @@ def test_inference_from_another_folder_writes_the_same_masks(
         np.testing.assert_array_equal(np.asarray(here.dataobj), np.asarray(there.dataobj))
 
 
-def test_one_epoch_of_training_leaves_weights(trained: Path) -> None:
+def test_one_epoch_of_training_writes_weights(trained: Path) -> None:
     small = {name.partition("#")[2]: value for name, value in SMALL_NETWORK.items()}
     weights = torch.load(trained / "model.pt", weights_only=True)
     ContextNet25D(**small).load_state_dict(weights)
@@ -184,7 +184,7 @@ def test_the_network_is_exported_to_onnx(foreign: Foreign, tmp_path: Path) -> No
     assert (tmp_path / "model.onnx").stat().st_size > 1_000_000
 
 
-def test_monai_bundle_load_gives_the_network_with_its_weights(foreign: Foreign, home: Path, tmp_path: Path) -> None:
+def test_monai_bundle_load_returns_the_network_with_its_weights(foreign: Foreign, home: Path, tmp_path: Path) -> None:
     code = (
         f"import sys, torch; sys.path.insert(0, {str(home)!r}); import monai.bundle; "
         f"network = monai.bundle.load({home.name!r}, bundle_dir={str(home.parent)!r}); "
@@ -198,7 +198,7 @@ def test_monai_bundle_load_gives_the_network_with_its_weights(foreign: Foreign, 
 
 @pytest.fixture
 def served(home: Path) -> Iterator[str]:
-    """Address, on this machine, of the unpacked bundle's folder."""
+    """Local HTTP address of the unpacked bundle's folder."""
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(home))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
@@ -209,7 +209,7 @@ def served(home: Path) -> Iterator[str]:
     thread.join()
 
 
-def test_weights_that_are_left_out_are_downloaded_by_monai_and_checked(
+def test_weights_that_were_left_out_are_downloaded_by_monai_and_checked(
     foreign: Foreign, home: Path, served: str, unpack: Unpack, tmp_path: Path
 ) -> None:
     small = unpack(pack_bundle(tmp_path / "small.zip", weights_url=served).path)

@@ -1,4 +1,4 @@
-"""The zoo's continuous integration on the packed bundle: our unit test in its form, and its own scripts."""
+"""The zoo's continuous integration on the packed bundle: our unit test in the zoo's form, and its own scripts."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def run(python: Run, clean_environment: dict[str, str]) -> Run:
-    """Run Python in the zoo's folder, with the bundle on its path as the zoo's CI has it."""
+    """Run Python in the zoo's folder, with the bundle on its path as in the zoo's CI."""
     environment = {**clean_environment, "PYTHONPATH": "models/liver_tumor_ct_25d"}
     foreign = os.environ.get("LIVERSEG_BUNDLE_PYTHON")
 

@@ -1,4 +1,4 @@
-"""Random changes of training stacks: synthetic lesions, decoys, deformation, scanners and contrast."""
+"""Random transforms of training stacks: synthetic lesions, decoys, deformation, scanners and contrast."""
 
 from custom_networks.training.augmentation.decoys import RandDecoysd
 from custom_networks.training.augmentation.in_plane_deform import RandInPlaneDeformd

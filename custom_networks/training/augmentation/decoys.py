@@ -1,4 +1,4 @@
-"""Draw masses, cysts, fluid and filled bowel beside the liver for training: structures that are not liver or tumor."""
+"""Draw masses, cysts, fluid and filled bowel beside the liver, which training should not mistake for liver or tumor."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from custom_networks.labelmap.labels import Mask
 from custom_networks.training.augmentation.intensity_sources import HU_WINDOW
 from custom_networks.training.augmentation.lesion_synthesis import Array, lesion_offset, lesion_on_slices
-from custom_networks.training.augmentation.synthetic_lesions import RandSyntheticLesionsd, holds
+from custom_networks.training.augmentation.synthetic_lesions import RandSyntheticLesionsd, has_room
 
 _FAT, _BONE = -140.0, 200.0  # HU: bounds of the tissue that a mass may replace
 _DARKEST = -20.0  # HU: fluid with texture
@@ -23,13 +23,13 @@ class RandDecoysd(RandSyntheticLesionsd):
 
     A network that has seen few patients mistakes a large dark structure beside the liver (an adrenal or retroperitoneal
     mass, a renal cyst, a stomach full of water) for a tumor within the liver, and a colon full of contrast medium for
-    liver. Decoys replace soft tissue and fat, mostly where they touch the liver; labelled voxels, bone and air do not
-    change. Their shape, texture, core and rim are those of `RandSyntheticLesionsd`, after which this transform comes;
-    the noise of the scan is kept inside them.
+    liver. Decoys replace soft tissue and fat, mostly adjacent to the liver; labelled voxels, bone and air do not
+    change. Shape, texture, core and rim are as in `RandSyntheticLesionsd`, after which this transform goes; the noise
+    of the scan is kept inside decoys.
 
     Args:
         keys, label_key, prob, spacing, window, halo: as for `RandSyntheticLesionsd`.
-        decoys: smallest and largest number in a stack.
+        decoys: smallest and largest number of decoys in a stack.
         radii: bounds of the size classes, mm.
         size_weights: one weight for each size class.
         brightness: range of a decoy's HU.
@@ -57,8 +57,8 @@ class RandDecoysd(RandSyntheticLesionsd):
         super().__init__(keys, label_key, prob, spacing, window, halo, decoys, radii, size_weights, brightness, **more)
 
     def _implant(self, image: Array, label: npt.NDArray[Any], heights: Array, thickness: float) -> bool:
-        """Draw one decoy into the image, in place, if there is room; whether it was drawn."""
-        lesion = self.draw_lesion()  # its contrast is relative to water, so it is its HU
+        """Draw one decoy into the image, in place, if there is room; return whether it was drawn."""
+        lesion = self.draw_lesion()  # its contrast is relative to water, so it equals its HU
         low, high = self.window
         hu = image * (high - low) + low
         tissue = (label == 0) & (hu > _FAT) & (hu < _BONE)
@@ -78,7 +78,10 @@ class RandDecoysd(RandSyntheticLesionsd):
     def _beside_the_liver(
         self, tissue: Mask, organ: Mask, heights: Array, radius: float
     ) -> tuple[int, int, int] | None:
-        """A voxel surrounded by tissue, about a radius away from the organ, or anywhere if there is no organ."""
+        """A voxel surrounded by tissue, about a radius away from the organ, or anywhere if there is no organ.
+
+        The result is None if no such voxel was found.
+        """
         first, last = self._slices(heights, radius)
         starts = np.flatnonzero(organ[..., first:last])
         if not len(starts):
@@ -87,12 +90,12 @@ class RandDecoysd(RandSyntheticLesionsd):
             i, j, k = (int(n) for n in np.unravel_index(start, tissue[..., first:last].shape))
             here = tissue[..., first + k]
             i, j = self._inwards(organ[..., first + k], here, i, j, self.R.uniform(0.3, 1.3) * radius / self.spacing)
-            if here[i, j] and holds(here, i, j, round(0.5 * radius / self.spacing)):
+            if here[i, j] and has_room(here, i, j, round(0.5 * radius / self.spacing)):
                 return i, j, first + k
         return None
 
     def _inwards(self, organ: Mask, tissue: Mask, i: int, j: int, pixels: float) -> tuple[int, int]:
-        """Where one comes to from a pixel roughly towards the body's middle, so many pixels behind the organ."""
+        """The pixel reached from (i, j) by going roughly towards the body's middle, up to `pixels` past the organ."""
         middle = np.argwhere(tissue).mean(axis=0) if tissue.any() else np.array([i, j])
         angle = np.arctan2(middle[1] - j, middle[0] - i) + self.R.normal(0, np.pi / 3)
         steps = np.arange(sum(organ.shape))

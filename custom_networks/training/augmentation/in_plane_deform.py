@@ -17,24 +17,24 @@ from custom_networks.training.augmentation.rand_image import plain
 class RandInPlaneDeformd(RandomizableTransform, MapTransform):
     """Deforms all slices of a stack in the same way about their centre, and crops them to `size`.
 
-    It is a single 2D resampling with the slices as channels, which takes a third of the time of MONAI's RandAffined
-    (that samples in 3D); the elastic part costs nothing extra. Without a deformation (probability `1 - prob`) the
-    centre is cropped.
+    It resamples once in 2D with the slices as channels, which takes a third of the time of MONAI's RandAffined (which
+    samples in 3D); the elastic part costs nothing extra. Without a deformation (probability `1 - prob`), the stack is
+    only cropped around its centre.
 
     Args:
         keys: tensors `(C, H, W, D)` of the same H and W; their depths may differ.
         size: in-plane size of the result, in pixels; pixels outside the input are filled according to `padding_mode`.
         prob: probability of a deformation.
         rotate: range of the rotation, in radians, from the first in-plane axis to the second.
-        scale: range of the factor by which anatomy grows; its logarithm is drawn uniformly.
-        stretch: the largest factor by which it grows along one axis and shrinks along the other, 1 or more.
+        scale: range of the factor by which anatomy is enlarged; its logarithm is drawn uniformly.
+        stretch: largest factor of enlarging anatomy along one axis while shrinking it along the other, 1 or more.
         shear: the largest shear of each axis by the other.
-        elastic: the largest displacement of a control point along each axis, in pixels; each stack draws its own
-            bound below this. A fifth of `elastic_spacing` or less never folds the image.
+        elastic: the largest displacement of a control point along each axis, in pixels; each stack has a random
+            bound below it. Up to a fifth of `elastic_spacing`, the image is never folded.
         elastic_spacing: distance of the control points, in pixels.
-        mode: interpolation, one for all or one for each key: "bilinear", or "nearest" for labels.
-        padding_mode: filling outside the input, one for all or one for each key: "border" or "zeros". It should be the
-            same for an image and its label; otherwise streaks of an organ at the input's edge are labelled background.
+        mode: interpolation for all keys or for each: "bilinear", or "nearest" for labels.
+        padding_mode: padding outside the input for all keys or for each: "border" or "zeros". It should be the same for
+            an image and its label; otherwise streaks of an organ at the input's edge are labelled background.
     """
 
     def __init__(
@@ -72,12 +72,12 @@ class RandInPlaneDeformd(RandomizableTransform, MapTransform):
         return d
 
     def _places(self) -> torch.Tensor:
-        """Where to read each pixel of the result: `(H, W, 2)`, row and column relative to the centre, in pixels."""
+        """Where to sample each pixel of the result: `(H, W, 2)`, row and column relative to the centre, in pixels."""
         places = from_middle(self.size) @ torch.from_numpy(np.linalg.inv(self._matrix())).float().T
         return places + self._displacements() if self.elastic > 0 else places
 
     def _matrix(self) -> np.ndarray:
-        """2 x 2 matrix from row and column of the anatomy, relative to the centre, to those in the result."""
+        """2 x 2 matrix from row and column in the input to row and column in the result, relative to the centre."""
         angle = self.R.uniform(self.rotate[0], self.rotate[1])
         size = self.scale[0] * (self.scale[1] / self.scale[0]) ** self.R.uniform()
         stretch = self.stretch ** self.R.uniform(-1, 1)
@@ -98,18 +98,18 @@ class RandInPlaneDeformd(RandomizableTransform, MapTransform):
 def from_middle(size: Sequence[int]) -> torch.Tensor:
     """Row and column of each pixel of a slice of `size` relative to its centre: `(H, W, 2)` float32.
 
-    The centre is the whole pixel `size // 2`, as in MONAI's centre crops.
+    The centre is pixel `size // 2`, as in MONAI's centre crops.
     """
     rows, columns = (torch.arange(n, dtype=torch.float32) - n // 2 for n in size)
     return torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1)
 
 
 def sample_in_plane(stack: torch.Tensor, places: torch.Tensor, mode: str, padding_mode: str) -> torch.Tensor:
-    """Read each slice of `stack` `(C, H, W, D)` at `places` `(h, w, 2)`: row and column relative to the centre, pixels.
+    """Sample all slices of a stack at the same places.
 
     Args:
-        stack: the slices.
-        places: see above.
+        stack: slices `(C, H, W, D)`.
+        places: `(h, w, 2)`, row and column relative to the centre, in pixels.
         mode: "bilinear" or "nearest".
         padding_mode: "border" or "zeros".
 

@@ -1,7 +1,7 @@
 """Vary intensities as different scanners and file formats (DICOM, 8-bit windows, JPEG) do.
 
-Ranges were chosen from 33 volumes at 1.25 mm: the noise in the liver is 10 to 27 HU and its correlation with the next
-pixel .2 to .54; JPEG copies keep a window of [-45, 160] HU and hold only coarse levels outside it.
+Ranges were chosen from 33 volumes at 1.25 mm. Their noise in the liver is 10 to 27 HU, and its correlation with the
+next pixel 0.2 to 0.54; JPEG copies keep a window of [-45, 160] HU and have only coarse levels outside it.
 """
 
 from collections.abc import Sequence
@@ -16,19 +16,19 @@ from custom_networks.training.augmentation.rand_image import (
     gaussian_kernel,
 )
 
-HU_WINDOW = (-160.0, 240.0)  # what 0 and 1 stand for
+HU_WINDOW = (-160.0, 240.0)  # HU that intensities 0 and 1 stand for
 
 
 class RandCTNoised(RandImaged):
     """Adds Gaussian noise of a random grain, independent from slice to slice.
 
-    Where the window clips the image (at 0 and 1) it is not changed: air and bone lie far outside the window, so their
+    Voxels that the window clips (at 0 and 1) do not change, because air and bone are far outside the window, where
     noise is not visible.
 
     Args:
         amplitude: range of the standard deviation, in HU.
-        grain: range of sigma, in pixels, of the Gaussian that filters the white noise; .4 gives a correlation of .2
-            between neighbours, .65 of .55.
+        grain: range of sigma, in pixels, of the Gaussian that filters the white noise; 0.4 results in a correlation of
+            0.2 between neighbours, 0.65 in 0.55.
         window: HU that 0 and 1 stand for.
     """
 
@@ -48,13 +48,13 @@ class RandCTNoised(RandImaged):
     def changed(self, image: torch.Tensor) -> torch.Tensor:
         """The image with noise added where it is within the window."""
         kernel = gaussian_kernel(self.uniform(self.grain))
-        # filtering along both axes multiplies the standard deviation of white noise by sum(k^2)
+        # Filtering along both axes multiplies the standard deviation of white noise by sum(k^2).
         amplitude = self.uniform(self.amplitude) / self.width / float(kernel.square().sum())
         noise = filter_slices(self._white(image.shape, len(kernel) - 1), kernel).permute(0, 2, 3, 1)
         return torch.where((image > 0) & (image < 1), image + amplitude * noise, image)
 
     def _white(self, shape: Sequence[int], margin: int) -> torch.Tensor:
-        """White noise `(C, D, H + margin, W + margin)`, seeded by `self.R`; torch needs a third of NumPy's time."""
+        """White noise `(C, D, H + margin, W + margin)`, seeded by `self.R`; torch takes a third of NumPy's time."""
         generator = torch.Generator().manual_seed(int(self.R.randint(2**31 - 1)))
         channels, rows, columns, depth = shape
         return torch.randn(channels, depth, rows + margin, columns + margin, generator=generator)
@@ -63,8 +63,9 @@ class RandCTNoised(RandImaged):
 class RandSharpnessd(RandImaged):
     """Imitates softer or sharper reconstruction kernels, within the slices.
 
-    The result is `image + amount * (image - blurred)`: -1 gives the blurred image, 0 the image, 1 full unsharp masking.
-    (MONAI's RandGaussianSmoothd and RandGaussianSharpend convolve in 3D, which is ten times slower.)
+    The result is `image + amount * (image - blurred)`: the blurred image for -1, the image itself for 0, and full
+    unsharp masking for 1. MONAI's RandGaussianSmoothd and RandGaussianSharpend convolve in 3D, which is ten times
+    slower.
 
     Args:
         amount: range of the amount of detail added.
@@ -89,10 +90,10 @@ class RandSharpnessd(RandImaged):
 
 
 class RandQuantised(RandImaged):
-    """Rounds the intensities like files of few bits, and loses what lies outside a narrower window.
+    """Rounds intensities as in files with few bits, and sometimes coarsens them outside a narrower window.
 
     Outside that window, values are either clipped to its ends (8-bit files), or rounded to coarse levels (JPEG copies
-    of several windows: fat and bone become flat, and noise at the window's ends becomes specks).
+    of several windows, in which fat and bone become flat and noise at the window's ends becomes specks).
 
     Args:
         step: range of the step between values, in HU; its logarithm is drawn uniformly.
@@ -126,7 +127,7 @@ class RandQuantised(RandImaged):
         self.window = tuple(window)
 
     def changed(self, image: torch.Tensor) -> torch.Tensor:
-        """The rounded image, without what lies outside the window that is drawn."""
+        """The rounded image, sometimes clipped or coarsened outside a random window."""
         step = self.step[0] * (self.step[1] / self.step[0]) ** float(self.R.uniform())
         rounded = self._rounded(image, step)
         if self.R.uniform() >= self.narrow_prob:
@@ -140,7 +141,7 @@ class RandQuantised(RandImaged):
         return torch.where(rounded < low, levels.clamp(max=low), above)
 
     def _rounded(self, image: torch.Tensor, step: float) -> torch.Tensor:
-        """`image` in steps of `step` HU from a random origin, since the levels of files differ."""
+        """`image` rounded to multiples of `step` HU from a random origin, because the levels of files differ."""
         width = step / (self.window[1] - self.window[0])
         origin = width * float(self.R.uniform())
         return (image - origin).div_(width).round_().mul_(width).add_(origin)

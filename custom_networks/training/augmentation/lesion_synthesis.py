@@ -1,4 +1,4 @@
-"""Synthesise the appearance of a liver lesion in CT: pure functions, in mm and HU.
+"""Synthesise the appearance of liver lesions in CT, as functions without side effects in mm and HU.
 
 The steps are those of Hu et al., "Label-Free Liver Tumor Segmentation" (CVPR 2023): shape by deformation and noise,
 texture, edge, mass effect, capsule. The formulas are our own. A lesion is added to the image as a difference, so that
@@ -18,9 +18,9 @@ from custom_networks.labelmap.labels import Mask
 Array = npt.NDArray[np.float32]
 Axes = tuple[Array, Array, Array]
 
-REACH = 2.0  # radii around the centre that contain every lesion and most of what it pushes aside
+REACH = 2.0  # distance from the centre, in radii, within which lie every lesion and most of the tissue it pushes aside
 DARKEST = 0.0  # HU: necrosis and cysts are as dark as water, not darker
-ROSE = 5.0  # signal to noise ratio that an object must have over its area to be seen (Rose 1948)
+ROSE = 5.0  # signal-to-noise ratio over its area that makes an object visible (Rose 1948)
 _SUBSLICE = 1.5  # mm: largest distance between the planes that are averaged for a slice
 _STRUCTURE = 1.5  # pixels: smoothing that separates vessels from noise
 _SPLINE = BSpline.basis_element(np.arange(-2.0, 3.0), extrapolate=False)
@@ -29,18 +29,18 @@ _SPLINE_POWER = 151 / 315  # integral of the squared cubic B-spline
 
 @dataclass(frozen=True)
 class Lesion:
-    """One lesion.
+    """Size and appearance of a lesion.
 
     Attributes:
-        radius: mm.
-        contrast: relative to the liver around it, HU.
+        radius: mean radius, mm.
+        contrast: difference from the surrounding liver, HU.
         softness: width of the edge, mm.
         texture: standard deviation of the texture, HU.
-        grain: of the texture, mm.
-        core: added in the centre, HU; 0 for none.
-        rim: added along the edge, HU; 0 for none.
-        calcification: added in specks, HU; 0 for none.
-        mass_effect: share of the lesion's volume that pushed its surroundings aside, 0 to 1.
+        grain: grain of the texture, mm.
+        core: HU added in the centre; 0 for no core.
+        rim: HU added along the edge; 0 for no rim.
+        calcification: HU added in specks; 0 for no specks.
+        mass_effect: share of the lesion's volume by which it pushes its surroundings aside, 0 to 1.
     """
 
     radius: float
@@ -67,13 +67,13 @@ def smooth_noise(random: np.random.RandomState, axes: Axes, grain: float) -> Arr
     """
     bases = [_spline_basis(axis / grain, random.rand()) for axis in axes]
     field = random.standard_normal([basis.shape[1] for basis in bases]).astype(np.float32)
-    for basis in bases:  # each contraction moves its axis to the end, so after three the axes are in order again
+    for basis in bases:  # each contraction moves its axis to the end, so that three restore the order
         field = np.tensordot(field, basis, axes=(0, 1))
     return field / np.float32(_SPLINE_POWER**1.5)
 
 
 def _spline_basis(positions: Array, phase: float) -> Array:
-    """Weights (points, control points) of control points at unit distance, for positions in the same unit."""
+    """Weights (points, control points) of control points at unit distance; positions are in that unit."""
     first = np.floor(positions.min()) - 2
     controls = np.arange(first, np.ceil(positions.max()) + 3) + phase
     return np.nan_to_num(_SPLINE(positions[:, None] - controls)).astype(np.float32)
@@ -86,7 +86,7 @@ def smoothstep(t: npt.NDArray[Any]) -> Array:
 
 
 def relative_depth(random: np.random.RandomState, axes: Axes, radius: float) -> Array:
-    """Distance from the centre divided by that of the surface in the same direction: below 1 inside the lesion.
+    """Distance from the centre divided by the surface's distance in the same direction: below 1 inside the lesion.
 
     The surface is a randomly oriented ellipsoid, deformed by a smooth displacement and roughened. It stays within
     `REACH` radii.
@@ -107,23 +107,23 @@ def relative_depth(random: np.random.RandomState, axes: Axes, radius: float) -> 
 
 
 def _bounded(noise: Array, deviation: float) -> Array:
-    """Noise scaled to a standard deviation and cut off at twice that."""
+    """Unit noise scaled to a standard deviation and clipped at twice that."""
     return np.float32(deviation) * np.clip(noise, -2, 2)
 
 
 def lesion_on_slices(
     random: np.random.RandomState, axes: Axes, lesion: Lesion, thickness: float
 ) -> tuple[Array, Array]:
-    """The part of a lesion in each voxel, for slices of a given thickness.
+    """Draw the shape of a lesion in slices of a given thickness.
 
     Args:
         random: source of the shape.
         axes: positions in mm from the lesion's centre, of n, m and k (slices) points.
-        lesion: its radius and softness.
-        thickness: of a slice, in mm.
+        lesion: its radius and softness are used.
+        thickness: slice thickness, mm.
 
     Returns:
-        Relative depth and share of the lesion in each voxel (partial volume), each (n, m, k).
+        Mean relative depth of each voxel, and the share of each voxel that is lesion (partial volume), each (n, m, k).
     """
     planes = max(1, int(np.ceil(thickness / _SUBSLICE)))
     offsets = thickness * ((np.arange(planes) + 0.5) / planes - 0.5)
@@ -137,7 +137,10 @@ def lesion_on_slices(
 def lesion_offset(
     random: np.random.RandomState, axes: Axes, depth: Array, share: Array, lesion: Lesion, lowest: float
 ) -> Array:
-    """HU that a lesion adds to its surroundings: contrast, texture and core, at least `lowest`, then specks and rim."""
+    """HU that a lesion adds to its surroundings, (n, m, k).
+
+    The sum of contrast, texture and core is raised to at least `lowest`; then specks and rim are added.
+    """
     texture = smooth_noise(random, axes, lesion.grain)
     offset = lesion.contrast + lesion.texture * texture
     if lesion.core:
@@ -155,14 +158,14 @@ def lesion_offset(
 
 
 def liver_structures(hu: Array, tissue: Mask) -> tuple[float, Array]:
-    """The HU level of the liver in a box, and what stands out from it there: vessels, ducts.
+    """The HU level of the liver in a box, and the structures that stand out from it (vessels, ducts).
 
     Args:
         hu: (n, m, k) box of the image, in HU.
         tissue: (n, m, k) liver without lesions, not empty.
 
     Returns:
-        The median of the liver in HU, and the (n, m, k) excess of vessels over the liver's own variation in HU; it is 0
+        The median of the liver in HU, and (n, m, k), in HU, by how much structures exceed the liver's own variation; 0
         next to the organ's edge, where neighbours influence the smoothed image.
     """
     smooth, weight = _smoothed(hu, tissue)
@@ -173,7 +176,7 @@ def liver_structures(hu: Array, tissue: Mask) -> tuple[float, Array]:
 
 
 def _smoothed(hu: Array, tissue: Mask) -> tuple[Array, Array]:
-    """Tissue smoothed in-plane, using tissue voxels only, and the weight of tissue around each voxel."""
+    """The image smoothed in-plane over tissue voxels only, and the weight of tissue around each voxel."""
     inside = tissue.astype(np.float32)
     sigma = (_STRUCTURE, _STRUCTURE, 0)
     weight = gaussian_filter(inside, sigma, truncate=2.5)
@@ -181,22 +184,22 @@ def _smoothed(hu: Array, tissue: Mask) -> tuple[Array, Array]:
 
 
 def _level_and_deviation(values: Array) -> tuple[float, float]:
-    """Median and robust standard deviation, from a sample of some thousands of values."""
+    """Median and robust standard deviation, from a sample of a few thousand values."""
     sample = values[:: 1 + len(values) // 5000]
     level = float(np.median(sample))
     return level, 1.4826 * float(np.median(np.abs(sample - level)))
 
 
 def pushed_aside(structures: Array, depth: Array, centre: tuple[float, float], mass_effect: float) -> Array:
-    """Structures moved in-plane away from the lesion, like tissue that keeps its volume.
+    """Structures moved in-plane away from the lesion, as if tissue kept its volume.
 
     A point at relative depth p moves to (p^3 + mass_effect)^(1/3).
 
     Args:
-        structures: (n, m, k).
+        structures: (n, m, k) structures from `liver_structures`.
         depth: (n, m, k) relative depth.
         centre: row and column of the lesion's centre in the box.
-        mass_effect: share of the lesion's volume that pushes its surroundings aside.
+        mass_effect: share of the lesion's volume by which it pushes its surroundings aside.
     """
     if not mass_effect or not structures.any():
         return structures
@@ -212,18 +215,18 @@ def pushed_aside(structures: Array, depth: Array, centre: tuple[float, float], m
 def lesion_in_box(
     random: np.random.RandomState, hu: Array, tissue: Mask, axes: Axes, lesion: Lesion, thickness: float
 ) -> tuple[Array, Mask]:
-    """The change that a lesion makes to a box of the image, limited to `tissue`, and the voxels within its shape.
+    """Draw a lesion as a change to a box of the image that is limited to `tissue`.
 
     Args:
         random: source of shape and texture.
         hu: (n, m, k) box of the image, in HU.
         tissue: (n, m, k) liver without lesions, not empty.
         axes: positions of the box's voxels in mm from the lesion's centre.
-        lesion: what to draw.
-        thickness: of a slice, in mm.
+        lesion: the lesion to draw.
+        thickness: slice thickness, mm.
 
     Returns:
-        (n, m, k) change in HU, and (n, m, k) mask of the voxels that are at least half lesion, tissue or not.
+        (n, m, k) change in HU, and (n, m, k) mask of the voxels that are at least half lesion, in tissue or not.
     """
     depth, share = lesion_on_slices(random, axes, lesion, thickness)
     liver, structures = liver_structures(hu, tissue)
@@ -235,7 +238,9 @@ def lesion_in_box(
 
 
 def stands_out(change: Array, inside: Mask, hu: Array, tissue: Mask) -> bool:
-    """Whether a lesion's largest section is visible in the liver's noise; labels of others would teach guessing.
+    """Whether a lesion's largest cross-section is visible in the liver's noise.
+
+    A network trained on invisible lesions would learn to guess.
 
     Args:
         change: (n, m, k) change that the lesion makes, in HU.

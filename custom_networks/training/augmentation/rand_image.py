@@ -1,4 +1,4 @@
-"""The base class of random changes to training stacks, and filters within slices."""
+"""The base class of random intensity transforms for training stacks, and filters within slices."""
 
 import math
 from abc import ABC, abstractmethod
@@ -12,11 +12,11 @@ from torch.nn import functional as F
 
 
 class RandImaged(RandomizableTransform, MapTransform, ABC):
-    """Changes the images of a stack with probability `prob`; subclasses define the change, drawing from `self.R`.
+    """Changes the images of a stack with probability `prob`; subclasses define the change and draw from `self.R`.
 
     Args:
-        keys: float32 tensors `(C, H, W, D)`; each gets its own change. For subclasses that work in HU, 0 and 1 stand
-            for the ends of their `window`.
+        keys: float32 tensors `(C, H, W, D)`, which are changed independently. For subclasses that work in HU, 0 and 1
+            stand for the ends of their `window`.
         prob: probability of a change.
     """
 
@@ -42,12 +42,12 @@ class RandImaged(RandomizableTransform, MapTransform, ABC):
 
 
 def plain(image: Any) -> torch.Tensor:
-    """The same values as a plain tensor: a stack no longer has a position in the scanner's space."""
+    """The same values as a plain tensor, because a stack no longer has a position in the scanner's space."""
     return torch.as_tensor(image).as_subclass(torch.Tensor)
 
 
 def gaussian_kernel(sigma: float) -> torch.Tensor:
-    """A Gaussian of `sigma` pixels, float32 `(2 * ceil(3 * sigma) + 1,)`, with sum 1."""
+    """A Gaussian kernel of `sigma` pixels with sum 1, float32 `(2 * ceil(3 * sigma) + 1,)`."""
     reach = max(1, math.ceil(3 * sigma))
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float32)
     kernel = torch.exp(-0.5 * (offsets / max(sigma, 1e-3)) ** 2)
@@ -55,9 +55,9 @@ def gaussian_kernel(sigma: float) -> torch.Tensor:
 
 
 def filter_slices(slices: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """Filter float32 `(B, N, H, W)` by `kernel` `(k,)` along H and along W; H and W lose k - 1 pixels each.
+    """Filter float32 `(B, N, H, W)` with `kernel` `(k,)` along H and along W; each loses k - 1 pixels.
 
-    Each slice is treated as a channel: depthwise 2D convolutions are about ten times as fast as 3D ones here.
+    Each slice is treated as a channel, because depthwise 2D convolutions are about ten times as fast as 3D ones here.
     """
     n, k = slices.shape[1], len(kernel)
     weight = kernel.to(slices).expand(n, 1, 1, k).contiguous()
@@ -66,7 +66,7 @@ def filter_slices(slices: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
 
 
 def blur_in_plane(image: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian blur of float32 `(C, H, W, D)` by `sigma` pixels within the slices, borders repeated."""
+    """Gaussian blur of float32 `(C, H, W, D)` by `sigma` pixels within the slices, with replicated borders."""
     kernel = gaussian_kernel(sigma)
     reach = len(kernel) // 2
     slices = F.pad(image.permute(0, 3, 1, 2), [reach] * 4, mode="replicate")

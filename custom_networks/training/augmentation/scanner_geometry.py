@@ -1,4 +1,4 @@
-"""Vary how a scan was taken: thicker slices, a narrow field of view, a scan that ends inside the liver."""
+"""Vary the geometry of a scan: thicker slices, a narrow field of view, a scan that ends inside the liver."""
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -12,10 +12,10 @@ from custom_networks.training.augmentation.rand_image import RandImaged, plain
 
 
 class RandThickSlicesd(RandImaged):
-    """Averages each slice with its neighbours, like thicker slices: weights `(w, 1, w) / (1 + 2w)`, ends repeated.
+    """Imitates thicker slices by averaging each slice with its neighbours, weighted `(w, 1, w) / (1 + 2w)`.
 
-    With w = .5, slices 3 mm apart look about 6 mm thick, with w = 1 they are 9 mm thick. The label remains that of the
-    middle slice.
+    With w = 0.5, slices 3 mm apart look about 6 mm thick; with w = 1, they are 9 mm thick. End slices are repeated.
+    Labels do not change.
 
     Args:
         weight: range of the weight `w` of a neighbour.
@@ -37,10 +37,10 @@ class RandThickSlicesd(RandImaged):
 
 
 class RandScanEndsd(RandImaged):
-    """Lets the scan end near the stack's first or last slice, which is then repeated as in inference.
+    """Imitates a scan that ends within the stack, whose end slice is then repeated as in inference.
 
     Args:
-        most: largest number of repeated slices; at most the halo, whose slices have no label.
+        most: largest number of slices to replace; at most the halo, whose slices have no label.
     """
 
     def __init__(self, keys: KeysCollection, prob: float = 0.1, most: int = 1) -> None:
@@ -48,7 +48,7 @@ class RandScanEndsd(RandImaged):
         self.most = most
 
     def changed(self, image: torch.Tensor) -> torch.Tensor:
-        """The image with some of its slices at one end replaced by the next one within the scan."""
+        """The image with some slices at one end replaced by the next one that remains."""
         missing = int(self.R.randint(1, self.most + 1))
         numbers, last = torch.arange(image.shape[-1]), image.shape[-1] - 1
         kept = numbers.clamp(min=missing) if self.R.randint(2) else numbers.clamp(max=last - missing)
@@ -58,8 +58,8 @@ class RandScanEndsd(RandImaged):
 class RandFieldOfViewd(RandomizableTransform, MapTransform):
     """Sets everything outside a circle to 0 (air, background), as in a field of view smaller than the patient.
 
-    All tensors are cut by the same circle. Its edge is at `distance` from the centre of the slice, in a random
-    direction; the larger its radius, the straighter the cut.
+    All tensors are masked by the same circle. Its edge is `distance` away from the slice's centre in a random
+    direction; the larger the radius, the straighter the edge.
 
     Args:
         keys: image and label, `(C, H, W, D)` of the same H and W; their depths may differ.
@@ -93,7 +93,7 @@ class RandFieldOfViewd(RandomizableTransform, MapTransform):
         """Mask `(H, W, 1)` of the circle."""
         direction = self.R.uniform(-math.pi, math.pi)
         radius = self.R.uniform(self.radius[0], self.radius[1])
-        behind = radius - self.R.uniform(self.distance[0], self.distance[1])  # from the slice's middle to the circle's
+        behind = radius - self.R.uniform(self.distance[0], self.distance[1])  # from the slice's centre to the circle's
         row = torch.arange(rows) - (rows - 1) / 2 + behind * math.sin(direction)
         column = torch.arange(columns) - (columns - 1) / 2 + behind * math.cos(direction)
         return (row[:, None] ** 2 + column**2 <= radius**2)[..., None]

@@ -15,9 +15,9 @@ from custom_networks.training.augmentation.intensity_sources import HU_WINDOW
 from custom_networks.training.augmentation.lesion_synthesis import REACH, Array, Axes, Lesion, lesion_in_box, stands_out
 from custom_networks.training.data.partial_labels import IGNORED, ORGAN
 
-_PLACES_TRIED = 20  # as the centre of a lesion, before it is left out
-_LESIONS_TRIED = 3  # if a lesion would meet a tumor or be invisible, before it is left out
-_VESSEL = 20.0  # HU: a place that differs more from the liver's median is a vessel, or not liver
+_PLACES_TRIED = 20  # random centres to try for a lesion before it is left out
+_LESIONS_TRIED = 3  # lesions to try before one is left out, because it touches a tumor or is invisible
+_VESSEL = 20.0  # HU: places that differ more than this from the liver's median are vessels, or not liver
 _SAMPLE = 2000  # voxels used for the liver's median
 
 
@@ -25,30 +25,31 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
     """Draw lesions into the liver of a stack and label them tumor, after Hu et al. (CVPR 2023).
 
     A lesion has a consistent shape in mm over all slices, keeps the noise of the scan, and changes and labels only
-    voxels labelled liver or organ; it may touch the organ's edge but not another lesion. A lesion that the noise would
+    voxels labelled liver or organ; it may touch the organ's edge but not another lesion. A lesion that noise would
     hide is left out. A stack without liver is not changed.
 
-    It comes after `RandSliceStacksd`, whose items hold `slice_distance` and `slice_thickness` in mm; without a
-    thickness, slices are assumed to be as thick as their distance.
+    It goes after `RandSliceStacksd`, which adds `slice_distance` and `slice_thickness` in mm; without a thickness,
+    slices are assumed to be as thick as the distance between them.
 
     Args:
         keys: the image, a tensor (1, H, W, D), HU windowed to [0, 1].
         label_key: its label (1, H, W, D): 0 background, 1 liver, 2 tumor, 3 organ, 4 unknown.
         prob: probability that a stack gets lesions.
-        spacing: in-plane, mm.
+        spacing: in-plane pixel size, mm.
         window: HU that 0 and 1 stand for.
-        halo: slices of context on each side; every lesion reaches into the slices between them.
+        halo: slices of context on each side; every lesion extends into the slices between them.
         lesions: smallest and largest number of lesions in a stack.
         radii: bounds of the size classes, mm; within a class, the logarithm of the radius is drawn uniformly.
         size_weights: one weight for each size class.
-        contrast: range of the difference from the liver around, HU.
-        bright_prob: share of lesions that are brighter than the liver, by 0.7 of the contrast.
+        contrast: range of the difference from the surrounding liver, HU.
+        bright_prob: share of lesions that are brighter than the liver, by 0.7 times the contrast.
         texture: range of the texture's standard deviation, HU.
         grain: range of the texture's grain, mm.
         softness: range of the width of the edge, mm; limited to the radius.
-        rim_prob, core_prob, calcified_prob: share of the lesions of at least 5 mm radius with a bright rim (capsule),
-            with a darker core (necrosis), with calcified specks.
-        mass_effect: range of the share of a lesion's volume that pushes vessels aside, 0 to 1.
+        rim_prob: share of lesions of at least 5 mm radius with a bright rim (capsule).
+        core_prob: share of these with a darker core (necrosis).
+        calcified_prob: share of these with calcified specks.
+        mass_effect: range of the share of a lesion's volume by which it pushes vessels aside, 0 to 1.
 
     Raises:
         UsageError: `keys` is not a single key, or `radii` and `size_weights` do not match.
@@ -77,10 +78,10 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
     ) -> None:
         MapTransform.__init__(self, keys)
         if len(self.keys) != 1:
-            raise UsageError(f"Lesions are drawn into one image, got the keys {list(self.keys)}: give one key.")
+            raise UsageError(f"Lesions are drawn into one image, got the keys {list(self.keys)}: pass one key.")
         if len(radii) != len(size_weights) + 1:
             raise UsageError(
-                f"{len(radii)} radii bound {len(radii) - 1} size classes, got {len(size_weights)} weights: give one "
+                f"{len(radii)} radii bound {len(radii) - 1} size classes, got {len(size_weights)} weights: pass one "
                 "for each class."
             )
         self.label_key = label_key
@@ -123,7 +124,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         return d
 
     def _implant(self, image: Array, label: npt.NDArray[Any], heights: Array, thickness: float) -> bool:
-        """Draw one lesion into image and label, in place, if there is room away from others and it can be seen."""
+        """Draw one lesion into image and label, in place, and return True; False if it has no room or is invisible."""
         lesion = self.draw_lesion()
         voxel = self._site(image, label, heights, lesion.radius)
         if voxel is None:
@@ -132,7 +133,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         low, high = self.window
         hu, liver = image[box] * (high - low) + low, _liver(label[box])
         change, inside = lesion_in_box(self.R, hu, liver, axes, lesion, thickness)
-        # Labels are drawn generously: inside another lesion's label, a bright ring of its healthy margin would remain.
+        # Labels include a healthy margin, so a lesion within another one's label would leave a bright ring.
         if np.isin(label[box][inside], (TUMOR, IGNORED)).any():
             return False
         if not stands_out(change, inside & liver, hu, liver):
@@ -163,7 +164,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
     def _site(
         self, image: Array, label: npt.NDArray[Any], heights: Array, radius: float
     ) -> tuple[int, int, int] | None:
-        """A liver voxel outside vessels from which a lesion reaches the labelled slices, or None."""
+        """A liver voxel outside vessels, from which a lesion of `radius` extends into the labelled slices, or None."""
         first, last = self._slices(heights, radius)
         liver = _liver(label[..., first:last])
         places = np.flatnonzero(liver)
@@ -177,23 +178,26 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
             i, j, k = (int(n) for n in np.unravel_index(place, liver.shape))
             around = (slice(max(i - 2, 0), i + 3), slice(max(j - 2, 0), j + 3), k)
             off_vessels = abs(values[around][liver[around]].mean() - median) <= tolerance
-            if off_vessels and holds(liver[..., k], i, j, round(0.6 * radius / self.spacing)):
+            if off_vessels and has_room(liver[..., k], i, j, round(0.6 * radius / self.spacing)):
                 return i, j, first + k
         return None
 
     def _slices(self, heights: Array, radius: float) -> tuple[int, int]:
-        """The range of slices (first, one after the last) from which a lesion reaches the labelled slices."""
+        """The range (first, one after the last) of central slices of lesions that extend into the labelled slices."""
         low, high = heights[self.halo] - 0.7 * radius, heights[-1 - self.halo] + 0.7 * radius
         return int(np.searchsorted(heights, low)), int(np.searchsorted(heights, high, side="right"))
 
     def _tried(self, places: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Some of the places, at random."""
+        """A random sample of the places, with replacement."""
         return places[self.R.randint(len(places), size=_PLACES_TRIED)] if len(places) else places
 
     def _box(
         self, voxel: tuple[int, int, int], shape: Sequence[int], heights: Array, lesion: Lesion
     ) -> tuple[tuple[slice, ...], Axes]:
-        """The part of a stack that a lesion centred in `voxel` may change, and its voxels' positions from there, mm."""
+        """The box of a stack that a lesion centred in `voxel` may change, and its voxels' distances from there in mm.
+
+        Distances are along each axis, from a random point within the voxel.
+        """
         reach = REACH * lesion.radius + lesion.softness
         places = [self.spacing * np.arange(n) for n in shape[:2]] + [heights]
         pitches = (self.spacing, self.spacing, float(np.diff(heights).max(initial=0.0)))
@@ -212,23 +216,23 @@ def _pair(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _liver(label: npt.NDArray[Any]) -> Mask:
-    """Voxels that are liver or organ, but no known tumor."""
+    """Voxels labelled liver or organ, but not tumor."""
     return (label == LIVER) | (label == ORGAN)
 
 
-def holds(tissue: Mask, i: int, j: int, reach: int) -> bool:
-    """Whether tissue continues for `reach` pixels in at least three of four directions, so that it is not a sliver."""
+def has_room(tissue: Mask, i: int, j: int, reach: int) -> bool:
+    """Whether tissue is present `reach` pixels away in at least three of four directions, to avoid thin slivers."""
     places = ((i - reach, j), (i + reach, j), (i, j - reach), (i, j + reach))
     within = [0 <= a < tissue.shape[0] and 0 <= b < tissue.shape[1] and bool(tissue[a, b]) for a, b in places]
     return sum(within) >= 3
 
 
 def _slice_heights(image: Array, distance: float) -> Array:
-    """Position of each slice in mm; repeated end slices have the same position, so that a lesion is repeated, too."""
+    """Position of each slice in mm; repeated end slices have equal positions, so that lesions are repeated, too."""
     differs = (image[..., 1:] != image[..., :-1]).any(axis=(0, 1))
     inner = np.flatnonzero(differs)
     steps = np.zeros(image.shape[-1], np.float32)
-    if len(inner):  # only end slices repeat; other equal neighbours occur in artificial images
+    if len(inner):  # only end slices are repeats; other equal neighbours occur in artificial images
         steps[1 + inner[0] : 2 + inner[-1]] = distance
     else:
         steps[1:] = distance

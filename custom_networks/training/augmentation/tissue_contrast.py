@@ -18,18 +18,18 @@ LEVELS = 4001  # entries in the curve's table: steps of 0.1 HU
 class RandTissueShiftd(RandImaged):
     """Maps intensities through a random, smooth, increasing curve, and may shift the organ relative to the rest.
 
-    The curve passes through one point for each knot, moved by up to its shift; the mean slope between two knots is kept
-    within `slopes`, so that lesions neither vanish nor stand out. The first knot should not move, so that air stays as
-    it is. The organ (labels above 0, including lesions, whose contrast is thus kept) is shifted as a whole, with an
-    edge that is blurred in-plane by `edge`.
+    The curve passes through one point for each knot, moved by up to its shift. The mean slope between two knots is kept
+    within `slopes`, so that lesions neither vanish nor become too obvious. The first shift should be 0, so that air
+    does not change. The organ (labels above 0, including lesions, whose contrast is thus kept) is shifted as a whole,
+    with an edge that is blurred in-plane by `edge`.
 
     Args:
-        label_key: label map `(1, H, W, D)` on the same grid; with None, the organ is never shifted.
+        label_key: key of the label map `(1, H, W, D)` on the same grid; if None, the organ is never shifted.
         knots: HU of the control points, increasing.
-        shifts: the largest shift of each, in HU.
+        shifts: the largest shift of each knot, in HU.
         slopes: range of the slope.
         organ_shift: range of the organ's shift, in HU.
-        organ_prob: probability of shifting it, given a change.
+        organ_prob: probability of shifting the organ, given a change.
         edge: sigma of the organ's edge, in pixels.
         window: HU that 0 and 1 stand for.
 
@@ -77,7 +77,7 @@ class RandTissueShiftd(RandImaged):
         return table[(image.clamp(0, 1) * (LEVELS - 1)).round_().long()]
 
     def _curve(self) -> np.ndarray:
-        """The curve's value for each of the levels from 0 to 1."""
+        """The curve's values for `LEVELS` intensities from 0 to 1."""
         moved = self.knots + self.R.uniform(-1, 1, len(self.knots)) * self.shifts
         for i, width in enumerate(np.diff(self.knots)):
             low, high = (moved[i] + slope * width for slope in self.slopes)

@@ -1,4 +1,4 @@
-"""Training data: data lists and folds, checks of label maps, partial labels, and the stacks cut from volumes."""
+"""Training data: data lists and folds, checks of label maps, partial labels, and stacks cut from volumes."""
 
 from custom_networks.training.data.cases import image_names, training_cases, validation_cases
 from custom_networks.training.data.label_grid import LabelOnImaged

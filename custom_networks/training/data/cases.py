@@ -18,18 +18,18 @@ ALL = "all"
 
 @cache
 def _say(level: int, text: str) -> None:
-    """Log a text once per process, since the list is read for training and again for validation."""
+    """Log a text only once per process; the data list is read for training and again for validation."""
     logger.log(level, text)
 
 
 def patient_of(item: Case) -> str:
-    """The patient of a data list's item: its "group", else the one known by a LiTS or MSD name, else its image."""
+    """The patient of an item in a data list: its "group", the patient known by its LiTS or MSD name, or its image."""
     known = known_patient(item["image"])
     return str(item.get("group", item["image"] if known is None else known))
 
 
 def listed_cases(datalist: str, dataset_dir: str) -> dict[str, Any]:
-    """The data list, or if there is none the LiTS cases in the folder."""
+    """The contents of the data list or, if there is none, a list of the LiTS cases in the folder."""
     path = Path(datalist)
     if path.is_file():
         return _read(path)
@@ -49,14 +49,14 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         listed = dict(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
-        raise InputError(f"{path} is not a JSON object ({error}): give a data list in MSD form.") from None
+        raise InputError(f"{path} is not a JSON object ({error}): use a data list in MSD form.") from None
     if "training" not in listed:
-        raise InputError(f'{path} has no "training" list, only {sorted(listed)}: give a data list in MSD form.')
+        raise InputError(f'{path} has no "training" list, only {sorted(listed)}: use a data list in MSD form.')
     return listed
 
 
 def _checked(items: list[Case], datalist: str) -> list[Case]:
-    """The items, after checking that each names its two files and has true or false as "tumor_labelled", if any."""
+    """Check that each item names its image and label and that any "tumor_labelled" is a bool; return the items."""
     for number, item in enumerate(items, start=1):
         for key in ("image", "label"):
             if not isinstance(item, dict) or not isinstance(item.get(key), str):
@@ -65,7 +65,7 @@ def _checked(items: list[Case], datalist: str) -> list[Case]:
                     "or leave the item out."
                 )
         labelled = item.get("tumor_labelled", True)
-        if not isinstance(labelled, bool):  # "false" in quotes would count as true
+        if not isinstance(labelled, bool):  # a quoted "false" would count as true
             raise InputError(
                 f'{datalist}: "tumor_labelled" of item {number}, {item["image"]}, must be true or false, got '
                 f"{json.dumps(labelled)}: write true or false without quotes."
@@ -74,7 +74,7 @@ def _checked(items: list[Case], datalist: str) -> list[Case]:
 
 
 def _case(item: Case, root: Path, also: Mapping[str, str]) -> Case:
-    """What the transforms need from a data list's item: its files, and whether its tumors are labelled."""
+    """The data dictionary of an item in a data list: paths of its files, and whether its tumors are labelled."""
     return {
         "image": str(root / item["image"]),
         "label": str(root / item["label"]),
@@ -93,12 +93,12 @@ def _cases(
 
 
 def _usable(items: list[Case], dataset_dir: str) -> list[Case]:
-    """The cases with a known geometry; logs those left out, and those that are repeated scans of a LiTS patient."""
+    """The cases with a known geometry; log the others, and the cases that are repeated scans of a LiTS patient."""
     lost = [item["image"] for item in items if geometry_is_lost(Path(dataset_dir) / item["image"])]
     if lost:
         _say(
             logging.WARNING,
-            f"Left out of {dataset_dir}, because LiTS has 1 x 1 x 1 mm instead of their spacing (MSD Task03_Liver has "
+            f"Left out of {dataset_dir}, because LiTS has 1 x 1 x 1 mm in place of their spacing (MSD Task03_Liver has "
             f"the right one): {', '.join(Path(image).name for image in lost)}",
         )
     usable = [item for item in items if item["image"] not in lost]
@@ -113,7 +113,7 @@ def _usable(items: list[Case], dataset_dir: str) -> list[Case]:
 
 
 def _folds(items: list[Case], folds: int) -> list[list[Case]]:
-    """Deal out patients, those with most cases first, each to the fold with the fewest cases so far."""
+    """Assign patients, those with most cases first, each to the fold with the fewest cases so far."""
     patients: dict[str, list[Case]] = {}
     for item in items:
         patients.setdefault(patient_of(item), []).append(item)
@@ -157,12 +157,12 @@ def training_cases(
         datalist: JSON file in MSD form: "training" (and perhaps "dev" or "validation") lists items with "image" and
             "label", relative to `dataset_dir`, and optionally "group" (patient) and "tumor_labelled" (true or false).
             If it is `dataset_dir`/dataset.json and does not exist, the pairs volume-N.nii(.gz) and
-            segmentation-N.nii(.gz) in `dataset_dir` or below it are taken, as in a download of LiTS.
+            segmentation-N.nii(.gz) in `dataset_dir` or below it are used, as in a download of LiTS.
         dataset_dir: folder that the paths are relative to.
-        fold: index of the fold held out. "all" (or null) trains on all cases and validates on the list's "dev" or
-            "validation", if there is one. (`monai.bundle run` ignores an override of None, hence the word.)
+        fold: index of the held-out fold. "all" (or None) trains on all cases and validates on the list's "dev" or
+            "validation", if there is one. "all" exists because `monai.bundle run` ignores an override of None.
         folds: number of folds.
-        also: further files of a case: their keys in the result, and in the list; items without one are left out.
+        also: further files of a case, as {key in the result: key in the list}; items that lack one are left out.
 
     Raises:
         InputError: the list is missing, an item is malformed, there is no such fold, or no case is left.
@@ -177,9 +177,9 @@ def validation_cases(
     folds: int = 5,
     also: Mapping[str, str] | None = None,
 ) -> list[Case]:
-    """The cases held out: those of `fold`; without a fold, the list's "dev" or "validation".
+    """The held-out cases: those of `fold`; without a fold, the list's "dev" or "validation".
 
-    If these are missing, there is no case, which is logged. For arguments and errors see `training_cases`.
+    If the list has neither, the result is empty, which is logged. For arguments and errors see `training_cases`.
     """
     held_out = _split(datalist, dataset_dir, fold, folds)[1]
     if fold in (None, ALL) and not held_out:
@@ -189,6 +189,6 @@ def validation_cases(
 
 
 def image_names(cases: Sequence[Case], dataset_dir: str) -> list[str]:
-    """Sorted names of the cases' images: their paths within `dataset_dir`, independent of where that is."""
+    """Sorted paths of the cases' images relative to `dataset_dir`."""
     folder = Path(dataset_dir).as_posix() + "/"
     return sorted(Path(case["image"]).as_posix().removeprefix(folder) for case in cases)

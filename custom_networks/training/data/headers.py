@@ -1,4 +1,4 @@
-"""Read NIfTI headers before training starts, when no voxel has been loaded yet."""
+"""Read NIfTI headers before training starts, without loading voxels."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ def nifti_grid(path: str | Path) -> tuple[tuple[int, ...], np.ndarray] | None:
     The checks of `custom_networks.io` are made later, when the case is loaded.
 
     Raises:
-        InputError: the file has a NIfTI ending but cannot be read as one.
+        InputError: the file has a NIfTI suffix but cannot be read as NIfTI.
     """
     path = Path(path)
     if not (path.name.lower().endswith((".nii", ".nii.gz")) and path.is_file()):

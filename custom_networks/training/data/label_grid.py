@@ -1,4 +1,4 @@
-"""Check that a label map lies where its image does; otherwise training and scores would be meaningless."""
+"""Check that a label map is on the grid of its image; otherwise training and scores would be meaningless."""
 
 import logging
 from collections.abc import Hashable, Mapping
@@ -25,25 +25,26 @@ class LabelOnImaged(MapTransform):
 
     - If the label map's affine is a placeholder (1 x 1 x 1 mm voxels along the patient's axes, origin within 1 mm of
       zero; programs write this for an unknown geometry, as in some segmentations of LiTS, nnU-Net issue 2751) and its
-      shape is that of the image, it gets the image's affine, with a warning that names the file.
+      shape equals the image's, it gets the image's affine, with a warning that names the file.
     - If the corners of the two grids differ by more than 0.5 mm, the case is refused. The order and direction of axes
-      may differ, because `Orientationd` corrects them later: this transform goes before it.
-    - If the liver's centre lies left of the volume's middle and of the middle of its own extent, the case is refused:
-      image and label map are mirrored, as in some copies of LiTS, and would teach that livers lie on the left. All 33
-      cases that the weights were trained and scored on pass, whole or cut to a tenth of the liver's slices, and all
-      are refused when mirrored. So is a patient with situs inversus (one in 10,000), for whom the network is not made.
-    - If it only lies left of the volume's middle, or the volume cuts it off at an end, there is a warning, because a
-      crop can look like that.
+      may differ, because `Orientationd` corrects them later; this transform goes before it.
+    - If the liver's centre is left of the volume's middle and of the middle of its own extent, the case is refused:
+      image and label map are mirrored, as in some copies of LiTS, and the network would learn that livers are on the
+      left. All 33 cases on which the weights were trained and scored pass, whole or cut to a tenth of the liver's
+      slices, and all are refused when mirrored. A patient with situs inversus (one in 10,000), for whom the network is
+      not made, is refused, too.
+    - If the centre is only left of the volume's middle, or the volume cuts the liver off, there is a warning, because
+      a crop can look like that.
 
-    It is meant for training and evaluation, where a list says that the two belong together. The image is the item
-    `image`, a MetaTensor from `LoadVolumed`; it may have been transformed since.
+    It is meant for training and evaluation, where a list says which label map belongs to which image. The image is the
+    item `image`, a MetaTensor from `LoadVolumed` that may have been transformed since.
 
     Args:
         keys: label maps, MetaTensors (1, i, j, k) from `LoadVolumed` and `EnsureChannelFirstd`.
 
     Raises:
         BundleError: on call, an item is not a MetaTensor from `LoadVolumed`.
-        InputError: on call, the label map does not lie where its image does, or both are mirrored.
+        InputError: on call, the label map is not on the image's grid, or both are mirrored.
     """
 
     def __init__(self, keys: KeysCollection) -> None:
@@ -59,11 +60,11 @@ class LabelOnImaged(MapTransform):
             if distance > TOLERANCE_MM:
                 if own_shape != shape or not is_placeholder(own_affine):
                     raise InputError(
-                        f"{label} must lie where its image {image} does, but has shape {own_shape} against {shape} and "
-                        f"corners up to {distance:.1f} mm away: save it on the image's grid."
+                        f"{label} must be on the grid of its image {image}, but has shape {own_shape} instead of "
+                        f"{shape} and corners up to {distance:.1f} mm away: save it on that grid."
                     )
                 d[key] = _placed(d[key], affine)
-                self._warn_once(f"{label} has a placeholder instead of an affine: that of {image} was used.")
+                self._warn_once(f"{label} has a placeholder instead of an affine: the affine of {image} was used.")
             self._check_side(d[key], label)
         return d
 
@@ -71,12 +72,12 @@ class LabelOnImaged(MapTransform):
         volume_mm, extent_mm = _right_of_middle_mm(label)
         if volume_mm < 0 and extent_mm < 0:
             raise InputError(
-                f"{file} must have the liver on the patient's right, but its centre lies {-volume_mm:.0f} mm left of "
-                "the middle and its bulk at its left end. Image and label map are mirrored, or the patient is (situs "
-                "inversus): correct the affines of both, or leave the case out of the data list."
+                f"{file} must have the liver on the patient's right, but its centre is {-volume_mm:.0f} mm left of "
+                "the middle and most of it is at its left end. Image and label map are mirrored, or the patient has "
+                "situs inversus: correct the affines of both, or leave the case out of the data list."
             )
         if volume_mm < 0:
-            self._warn_once(f"{file}: the liver lies on the patient's left: check that the image is not mirrored.")
+            self._warn_once(f"{file}: the liver is on the patient's left: check that the image is not mirrored.")
 
     def _warn_once(self, text: str) -> None:
         """Log a warning only once, since validation reads the same cases many times."""
@@ -86,7 +87,7 @@ class LabelOnImaged(MapTransform):
 
 
 def _grid_as_read(volume: Any) -> tuple[tuple[int, ...], np.ndarray, str]:
-    """Shape (i, j, k), affine and file of a volume when `LoadVolumed` read it."""
+    """Shape (i, j, k), affine and file of a volume as `LoadVolumed` recorded them."""
     meta = volume.meta if isinstance(volume, MetaTensor) else {}
     needed = (MetaKeys.SPATIAL_SHAPE, MetaKeys.ORIGINAL_AFFINE, "filename_or_obj")
     if not all(key in meta for key in needed):
@@ -96,7 +97,7 @@ def _grid_as_read(volume: Any) -> tuple[tuple[int, ...], np.ndarray, str]:
 
 
 def _corners(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    """The patient coordinates (mm) of the centres of a grid's eight corner voxels, (8, 3)."""
+    """The centres of a grid's eight corner voxels in patient coordinates, (8, 3), mm."""
     indices = np.array(np.meshgrid(*((0, size - 1) for size in shape))).reshape(3, -1)
     corners: np.ndarray = (affine[:3, :3] @ indices).T + affine[:3, 3]
     return corners
@@ -105,14 +106,14 @@ def _corners(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
 def _corner_distance_mm(
     shape: tuple[int, ...], affine: np.ndarray, other_shape: tuple[int, ...], other_affine: np.ndarray
 ) -> float:
-    """The largest distance (mm) of a corner of one grid from the nearest corner of the other, whatever the axes."""
+    """The largest distance (mm) of a corner of one grid from the nearest corner of the other, in any order of axes."""
     one, other = _corners(shape, affine), _corners(other_shape, other_affine)
     distances = np.linalg.norm(one[:, None] - other[None], axis=2)
     return float(max(distances.min(axis=1).max(), distances.min(axis=0).max()))
 
 
 def _placed(label: MetaTensor, affine: np.ndarray) -> MetaTensor:
-    """The same voxels with another affine."""
+    """A copy of the label map with another affine."""
     placed = MetaTensor(label.as_tensor(), meta=dict(label.meta), applied_operations=list(label.applied_operations))
     placed.affine = torch.from_numpy(affine.copy())
     placed.meta[MetaKeys.ORIGINAL_AFFINE] = torch.from_numpy(affine.copy())
@@ -120,11 +121,11 @@ def _placed(label: MetaTensor, affine: np.ndarray) -> MetaTensor:
 
 
 def _right_of_middle_mm(label: MetaTensor) -> tuple[float, float]:
-    """How far the organ's centre in (1, i, j, k) lies right of the middles of the volume and of its own extent, mm.
+    """Distances (mm) of the organ's centre to the right of the volume's middle and of its own extent's middle.
 
-    Both are NaN if no liver is labelled, and the second also if the volume cuts the organ off.
+    Both are NaN if no liver is labelled in (1, i, j, k), and the second also if the volume cuts the organ off.
     """
-    labels, to_right = label.as_tensor()[0], np.asarray(label.affine)[0, :3]  # RAS: x grows to the right
+    labels, to_right = label.as_tensor()[0], np.asarray(label.affine)[0, :3]  # RAS: x increases to the right
     if not (labels == LIVER).any():
         return np.nan, np.nan
     axis = int(np.abs(to_right).argmax())

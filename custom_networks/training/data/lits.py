@@ -28,7 +28,7 @@ def lits_number(path: str | Path) -> int | None:
 
 
 def known_patient(image: str | Path) -> str | None:
-    """The patient of a LiTS or MSD image, by its name, if the patient is known to have several scans; else None."""
+    """The patient of a LiTS or MSD image, by its file name; None unless the patient is known to have several scans."""
     number = lits_number(image)
     scans = next((scans for scans in PATIENTS_WITH_SEVERAL_SCANS if number in scans), None)
     return None if scans is None else f"lits-{scans[0]}-{scans[-1]}"
@@ -37,15 +37,15 @@ def known_patient(image: str | Path) -> str | None:
 def geometry_is_lost(image: str | Path) -> bool:
     """Whether this is one of LiTS 28 to 47 with a placeholder affine: 1 x 1 x 1 mm voxels along the patient's axes.
 
-    These scans really have 0.6 to 0.9 mm in-plane and 1.25 to 4 mm between slices, which the file does not say, so all
-    lengths in mm would be wrong. Only the headers of these 20 are read.
+    The real voxels of these scans are 0.6 to 0.9 mm in-plane and 1.25 to 4 mm between slices, so all lengths in mm
+    would be wrong. Only the headers of these 20 scans are read.
     """
     grid = nifti_grid(image) if lits_number(image) in WITHOUT_GEOMETRY_IN_LITS else None
     return grid is not None and np.allclose(np.abs(grid[1][:3, :3]), np.eye(3), atol=1e-3)
 
 
 def lits_cases(folder: str | Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """The cases of a LiTS download, by name: volume-N.nii(.gz) with segmentation-N.nii(.gz), at any depth.
+    """Find the cases of a LiTS download by name: volume-N.nii(.gz) with segmentation-N.nii(.gz), in any subfolder.
 
     Returns:
         Items of a data list ("image" and "label" relative to `folder`), sorted by number, and the names of the volumes
@@ -57,12 +57,12 @@ def lits_cases(folder: str | Path) -> tuple[list[dict[str, Any]], list[str]]:
     folder = Path(folder)
     found: dict[str, dict[int, Path]] = {"volume-": {}, "segmentation-": {}, "liver_": {}}
     for path in sorted(folder.rglob("*.nii*")):
-        match = _NAME.fullmatch(path.name)  # the full name, since macOS leaves "._volume-0.nii" beside volume-0.nii
+        match = _NAME.fullmatch(path.name)  # not "._volume-0.nii", which macOS leaves beside volume-0.nii
         if not match:
             continue
         earlier = found[match["kind"]].setdefault(int(match["number"]), path)
         if earlier != path and match["kind"] != "liver_":
-            raise InputError(f"{path} and {earlier} have the same LiTS number: keep one, or give a --datalist.")
+            raise InputError(f"{path} and {earlier} have the same LiTS number: keep one, or use --datalist.")
     volumes, segmentations = found["volume-"], found["segmentation-"]
     items = [
         {"image": str(volumes[n].relative_to(folder)), "label": str(segmentations[n].relative_to(folder))}

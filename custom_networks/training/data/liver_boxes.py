@@ -19,10 +19,10 @@ from custom_networks.transforms.segments import liver_cells, segment_input, shar
 class LiverBoxd(MapTransform):
     """Bring liver and segments to the grid of the image's coarse copy, and crop all three to the liver's box.
 
-    It reads label maps on the image's own grid, MetaTensors (1, H, W, D): `label` (the organ is not 0) and `segments`,
-    1 to 8 and 0 where unknown. It writes plain tensors (1, h, w, d): `image`, windowed, float32; `liver`, the share of
-    each cell that is organ, float32; and `segments`, uint8: the segment with the largest share of the cell, or 0 if
-    all segments together fill less than `least` of it. All other items are dropped.
+    It reads label maps on the image's own grid, MetaTensors (1, H, W, D): `label` (organ where not 0) and `segments`
+    (1 to 8, 0 where unknown). It writes plain tensors (1, h, w, d): `image`, windowed, float32; `liver`, the share of
+    each cell that is organ, float32; and `segments`, uint8, the segment with the largest share of each cell, or 0 if
+    all segments together fill less than `least` of the cell. All other items are dropped.
 
     Args:
         keys: the coarse copy of the image, from `CoarseCopyd`.
@@ -53,7 +53,7 @@ class LiverBoxd(MapTransform):
 
 
 def _share(label: MetaTensor, number: int, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
-    """The share of each coarse cell that a number of a label map (1, H, W, D) fills; `number` 0 means any but 0."""
+    """The share of each coarse cell that has label `number` in a label map (1, H, W, D); 0 stands for all labels."""
     values = label[0].cpu().numpy()
     mask = values == number if number else values > 0
     return share_of_cells(mask, label.affine.cpu().numpy().astype(np.float64), shape, affine)
@@ -62,7 +62,7 @@ def _share(label: MetaTensor, number: int, shape: tuple[int, ...], affine: np.nd
 class RandLiverBorderd(RandImaged):
     """Smoothly move the border of a liver's mask (1, H, W, D), shares 0 to 1, by up to about `most` voxels.
 
-    In inference the mask is a network's, which misses a little in some places and takes too much in others.
+    This imitates inference, where the mask is a network's, with a little missing in some places and too much in others.
     """
 
     def __init__(self, keys: KeysCollection, prob: float = 0.8, most: float = 1.5, coarseness: int = 6) -> None:
@@ -70,7 +70,7 @@ class RandLiverBorderd(RandImaged):
         self.most, self.coarseness = most, coarseness
 
     def changed(self, image: torch.Tensor) -> torch.Tensor:
-        """A mask whose border is moved outwards where a smooth random field is high, and inwards where it is low."""
+        """The mask with its border moved outwards where a smooth random field is high, and inwards where it is low."""
         blurred = F.avg_pool3d(F.pad(image[None], [1, 1, 2, 2, 2, 2], mode="replicate"), (5, 5, 3), 1)
         knots = [max(2, -(-n // self.coarseness)) for n in image.shape[1:]]
         noise = torch.from_numpy(self.R.standard_normal((1, 1, *knots)).astype(np.float32))
@@ -83,14 +83,14 @@ class RandLiverBorderd(RandImaged):
 class RandSegmentStackd(Randomizable, MapTransform):
     """Cut a stack of slices out of a liver's box and turn it into the input of the segments' network.
 
-    It reads `image`, `liver` and `segments`, (1, H, W, D), and gives `image` (5, h, w, slices + 2 halo), see
-    `segment_input`, with positions relative to the whole box, and `label` (1, h, w, slices). The stack lies anywhere
-    along the box, with end slices repeated as in inference. In-plane, the box is placed at random in a frame of `size`,
-    or cropped at random if it is larger.
+    It reads `image`, `liver` and `segments`, (1, H, W, D), and returns `image` (5, h, w, slices + 2 halo), see
+    `segment_input`, with positions relative to the whole box, and `label` (1, h, w, slices). The stack has a random
+    position along the box, with end slices repeated as in inference. In-plane, the box is placed at random in a frame
+    of `size`, or cropped at random if it is larger.
 
     Args:
         size: in-plane size, in pixels.
-        slices: slices to be labelled.
+        slices: number of slices to label.
         halo: slices of context on each side.
     """
 
@@ -111,7 +111,7 @@ class RandSegmentStackd(Randomizable, MapTransform):
         return {"image": self._framed(seen[..., wanted.clamp(0, depth - 1)], corner), "label": label}
 
     def _corner(self, extent: int, size: int) -> int:
-        """A random start of the frame relative to the box, such that one contains the other."""
+        """A random start of the frame relative to the box, in pixels, such that one contains the other."""
         low, high = sorted((0, extent - size))
         return int(self.R.randint(low, high + 1))
 

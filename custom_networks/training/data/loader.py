@@ -1,4 +1,4 @@
-"""A loader that prepares batches in a thread and does not lose exceptions there."""
+"""A data loader that prepares batches in a thread and passes exceptions on from it."""
 
 import weakref
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ from monai.data import DataLoader, ThreadBuffer, ThreadDataLoader
 class RaisingThreadDataLoader(ThreadDataLoader):
     """Like MONAI's `ThreadDataLoader`, but an exception in the thread is raised where the batches are consumed.
 
-    MONAI's own silently ends the epoch in that case, and the training loop goes on with the next one.
+    MONAI's loader silently ends the epoch in that case, and training goes on with the next one.
 
     Args:
         kwargs: arguments of `ThreadDataLoader`; `repeats` has no effect.
@@ -29,7 +29,7 @@ class RaisingThreadDataLoader(ThreadDataLoader):
 
 
 def _with_failure(batches: Iterable[Any]) -> Iterator[Any]:
-    """Yield the batches, and if an exception ends them, that exception."""
+    """Yield the batches and, if an exception ends them, the exception."""
     try:
         yield from batches
     except Exception as failure:

@@ -1,4 +1,4 @@
-"""Partial labels: cases with labelled livers but no tumor labels must not teach that tumors are liver."""
+"""Partial labels: mark cases without tumor labels, so that the network does not learn that tumors are liver."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -10,15 +10,15 @@ from monai.transforms import MapTransform
 from custom_networks.evaluation.organ_and_tumor import tumor_is_labelled
 from custom_networks.labelmap.labels import LIVER, TUMOR
 
-ORGAN = 3  # liver or tumor, not known which
-IGNORED = 4  # not known at all
+ORGAN = 3  # liver or tumor, unknown which
+IGNORED = 4  # unknown
 
 
 class MarkPartialLabelsd(MapTransform):
     """If a case has `tumor_labelled` false, change liver to 3 (liver or tumor, unknown which) and tumor to 4 (ignored).
 
-    4 is left out of the loss, because a tumor label that cannot be trusted says nothing. A case without the flag counts
-    as labelled.
+    The loss ignores 4, because a tumor label in such a case cannot be trusted. A case without the flag counts as
+    labelled.
     """
 
     def __init__(self, keys: KeysCollection, flag_key: str = "tumor_labelled", allow_missing_keys: bool = False):

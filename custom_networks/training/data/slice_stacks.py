@@ -15,20 +15,20 @@ from custom_networks.inference.spacing import slice_step
 
 
 class RandSliceStacksd(Randomizable, MapTransform):
-    """Crop `num_samples` stacks of `slices + halo` consecutive slices around voxels drawn by class.
+    """Crop `num_samples` stacks of `slices + 2 halo` slices around voxels drawn by class.
 
     First the class of the centre is drawn by `ratios` among the classes that occur in the case, then one of its voxels.
-    The stack takes every `k`-th slice, with the `k` of inference or another one that keeps the slice distance within
+    The stack has every `k`-th slice, with the `k` of inference or another one that keeps the slice distance within
     `distances`; end slices are repeated as in the network's forward. In-plane, the centre has a random position in the
-    crop, which is mostly within the volume and zero padded outside. Each stack also holds `slice_distance`, the
-    distance between its slices, and `slice_thickness`, that between the volume's slices, in mm.
+    crop, which is mostly within the volume and zero-padded outside. Each stack also has the items `slice_distance`, the
+    distance between its slices, and `slice_thickness`, the distance between the volume's slices, in mm.
 
     Args:
-        keys: tensors `(C, H, W, D)` of the same shape; the slice distance is that of the first, if it is a MetaTensor.
+        keys: tensors `(C, H, W, D)` of the same shape; the first determines the slice distance if it is a MetaTensor.
         indices_key: key of a list with one array of flat voxel indices per class, from MONAI's `ClassesToIndicesd`.
         ratios: one weight for each class in `indices_key`.
         size: in-plane size of the crop, in pixels.
-        slices: slices to be segmented.
+        slices: number of slices to segment.
         halo: slices of context on each side (`ContextNet25D.halo`).
         num_samples: number of crops from a volume.
         distances: smallest and largest distance between the slices of a stack, mm.
@@ -74,7 +74,7 @@ class RandSliceStacksd(Randomizable, MapTransform):
         return d
 
     def _check_grids(self, data: Mapping[Hashable, Any], volume: torch.Tensor) -> None:
-        """Refuse a label that does not lie on its image: cropped by index, it would be wrong."""
+        """Raise InputError if a label is not on its image's grid, because both are cropped by index."""
         for key in self.key_iterator(dict(data)):
             other = data[key]
             if other.shape[1:] != volume.shape[1:]:
@@ -82,7 +82,7 @@ class RandSliceStacksd(Randomizable, MapTransform):
             if not (isinstance(other, MetaTensor) and isinstance(volume, MetaTensor)):
                 continue
             if not torch.allclose(other.affine, volume.affine, atol=0.05):
-                raise InputError(f"{key!r} must lie where its image does, got {_grid(other)} and {_grid(volume)}.")
+                raise InputError(f"{key!r} must be on its image's grid, got {_grid(other)} and {_grid(volume)}.")
 
     def _centre(self, indices: Sequence[np.ndarray], shape: Sequence[int]) -> tuple[int, ...]:
         weights = self.ratios * np.array([len(of_class) > 0 for of_class in indices])
@@ -92,7 +92,7 @@ class RandSliceStacksd(Randomizable, MapTransform):
         return tuple(int(i) for i in np.unravel_index(int(of_class[self.R.randint(len(of_class))]), tuple(shape)))
 
     def _slices(self, centre: int, spacing: float, depth: int) -> tuple[int, list[int]]:
-        """Step and slice numbers of a stack whose labelled slices include `centre`; end slices repeat."""
+        """Step and slice numbers of a stack whose labelled slices include `centre`; end slices are repeated."""
         low, high = self.distances
         steps = {k for k in range(1, 1 + int(high / spacing)) if k * spacing >= low} | {slice_step(spacing)}
         step = sorted(steps)[self.R.randint(len(steps))]
@@ -101,9 +101,9 @@ class RandSliceStacksd(Randomizable, MapTransform):
         return step, [min(max(first + step * i, centre % step), last) for i in range(self.depth)]
 
     def _corner(self, centre: int, size: int, extent: int) -> int:
-        """Corner of a window with `centre` in its middle half, moved back if much of it would be outside the volume.
+        """First pixel of a window with `centre` in its middle half, moved if much of it would be outside the volume.
 
-        An eighth of it may be outside: about as much as is cropped after rotation and scaling.
+        An eighth of it may be outside, about as much as is cropped after rotation and scaling.
         """
         corner = centre - size // 2 + int(self.R.randint(-(size // 4), size // 4 + 1))
         return max(min(0, extent - size) - size // 8, min(corner, max(0, extent - size) + size // 8))

@@ -1,4 +1,4 @@
-"""Seconds of each stage of a run, taken where MONAI's Compose calls a transform and where the pipeline measures."""
+"""Time of each stage of a run, measured where MONAI's Compose calls transforms and the pipeline measures lesions."""
 
 import time
 from collections import defaultdict
@@ -19,7 +19,7 @@ FIRST_AFTER_NETWORK = "LabelsOnInputGridd"
 
 
 class Clock:
-    """Adds up seconds by stage; what runs within a stage is part of it."""
+    """Adds up seconds by stage; stages within a stage count as part of it."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -36,7 +36,7 @@ class Clock:
         return "load" if name in LOADING else "resample"
 
     def timed(self, stage: str, call: Callable[[], Any]) -> Any:
-        """Call, and add the seconds to `stage` unless another stage is running."""
+        """Call a function, and add the seconds to `stage` unless another stage is running."""
         if self._inside:
             return call()
         self._inside, started = True, time.perf_counter()
@@ -49,7 +49,7 @@ class Clock:
 
 @contextmanager
 def stage_clock() -> Iterator[Clock]:
-    """A clock of the transforms and of measuring, as long as the block runs."""
+    """Yield a clock that times transforms and measuring during the block."""
     clock, apply = Clock(), compose.apply_transform
 
     def apply_timed(transform: Any, *args: Any, **kwargs: Any) -> Any:

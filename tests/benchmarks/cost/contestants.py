@@ -1,4 +1,4 @@
-"""What a row of the table is: something that labels one scan, prepared once, run in turn, counted at the end."""
+"""The interface of the table's rows: each labels a scan; it is prepared once, run repeatedly and counted at the end."""
 
 import time
 from abc import ABC, abstractmethod
@@ -17,19 +17,19 @@ from tests.benchmarks.cost.volumes import Scan, write_scan
 
 
 class Skipped(Exception):
-    """A row that cannot be run here; the message is the reason that the table gives."""
+    """A row that cannot be run here; the message is the reason for the table."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all rows share.
+    """Settings that all rows share.
 
     Attributes:
         folder: where scans and results are written.
         scan: the scan that every row labels.
         budget: seconds that a repeat may spend on the windows of a row.
-        lengths: slices of longer scans for which the windows are counted.
-        side: side of the windows of 3D networks, to make a trial cheap; None for their own.
+        lengths: numbers of slices of longer scans for which windows are counted.
+        side: side of the windows of 3D networks, smaller for trials; None for their own.
     """
 
     folder: Path
@@ -40,15 +40,15 @@ class Setting:
 
 
 class Contestant(ABC):
-    """One row: prepared once, run in turn with the others, counted at the end."""
+    """One row: prepared once, run alternately with the others, counted at the end."""
 
     @abstractmethod
     def prepare(self) -> None:
-        """Whatever happens once for all scans; Skipped where the row cannot be run."""
+        """Do everything that happens once for all scans; raise Skipped if the row cannot be run."""
 
     @abstractmethod
     def run(self) -> dict[str, float]:
-        """Label the scan once: seconds by name, `network` among them, and `windows` measured where it is a sample."""
+        """Label the scan once; return seconds by name, including `network`, and for a sample the measured `windows`."""
 
     @abstractmethod
     def cost(self) -> dict[str, Any]:
@@ -56,10 +56,10 @@ class Contestant(ABC):
 
 
 class Windowed(Contestant):
-    """A network that passes over the scan in windows; a repeat times some of them and is scaled to all.
+    """A network that is applied to a scan in windows; a repeat times some of them and is scaled to all.
 
-    The first run passes over the whole scan, stitching included, so that the process takes the memory that it takes in
-    earnest; of each shape of window one is computed, the others get its answer.
+    The first run covers the whole scan, including stitching, so that the process needs as much memory as in real use;
+    for each shape of window only one is computed, and the others reuse its output.
     """
 
     def __init__(self, setting: Setting, runtime: str, precision: str) -> None:
@@ -71,15 +71,15 @@ class Windowed(Contestant):
 
     @abstractmethod
     def network(self) -> nn.Module:
-        """The network, weights at random."""
+        """The network with random weights."""
 
     @abstractmethod
     def shapes(self) -> Sequence[Shape]:
-        """The shapes of its windows: what a runtime compiles."""
+        """The shapes of its windows, for which a runtime compiles it."""
 
     @abstractmethod
     def pass_over(self, predict: Forward) -> int:
-        """Label the scan, windows by `predict`; the number of voxels labelled."""
+        """Label the scan with `predict` for windows; return the number of labelled voxels."""
 
     def forward_of(self, shape: Shape) -> Forward:
         """The network for windows of one shape."""

@@ -1,4 +1,4 @@
-"""What a wider stack costs: FLOP of every kind of pass, and eager seconds of this network's."""
+"""The cost of wider stacks: FLOP of each kind of pass, and this network's time in eager PyTorch."""
 
 import statistics
 import time
@@ -18,7 +18,7 @@ def context_cost(side: int, repeats: int) -> list[dict[str, Any]]:
     """For stacks of growing size: kFLOP for each labelled voxel, and eager float32 ms for each slice of `side` pixels.
 
     "slab" is this network in slabs of 16 slices, "stack" the same stack by stack, "ordinary" with ordinary convolutions
-    in slabs. The stacks are timed in turn.
+    in slabs. The stacks are timed alternately.
     """
     keep_freed_memory()
     networks = [ContextNet25D(depth_kernels=kernels) for kernels in KERNELS]

@@ -1,4 +1,4 @@
-"""What the machine is called, what it can do at best, and how much memory this process took."""
+"""Name and peak rates of the machine, and memory of this process."""
 
 import ctypes
 import gc
@@ -22,7 +22,7 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def processor() -> dict[str, Any]:
-    """Model, those of its instruction sets that matter here, and the cores that this process may use."""
+    """Model, relevant instruction sets, and the number of cores that this process may use."""
     info = Path("/proc/cpuinfo")
     lines = [line.split(":", 1) for line in info.read_text().splitlines() if ":" in line] if info.is_file() else []
     values = {name.strip(): value.strip() for name, value in lines}
@@ -35,13 +35,13 @@ def processor() -> dict[str, Any]:
 
 
 def slug(machine: dict[str, Any]) -> str:
-    """A file name for a processor: its model and its best instruction set, which the model's name may not tell."""
+    """A file name for a processor: its model and best instruction set, since models of the same name can differ."""
     name = f"{machine['name']} {(machine['features'] or ['other'])[-1]}"
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computes."""
+    """Versions of the libraries that compute."""
     found = {"python": platform.python_version(), "torch": torch.__version__}
     try:
         import openvino
@@ -51,7 +51,7 @@ def versions() -> dict[str, str]:
 
 
 def openvino_formats() -> tuple[str, ...]:
-    """Number formats that OpenVINO computes in on this CPU; empty where it is not installed."""
+    """Number formats in which OpenVINO computes on this CPU; empty if it is not installed."""
     try:
         from openvino import Core
     except ImportError:
@@ -61,7 +61,7 @@ def openvino_formats() -> tuple[str, ...]:
 
 
 def torch_formats() -> tuple[str, ...]:
-    """Number formats for which this CPU has instructions: emulated, bfloat16 would take minutes."""
+    """Number formats for which this CPU has instructions; emulated bfloat16 would take minutes."""
     has = any(feature in processor()["features"] for feature in ("avx512_bf16", "amx_bf16"))
     return ("float32", "bfloat16") if has else ("float32",)
 
@@ -77,7 +77,7 @@ def gemm_gflops(dtype: torch.dtype) -> float:
 
 
 def copy_gb_s() -> float:
-    """GB/s of copying a block of memory, the bytes read and the bytes written counted."""
+    """GB/s of copying a block of memory, counting bytes read and bytes written."""
     source, target = (torch.zeros(COPY_BYTES // 4) for _ in range(2))
     start = time.perf_counter()
     target.copy_(source)
@@ -85,21 +85,21 @@ def copy_gb_s() -> float:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep large blocks for the next layer: eager PyTorch loses much of its time in fresh pages otherwise."""
+    """Let glibc keep large blocks for the next layer; otherwise fresh pages cost eager PyTorch much time."""
     if sys.platform.startswith("linux") and hasattr(ctypes.CDLL(None), "mallopt"):
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
         ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, LARGE)
 
 
 def give_memory_back() -> None:
-    """Return what Python and the C library hold without need: other rows wait beside this one."""
+    """Return unused memory of Python and the C library to the system, because other rows' processes need it."""
     gc.collect()
     if sys.platform.startswith("linux") and hasattr(ctypes.CDLL(None), "malloc_trim"):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def peak_mb() -> float:
-    """Greatest resident memory of this process, MB (10^6 bytes)."""
+    """Peak resident memory of this process, MB (10^6 bytes)."""
     # Not ru_maxrss where it can be helped: a new process begins there with the memory of the one that started it.
     if STATUS.is_file():
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
@@ -109,7 +109,7 @@ def peak_mb() -> float:
 
 
 def forget_peak() -> None:
-    """Begin anew with the memory in use now, where the system can: what a network's conversion took is not its cost."""
+    """Reset the peak to the current memory if the system can, so that converting a network does not count."""
     give_memory_back()
     try:
         CLEAR.write_text("5")

@@ -1,4 +1,4 @@
-"""Runs the rows in turn, each in a process of its own, and makes records of what they took."""
+"""Run the rows alternately, each in a separate process, and record time and memory."""
 
 import multiprocessing
 import os
@@ -29,12 +29,12 @@ Make = Callable[[], Contestant]
 
 
 def row_contestant(row: str, setting: Setting) -> Contestant:
-    """What is run for a row."""
+    """The contestant of a row."""
     return ROWS[row].contestant(setting)
 
 
 def growth_contestant(kind: str, setting: Setting) -> Contestant:
-    """What growth is measured of."""
+    """The contestant for growth measurements."""
     if kind != "default" and "scout" not in known_ids():
         raise Skipped("inference.json has no id scout: the default is the full pass")
     return Ours(setting, {"runtime": "auto", **GROWTH[kind]} if "runtime" in known_ids() else GROWTH[kind])
@@ -48,13 +48,13 @@ def known_ids() -> Any:
 
 
 class Here:
-    """A contestant in this process: for trials, whose peak memory means nothing."""
+    """A contestant in this process, for trials, in which peak memory is meaningless."""
 
     def __init__(self, make: Callable[[str, Setting], Contestant], name: str, setting: Setting) -> None:
         self._make, self._name, self._setting = make, name, setting
 
     def ask(self, question: str) -> Any:
-        """The answer to one of "prepare", "run", "warm", "peak", "cost"."""
+        """The response to "prepare", "run", "warm", "peak" or "cost"."""
         if question == "prepare":
             self._contestant = self._make(self._name, self._setting)
             return self._contestant.prepare()
@@ -63,12 +63,12 @@ class Here:
         return getattr(self._contestant, question)() if question in ("run", "cost") else None
 
     def end(self) -> None:
-        """Let go of the contestant."""
+        """Release the contestant."""
         vars(self).pop("_contestant", None)
 
 
 def _serve(pipe: Connection, seat: Here) -> None:
-    """Answer the parent's questions in a process of its own."""
+    """Handle the parent's requests in a separate process."""
     while (question := pipe.recv()) != "end":
         try:
             answer = machine.peak_mb() if question == "peak" else seat.ask(question)
@@ -83,7 +83,7 @@ def _serve(pipe: Connection, seat: Here) -> None:
 
 
 class Apart:
-    """The same in a fresh process."""
+    """A contestant in a new process."""
 
     def __init__(self, make: Callable[[str, Setting], Contestant], name: str, setting: Setting) -> None:
         context = multiprocessing.get_context("spawn")
@@ -93,7 +93,7 @@ class Apart:
         theirs.close()
 
     def ask(self, question: str) -> Any:
-        """As `Here.ask`; Skipped with its reason where the process failed."""
+        """Like `Here.ask`; raises Skipped with the reason if the process failed."""
         try:
             self._pipe.send(question)
             good, answer = self._pipe.recv()
@@ -111,19 +111,19 @@ class Apart:
 
 
 def said(text: str) -> None:
-    """A line of progress."""
+    """Log a line of progress."""
     print(text, file=sys.stderr, flush=True)
 
 
 def spread(values: Iterable[float]) -> dict[str, float]:
-    """Median, least and most of some values, four digits each, and their number."""
+    """Median, minimum and maximum of some values with four digits, and their number."""
     known = list(values)
     found = {"median": statistics.median(known), "min": min(known), "max": max(known)}
     return {**{name: float(f"{value:.4g}") for name, value in found.items()}, "n": len(known)}
 
 
 def measure(rows: Sequence[str], setting: Setting, repeats: int, apart: bool = True) -> dict[str, Any]:
-    """Measure the rows (ids) in turn, `repeats` times after a warm-up: what is kept of this machine."""
+    """Measure the rows (ids) alternately, `repeats` times after a warm-up; return the record of this machine."""
     seat = Apart if apart else Here
     wanted = [row for row in ROWS.values() if row.id in rows]
     run = list(dict.fromkeys(row.measured_by for row in wanted))
@@ -157,7 +157,7 @@ def measure(rows: Sequence[str], setting: Setting, repeats: int, apart: bool = T
 
 
 def _try(seats: dict[str, Any], row: str, question: str, skipped: dict[str, str]) -> Any:
-    """The answer of a row; one that cannot give it leaves the race, with the reason in `skipped`."""
+    """The response of a row; if it fails, the row is dropped and the reason is stored in `skipped`."""
     try:
         return seats[row].ask(question)
     except Skipped as reason:
@@ -168,7 +168,7 @@ def _try(seats: dict[str, Any], row: str, question: str, skipped: dict[str, str]
 
 
 def heading(setting: Setting) -> dict[str, Any]:
-    """What is known of machine and scan before anything is measured."""
+    """Facts about machine and scan, known before measuring."""
     return {
         "machine": machine.processor(),
         "versions": machine.versions(),
@@ -181,13 +181,13 @@ def heading(setting: Setting) -> dict[str, Any]:
 
 
 def machine_rates() -> dict[str, float]:
-    """GEMM and copy rates of this minute."""
+    """Current GEMM and copy rates."""
     gemm = {name: machine.gemm_gflops(getattr(torch, name)) for name in machine.torch_formats()}
     return {**gemm, "copy_gb_s": machine.copy_gb_s()}
 
 
 def _record(row: str, seats: dict[str, Any], taken: list[dict[str, float]], skipped: dict[str, str]) -> dict[str, Any]:
-    """What is kept of a row: seconds, memory, cost."""
+    """The record of a row: seconds, memory, cost."""
     peak = _try(seats, row, "peak", skipped)
     cost = _try(seats, row, "cost", skipped) if row in seats else None
     if cost is None or not taken:
@@ -215,7 +215,7 @@ def _multiplied(record: dict[str, Any], times: int) -> dict[str, Any]:
 
 
 def measure_growth(setting: Setting, lengths: Sequence[int], apart: bool = True) -> dict[str, Any]:
-    """Seconds and peak memory over the slices of a scan, a fresh process each; slopes of the logarithms.
+    """Seconds and peak memory for scans of different lengths, each in a new process, and slopes of the logarithms.
 
     The network is warmed up on the shortest scan. Scans of up to 100 slices are run three times.
     """
@@ -246,7 +246,7 @@ def measure_growth(setting: Setting, lengths: Sequence[int], apart: bool = True)
 
 
 def slopes(points: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Exponents of time and memory over slices, fitted from 100 to 800 slices (over all of a trial's)."""
+    """Exponents of time and memory over slices, fitted from 100 to 800 slices (in a trial, over all)."""
     fitted = [point for point in points if FITTED_FROM <= point["slices"] <= 8 * FITTED_FROM]
     fitted = fitted if len(fitted) > 1 else list(points)
     names = [name for name in ("whole", "peak_mb") if len(fitted) > 1 and all(point[name] for point in fitted)]

@@ -1,4 +1,4 @@
-"""The networks that are compared, what they cost in FLOP, and the runtimes that they are run by."""
+"""The compared networks, their FLOP, and the runtimes that run them."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ TRACED = 64  # voxels; DynUNet takes no less
 
 
 class OrdinaryConv(nn.Module):
-    """Stands in for a `SeparableConv`: an ordinary `Conv3d` of the same reach, with the same contract."""
+    """Replaces a `SeparableConv` with an ordinary `Conv3d` of the same kernel size and the same interface."""
 
     def __init__(self, separable: SeparableConv) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class OrdinaryConv(nn.Module):
 
 
 def with_ordinary_convolutions(network: nn.Module) -> nn.Module:
-    """Replace, in place, each depthwise separable convolution of `network` by an ordinary one."""
+    """Replace each depthwise separable convolution of `network` with an ordinary one, in place."""
     for name, child in network.named_children():
         if isinstance(child, SeparableConv):
             setattr(network, name, OrdinaryConv(child))
@@ -57,7 +57,7 @@ def with_ordinary_convolutions(network: nn.Module) -> nn.Module:
 
 
 class Slab(nn.Module):
-    """A ContextNet25D whose forward is `slab`: the graph without padding that runtimes hold."""
+    """A ContextNet25D whose forward is `slab`, the graph without padding that runtimes use."""
 
     def __init__(self, network: ContextNet25D) -> None:
         super().__init__()
@@ -95,12 +95,12 @@ def whole_body_segresnet() -> nn.Module:
 
 
 def parameters(network: nn.Module) -> int:
-    """How many numbers are trained."""
+    """The number of trainable parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _multiply_add_flop(*args: Any, out_shape: Any = None, **kwargs: Any) -> int:
-    """FLOP of one step of a depth kernel, which PyTorch's counter leaves out: a multiply-add for each element."""
+    """FLOP of one step of a depth kernel, a multiply-add for each element, which PyTorch's counter ignores."""
     return 2 * prod(out_shape)
 
 
@@ -113,7 +113,7 @@ def counted(forward: Forward, x: Tensor) -> int:
 
 
 def flop(network: nn.Module, shape: Shape) -> int:
-    """FLOP of a network on an input of `shape`, counted on the meta device: shapes alone."""
+    """FLOP of a network on an input of `shape`, counted on the meta device from shapes only."""
     network = copy.deepcopy(network).to("meta").eval()
     return counted(network, torch.empty(shape, device="meta"))
 
@@ -153,7 +153,7 @@ def _compiled(network: nn.Module, precision: str, shape: Shape) -> Forward:
 
 @contextmanager
 def recorded_slabs() -> Iterator[list[tuple[ContextNet25D, Shape]]]:
-    """Note every slab that a ContextNet25D is asked for; large networks answer "background" without computing."""
+    """Record every slab that a ContextNet25D runs; large networks return "background" without computing."""
     calls: list[tuple[ContextNet25D, Shape]] = []
     compute = ContextNet25D.slab
 

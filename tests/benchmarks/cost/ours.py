@@ -1,4 +1,4 @@
-"""This project's pipeline as users call it, and its network changed: what the parts of the design are worth."""
+"""This project's pipeline as users call it, and variants of its network that show the effect of design choices."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ CPU = {"device": "$torch.device('cpu')", "progress": False}
 
 
 def known_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The overrides without those that only say what is so anyhow; Skipped for a switch that is not there."""
+    """The overrides without those that equal the defaults; Skipped for an id that does not exist."""
     known = read_config(bundle_root())
     missing = {name for name in overrides if name.partition("#")[0] not in known}
     if unknown := sorted(name for name in missing if WITHOUT.get(name, ...) != overrides[name]):
@@ -40,7 +40,7 @@ class Ours(Contestant):
         self.setting, self.asked = setting, {**CPU, **overrides}
 
     def prepare(self) -> None:
-        """Build the pipeline; a switch that this version does not know is skipped with its name."""
+        """Build the pipeline; raise Skipped with the name of an id that this version does not have."""
         from custom_networks.pipeline import Pipeline
 
         self.overrides = known_overrides(self.asked)
@@ -52,7 +52,7 @@ class Ours(Contestant):
         write_scan(self.setting.scan, self.setting.folder)
 
     def label(self, scan: Scan) -> dict[str, float]:
-        """Seconds of each stage for any scan, its file read and its results written."""
+        """Seconds of each stage for any scan, including reading the file and writing results."""
         from custom_networks.result import write
 
         path, out = write_scan(scan, self.setting.folder), self.setting.folder / f"results_{os.getpid()}"
@@ -76,7 +76,7 @@ class Ours(Contestant):
         return self.label(self.setting.scan)
 
     def cost(self) -> dict[str, Any]:
-        """See `Contestant.cost`; counted of the slabs that PyTorch is asked for, the scout's included."""
+        """See `Contestant.cost`; counted for the slabs that PyTorch runs, including the scout's."""
         from custom_networks.pipeline import Pipeline
 
         pipeline = Pipeline(overrides=known_overrides({**self.asked, "runtime": "torch"}))
@@ -95,13 +95,13 @@ class Ours(Contestant):
 
 
 def resampled(scan: Scan, spacing: Sequence[float]) -> tuple[int, ...]:
-    """Voxels of a scan on a grid of `spacing` mm; axes for which none is given stay."""
+    """Voxels of a scan on a grid of `spacing` mm; axes without a spacing do not change."""
     wanted = (*spacing, *scan.spacing[len(spacing) :])
     return tuple(round(n * mm / target) for n, mm, target in zip(scan.shape, scan.spacing, wanted))
 
 
 class _Answering(nn.Module):
-    """What the inferer takes for a network: halo, stride and stack of one, answers by a function."""
+    """A stand-in for a network in the inferer: halo, stride and stack of a network, logits from a function."""
 
     def __init__(self, like: Any, predict: Forward) -> None:
         super().__init__()
@@ -113,12 +113,12 @@ class _Answering(nn.Module):
         return self.predict(x)
 
     def forward(self, x: Tensor, with_halo: bool = False) -> Tensor:
-        """The same, for callers of forward."""
+        """The same as `slab`, for callers of forward."""
         return self.predict(x)
 
 
 class Variant(Windowed):
-    """This project's network changed (`change`), in this project's slabs (`slab` slices answered at once)."""
+    """This project's network after `change`, in slabs of `slab` slices."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class Variant(Windowed):
         return Slab(self.change(network))  # type: ignore[arg-type]
 
     def shapes(self) -> Sequence[Shape]:
-        """Those that the inferer asks of a network that answers nothing."""
+        """The shapes that the inferer passes to a stand-in for the network."""
         seen: Counter[Shape] = Counter()
 
         def nothing(x: Tensor) -> Tensor:
@@ -152,7 +152,7 @@ class Variant(Windowed):
         return list(seen)
 
     def pass_over(self, predict: Forward) -> int:
-        """Through the config's own preprocessing and inferer."""
+        """Label the scan with the config's own preprocessing and inferer."""
         path = write_scan(self.setting.scan, self.setting.folder)
         image = self.config.get_parsed_content("preprocessing")({"image": str(path)})["image"]
         self.config.get_parsed_content("inferer")(image[None], _Answering(self.like, predict))

@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md, made of docs/performance/*.json; plots beside them."""
+"""Write the tables and plots of docs/performance.md from docs/performance/*.json."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ REFERENCES = {"dynunet": "DynUNet : this", "spleen": "spleen UNet : this"}
 
 
 def measurements(folder: Path) -> list[dict[str, Any]]:
-    """What was measured, a machine each, by file name."""
+    """The measurements of each machine, by file name."""
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
 
 
@@ -29,7 +29,7 @@ def update_page(docs: Path) -> None:
 
 
 def with_tables(page: str, found: Sequence[Mapping[str, Any]]) -> str:
-    """The page with what was found between its marks."""
+    """The text of the page with new tables between its marks."""
     before, _, rest = page.partition(BEGIN)
     after = rest.partition(END)[2]
     sections = "\n\n".join([*(machine_section(one) for one in found), *pictures(found)]) or NOTHING
@@ -37,7 +37,7 @@ def with_tables(page: str, found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def pictures(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The plots that there are data for, with what they show."""
+    """The plots for which there are data, with captions."""
     shown = {
         CONTEXT: (
             with_context,
@@ -49,7 +49,7 @@ def pictures(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def machine_section(found: Mapping[str, Any]) -> str:
-    """Everything that the page says of one machine."""
+    """The page's section on one machine."""
     parts = [f"### {machine_name(found)}", machine_line(found), main_table(found)]
     stages = [[label(ROWS[i]), *stage_cells(r)] for i, r in found["rows"].items() if "stages" in r]
     if stages:
@@ -60,7 +60,7 @@ def machine_section(found: Mapping[str, Any]) -> str:
 
 
 def machine_name(found: Mapping[str, Any]) -> str:
-    """Model of the processor and what it can do."""
+    """Model of the processor and its instruction sets."""
     machine = found["machine"]
     return (
         f"{machine['name']}, {machine['cores']} cores, {', '.join(machine['features']) or 'no known instruction set'}"
@@ -68,7 +68,7 @@ def machine_name(found: Mapping[str, Any]) -> str:
 
 
 def machine_line(found: Mapping[str, Any]) -> str:
-    """When and with what it was measured, and what the machine does at best."""
+    """Date and versions of the measurement, and the machine's peak rates."""
     rates = found["machine_rates"]
     gemm = [f"{n} {with_spread(rates[n])} GFLOP/s" for n in ("float32", "bfloat16") if n in rates]
     software = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
@@ -80,10 +80,11 @@ def machine_line(found: Mapping[str, Any]) -> str:
 
 
 def main_table(found: Mapping[str, Any]) -> str:
-    """The rows beside each other."""
+    """The rows beside each other, without those that are a multiple of another."""
     head = ["", "network part, s", "windows", "TFLOP", "kFLOP a voxel", "GFLOP/s (share of GEMM)", *REFERENCES.values()]
     head += ["whole run, s", "peak MB", "parameters"]
-    return table(head, [main_cells(found, row) for row in ROWS.values() if row.id in found["rows"]])
+    rows = [row for row in ROWS.values() if row.id in found["rows"] and row.times == 1]
+    return table(head, [main_cells(found, row) for row in rows])
 
 
 def main_cells(found: Mapping[str, Any], row: Row) -> list[str]:
@@ -107,14 +108,14 @@ def main_cells(found: Mapping[str, Any], row: Row) -> list[str]:
 
 
 def windows_cell(record: Mapping[str, Any]) -> str:
-    """How many windows a scan takes; for a sample, how many were measured in all rounds."""
+    """The number of windows of a scan and, for a sample, how many were measured in all rounds."""
     measured, rounds = record.get("windows_measured"), record["network"]["n"]
     sampled = measured is not None and measured < record["windows"] * rounds
     return f"{record['windows']}, from {measured}" if sampled else f"{record['windows']}"
 
 
 def ratio_cell(found: Mapping[str, Any], row: Row, peer: str) -> str:
-    """How many times as long the peer takes in the same number format: in eager PyTorch / by what is faster for it."""
+    """The peer's time relative to ours in the same number format: in eager PyTorch / in its faster runtime."""
     rivals = {runtime: f"{peer}-{runtime}-{FORMATS[row.precision]}" for runtime in RUNTIMES}
     seconds = {name: found["rows"][i]["network"]["median"] for name, i in rivals.items() if i in found["rows"]}
     own = found["rows"][row.id]["network"]["median"]
@@ -140,7 +141,7 @@ def growth_table(found: Mapping[str, Any]) -> str:
 
 
 def longer_table(found: Mapping[str, Any]) -> str:
-    """Network part for longer scans: ours measured, the peers' from their windows."""
+    """Time of the network for longer scans: ours measured, the peers' extrapolated from their windows."""
     records = [(ROWS[i], r["longer"]) for i, r in found["rows"].items() if r.get("longer") and ROWS[i].times == 1]
     if not records:
         return ""
@@ -152,36 +153,37 @@ def longer_table(found: Mapping[str, Any]) -> str:
 
 
 def measured_at(found: Mapping[str, Any], kind: str, slices: str) -> str:
-    """Seconds of the network part in the growth of one kind."""
+    """Seconds of the network in the growth measurement of one kind."""
     points = found.get("growth", {}).get(kind, {}).get("points", [])
     return next((figure(point["network"]) for point in points if str(point["slices"]) == slices), "")
 
 
 def skipped_line(found: Mapping[str, Any]) -> str:
-    """What was not run, by reason."""
+    """The rows that were not run, by reason."""
     by_reason: dict[str, list[str]] = {}
     for row, reason in found["skipped"].items():
-        by_reason.setdefault(reason, []).append(f"`{row}`")
+        if ROWS[row].times == 1:
+            by_reason.setdefault(reason, []).append(f"`{row}`")
     return "Not run here: " + "; ".join(f"{', '.join(rows)} ({reason})" for reason, rows in by_reason.items()) + "."
 
 
 def label(row: Row) -> str:
-    """What a row is called in a table."""
+    """The name of a row in a table."""
     return f"{row.title}; {RUNTIMES[row.runtime]} {FORMATS[row.precision]}"
 
 
 def with_spread(values: Mapping[str, float]) -> str:
-    """Median (least to most)."""
+    """Format the median with minimum and maximum."""
     median, least, most = (figure(values[name]) for name in ("median", "min", "max"))
     return median if values["n"] == 1 else f"{median} ({least} to {most})"
 
 
 def figure(value: float) -> str:
-    """A number to three digits, from 1000 on as a whole one."""
+    """A number with three digits, or as a whole number from 1000 on."""
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A markdown table, numbers to the right."""
+    """A Markdown table with right-aligned numbers."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,4 +1,4 @@
-"""3D networks of others, rebuilt with random weights or run from their own files."""
+"""3D networks of other projects, rebuilt with random weights or run from their own files."""
 
 import importlib.util
 import os
@@ -24,9 +24,9 @@ class Peer(Windowed):
 
     Args:
         build: makes the network.
-        spacing: of its grid, mm; empty for the scan's own.
+        spacing: spacing of its grid, mm; empty for that of the scan.
         roi: side of a window, voxels.
-        overlap: of neighbouring windows, as a part of `roi`.
+        overlap: overlap of neighbouring windows, as a fraction of `roi`.
         mode: how windows are blended, "constant" or "gaussian".
     """
 
@@ -54,7 +54,7 @@ class Peer(Windowed):
         return [(1, 1, self.roi, self.roi, self.roi)]
 
     def pass_over(self, predict: Forward) -> int:
-        """Load, resample as MONAI's bundles do, and slide."""
+        """Load the scan, resample it as MONAI's bundles do, and run the sliding window."""
         from monai.inferers import SlidingWindowInferer
         from monai.transforms import LoadImage, Spacing
 
@@ -70,12 +70,12 @@ class Peer(Windowed):
         return volume.numel()
 
     def cost(self) -> dict[str, Any]:
-        """See `Contestant.cost`; and the windows of longer scans."""
+        """See `Contestant.cost`; includes the windows of longer scans."""
         at = {str(n): self.windows_of(self.setting.scan.of_length(n)) for n in self.setting.lengths}
         return {**super().cost(), "windows_at": at}
 
     def windows_of(self, scan: Scan) -> int:
-        """How many windows a scan takes."""
+        """The number of windows of a scan."""
         from monai.data.utils import dense_patch_slices
 
         spacing = self.spacing or scan.spacing
@@ -85,15 +85,15 @@ class Peer(Windowed):
 
 
 class KuLeuven(Windowed):
-    """The liver and the lesion networks of pyliverlesionseg; lesions are sought in the phantom's true liver."""
+    """The liver and lesion networks of pyliverlesionseg; lesions are searched for in the phantom's true liver."""
 
     def network(self) -> nn.Module:
-        """Its weights alone: the layers are functions of the script."""
+        """Only its weights, because the layers are functions of the script."""
         weights = [*self.script.WL.values(), *self.script.WT.values()]
         return nn.ParameterList([nn.Parameter(tensor) for pair in weights for tensor in pair])
 
     def shapes(self) -> Sequence[Shape]:
-        """None in advance: the script knows."""
+        """None in advance; the script determines them."""
         return []
 
     def prepare(self) -> None:
@@ -111,7 +111,7 @@ class KuLeuven(Windowed):
         return self.layers[self.of_shape[shape]]  # type: ignore[no-any-return]
 
     def pass_over(self, predict: Forward) -> int:
-        """The script's own way over the scan."""
+        """Run the script's own loop over the scan."""
         import nibabel as nib
 
         for name in self.layers:

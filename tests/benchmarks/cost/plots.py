@@ -1,4 +1,4 @@
-"""The pictures of docs/performance.md, drawn from docs/performance/*.json."""
+"""Draw the plots of docs/performance.md from docs/performance/*.json."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ def with_growth(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def draw_plots(found: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Draw what there is to draw."""
+    """Draw all plots for which there are data."""
     if contexts := with_context(found):
         _draw_context(contexts, folder / CONTEXT)
     if growths := with_growth(found):

@@ -1,4 +1,4 @@
-"""The rows of the table: what is compared with what."""
+"""The rows of the table: the compared pipelines and networks."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ RUNTIMES = {"torch": "PyTorch", "openvino": "OpenVINO"}
 
 @dataclass(frozen=True)
 class Row:
-    """One row: what is run, by which runtime, in which number format.
+    """One row: what is run, in which runtime and number format.
 
     Attributes:
-        name: what it is, the same for every runtime and format.
-        title: the same in words.
+        name: short name, the same for every runtime and format.
+        title: name for the table.
         group: "ours", "variant" or "peer".
         build: makes the contestant from setting, runtime and number format.
-        times: how often every window is run; above 1, what was measured for `name_once` is multiplied.
-        name_once: the row whose measurement counts for this one.
+        times: how often every window is run; above 1, the measurement of `name_once` is multiplied.
+        name_once: the row whose measurement is used for this one.
     """
 
     name: str
@@ -39,16 +39,16 @@ class Row:
 
     @property
     def id(self) -> str:
-        """What `--rows` calls it."""
+        """The id for `--rows`."""
         return f"{self.name}-{self.runtime}-{FORMATS[self.precision]}"
 
     @property
     def measured_by(self) -> str:
-        """The id of the row that is run for it: itself, or the one that it multiplies."""
+        """The id of the row that is run for this one: itself, or the one whose measurement is multiplied."""
         return self.id if self.name_once is None else self.id.replace(self.name, self.name_once, 1)
 
     def contestant(self, setting: Setting) -> Contestant:
-        """What is run; Skipped where this machine lacks the runtime or the number format."""
+        """The contestant to run; Skipped if this machine lacks the runtime or the number format."""
         formats = openvino_formats() if self.runtime == "openvino" else torch_formats()
         if not formats:
             raise Skipped("OpenVINO is not installed")

@@ -31,11 +31,11 @@ class Scan:
 
     @property
     def name(self) -> str:
-        """Name of its file."""
+        """Name of the scan's file."""
         return f"scan_{self.side}x{self.side}x{self.slices}"
 
     def of_length(self, slices: int) -> "Scan":
-        """The same body seen in fewer or more slices."""
+        """The same body with fewer or more slices."""
         return replace(self, slices=slices)
 
 
@@ -44,7 +44,7 @@ TINY = Scan(64, 12, (1.4, 1.4, 4.0), 12)
 
 
 def abdomen(scan: Scan, folder: Path) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8]]:
-    """HU and labels of the phantom, at half the resolution in-plane; made once and kept in `folder`."""
+    """HU and labels of the phantom at half the in-plane resolution, made once and kept in `folder`."""
     kept = folder / f"abdomen_{scan.side}_{scan.abdomen}.npz"
     if not kept.is_file():
         shape = (scan.side // 2, scan.side // 2, scan.abdomen)
@@ -57,10 +57,10 @@ def abdomen(scan: Scan, folder: Path) -> tuple[npt.NDArray[np.int16], npt.NDArra
 
 
 def write_scan(scan: Scan, folder: Path) -> Path:
-    """Write a scan as .nii.gz (int16 HU), its truth beside it (`_label`), unless they are there; the scan's path.
+    """Write a scan as .nii.gz (int16 HU) and its truth beside it (`_label`), unless they exist; return its path.
 
-    The middle of the phantom where the scan is shorter; where it is longer, its end slices go on to both sides, with
-    noise of their own. There is no liver in them.
+    A shorter scan is the middle of the phantom; in a longer one, the end slices are repeated on both sides, with
+    independent noise. They contain no liver.
     """
     path = folder / f"{scan.name}.nii.gz"
     if path.is_file():
@@ -82,7 +82,7 @@ def write_scan(scan: Scan, folder: Path) -> Path:
 
 
 def save(path: Path, voxels: npt.NDArray[np.generic], scan: Scan) -> None:
-    """Write voxels (i, j, k) as they lie in the scanner: i to the left, j to the back, k to the head."""
+    """Write voxels (i, j, k) in the scanner's orientation: i to the left, j to the back, k to the head."""
     image = nib.Nifti1Image(voxels, np.diag([-scan.spacing[0], -scan.spacing[1], scan.spacing[2], 1.0]))
     image.header.set_xyzt_units("mm")
     with atomic_write(path) as temporary:  # at gzip's fastest, as exports are

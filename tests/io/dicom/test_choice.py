@@ -1,4 +1,4 @@
-"""One series a study is chosen, by what suits a liver; all others are named with their reason."""
+"""One series per study is chosen, the most suitable for the liver; all others are listed with the reason."""
 
 import logging
 import zipfile
@@ -19,7 +19,7 @@ Write = Callable[..., Path]
 def labelled(
     description: str = "", patient: str = "Secret1", study: str = "1.2", keep: int = 8, **values: object
 ) -> Callable[[int, Dataset], object]:
-    """Slices of one patient's study, the first `keep` of them, in a series of its own."""
+    """The first `keep` slices of a patient's study, in a separate series."""
     uid = generate_uid()
 
     def change(k: int, dataset: Dataset) -> object:
@@ -33,7 +33,7 @@ def labelled(
 
 
 def chosen(folder: Path) -> list[str]:
-    """Descriptions of the series that would be segmented."""
+    """Descriptions of the chosen series."""
     listing = list_series(folder)
     return [listing.series[index].slices[0].description for index in listing.chosen]
 
@@ -91,7 +91,7 @@ def test_the_notes_name_what_was_chosen_and_what_was_not(write_series: Write) ->
             read_volume(f"{folder}{bad}")
 
 
-def test_the_list_gives_each_series_a_line(write_series: Write) -> None:
+def test_the_list_has_one_line_per_series(write_series: Write) -> None:
     write_series(labelled("ARTERIAL"), "exam/a")
     write_series(labelled(Modality="MR"), "exam/c")
     head, *lines = list_dicom(write_series(labelled("VENOUS"), "exam"))
@@ -103,7 +103,7 @@ def test_the_list_gives_each_series_a_line(write_series: Write) -> None:
     assert ": skipped. 8 of 8 files are not CT but MR: only CT is read" in next(line for line in lines if "MR" in line)
 
 
-def test_each_patient_is_a_case_by_its_folder(
+def test_each_patient_in_a_separate_folder_is_a_case_named_after_it(
     write_series: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for patient in ("1", "2"):
@@ -121,7 +121,7 @@ def test_each_patient_is_a_case_by_its_folder(
         read_volume(exam)
 
 
-def test_patients_mixed_in_one_folder_or_archive_are_cases_by_number(write_series: Write, tmp_path: Path) -> None:
+def test_patients_mixed_in_a_folder_or_archive_are_numbered_cases(write_series: Write, tmp_path: Path) -> None:
     folder = write_series(labelled("", "Secret1", "1"), "mixed/x")
     for path in list(folder.iterdir()):
         path.rename(folder / f"{path.stem}_1")
@@ -146,7 +146,7 @@ def test_a_patient_whose_volume_is_refused_is_still_a_case(write_series: Write) 
 
 
 @pytest.mark.parametrize("first, second", [(("", "1"), ("Secret", "1")), (("", ""), ("", ""))])
-def test_volumes_that_name_neither_patient_nor_study_are_refused_together(
+def test_volumes_without_patient_and_study_are_refused_together(
     write_series: Write, first: tuple[str, str], second: tuple[str, str]
 ) -> None:
     for name, (patient, study) in (("exam/a", first), ("exam/b", second)):
@@ -159,7 +159,7 @@ def test_volumes_that_name_neither_patient_nor_study_are_refused_together(
 
 
 @pytest.mark.parametrize("patient", ["", "ANONYMOUS"])
-def test_studies_are_told_apart_whatever_the_patients_are_called(write_series: Write, patient: str) -> None:
+def test_studies_are_distinguished_independently_of_patients_names(write_series: Write, patient: str) -> None:
     for study in "123":
         write_series(labelled("", patient, study, PatientName=patient), f"exam/s{study}")
     exam = write_series(labelled(keep=0), "exam")
@@ -208,7 +208,7 @@ def test_volume_files_and_dicom_of_a_folder_are_both_cases(
     assert [record.getMessage() for record in caplog.records] == [f"{report}: 8 files were skipped: not CT but SR."]
 
 
-def test_volumes_in_subfolders_are_named_and_not_entered(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_volume_files_in_subfolders_are_reported_and_not_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("top/a.nii.gz", "top/sub/b.nii.gz", "top/sub/c.nrrd", "below/sub/d.mha"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -233,13 +233,13 @@ def test_an_empty_input_is_not_the_current_folder(given: str) -> None:
     assert not cases and failures[0].startswith("An input is empty")
 
 
-def test_a_series_can_be_named_after_a_slash_too(write_series: Write) -> None:
+def test_a_series_can_also_be_given_after_a_slash(write_series: Write) -> None:
     folder = write_series(labelled())
     assert read_volume(f"{folder}/::1").array.shape == (16, 12, 8)
     assert find_cases([f"{folder}/::1"])[0][0].name == "series_1"
 
 
-def test_nothing_to_segment_names_patients_and_every_series(write_series: Write) -> None:
+def test_if_nothing_can_be_segmented_patients_and_all_series_are_listed(write_series: Write) -> None:
     for patient in "123":
         write_series(labelled("", f"Secret{patient}", patient, keep=1), f"exam/{patient}")
     exam = write_series(labelled(keep=0), "exam")
@@ -258,7 +258,7 @@ def test_an_archive_without_images_is_a_usage_error(tmp_path: Path) -> None:
         list_cases(tmp_path / "texts.zip")
 
 
-def test_an_input_of_damaged_files_alone_is_refused_by_their_names(tmp_path: Path) -> None:
+def test_an_input_with_only_damaged_files_is_refused_with_their_names(tmp_path: Path) -> None:
     (tmp_path / "cut").write_bytes(bytes(128) + b"DICM")
     with pytest.raises(InputError, match=r"can be segmented. 1 damaged or incomplete file was skipped \(cut\)"):
         read_volume(tmp_path)

@@ -1,4 +1,4 @@
-"""What becomes of each real case of shared/dicom (its INDEX.md says what should): a volume, or all reasons at once."""
+"""Each real case of shared/dicom is read or refused with all reasons, as its INDEX.md says."""
 
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def test_every_case_is_in_the_tables(shared_data: Path) -> None:
 
 
 @pytest.mark.parametrize("name", VOLUMES)
-def test_a_case_holds_the_expected_volume(shared_data: Path, name: str) -> None:
+def test_a_case_has_the_expected_volume(shared_data: Path, name: str) -> None:
     slices, depth, notes = VOLUMES[name]
     listing = list_series(shared_data / "dicom" / name)
     (case,) = listing.chosen

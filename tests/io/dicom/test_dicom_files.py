@@ -1,4 +1,4 @@
-"""Files are found wherever they lie, and an archive is looked at before anything of it is unpacked."""
+"""Files are found at any depth, and archives are checked before anything is unpacked."""
 
 import zipfile
 from collections.abc import Callable
@@ -18,7 +18,7 @@ IMAGE = bytes(128) + b"DICM" + b"rest"
 
 
 def pack(path: Path, members: dict[str, bytes]) -> Path:
-    """A deflated archive with these members."""
+    """Write a deflated archive with these members."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
@@ -35,7 +35,7 @@ def refusal(path: Path) -> str:
     return str(caught.value)
 
 
-def test_files_are_found_at_any_depth_whatever_they_are_called(tmp_path: Path) -> None:
+def test_files_are_found_at_any_depth_under_any_name(tmp_path: Path) -> None:
     for name in ("a/b/IM1", "a/IM2.dcm", "IM3", "DICOMDIR", "a/dicomdir", ".hidden", "a/._IM1", "__MACOSX/IM1"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def test_an_archive_gives_the_same_volume_as_a_folder(write_series: Write, tmp_p
 
 
 @pytest.mark.parametrize("name", ["../IM1", "a/../../IM1", "/IM1", "..\\IM1", "C:\\IM1", "\\IM1"])
-def test_names_that_lead_out_of_the_archive_are_refused(tmp_path: Path, name: str) -> None:
+def test_member_names_outside_the_archive_are_refused(tmp_path: Path, name: str) -> None:
     assert "leads out of the archive" in refusal(pack(tmp_path / "exam.zip", {"IM0": IMAGE, name: IMAGE}))
 
 
@@ -105,7 +105,7 @@ def test_duplicate_and_encrypted_members_are_refused(tmp_path: Path) -> None:
         ("MOST_MEMBERS", 1, "holds 2 files, but at most 1 are read"),
     ],
 )
-def test_an_archive_too_large_is_refused_unopened(
+def test_an_archive_that_is_too_large_is_refused_before_unpacking(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, sentence: str
 ) -> None:
     archive = pack(tmp_path / "bomb.zip", {"IM1": bytes(1_000_000), "IM2": IMAGE})
@@ -114,7 +114,7 @@ def test_an_archive_too_large_is_refused_unopened(
     assert sentence in refusal(archive)
 
 
-def test_a_damaged_archive_is_one_sentence(tmp_path: Path) -> None:
+def test_a_damaged_archive_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "text.zip").write_text("not an archive")
     assert "is not a readable zip archive" in refusal(tmp_path / "text.zip")
     content = bytearray(pack(tmp_path / "exam.zip", {"IM1": IMAGE * 99}).read_bytes())

@@ -1,4 +1,4 @@
-"""Every voxel lies where its slice says, in all 16 axial orientations and tilted ones; what is not axial is refused."""
+"""Every voxel is at its position in all 16 axial orientations and tilted ones; other orientations are refused."""
 
 from collections.abc import Callable
 from itertools import permutations, product
@@ -27,7 +27,7 @@ def tilted(degrees: float) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 @pytest.mark.parametrize("along_row, along_column, sign", [*ORIENTATIONS, tilted(10), tilted(-24), tilted(30)], ids=str)
-def test_voxels_lie_where_their_slices_say(
+def test_voxels_are_at_the_positions_of_their_slices(
     write_series: Write, along_row: np.ndarray, along_column: np.ndarray, sign: int
 ) -> None:
     normal = sign * np.cross(along_row, along_column)
@@ -51,7 +51,7 @@ STEPS = (1.25, 3.75, 1.875, 0.7, 0.625, 5.0, 3.0)
 
 
 @pytest.mark.parametrize("step, start", zip(STEPS, [-393.5, 0.0, 17.25] * 3, strict=False))
-def test_positions_rounded_to_a_tenth_are_an_even_grid(step: float, start: float) -> None:
+def test_positions_rounded_to_a_tenth_form_a_regular_grid(step: float, start: float) -> None:
     z = np.round(start + step * np.arange(40) + 1e-9, 1)
     positions = np.column_stack([np.zeros((40, 2)), z])
     assert off_best_grid(positions) <= 0.05 + 1e-6

@@ -1,4 +1,4 @@
-"""One regular axial CT series is read right whatever its files are called; every irregularity has its own sentence."""
+"""A regular axial CT series is read correctly with any file names; each irregularity has its own message."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,14 +17,14 @@ Write = Callable[..., Path]
 
 
 def refusal(folder: Path) -> str:
-    """The sentence with which a folder is refused: one line, without anything that names a patient."""
+    """The message with which a folder is refused, which must be one line without patient text."""
     with pytest.raises(InputError) as caught:
         read_volume(folder)
     assert "\n" not in str(caught.value) and "Secret" not in str(caught.value)
     return str(caught.value)
 
 
-def test_slices_are_ordered_by_position_alone(write_series: Write, hounsfield: np.ndarray, affine: np.ndarray) -> None:
+def test_slices_are_ordered_only_by_position(write_series: Write, hounsfield: np.ndarray, affine: np.ndarray) -> None:
     folder = write_series()
     (folder / "readme.txt").write_text("not DICOM")
     (folder / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
@@ -35,7 +35,7 @@ def test_slices_are_ordered_by_position_alone(write_series: Write, hounsfield: n
     assert volume.notes == () and volume.source == folder
 
 
-def test_flipped_orientation_places_every_voxel_where_its_position_says(write_series: Write) -> None:
+def test_with_flipped_orientation_every_voxel_is_at_its_position(write_series: Write) -> None:
     def flip(k: int, dataset: Dataset) -> None:
         dataset.ImageOrientationPatient = [-1, 0, 0, 0, -1, 0]
         dataset.ImagePositionPatient = [62, 37, -100 + 3 * k]
@@ -47,7 +47,7 @@ def test_flipped_orientation_places_every_voxel_where_its_position_says(write_se
     assert np.array_equal(flipped.array, straight.array)
 
 
-def test_slices_with_a_normal_towards_the_feet_are_sorted_that_way(write_series: Write, hounsfield: np.ndarray) -> None:
+def test_slices_with_a_normal_towards_the_feet_are_sorted_along_it(write_series: Write, hounsfield: np.ndarray) -> None:
     def prone(k: int, dataset: Dataset) -> None:
         dataset.ImageOrientationPatient = [1, 0, 0, 0, -1, 0]
 
@@ -78,7 +78,7 @@ def test_padding_below_air_is_clipped(write_series: Write) -> None:
     assert (array.min(), array.max()) == (-1024, 1535 - 2000)
 
 
-def test_copies_are_dropped_with_a_note_even_by_the_uid_of_the_file_meta(write_series: Write) -> None:
+def test_copies_are_dropped_with_a_note_even_if_the_uid_is_only_in_the_file_meta(write_series: Write) -> None:
     def empty(k: int, dataset: Dataset) -> None:
         dataset.SOPInstanceUID = ""
 
@@ -102,7 +102,7 @@ def test_harmless_oddities_are_noted(write_series: Write) -> None:
 
 
 def set_to(**values: object) -> Change:
-    """Set or, with None, delete elements in every slice."""
+    """An edit that sets elements in every slice, or deletes them if None."""
 
     def change(k: int, dataset: Dataset) -> None:
         for keyword, value in values.items():
@@ -140,7 +140,7 @@ def test_objects_other_than_axial_ct_slices_are_refused(write_series: Write, cha
 
 
 def one(k: int, **values: object) -> Change:
-    """Set elements in slice k alone."""
+    """An edit that sets elements only in slice k."""
     return lambda index, dataset: set_to(**values)(index, dataset) if index == k else None
 
 
@@ -174,7 +174,7 @@ def test_one_slice_of_another_kind_is_refused(write_series: Write, change: Chang
         read_volume(write_series(change))
 
 
-def test_missing_slice_names_the_positions(write_series: Write) -> None:
+def test_a_missing_slice_is_refused_with_the_positions(write_series: Write) -> None:
     sentence = refusal(write_series(lambda k, d: k != 4))
     jump = "Slice positions jump from -91.00 to -85.00 mm after slice 4, a gap of 6.00 mm instead of 3.00: "
     assert sentence.endswith(jump + "slices are missing. Export the whole series again.")
@@ -205,7 +205,7 @@ def test_different_slices_with_the_same_uid_are_not_copies(write_series: Write) 
 
 
 def declare(syntax: UID, fragment: bytes = b"\xff\xd8\xff\xd9") -> Change:
-    """Declare a compressed transfer syntax and encapsulate a few bytes, by default the two ends of a JPEG."""
+    """Declare a compressed transfer syntax and encapsulate a few bytes, by default the start and end of a JPEG."""
 
     def change(k: int, dataset: Dataset) -> None:
         dataset.file_meta.TransferSyntaxUID = syntax
@@ -272,7 +272,7 @@ def test_a_folder_without_dicom_files_is_refused_with_their_number(tmp_path: Pat
     assert f"{tmp_path} holds no DICOM image (2 files checked" in refusal(tmp_path)
 
 
-def test_a_label_map_is_never_a_folder(write_series: Write) -> None:
+def test_a_folder_is_refused_as_a_label_map(write_series: Write) -> None:
     with pytest.raises(InputError, match="is a folder, but a label map is one file"):
         read_label_map(write_series())
 

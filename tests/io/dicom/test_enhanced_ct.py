@@ -1,4 +1,4 @@
-"""Enhanced multi-frame CT: the same volume as from the classic slices that it was made of, or the reason why not."""
+"""Enhanced multi-frame CT is read like the classic slices it was made from, or refused with a reason."""
 
 import zipfile
 from collections.abc import Callable, Sequence
@@ -35,20 +35,20 @@ REAL = {
 
 
 def same(one: Volume, other: Volume) -> bool:
-    """Whether two volumes have the same voxels of the same type at the same places."""
+    """Assert that two volumes have the same voxels of the same type at the same positions."""
     arrays = np.array_equal(one.array, other.array) and one.array.dtype == other.array.dtype
     return bool(arrays and np.array_equal(one.affine, other.affine))
 
 
 @pytest.fixture
 def classic(tmp_path: Path) -> Volume:
-    """What the classic slices of the scene give."""
+    """The volume of the scene's classic slices."""
     return read_volume(scene.save_all(scene.slices(), tmp_path / "classic"))
 
 
 @pytest.fixture
 def read(tmp_path: Path) -> Callable[[Dataset], Volume]:
-    """Write one image into a folder of its own and read it."""
+    """Write one image to a separate folder and read it."""
 
     def read(image: Dataset) -> Volume:
         return read_volume(scene.save(image, tmp_path / generate_uid() / "image").parent)
@@ -81,7 +81,7 @@ def test_each_frame_has_its_own_rescale(classic: Volume, read: Read) -> None:
 
 
 def stored(image: Dataset, change: Callable[[np.ndarray], np.ndarray], bits: int, high: int) -> Dataset:
-    """The image with its pixels stored in another way."""
+    """The image with pixels in another encoding."""
     image.BitsStored, image.HighBit = bits, high
     image.PixelData = change(np.frombuffer(image.PixelData, "<u2")).astype("<u2").tobytes()
     return image
@@ -100,7 +100,7 @@ def test_pixels_of_frames_are_interpreted_like_those_of_slices(classic: Volume, 
         read(stored(scene.enhanced(scene.slices()), lambda cells: cells, 10, 9))
 
 
-def test_an_empty_uid_of_an_instance_is_that_of_the_file_however_headers_are_read(tmp_path: Path) -> None:
+def test_an_empty_instance_uid_is_replaced_by_that_of_the_file_meta(tmp_path: Path) -> None:
     path = scene.save(scene.enhanced(scene.slices()), tmp_path / "exam" / "image")
     written = dcmread(path)
     own = str(written.SOPInstanceUID)
@@ -111,7 +111,7 @@ def test_an_empty_uid_of_an_instance_is_that_of_the_file_however_headers_are_rea
     assert case.notes == ("SOPInstanceUID is empty in 1 files: it was taken from the file meta information.",)
 
 
-def test_a_file_that_cannot_be_read_beside_it_is_named(classic: Volume, tmp_path: Path) -> None:
+def test_an_unreadable_file_beside_it_is_reported(classic: Volume, tmp_path: Path) -> None:
     path = scene.save(scene.enhanced(scene.slices()), tmp_path / "exam" / "image")
     path.with_name("other.dcm").write_bytes(b"")
     volume = read_volume(path.parent)
@@ -119,14 +119,14 @@ def test_a_file_that_cannot_be_read_beside_it_is_named(classic: Volume, tmp_path
 
 
 def test_single_frames_in_separate_files_are_not_a_volume(tmp_path: Path) -> None:
-    """Results would refer to them as frames of one image."""
+    """Results would refer to them as frames of the same image."""
     for number, frame in enumerate(scene.slices()):
         scene.save(scene.enhanced([frame]), tmp_path / "exam" / str(number))
     with pytest.raises(InputError, match="It holds 1 slice, but at least 5 are needed"):
         read_volume(tmp_path / "exam")
 
 
-def test_positions_decide_and_numbers_in_the_stack_do_not(classic: Volume, read: Read) -> None:
+def test_frames_are_ordered_by_position_and_not_by_number_in_the_stack(classic: Volume, read: Read) -> None:
     image = scene.enhanced(scene.slices())
     for k, group in enumerate(image[scene.PER_FRAME].value):
         group.FrameContentSequence[0].InStackPositionNumber = SHUFFLED[k] + 1
@@ -156,7 +156,7 @@ def test_compressed_frames_read_the_same(read: Read, syntax: str, offsets: bool)
 
 
 def encode(values: np.ndarray, syntax: str) -> bytes:
-    """One frame (rows, columns) of uint16 without loss: JPEG 2000 by Pillow, the others by highdicom."""
+    """Encode a frame (rows, columns) of uint16 losslessly: JPEG 2000 with Pillow, others with highdicom."""
     if syntax == JPEG2000Lossless:
         buffer = BytesIO()
         image = pytest.importorskip("PIL.Image", reason="Pillow, of the extra dicom, encodes JPEG 2000")
@@ -174,7 +174,7 @@ def test_an_enhanced_ct_is_read_from_an_archive_and_under_any_name(classic: Volu
 
 
 def test_several_stacks_are_candidates_like_series(tmp_path: Path) -> None:
-    """Stacks may follow each other in space: they are volumes of their own all the same."""
+    """Stacks are separate volumes even if they adjoin each other in space."""
     below, above = scene.slices(), scene.slices(scene.hounsfield(100), z=-76)
     frames = [frame for pair in zip(below, above) for frame in pair]
     folder = scene.save(scene.enhanced(frames, stacks=["1", "2"] * 8), tmp_path / "exam" / "image").parent
@@ -192,7 +192,7 @@ def test_several_stacks_are_candidates_like_series(tmp_path: Path) -> None:
     assert len({case.identity for case in cases}) == len({case.content for case in cases}) == 2
 
 
-def test_the_best_suited_stack_is_chosen(tmp_path: Path) -> None:
+def test_the_most_suitable_stack_is_chosen(tmp_path: Path) -> None:
     few, many = scene.slices(scene.hounsfield()[..., :5], z=200), scene.slices()
     image = scene.enhanced([*few, *many], stacks=["a"] * 5 + ["b"] * 8)
     case = dicom_case(scene.save(image, tmp_path / "exam" / "image").parent)
@@ -245,7 +245,7 @@ def test_another_image_under_the_same_uid_is_refused(tmp_path: Path) -> None:
         read_volume(tmp_path / "exam")
 
 
-def test_beside_the_classic_series_either_is_a_candidate(classic: Volume, tmp_path: Path) -> None:
+def test_both_it_and_the_classic_series_beside_it_are_candidates(classic: Volume, tmp_path: Path) -> None:
     scene.save_all(scene.slices(), tmp_path / "exam" / "classic")
     scene.save(scene.enhanced(scene.slices(series="1.2.3.7")), tmp_path / "exam" / "enhanced")
     assert all(same(read_volume(f"{tmp_path / 'exam'}::{number}"), classic) for number in (1, 2))
@@ -273,13 +273,13 @@ def test_the_series_facts_for_reports_are_known(tmp_path: Path) -> None:
     assert [h.to_json() for h in case.headers()] == [h.to_json() for h in case.read().headers]
 
 
-def test_identity_and_content_stay_when_the_file_moves(tmp_path: Path) -> None:
+def test_identity_and_content_do_not_change_when_the_file_is_moved(tmp_path: Path) -> None:
     image = scene.enhanced(scene.slices())
     one, other = (dicom_case(scene.save(image, tmp_path / name / name).parent) for name in ("a", "b"))
     assert (one.identity, one.content) == (other.identity, other.content)
 
 
-def test_without_uids_the_content_is_that_of_the_file(tmp_path: Path) -> None:
+def test_without_uids_the_content_is_the_digest_of_the_file(tmp_path: Path) -> None:
     for name, shift in (("a", 0), ("b", 0), ("c", 7)):
         image = scene.enhanced(scene.slices(scene.hounsfield(shift)))
         image.SOPInstanceUID = "1.2.3.9"
@@ -329,7 +329,7 @@ def test_a_concatenation_of_a_single_part_is_read(classic: Volume, read: Read) -
 
 
 def of_frame(k: int, **values: object) -> Callable[[int, Dataset], None]:
-    """Set elements in slice k alone."""
+    """An edit that sets elements only in slice k."""
     return lambda index, dataset: dataset.update(values) if index == k else None
 
 
@@ -349,7 +349,7 @@ def test_the_rules_for_slices_apply_to_frames(read: Read, change: scene.Change, 
         read(scene.enhanced(scene.slices(change=change)))
 
 
-def test_missing_frames_are_a_gap(read: Read) -> None:
+def test_missing_frames_are_refused_as_a_gap(read: Read) -> None:
     frames = scene.slices()
     with pytest.raises(InputError, match="slices are missing"):
         read(scene.enhanced(frames[:3] + frames[4:]))
@@ -384,7 +384,7 @@ def test_all_cases_of_a_file_are_found_without_decoding(tmp_path: Path, monkeypa
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("name", REAL)
-def test_a_converted_series_reads_as_the_series(name: str, shared_data: Path, tmp_path: Path) -> None:
+def test_a_converted_series_is_read_like_the_series(name: str, shared_data: Path, tmp_path: Path) -> None:
     pytest.importorskip("highdicom.legacy", reason="highdicom, of the extra dicom, makes enhanced CT")
     case = dicom_case(shared_data / "dicom" / name)
     files = [Path(str(header.file)) for header in case.stack.slices]

@@ -1,4 +1,4 @@
-"""A file that cannot be read and may be a slice refuses the series or is named; what belongs to an export is not."""
+"""Unreadable files that may be slices cause a refusal or a note; files that belong to an export do not."""
 
 import struct
 import zipfile
@@ -72,14 +72,14 @@ IMPLICIT = struct.pack("<HHI", 2, 0x10, 22)
 def deflated_zeros(
     before: bytes = b"", behind: bytes = b"", preamble: bytes = bytes(128) + b"DICM", head: bytes = EXPLICIT
 ) -> bytes:
-    """A file of two million zeros, deflated, with more meta information before and behind its transfer syntax."""
+    """A deflated file of two million zeros, with more meta information before and after its transfer syntax."""
     deflater = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     body = deflater.compress(bytes(2_000_000)) + deflater.flush()
     return preamble + before + head + b"1.2.840.10008.1.2.1.99" + behind + body + bytes(132)
 
 
 def long_element(element: int, kind: bytes = b"OB\0\0") -> bytes:
-    """Meta information that goes on behind the bytes that are looked at first."""
+    """Meta information that extends beyond the bytes that are read first."""
     return struct.pack("<HH", 2, element) + kind + struct.pack("<I", 6000) + bytes(6000)
 
 

@@ -1,4 +1,4 @@
-"""Stored values become HU as each file says, in every transfer syntax that is read."""
+"""Stored values are converted to HU as each file specifies, in every supported transfer syntax."""
 
 import json
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def first_voxels(folder: Path) -> list[int]:
 
 
 def stored(values: list[int], dtype: str = "<i2", **elements: object) -> Callable[[int, Dataset], None]:
-    """Store `values` in the first voxels, in an image of `dtype` that says of itself what `elements` say."""
+    """Store `values` in the first voxels of an image of `dtype` with the attributes `elements`."""
 
     def change(k: int, dataset: Dataset) -> None:
         pixels = np.frombuffer(dataset.PixelData, "<i2").astype(dtype)
@@ -52,7 +52,7 @@ def test_padding_values_are_trusted_only_outside_the_range_of_tissue(write_serie
     assert first_voxels(water) == [0, 40, 7 - 1024]
 
 
-def test_padding_written_unsigned_in_a_signed_image_is_the_same_bits(write_series: Write) -> None:
+def test_padding_written_unsigned_in_a_signed_image_is_recognised_by_its_bits(write_series: Write) -> None:
     def change(k: int, dataset: Dataset) -> None:
         stored([-2000, 50, 0], RescaleIntercept=1000)(k, dataset)
         dataset.add_new("PixelPaddingValue", "US", 63536)
@@ -86,7 +86,7 @@ def test_lossless_compression_gives_the_same_volume(write_series: Write, syntax:
     assert np.array_equal(read_volume(write_series(compress)).array, hounsfield)
 
 
-def test_a_truncated_compressed_frame_is_found_without_decoding(write_series: Write) -> None:
+def test_a_truncated_compressed_frame_is_detected_without_decoding(write_series: Write) -> None:
     folder = write_series(lambda k, dataset: dataset.compress(RLELossless, generate_instance_uid=False))
     path = folder / "5.dcm"
     for cut in (-4, -9, -100):
@@ -95,7 +95,7 @@ def test_a_truncated_compressed_frame_is_found_without_decoding(write_series: Wr
         assert "1 of 8 files are truncated or damaged (their pixel data end too early)" in series.reasons[0]
 
 
-def test_native_pixels_under_a_compressed_syntax_and_the_reverse_are_named(write_series: Write) -> None:
+def test_native_pixels_with_a_compressed_syntax_and_the_reverse_are_reported(write_series: Write) -> None:
     folder = write_series()
     for path in folder.iterdir():  # the syntaxes' UIDs are of one length
         path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0"))
@@ -129,7 +129,7 @@ def test_files_without_preamble_and_meta_information_are_read(write_series: Writ
 
 
 @pytest.mark.parametrize("element", [b"\x20\x00\x10\x00SH", b"\x08\x00\x30\x00TM", b"\x18\x00\x50\x00DS"])
-def test_only_values_of_a_wrong_type_are_missing_in_a_result_header(write_series: Write, element: bytes) -> None:
+def test_result_headers_lack_only_values_of_a_wrong_type(write_series: Write, element: bytes) -> None:
     folder = write_series(stored([7], StudyID="ID 7", StudyTime="1201"))
     whole = only_case(folder).read().headers
     for path in folder.iterdir():  # a double needs 8 bytes, these elements have 2 or 4
@@ -152,7 +152,7 @@ def test_left_justified_pixels_are_shifted(write_series: Write, hounsfield: np.n
     assert np.array_equal(volume.array, hounsfield) and volume.notes == ()
 
 
-def test_values_above_the_stored_bits_are_refused_where_signs_are_extended(write_series: Write) -> None:
+def test_values_above_the_stored_bits_are_refused_if_signs_are_extended(write_series: Write) -> None:
     for value in (2500, 4500, -3000):
         folder = write_series(stored([-1000, value], BitsStored=12, HighBit=11, RescaleIntercept=0), f"v{value}")
         with pytest.raises(InputError, match="do not fit into the 12 bits of BitsStored"):
@@ -162,6 +162,6 @@ def test_values_above_the_stored_bits_are_refused_where_signs_are_extended(write
 
 
 @pytest.mark.parametrize("keyword", ["SamplesPerPixel", "PhotometricInterpretation", "BitsStored"])
-def test_a_missing_attribute_is_named(write_series: Write, keyword: str) -> None:
+def test_a_missing_attribute_is_reported(write_series: Write, keyword: str) -> None:
     with pytest.raises(InputError, match=f"8 of 8 files lack {keyword}, without which"):
         read_volume(write_series(lambda k, dataset: delattr(dataset, keyword)))

@@ -1,4 +1,4 @@
-"""Text planted in an attribute of the source is quoted nowhere: not in names, notes, refusals or DICOM results."""
+"""Text planted in attributes of the source is never quoted in names, notes, refusals or DICOM results."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +29,7 @@ KEYWORDS = """
 
 
 def planted(keywords: list[str]) -> Callable[[int, Dataset], None]:
-    """Put text, or where the VR holds binary numbers nothing, into elements as it is."""
+    """Put raw text into elements, or nothing if their VR is a binary number."""
 
     def change(k: int, dataset: Dataset) -> None:
         for keyword in keywords:
@@ -43,7 +43,7 @@ def planted(keywords: list[str]) -> Callable[[int, Dataset], None]:
 
 
 def said(folder: Path) -> str:
-    """All that a case says of itself and of why it is refused, and the notes of its DICOM results."""
+    """All text of a case: its name and notes, its refusal, and the notes of its DICOM results."""
     cases, words = find_cases([str(folder)])
     for case in cases:
         words += [case.name, *case.notes, repr(case), case.identity, case.content, str(case.geometry)]

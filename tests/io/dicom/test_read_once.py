@@ -1,4 +1,4 @@
-"""Each slice is opened twice, parsed twice and decoded once, however many patients lie beside it."""
+"""Each slice is opened twice, parsed twice and decoded once, for any number of patients in a folder."""
 
 import builtins
 import io
@@ -32,7 +32,7 @@ def of_patient(number: int) -> Callable[[int, Dataset], None]:
 
 @pytest.fixture
 def exam(write_series: Write, tmp_path: Path) -> Path:
-    """Three patients in one folder, and the same as exam.zip beside it."""
+    """A folder with three patients, and the same as exam.zip beside it."""
     for number in (1, 2, 3):
         write_series(of_patient(number), f"exam/p{number}")
     return zipped(tmp_path / "exam").with_suffix("")
@@ -48,7 +48,7 @@ def zipped(folder: Path) -> Path:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often files and members were opened, by name; archives; headers parsed; pixels decoded."""
+    """Counts of opened files and members, by name; of opened archives, parsed headers and decoded pixels."""
     counts: Counter[str] = Counter()
 
     def counting(owner: Any, name: str, key: Callable[..., str]) -> None:
@@ -77,7 +77,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def opens(counts: Counter[str]) -> Counter[str]:
-    """Opens of slices by name."""
+    """The number of times that each slice was opened, by name."""
     return Counter({name: n for name, n in counts.items() if name.endswith(".dcm")})
 
 
@@ -131,7 +131,9 @@ def test_work_grows_no_faster_than_the_number_of_patients(
     assert totals == [4 * 8 * 5, 8 * 8 * 5]
 
 
-def test_identity_and_content_of_a_series_open_nothing_again(write_series: Write, counted: Counter[str]) -> None:
+def test_identity_and_content_of_a_series_are_known_without_opening_files_again(
+    write_series: Write, counted: Counter[str]
+) -> None:
     case = only_case(write_series())
     counted.clear()
     assert case.identity != case.content and not counted
@@ -153,7 +155,7 @@ def test_only_the_first_bytes_of_other_files_are_read(
     assert taken == [132]
 
 
-def test_a_pickled_case_holds_no_open_archive_and_reads_the_same(exam: Path) -> None:
+def test_a_pickled_case_has_no_open_archive_and_reads_the_same(exam: Path) -> None:
     for source in (exam, exam.with_suffix(".zip")):
         (case, *_), _ = find_cases([str(source)])
         again = pickle.loads(pickle.dumps(case))
@@ -190,7 +192,7 @@ def test_an_archive_that_has_changed_is_opened_again(exam: Path, write_series: W
 
 
 def open_archives(folder: Path) -> list[str]:
-    """The archives in `folder` that this process holds open."""
+    """The archives in `folder` that this process has open."""
     descriptors = Path("/proc/self/fd")
     if not descriptors.is_dir():
         pytest.skip("open files are listed in /proc alone")

@@ -1,4 +1,4 @@
-"""What belongs together is one series whatever its files are called; mixed ones are taken apart where that is safe."""
+"""Slices are grouped into series independently of file names; mixed series are split if that is safe."""
 
 import random
 import tempfile
@@ -36,7 +36,7 @@ def test_file_names_order_and_folders_change_nothing(eight_slices: list[Dataset]
     np.testing.assert_allclose(volume.affine[:3, 3], [50, 40, -100])
 
 
-def test_headers_follow_the_last_axis_and_keep_what_dicom_results_need_alone(write_series: Write) -> None:
+def test_headers_follow_the_last_axis_and_keep_only_what_dicom_results_need(write_series: Write) -> None:
     case = only_case(write_series())
     for headers in (case.read().headers, case.headers()):
         assert [header.ImagePositionPatient[2] for header in headers] == [-100 + 3 * k for k in range(8)]
@@ -45,7 +45,7 @@ def test_headers_follow_the_last_axis_and_keep_what_dicom_results_need_alone(wri
 
 
 def sizes(folder: Path) -> list[tuple[int, bool]]:
-    """Number of slices of each series, and whether it can be segmented."""
+    """The number of slices of each series, and whether it can be segmented."""
     return sorted((len(part.slices), not part.reasons) for part in list_series(folder).series)
 
 

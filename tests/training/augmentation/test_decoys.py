@@ -1,4 +1,4 @@
-"""What decoys change, and what they leave alone, on a stack whose liver is a cylinder in a body of known HU."""
+"""What decoys change and do not change, on a stack with a cylindrical liver in a body of known HU."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ PLAIN = {"rim_prob": 0, "core_prob": 0, "calcified_prob": 0, "texture": (0, 0), 
 
 
 def stack(noise: float = 5.0, liver: int = 1) -> dict[str, Any]:
-    """A body of 60 HU in air, 60 pixels radius, with a bone and a liver of 100 HU and 25 pixels radius, 3 mm slices."""
+    """A body of 60 HU and 60 pixels radius in air, with a bone and a liver of 100 HU and 25 pixels; 3 mm slices."""
     rows, columns = np.meshgrid(*[np.arange(n) - n / 2 for n in SHAPE[:2]], indexing="ij")
     organ = (rows + 25) ** 2 + columns**2 < 25**2
     flat = np.where(rows**2 + columns**2 < 60**2, SOFT_HU, -1000.0)
@@ -43,7 +43,7 @@ def changed(old: dict[str, Any], new: dict[str, Any]) -> torch.Tensor:
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 9999), liver=st.sampled_from([1, 2, 3, 4]))
-def test_labels_and_labelled_voxels_and_bone_and_air_stay(seed: int, liver: int) -> None:
+def test_labels_labelled_voxels_bone_and_air_do_not_change(seed: int, liver: int) -> None:
     data = stack(liver=liver)
     hu = data["image"][0] * 400 - 160
     new = decoys(seed, halo=4)(data)
@@ -53,7 +53,7 @@ def test_labels_and_labelled_voxels_and_bone_and_air_stay(seed: int, liver: int)
 
 
 @pytest.mark.parametrize("brightness", [10, 160])
-def test_a_decoy_is_as_bright_as_asked_and_keeps_the_noise(brightness: float) -> None:
+def test_a_decoy_has_the_requested_hu_and_keeps_the_noise(brightness: float) -> None:
     data = stack()
     size = {"radii": (12, 14), "size_weights": [1], "softness": (1, 1)}
     new = decoys(seed=1, brightness=(brightness, brightness), **size, **PLAIN)(data)
@@ -75,7 +75,7 @@ def test_fluid_may_be_darker_than_water_and_keeps_its_texture_there() -> None:
     assert 3 < float(inside.std()) < 9
 
 
-def test_decoys_lie_beside_the_liver() -> None:
+def test_decoys_are_beside_the_liver() -> None:
     data = stack()
     apart = distance_transform_edt((data["label"][0] == 0).numpy(), sampling=(1.25, 1.25, 3.0))
     nearest = []
@@ -87,7 +87,7 @@ def test_decoys_lie_beside_the_liver() -> None:
     assert np.mean(np.array(nearest) < 2) > 0.5
 
 
-def test_a_stack_without_liver_gets_decoys_too() -> None:
+def test_a_stack_without_liver_also_gets_decoys() -> None:
     data = stack(liver=0)
     assert any(changed(data, decoys(seed, **PLAIN)(data)).any() for seed in range(5))
 
@@ -105,7 +105,7 @@ def test_inputs_are_not_modified_and_probability_0_changes_nothing() -> None:
     assert torch.equal(decoys(prob=0.0)(data)["image"], before["image"])
 
 
-def test_same_random_state_gives_the_same_decoys_and_another_gives_others() -> None:
+def test_decoys_depend_only_on_the_random_state() -> None:
     data = stack()
     first, again, other = (decoys(seed, **PLAIN)(data)["image"] for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)

@@ -1,4 +1,4 @@
-"""Where voxels go: worked examples of rotation, scale, shear and crop, and that bending never folds the image."""
+"""Worked examples of rotation, scale, shear and crop; elastic deformation never folds the image."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_no_deformation_is_the_identity(shape: tuple[int, int], mode: str) -> No
 
 @pytest.mark.parametrize("size", [(4, 4), (5, 4), (5, 7)])
 @pytest.mark.parametrize("prob", [0.0, 1.0])
-def test_crop_is_that_of_monai(size: tuple[int, int], prob: float) -> None:
+def test_the_crop_equals_that_of_monai(size: tuple[int, int], prob: float) -> None:
     data = {"image": random_stack(9, 12)}
     expected = CenterSpatialCropd("image", (*size, -1))(data)["image"]
     transform = RandInPlaneDeformd("image", size, prob, mode="nearest", padding_mode="zeros", **STILL)
@@ -43,7 +43,7 @@ def test_crop_is_that_of_monai(size: tuple[int, int], prob: float) -> None:
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "nearest"])
-def test_rotation_by_90_degrees_turns_the_first_axis_to_the_second(mode: str) -> None:
+def test_rotation_by_90_degrees_maps_the_first_axis_to_the_second(mode: str) -> None:
     image = random_stack(7, 7)
     turned = deformed(image, (7, 7), mode, rotate=(torch.pi / 2, torch.pi / 2))
     assert torch.allclose(turned, torch.rot90(image, 1, (1, 2)), atol=1e-5)
@@ -52,7 +52,7 @@ def test_rotation_by_90_degrees_turns_the_first_axis_to_the_second(mode: str) ->
     assert deformed(point, (7, 7), "nearest", rotate=(torch.pi / 2,) * 2).nonzero().tolist() == [[0, 3, 5, 0]]
 
 
-def test_scale_2_doubles_the_anatomy() -> None:
+def test_scale_2_doubles_the_size_of_the_anatomy() -> None:
     image = torch.zeros(1, 9, 9, 1)
     image[0, 4 - 1, 4 + 2] = 1
     grown = deformed(image, (9, 9), "bilinear", scale=(2, 2))[0, :, :, 0]
@@ -60,7 +60,7 @@ def test_scale_2_doubles_the_anatomy() -> None:
     assert float(grown.sum()) == pytest.approx(3.0, abs=1e-3)  # 4 pixels, of which the last column is cut: 1 + .5 + ...
 
 
-def test_stretch_grows_one_axis_as_much_as_it_shrinks_the_other() -> None:
+def test_stretch_enlarges_one_axis_and_shrinks_the_other_by_the_same_factor() -> None:
     transform = RandInPlaneDeformd("image", (8, 8), **(STILL | {"stretch": 1.5}))  # type: ignore[arg-type]
     for seed in range(20):
         matrix = transform.set_random_state(seed)._matrix()
@@ -68,14 +68,14 @@ def test_stretch_grows_one_axis_as_much_as_it_shrinks_the_other() -> None:
         assert 1 / 1.5 <= matrix[0, 0] / 1 <= 1.5 and matrix[0, 1] == matrix[1, 0] == 0
 
 
-def test_shear_moves_rows_by_columns() -> None:
+def test_shear_shifts_rows_in_proportion_to_columns() -> None:
     transform = RandInPlaneDeformd("image", (8, 8), **(STILL | {"shear": 0.3}))  # type: ignore[arg-type]
     drawn = [transform.set_random_state(seed)._matrix() for seed in range(40)]
     assert all(m[0, 0] == m[1, 1] == 1 and abs(m[0, 1]) <= 0.3 and abs(m[1, 0]) <= 0.3 for m in drawn)
     assert max(abs(m[0, 1]) for m in drawn) > 0.2 and max(abs(m[1, 0]) for m in drawn) > 0.2
 
 
-def test_sampling_reads_rows_and_columns_counted_from_the_middle_and_fills_outside() -> None:
+def test_sampling_uses_rows_and_columns_from_the_centre_and_pads_outside() -> None:
     image = torch.arange(12.0).reshape(1, 3, 4, 1)  # middle: row 1, column 2
     places = torch.tensor([[[0.0, 0.0], [-1.0, -2.0], [1.0, 1.0], [0.0, 0.5], [0.0, 9.0]]])
     assert sample_in_plane(image, places, "bilinear", "border").flatten().tolist() == pytest.approx(
@@ -86,14 +86,14 @@ def test_sampling_reads_rows_and_columns_counted_from_the_middle_and_fills_outsi
     assert labels.dtype == torch.uint8 and labels.flatten()[:3].tolist() == [6, 0, 11]
 
 
-def test_middle_of_even_and_odd_slices_is_half_their_size_rounded_down() -> None:
+def test_the_centre_of_even_and_odd_slices_is_half_their_size_rounded_down() -> None:
     assert from_middle((3, 4))[:, 0, 0].tolist() == [-1, 0, 1]
     assert from_middle((3, 4))[0, :, 1].tolist() == [-2, -1, 0, 1]
 
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 9999))
-def test_bending_stays_near_its_bound_and_never_folds(seed: int) -> None:
+def test_elastic_displacements_stay_near_their_bound_and_never_fold(seed: int) -> None:
     arguments = STILL | {"elastic": 6.0, "elastic_spacing": 30.0}
     transform = RandInPlaneDeformd("image", (91, 61), **arguments)  # type: ignore[arg-type]
     places = transform.set_random_state(seed)._places()
@@ -102,7 +102,7 @@ def test_bending_stays_near_its_bound_and_never_folds(seed: int) -> None:
     assert float((down[..., 0] * right[..., 1] - down[..., 1] * right[..., 0]).min()) > 0
 
 
-def test_image_and_label_move_together_and_slices_move_alike() -> None:
+def test_image_and_label_and_all_slices_are_deformed_alike() -> None:
     stack = torch.zeros(1, 40, 40, 4)
     stack[:, 10:25, 12:30] = 1
     modes = {"mode": ("bilinear", "nearest"), "padding_mode": ("border", "zeros")}
@@ -117,8 +117,8 @@ def test_image_and_label_move_together_and_slices_move_alike() -> None:
     assert float(away_from_edge.float().mean()) > 0.9
 
 
-def test_in_training_an_organ_at_the_edge_of_the_stack_is_labelled_where_its_image_goes_on() -> None:
-    """Of the config's own deformation: image and label of a stack whose organ fills one half up to the edge."""
+def test_in_training_an_organ_padded_beyond_the_edge_is_also_labelled_there() -> None:
+    """The config's own deformation of image and label of a stack whose organ fills one half up to the edge."""
     config = json.loads((ROOT / "bundle" / "configs" / "train.json").read_text())
     step = next(step for step in config["train"]["augmentation"] if "RandInPlaneDeformd" in step["_target_"])
     configured = {name: step[name] for name in ("padding_mode",) if name in step}

@@ -1,4 +1,4 @@
-"""Noise of known strength and grain, steps, windows and sharpness that can be worked out by hand."""
+"""Noise of known strength and grain, and steps, windows and sharpness worked out by hand."""
 
 import inspect
 import json
@@ -24,7 +24,7 @@ def hu_of(image: torch.Tensor) -> torch.Tensor:
     return image.flatten() / HU - 160
 
 
-def test_one_window_is_the_default_of_all_that_work_in_hu_and_that_of_train_json() -> None:
+def test_all_transforms_in_hu_have_the_window_of_train_json_as_default() -> None:
     signatures = {name: inspect.signature(getattr(augmentation, name)).parameters for name in augmentation.__all__}
     windows = {name: found["window"].default for name, found in signatures.items() if "window" in found}
     assert {"RandCTNoised", "RandQuantised", "RandTissueShiftd", "RandSyntheticLesionsd", "RandDecoysd"} == set(windows)
@@ -36,7 +36,7 @@ def test_one_window_is_the_default_of_all_that_work_in_hu_and_that_of_train_json
 
 
 def noise(amplitude: float, grain: float, seed: int = 0) -> torch.Tensor:
-    """Noise in HU added to an even image, `(128, 128, 4)`."""
+    """Noise in HU added to a uniform image, `(128, 128, 4)`."""
     image = torch.full((1, 128, 128, 4), 0.5)
     transform = RandCTNoised("image", 1.0, (amplitude, amplitude), (grain, grain)).set_random_state(seed)
     return (transform({"image": image})["image"] - image)[0] / HU
@@ -48,9 +48,7 @@ def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("grain", [0.0, 0.5, 0.8])
 @pytest.mark.parametrize("amplitude", [5.0, 20.0])
-def test_noise_has_the_amplitude_asked_for_whatever_its_grain_also_at_the_border(
-    amplitude: float, grain: float
-) -> None:
+def test_noise_has_the_requested_amplitude_for_any_grain_also_at_the_border(amplitude: float, grain: float) -> None:
     added = noise(amplitude, grain)
     assert float(added.std()) == pytest.approx(amplitude, rel=0.03)
     border = torch.cat([added[0].flatten(), added[-1].flatten(), added[:, 0].flatten(), added[:, -1].flatten()])
@@ -69,7 +67,7 @@ def test_grain_correlates_neighbours_within_a_slice_and_not_from_slice_to_slice(
     assert correlation(added[..., 1:], added[..., :-1]) == pytest.approx(0.0, abs=0.02)
 
 
-def test_no_noise_is_added_where_the_window_clips_the_image() -> None:
+def test_no_noise_is_added_to_clipped_voxels() -> None:
     image = intensities(-160, 240, 40).expand(1, 50, 3, 4)
     changed = RandCTNoised("image", 1.0, (20, 20))({"image": image})["image"]
     assert torch.equal(changed[:, :, :2], image[:, :, :2])
@@ -83,7 +81,7 @@ def sharpened(image: torch.Tensor, amount: float) -> torch.Tensor:
     return RandSharpnessd("image", 1.0, (amount, amount), (0.7, 0.7))({"image": image})["image"]
 
 
-def test_amount_goes_from_blurred_over_unchanged_to_as_much_detail_again() -> None:
+def test_amounts_of_minus_1_0_and_1_blur_keep_and_double_the_detail() -> None:
     image = torch.rand(1, 12, 12, 2)
     soft, same, sharp = (sharpened(image, amount) for amount in (-1.0, 0.0, 1.0))
     assert torch.allclose(same, image)
@@ -94,7 +92,7 @@ def test_amount_goes_from_blurred_over_unchanged_to_as_much_detail_again() -> No
 # --- quantisation -----------------------------------------------------------------------------------------------------
 
 
-def test_values_lie_on_a_grid_of_the_step_and_move_by_half_a_step_at_most() -> None:
+def test_values_are_on_a_grid_of_the_step_and_change_by_at_most_half_a_step() -> None:
     image = torch.linspace(0, 1, 4001).reshape(1, 1, -1, 1)
     rounded = RandQuantised("image", 1.0, step=(8, 8), narrow_prob=0.0)({"image": image})["image"]
     assert float((hu_of(rounded) - hu_of(image)).abs().max()) <= 4.001
@@ -103,7 +101,7 @@ def test_values_lie_on_a_grid_of_the_step_and_move_by_half_a_step_at_most() -> N
     assert len(levels) in (50, 51, 52)
 
 
-def test_steps_are_drawn_evenly_by_their_logarithm() -> None:
+def test_steps_are_drawn_uniformly_by_their_logarithm() -> None:
     image = torch.linspace(0, 1, 4001).reshape(1, 1, -1, 1)
     transform = RandQuantised("image", 1.0, step=(1, 16), narrow_prob=0.0).set_random_state(0)
     steps = [float(hu_of(transform({"image": image})["image"]).unique().diff().median()) for _ in range(200)]
@@ -125,7 +123,7 @@ def test_8_bit_files_are_clipped_to_their_window() -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_jpeg_copies_keep_the_window_and_hold_coarse_levels_outside(seed: int) -> None:
+def test_jpeg_copies_keep_the_window_and_have_coarse_levels_outside(seed: int) -> None:
     hu = torch.linspace(-160, 240, 401)
     changed = narrowed(1.0, *hu.tolist(), seed=seed)
     inside = (hu > -44.9) & (hu < 159.9)

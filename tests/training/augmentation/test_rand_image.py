@@ -1,4 +1,4 @@
-"""What random changes of a stack share: when they happen, what they leave alone, and blurring within the slices."""
+"""Common properties of random changes: probability, reproducibility, unchanged inputs; and blurring within slices."""
 
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +42,7 @@ def stack() -> dict[str, Any]:
 
 
 @every_transform
-def test_it_changes_the_image_and_leaves_shape_type_range_of_labels_and_its_input_alone(make: Any) -> None:
+def test_only_the_image_changes_and_shape_type_labels_and_inputs_do_not(make: Any) -> None:
     data = stack()
     changed = make(1.0).set_random_state(1)(data)
     assert not torch.equal(changed["image"], data["image"])
@@ -54,7 +54,7 @@ def test_it_changes_the_image_and_leaves_shape_type_range_of_labels_and_its_inpu
 
 
 @every_transform
-def test_same_random_state_gives_the_same_change_and_another_gives_another(make: Any) -> None:
+def test_changes_depend_only_on_the_random_state(make: Any) -> None:
     def draw(seed: int) -> torch.Tensor:
         transform = Compose([make(1.0)]).set_random_state(seed)
         return torch.stack([transform(stack())["image"] for _ in range(6)])
@@ -73,7 +73,7 @@ def test_probability_zero_changes_nothing_and_a_half_changes_about_half(make: An
 
 
 @every_transform
-def test_stacks_with_monais_record_and_without_can_be_collated_alike(make: Any) -> None:
+def test_stacks_with_and_without_monais_record_can_be_collated(make: Any) -> None:
     transform = make(1.0).set_random_state(0)
     data = stack()
     tracked = data | {key: MetaTensor(data[key]) for key in BOTH}
@@ -92,7 +92,7 @@ def test_kernel_sums_to_one_and_is_a_gaussian(sigma: float) -> None:
         assert float(kernel[middle + 1] / kernel[middle]) == pytest.approx(float(expected), rel=1e-4)
 
 
-def test_blur_spreads_a_point_evenly_in_its_slice_and_never_into_the_next() -> None:
+def test_blur_spreads_a_point_symmetrically_within_its_slice_only() -> None:
     image = torch.zeros(1, 9, 9, 3)
     image[0, 4, 4, 1] = 1
     blurred = blur_in_plane(image, 0.8)
@@ -101,5 +101,5 @@ def test_blur_spreads_a_point_evenly_in_its_slice_and_never_into_the_next() -> N
     assert float(blurred[..., [0, 2]].abs().max()) == 0
 
 
-def test_blur_leaves_what_is_even_as_it_is_up_to_the_border() -> None:
+def test_blur_does_not_change_a_uniform_image_up_to_the_border() -> None:
     assert torch.allclose(blur_in_plane(torch.full((1, 8, 6, 2), 0.7), 1.5), torch.tensor(0.7))

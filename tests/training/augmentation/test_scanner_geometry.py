@@ -1,4 +1,4 @@
-"""Thick slices, ends and fields of view, on stacks whose voxels say where they lie."""
+"""Thick slices, scan ends and fields of view, on stacks whose values encode voxel positions."""
 
 import math
 
@@ -9,34 +9,34 @@ from custom_networks.training.augmentation import RandFieldOfViewd, RandScanEnds
 
 
 def numbered(depth: int) -> torch.Tensor:
-    """A stack in which slice i is i everywhere, `(1, 2, 2, depth)`."""
+    """A stack whose slice i has the value i everywhere, `(1, 2, 2, depth)`."""
     return torch.arange(depth, dtype=torch.float32).expand(1, 2, 2, depth)
 
 
-def test_slices_are_averaged_with_their_neighbours_and_ends_repeat() -> None:
+def test_slices_are_averaged_with_their_neighbours_and_ends_are_repeated() -> None:
     image = torch.tensor([0.0, 0, 1, 0, 8]).reshape(1, 1, 1, 5)
     thick = RandThickSlicesd("image", 1.0, weight=(0.5, 0.5))({"image": image})["image"]
     # (1/4, 1/2, 1/4): 0, 1/4, 1/2, 1/4 + 8/4, 8/2 + 8/4 (the last slice is its own neighbour)
     assert thick.flatten().tolist() == pytest.approx([0, 0.25, 0.5, 2.25, 6])
 
 
-def test_weight_one_is_the_mean_of_three_slices_and_what_is_even_stays() -> None:
+def test_weight_one_is_the_mean_of_three_slices_and_uniform_stacks_do_not_change() -> None:
     thick = RandThickSlicesd("image", 1.0, weight=(1, 1))({"image": numbered(5)})["image"]
     assert thick[0, 1, 1].tolist() == pytest.approx([1 / 3, 1, 2, 3, 11 / 3])
 
 
-def test_a_single_slice_stays_as_it_is() -> None:
+def test_a_single_slice_does_not_change() -> None:
     image = torch.rand(1, 3, 3, 1)
     assert torch.allclose(RandThickSlicesd("image", 1.0)({"image": image})["image"], image)
 
 
-def test_one_end_of_the_scan_repeats_by_up_to_the_slices_asked_for() -> None:
+def test_one_end_of_the_scan_is_repeated_by_up_to_the_given_number_of_slices() -> None:
     transform = RandScanEndsd("image", 1.0, most=2).set_random_state(0)
     found = {tuple(transform({"image": numbered(6)})["image"][0, 0, 0].int().tolist()) for _ in range(60)}
     assert found == {(1, 1, 2, 3, 4, 5), (2, 2, 2, 3, 4, 5), (0, 1, 2, 3, 4, 4), (0, 1, 2, 3, 3, 3)}
 
 
-def test_circle_cuts_image_and_label_alike_though_their_depths_differ() -> None:
+def test_the_circle_masks_image_and_label_alike_although_their_depths_differ() -> None:
     data = {"image": torch.ones(1, 21, 31, 4), "label": torch.full((1, 21, 31, 2), 2, dtype=torch.uint8)}
     transform = RandFieldOfViewd(["image", "label"], 1.0, distance=(5, 5), radius=(10, 10)).set_random_state(0)
     changed = transform(data)
@@ -49,7 +49,7 @@ def test_circle_cuts_image_and_label_alike_though_their_depths_differ() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_circle_has_its_radius_and_its_edge_passes_the_middle_at_its_distance(seed: int) -> None:
+def test_the_circle_has_the_given_radius_and_distance_from_the_centre(seed: int) -> None:
     data = {"image": torch.ones(1, 201, 201, 1)}
     transform = RandFieldOfViewd("image", 1.0, distance=(20, 20), radius=(40, 40)).set_random_state(seed)
     rows, columns = transform(data)["image"][0, :, :, 0].nonzero().float().T

@@ -1,4 +1,4 @@
-"""What synthetic lesions change, and what they leave alone, on a stack whose liver is a cylinder of known HU."""
+"""What synthetic lesions change and do not change, on a stack with a cylindrical liver of known HU."""
 
 from typing import Any
 
@@ -85,7 +85,7 @@ def test_inputs_are_not_modified() -> None:
     assert all(torch.equal(data[key], before[key]) for key in before)
 
 
-def test_probability_0_leaves_the_stack_as_it_is() -> None:
+def test_probability_0_does_not_change_the_stack() -> None:
     data = stack()
     new = lesions(prob=0.0)(data)
     assert set(new) == set(data)
@@ -93,13 +93,13 @@ def test_probability_0_leaves_the_stack_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("label", [0, 2, 4])
-def test_a_stack_without_healthy_liver_stays_as_it_is(label: int) -> None:
+def test_a_stack_without_healthy_liver_does_not_change(label: int) -> None:
     data = stack(label)
     new = lesions()(data)
     assert torch.equal(new["image"], data["image"]) and torch.equal(new["label"], data["label"])
 
 
-def test_a_lesion_that_the_noise_hides_is_left_out() -> None:
+def test_a_lesion_hidden_by_noise_is_left_out() -> None:
     small = PLAIN | {"radii": (3, 3.5), "size_weights": (1,), "contrast": (-20, -20)}
 
     def drawn(noise: float) -> int:
@@ -110,7 +110,7 @@ def test_a_lesion_that_the_noise_hides_is_left_out() -> None:
     assert drawn(2.5) >= 15
 
 
-def test_centres_keep_off_vessels() -> None:
+def test_centres_avoid_vessels() -> None:
     data = stack(noise=1.0)
     data["image"][0, :, 48:] += 60 / 400  # more vessel than liver would be no vessel: the liver is the larger part
     data["label"][0, :, 72:] = 0
@@ -120,7 +120,7 @@ def test_centres_keep_off_vessels() -> None:
     assert len(found) >= 20 and max(found) < 50
 
 
-def test_lesions_touch_the_edge_of_the_liver_but_most_of_each_lies_within() -> None:
+def test_lesions_may_touch_the_edge_of_the_liver_but_are_mostly_inside() -> None:
     ball, touching = 4 / 3 * np.pi * 10**3, 0
     edge = torch.nn.functional.max_pool2d((stack()["label"] != 1).float().movedim(-1, 1)[0], 3, 1, 1).movedim(0, -1)
     for seed in range(40):
@@ -135,7 +135,7 @@ def test_lesions_touch_the_edge_of_the_liver_but_most_of_each_lies_within() -> N
 
 
 @pytest.mark.parametrize(("contrast", "bright", "expected"), [(-60.0, 0, -60.0), (-60.0, 1, 42.0), (-30.0, 0, -30.0)])
-def test_lesion_differs_from_the_liver_by_the_asked_hu(contrast: float, bright: int, expected: float) -> None:
+def test_a_lesion_differs_from_the_liver_by_the_requested_hu(contrast: float, bright: int, expected: float) -> None:
     more = PLAIN | {"bright_prob": bright, "contrast": (contrast, contrast), "mass_effect": (0, 0)}
     data = stack()
     for seed in range(4):
@@ -163,7 +163,7 @@ def _without(key: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("radius", [4.0, 10.0, 20.0])
 @pytest.mark.parametrize("distance", [2.0, 5.0])
-def test_volume_is_near_that_of_a_ball_of_the_asked_radius(radius: float, distance: float) -> None:
+def test_the_volume_is_close_to_that_of_a_ball_of_the_requested_radius(radius: float, distance: float) -> None:
     box = axes(2.5 * radius, distance)
     volumes = []
     for seed in range(12):
@@ -176,7 +176,7 @@ def test_volume_is_near_that_of_a_ball_of_the_asked_radius(radius: float, distan
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_lesion_stays_within_its_reach_and_holds_its_centre(seed: int) -> None:
+def test_a_lesion_is_within_its_reach_and_contains_its_centre(seed: int) -> None:
     box = axes(40.0, 2.5)
     depth = synthesis.relative_depth(np.random.RandomState(seed), box, 15.0)
     distance = np.sqrt(sum(axis.reshape(np.roll([-1, 1, 1], k)) ** 2 for k, axis in enumerate(box)))
@@ -196,14 +196,14 @@ def test_slices_repeated_at_the_end_of_a_scan_get_the_same_lesion() -> None:
     assert changed > 0
 
 
-def test_every_lesion_reaches_towards_the_slices_between_the_halos() -> None:
+def test_every_lesion_extends_into_the_slices_between_the_halos() -> None:
     small = PLAIN | {"radii": (4, 5), "size_weights": (1,), "contrast": (-60, -60)}
     for seed in range(20):
         slices = (lesions(seed, halo=6, **small)(stack())["label"] == 2).any(dim=1).any(dim=1)[0].nonzero()
         assert len(slices) == 0 or (int(slices.min()) <= 9 and int(slices.max()) >= 4)
 
 
-def test_thick_slices_blur_the_upper_and_lower_end_of_a_lesion() -> None:
+def test_thick_slices_blur_the_ends_of_a_lesion() -> None:
     lesion = Lesion(6.0, -50, softness=0.5, texture=0, grain=5)
 
     def partial(thickness: float) -> float:
@@ -213,7 +213,7 @@ def test_thick_slices_blur_the_upper_and_lower_end_of_a_lesion() -> None:
     assert partial(6.0) > 1.5 * partial(0.5)
 
 
-def test_noise_field_has_the_asked_scale() -> None:
+def test_the_noise_field_has_the_requested_scale() -> None:
     line = np.arange(0, 60, 1.0, dtype=np.float32)
     field = synthesis.smooth_noise(np.random.RandomState(0), (line, line, line[:20]), 4.0)
     assert field.shape == (60, 60, 20)
@@ -223,7 +223,7 @@ def test_noise_field_has_the_asked_scale() -> None:
     assert neighbours > 0.9 and abs(apart) < 0.15
 
 
-def test_vessels_are_moved_away_from_the_centre_and_stay_where_nothing_pushes() -> None:
+def test_vessels_are_moved_away_from_the_centre_only_with_mass_effect() -> None:
     depth = np.abs(np.arange(-30, 31, dtype=np.float32))[:, None, None] / 10 * np.ones((1, 3, 1), np.float32)
     vessel = np.zeros((61, 3, 1), np.float32)
     vessel[39:42] = 50.0  # around 1.0 radii from the centre in row 30
@@ -233,7 +233,7 @@ def test_vessels_are_moved_away_from_the_centre_and_stay_where_nothing_pushes() 
     assert peak == pytest.approx(30 + 10 * 1.5 ** (1 / 3), abs=1.0)  # (1 + 0.5)^(1/3) = 1.145 radii
 
 
-def test_a_vessel_does_not_shine_through_a_lesion() -> None:
+def test_a_vessel_is_not_visible_through_a_lesion() -> None:
     box = axes(30.0)
     image = np.full([len(axis) for axis in box], LIVER_HU, np.float32)
     image[22:27] += 80.0
@@ -245,7 +245,7 @@ def test_a_vessel_does_not_shine_through_a_lesion() -> None:
     assert float((image + change)[24, 24, 10]) == pytest.approx(LIVER_HU - 50, abs=16)
 
 
-def test_core_is_darker_rim_brighter_specks_brightest_and_nothing_is_darker_than_water() -> None:
+def test_cores_are_darker_rims_brighter_specks_brightest_and_nothing_darker_than_water() -> None:
     box = axes(20.0)
     depth, share = synthesis.lesion_on_slices(np.random.RandomState(0), box, Lesion(10, -40, 2, 0, 5), 1.0)
 
@@ -265,7 +265,7 @@ def test_core_is_darker_rim_brighter_specks_brightest_and_nothing_is_darker_than
 # --- as a transform ---------------------------------------------------------------------------------------------------
 
 
-def test_same_random_state_gives_the_same_lesions_and_another_gives_others() -> None:
+def test_lesions_depend_only_on_the_random_state() -> None:
     def draw(seed: int) -> torch.Tensor:
         return Compose([RandSyntheticLesionsd("image", prob=1.0)]).set_random_state(seed)(stack())["image"]
 
@@ -273,7 +273,7 @@ def test_same_random_state_gives_the_same_lesions_and_another_gives_others() -> 
     assert not torch.equal(draw(3), draw(4))
 
 
-def test_kinds_and_sizes_are_drawn_as_asked() -> None:
+def test_kinds_and_sizes_are_drawn_as_requested() -> None:
     drawn = [lesions(seed, size_weights=(0, 0, 1, 0), bright_prob=0.5).draw_lesion() for seed in range(200)]
     assert all(8 <= lesion.radius <= 16 for lesion in drawn)
     bright = [lesion.contrast for lesion in drawn if lesion.contrast > 0]

@@ -1,4 +1,4 @@
-"""The curve rises, keeps to its slopes and lets air be air; the organ moves as a whole."""
+"""The curve increases within its slopes and does not change air; the organ is shifted as a whole."""
 
 from typing import Any
 
@@ -20,14 +20,14 @@ def ramp() -> torch.Tensor:
 
 
 def bent(seed: int, **more: Any) -> np.ndarray:
-    """Where a random curve takes each HU from -160 to 240."""
+    """The values of a random curve for each HU from -160 to 240."""
     transform = RandTissueShiftd("image", None, 1.0, **more).set_random_state(seed)
     return transform({"image": ramp()})["image"].flatten().numpy().astype(float) / HU - 160
 
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 9999))
-def test_curve_rises_within_its_slopes_between_knots_and_air_stays_air(seed: int) -> None:
+def test_the_curve_increases_within_its_slopes_between_knots_and_keeps_air(seed: int) -> None:
     curve = bent(seed)
     assert curve[0] == pytest.approx(-160, abs=0.1)
     assert (np.diff(curve) >= 0).all()
@@ -36,7 +36,7 @@ def test_curve_rises_within_its_slopes_between_knots_and_air_stays_air(seed: int
     assert slopes.min() >= 0.59 and slopes.max() <= 1.61
 
 
-def test_each_knot_moves_by_up_to_its_shift_and_liver_and_vessels_move_apart() -> None:
+def test_each_knot_is_moved_by_up_to_its_shift_independently_of_others() -> None:
     curves = np.array([bent(seed) for seed in range(200)])
     moved = curves - np.arange(-160, 241)
     assert np.abs(moved[:, -100 + 160]).max() <= 10.2
@@ -51,18 +51,18 @@ def test_curve_passes_through_its_points_worked_by_hand() -> None:
     assert curve[[160, 260, 400]] == pytest.approx([80, 230, 440], abs=0.2)
 
 
-def test_no_shift_leaves_the_image_to_a_tenth_of_a_hu() -> None:
+def test_without_shifts_the_image_changes_by_at_most_a_tenth_of_a_hu() -> None:
     assert bent(0, shifts=[0.0] * 7) == pytest.approx(np.arange(-160, 241), abs=0.06)
 
 
 def shifted(label: torch.Tensor, **more: Any) -> torch.Tensor:
-    """Shift in HU of each voxel of an even image."""
+    """Shift in HU of each voxel of a uniform image."""
     image = torch.full(label.shape, 0.5)
     transform = RandTissueShiftd("image", "label", 1.0, shifts=[0.0] * 7, organ_shift=(-40, -40), **more)
     return (transform({"image": image, "label": label})["image"] - image) / HU
 
 
-def test_organ_and_its_lesions_move_together_and_the_rest_stays_with_a_smooth_edge_between() -> None:
+def test_organ_and_lesions_are_shifted_together_with_a_smooth_edge() -> None:
     label = torch.zeros(1, 1, 40, 2)
     label[0, 0, 20:, 0] = 1
     label[0, 0, 30:, 0] = 2  # tumor: no step of brightness at its edge
@@ -74,11 +74,11 @@ def test_organ_and_its_lesions_move_together_and_the_rest_stays_with_a_smooth_ed
     assert shift[:, 1] == pytest.approx(torch.zeros(40), abs=0.1)  # a slice without organ
 
 
-def test_organ_stays_without_a_label_or_with_probability_zero() -> None:
+def test_the_organ_is_not_shifted_without_a_label_or_with_probability_zero() -> None:
     label = torch.ones(1, 4, 4, 2)
     assert float(shifted(label, organ_prob=0.0).abs().max()) < 0.1
 
 
-def test_as_many_shifts_as_knots_are_asked_for() -> None:
+def test_different_numbers_of_knots_and_shifts_are_refused() -> None:
     with pytest.raises(UsageError, match="7 knots and 2 shifts"):
         RandTissueShiftd("image", shifts=[1.0, 2.0])

@@ -1,4 +1,4 @@
-"""Which cases train and which validate: by patient, each validated once, the same at every start."""
+"""Training and validation cases: split by patient, each case validated once, reproducibly."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ def item(name: str, group: str | None = None, **more: Any) -> Item:
 
 
 def items_of(groups: dict[str, int]) -> list[Item]:
-    """One patient a name, with as many cases: {"a": 2} is a0 and a1."""
+    """Items of patients with a number of cases each: {"a": 2} has a0 and a1."""
     return [item(f"{group}{i}", group) for group, cases in groups.items() for i in range(cases)]
 
 
@@ -62,9 +62,7 @@ def test_tumors_count_as_labelled_unless_the_list_says_otherwise(tmp_path: Path)
         ("b.nii", "image"),
     ],
 )
-def test_item_without_a_file_is_an_input_error_that_names_list_item_and_key(
-    tmp_path: Path, broken: Any, key: str
-) -> None:
+def test_an_item_without_a_file_is_refused_with_list_item_and_key(tmp_path: Path, broken: Any, key: str) -> None:
     datalist = write(tmp_path, training=[item("a"), broken])
     for cases in (training_cases, validation_cases):
         with pytest.raises(InputError) as error:
@@ -72,7 +70,7 @@ def test_item_without_a_file_is_an_input_error_that_names_list_item_and_key(
         assert str(error.value).startswith(f'{datalist}: item 2 must have "{key}"') and "b.nii" in str(error.value)
 
 
-def test_items_are_looked_at_only_in_the_lists_that_are_used(tmp_path: Path) -> None:
+def test_items_are_checked_only_in_the_lists_that_are_used(tmp_path: Path) -> None:
     datalist = write(tmp_path, training=[item("a"), item("b")], validation=[{"image": "x.nii"}])
     assert names(training_cases(datalist, "/data", 0, 2)) == ["b"]
     with pytest.raises(InputError, match='item 1 must have "label"'):
@@ -80,7 +78,7 @@ def test_items_are_looked_at_only_in_the_lists_that_are_used(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("value", ["false", "true", 0, 1, None])
-def test_only_a_bool_says_whether_tumors_are_labelled(tmp_path: Path, value: Any) -> None:
+def test_tumor_labelled_must_be_a_bool(tmp_path: Path, value: Any) -> None:
     datalist = write(tmp_path, training=[item("a"), item("b", tumor_labelled=value)])
     with pytest.raises(InputError) as error:
         training_cases(datalist, "/data", 0, 2)
@@ -88,7 +86,7 @@ def test_only_a_bool_says_whether_tumors_are_labelled(tmp_path: Path, value: Any
     assert str(error.value).startswith(said)
 
 
-def test_patients_are_dealt_largest_first_to_the_smallest_fold(tmp_path: Path) -> None:
+def test_patients_are_assigned_largest_first_to_the_smallest_fold(tmp_path: Path) -> None:
     # a (3) to fold 0, b (2) to fold 1, c to fold 1 (3 each), d to fold 0, e to fold 1
     datalist = write(tmp_path, training=items_of({"e": 1, "b": 2, "a": 3, "c": 1, "d": 1}))
     assert names(validation_cases(datalist, "/data", fold=0, folds=2)) == ["a0", "a1", "a2", "d0"]
@@ -121,25 +119,25 @@ def test_folds_do_not_depend_on_the_order_of_the_list(tmp_path: Path) -> None:
     assert one == other
 
 
-def test_cases_without_group_are_patients_of_their_own(tmp_path: Path) -> None:
+def test_cases_without_group_are_separate_patients(tmp_path: Path) -> None:
     datalist = write(tmp_path, training=[item(name) for name in "abcdef"])
     assert [len(validation_cases(datalist, "/data", fold, 3)) for fold in range(3)] == [2, 2, 2]
 
 
 @pytest.mark.parametrize("key", ["dev", "validation"])
-def test_without_fold_all_of_training_trains_and_the_lists_own_dev_validates(tmp_path: Path, key: str) -> None:
+def test_without_fold_all_of_training_is_trained_on_and_dev_is_validated(tmp_path: Path, key: str) -> None:
     datalist = write(tmp_path, training=items_of({"a": 2, "b": 1}), **{key: [item("x")]})
     assert names(training_cases(datalist, "/data", fold=None)) == ["a0", "a1", "b0"]
     assert names(validation_cases(datalist, "/data", fold=None)) == ["x"]
 
 
-def test_a_fold_never_touches_dev(tmp_path: Path) -> None:
+def test_a_fold_never_uses_dev(tmp_path: Path) -> None:
     datalist = write(tmp_path, training=[item("a"), item("b")], dev=[item("x")])
     assert names(training_cases(datalist, "/data", 0, 2) + validation_cases(datalist, "/data", 0, 2)) == ["a", "b"]
 
 
 @pytest.mark.parametrize("fold", [None, "all"])
-def test_without_fold_and_without_dev_nothing_is_validated_on_and_the_log_says_so(
+def test_without_fold_and_dev_there_is_no_validation_which_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, fold: str | None
 ) -> None:
     with caplog.at_level(logging.INFO):
@@ -147,13 +145,13 @@ def test_without_fold_and_without_dev_nothing_is_validated_on_and_the_log_says_s
     assert "so nothing is validated" in caplog.text
 
 
-def test_fold_without_a_case_is_an_input_error(tmp_path: Path) -> None:
+def test_a_fold_without_cases_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no case to validate on"):
         validation_cases(write(tmp_path, training=[item("a")]), "/data", fold=1)
 
 
 @pytest.mark.parametrize("cases", [training_cases, validation_cases])
-def test_missing_list_is_an_input_error_of_one_line_that_names_the_file(tmp_path: Path, cases: Any) -> None:
+def test_a_missing_list_is_refused_in_one_line_with_its_path(tmp_path: Path, cases: Any) -> None:
     missing = str(tmp_path / "nowhere" / "dataset.json")
     with pytest.raises(InputError) as error:
         cases(missing, str(tmp_path))
@@ -162,14 +160,14 @@ def test_missing_list_is_an_input_error_of_one_line_that_names_the_file(tmp_path
 
 
 @pytest.mark.parametrize("fold", [None, "all"])
-def test_no_fold_trains_on_all_and_validates_on_the_lists_own_cases(tmp_path: Path, fold: str | None) -> None:
+def test_fold_all_trains_on_all_and_validates_on_the_lists_own_cases(tmp_path: Path, fold: str | None) -> None:
     datalist = write(tmp_path, training=items_of({"a": 2}), dev=items_of({"b": 1}))
     assert len(training_cases(datalist, "root", fold)) == 2
     assert len(validation_cases(datalist, "root", fold)) == 1
 
 
 @pytest.mark.parametrize("fold", [-1, 5, 99])
-def test_fold_out_of_range_is_an_input_error(tmp_path: Path, fold: int) -> None:
+def test_a_fold_out_of_range_is_refused(tmp_path: Path, fold: int) -> None:
     datalist = write(tmp_path, training=items_of({"a": 1}))
     for cases in (training_cases, validation_cases):
         with pytest.raises(InputError, match=f"fold must be from 0 to 4 or 'all', got {fold}"):
@@ -177,7 +175,7 @@ def test_fold_out_of_range_is_an_input_error(tmp_path: Path, fold: int) -> None:
 
 
 def as_downloaded(folder: Path, layout: str, numbers: range) -> None:
-    """Small files of MSD Task03_Liver or LiTS under the names that their downloads have."""
+    """Write small files with the names of a download of MSD Task03_Liver or LiTS."""
     folder.mkdir(exist_ok=True)
     batches = {"lits": "", "lits in batches": "Training Batch 2/" if 28 in numbers else "Training Batch 1/"}
     listed: list[Item] = []
@@ -201,7 +199,7 @@ def as_downloaded(folder: Path, layout: str, numbers: range) -> None:
 
 
 @pytest.mark.parametrize("layout", ["msd", "lits", "lits in batches"])
-def test_a_download_is_trained_on_as_it_is_and_no_patient_is_split(
+def test_a_download_can_be_used_unchanged_and_no_patient_is_split(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, layout: str
 ) -> None:
     folder = tmp_path / "data"
@@ -229,13 +227,13 @@ def test_a_download_is_trained_on_as_it_is_and_no_patient_is_split(
         assert len(left_out) == 1 and left_out[0].endswith("volume-28.nii, volume-29.nii")
 
 
-def test_groups_of_the_list_go_before_those_known_by_number(tmp_path: Path) -> None:
+def test_groups_in_the_list_take_precedence_over_known_patients(tmp_path: Path) -> None:
     listed = [item("liver_0", "a"), item("liver_1", "b"), item("liver_6"), item("liver_7")]
     validated = [names(validation_cases(write(tmp_path, training=listed), "/data", fold, 3)) for fold in range(3)]
     assert sorted(validated) == [["liver_0"], ["liver_1"], ["liver_6", "liver_7"]]
 
 
-def test_list_that_was_named_and_is_missing_is_not_replaced_by_what_lies_in_the_folder(tmp_path: Path) -> None:
+def test_a_missing_list_given_by_name_is_not_replaced_by_files_in_the_folder(tmp_path: Path) -> None:
     as_downloaded(tmp_path, "lits", range(3))
     with pytest.raises(InputError, match="No data list at .*mine.json"):
         training_cases(str(tmp_path / "mine.json"), str(tmp_path))
@@ -259,7 +257,7 @@ def test_real_list_keeps_the_lits_patients_of_several_scans_together(shared_data
     assert max(map(len, folds)) - min(map(len, folds)) <= 1
 
 
-def test_images_are_named_alike_wherever_the_data_lie_and_otherwise_in_another_split(tmp_path: Path) -> None:
+def test_image_names_do_not_depend_on_the_datas_folder_but_on_the_split(tmp_path: Path) -> None:
     named = {}
     for place in ("here", "there"):
         folder = tmp_path / place

@@ -1,4 +1,4 @@
-"""Label maps are held against the grid of their image: placeholders are repaired, all else is refused."""
+"""Label maps are checked against the grid of their image: placeholders are repaired, other differences refused."""
 
 import logging
 from pathlib import Path
@@ -27,7 +27,7 @@ Files = dict[str, Any]
 
 
 def liver_on_the_right(affine: np.ndarray) -> np.ndarray:
-    """A block of three slices whose centre has a greater x (RAS: to the right) than the middle of the volume."""
+    """A block of three slices whose centre has a larger x (RAS, to the right) than the middle of the volume."""
     label = np.zeros(SHAPE, np.uint8)
     side = slice(1, 5) if affine[0, 0] < 0 else slice(7, 11)
     label[side, 2:5, 3:6] = 1
@@ -44,7 +44,7 @@ def write(folder: Path, affine: np.ndarray, label_affine: np.ndarray, label: np.
 
 
 def load() -> Compose:
-    """The steps of train.json in its order: the image is resampled before the label map is read."""
+    """Apply the steps of train.json in order; the image is resampled before the label map is read."""
     steps = [
         LoadVolumed("image"),
         EnsureChannelFirstd("image", channel_dim="no_channel"),
@@ -71,7 +71,7 @@ def origin(x: float, y: float, z: float, flip: float = 1.0) -> np.ndarray:
     [origin(0, 0, 0), origin(1, 1, 1), origin(0, 0, 0, flip=-1)],
     ids=["identity", "as nnU-Net issue 2751 shows it", "as ITK writes none"],
 )
-def test_placeholder_becomes_the_images_affine_with_a_warning_that_names_the_file(
+def test_a_placeholder_is_replaced_by_the_images_affine_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, affine: np.ndarray, placeholder: np.ndarray
 ) -> None:
     transform = load()
@@ -91,24 +91,24 @@ def test_placeholder_becomes_the_images_affine_with_a_warning_that_names_the_fil
     [LPS @ origin(0, 0, 1), LPS @ np.diag([0.9, 1, 1, 1]), origin(-120, -130, 40)],
     ids=["one slice away", "other spacing", "unit voxels that somebody placed"],
 )
-def test_any_other_difference_is_refused_in_one_line_that_names_both_files(tmp_path: Path, other: np.ndarray) -> None:
+def test_other_differences_are_refused_in_one_line_that_names_both_files(tmp_path: Path, other: np.ndarray) -> None:
     with pytest.raises(RuntimeError) as error:
         load()(write(tmp_path, LPS, other))
     cause = error.value.__cause__
     assert isinstance(cause, InputError) and "\n" not in str(cause)
-    assert "volume-53.nii" in str(cause) and "segmentation-53.nii must lie where its image" in str(cause)
+    assert "volume-53.nii" in str(cause) and "segmentation-53.nii must be on the grid of its image" in str(cause)
 
 
 def test_placeholder_of_another_shape_is_refused(tmp_path: Path) -> None:
     files = write(tmp_path, LPS, np.eye(4), label=liver_on_the_right(LPS)[..., :6])
     with pytest.raises(RuntimeError) as error:
         load()(files)
-    assert "shape (12, 10, 6) against (12, 10, 8)" in str(error.value.__cause__)
+    assert "shape (12, 10, 6) instead of (12, 10, 8)" in str(error.value.__cause__)
 
 
 @settings(max_examples=12, deadline=None)
 @given(codes=st.permutations(["RL", "AP", "SI"]), ends=st.tuples(*[st.integers(0, 1)] * 3))
-def test_grid_is_the_same_however_its_axes_are_stored(codes: list[str], ends: tuple[int, int, int]) -> None:
+def test_the_order_and_direction_of_axes_may_differ(codes: list[str], ends: tuple[int, int, int]) -> None:
     wanted = axcodes2ornt([pair[end] for pair, end in zip(codes, ends, strict=True)])
     change = ornt_transform(nib.io_orientation(LPS), wanted)
     shape = apply_orientation(np.zeros(SHAPE), change).shape
@@ -119,14 +119,14 @@ def test_grid_is_the_same_however_its_axes_are_stored(codes: list[str], ends: tu
 
 
 def wedge(first: int, label: int = 1) -> np.ndarray:
-    """1, 1, 3 and 3 voxels along i from `first`: their centre is half a voxel from the middle of the four."""
+    """1, 1, 3 and 3 voxels along i from `first`, so that the centre is half a voxel from the middle of the four."""
     made = np.zeros(SHAPE, np.uint8)
     made[first : first + 2, 3, 3] = made[first + 2 : first + 4, 2:5, 3] = label
     return made
 
 
 @pytest.mark.parametrize(("affine", "label"), [(LPS, wedge(7)), (RAS, wedge(7)[::-1])], ids=["LPS", "RAS"])
-def test_mirrored_liver_is_refused_in_one_line_that_says_how_to_go_on(
+def test_a_mirrored_liver_is_refused_in_one_line_with_a_remedy(
     tmp_path: Path, affine: np.ndarray, label: np.ndarray
 ) -> None:
     # (7 + 8 + 3 * 9 + 3 * 10) / 8 = 9 is 3.5 voxels of 0.8 mm left of 5.5, and half a voxel of 8.5
@@ -145,7 +145,7 @@ def test_mirrored_liver_is_refused_in_one_line_that_says_how_to_go_on(
     [(wedge(7)[::-1], 0), (wedge(8), 1), (liver_on_the_right(RAS), 1), (wedge(7, label=2), 0)],
     ids=["bulk and centre right", "cut off at the left end", "left without more bulk there", "tumor alone"],
 )
-def test_liver_that_a_crop_may_have_put_on_the_left_is_a_warning(
+def test_a_liver_that_may_be_on_the_left_because_of_a_crop_causes_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, label: np.ndarray, warnings: int
 ) -> None:
     transform, files = load(), write(tmp_path, LPS, LPS, label=label)
@@ -155,7 +155,7 @@ def test_liver_that_a_crop_may_have_put_on_the_left_is_a_warning(
     assert caplog.text.count("check that the image is not mirrored") == warnings
 
 
-def test_livers_of_real_patients_and_of_phantoms_lie_on_the_right(shared_data: Path) -> None:
+def test_livers_of_real_patients_and_of_phantoms_are_on_the_right(shared_data: Path) -> None:
     maps = [shared_data / "ct" / f"{name}_label.nii.gz" for name in ("train/lits001", "dev/lits050", "train/ircad19")]
     labels = [
         EnsureChannelFirstd("label", channel_dim="no_channel")(LoadVolumed("label", kind="label")({"label": path}))
@@ -167,11 +167,11 @@ def test_livers_of_real_patients_and_of_phantoms_lie_on_the_right(shared_data: P
     assert all(offset > 0 for liver in livers for offset in _right_of_middle_mm(liver))
 
 
-def test_empty_label_map_passes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_empty_label_map_is_accepted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert not load()(write(tmp_path, LPS, LPS, label=np.zeros(SHAPE, np.uint8)))["label"].any()
     assert not caplog.records
 
 
-def test_items_that_were_not_read_by_loadvolumed_are_a_bundle_error() -> None:
+def test_items_that_were_not_read_by_loadvolumed_are_refused() -> None:
     with pytest.raises(BundleError, match="load image and label with it"):
         LabelOnImaged("label")({"image": MetaTensor(torch.zeros(1, 2, 2, 2)), "label": torch.zeros(1, 2, 2, 2)})

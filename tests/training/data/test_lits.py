@@ -1,4 +1,4 @@
-"""LiTS and MSD Task03_Liver by their file names: who is whose scan, what lies where, and whose geometry is lost."""
+"""LiTS and MSD Task03_Liver by file names: patients with several scans, pairs of files, and lost geometry."""
 
 from pathlib import Path
 
@@ -21,11 +21,11 @@ OTHERS = ["dataset.json", "._volume-0.nii", "test-volume-3.nii", "volume-3.nrrd"
         *((name, None) for name in OTHERS),
     ],
 )
-def test_number_is_read_from_the_names_of_lits_and_msd_alone(name: str, number: int | None) -> None:
+def test_numbers_are_read_only_from_names_of_lits_and_msd(name: str, number: int | None) -> None:
     assert lits_number(Path("some where") / name) == number
 
 
-def test_ten_of_131_scans_are_of_patients_scanned_more_than_once() -> None:
+def test_ten_of_131_scans_are_of_patients_with_several_scans() -> None:
     patients = {n: known_patient(f"liver_{n}.nii.gz") for n in range(131)}
     repeated = {n: patient for n, patient in patients.items() if patient}
     assert repeated == {
@@ -43,7 +43,7 @@ def touch(folder: Path, *names: str) -> None:
         (folder / name).touch()
 
 
-def test_pairs_are_found_by_number_flat_and_in_folders_and_in_numeric_order(tmp_path: Path) -> None:
+def test_pairs_are_found_by_number_in_any_folder_in_numeric_order(tmp_path: Path) -> None:
     touch(tmp_path, "Training Batch 1/volume-10.nii", "Training Batch 1/segmentation-10.nii")
     touch(tmp_path, "volume-9.nii.gz", "segmentations/segmentation-9.nii.gz", "volume-77.nii", "segmentation-78.nii")
     touch(tmp_path, *OTHERS, "._segmentation-9.nii", "liver_9.nii", "liver_9.nii.gz")
@@ -55,7 +55,7 @@ def test_pairs_are_found_by_number_flat_and_in_folders_and_in_numeric_order(tmp_
     assert alone == ["volume-77.nii"]
 
 
-def test_number_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+def test_a_duplicate_number_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "volume-9.nii", "copy/volume-9.nii", "segmentation-9.nii")
     with pytest.raises(InputError, match="copy/volume-9.nii have the same LiTS number"):
         lits_cases(tmp_path)
@@ -73,18 +73,18 @@ def test_number_that_is_there_twice_is_refused(tmp_path: Path) -> None:
         ("mine-28.nii", (1, 1, 1), False),
     ],
 )
-def test_geometry_is_lost_where_one_of_28_to_47_has_voxels_of_one_mm(
+def test_scans_28_to_47_with_voxels_of_1_mm_have_lost_their_geometry(
     tmp_path: Path, name: str, spacing: tuple[float, ...], lost: bool
 ) -> None:
     nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.diag([*spacing, 1.0])), tmp_path / name)
     assert geometry_is_lost(tmp_path / name) is lost
 
 
-def test_file_that_is_not_there_is_left_to_the_reader_to_refuse(tmp_path: Path) -> None:
+def test_a_missing_file_is_left_to_the_reader_to_refuse(tmp_path: Path) -> None:
     assert not geometry_is_lost(tmp_path / "volume-28.nii")
 
 
-def test_file_that_is_no_nifti_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_nifti_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "volume-28.nii").write_bytes(b"<html>not found</html>")
     with pytest.raises(InputError, match="volume-28.nii is not a readable NIfTI file") as error:
         geometry_is_lost(tmp_path / "volume-28.nii")

@@ -1,4 +1,4 @@
-"""What the network of the segments trains on: truth on the coarse grid, a border that moves, and stacks that fit."""
+"""Training data for the segments' network: truth on the coarse grid, moved borders, and stacks."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ LIVER = (slice(24, 72), slice(24, 56), slice(12, 48))
 
 
 def case(liver: bool = True) -> dict[str, Any]:
-    """A liver on whole cells of 3 x 3 x 6 mm in voxels of 1.5 x 1.5 x 2 mm; its lowest slices have no segment."""
+    """A liver of whole cells of 3 x 3 x 6 mm, in voxels of 1.5 x 1.5 x 2 mm; its lowest slices have no segment."""
     image, label, segments = (torch.zeros((1, *SHAPE), dtype=t) for t in (torch.float32, torch.uint8, torch.uint8))
     if liver:
         image[0][LIVER], label[0][LIVER] = 0.5, 1
@@ -33,7 +33,7 @@ def box() -> dict[str, Any]:
     return LiverBoxd()(CoarseCopyd("image")(case()))
 
 
-def test_truth_lies_on_the_coarse_grid_in_the_livers_box() -> None:
+def test_the_truth_is_on_the_coarse_grid_in_the_livers_box() -> None:
     found = box()
     assert {name: tuple(item.shape) for name, item in found.items()} == dict.fromkeys(found, (1, 32, 24, 16))
     liver, segments = found["liver"][0], found["segments"][0]
@@ -48,7 +48,7 @@ def test_a_case_without_a_liver_is_refused() -> None:
         LiverBoxd()(CoarseCopyd("image")(case(liver=False)))
 
 
-def test_the_border_moves_a_little_and_the_inside_stays() -> None:
+def test_the_border_moves_a_little_and_the_inside_does_not_change() -> None:
     liver = box()["liver"]
     border = RandLiverBorderd("liver", prob=1.0)
     border.set_random_state(0)
@@ -62,7 +62,7 @@ def test_the_border_moves_a_little_and_the_inside_stays() -> None:
     assert len({float(mask.sum()) for mask in moved}) == 8
 
 
-def test_a_stack_holds_what_inference_sees_there() -> None:
+def test_a_stack_equals_the_input_in_inference() -> None:
     found = box()
     seen = segment_input(found["image"][0], found["liver"][0])
     cut = RandSegmentStackd(("image", "liver", "segments"), size=(40, 24), slices=4, halo=2)

@@ -1,4 +1,4 @@
-"""A failure while batches are prepared ends the training instead of shortening its epochs."""
+"""An exception while batches are prepared stops training instead of shortening its epochs."""
 
 import os
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def test_batches_come_in_order() -> None:
     assert [batch.flatten().tolist() for batch in batches] == [[0.0, 1.0], [2.0, 3.0], [4.0]]
 
 
-def test_an_exception_of_the_thread_comes_after_the_batches_before_it() -> None:
+def test_an_exception_in_the_thread_is_raised_after_the_batches_before_it() -> None:
     mixed = [torch.zeros(1), torch.ones(1), MetaTensor(torch.zeros(1)), torch.ones(1)]
     taken = []
     with pytest.raises(AttributeError, match="meta"):
@@ -32,7 +32,7 @@ def test_an_exception_of_the_thread_comes_after_the_batches_before_it() -> None:
     assert len(taken) == 1
 
 
-def test_the_thread_is_gone_when_python_ends_in_the_middle_of_an_epoch(python: Callable[..., Any]) -> None:
+def test_the_thread_has_ended_when_python_exits_during_an_epoch(python: Callable[..., Any]) -> None:
     script = """
 import threading, weakref
 weakref.finalize(threading, lambda: print([t.name for t in threading.enumerate() if "enqueue" in t.name]))  # runs last

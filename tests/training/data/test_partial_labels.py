@@ -25,17 +25,17 @@ def test_liver_becomes_3_and_tumor_4_where_tumors_are_not_labelled(flag: Any) ->
 
 
 @pytest.mark.parametrize("more", [{}, {"tumor_labelled": True}])
-def test_labels_stay_where_tumors_are_labelled_or_nothing_is_said(more: dict[str, Any]) -> None:
+def test_labels_do_not_change_if_tumors_are_labelled_or_there_is_no_flag(more: dict[str, Any]) -> None:
     assert marked(**more) == LABEL
 
 
-def test_flag_of_another_name_is_read() -> None:
+def test_the_flag_may_have_another_name() -> None:
     label = torch.tensor([1, 2])
     result = MarkPartialLabelsd("label", flag_key="lesions_known")({"label": label, "lesions_known": False})["label"]
     assert result.tolist() == [3, 4]
 
 
-def test_geometry_stays_and_the_input_is_not_changed() -> None:
+def test_the_geometry_is_kept_and_the_input_is_not_changed() -> None:
     affine = torch.diag(torch.tensor([1.25, 1.25, 5.0, 1.0], dtype=torch.float64))
     label = MetaTensor(torch.tensor(LABEL, dtype=torch.uint8).reshape(1, 5, 1, 1), affine=affine)
     result = MarkPartialLabelsd("label")({"label": label, "tumor_labelled": False})["label"]
@@ -43,7 +43,7 @@ def test_geometry_stays_and_the_input_is_not_changed() -> None:
     assert label.flatten().tolist() == LABEL
 
 
-def test_missing_label_is_an_error_unless_it_may_be_missing() -> None:
+def test_a_missing_label_is_an_error_unless_missing_keys_are_allowed() -> None:
     data: dict[str, Any] = {"tumor_labelled": False}
     with pytest.raises(KeyError, match="label"):
         MarkPartialLabelsd("label")(data)

@@ -1,4 +1,4 @@
-"""Which slices and which crop a training stack holds, on volumes whose voxels say where they lie."""
+"""Slices and crops of training stacks, on volumes whose values encode voxel positions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -41,14 +41,14 @@ def sampler(
 
 
 def slice_numbers(stack: dict[str, Any]) -> list[int]:
-    """Slice number of each slice of a stack, read where the crop lies inside the volume."""
+    """Slice numbers of a stack, read where the crop is inside the volume."""
     image = stack["image"]
     row, column = (image[INSIDE, :, :, 0] == 1).nonzero()[0]
     return [int(n) for n in image[SLICE, row, column]]
 
 
 def centres(data: dict[str, Any], draws: int, **more: Any) -> list[Voxel]:
-    """What crops of a single voxel hold: the centres drawn."""
+    """The centres that are drawn, from crops of a single voxel."""
     stacks = sampler(slices=1, halo=0, num_samples=draws, **more)(data)
     return [tuple(int(n) for n in stack["image"][ROW:, 0, 0, 0]) for stack in stacks]
 
@@ -65,7 +65,7 @@ def centres(data: dict[str, Any], draws: int, **more: Any) -> list[Voxel]:
         (8.0, {1}),  # none lies within 2 to 6 mm: the step of inference
     ],
 )
-def test_stack_takes_every_kth_slice_for_each_k_within_2_to_6_mm(spacing: float, steps: set[int]) -> None:
+def test_a_stack_has_every_kth_slice_for_each_k_within_2_to_6_mm(spacing: float, steps: set[int]) -> None:
     data = case((1, 1, 60), spacing, [(0, 0, 30)])
     stacks = [slice_numbers(stack) for stack in sampler(num_samples=80)(data)]
     distances = [set(np.diff(stack)) for stack in stacks]
@@ -74,19 +74,19 @@ def test_stack_takes_every_kth_slice_for_each_k_within_2_to_6_mm(spacing: float,
 
 
 @pytest.mark.parametrize("spacing", [0.7, 1.6, 5.0])
-def test_stack_says_how_far_apart_its_slices_lie_and_how_thick_they_are(spacing: float) -> None:
+def test_a_stack_has_the_distance_and_thickness_of_its_slices(spacing: float) -> None:
     for stack in sampler(num_samples=20)(case((1, 1, 60), spacing, [(0, 0, 30)])):
         assert stack["slice_distance"] == pytest.approx(spacing * np.diff(slice_numbers(stack))[0])
         assert stack["slice_thickness"] == pytest.approx(spacing)
 
 
-def test_step_of_inference_is_always_among_them() -> None:
+def test_the_step_of_inference_is_always_possible() -> None:
     data = case((1, 1, 60), 3.0, [(0, 0, 30)])
     stacks = sampler(num_samples=40, distances=(6.0, 9.0))(data)
     assert {int(np.diff(slice_numbers(stack))[0]) for stack in stacks} == {1, 2, 3}
 
 
-def test_centre_lies_at_every_place_among_the_slices_to_be_segmented_and_never_in_the_halo() -> None:
+def test_the_centre_can_be_any_slice_to_segment_but_never_in_the_halo() -> None:
     data = case((1, 1, 60), 3.0, [(0, 0, 30)])
     stacks = sampler(slices=4, halo=2, num_samples=80, distances=(3.0, 3.0))(data)
     assert {slice_numbers(stack).index(30) for stack in stacks} == {2, 3, 4, 5}
@@ -121,13 +121,13 @@ def test_stack_is_a_run_of_one_sub_volume_around_the_centre(
 
 
 def run(centre: int, step: int, depth: int, before: int, length: int) -> list[int]:
-    """Every `step`-th slice, `before` of them in front of `centre`; the first and last of the sub-volume repeat."""
+    """Every `step`-th slice, `before` of them before `centre`; the first and last slices of the sub-volume repeat."""
     sub_volume = list(range(centre % step, depth, step))
     first = sub_volume.index(centre) - before
     return [sub_volume[min(max(i, 0), len(sub_volume) - 1)] for i in range(first, first + length)]
 
 
-def test_tensors_without_geometry_count_as_3_mm() -> None:
+def test_tensors_without_geometry_are_assumed_to_have_3_mm() -> None:
     data = case((1, 1, 40), 0.7, [(0, 0, 20)])
     plain = data | {key: np.asarray(data[key]) for key in ("image", "label")}
     assert {int(np.diff(slice_numbers(stack))[0]) for stack in sampler(num_samples=30)(plain)} == {1, 2}
@@ -137,7 +137,7 @@ def test_tensors_without_geometry_count_as_3_mm() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (3, 2), (5, 6), (7, 8), (255, 16)])
-def test_crop_has_its_size_and_holds_the_centre_wherever_it_lies(size: tuple[int, int]) -> None:
+def test_a_crop_has_its_size_and_contains_the_centre_at_any_position(size: tuple[int, int]) -> None:
     for centre in [(0, 0, 1), (4, 2, 1), (8, 5, 1)]:
         for stack in sampler(size, num_samples=20)(case((9, 6, 3), 3.0, [centre])):
             assert stack["image"].shape == (4, *size, 5)
@@ -150,7 +150,7 @@ def test_crop_has_its_size_and_holds_the_centre_wherever_it_lies(size: tuple[int
     ("centre", "rows", "columns"),
     [((20, 20, 0), range(2, 7), range(2, 7)), ((0, 39, 0), [1], [6]), ((39, 0, 0), [6], [1])],
 )
-def test_centre_lies_in_the_middle_half_of_the_crop_unless_an_eighth_of_it_would_leave_the_volume(
+def test_the_centre_is_in_the_middle_half_unless_an_eighth_of_the_crop_would_be_outside(
     centre: Voxel, rows: Sequence[int], columns: Sequence[int]
 ) -> None:
     data = case((40, 40, 1), 3.0, [centre])
@@ -161,7 +161,7 @@ def test_centre_lies_in_the_middle_half_of_the_crop_unless_an_eighth_of_it_would
     assert {tuple(place) for (place,) in found} == {(row, column) for row in rows for column in columns}
 
 
-def test_crop_is_the_volume_inside_and_zero_outside_and_image_and_label_are_cropped_alike() -> None:
+def test_crops_are_zero_outside_the_volume_and_the_same_for_image_and_label() -> None:
     shape = (5, 4, 6)
     padded = 0
     for stack in sampler((8, 6), num_samples=20)(case(shape, 3.0, [(0, 3, 2), (4, 0, 5)])):
@@ -176,12 +176,12 @@ def test_crop_is_the_volume_inside_and_zero_outside_and_image_and_label_are_crop
     assert padded > 0
 
 
-def test_crop_larger_than_the_volume_holds_all_of_it() -> None:
+def test_a_crop_larger_than_the_volume_contains_all_of_it() -> None:
     (stack,) = sampler((32, 32), slices=1, halo=0)(case((5, 4, 1), 3.0, [(2, 2, 0)]))
     assert int(stack["image"][INSIDE].sum()) == 20
 
 
-def test_crops_are_plain_copies_of_the_volumes_type_that_leave_the_volume_alone() -> None:
+def test_crops_are_plain_copies_of_the_same_type() -> None:
     data = case((4, 4, 1), 3.0, [(2, 2, 0)])
     data["label"] = data["label"].to(torch.uint8)
     (stack,) = sampler((4, 4), slices=1, halo=0)(data)
@@ -196,7 +196,7 @@ def test_crops_are_plain_copies_of_the_volumes_type_that_leave_the_volume_alone(
 LIVER, TUMOR = [(0, 1, 2), (2, 1, 0)], [(1, 1, 1)]
 
 
-def test_classes_are_drawn_by_their_ratios_and_voxels_within_them_evenly() -> None:
+def test_classes_are_drawn_by_their_ratios_and_their_voxels_uniformly() -> None:
     drawn = centres(case((3, 3, 3), 3.0, LIVER, TUMOR), 800, ratios=[1.0, 3.0])
     assert set(drawn) == {*LIVER, *TUMOR}
     assert drawn.count(TUMOR[0]) == pytest.approx(600, abs=60)  # five standard deviations of 12
@@ -207,17 +207,17 @@ def test_classes_that_the_case_lacks_are_skipped() -> None:
     assert set(centres(case((3, 3, 3), 3.0, [], TUMOR, []), 40, ratios=[8.0, 0.1, 3.0])) == set(TUMOR)
 
 
-def test_class_of_ratio_zero_is_never_drawn() -> None:
+def test_a_class_of_ratio_zero_is_never_drawn() -> None:
     assert set(centres(case((3, 3, 3), 3.0, LIVER, TUMOR), 40, ratios=[1.0, 0.0])) == set(LIVER)
 
 
 @pytest.mark.parametrize(("classes", "ratios"), [(([], []), [1.0, 1.0]), (([], TUMOR), [1.0, 0.0])])
-def test_case_with_none_of_the_classes_is_drawn_from_anywhere(classes: Any, ratios: list[float]) -> None:
+def test_a_case_without_any_class_is_drawn_from_all_voxels(classes: Any, ratios: list[float]) -> None:
     drawn = centres(case((2, 2, 2), 3.0, *classes), 200, ratios=ratios)
     assert len(set(drawn)) == 8
 
 
-def test_centres_come_from_the_indices_that_monai_finds_and_label_4_is_nobodys_centre() -> None:
+def test_centres_come_from_the_indices_found_by_monai_and_never_from_label_4() -> None:
     data = case((3, 3, 3), 3.0)
     data["label"] = torch.zeros_like(data["label"])
     data["label"][0, 1, 1, 1], data["label"][0, 2, 2, 2] = 4, 3
@@ -231,7 +231,7 @@ def test_centres_come_from_the_indices_that_monai_finds_and_label_4_is_nobodys_c
 # --- as a transform ---------------------------------------------------------------------------------------------------
 
 
-def test_num_samples_gives_as_many_different_stacks_and_keeps_the_rest_of_the_case() -> None:
+def test_num_samples_different_stacks_are_returned_with_the_other_items() -> None:
     data = case((16, 16, 16), 3.0, []) | {"tumor_labelled": False}
     stacks = sampler(num_samples=6)(data)
     assert len(stacks) == 6
@@ -241,7 +241,7 @@ def test_num_samples_gives_as_many_different_stacks_and_keeps_the_rest_of_the_ca
     assert set(data) == {"image", "label", "voxels", "tumor_labelled"}
 
 
-def test_same_random_state_gives_the_same_stacks_and_another_gives_others() -> None:
+def test_stacks_depend_only_on_the_random_state() -> None:
     data = case((16, 16, 16), 0.7, [])
 
     def draw(seed: int) -> torch.Tensor:
@@ -252,7 +252,7 @@ def test_same_random_state_gives_the_same_stacks_and_another_gives_others() -> N
     assert not torch.equal(draw(3), draw(4))
 
 
-def test_a_cached_dataset_draws_anew_each_time() -> None:
+def test_a_cached_dataset_draws_new_stacks_each_time() -> None:
     dataset = CacheDataset([case((16, 16, 16), 3.0, [])], sampler(), num_workers=0, progress=False)
     drawn = {int(dataset[0][0]["label"][0, 0, 0, 2]) for _ in range(6)}
     assert len(drawn) > 3

@@ -1,6 +1,6 @@
 """Unit test in the form of MONAI's model zoo (ci/unit_tests/): train, evaluate and infer on synthetic volumes.
 
-It needs nothing but MONAI and the bundle in models/, and is run in the zoo's folder with the bundle on Python's path:
+It needs only MONAI and the bundle in models/, and is run in the zoo's folder with the bundle on Python's path:
 `PYTHONPATH=models/liver_tumor_ct_25d python ci/unit_tests/runner.py --b liver_tumor_ct_25d`.
 """
 
@@ -28,7 +28,7 @@ def ball(centre: tuple[int, int, int], radius: int) -> np.ndarray:
 
 
 def volume(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A CT in HU and its labels: a body in air, a liver in it, and a darker tumor in that."""
+    """A CT in HU and its labels: a body in air with a liver that contains a darker tumor."""
     body, liver, tumor = ball((24, 24, 6), 22), ball((20, 24, 6), 12), ball((18 + seed, 24, 6), 4)
     image = np.select([tumor, liver, body], [60, 110, 40], -1000)
     noise = np.random.default_rng(seed).integers(-10, 11, SHAPE)

@@ -1,5 +1,5 @@
 "use strict";
-// Sorts the table of cases by the column whose heading is pressed.
+// Sorts the table of cases by the column whose heading is clicked.
 (() => {
   const table = document.getElementById("cases");
   if (!table) return;
@@ -15,7 +15,7 @@
   function before(one, other) {
     const numbers = [one, other].map((value) => typeof value === "number");
     if (numbers[0] && numbers[1]) return one - other;
-    if (numbers[0] !== numbers[1]) return numbers[0] ? 1 : -1; // without a number first
+    if (numbers[0] !== numbers[1]) return numbers[0] ? 1 : -1; // text and empty cells before numbers
     return one.localeCompare(other, undefined, { numeric: true });
   }
 

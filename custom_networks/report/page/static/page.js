@@ -1,5 +1,5 @@
 "use strict";
-// The viewer of one case. Places in the data are LPS mm, as in report.json; NiiVue's are RAS mm.
+// The viewer of one case. Positions in the data are LPS mm, as in report.json; NiiVue uses RAS mm.
 (() => {
   const of = (id) => document.getElementById(id);
   const data = JSON.parse(of("case-data").textContent);
@@ -24,7 +24,7 @@
     return gl !== null;
   }
 
-  // The label map's colours: 0 nothing, 1 liver, 2 lesion 1, and on.
+  // The label map's colours: 0 is transparent, 1 the liver, 2 lesion 1, 3 lesion 2, and so on.
   function labelColours() {
     const rgba = [[0, 0, 0, 0], [...data.liverColour, 255]];
     for (let id = 1; id <= 254; id++) rgba.push([...colourOf(id), 255]);
@@ -56,7 +56,7 @@
     nv.onLocationChange = (location) => say(location.mm);
   }
 
-  // One plane alone, or all: the axial one large, beside or below it the others.
+  // Show one plane, or all: the axial plane large, with the others beside or below it.
   function arrange() {
     const chosen = Number(of("planes").value), wide = canvas.clientWidth > canvas.clientHeight;
     const places = wide
@@ -118,7 +118,7 @@
     if (next) select(Number(next.dataset.lesion), true);
   }
 
-  // Where a place lies on the axial picture, in CSS pixels, and how far from its plane, mm; null where none is shown.
+  // A point's position on the axial picture in CSS pixels and its distance from the plane in mm; null if not visible.
   function onAxial(place) {
     const tile = nv.screenSlices.find((slice) => slice.axCorSag === 0 && slice.AxyzMxy.length > 3);
     if (!tile) return null;
@@ -197,7 +197,7 @@
 
   async function start() {
     if (!hasWebGL2()) {
-      withoutViewer("This browser offers no WebGL 2, so the viewer cannot start. The pictures below show the liver and each lesion.");
+      withoutViewer("This browser does not support WebGL 2, so the viewer cannot start. The pictures below show the liver and each lesion.");
       return;
     }
     try {

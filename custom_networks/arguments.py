@@ -14,6 +14,7 @@ from custom_networks.errors import UsageError
 
 HELP = ("--help", "-h")
 SHORT = {"-o": "--output"}
+DEBUG = "debug"  # a switch of every command
 ARGUMENTS = {  # the flags by which they can be given, and a description
     "measure": (("--ct=", "--mask="), "a CT and its mask"),
     "series": (("--path=",), "one folder or zip archive of DICOM files"),
@@ -33,9 +34,9 @@ def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> li
     Raises:
         UsageError: a flag is unknown or has no value, or a switch is followed by an input.
     """
-    hints = get_type_hints(function)
+    hints = {**get_type_hints(function), DEBUG: bool}
     parameters = inspect.signature(function).parameters.values()
-    flags = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL]
+    flags = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL] + [DEBUG]
     ready: list[str] = []
     repeated: dict[str, list[str]] = {}
     rest = list(arguments)

@@ -1,15 +1,12 @@
 """Find the bundle that belongs to this package, and read its config and weights."""
 
-import hashlib
 import json
 import warnings
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from custom_networks.errors import BundleError, LiversegError, UsageError, one_line
-from custom_networks.files import refuse_damaged_weights, refuse_weights_not_finite
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -125,26 +122,6 @@ def weights_path(parser: "ConfigParser", checkpoint: str | Path | None = None) -
     return path
 
 
-def load_weights(network: "nn.Module", path: Path) -> str:
-    """Load a state dict into `network`, and return the SHA-256 of the bytes that were loaded.
-
-    Raises:
-        BundleError: the file is damaged, does not hold weights of this network, or holds values that are not finite.
-    """
-    import torch
-
-    content = path.read_bytes()
-    refuse_damaged_weights(path, BytesIO(content))
-    try:
-        network.load_state_dict(torch.load(BytesIO(content), map_location="cpu", weights_only=True))
-    except Exception as error:  # PyTorch, pickle and zip have no common error
-        raise BundleError(
-            f"{path} does not hold weights of this network ({one_line(error, 200)}): give a file trained with it."
-        ) from error
-    refuse_weights_not_finite(path, network.state_dict())
-    return hashlib.sha256(content).hexdigest()
-
-
 def bundle_network(root: Path, checkpoint: str | Path | None = None) -> "nn.Module":
     """Build the network of a bundle's inference.json and load its weights, or those in `checkpoint`.
 
@@ -154,6 +131,8 @@ def bundle_network(root: Path, checkpoint: str | Path | None = None) -> "nn.Modu
     Raises:
         BundleError: the bundle cannot be read, or the weights are missing or not for this network.
     """
+    from custom_networks.inference.weights import load_weights
+
     parser = read_config(root)
     path = weights_path(parser, checkpoint)
     try:

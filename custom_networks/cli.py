@@ -1,13 +1,12 @@
 """liverseg: segment liver and tumors in CT from the command line."""
 
-import inspect
 import logging
 import sys
 from collections.abc import Callable, Sequence
 
 import fire
 
-from custom_networks.arguments import HELP, check_complete, fire_arguments, unknown_command
+from custom_networks.arguments import DEBUG, HELP, check_complete, fire_arguments, unknown_command
 from custom_networks.bundle_files import bundle_version
 from custom_networks.commands.measure import measure
 from custom_networks.commands.segment import segment
@@ -74,14 +73,6 @@ def _guarded(arguments: list[str]) -> int:
         own.setLevel(level)  # `--debug` applies to this run only
 
 
-def _without_debug(command: Callable[..., int], arguments: list[str]) -> list[str]:
-    """The arguments less `--debug`, which any command takes; those without such a flag only log tracebacks."""
-    if "--debug" not in arguments or "debug" in inspect.signature(command).parameters:
-        return arguments
-    logging.getLogger("custom_networks").setLevel(logging.DEBUG)
-    return [argument for argument in arguments if argument != "--debug"]
-
-
 def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] == "help" or any(flag in arguments for flag in HELP):
         named = next((a for a in arguments[:2] if a in COMMANDS), None)
@@ -90,6 +81,9 @@ def _run(arguments: list[str]) -> int:
     command, *rest = arguments
     if command not in COMMANDS:
         raise unknown_command(command, COMMANDS)
-    ready = fire_arguments(COMMANDS[command], _without_debug(COMMANDS[command], rest))
+    ready = fire_arguments(COMMANDS[command], rest)
+    if f"--{DEBUG}=True" in ready:
+        logging.getLogger("custom_networks").setLevel(logging.DEBUG)
+    ready = [argument for argument in ready if not argument.startswith(f"--{DEBUG}=")]
     check_complete(command, ready)
     return int(fire.Fire(COMMANDS, command=[command, *ready], name="liverseg", serialize=lambda code: None))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from custom_networks import __version__
+from custom_networks.arguments import DEBUG
 from custom_networks.bundle_files import bundle_root, metadata
 
 OUTPUTS = {
@@ -27,6 +28,7 @@ OUTPUTS = {
     "summary.csv": "a row for each case",
     "index.html": "sortable list of the cases with thumbnails and links",
 }
+DEBUG_HELP = "log everything, with the traceback of a failure; libraries' messages can quote a patient."
 EXIT_CODES = {
     0: "every input was segmented",
     1: "at least one input was refused or failed, the others are written; verify: results have changed",
@@ -91,11 +93,15 @@ def _command(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def described_arguments(function: Callable[..., Any]) -> list[dict[str, Any]]:
-    """Name, kind, default and help of each argument of a command, from its signature and docstring."""
+    """Name, kind, default and help of each argument of a command, from its signature and docstring, and of --debug."""
     block = (inspect.getdoc(function) or "").partition("Args:\n")[2].partition("\n\n")[0]
     entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", block, flags=re.MULTILINE)
     help_of = {name: " ".join(text.split()) for name, text in entries}
-    return [_argument(p, help_of.get(p.name, "")) for p in inspect.signature(function).parameters.values()]
+    own = [_argument(p, help_of.get(p.name, "")) for p in inspect.signature(function).parameters.values()]
+    return [
+        *own,
+        {"name": DEBUG, "flag": True, "type": "bool", "required": False, "default": False, "help": DEBUG_HELP},
+    ]
 
 
 def _argument(parameter: inspect.Parameter, text: str) -> dict[str, Any]:

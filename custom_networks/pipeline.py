@@ -24,7 +24,6 @@ from monai.transforms.transform import apply_transform
 from custom_networks.bundle_files import (
     bundle_root,
     config_text,
-    load_weights,
     metadata,
     operating_point,
     read_config,
@@ -34,7 +33,7 @@ from custom_networks.bundle_files import (
 from custom_networks.case_folder import Input
 from custom_networks.errors import BundleError, LiversegError, UsageError, root_cause
 from custom_networks.inference.precision import processor_name
-from custom_networks.inference.weights import announce_weights, weights_in
+from custom_networks.inference.weights import announce_weights, load_weights, weights_in
 from custom_networks.io import Case, Volume
 from custom_networks.labelmap.doubt import unsure_shares
 from custom_networks.report.measurements import measure

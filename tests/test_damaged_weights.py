@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from custom_networks.bundle_files import bundle_root, load_weights
+from custom_networks.bundle_files import bundle_root
 from custom_networks.errors import BundleError, UsageError
 from custom_networks.files import refuse_damaged_weights
-from custom_networks.inference import announce_weights, loaded_network
+from custom_networks.inference import announce_weights, load_weights, loaded_network
 from custom_networks.pipeline import Pipeline, _check_process
 
 

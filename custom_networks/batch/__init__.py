@@ -1,1 +1,1 @@
-"""Many inputs, one output folder: each is segmented, written and recorded; one that fails does not stop the others."""
+"""Segment many inputs into one output folder; an input that fails does not stop the others."""

@@ -1,4 +1,4 @@
-"""The cases of a batch on the workers of a Dask cluster (extra `cluster`)."""
+"""Segment the cases of a batch on the workers of a Dask cluster (extra `cluster`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from custom_networks import __version__
 from custom_networks.batch.cluster_workers import Workers
-from custom_networks.batch.memory import HELD, USABLE, available_memory
+from custom_networks.batch.memory import USABLE, VOXEL_HELD, available_memory
 from custom_networks.batch.run import (
     Begin,
     KeptSummary,
@@ -45,7 +45,14 @@ TRIES = 3
 
 @dataclass(eq=False)
 class _Try:
-    """A case for a worker: the workers that it was given to, why they failed, and its volume where that is sent."""
+    """A case and the attempts to segment it.
+
+    Attributes:
+        case: the case.
+        workers: addresses of the workers that were given the case, the latest last.
+        reasons: why each attempt failed.
+        read: the case with its volume, if volumes are read here and sent to the workers.
+    """
 
     case: Case
     workers: list[str] = field(default_factory=list)
@@ -59,22 +66,22 @@ _Running = dict["Future[Any]", _Try]
 class Cluster:
     """Segments cases on the workers of a cluster, one at a time on each.
 
-    Where all workers see the output folder, they read and write by themselves. Where one does not, cases are read and
-    written here, and volumes travel. How the network is run (runtime, number format) is what the first worker does by
-    itself; the others are asked for the same. Each case is given to a worker by name: one that cannot segment gets no
-    more of them, and a case that failed goes to another one.
+    If every worker can access the output folder, the workers read inputs and write results themselves. Otherwise this
+    process reads and writes, and volumes and results are sent over the network. All workers use the runtime and
+    precision that the first worker selects. A worker that cannot segment gets no more cases, and a case that failed on
+    one worker is retried on another.
 
     Args:
-        work: what was asked for; its paths must be the same on the workers.
-        address: of the scheduler, such as tcp://host:8786.
+        work: settings of the run; its paths must be valid on the workers, too.
+        address: address of the scheduler, such as tcp://host:8786.
 
     Attributes:
-        options: what the manifest of each result will state.
+        options: options recorded in the manifest of each result.
 
     Raises:
-        UsageError: nothing can be written into the folder, there is no scheduler, or the first worker cannot segment.
+        UsageError: the output folder is not writable, no scheduler answers, or the first worker cannot segment.
         BundleError: the first worker lacks the weights.
-        ClusterLost: no worker came.
+        ClusterLost: no worker connected in time.
     """
 
     def __init__(self, work: Work, address: str) -> None:
@@ -85,7 +92,7 @@ class Cluster:
         self._workers = Workers(address)
         self._held.callback(self._workers.close)
         try:
-            self._order = self._ordered(replace(work.without_bars(), output=self._output).absolute())
+            self._order = self._make_order(replace(work.without_bars(), output=self._output).absolute())
         except BaseException:
             self._held.close()
             raise
@@ -98,15 +105,15 @@ class Cluster:
         self._held.close()
 
     def outcomes(self, cases: Sequence[Case], begin: Begin = ignored) -> Iterator[Outcome]:
-        """What became of each case, as soon as it is known; results have no arrays.
+        """Yield the outcome of each case as soon as it is known; results are without arrays.
 
         Raises:
-            ClusterLost: the scheduler is gone, or no worker is left that can segment.
+            ClusterLost: the connection to the scheduler is lost, or no worker that can segment is left.
         """
         waiting, running = deque(_Try(case) for case in cases), _Running()
         while waiting or running:
-            yield from self._handed_out(waiting, running, begin)
-            for future in self._workers.ended({future: its.workers[-1] for future, its in running.items()}):
+            yield from self._assign(waiting, running, begin)
+            for future in self._workers.wait_for_ended({future: its.workers[-1] for future, its in running.items()}):
                 attempt = running.pop(future)
                 if (outcome := self._outcome(attempt, future)) is None:
                     waiting.append(attempt)
@@ -114,52 +121,58 @@ class Cluster:
                     yield outcome
                     self._summary.keep()
 
-    def _ordered(self, work: Work) -> Order:
-        """The order for all: the first worker's runtime and precision, and to write if all see the output folder."""
-        from custom_networks.batch.cluster_worker import Order, sees
+    def _make_order(self, work: Work) -> Order:
+        """Return the order for all workers, with the runtime and precision of the first one.
+
+        The order has a probe file only if all workers can write to the output folder.
+        """
+        from custom_networks.batch.cluster_worker import Order, shares_output
 
         run = os.urandom(8).hex()
-        options = self._first_words(work, run)
+        options = self._options_of_first_worker(work, run)
         how = {name: options[name] for name in ("runtime", "precision")}
         probe = self._held.enter_context(staging_folder(self._output, "cluster")) / "probe"
         write_text(probe, run)
-        seen = self._workers.asked(sees, probe, run)
+        seen = self._workers.run_on_all(shares_output, probe, run)
         if blind := seen.count(False):
             logger.warning(
-                "%d of %d workers do not see %s: volumes are sent to all of them, and results are sent back.",
+                "%d of %d workers cannot access %s: volumes are sent to all workers, and results are sent back.",
                 *(blind, len(seen), self._output),
             )
         asked = replace(work, settings={**work.settings, **how})
         return Order(run, asked, __version__, options, None if blind else probe)
 
-    def _first_words(self, work: Work, run: str) -> dict[str, Any]:
-        """The options that the results of the first worker would state; of the next one where the first dies of it."""
-        from custom_networks.batch.cluster_worker import ability
+    def _options_of_first_worker(self, work: Work, run: str) -> dict[str, Any]:
+        """Return the options that the first worker would record in its results.
+
+        If the first worker dies while it loads the network, the next one is asked.
+        """
+        from custom_networks.batch.cluster_worker import capability
 
         for _ in range(TRIES):
-            worker = min(self._workers.waited_for())
+            worker = min(self._workers.wait_until_ready())
             try:
-                able = self._workers.result(self._workers.submitted(worker, ability, work, run), worker)
+                able = self._workers.result(self._workers.submit(worker, capability, work, run), worker)
             except ClusterLost:
                 raise
             except Exception as error:
-                able = UsageError(_foreign(error))
+                able = UsageError(_worker_error(error))
             if isinstance(able, LiversegError):
                 raise type(able)(f"The worker at {worker} cannot segment: {able}")
             if able is not None:
                 break
         else:
-            raise UsageError(f"The workers at {self._address} end before the first case: see their logs.")
+            raise UsageError(f"The workers at {self._address} stopped before the first case: see their logs.")
         version, options = able
         if version != __version__:
             raise UsageError(
-                f"The worker at {worker} has version {version}, this is {__version__}: install the same one."
+                f"The worker at {worker} has version {version}, but this is {__version__}: install the same version."
             )
         return dict(options)
 
-    def _handed_out(self, waiting: deque[_Try], running: _Running, begin: Begin) -> Iterator[Outcome]:
-        """Give each free worker a case; yields what became of cases that cannot be read here."""
-        workers = self._workers.ready() if running else self._workers.waited_for()
+    def _assign(self, waiting: deque[_Try], running: _Running, begin: Begin) -> Iterator[Outcome]:
+        """Give each idle worker a case; yield the outcomes of cases that cannot be read here."""
+        workers = self._workers.ready() if running else self._workers.wait_until_ready()
         for worker in sorted(workers - {its.workers[-1] for its in running.values()}):
             attempt = next((its for its in waiting if worker not in its.workers or workers <= {*its.workers}), None)
             if attempt is None or not self._has_memory(attempt, running):
@@ -170,45 +183,50 @@ class Cluster:
                 yield refused
             else:
                 attempt.workers.append(worker)
-                running[self._sent(attempt, worker)] = attempt
-        if waiting and self._has_memory(waiting[0], running) and (refused := self._read(waiting[0])):  # ahead
+                running[self._submit(attempt, worker)] = attempt
+        # Read the next case while the workers are busy.
+        if waiting and self._has_memory(waiting[0], running) and (refused := self._read(waiting[0])):
             waiting.popleft()
             yield refused
 
-    def _sent(self, attempt: _Try, worker: str) -> Future[Any]:
-        from custom_networks.batch.cluster_worker import segment_there
+    def _submit(self, attempt: _Try, worker: str) -> Future[Any]:
+        from custom_networks.batch.cluster_worker import segment_on_worker
 
-        return self._workers.submitted(worker, segment_there, self._order, attempt.read or attempt.case)
+        return self._workers.submit(worker, segment_on_worker, self._order, attempt.read or attempt.case)
 
     def _read(self, attempt: _Try) -> Outcome | None:
-        """Read a case here where the workers do not see it; its outcome where it cannot be read."""
+        """Read a case if volumes are sent to the workers; return an outcome only if reading failed."""
         if self._order.probe or attempt.read is not None:
             return None
         try:
             attempt.read = read_now(attempt.case)
             return None
-        except Exception as error:  # the others are still to be done, whatever is wrong with this one
+        except Exception as error:  # one bad case must not stop the others
             return remembered_outcome(self._output, attempt.case, error)
 
     def _has_memory(self, attempt: _Try, running: _Running) -> bool:
-        """Whether one more volume fits into this machine's memory, if volumes are read here; the first always may."""
-        if self._order.probe or not running:
+        """Whether the volume of a case fits into this machine's memory, beside those of the running cases.
+
+        Always true if the workers read the volumes, if no case is running, or if the volume has already been read.
+        """
+        if self._order.probe or not running or attempt.read is not None:
             return True
-        # What others hold is taken already; where the memory is not known, one case is sent at a time.
-        return HELD * attempt.case.voxels <= USABLE * (available_memory() or 0)
+        # If the available memory is unknown, cases are sent one at a time.
+        return VOXEL_HELD * attempt.case.voxels <= USABLE * (available_memory() or 0)
 
     def _outcome(self, attempt: _Try, future: Future[Any]) -> Outcome | None:
-        """What became of a case; None where it is to be tried again."""
+        """Return the outcome of a case whose worker has finished or died, or None if the case is to be retried."""
         worker = attempt.workers[-1]
         try:
             answer = self._workers.result(future, worker)
         except ClusterLost:
             raise
-        except Exception as error:  # what is called there raises nothing: the worker could not even call it
-            self._workers.dismiss(worker, _foreign(error))
-            return self._again(attempt, _foreign(error))
+        except Exception as error:  # the called function never raises, so the worker could not even call it
+            self._workers.dismiss(worker, _worker_error(error))
+            return self._again(attempt, _worker_error(error))
         if answer is None:
-            return self._again(attempt, f"The worker at {worker} is gone (often memory is short; its log may say why).")
+            reason = f"The worker at {worker} is gone (often because memory is short; see its log)."
+            return self._again(attempt, reason)
         if answer.unfit:
             self._workers.dismiss(worker, answer.message)
             return None
@@ -219,17 +237,17 @@ class Cluster:
         return self._written(attempt, answer.result)
 
     def _again(self, attempt: _Try, reason: str) -> Outcome | None:
-        """Try a case once more, or give it up with all reasons."""
+        """Record a failed attempt: return None if the case is to be retried, else its outcome with all reasons."""
         attempt.reasons.append(reason)
         if len(attempt.reasons) < TRIES:
-            logger.warning("%s is tried again: %s", attempt.case.source, reason)
+            logger.warning("Retrying %s: %s", attempt.case.source, reason)
             return None
         reasons = " ".join(dict.fromkeys(attempt.reasons))
         error = InputError(f"{attempt.case.source} was tried {TRIES} times. {reasons}")
         return remembered_outcome(self._output, attempt.case, error)
 
     def _written(self, attempt: _Try, result: Result) -> Outcome:
-        """The outcome of a case that a worker has answered, written here where it could not do so."""
+        """Return the outcome of a segmented case; write its files first if the worker could not."""
         if attempt.read is None:
             return Outcome(attempt.case, result)
         ct = replace(attempt.read.volume, source=Path(attempt.case.source))
@@ -237,11 +255,11 @@ class Cluster:
         attempt.read = None
         try:
             given: Result | Exception = write(whole, self._output, **self._order.work.options).without_arrays()
-        except Exception as error:  # the disk is full; other cases follow
+        except Exception as error:  # such as a full disk; the other cases are still written
             given = error
         return remembered_outcome(self._output, attempt.case, given)
 
 
-def _foreign(error: Exception) -> str:
-    """One line for an error that shows that a worker's environment cannot run the task it was sent."""
+def _worker_error(error: Exception) -> str:
+    """Return a one-line message for an error raised because a worker's environment does not match this one."""
     return f"{type(error).__name__}: {one_line(error, 200)}: install the same version of this package, and of Dask."

@@ -1,4 +1,7 @@
-"""Calls packed as bytes: Dask's scheduler unpickles what it passes on, and need not import PyTorch for that."""
+"""Function calls serialised to bytes.
+
+Dask's scheduler unpickles the tasks it forwards. Sent as bytes, they do not make it import PyTorch.
+"""
 
 import pickle
 from collections.abc import Callable
@@ -6,11 +9,11 @@ from typing import Any
 
 
 def packed_call(function: Callable[..., Any], *arguments: Any) -> bytes:
-    """A call that `unpacked_call` makes on another machine."""
+    """Serialise a call, which `unpacked_call` executes on another machine."""
     return pickle.dumps((function, arguments), protocol=pickle.HIGHEST_PROTOCOL)
 
 
 def unpacked_call(call: bytes) -> Any:
-    """Make a packed call; returns what it returns."""
+    """Execute a call serialised by `packed_call` and return its result."""
     function, arguments = pickle.loads(call)
     return function(*arguments)

@@ -1,4 +1,7 @@
-"""What runs on the workers of a Dask cluster: one case at a time in each process, with all threads of the worker."""
+"""Code that runs on the workers of a Dask cluster.
+
+Each worker process segments one case at a time, with all threads of the worker.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +27,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _ONE_AT_A_TIME = threading.Lock()
-_LAST: dict[str, Pipeline] = {}  # the pipeline of the run that asked last
+_BUILT: dict[str, Pipeline] = {}  # the pipeline of the most recent run
 
 
 class Order(NamedTuple):
-    """What a run asks of all its workers.
+    """Instructions of a run, the same for all workers.
 
     Attributes:
-        run: its name, which no other run has.
-        work: what was asked for.
-        version: of the package that a worker must have.
-        options: what the manifest of each result must state.
-        probe: a file in the output folder that holds the run's name, where workers write; None where results are sent
-            back.
+        run: unique name of the run.
+        work: settings of the run.
+        version: version of this package that a worker must have.
+        options: options that the manifest of each result must record.
+        probe: a file in the output folder that contains the run's name, if the workers write the results there; None
+            if results are sent back.
     """
 
     run: str
@@ -47,13 +50,13 @@ class Order(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a worker made of a case.
+    """A worker's answer for one case.
 
     Attributes:
-        result: None where there is none.
-        message: why not, in one line.
-        refused: whether the input is at fault, so that no other worker would do better.
-        unfit: whether the worker cannot do any case of this run.
+        result: the result, or None if the case was not segmented.
+        message: one line on why there is no result.
+        refused: whether the input is at fault, so that another worker would refuse it, too.
+        unfit: whether the worker cannot segment any case of this run.
     """
 
     result: Result | None
@@ -62,46 +65,48 @@ class Answer(NamedTuple):
     unfit: bool = False
 
 
-def ability(work: Work, run: str) -> tuple[str, Mapping[str, Any]] | LiversegError:
-    """This worker's version and the options that its results would state; or why it cannot segment.
+def capability(work: Work, run: str) -> tuple[str, Mapping[str, Any]] | LiversegError:
+    """Return this worker's version and the options its results would record, or the error if it cannot segment.
 
-    The error is returned, not raised: Dask follows the causes of what is raised, forever where they form a circle.
+    The error is returned because raising it could hang Dask, which follows an exception's chain of causes without end
+    if the chain is circular.
     """
     with _ONE_AT_A_TIME:
         try:
             return __version__, work.promised(_pipeline(work, run))
-        except Exception as error:  # whatever this machine lacks
+        except Exception as error:  # anything may be missing on this machine
             return error if isinstance(error, LiversegError) else UsageError(reason_of(error))
 
 
-def sees(probe: Path, run: str) -> bool:
-    """Whether this worker sees the file that the run has written into its output folder, and may write there."""
+def shares_output(probe: Path, run: str) -> bool:
+    """Whether this worker can read the run's probe file and write to the output folder that contains it."""
     try:
         return probe.read_text(encoding="utf-8") == run and os.access(probe.parent.parent, os.W_OK)
     except OSError:
         return False
 
 
-def segment_there(order: Order, case: Case) -> Answer:
-    """Segment a case, whatever happens: write it into the output folder or, if its voxels were sent, send it back.
+def segment_on_worker(order: Order, case: Case) -> Answer:
+    """Segment a case; failures are returned in the answer, never raised.
 
-    Voxels that were sent need not come back.
+    If the order has a probe file, the result is written into the output folder and returned without arrays. A case
+    that was sent with its volume is not written; its result is returned without the CT.
     """
     with _ONE_AT_A_TIME:
         try:
-            pipeline = _fit_pipeline(order)
-        except Exception as error:  # this machine lacks something, another may have it
+            pipeline = _checked_pipeline(order)
+        except Exception as error:  # another worker may have what this one lacks
             logger.debug("no pipeline", exc_info=True)
             return Answer(None, reason_of(error), unfit=True)
         try:
             return Answer(_result(order, case, pipeline))
-        except Exception as error:  # the reason is for whoever asked
+        except Exception as error:  # the client reports the reason
             logger.debug("%s", case.source, exc_info=True)
             return Answer(None, failure(case, error), refused=isinstance(root_cause(error), InputError))
 
 
 def _result(order: Order, case: Case, pipeline: Pipeline) -> Result:
-    """The result of a case, without what need not travel."""
+    """Return the result of a case, reduced to what the client needs."""
     work = order.work
     if isinstance(case, ReadCase):
         result = pipeline.predict(case, probability=work.probability).without_ct()
@@ -109,31 +114,31 @@ def _result(order: Order, case: Case, pipeline: Pipeline) -> Result:
     return segment_into(work.output, case, pipeline, probability=work.probability, **work.options).without_arrays()
 
 
-def _fit_pipeline(order: Order) -> Pipeline:
-    """The pipeline of a run, if this worker is able to take part in it.
+def _checked_pipeline(order: Order) -> Pipeline:
+    """Return the pipeline of a run after checking that this worker may take part in it.
 
     Raises:
-        UsageError: its version, weights or storage are not those of the run.
-        LiversegError: as `Work.pipeline` says.
+        UsageError: the worker has another version or other weights, or cannot access the output folder.
+        LiversegError: the pipeline cannot be built; see `Work.pipeline`.
     """
     if __version__ != order.version:
-        raise UsageError(f"it has version {__version__}, and the run version {order.version}: install the same one.")
-    if order.probe and not sees(order.probe, order.run):  # it came later than the others, with a disk of its own
-        raise UsageError(f"it does not see {order.work.output}, or may not write there: mount the same folder.")
+        raise UsageError(f"it has version {__version__}, but the run needs {order.version}: install that version.")
+    if order.probe and not shares_output(order.probe, order.run):  # a worker that joined after the first check
+        raise UsageError(f"it cannot access {order.work.output}, or may not write there: mount the same folder.")
     pipeline = _pipeline(order.work, order.run)
     own = order.work.promised(pipeline)
     if others := [name for name, value in own.items() if value != order.options.get(name)]:
-        raise UsageError(f"it has other {', '.join(others)} than the run began with: install the same files.")
+        raise UsageError(f"its {', '.join(others)} differ from the first worker's: install the same files.")
     return pipeline
 
 
 def _pipeline(work: Work, run: str) -> Pipeline:
-    """The pipeline of a run, built once in this process, with the threads that its worker was given."""
+    """Return the pipeline of a run, built once per process; also sets this process's number of threads."""
     from distributed import get_worker
 
-    work.use(get_worker().state.nthreads)  # a nanny leaves it one
-    if run not in _LAST:
+    work.use(get_worker().state.nthreads)  # Dask's nanny limits a worker to one
+    if run not in _BUILT:
         pipeline = work.pipeline()
-        _LAST.clear()
-        _LAST[run] = pipeline
-    return _LAST[run]
+        _BUILT.clear()
+        _BUILT[run] = pipeline
+    return _BUILT[run]

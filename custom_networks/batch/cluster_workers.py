@@ -1,4 +1,4 @@
-"""The workers of a Dask cluster, as seen by the code that gives them work."""
+"""Client side of a Dask cluster: its workers, and calls made on them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CONNECTED_WITHIN = 10.0  # seconds
-WORKERS_WITHIN = 300.0  # seconds until the first worker is there, or another one where none is left
-TICK = 2.0  # seconds after which new and lost workers are looked for
+WORKERS_WITHIN = 300.0  # seconds to wait for a worker if there is none
+TICK = 2.0  # seconds between checks for new and lost workers
 
 
 class Workers:
-    """The workers of one scheduler, by their addresses. A worker that starts anew has a new one.
+    """The workers of one scheduler, identified by address; a restarted worker has a new address.
 
-    All methods that ask the scheduler raise ClusterLost where it is gone.
+    Every method that contacts the scheduler raises ClusterLost if the connection is lost.
 
     Args:
-        address: of the scheduler, such as tcp://host:8786.
+        address: address of the scheduler, such as tcp://host:8786.
 
     Raises:
         UsageError: Dask is not installed, or no scheduler answers.
@@ -37,36 +37,36 @@ class Workers:
 
     def __init__(self, address: str) -> None:
         self._address, self._client = address, _connected(address)
-        self._unfit = dict[str, str]()  # with the reasons
+        self._unfit = dict[str, str]()  # reason by address
 
     def close(self) -> None:
-        """Leave the cluster; work that no worker has begun is given up."""
+        """Disconnect from the cluster; tasks that have not started are cancelled."""
         self._client.close(timeout=CONNECTED_WITHIN)
 
-    def submitted(self, worker: str, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Have a worker call a function."""
+    def submit(self, worker: str, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Submit a function call to a worker and return its future."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Dask warns of large arguments, which here are the work itself
+            warnings.simplefilter("ignore")  # Dask warns about large arguments, but volumes have to be sent
             call = packed_call(function, *arguments)
             with self._lost_if_closed():
                 return self._client.submit(unpacked_call, call, pure=False, workers=worker)
 
-    def asked(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """What a quick function returns on each worker, even a busy one; workers on which it fails are left out."""
+    def run_on_all(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """Call a quick function on every worker, even a busy one, and return the results of the calls that succeed."""
         with self._lost_if_closed():
             return list(self._client.run(function, *arguments, on_error="ignore").values())
 
     def ready(self) -> set[str]:
-        """Those that take work: connected, able to do it, and not paused by Dask."""
+        """Return the addresses of workers that are connected, not paused by Dask, and not dismissed."""
         return {worker for worker, status in self._statuses().items() if status == "running"} - {*self._unfit}
 
-    def waited_for(self) -> set[str]:
-        """As `ready`; where there is none, one is waited for, some minutes at most."""
+    def wait_until_ready(self) -> set[str]:
+        """Return the result of `ready` as soon as it is not empty; raises ClusterLost after `WORKERS_WITHIN`."""
         deadline, warned = time.monotonic() + WORKERS_WITHIN, False
         while not (ready := self.ready()):
             why = f"The scheduler at {self._address} has {self._why_none()}"
             if time.monotonic() > deadline:
-                raise ClusterLost(f"{why}: start some, dask worker {self._address}.")
+                raise ClusterLost(f"{why}: start some with `dask worker {self._address}`.")
             if not warned:
                 logger.warning("%s: waiting for one.", why)
             warned = True
@@ -74,19 +74,23 @@ class Workers:
         return ready
 
     def dismiss(self, worker: str, reason: str) -> None:
-        """Give a worker nothing more to do."""
+        """Stop using a worker for the rest of the run, and log why."""
         logger.warning("The worker at %s gets no more cases: %s", worker, reason)
         self._unfit[worker] = reason
 
-    def ended(self, given: Mapping[Future[Any], str]) -> list[Future[Any]]:
-        """The futures that are done or whose worker is gone; waits a few seconds at most."""
+    def wait_for_ended(self, given: Mapping[Future[Any], str]) -> list[Future[Any]]:
+        """Wait at most `TICK` seconds for a future to finish, and return those that are done or lost their worker.
+
+        Args:
+            given: the address of the worker of each future.
+        """
         from distributed import CancelledError, wait
 
         try:
             if given and self._client.status == "running":
                 wait(list(given), timeout=TICK, return_when="FIRST_COMPLETED")
         except asyncio.TimeoutError:
-            logger.debug("all workers are still at work")
+            logger.debug("all workers are still busy")
         except CancelledError:
             raise self._lost() from None
         connected = self._statuses()
@@ -95,14 +99,14 @@ class Workers:
         return [future for future, worker in given.items() if future.done() or worker not in connected]
 
     def result(self, future: Future[Any], worker: str) -> Any:
-        """What a function gave that a worker was to call, or raises what it raised; None where the worker is gone."""
+        """Return the result of a call on a worker, or raise its exception; None if the worker is gone."""
         from distributed import CancelledError, KilledWorker
 
         seconds = TICK
         while True:
             try:
                 return future.result(seconds)
-            except asyncio.TimeoutError:  # a large result, or one that was lost with its worker and never comes
+            except asyncio.TimeoutError:  # the result is large, or was lost with its worker
                 if worker not in self._statuses():
                     return None
                 seconds *= 2
@@ -112,27 +116,27 @@ class Workers:
                 raise self._lost() from None
 
     def _statuses(self) -> dict[str, str]:
-        """What Dask says of each worker that is connected."""
+        """Return Dask's status of each connected worker, by address."""
         try:
             known = self._client.scheduler_info(n_workers=-1)["workers"] if self._client.status == "running" else None
-        except OSError:  # the connection breaks just now
+        except OSError:  # the connection broke during the request
             known = None
         if known is None:
             raise self._lost()
         return {worker: its["status"] for worker, its in known.items()}
 
     def _why_none(self) -> str:
-        """Why no worker takes work, in words that follow "has"."""
+        """Return why no worker is ready, such as "no workers", to follow "the scheduler has"."""
         statuses = self._statuses()
         if "paused" in statuses.values():
-            return "only workers that Dask has paused, for their memory is nearly full (--memory-limit)"
+            return "only workers that Dask has paused because their memory is nearly full (--memory-limit)"
         if unfit := [reason for worker, reason in self._unfit.items() if worker in statuses]:
             return f"only workers that cannot segment ({unfit[0]})"
         return "no workers"
 
     @contextmanager
     def _lost_if_closed(self) -> Iterator[None]:
-        """Turn the error of a client whose scheduler is gone into a ClusterLost."""
+        """Convert the error of a closed Dask client into ClusterLost."""
         from distributed.client import ClosedClientError
 
         try:
@@ -142,8 +146,8 @@ class Workers:
 
     def _lost(self) -> ClusterLost:
         return ClusterLost(
-            f"The Dask scheduler at {self._address} is gone: what was reported is written, and the same command goes "
-            "on with the rest."
+            f"The connection to the Dask scheduler at {self._address} is lost: the cases reported above were written; "
+            "run the same command again for the rest."
         )
 
 
@@ -153,9 +157,9 @@ def _connected(address: str) -> Client:
     except ImportError as error:
         raise UsageError(f"--cluster needs Dask ({error}): in a checkout, run pip install '.[cluster]'.") from None
     try:
-        return Client(address, timeout=CONNECTED_WITHIN)  # `wait` looks for a default one
+        return Client(address, timeout=CONNECTED_WITHIN)  # as the default client, which `wait` needs
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(
-            f"No Dask scheduler answers at {address} ({one_line(error, 200)}): start one by `dask scheduler`, or check "
-            "the address, tcp://HOST:8786."
+            f"No Dask scheduler answers at {address} ({one_line(error, 200)}): start one with `dask scheduler`, or "
+            "check the address, tcp://HOST:8786."
         ) from error

@@ -1,52 +1,58 @@
-"""How many cases fit into memory at once: how much there is, and how much a case takes."""
+"""Estimate how many cases fit into memory at once."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from custom_networks.io import Case
 
-# Bytes, more than what whole processes were measured to take (docs/performance.md): wider voxels, PyTorch in place of
-# OpenVINO, and livers that fill more of the scan take more.
-PROCESS = 1_200_000_000  # libraries and networks of a process
-SLAB = 1_400_000_000  # what the layers may take while slabs are run, by the inferer's own budget
-ANSWERED = 14  # a voxel of the case that is being answered
-HELD = 8  # a voxel of a case that was read ahead or is being written
-USABLE = 0.9  # of what is free
+# In bytes. These exceed the peaks measured for whole processes (docs/performance.md), because wider voxel types,
+# PyTorch instead of OpenVINO, and livers that fill more of the scan need more.
+PROCESS = 1_200_000_000  # libraries and networks of one process
+SLAB = 1_400_000_000  # activations while slabs are run; the inferer's own budget
+VOXEL_SEGMENTED = 14  # per voxel of the case being segmented
+VOXEL_HELD = 8  # per voxel of a case that was read ahead or is being written
+USABLE = 0.9  # fraction of the free memory
 
 
 class Room:
-    """Whether cases fit into the memory that was free when it was made, beside the process itself.
+    """Check whether cases fit into the available memory; call it with the cases.
 
     Args:
-        available: bytes; None where that is not known, and then no two cases fit.
+        available: available memory in bytes, or None if unknown; then nothing fits.
     """
 
     def __init__(self, available: int | None) -> None:
         self._most = 0 if available is None else int(available * USABLE)
 
-    def __call__(self, answered: Case, *held: Case) -> bool:
-        """Whether one case can be answered while others are read or written."""
-        return SLAB + ANSWERED * answered.voxels + HELD * sum(case.voxels for case in held) <= self._most
+    def __call__(self, segmented: Case, *held: Case) -> bool:
+        """Whether the first case can be segmented while the others are in memory."""
+        return SLAB + VOXEL_SEGMENTED * segmented.voxels + VOXEL_HELD * sum(case.voxels for case in held) <= self._most
 
 
 def fitting_processes(wanted: int, cases: Sequence[Case], available: int | None) -> int:
-    """How many processes have room for the largest case each: at least one, and all where free memory is not known."""
+    """Number of processes, at most `wanted`, that can each segment the largest case at the same time.
+
+    At least 1; `wanted` if the available memory (bytes) is unknown.
+    """
     if available is None:
         return wanted
-    each = PROCESS + SLAB + ANSWERED * max((case.voxels for case in cases), default=0)
+    each = PROCESS + SLAB + VOXEL_SEGMENTED * max((case.voxels for case in cases), default=0)
     return max(1, min(wanted, int(available * USABLE) // each))
 
 
 def available_memory(
     info: Path = Path("/proc/meminfo"), own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
 ) -> int | None:
-    """Bytes that this process can still take: of the machine, and of each control group above it; None if not known."""
+    """Memory in bytes that this process can still allocate, or None if unknown.
+
+    The least of what is free on the machine and in each of the process's control groups.
+    """
     free = [int(line.split()[1]) << 10 for line in _lines(info) if line.startswith("MemAvailable:")]
     return min([*free, *_left_in_groups(own, root)], default=None)
 
 
 def _left_in_groups(own: Path, root: Path) -> Iterator[int]:
-    """Bytes left in each control group of this process that has a limit (versions 1 and 2)."""
+    """Yield the bytes left in each control group (v1 or v2) of this process that has a memory limit."""
     for line in _lines(own):
         _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
         group = Path(path.lstrip("/"))
@@ -66,5 +72,5 @@ def _left_in_groups(own: Path, root: Path) -> Iterator[int]:
 def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:  # another system, or a limit that is not set
+    except OSError:  # not Linux, or no limit is set
         return []

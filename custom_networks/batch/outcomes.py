@@ -1,4 +1,4 @@
-"""What became of every input of an output folder: the rows of its summary."""
+"""The latest outcome of every input of an output folder, for its summary."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +9,10 @@ from custom_networks.report.summary import Finished, refused_row
 
 
 def outcomes(output: Path) -> Iterator[Finished]:
-    """The whole case folders and the refused inputs, each input once, by what became of it last.
+    """Yield each input of an output folder once, with its latest outcome: a whole case folder or a refusal.
 
-    Where an input was refused after results of it had been written, the refusal counts: the results, though whole,
-    belong to the input as it was before.
+    If an input was refused after results had been written for it, the refusal is reported: the results belong to an
+    earlier state of the input.
     """
     whole = list(whole_manifests(output).items())
     outdated: set[Path] = set()
@@ -25,17 +25,17 @@ def outcomes(output: Path) -> Iterator[Finished]:
 
 
 def _is_of(manifest: Manifest, place: str, refusal: Refusal) -> bool:
-    """Whether results are of an earlier state of the input that was refused.
+    """Whether results belong to an earlier state of the refused input.
 
-    In containers every patient is the same path: where content and geometry are both known to be others, it is another
-    input, as in `case_folder.claim`.
+    In a container every patient may have the same path. If content and geometry both differ, it is another input, as
+    in `case_folder.claim`.
     """
     is_other = refusal.geometry not in ("", manifest["geometry"]) and refusal.content != manifest["content"]
     return (manifest.get("place") or manifest["identity"]) == place and not is_other
 
 
 def _is_newer(one: Path, other: Path) -> bool:
-    """Whether a file was written after another one; False where one of them has just gone."""
+    """Whether the first file was written after the second; False if one of them no longer exists."""
     try:
         return one.stat().st_mtime_ns > other.stat().st_mtime_ns
     except FileNotFoundError:

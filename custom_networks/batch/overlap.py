@@ -1,4 +1,4 @@
-"""While one case is answered, the next is read and the one before is written, where memory has room for them."""
+"""Pipelined processing of cases: read the next one and write the previous one while the current one is processed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -7,62 +7,62 @@ from typing import Any, TypeVar
 
 C = TypeVar("C")
 R = TypeVar("R")
-A = TypeVar("A")
+P = TypeVar("P")
 W = TypeVar("W")
 
 
 def overlapped(
     cases: Sequence[C],
     read: Callable[[C], R],
-    answer: Callable[[C, R], A],
-    write: Callable[[C, A], W],
+    process: Callable[[C, R], P],
+    write: Callable[[C, P], W],
     fit: Callable[..., bool],
 ) -> Iterator[tuple[C, W | Exception]]:
-    """For each case, in order: what `write` returned, or the exception that any step raised.
+    """Yield each case, in order, with what `write` returned or the exception that a step raised.
 
-    `answer` runs in the calling thread, one case at a time; `read` and `write` have a thread each. The outcome of a
-    case usually comes only after the next one has been answered.
+    `process` runs in the calling thread; `read` and `write` have one thread each. A case is usually yielded only after
+    the next one has been processed.
 
     Args:
         cases: the cases, in order.
-        read: the first step.
-        answer: the second step; gets the case and what `read` returned.
-        write: the last step; gets the case and its answer.
-        fit: whether the first case can be answered while the others are read or written.
+        read: first step; takes the case.
+        process: second step; takes the case and what `read` returned.
+        write: last step; takes the case and what `process` returned.
+        fit: takes one or more cases; whether memory allows processing the first while the others are read or written.
     """
     ahead: Future[R] | None = None
     behind: tuple[C, Future[W]] | None = None
     with ThreadPoolExecutor(1, "reading") as reader, ThreadPoolExecutor(1, "writing") as writer:
         for case, following in zip_longest(cases, cases[1:]):
             if behind and not fit(case, behind[0]):
-                yield _ended(*behind)
+                yield _written(*behind)
                 behind = None
             reading = ahead or reader.submit(read, case)
             held = (behind[0],) if behind else ()
             fits = following is not None and fit(case, following, *held)
-            ahead = reader.submit(read, following) if fits else None  # begins once this case is read
-            answered = _answered(answer, case, reading)
+            ahead = reader.submit(read, following) if fits else None  # starts once this case is read
+            processed = _processed(process, case, reading)
             del reading
             if behind:
-                yield _ended(*behind)
+                yield _written(*behind)
                 behind = None
-            if isinstance(answered, Exception):
-                yield case, answered
+            if isinstance(processed, Exception):
+                yield case, processed
             else:
-                behind = case, writer.submit(write, case, answered)
-            del answered  # the writer has it, and lets it go
+                behind = case, writer.submit(write, case, processed)
+            del processed  # so that its memory is freed once it is written
         if behind:
-            yield _ended(*behind)
+            yield _written(*behind)
 
 
-def _answered(answer: Callable[[C, R], A], case: C, reading: "Future[R]") -> A | Exception:
+def _processed(process: Callable[[C, R], P], case: C, reading: "Future[R]") -> P | Exception:
     try:
-        return answer(case, reading.result())
-    except Exception as error:  # the other cases are still to be done, whatever is wrong with this one
+        return process(case, reading.result())
+    except Exception as error:  # one bad case must not stop the others
         return error
 
 
-def _ended(case: C, writing: "Future[Any]") -> tuple[C, Any]:
+def _written(case: C, writing: "Future[Any]") -> tuple[C, Any]:
     try:
         return case, writing.result()
     except Exception as error:  # as above

@@ -1,4 +1,4 @@
-"""Several processes on one machine, each with a network and a case of its own."""
+"""Segment cases in several processes on one machine, each with its own network."""
 
 import logging
 import signal
@@ -34,20 +34,20 @@ SECONDS_TO_LEAVE = 20.0
 
 
 class Processes:
-    """Segments cases in freshly started processes, because a network does not survive a fork.
+    """Segments cases in spawned processes, since a loaded network does not survive a fork.
 
-    A process that dies (the system ends one when memory is short) costs the case that it was working on, and another
-    takes its place.
+    If a process dies, for example because the system killed it for lack of memory, only its current case fails; the
+    process is replaced.
 
     Args:
-        work: what was asked for.
-        number: of processes; fewer are started where there are fewer cases, or memory has no room for all.
+        work: settings of the run.
+        number: maximum number of processes; limited by the number of cases and by the available memory.
 
     Attributes:
-        options: what the manifest of each result will state.
+        options: options recorded in the manifest of each result.
 
     Raises:
-        LiversegError: nothing can be written into the folder, or a process cannot segment, and why.
+        LiversegError: the output folder is not writable, or a process cannot segment.
     """
 
     def __init__(self, work: Work, number: int) -> None:
@@ -57,7 +57,7 @@ class Processes:
         self.sum_up = self._summary.write
         self._workers = [_Worker(self._work)]
         try:
-            self.options = self._workers[0].first_word()
+            self.options = self._workers[0].wait_until_ready()
         except BaseException:
             self.close()
             raise
@@ -69,120 +69,128 @@ class Processes:
         self.close()
 
     def close(self) -> None:
-        """End the processes; what one of them is working on is given up, and leaves nothing behind."""
+        """Stop all processes; cases in progress are abandoned and their staged files removed."""
         for worker in self._workers:
             worker.stop()
         for worker in self._workers:
             worker.wait()
 
     def outcomes(self, cases: Sequence[Case], begin: Begin = ignored) -> Iterator[Outcome]:
-        """What became of each case, as soon as it is known; results have no arrays."""
-        number = self._fitting(cases)
+        """Yield the outcome of each case as soon as it is known; results are without arrays."""
+        number = self._number_for(cases)
         self._workers += [_Worker(self._work) for _ in range(number - len(self._workers))]
         waiting, idle, busy = deque(cases), list(self._workers), dict[Any, _Worker]()
         while waiting or busy:
             while waiting and idle:
                 worker, case = idle.pop(0), waiting.popleft()
                 begin(case)
-                worker.give(case, number)
+                worker.assign(case, number)
                 busy[worker.connection] = worker
             for ready in wait(list(busy)):
                 worker = busy.pop(ready)
                 case, given = worker.case, worker.outcome()
-                idle.append(worker if worker.is_alive() else self._replaced(worker))
+                idle.append(worker if worker.is_alive() else self._replace(worker))
                 yield given if isinstance(given, Outcome) else remembered_outcome(self._output, case, given)
                 self._summary.keep()
 
-    def _fitting(self, cases: Sequence[Case]) -> int:
-        """How many processes there are for these cases."""
+    def _number_for(self, cases: Sequence[Case]) -> int:
+        """Number of processes to use for these cases; logs a warning if memory limits it."""
         wanted = max(1, min(self._number, len(cases)))
         number = fitting_processes(wanted, cases, available_memory())
         if number < wanted:
-            logger.warning("--jobs %d is cut to %d: memory has no room for more.", self._number, number)
+            logger.warning("--jobs %d is reduced to %d: there is not enough memory for more.", self._number, number)
         return number
 
-    def _replaced(self, dead: "_Worker") -> "_Worker":
-        """A new worker in the place of one that died."""
+    def _replace(self, dead: "_Worker") -> "_Worker":
+        """Start a new worker in place of a dead one, and return it."""
         worker = _Worker(self._work)
         self._workers[self._workers.index(dead)] = worker
         return worker
 
 
 class _Worker:
-    """One process, as the one that started it sees it."""
+    """Parent-side handle of one worker process."""
 
     case: Case
 
     def __init__(self, work: Work) -> None:
         context = get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, work), daemon=True)
-        with _deaf_to_interrupts():
+        self.connection, child_end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(child_end, work), daemon=True)
+        with _interrupts_ignored():
             self._process.start()
-        theirs.close()  # so that we notice when the process ends
-        self._has_spoken = False
+        child_end.close()  # so that reading raises EOFError once the process ends
+        self._is_ready = False
 
-    def first_word(self) -> dict[str, Any]:
-        """The options that results will state; raises the LiversegError for which the process cannot segment."""
+    def wait_until_ready(self) -> dict[str, Any]:
+        """Wait until the process has loaded the network; return the options recorded in the manifest of each result.
+
+        Raises:
+            LiversegError: the process cannot segment, or has died.
+        """
         try:
-            word = self.connection.recv()
+            answer = self.connection.recv()
         except EOFError:
             raise UsageError(
-                f"The process that was to segment {self._end()} at once: often memory is short, so try fewer --jobs."
+                f"A segmentation process {self._end()} while it started, often because memory is short: try fewer "
+                "--jobs."
             ) from None
-        if isinstance(word, Exception):
-            raise word
-        self._has_spoken = True
-        options: dict[str, Any] = word
+        if isinstance(answer, Exception):
+            raise answer
+        self._is_ready = True
+        options: dict[str, Any] = answer
         return options
 
-    def give(self, case: Case, sharers: int) -> None:
-        """Hand a case over, and say how many processes share the cores."""
+    def assign(self, case: Case, sharers: int) -> None:
+        """Send a case to the process, and the number of processes that share the cores."""
         self.case = case
-        with suppress(OSError):  # it has died, which `outcome` will notice
+        with suppress(OSError):  # the process has died; `outcome` reports it
             self.connection.send((case, sharers))
 
     def outcome(self) -> Outcome | LiversegError:
-        """What became of the case; or why the process is gone."""
+        """Return the outcome of the current case, or an error if the process cannot segment or has died."""
         try:
-            if not self._has_spoken:
-                self.first_word()
+            if not self._is_ready:
+                self.wait_until_ready()
             outcome: Outcome = self.connection.recv()
             return replace(outcome, case=self.case)
         except LiversegError as error:
             return error
         except (EOFError, OSError):
             return InputError(
-                f"{self.case.source}: the process that segmented it {self._end()}: often memory is short, so try it "
+                f"{self.case.source}: the process that segmented it {self._end()}, often because memory is short: try "
                 "again with fewer --jobs."
             )
 
     def is_alive(self) -> bool:
-        """Whether it takes another case."""
-        return self._has_spoken and self._process.is_alive()
+        """Whether the process can take another case."""
+        return self._is_ready and self._process.is_alive()
 
     def stop(self) -> None:
-        """Tell the process to end at once."""
+        """Ask the process to terminate."""
         self.connection.close()
         if self._process.is_alive():
             self._process.terminate()
 
     def wait(self) -> None:
-        """Wait until it has ended, and kill it where it does not."""
+        """Wait for the process to end; kill it if it does not end in time."""
         self._process.join(SECONDS_TO_LEAVE)
         if self._process.is_alive():
             self._process.kill()
 
     def _end(self) -> str:
-        """How the process ended, in words."""
+        """Return how the process ended, such as "ended with exit code 1"."""
         self._process.join(SECONDS_TO_LEAVE)
         code = self._process.exitcode
         return f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Start processes that Ctrl-C does not reach: a terminal sends it to all, and the first one decides."""
+def _interrupts_ignored() -> Iterator[None]:
+    """Make processes started in this block ignore Ctrl-C, which a terminal sends to the whole process group.
+
+    Only the parent reacts to it, and stops the others.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -194,9 +202,9 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 def _serve(connection: Connection, work: Work) -> None:
-    """Segment one case after another, until no more are sent."""
-    with suppress(EOFError, OSError, KeyboardInterrupt):  # the parent is gone, or ends this process
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is staged is removed
+    """Main loop of a worker process: segment the cases it is sent until the connection closes."""
+    with suppress(EOFError, OSError, KeyboardInterrupt):  # the parent has ended, or terminates this process
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # an exception, so that staged files are removed
         logging.basicConfig(level=logging.WARNING, handlers=[Notices()], force=True)
         logging.captureWarnings(True)
         if work.debug:
@@ -214,10 +222,10 @@ def _serve(connection: Connection, work: Work) -> None:
 
 
 def _outcome(case: Case, work: Work, pipeline: Any) -> Outcome:
-    """What became of a case, in a form that can be sent."""
+    """Segment a case and return its outcome in a form that can be pickled."""
     try:
         result = segment_into(work.output, case, pipeline, probability=work.probability, **work.options)
         return Outcome(case, result.without_arrays())
-    except Exception as error:  # whatever is wrong with this one, others follow
+    except Exception as error:  # one bad case must not stop the others
         logger.debug("%s", case.source, exc_info=True)
         return Outcome(case, None, failure(case, error))

@@ -1,7 +1,7 @@
-"""What an output folder remembers of inputs that were refused: `.refused/<place>.json`, one small file for each.
+"""Records of refused inputs in an output folder: one file `.refused/<place>.json` for each.
 
-An input that is refused has no case folder, and results of an earlier run of it may still be there. The file says what
-became of it last; it goes when the input succeeds.
+A refused input gets no case folder, and results of an earlier run may still exist. The record shows that the latest
+attempt failed; it is deleted once the input is segmented.
 """
 
 import json
@@ -18,14 +18,14 @@ REFUSED = ".refused"
 
 @dataclass(frozen=True)
 class Refusal:
-    """An input that was refused, or failed, when it was last tried.
+    """Record of an input whose latest attempt was refused or failed.
 
     Attributes:
-        case: what its case would be called.
-        input: what the user would type to name it.
-        message: why, in one sentence.
-        content: digest of what it held, "" where that cannot be said.
-        geometry: digest of a file's shape and affine, "" where there is none or it cannot be read.
+        case: name that its case would have.
+        input: the input as given on the command line.
+        message: the reason, in one sentence.
+        content: digest of the input's content, "" if unknown.
+        geometry: digest of a file's shape and affine, "" if unknown or not a file.
     """
 
     case: str
@@ -36,34 +36,34 @@ class Refusal:
 
 
 def remember(output: Path, place: str, refusal: Refusal) -> None:
-    """Write down that the input at a place (see `Case.place`) was refused; OSError where that cannot be written."""
+    """Record that the input with this place (see `Case.place`) was refused; raises OSError if that fails."""
     path, text = output / REFUSED / f"{place}.json", json.dumps(asdict(refusal), indent=2) + "\n"
     try:
         write_text(path, text)
-    except FileNotFoundError:  # the folder was empty yet, and another run removed it: see `forget`
+    except FileNotFoundError:  # another run has just removed the empty folder, see `forget`
         write_text(path, text)
 
 
 def forget(output: Path, place: str) -> None:
-    """Forget the refusal of an input that was segmented since, or no longer exists."""
+    """Delete the record of an input, if there is one."""
     try:
         (output / REFUSED / f"{place}.json").unlink(missing_ok=True)
         os.rmdir(output / REFUSED)
-    except OSError:  # others are in it, or it was never made
+    except OSError:  # the folder holds other records, or does not exist
         return
 
 
 def remembered(output: Path) -> Iterator[tuple[str, Path, Refusal]]:
-    """Place, file and refusal of every input of an output folder that was refused last; damaged files are skipped."""
+    """Yield place, file and record of every refused input of an output folder; damaged records are skipped."""
     for path in sorted((output / REFUSED).glob("[!.]*.json")):
         try:
-            yield path.stem, path, Refusal(**_texts(json.loads(path.read_text(encoding="utf-8"))))
+            yield path.stem, path, Refusal(**_strings(json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError, TypeError, RecursionError):
             continue
 
 
-def _texts(values: Any) -> dict[str, str]:
-    """The values, if all are texts; else a TypeError."""
+def _strings(values: Any) -> dict[str, str]:
+    """Return `values` if it is a dictionary of strings; raises TypeError if not."""
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
-        raise TypeError(f"a refusal holds texts, got {type(values).__name__}")
+        raise TypeError(f"a refusal must be a dictionary of strings, got {type(values).__name__}")
     return values

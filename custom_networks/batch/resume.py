@@ -1,4 +1,4 @@
-"""Which cases an output folder holds whole and unchanged results of, so that a second run need not make them again."""
+"""Decide which cases a repeated run must segment, and which already have whole and unchanged results."""
 
 import json
 import logging
@@ -18,17 +18,18 @@ from custom_networks.report.report import REPORT
 
 logger = logging.getLogger(__name__)
 
-# What a library refuses it refuses again; what a full disk did not take is worth another run.
+# Notes on files that could not be written because of the disk, which another run may manage. A file that a library
+# refused to make would be refused again.
 _NOT_WRITTEN = re.compile(r"(was|were) not written\b.*\b(OSError|PermissionError)\b")
 
 
 @dataclass(frozen=True)
 class Promise:
-    """What results of a run say of how they were made, beside the input.
+    """What the results of a run will record about how they were made.
 
     Attributes:
-        options: as their manifests state them.
-        version: of the package, as their reports state it.
+        options: options, as recorded in the manifest.
+        version: version of this package, as recorded in report.json.
     """
 
     options: Mapping[str, Any]
@@ -36,12 +37,12 @@ class Promise:
 
 
 class Earlier:
-    """The results that lie in an output folder when a run begins.
+    """The results in an output folder at the start of a run.
 
     Args:
-        output: the output folder; it need not be there.
-        promise: what results of this run would say.
-        rehash: take nothing on trust: read the files of inputs and results, whatever their size and time.
+        output: the output folder, which need not exist.
+        promise: what the results of this run will record.
+        rehash: compare inputs and results by their bytes instead of trusting sizes and modification times.
     """
 
     def __init__(self, output: Path, promise: Promise, rehash: bool = False) -> None:
@@ -51,13 +52,13 @@ class Earlier:
             self._of.setdefault(manifest["identity"], []).append(manifest)
 
     def reason_to_do(self, case: Case) -> str:
-        """Why a case must be segmented, in a few words; "" where its results are whole and unchanged."""
+        """Return why a case must be segmented, in a few words, or "" if its results are whole and unchanged."""
         if (self._output / REFUSED / f"{case.place}.json").is_file():
             return "refused or failed when it was last tried"
         try:
             belongs_to = self._input_of(case)
-        except LiversegError:  # the run says what is wrong with it
-            logger.debug("%s is not known by its content", case.source, exc_info=True)
+        except LiversegError:  # the run itself will report the reason
+            logger.debug("cannot read the content of %s", case.source, exc_info=True)
             return "its content cannot be read"
         found = find(self._output, belongs_to)
         if found is None:
@@ -70,14 +71,14 @@ class Earlier:
         return self._reason_against(folder, manifest)
 
     def _input_of(self, case: Case) -> Input:
-        """What tells a case from others; a file is read only where it is not known again by its size and time."""
+        """Return the identity and content of a case; a file is read only if its size or modification time changed."""
         for manifest in self._of.get(case.identity, ()):
             if not self._rehash and same_state(manifest, case.state()):
                 return Input(case.name, case.identity, manifest["content"], manifest["geometry"], case.place)
         return Input(case.name, case.identity, case.content, case.geometry, case.place)
 
     def _reason_against(self, folder: Path, manifest: Manifest) -> str:
-        """What is wrong with results of the same input."""
+        """Return why existing results of an unchanged input cannot be kept, or "" if they can."""
         asked, had = self._promise.options, manifest["options"]
         others = sorted(name for name in {*asked, *had} if asked.get(name) != had.get(name))
         if others:
@@ -94,13 +95,13 @@ class Earlier:
 
 
 def reasons_to_do(earlier: Earlier, cases: Sequence[Case]) -> dict[Case, str]:
-    """The cases that must be segmented, each with the reason."""
+    """Return the cases that must be segmented, each with the reason."""
     reasons = {case: earlier.reason_to_do(case) for case in cases}
     return {case: reason for case, reason in reasons.items() if reason}
 
 
 def _said_in(report: Path) -> tuple[str, str]:
-    """The version that made a report, and its note on a file that a full disk kept from being written; "" for none."""
+    """Read a report.json; return its package version and its first note on a file lost to a disk error, "" if none."""
     try:
         said = json.loads(report.read_text(encoding="utf-8"))
         return str(said["run"]["version"]), next(filter(_NOT_WRITTEN.search, map(str, said.get("notes", ()))), "")

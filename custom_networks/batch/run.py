@@ -1,4 +1,4 @@
-"""One run over many inputs into one output folder."""
+"""Segment many inputs into one output folder, and record their outcomes."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from custom_networks.report.page.written import OFF
 from custom_networks.report.summary import Summary
 from custom_networks.staging import output_folder, probe
 
-if TYPE_CHECKING:  # a process that only hands cases out needs no PyTorch
+if TYPE_CHECKING:  # a process that only distributes cases needs no PyTorch
     from custom_networks.pipeline import Pipeline
     from custom_networks.result import Result
 
 logger = logging.getLogger(__name__)
 
-SUMMARY_EVERY = 60.0  # seconds
-SUMMARY_SHARE = 20  # times as long as writing took: a folder of thousands of cases takes some time to read
+SUMMARY_EVERY = 60.0  # seconds between updates of the summary
+SUMMARY_SHARE = 20  # wait at least this many times the duration of the last update, which grows with the folder
 
 
 Begin = Callable[[Case], None]
 
 
 def ignored(case: Case) -> None:
-    """For callers that need not know when a case begins."""
+    """Default for `begin`: do nothing when a case begins."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case: its result, or why there is none, in one line and as the error."""
+    """The outcome of a case: its result, or else a one-line message and, if it is at hand, the exception."""
 
     case: Case
     result: Result | None
@@ -50,17 +50,17 @@ class Outcome:
 
 
 class Run:
-    """Segments and writes one case after another, and keeps `summary.csv`.
+    """Segments and writes one case after another in this process, and updates `summary.csv`.
 
     Args:
         output: the output folder.
-        pipeline: what segments.
+        pipeline: the pipeline.
         probability: write the tumor probability, too.
-        options: of `result.write`.
-        promised: what the manifest of each result will state.
+        options: keyword arguments of `result.write`.
+        promised: options recorded in the manifest of each result.
 
     Raises:
-        UsageError: nothing can be written into the folder.
+        UsageError: the output folder is not writable.
     """
 
     def __init__(
@@ -79,27 +79,27 @@ class Run:
         self.sum_up = self._summary.write
 
     def segment(self, case: Case) -> Outcome:
-        """Segment, write and remember a case, whatever happens."""
+        """Segment and write a case, and return its outcome; a failure is recorded, not raised."""
         try:
             result = segment_into(self._output, case, self._pipeline, probability=self._probability, **self._options)
             outcome = Outcome(case, result)
-        except Exception as error:  # the other cases must still be segmented, whatever is wrong with this one
+        except Exception as error:  # one bad case must not stop the others
             outcome = Outcome(case, None, failure(case, error), error)
         self._summary.keep()
         return outcome
 
     def outcomes(self, cases: Sequence[Case], begin: Begin = ignored) -> Iterator[Outcome]:
-        """Segment, write and remember cases as `segment` does, results without arrays.
+        """Segment and write cases as `segment` does, and yield their outcomes in order; results are without arrays.
 
-        While one is answered, the next is read and the one before is written, where memory has room for them. `begin`
-        is told of each case before it is answered.
+        While a case is segmented, the next one is read and the previous one written if memory has room for them.
+        `begin` is called with each case before it is segmented.
         """
         room, self._begin = Room(available_memory()), begin
-        for case, given in overlapped(cases, read_now, self._answered, self._written, room):
+        for case, given in overlapped(cases, read_now, self._predicted, self._written, room):
             yield remembered_outcome(self._output, case, given)
             self._summary.keep()
 
-    def _answered(self, case: Case, read: ReadCase) -> Result:
+    def _predicted(self, case: Case, read: ReadCase) -> Result:
         self._begin(case)
         return as_read(self._pipeline.predict(read, probability=self._probability), case, read)
 
@@ -108,18 +108,18 @@ class Run:
 
 
 def write(result: Result, output: Path, **options: Any) -> Result:
-    """See `result.write`, which is imported where something is written."""
+    """Call `result.write`, which is imported here because the import is slow."""
     from custom_networks.result import write as write_result
 
     return write_result(result, output, **options)
 
 
 class KeptSummary:
-    """`summary.csv` and `index.html` of an output folder, written now and then while a run goes on.
+    """`summary.csv` and `index.html` of an output folder, updated at intervals during a run.
 
     Args:
         output: the output folder.
-        options: of `result.write`; without pages there is no index.
+        options: keyword arguments of `result.write`; if they turn the page off, there is no `index.html`.
     """
 
     def __init__(self, output: Path, options: Mapping[str, Any]) -> None:
@@ -127,16 +127,16 @@ class KeptSummary:
         self._due = time.monotonic() + SUMMARY_EVERY
 
     def keep(self) -> None:
-        """Write it if it is due."""
+        """Update the summary if the interval has passed."""
         if time.monotonic() >= self._due:
             self.write()
 
     def write(self) -> str:
-        """Write it; why that was not possible, "" if it was. The cases' own files are there all the same."""
+        """Write the summary, and return "" or, if that failed, the reason."""
         started = time.monotonic()
         try:
             self._summary.write()
-        except OSError as error:  # open in a spreadsheet, or a full disk
+        except OSError as error:  # such as a full disk, or the file is open in a spreadsheet
             return f"summary.csv cannot be written ({error.strerror or error}): make room, or close it elsewhere."
         finally:
             ended = time.monotonic()
@@ -145,14 +145,14 @@ class KeptSummary:
 
 
 def as_read(result: Result, case: Case, read: ReadCase) -> Result:
-    """The result of a case that was read beforehand, with the time of reading added."""
+    """Return the result of a case that was read beforehand, with its `input` set and the reading time added."""
     seconds = {**result.run["seconds"], "read": round(read.seconds, 3)}
     seconds["total"] = round(seconds["total"] + read.seconds, 3)
     return replace(result, input=case, run={**result.run, "seconds": seconds})
 
 
 def remembered_outcome(output: Path, case: Case, given: Result | Exception) -> Outcome:
-    """What became of a case, which the output folder remembers if it was refused or failed."""
+    """Return the outcome of a case; record a failure in the output folder, or delete the record of an earlier one."""
     if not isinstance(given, Exception):
         forget(output, case.place)
         return Outcome(case, given)
@@ -162,22 +162,22 @@ def remembered_outcome(output: Path, case: Case, given: Result | Exception) -> O
 
 
 def ready_folder(output: str | Path) -> Path:
-    """The output folder, made where it is missing and cleared of what interrupted runs left in it.
+    """Create the output folder if needed, remove what interrupted runs left in it, and return its path.
 
     Raises:
-        UsageError: it cannot be a folder, or nothing can be written into it.
+        UsageError: the path is not a folder, or is not writable.
     """
     folder = output_folder(output)
     try:
         probe(folder)
         remove_abandoned_staging(folder)
     except OSError as error:
-        raise UsageError(f"Nothing can be written into {folder} ({reason_of(error)}): name another folder.") from error
+        raise UsageError(f"{folder} is not writable ({reason_of(error)}): choose another output folder.") from error
     return folder
 
 
 def segment_into(output: Path, case: Case, pipeline: Pipeline, *, probability: bool, **options: Any) -> Result:
-    """Segment a case and write it below `output`, which remembers an input that is refused or fails.
+    """Segment a case, write its files into `output` and return the result; a failure is also recorded there.
 
     Raises:
         LiversegError: the input cannot be segmented.
@@ -193,33 +193,33 @@ def segment_into(output: Path, case: Case, pipeline: Pipeline, *, probability: b
 
 
 def forget_inputs(output: Path, inputs: Iterable[str], cases: Iterable[Case]) -> None:
-    """Forget refusals of inputs that are no longer a case, such as a folder that now holds several cases."""
+    """Delete the records of refused inputs that are no longer a case, such as a folder that now has several cases."""
     places = {place_of(given) for given in inputs if "\0" not in given}
     for place in places - {case.place for case in cases}:
         forget(output, place)
 
 
 def failure(case: Case, error: BaseException) -> str:
-    """One line on why a case was not segmented."""
+    """Return a one-line message on why a case was not segmented."""
     reason, cause = reason_of(error), root_cause(error)
     if isinstance(cause, LiversegError):
         return reason
     if isinstance(cause, OSError):
         return f"{case.source}: its files cannot be read or written ({reason}): make room, or check permissions."
     if isinstance(cause, MemoryError):
-        return f"{case.source}: failed, {reason}: close other programs, or take a larger machine."
+        return f"{case.source}: failed, {reason}: close other programs, or use a machine with more memory."
     return f"{case.source}: failed unexpectedly, {reason} (--debug shows where)."
 
 
 def _remember(output: Path, case: Case, message: str) -> None:
-    """Leave a refusal in the output folder, if that can be written at all."""
+    """Record a refused or failed case in the output folder; if that fails, log a warning."""
     known: dict[str, Any] = {"content": "", "geometry": ""}
     for name in known:
         try:
             known[name] = getattr(case, name)
-        except Exception:  # an input that cannot be read need not say what it holds
+        except Exception:  # an unreadable input has neither
             logger.debug("%s: no %s", case.source, name, exc_info=True)
     try:
         remember(output, case.place, Refusal(case.name, case.source, message, **known))
-    except OSError as error:  # the line on stderr and the exit code say so, too
-        logger.warning("The refusal of %s could not be written down (%s).", case.source, reason_of(error))
+    except OSError as error:  # stderr and the exit code still report the refusal
+        logger.warning("The refusal of %s could not be recorded (%s).", case.source, reason_of(error))

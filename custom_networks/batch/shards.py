@@ -1,4 +1,4 @@
-"""One of several equal parts of the work, for machines that know nothing of each other."""
+"""Split the inputs of a run into shards for machines that do not communicate, such as tasks of a SLURM array."""
 
 import os
 import re
@@ -11,31 +11,32 @@ T = TypeVar("T")
 
 
 class Shard(NamedTuple):
-    """Part `number`, counted from 1, of `parts`."""
+    """Shard `number` (from 1) of `parts`."""
 
     number: int
     parts: int
 
     def of(self, things: Sequence[T]) -> list[T]:
-        """Its share: every `parts`-th of them, from its own number on."""
+        """Return this shard's elements: every `parts`-th one, starting with element `number`."""
         return list(things[self.number - 1 :: self.parts])
 
 
 def shard_of(text: str) -> Shard:
-    """The shard that `--shard i/N` names; raises UsageError if it is not valid."""
+    """Parse the value of `--shard`, "i/N"; raises UsageError if it is not valid."""
     matched = re.fullmatch(r"(\d+)/(\d+)", text)
     shard = Shard(int(matched[1]), int(matched[2])) if matched else None
     if shard is None or not 1 <= shard.number <= shard.parts:
         raise UsageError(
-            f"--shard is i/N with i from 1 to N, such as 3/8, got {text!r}: number the tasks of an array from 1."
+            f"--shard must be i/N with i from 1 to N, such as 3/8, got {text!r}: number the tasks of an array from 1."
         )
     return shard
 
 
 def own_inputs(shard: Shard | None, inputs: Sequence[str]) -> tuple[list[str], Shard | None]:
-    """The inputs to look at, and the shard that must still be taken of their cases, if any.
+    """Return the inputs to list, and the shard to apply to their cases, or None if the inputs were split.
 
-    Where there are at least as many inputs as shards, each shard looks only at its own.
+    The inputs are split if there are at least as many as shards. Otherwise all of them are listed by every shard, and
+    their cases are split.
     """
     if shard and len(inputs) >= shard.parts:
         return shard.of(inputs), None
@@ -43,5 +44,5 @@ def own_inputs(shard: Shard | None, inputs: Sequence[str]) -> tuple[list[str], S
 
 
 def absolute(inputs: Sequence[str]) -> list[str]:
-    """The inputs by paths that mean the same in any folder, and on any machine that shares them."""
+    """Return the inputs as absolute paths, which are valid on any machine that mounts the same folders."""
     return [os.path.abspath(os.path.expanduser(path)) if path.strip() else path for path in inputs]

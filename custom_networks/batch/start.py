@@ -1,4 +1,4 @@
-"""Where the cases of a batch are segmented: in this process, in several, or on a cluster; and which ones need to be."""
+"""Start a run in this process, in several processes or on a cluster, and select the cases it must segment."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,38 +13,38 @@ from custom_networks.io import Case
 
 
 class Runner(Protocol):
-    """Segments cases, in whichever place."""
+    """Interface of a run: `Run`, `Processes` or `Cluster`."""
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """What the manifest of each result will state."""
+        """Options recorded in the manifest of each result."""
 
     def outcomes(self, cases: Sequence[Case], begin: Begin = ignored) -> Iterator[Outcome]:
-        """What became of each case, as soon as it is known; results have no arrays. `begin` is told of each before."""
+        """Yield the outcome of each case, with results without arrays; `begin` is called as each case begins."""
 
     def sum_up(self) -> str:
-        """Write `summary.csv`; why that was not possible, "" if it was."""
+        """Write `summary.csv`, and return "" or, if that failed, the reason."""
 
 
 @contextmanager
 def opened(
     work: Work, jobs: int = 1, cluster: str | None = None, on_stage: Callable[[str, int, int], None] | None = None
 ) -> Iterator[Runner]:
-    """What segments the cases of a run, for as long as the block lasts.
+    """Context manager that returns the runner for a run and closes it at the end.
 
     Args:
-        work: what was asked for.
-        jobs: how many processes of this machine.
-        cluster: address of a Dask scheduler whose workers are to do it.
-        on_stage: of `Pipeline`, where cases are segmented in this process.
+        work: settings of the run.
+        jobs: number of processes on this machine.
+        cluster: address of the Dask scheduler whose workers segment the cases.
+        on_stage: `Pipeline.on_stage`, used if cases are segmented in this process.
 
     Raises:
-        UsageError: what was asked for is not available, or makes no sense.
-        BundleError: there are no weights, or not the right ones.
+        UsageError: `jobs` is not valid, or something requested is not available.
+        BundleError: the weights are missing, or not the right ones.
     """
     if jobs < 1 or (cluster and jobs > 1):
         why = "the workers of --cluster are its processes" if cluster else "at least one process is needed"
-        raise UsageError(f"--jobs {jobs} makes no sense ({why}): leave it out.")
+        raise UsageError(f"--jobs {jobs} is not possible ({why}): leave it out.")
     if cluster:
         from custom_networks.batch.cluster import Cluster
 
@@ -65,7 +65,7 @@ def opened(
 def to_do(
     work: Work, cases: Sequence[Case], options: Mapping[str, Any], force: bool = False, rehash: bool = False
 ) -> dict[Case, str]:
-    """The cases that must be segmented, each with the reason in a few words; all of them with `force`."""
+    """Return the cases that must be segmented, each with a short reason; with `force`, all cases."""
     if force:
-        return dict.fromkeys(cases, "asked for by --force")
+        return dict.fromkeys(cases, "requested by --force")
     return reasons_to_do(Earlier(work.output, Promise(options, __version__), rehash), cases)

@@ -1,4 +1,4 @@
-"""Whether an output folder holds what its manifests say: every file with its bytes, none missing, none foreign."""
+"""Check the files of an output folder against its manifests."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from custom_networks.manifest import MANIFEST, WHOLE, Manifest, listed, read_man
 from custom_networks.report.page.index import INDEX
 from custom_networks.report.summary import SUMMARY
 
-OWN = (SUMMARY, INDEX, REFUSED)  # what lies beside the case folders
+OWN = (SUMMARY, INDEX, REFUSED)  # our own files and folders beside the case folders
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What was found in an output folder.
+    """Findings of `verified`.
 
     Attributes:
-        folders: case folders that are whole.
-        files: files whose bytes are what was written.
-        refused: inputs that were refused or failed when they were last tried, which is not a fault in the folder.
-        faults: what is wrong, a line each.
+        folders: number of case folders without a fault.
+        files: number of files that are unchanged.
+        refused: number of recorded refusals, which do not count as faults.
+        faults: one line for each fault.
     """
 
     folders: int
@@ -32,15 +32,15 @@ class Verified:
 
 
 def verified(output: Path) -> Verified:
-    """Check everything in an output folder; nothing is changed.
+    """Check every file and folder in an output folder without changing anything.
 
     Raises:
-        UsageError: it is not a folder, or cannot be listed.
+        UsageError: the folder cannot be listed.
     """
     try:
         entries = sorted(output.iterdir())
     except OSError as error:
-        raise UsageError(f"{output} cannot be listed ({reason_of(error)}): name a folder of results.") from error
+        raise UsageError(f"{output} cannot be listed ({reason_of(error)}): give a folder of results.") from error
     faults: list[str] = []
     folders = files = 0
     for entry in entries:
@@ -58,25 +58,25 @@ def verified(output: Path) -> Verified:
 
 
 def _why_no_results(entry: Path, manifest: Manifest | None) -> str:
-    """What an entry is, if not a whole case folder."""
+    """Say why an entry of the output folder is not a whole case folder."""
     if manifest is not None:
-        return f"not whole, a run was stopped while it wrote {', '.join(listed(manifest)) or 'it'}"
+        return f"incomplete, a run was stopped while writing {', '.join(listed(manifest)) or 'it'}"
     if entry.name.startswith(".") and entry.is_dir():
-        return "left by a run that was stopped, or is at work"
+        return "left by a run that was stopped, or in use by one"
     damaged = entry.is_dir() and (entry / MANIFEST).exists()
-    return f"its {MANIFEST} is damaged" if damaged else "foreign, no run wrote it"
+    return f"its {MANIFEST} is damaged" if damaged else "foreign, not written by liverseg"
 
 
 def _faults_in(folder: Path, manifest: Manifest) -> Iterator[tuple[bool, str]]:
-    """What is wrong in a case folder, and whether it is with a file of ours."""
+    """Yield each fault in a case folder: whether it concerns a file listed in the manifest, and a line about it."""
     for name, sha256 in manifest["files"].items():
         try:
             if file_digest(folder / name) != sha256:
-                yield True, f"{folder / name}: changed, its SHA-256 is not the one that was written down"
+                yield True, f"{folder / name}: changed, its SHA-256 differs from the recorded one"
         except FileNotFoundError:
             yield True, f"{folder / name}: missing"
         except OSError as error:
             yield True, f"{folder / name}: cannot be read ({reason_of(error)})"
     for path in sorted(folder.iterdir()):
         if path.name != MANIFEST and path.name not in manifest["files"]:
-            yield False, f"{path}: foreign, no run wrote it"
+            yield False, f"{path}: foreign, not written by liverseg"

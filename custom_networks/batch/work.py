@@ -1,4 +1,4 @@
-"""How the cases of a batch are segmented, stated once for every process that takes part."""
+"""Settings of a run, shared by all processes that take part in it."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from custom_networks.pipeline import Pipeline
 
 
-_cores = 0  # of this process, before it shared them
+_cores = 0  # usable cores of this process before it set its thread count; 0 until known
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a run was asked for; it can be sent to other processes and machines.
+    """Settings of a run, which can be sent to other processes and machines.
 
     Attributes:
         output: the output folder.
-        settings: overrides of inference.json, as `inference.settings` makes them.
+        settings: overrides of inference.json, as returned by `inference.settings.settings`.
         bundle: folder of another bundle.
-        checkpoint: other weights, a state dict.
+        checkpoint: file of other weights, a state dict.
         probability: write the tumor probability, too.
-        options: of `result.write`.
-        debug: log every step.
+        options: keyword arguments of `result.write`.
+        debug: log at debug level.
     """
 
     output: Path
@@ -41,11 +41,11 @@ class Work:
     debug: bool = False
 
     def pipeline(self) -> Pipeline:
-        """Build what segments.
+        """Build the pipeline.
 
         Raises:
-            BundleError: the bundle is not usable, or the weights that nobody named are not the released ones.
-            UsageError: what was asked for is not available.
+            BundleError: the bundle is not usable, or its own weights are not the released ones.
+            UsageError: a requested device, runtime or precision is not available.
         """
         from custom_networks.pipeline import Pipeline
 
@@ -53,33 +53,33 @@ class Work:
         if self.bundle is None and self.checkpoint is None and not pipeline.released:
             raise BundleError(
                 f"The weights of the installed bundle are not those released with version {bundle_version()}: install "
-                "the package again, or name them by --checkpoint to use them all the same."
+                "the package again, or use --checkpoint to choose them explicitly."
             )
         return pipeline
 
     def promised(self, pipeline: Pipeline) -> dict[str, Any]:
-        """The options that the manifest of each result will state."""
+        """Return the options recorded in the manifest of each result."""
         return {**pipeline.options(self.probability), **self.options}
 
     def without_bars(self) -> Work:
-        """The same without progress bars, which several processes would write into each other's lines."""
+        """Return a copy with progress bars off, since the bars of several processes would garble each other."""
         return replace(self, settings={**self.settings, "progress": False})
 
     def share(self, processes: int) -> None:
-        """Give this process, one of several, its share of the cores."""
+        """Limit this process to its share of the cores when `processes` processes share them."""
         global _cores
         if not _cores:
             from custom_networks.inference.threads import usable_cores
 
-            _cores = usable_cores()  # before it is cut
+            _cores = usable_cores()  # before this process limits itself
         tune_this_process(max(1, _cores // processes))
 
     def use(self, threads: int) -> None:
-        """Give this process this many threads."""
+        """Limit this process to a number of threads."""
         tune_this_process(threads)
 
     def absolute(self) -> Work:
-        """A copy with absolute paths."""
+        """Return a copy with absolute paths."""
         bundle, checkpoint = (
             path and os.path.abspath(os.path.expanduser(path)) for path in (self.bundle, self.checkpoint)
         )
@@ -87,9 +87,10 @@ class Work:
 
 
 def tune_this_process(threads: int | None = None) -> None:
-    """Set what a program may set but a library may not: the memory allocator and the number of compute threads.
+    """Configure the memory allocator and the number of compute threads of this process.
 
-    PyTorch does not know a container's quota. If several processes share the cores, `threads` is this one's share.
+    Only programs should call this, since a library must not change its caller's process. Without `threads`, PyTorch is
+    limited to the cores of the container's quota, of which it is unaware.
     """
     import torch
 
@@ -97,6 +98,6 @@ def tune_this_process(threads: int | None = None) -> None:
     from custom_networks.inference.threads import usable_cores
 
     if threads is not None:
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # counted by `usable_cores`, wherever it is asked
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # `usable_cores` respects it
     torch.set_num_threads(usable_cores() if threads is not None else min(torch.get_num_threads(), usable_cores()))
     manage_this_process()

@@ -1,1 +1,1 @@
-"""The commands of `liverseg`, thin: each checks what it was given, calls the package and says what came of it."""
+"""The commands of `liverseg`: thin functions that check arguments, call the package and print results."""

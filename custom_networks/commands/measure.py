@@ -1,4 +1,4 @@
-"""`liverseg measure`: the table of a mask that a person made or corrected."""
+"""`liverseg measure`: measure a mask that a person made or corrected."""
 
 from pathlib import Path
 
@@ -16,20 +16,20 @@ def measure(
     keep_empty_frames: bool = False,
     allow_large: bool = False,
 ) -> int:
-    """Measure a mask that was made or corrected by a person, in 3D Slicer, MONAI Label or elsewhere.
+    """Measure a mask that a person made or corrected, for example in 3D Slicer or MONAI Label.
 
-    The case gets the files that `liverseg segment` writes, marked as a person's mask without confidence, in
-    OUTPUT/<case>, or OUTPUT/<case>_measured where the folder holds the CT's own result. `liverseg segment` never
-    replaces it. Exit code 0: measured; 1: the CT or the mask was refused; 2: nothing could start.
+    Writes the same files as `liverseg segment`, marked as a person's mask and without confidence, to OUTPUT/<case>, or
+    to OUTPUT/<case>_measured if OUTPUT/<case> has the network's result. `liverseg segment` never replaces them. Exit
+    code 0: measured; 1: the CT or the mask was refused; 2: nothing could start.
 
     Args:
         ct: the CT: a NIfTI, NRRD or MetaImage file, or a folder or zip archive of DICOM files.
         mask: its mask on the same grid: NIfTI, NRRD or MetaImage (0 background, 1 liver, 2 tumor), or a DICOM SEG.
         output: folder for the results.
-        earlier: a report.json whose lesions keep their numbers; by default the one beside the mask.
+        earlier: a report.json whose lesions keep their numbers; by default the one in the mask's folder.
         overlay: draw overlay.png.
-        keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
-        allow_large: read inputs that exceed the memory limits; the limits on what a body can measure stay.
+        keep_empty_frames: write a DICOM SEG frame for every slice and segment, which some viewers need.
+        allow_large: read inputs that exceed the memory limits; the limits on physical size still apply.
 
     Examples:
         liverseg measure ct.nii.gz corrected.nrrd --output results

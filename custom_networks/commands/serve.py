@@ -1,4 +1,4 @@
-"""`liverseg serve`: a DICOM node that a PACS sends studies to and gets results from."""
+"""`liverseg serve`: a DICOM node that receives studies from a PACS and sends back the results."""
 
 import logging
 import threading
@@ -13,6 +13,8 @@ from custom_networks.errors import UsageError
 if TYPE_CHECKING:
     from custom_networks.node.segmenting import Segment
     from custom_networks.node.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 def serve(
@@ -42,43 +44,42 @@ def serve(
     keep_empty_frames: bool = False,
     bundle: str | None = None,
     checkpoint: str | None = None,
-    debug: bool = False,
 ) -> int:
     """Receive CT studies by DICOM, segment each once it is complete, and send SEG and SR back.
 
-    A study is complete when no image of it has come for a while; images that come later make its next version. Version
-    n has the case folder OUTPUT/<study>/<n>/, as `liverseg segment` writes it; <study> is a digest. What was
-    acknowledged is on disk, and a node that was killed goes on where it left off. The log on stderr is JSON, one event
-    per line. SIGTERM and Ctrl-C stop the node, with exit code 0.
+    A study is considered complete when no image has arrived for a while; later images make up its next version. The
+    results of version n are in OUTPUT/<study>/<n>/, a case folder as written by `liverseg segment`; <study> is a
+    digest. Acknowledged images are on disk, and a node that was killed resumes its work at the next start. The log on
+    stderr is JSON, one event per line. SIGTERM and Ctrl-C stop the node with exit code 0.
 
     Args:
         output: folder for the results.
-        spool: folder for what is received, on a disk of this machine; one node has it at a time.
-        host: address to listen on; one that others can reach needs --allow.
-        port: to listen on.
+        spool: folder for received images, on a local disk; used by one node at a time.
+        host: address to listen on; one that other machines can reach needs --allow.
+        port: port to listen on.
         aet: AE title of the node.
-        allow: AET@HOST that may send, may be repeated; HOST is a name, an address or a network, AET may be *. By
-            default, programs on this machine.
-        send_to: AET@HOST:PORT that gets SEG and SR, may be repeated; without it they stay in OUTPUT.
-        rules: JSON file with rules for which series of a study is taken.
+        allow: AET@HOST that may send; can be repeated. HOST is a name, an address or a network, AET may be *. By
+            default, only this machine may send.
+        send_to: AET@HOST:PORT that SEG and SR are sent to; can be repeated. By default, they stay in OUTPUT.
+        rules: JSON file with rules for selecting the series of a study.
         quiet_seconds: seconds without a new image after which a study is complete.
-        http_port: port of http://127.0.0.1:PORT/healthz; 0 for none.
-        keep_days: days for which received images are kept after their study was segmented.
-        quota_gb: GB for received images; those of the oldest segmented studies go first, then new ones are refused.
-        tls_cert: certificate of the node, PEM; with it, the port accepts only TLS, and peers must show theirs.
-        tls_key: key of that certificate.
-        tls_ca: certificates of the authorities that signed those of the peers.
+        http_port: port of http://127.0.0.1:PORT/healthz; 0 turns it off.
+        keep_days: days for which received images are kept after their study has been segmented.
+        quota_gb: GB for received images; if exceeded, images of the oldest segmented studies are removed, and if that
+            is not enough, new ones are refused.
+        tls_cert: certificate of the node, PEM; the port then accepts only TLS, and peers need a certificate, too.
+        tls_key: private key of that certificate.
+        tls_ca: certificates of the authorities that signed the peers' certificates.
         send_tls: send over TLS, too.
-        device: device, as for segment; so are the flags below.
+        device: device, as for segment; likewise the flags below.
         runtime: torch, openvino or auto.
         precision: float32, bfloat16 or auto.
         scout: find the liver first.
-        fast: a coarser answer in about a third of the time.
+        fast: a coarser result in about a third of the time.
         overlay: draw overlay.png.
-        keep_empty_frames: give the DICOM SEG a frame for every slice and segment, which some viewers need.
+        keep_empty_frames: write a DICOM SEG frame for every slice and segment, which some viewers need.
         bundle: folder of another bundle.
         checkpoint: other weights, a state dict.
-        debug: log tracebacks and what libraries say, which can quote a patient.
 
     Examples:
         liverseg serve --output results --spool spool
@@ -106,7 +107,7 @@ def serve(
         certificates=certificates(tls_cert, tls_key, tls_ca),
         send_tls=send_tls,
     )
-    log_to_stderr(debug=debug)
+    log_to_stderr(debug=logger.isEnabledFor(logging.DEBUG))
     record("starting", message=BANNER)  # before PyTorch is imported, which takes seconds
     from custom_networks.batch.work import Work, tune_this_process
     from custom_networks.inference.settings import settings as overrides
@@ -122,7 +123,7 @@ def serve(
 
 
 def _run(settings: "Settings", segment: "Segment") -> int:
-    """Run the node until the process is told to end."""
+    """Run the node until the process is interrupted, and return the exit code."""
     from custom_networks.node.log import record
     from custom_networks.node.node import Node
 
@@ -131,23 +132,23 @@ def _run(settings: "Settings", segment: "Segment") -> int:
     try:
         node.start()
         node.run()
-    except KeyboardInterrupt:  # SIGTERM, too
-        record("stopping", message="What was received stays in the spool.")
+    except KeyboardInterrupt:  # also for SIGTERM
+        record("stopping", message="Received images remain in the spool.")
     finally:
         node.stop()
     return OK
 
 
 def _log_failure(failed: threading.ExceptHookArgs) -> None:
-    """Log one line for a thread that ended with an error, as pynetdicom's do if a peer sends nonsense."""
+    """Log one line for a thread that failed, as pynetdicom's threads do if a peer sends invalid data."""
     from custom_networks.node.log import record
 
     record("failed", level=logging.WARNING, part="connection", error=failed.exc_type.__name__)
-    logging.getLogger(__name__).debug("a thread", exc_info=failed.exc_value)
+    logger.debug("a thread", exc_info=failed.exc_value)
 
 
 def _check_installed() -> None:
-    """UsageError if what only a node needs is not installed."""
+    """Raise UsageError if the optional dependencies of the node are not installed."""
     missing = [name for name in ("pynetdicom", "highdicom") if find_spec(name) is None]
     if missing:
         named = " and ".join(missing)

@@ -1,4 +1,4 @@
-"""What a run over many cases says: where it is, what it found, how it ended."""
+"""Console output and log file of a run: progress, results and errors."""
 
 import json
 import logging
@@ -23,17 +23,17 @@ KEY_IMAGE = "dicom_key_image_"
 
 
 class Talk:
-    """The voice of one run: results on stdout, talk on stderr, and everything in a log file where one is asked for.
+    """Prints results to stdout and messages to stderr, and appends both to a log file if requested.
 
     Args:
-        quiet: say nothing but errors.
-        verbose: say what the program does, too.
-        progress: say which case is worked on, and how long it will take.
-        as_json: put one JSON object a case on stdout, instead of lines.
-        log_file: a file to append all of it to.
+        quiet: print only errors.
+        verbose: print more details.
+        progress: print the current case and the estimated time left.
+        as_json: print one JSON object per case to stdout instead of lines.
+        log_file: file to append all output to.
 
     Raises:
-        UsageError: on entering, the log file cannot be written, or both quiet and verbose were asked for.
+        UsageError: both `quiet` and `verbose` are set or, on entering the context, the log file cannot be written.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Talk:
         log_file: str | None = None,
     ) -> None:
         if quiet and verbose:
-            raise UsageError("--quiet and --verbose contradict each other: leave one of them out.")
+            raise UsageError("--quiet and --verbose contradict each other: leave one out.")
         self._quiet, self._verbose, self._as_json, self._log_file = quiet, verbose, as_json, log_file
         self._progress = progress and not quiet
         self._log: TextIO | None = None
@@ -70,13 +70,13 @@ class Talk:
         self._held.close()
 
     def say(self, text: str) -> None:
-        """Talk, on stderr."""
+        """Print a message to stderr, unless quiet."""
         self._write_log(text)
         if not self._quiet:
             say(text, "stderr")
 
     def begin(self, number: int, count: int, case: "Case") -> None:
-        """Say which of several cases comes now, and how long those that are left may take."""
+        """Announce the case that is about to be segmented and, if there are several, the estimated time left."""
         now = self._case_started = time.monotonic()
         if count > 1:
             finished = self._done + self._failed
@@ -86,13 +86,13 @@ class Talk:
             self._say_progress(f"[{number}/{count}] {case.name}{left}")
 
     def stage(self, name: str, done: int, total: int) -> None:
-        """Say, once the first slab of a case is answered, how long the others will take; on a terminal a bar does."""
+        """After the first slab of a case, print the estimated time for the others, unless there is a progress bar."""
         if name == "network" and done == 1 and total > 1 and self._progress and not sys.stderr.isatty():
             left = (time.monotonic() - self._case_started) * (total - 1)
             self.say(f"  network: 1 of {total} slabs, about {_duration(left)} left")
 
     def result(self, result: "Result") -> None:
-        """Say what was found and written."""
+        """Print the notes, measurements and files of a result."""
         self._done += 1
         if result.verdict:
             self._levels[result.verdict.level] += 1
@@ -109,7 +109,7 @@ class Talk:
             say(json.dumps({**result.report, "folder": str(result.folder)}))
 
     def refused(self, message: str, case: "Case | None" = None) -> None:
-        """Say on stderr, whatever else is silent, why an input was not segmented."""
+        """Report why an input was not segmented, even if quiet."""
         self._failed += 1
         self.error(message)
         if self._as_json:
@@ -117,12 +117,12 @@ class Talk:
             say(json.dumps({**named, "error": message}))
 
     def error(self, message: str) -> None:
-        """Report an error on stderr and in the log, even if all other output is off."""
+        """Print an error to stderr and the log, even if quiet."""
         self._write_log(f"liverseg: {message}")
         complain(message)
 
     def closing(self, table: Path) -> None:
-        """Sum up a run over several inputs."""
+        """Summarise a run over several inputs; `table` is the path of summary.csv."""
         count = self._done + self._failed
         if count < 2:
             return
@@ -146,7 +146,7 @@ class Talk:
 
 
 def case_lines(result: "Result") -> list[str]:
-    """A line with volumes and verdict, and one for each file."""
+    """Return a line with volumes and verdict, and one for each file."""
     count, seconds = len(result.lesions), result.run["seconds"]["total"]
     lesions = f" in {count} lesion{'s' * (count != 1)}" if count else ""
     found = f"liver {result.liver_ml:.1f} ml, tumor {result.tumor_ml:.1f} ml{lesions}"
@@ -158,7 +158,7 @@ def case_lines(result: "Result") -> list[str]:
 
 
 def _listed(files: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The files that someone may open, by kind: the first of a series of key images stands for all of them."""
+    """Return kind and name of the files to list; of the key images, only the first with the number of others."""
     keys = [name for kind, name in files.items() if kind.startswith(KEY_IMAGE)]
     listed = [(kind, name) for kind, name in files.items() if kind != "thumbnail" and not kind.startswith(KEY_IMAGE)]
     more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
@@ -166,7 +166,7 @@ def _listed(files: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def note_lines(result: "Result") -> list[str]:
-    """A line for each finding of the verdict, and for each note that none of them repeats."""
+    """Return a line for each finding of the verdict, and for each note that is not also a finding."""
     findings = result.verdict.findings if result.verdict else ()
     said = {finding.text for finding in findings}
     lines = [f"  {finding.level}: {finding.text}" for finding in findings]
@@ -174,7 +174,7 @@ def note_lines(result: "Result") -> list[str]:
 
 
 def _duration(seconds: float) -> str:
-    """Seconds, or minutes from two of them on."""
+    """Format a duration, in seconds if under two minutes, else in minutes."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
@@ -183,14 +183,14 @@ def _opened(path: str) -> Iterator[TextIO]:
     try:
         stream = Path(path).expanduser().open("a", encoding="utf-8", errors="backslashreplace")
     except (OSError, RuntimeError, ValueError) as error:
-        raise UsageError(f"The log file {path} cannot be written ({error}): name another.") from error
+        raise UsageError(f"The log file {path} cannot be written ({error}): choose another one.") from error
     with stream:
         yield stream
 
 
 @contextmanager
 def _own_level(level: int) -> Iterator[None]:
-    """The level of this package's logger for a while; a lower one, such as that of --debug, stays."""
+    """Lower the level of this package's logger in this block; an even lower level, such as for --debug, is kept."""
     own = logging.getLogger("custom_networks")
     before = own.level
     own.setLevel(min(own.getEffectiveLevel(), level))
@@ -202,7 +202,7 @@ def _own_level(level: int) -> Iterator[None]:
 
 @contextmanager
 def _stderr_level(level: int | None) -> Iterator[None]:
-    """The least level of what loggers say on stderr for a while; None leaves it."""
+    """Set the level of the root logger's handlers in this block; None leaves it unchanged."""
     handlers = logging.getLogger().handlers
     before = [handler.level for handler in handlers]
     try:
@@ -216,7 +216,7 @@ def _stderr_level(level: int | None) -> Iterator[None]:
 
 @contextmanager
 def _logged_to(stream: TextIO, verbose: bool) -> Iterator[None]:
-    """Write this package's log into a file for a while; stderr keeps its own level unless `verbose`."""
+    """Write this package's log to a stream in this block; the level on stderr changes only if `verbose`."""
     root, handler = logging.getLogger(), logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S"))
     debug = logging.getLogger("custom_networks").isEnabledFor(logging.DEBUG)

@@ -1,4 +1,4 @@
-"""What the commands say, and the exit codes that they end with."""
+"""Printing, and the exit codes of the commands."""
 
 import sys
 
@@ -7,10 +7,10 @@ OK, SOME_FAILED, NOTHING_STARTED, INTERRUPTED = 0, 1, 2, 130
 
 
 def say(text: str, stream: str = "stdout") -> None:
-    """Print results to stdout and talk to stderr, at once."""
+    """Print a line to "stdout" or "stderr" and flush it."""
     print(text, file=getattr(sys, stream), flush=True)
 
 
 def complain(message: str) -> None:
-    """Say on stderr what went wrong."""
+    """Print an error message to stderr."""
     say(f"liverseg: {message}", "stderr")

@@ -1,4 +1,4 @@
-"""The commands beside `segment`: series, phantom, pack, export."""
+"""The commands `series`, `phantom`, `pack` and `export`."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from custom_networks.errors import UsageError
 
 
 def series(path: str) -> int:
-    """List the DICOM series of a folder or zip archive: which would be segmented, which skipped, and why.
+    """List the DICOM series of a folder or zip archive, and which of them would be segmented or skipped, and why.
 
     Args:
         path: a folder (of any depth) or zip archive of DICOM files.
@@ -28,12 +28,12 @@ def series(path: str) -> int:
 
 
 def phantom(output: str, *, cases: int = 1, seed: int = 0, format: str = "nifti") -> int:
-    """Write synthetic abdominal CT with exact truth, in the layout of the Medical Segmentation Decathlon.
+    """Write synthetic abdominal CT with exact ground truth, in the layout of the Medical Segmentation Decathlon.
 
     Args:
         output: folder to write to.
-        cases: how many.
-        seed: the same seed gives the same cases.
+        cases: number of cases.
+        seed: random seed; the same seed gives the same cases.
         format: nifti or dicom.
 
     Examples:
@@ -47,14 +47,15 @@ def phantom(output: str, *, cases: int = 1, seed: int = 0, format: str = "nifti"
 
 
 def pack(output: str, *, weights_url: str | None = None) -> int:
-    """Pack the bundle with the code that it needs into one zip archive, the same bytes each time.
+    """Pack the bundle and the code that it needs into a reproducible zip archive.
 
-    The archive holds one folder, liver_tumor_ct_25d, that MONAI runs without this package. It is checked first.
+    The archive contains one folder, liver_tumor_ct_25d, which MONAI can run without this package. The bundle is checked
+    first.
 
     Args:
         output: the archive to write, OUT.zip.
-        weights_url: leave files over 1 MiB out, and name this address for them in large_files.yml; one that ends in /
-            is a folder that holds them under their paths in the bundle.
+        weights_url: leave out files over 1 MiB, and give this address for them in large_files.yml; an address that
+            ends in / is a folder with the files at their paths in the bundle.
 
     Examples:
         liverseg pack liver_tumor_ct_25d.zip
@@ -70,10 +71,10 @@ def pack(output: str, *, weights_url: str | None = None) -> int:
 
 
 def export(format: str, output: str, *, bundle: str | None = None, checkpoint: str | None = None) -> int:
-    """Write the network in a format that runs without this package, checked against the network itself.
+    """Export the network to a format that runs without this package, and check it against the network itself.
 
-    It takes images of any batch, depth, height and width (multiples of 16), as the network does; reading, resampling
-    and the anatomy rules are not in it.
+    It accepts any batch size and depth, and heights and widths that are multiples of 16. Reading, resampling and the
+    anatomy rules are not included.
 
     Args:
         format: torchscript or onnx.

@@ -1,4 +1,4 @@
-"""`liverseg verify`: whether results are what was written."""
+"""`liverseg verify`: check results against their manifests."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ from custom_networks.commands.terminal import OK, SOME_FAILED, say
 
 
 def verify(output: str) -> int:
-    """Check every file of a folder of results against its manifests; nothing is changed.
+    """Check the files in a folder of results against their manifests, without changing anything.
 
-    Exit code 0: every case folder is whole, every file has the SHA-256 that was written down, and nothing else lies
-    there; 1: something is missing, changed, unfinished or foreign, a line each.
+    Exit code 0: every case folder is whole, every file has its recorded SHA-256, and there are no other files; 1:
+    something is missing, changed, incomplete or foreign; a line is printed for each.
 
     Args:
         output: the folder that `liverseg segment` wrote to.

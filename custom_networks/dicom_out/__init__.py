@@ -1,1 +1,1 @@
-"""DICOM results of a case: segmentation (SEG) and structured report (SR)."""
+"""DICOM results of a case: segmentations (SEG), structured report (SR), key images and PDF."""

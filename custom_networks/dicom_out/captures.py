@@ -1,6 +1,6 @@
 """Key images as secondary captures (PS3.3 A.8.1) and a report as encapsulated PDF (A.45.1), for archives without SEG.
 
-Both belong to the study of the source slices, and their headers name the patient like those of the slices.
+Both belong to the study of the source slices and have the same patient attributes.
 """
 
 import logging
@@ -23,8 +23,8 @@ from custom_networks.io.dicom.result_header import PATIENT_AND_STUDY
 logger = logging.getLogger(__name__)
 
 NOT_DICOM = "Key images and PDF were not written: they are DICOM files, but the input is not DICOM."
-KEY_IMAGES_NUMBER, PDF_NUMBER = 903, 904  # of their series
-_TAKEN_BY_HIGHDICOM = {
+KEY_IMAGES_NUMBER, PDF_NUMBER = 903, 904  # SeriesNumber
+_HIGHDICOM_ARGUMENTS = {
     "PatientName": "patient_name",
     "PatientID": "patient_id",
     "PatientBirthDate": "patient_birth_date",
@@ -38,19 +38,19 @@ _TAKEN_BY_HIGHDICOM = {
 
 
 class Picture(Protocol):
-    """A picture to be archived."""
+    """A picture to archive as a key image."""
 
     @property
     def rgb(self) -> npt.NDArray[np.uint8]:
-        """(rows, columns, 3)."""
+        """Pixels, (rows, columns, 3)."""
 
     @property
     def title(self) -> str:
-        """What it shows."""
+        """Description of the picture."""
 
     @property
     def orientation(self) -> tuple[str, str]:
-        """The patient directions of rows and columns, as in Patient Orientation (PS3.3 C.7.6.1.1.1)."""
+        """Anatomical directions of rows and columns, as in PatientOrientation (PS3.3 C.7.6.1.1.1)."""
 
 
 def write_captures(
@@ -66,18 +66,20 @@ def write_captures(
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Write pictures as `<case>_key_01.dcm` etc. in one series, and a PDF as `<case>_report.dcm`.
 
-    As for SEG and SR, a note says why if DICOM cannot be written.
+    Errors are not raised but returned as notes.
 
     Args:
-        folder: where the files go.
-        case: the case's name.
-        headers, affine, shape: of the series, see `custom_networks.dicom_out.results.write_dicom_results`.
+        folder: folder to write to.
+        case: name of the case.
+        headers: headers of the source slices, see `custom_networks.dicom_out.results.write_dicom_results`.
+        affine: (4, 4) affine of the series, (column, row, slice) index to RAS mm.
+        shape: columns, rows and slices of the series.
         pictures: the key images, RGB.
-        pdf: the PDF; empty for none.
+        pdf: the PDF, or b"" for none.
         names_patient: whether pictures and PDF show text about the patient.
 
     Returns:
-        The files by kind, and notes.
+        Names of the written files by kind, and notes.
     """
     if not headers:
         return {}, (NOT_DICOM,)
@@ -96,16 +98,16 @@ def write_captures(
                 files["dicom_pdf"] = f"{case}_report.dcm"
     except LiversegError as error:
         return files, (f"Key images and PDF were not written: {error}",)
-    except Exception as error:  # its message is not repeated, since it may quote attributes of the patient
+    except Exception as error:  # its message is not shown, since it may quote patient attributes
         logger.debug("captures of %s", folder, exc_info=True)
         return files, (f"Key images and PDF were not all written ({type(error).__name__}; --debug shows where)",)
     return files, source.notes
 
 
 def _capture(source: SourceSeries, picture: Picture, series: str, number: int, burned_in: str) -> Any:
-    """A secondary capture of a picture."""
+    """Return a picture as a secondary capture."""
     hd, header = codes.load_highdicom(), source.headers[0]
-    patient = {argument: header.get(keyword) or None for keyword, argument in _TAKEN_BY_HIGHDICOM.items()}
+    patient = {argument: header.get(keyword) or None for keyword, argument in _HIGHDICOM_ARGUMENTS.items()}
     image = hd.sc.SCImage(
         pixel_array=np.ascontiguousarray(picture.rgb),
         photometric_interpretation="RGB",
@@ -129,7 +131,7 @@ def _capture(source: SourceSeries, picture: Picture, series: str, number: int, b
 
 
 def _document(source: SourceSeries, pdf: bytes, burned_in: str) -> Dataset:
-    """An encapsulated PDF in the study of the source."""
+    """Return a PDF as an encapsulated document in the study of the source."""
     hd, header, now = codes.load_highdicom(), source.headers[0], datetime.now()
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()

@@ -1,8 +1,8 @@
-"""The codes in DICOM results, display colours, and the name of the algorithm.
+"""Codes, display colours and equipment of DICOM results.
 
-A lesion is coded as a mass, which implies nothing about malignancy. Categories are from DICOM CID 7150, types from CID
-7159 and 7166; these do not contain "Neoplasm of liver" (126851005), which is a disorder and not a structure. The
-liver's segments are from CID 7170, Couinaud Liver Segment.
+Lesions are coded as masses, which does not imply malignancy. Categories are from DICOM CID 7150, types from CID 7159
+and 7166, which do not include "Neoplasm of liver" (126851005), a disorder and not a structure. Liver segments are from
+CID 7170, Couinaud Liver Segment.
 """
 
 from types import ModuleType
@@ -51,7 +51,7 @@ CERTAINTY = Code("111012", "DCM", "Certainty of Finding")  # 0 to 100 %
 MEAN = Code("373098007", "SCT", "Mean")
 STANDARD_DEVIATION = Code("386136009", "SCT", "Standard Deviation")
 
-# DICOM and SNOMED CT have no concept for this; private coding schemes begin with 99 (PS3.3 8.2).
+# DICOM and SNOMED CT have no code for this concept; private coding schemes begin with 99 (PS3.3 8.2).
 NEAR_SEGMENT_BORDER = Code("NEAR_SEGMENT_BORDER", "99LIVERSEG", "Within 5 mm of another liver segment")
 YES = Code("373066001", "SCT", "Yes")
 NO = Code("373067005", "SCT", "No")
@@ -65,7 +65,7 @@ COUNT = Code("1", "UCUM", "no units")
 # Recommended display colours in CIELab: brown and bright green.
 LIVER_COLOUR = (51.5, 46.4, 30.4)
 LESION_COLOUR = (87.7, -86.2, 83.2)
-# For segments 1 to 8, such that neighbours differ in hue.
+# For segments 1 to 8; neighbours differ in hue.
 SEGMENT_COLOURS = {
     1: (60.3, 98.2, -60.8),
     2: (53.2, 80.1, 67.2),
@@ -79,10 +79,10 @@ SEGMENT_COLOURS = {
 
 
 def load_highdicom() -> ModuleType:
-    """The module highdicom, which is imported only when a DICOM result is written.
+    """Import and return highdicom, which is slow to import and optional.
 
     Raises:
-        UsageError: it is not installed.
+        UsageError: highdicom is not installed.
     """
     try:
         import highdicom

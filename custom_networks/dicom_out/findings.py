@@ -1,4 +1,4 @@
-"""The measurements that DICOM results need, as protocols, so that measuring does not depend on DICOM."""
+"""Protocols for the measurements in DICOM results, so that DICOM output does not depend on the code that measures."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,51 +10,51 @@ from custom_networks.labelmap.boxes import Box
 
 
 class MeasuredLesion(Protocol):
-    """One lesion; a number that is None or NaN was not measured."""
+    """Measurements of a lesion, None or NaN if unknown."""
 
     @property
     def id(self) -> int:
-        """Its number in the report and in the map of lesion numbers."""
+        """Number of the lesion in the report and in the map of lesion numbers."""
 
     @property
     def volume_mm3(self) -> float:
-        """Volume, mm3."""
+        """Volume in mm3."""
 
     @property
     def longest_mm(self) -> float | None:
-        """Longest axial diameter, mm."""
+        """Longest axial diameter in mm."""
 
     @property
     def perpendicular_mm(self) -> float | None:
-        """Longest diameter perpendicular to that, mm."""
+        """Longest perpendicular diameter in the same slice, in mm."""
 
     @property
     def mean_hu(self) -> float | None:
-        """Mean of its voxels, HU."""
+        """Mean intensity in HU."""
 
     @property
     def sd_hu(self) -> float | None:
-        """Standard deviation of its voxels, HU."""
+        """Standard deviation of the intensity in HU."""
 
     @property
     def confidence(self) -> float | None:
-        """Chance that it is real, 0 to 1."""
+        """Confidence that the lesion is real, 0 to 1."""
 
 
 class LesionSegments(Protocol):
-    """Where a lesion lies among the liver's segments."""
+    """The liver segments of a lesion."""
 
     @property
     def shares(self) -> Sequence[tuple[int, float]]:
-        """Segment number and share of the lesion's voxels, 0 to 1, largest first."""
+        """Segment numbers with their shares of the lesion's voxels, 0 to 1, largest first."""
 
     @property
     def near_border(self) -> bool:
-        """Whether it comes within 5 mm of any segment other than its main one."""
+        """Whether the lesion is within 5 mm of a segment other than its main one."""
 
 
 class MeasuredCase(Protocol):
-    """The lesions of a case and where they lie in its label map."""
+    """Measurements of a case."""
 
     @property
     def lesions(self) -> Sequence[MeasuredLesion]:
@@ -62,19 +62,19 @@ class MeasuredCase(Protocol):
 
     @property
     def numbers(self) -> npt.NDArray[np.integer]:
-        """(i, j, k) the id of the lesion at each voxel of `box`, 0 where there is none."""
+        """(i, j, k) lesion id at each voxel of `box`, 0 outside lesions."""
 
     @property
     def box(self) -> Box:
-        """The part of the label map that `numbers` covers."""
+        """Position of `numbers` in the label map."""
 
     @property
     def liver_ml(self) -> float:
-        """Volume of the liver with its lesions, ml."""
+        """Volume of the liver including lesions, in ml."""
 
     @property
     def calibrated(self) -> bool:
-        """Whether a lesion's confidence is a calibrated chance; the SR states it only then."""
+        """Whether confidence is a calibrated probability; only then is it included in the SR."""
 
     @property
     def by_person(self) -> bool:

@@ -1,4 +1,4 @@
-"""DICOM results of a case that came as DICOM: the SEG of its label map and the SR of its measurements."""
+"""Write the DICOM results of a DICOM case: SEG and SR, and a SEG of the liver segments."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def dicom_names(case: str) -> dict[str, str]:
-    """Names of a case's DICOM results by kind, in the order in which they are written."""
+    """Return the file names of a case's SEG and SR by kind, in the order in which they are written."""
     return {"dicom_seg": f"{case}_seg.dcm", "dicom_sr": f"{case}_sr.dcm"}
 
 
@@ -32,25 +32,25 @@ def write_dicom_results(
     segments: npt.NDArray[np.uint8] | None = None,
     lesion_segments: Mapping[int, LesionSegments] | None = None,
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Write `<case>_seg.dcm`, `<case>_sr.dcm` and perhaps `<case>_segments.dcm`, if the case came as DICOM.
+    """Write `<case>_seg.dcm`, `<case>_sr.dcm` and, with `segments`, `<case>_segments.dcm`.
 
-    If DICOM cannot be written, a note says why, and the case's other results are not affected.
+    Errors are not raised but returned as notes, so that they do not affect the other results.
 
     Args:
-        folder: where the files go.
-        case: the case's name.
-        headers: of its slices, in the order of the label map's last axis (`custom_networks.io.Volume.headers`); they
-            are not modified. They are empty for other inputs, for which nothing is written.
-        affine: (4, 4) of the series, (column, row, slice) index to RAS mm.
-        labels: (column, row, slice) of the whole series, uint8: 0 background, 1 liver, 2 tumor.
-        measured: the measurements of that label map.
+        folder: folder to write to.
+        case: name of the case.
+        headers: headers of the slices, in the order of the label map's last axis (`custom_networks.io.Volume.headers`);
+            not modified. Empty if the case is not DICOM; nothing is written then.
+        affine: (4, 4) affine of the series, (column, row, slice) index to RAS mm.
+        labels: (column, row, slice) label map, uint8: 0 background, 1 liver, 2 tumor.
+        measured: measurements of the label map.
         keep_empty_frames: write a frame for every slice and segment, which some viewers need.
         remarks: sentences about the case for the SR, such as its verdict.
-        segments: (column, row, slice) of the whole series, uint8, the liver's segments 1 to 8, if they are known.
+        segments: (column, row, slice) map of the liver segments 1 to 8, uint8, or None if unknown.
         lesion_segments: the segments of each lesion, by its id.
 
     Returns:
-        The written files by kind, and notes.
+        Names of the written files by kind, and notes.
     """
     if not headers:
         return {}, ()
@@ -75,8 +75,8 @@ def write_dicom_results(
             files["dicom_segments"] = path.name
     except LiversegError as error:
         notes += (f"{_missing(files)} not written: {error}",)
-    except Exception as error:  # highdicom refuses odd attributes in many ways, which must not stop the other results
-        # Its message is not repeated: it may quote attributes of the patient, and notes go into report.json.
+    except Exception as error:  # highdicom has no common error for attributes that it refuses
+        # The message is not shown, because it may quote patient attributes, and notes go into report.json.
         logger.debug("DICOM results of %s", folder, exc_info=True)
         notes += (f"{_missing(files)} not written ({type(error).__name__}; --debug shows where)",)
     return files, notes

@@ -1,6 +1,6 @@
 """DICOM Segmentation (PS3.3 A.51) of a case: the whole liver, and each lesion as a separate segment.
 
-It is BINARY, because then segments may overlap (the liver includes its lesions) and every viewer can read it.
+The type BINARY allows overlapping segments (the liver includes its lesions), and every viewer supports it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,11 +25,11 @@ SERIES_NUMBER = 900
 
 @dataclass(frozen=True)
 class SegObject:
-    """A written SEG.
+    """A SEG that has been written.
 
     Attributes:
-        dataset: highdicom's Segmentation.
-        segment_of: the segment number of each lesion, by its id; the liver is segment 1.
+        dataset: the SEG, a `highdicom.seg.Segmentation`.
+        segment_of: segment number of each lesion, by its id; the liver is segment 1.
     """
 
     dataset: Any
@@ -52,11 +52,11 @@ def write_seg(
     empty frame.
 
     Args:
-        path: the file to write; it appears whole or not at all.
+        path: the file to write, atomically.
         source: the series, from `source_series`.
         labels: (column, row, slice) on the series' grid, uint8: 0 background, 1 liver, 2 tumor.
-        measured: its lesions; segments have the same order.
-        max_lesion_segments: largest number of lesions with separate segments.
+        measured: measurements of the label map; segments are in the order of its lesions.
+        max_lesion_segments: maximum number of lesions with separate segments.
         keep_empty_frames: write a frame for every slice and segment, which some viewers need.
 
     Raises:
@@ -80,7 +80,7 @@ def write_seg(
 
 
 def save_whole(dataset: Any, path: Path) -> None:
-    """Write a data set, whole or not at all."""
+    """Write a data set atomically."""
     with atomic_write(path) as temporary:
         dataset.save_as(temporary, enforce_file_format=True)
 
@@ -88,10 +88,10 @@ def save_whole(dataset: Any, path: Path) -> None:
 def _masks(
     labels: npt.NDArray[np.uint8], measured: MeasuredCase, segment_of: Mapping[int, int], slab: slice
 ) -> npt.NDArray[np.uint8]:
-    """One mask for each segment in the slices of `slab`: (slice, row, column, segment).
+    """Return masks of all segments in the slices of `slab`, (slice, row, column, segment).
 
-    In memory, one segment follows another, and lesions are set voxel by voxel, so that zeros, which are never written,
-    take up no memory.
+    Segments are contiguous in memory and lesions are set voxel by voxel, so that the operating system need not allocate
+    pages that contain only zeros.
     """
     voxels = np.nonzero(measured.numbers)
     ids = measured.numbers[voxels]
@@ -110,7 +110,7 @@ def _masks(
 
 
 def _names(ids: Sequence[int], shared: bool) -> list[str]:
-    """Names of the segments, beginning with the liver."""
+    """Return the names of the segments, beginning with the liver."""
     return ["Liver", *(["Liver lesions"] if shared else [f"Lesion {id_}" for id_ in ids])]
 
 
@@ -123,16 +123,16 @@ def segmentation(
     series_number: int,
     texts: Mapping[str, str],
 ) -> Any:
-    """highdicom's BINARY Segmentation on the slices in `slab`.
+    """Return a BINARY `highdicom.seg.Segmentation` of the slices in `slab`.
 
     Args:
         source: the series.
-        slab: the slices of the masks.
-        masks: (slice, row, column, segment), or (slice, row, column) with segment numbers.
-        described: highdicom's descriptions of the segments.
+        slab: range of the slices in the masks.
+        masks: (slice, row, column, segment) masks, or (slice, row, column) segment numbers.
+        described: descriptions of the segments, from `segment_description`.
         keep_empty_frames: write a frame for every slice and segment.
-        series_number: of the new series.
-        texts: content label, and descriptions of content and series.
+        series_number: SeriesNumber of the SEG.
+        texts: `content_label`, `content_description` and `series_description`.
     """
     hd = codes.load_highdicom()
     dataset = hd.seg.Segmentation(
@@ -148,14 +148,14 @@ def segmentation(
         **texts,
         **codes.EQUIPMENT,
     )
-    dataset.ContentCreatorName = ""  # type 2: no person made it, or the name is not known
+    dataset.ContentCreatorName = ""  # type 2; not applicable or unknown
     _name_segment_in_frames(dataset)
     _name_source_frames(dataset, source.headers[slab])
     return dataset
 
 
 def _name_segment_in_frames(dataset: Any) -> None:
-    """Move a segment reference shared by all frames into each frame: both are valid, but highdicom's SR needs this."""
+    """Move a segment reference shared by all frames into each frame, where highdicom's SR expects it."""
     (shared,) = dataset.SharedFunctionalGroupsSequence
     if "SegmentIdentificationSequence" in shared:
         for frame in dataset.PerFrameFunctionalGroupsSequence:
@@ -164,7 +164,7 @@ def _name_segment_in_frames(dataset: Any) -> None:
 
 
 def _name_source_frames(dataset: Any, headers: Sequence[Dataset]) -> None:
-    """Refer to the frames of an enhanced CT by their numbers in its file, since highdicom only got some of them."""
+    """Correct references to frames of an enhanced CT, as highdicom was given only a part of its frames."""
     if "ReferencedFrameNumber" not in headers[0]:
         return
     frames = dataset.PerFrameFunctionalGroupsSequence
@@ -174,7 +174,7 @@ def _name_source_frames(dataset: Any, headers: Sequence[Dataset]) -> None:
 
 
 def _texts(by_person: bool) -> dict[str, str]:
-    """Label and descriptions of content and series."""
+    """Return content label, content description and series description of the SEG."""
     made = "by a person" if by_person else "automatic"
     return {
         "content_label": "LIVER_LESIONS",
@@ -184,7 +184,7 @@ def _texts(by_person: bool) -> dict[str, str]:
 
 
 def _description(number: int, name: str, by_person: bool) -> Any:
-    """Codes, colour and algorithm of one segment; a segment drawn by a person has no algorithm."""
+    """Return the description of segment `number`: the liver (1) or a lesion."""
     if number == 1:
         structure, kind, colour = codes.ANATOMICAL_STRUCTURE, codes.LIVER, codes.LIVER_COLOUR
         return segment_description(number, name, structure, kind, colour, by_person)
@@ -201,7 +201,7 @@ def segment_description(
     by_person: bool = False,
     **more: Any,
 ) -> Any:
-    """highdicom's description of one segment made by the network or a person."""
+    """Return a `highdicom.seg.SegmentDescription`; `more` are further arguments of it."""
     hd = codes.load_highdicom()
     algorithm = hd.AlgorithmIdentificationSequence(
         name=codes.ALGORITHM_NAME, version=codes.ALGORITHM_VERSION, family=codes.ARTIFICIAL_INTELLIGENCE

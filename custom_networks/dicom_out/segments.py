@@ -23,18 +23,18 @@ TEXTS = {
 def write_segments(
     path: Path, source: SourceSeries, segments: npt.NDArray[np.uint8], *, keep_empty_frames: bool = False
 ) -> Any:
-    """Write a map of segments as a BINARY DICOM SEG whose segment numbers are Couinaud's.
+    """Write a map of liver segments as a BINARY DICOM SEG with Couinaud's segment numbers.
 
-    All eight are described, even those without voxels, so that a number always has the same meaning.
+    All eight segments are described, even those without voxels, so that numbers always have the same meaning.
 
     Args:
-        path: the file to write; it appears whole or not at all.
+        path: the file to write, atomically.
         source: the series, from `source_series`.
         segments: (column, row, slice) on the series' grid, uint8, 1 to 8 in the liver and 0 outside.
         keep_empty_frames: write a frame for every slice and segment, which some viewers need.
 
     Returns:
-        highdicom's Segmentation.
+        The SEG, a `highdicom.seg.Segmentation`.
 
     Raises:
         UsageError: highdicom is not installed.

@@ -1,4 +1,4 @@
-"""The source slices that results refer to: their shared attributes, and a check of the label map's grid."""
+"""Prepare the source slices that DICOM results refer to, and check the label map's grid against them."""
 
 import logging
 import warnings
@@ -23,13 +23,13 @@ _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 @dataclass(frozen=True, eq=False)
 class SourceSeries:
-    """The slices of one series that results refer to.
+    """The source slices of DICOM results.
 
     Attributes:
-        headers: one per slice, ascending along the slice normal. They agree in everything except SOPInstanceUID and
-            position; those of an enhanced CT agree in SOPInstanceUID, too, and have a ReferencedFrameNumber.
+        headers: one header per slice, ascending along the slice normal. They differ only in SOPInstanceUID and
+            position; those of an enhanced CT only in position and ReferencedFrameNumber.
         affine: (4, 4), (column, row, slice) index to LPS mm.
-        notes: what had to be generated because the slices lack it, one sentence each.
+        notes: sentences about generated or omitted attributes.
     """
 
     headers: tuple[Dataset, ...]
@@ -37,13 +37,13 @@ class SourceSeries:
     notes: tuple[str, ...] = ()
 
     def images(self, slab: slice) -> list[Dataset]:
-        """The slices in `slab` for highdicom: one data set per slice, or one that has them as frames."""
+        """Return the slices in `slab` for highdicom: one data set per slice, or a single one with frames."""
         headers = self.headers[slab]
         return [_as_frames(headers)] if "ReferencedFrameNumber" in headers[0] else list(headers)
 
 
 def _as_frames(headers: Sequence[Dataset]) -> Dataset:
-    """An image that has only these frames, in this order."""
+    """Return a multi-frame image that consists of these frames."""
     first = headers[0]
     image = Dataset(dict(first.items()))
     orientation, measures = Dataset(), Dataset()
@@ -59,7 +59,7 @@ def _as_frames(headers: Sequence[Dataset]) -> Dataset:
 
 
 def _place_of(header: Dataset) -> Dataset:
-    """The functional group with the position of a frame."""
+    """Return a functional group with the position of a frame."""
     position, group = Dataset(), Dataset()
     position.ImagePositionPatient = header.ImagePositionPatient
     group.PlanePositionSequence = [position]
@@ -68,7 +68,7 @@ def _place_of(header: Dataset) -> Dataset:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence pydicom and highdicom, whose warnings quote values of the file, including the patient's name."""
+    """Silence pydicom and highdicom, whose warnings can quote patient data."""
     loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -83,17 +83,15 @@ def quiet() -> Iterator[None]:
 
 
 def source_series(headers: Sequence[Dataset], affine: npt.NDArray[np.float64], shape: tuple[int, ...]) -> SourceSeries:
-    """The segmented slices, prepared for results that refer to them.
+    """Prepare the segmented slices for results that refer to them.
 
     Args:
-        headers: from `result_header`, of a series that the reader accepted, ascending along the slice normal; they are
-            not modified.
-        affine: (4, 4) of the label map, (column, row, slice) index to RAS mm.
+        headers: headers from `result_header`, ascending along the slice normal; not modified.
+        affine: (4, 4) affine of the label map, (column, row, slice) index to RAS mm.
         shape: columns, rows and slices of the label map.
 
     Raises:
-        InputError: a slice has no valid SOPInstanceUID, which results need to refer to it, or the label map is not on
-            the grid of the slices.
+        InputError: a slice has no valid SOPInstanceUID, or the label map is not on the grid of the slices.
     """
     _check_grid(headers, affine, shape)
     for number, header in enumerate(headers, start=1):
@@ -113,7 +111,7 @@ def source_series(headers: Sequence[Dataset], affine: npt.NDArray[np.float64], s
 
 
 def _check_grid(headers: Sequence[Dataset], affine: npt.NDArray[np.float64], shape: tuple[int, ...]) -> None:
-    """Refuse a label map whose size or position is not that of the slices."""
+    """Raise InputError if the label map and the slices differ in size or position."""
     first = headers[0]
     axes = np.reshape(np.array(first.ImageOrientationPatient, np.float64), (2, 3))
     axes /= np.linalg.norm(axes, axis=1, keepdims=True)
@@ -124,18 +122,18 @@ def _check_grid(headers: Sequence[Dataset], affine: npt.NDArray[np.float64], sha
     if shape != sizes or off > SAME_GRID:
         raise InputError(
             f"The label map does not lie on the grid of its DICOM slices ({' x '.join(map(str, shape))} voxels instead "
-            f"of {' x '.join(map(str, sizes))}, up to {off:.2f} voxels off): segment this series itself."
+            f"of {' x '.join(map(str, sizes))}, up to {off:.2f} voxels off): segment this series itself instead."
         )
 
 
 def _shared(headers: Sequence[Dataset], step: float) -> tuple[Dataset, tuple[str, ...]]:
-    """The attributes in which all slices of a series must agree, and notes about those that had to be generated.
+    """Return the attributes that all slices share, and notes about generated or omitted ones.
 
-    The slice distance is the measured `step` in mm, since SpacingBetweenSlices in a file can be negative and
-    SliceThickness can differ from the distance.
+    The slice distance is the measured `step` in mm, since SpacingBetweenSlices can be negative, and SliceThickness can
+    differ from the distance.
     """
     first, shared, notes = headers[0], Dataset(), []
-    made_of = sorted(str(h.SOPInstanceUID) for h in headers)  # so a series gets the same UIDs in SEG and SR
+    made_of = sorted(str(h.SOPInstanceUID) for h in headers)  # for the same generated UIDs in SEG and SR
     for keyword in SERIES_UIDS:
         values = {str(h.get(keyword)) for h in headers}
         if len(values) == 1 and is_uid(*values):
@@ -155,7 +153,7 @@ def _shared(headers: Sequence[Dataset], step: float) -> tuple[Dataset, tuple[str
 
 
 def _left_out_note(headers: Sequence[Dataset]) -> tuple[str, ...]:
-    """A note about values that DICOM does not allow. They are not quoted, since they can name the patient."""
+    """Return a note about invalid values, if any; they are not quoted, since they can be patient data."""
     keywords = sorted({keyword for header in headers for keyword in getattr(header, "left_out", ())})
     if not keywords:
         return ()

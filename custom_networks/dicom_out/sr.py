@@ -1,4 +1,4 @@
-"""DICOM structured report of a case: TID 1500 Measurement Report in a Comprehensive 3D SR (PS3.16, PS3.3 A.35.13)."""
+"""DICOM structured report of a case: a TID 1500 Measurement Report as Comprehensive 3D SR (PS3.16, PS3.3 A.35.13)."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,23 +26,23 @@ def write_sr(
 ) -> Any:
     """Write the measurements of a case as a report that refers to the segments of its SEG.
 
-    There is one group for the liver (volume), one for all lesions (count, total volume), and one for each lesion:
-    volume, long and short axis, mean and standard deviation in HU, and the certainty if it is calibrated; values that
-    are None or not finite are left out. Lesions that share a segment have groups without a segment (TID 1501), because
-    the shared segment is not the region that was measured. If the liver's segments are known, those of a lesion are
-    finding sites besides the liver (largest share first) with its volume in each, and a coded answer says whether
-    another segment is near. The report is preliminary and unverified.
+    There is a measurement group for the liver (volume), one for all lesions (count, total volume), and one for each
+    lesion: volume, long and short axis, mean and standard deviation in HU, and the certainty if calibrated. Values that
+    are None or not finite are omitted. Groups of lesions that share a segment do not refer to it (TID 1501), because it
+    is not the measured region. With `segments`, the group of a lesion also has its liver segments as finding sites
+    (largest share first), its volume in each, and whether another segment is near. The report is preliminary and
+    unverified.
 
     Args:
-        path: the file to write; it appears whole or not at all.
+        path: the file to write, atomically.
         source: the series, from `source_series`.
-        seg: from `write_seg`, for the same measurements.
-        measured: the measurements; there may be no lesion.
-        remarks: sentences about the case, which become comments in the liver's group.
+        seg: the SEG from `write_seg`, for the same measurements.
+        measured: the measurements.
+        remarks: sentences about the case, written as comments in the liver's group.
         segments: the segments of each lesion, by its id.
 
     Returns:
-        highdicom's Comprehensive3DSR.
+        The SR, a `highdicom.sr.Comprehensive3DSR`.
 
     Raises:
         UsageError: highdicom is not installed.
@@ -74,7 +74,7 @@ def write_sr(
 
 
 def _liver(seg: SegObject, liver_ml: float, remarks: Sequence[str]) -> Any:
-    """The liver's group; remarks are added as text items (TID 1411), for which highdicom only has coded ones."""
+    """Return the liver's group; remarks are added as text items, because highdicom only supports coded ones."""
     sr = codes.load_highdicom().sr
     group = _group(seg, "Liver", 1, [_measurement(codes.VOLUME, liver_ml, codes.MILLILITER)])
     contains = sr.RelationshipTypeValues.CONTAINS
@@ -84,7 +84,7 @@ def _liver(seg: SegObject, liver_ml: float, remarks: Sequence[str]) -> Any:
 
 
 def _all_lesions(seg: SegObject, lesions: Sequence[MeasuredLesion]) -> Any:
-    """Count and total volume of lesions; the group refers to their segment if they share one."""
+    """Return the group with count and total volume of lesions; it refers to their segment if they share one."""
     shared = len(lesions) > 1 and len(set(seg.segment_of.values())) == 1
     total = sum(lesion.volume_mm3 for lesion in lesions)
     measurements = [
@@ -95,7 +95,7 @@ def _all_lesions(seg: SegObject, lesions: Sequence[MeasuredLesion]) -> Any:
 
 
 def _lesion(seg: SegObject, lesion: MeasuredLesion, calibrated: bool, where: LesionSegments | None) -> Any:
-    """The group of one lesion."""
+    """Return the group of a lesion."""
     segment = seg.segment_of[lesion.id]
     alone = list(seg.segment_of.values()).count(segment) == 1
     certainty = 100 * lesion.confidence if calibrated and lesion.confidence is not None else None
@@ -121,7 +121,7 @@ def _lesion(seg: SegObject, lesion: MeasuredLesion, calibrated: bool, where: Les
 def _group(
     seg: SegObject, name: str, segment: int | None, measurements: Sequence[Any], where: LesionSegments | None = None
 ) -> Any:
-    """Measurements of one finding, with a segment (TID 1411) or without (TID 1501)."""
+    """Return the measurement group of a finding, with a segment (TID 1411) or without (TID 1501)."""
     hd = codes.load_highdicom()
     liver = segment == 1
     described = seg.dataset.SegmentSequence[segment - 1] if segment else None
@@ -143,7 +143,7 @@ def _group(
 
 
 def _referenced_segment(seg: SegObject, segment: int) -> Any:
-    """A reference to a segment and its source images; for an enhanced CT to all its frames, not only the first."""
+    """Return a reference to a segment and its source images; for an enhanced CT, to all source frames."""
     hd = codes.load_highdicom()
     frames = [
         frame.DerivationImageSequence[0].SourceImageSequence[0]
@@ -165,12 +165,12 @@ def _referenced_segment(seg: SegObject, segment: int) -> Any:
 
 
 def _places(where: LesionSegments | None) -> list[Code]:
-    """The liver, and the segments in it."""
+    """Return the finding sites: the liver and, if known, its segments."""
     return [codes.LIVER, *(codes.COUINAUD[number] for number, _ in (where.shares if where else ()))]
 
 
 def _evaluations(where: LesionSegments | None) -> list[Any] | None:
-    """Whether another segment is near, if the segments are known."""
+    """Return an evaluation that states whether another segment is near, or None if the segments are unknown."""
     if where is None:
         return None
     sr = codes.load_highdicom().sr
@@ -179,7 +179,7 @@ def _evaluations(where: LesionSegments | None) -> list[Any] | None:
 
 
 def _measurement(name: Code, value: float, unit: Code, derivation: Code | None = None, site: Code | None = None) -> Any:
-    """One number with its unit, rounded to three decimals because decimal strings have at most 16 characters."""
+    """Return a measurement, rounded to three decimals because decimal strings have at most 16 characters."""
     sr = codes.load_highdicom().sr
     sites = [sr.FindingSite(anatomic_location=site)] if site else None
     return sr.Measurement(
@@ -188,7 +188,7 @@ def _measurement(name: Code, value: float, unit: Code, derivation: Code | None =
 
 
 def _observer() -> Any:
-    """The software as observer; a version is the same device in every report."""
+    """Return the observation context: the software as a device, with the same UID in all reports of a version."""
     sr = codes.load_highdicom().sr
     device = sr.DeviceObserverIdentifyingAttributes(
         uid=generate_uid(entropy_srcs=[codes.ALGORITHM_NAME, codes.ALGORITHM_VERSION]),

@@ -49,28 +49,37 @@ def announce_weights(checkpoint: str, bundle_root: str, sha256: str | None = Non
 
 
 def loaded_network(network: nn.Module, checkpoint: str) -> nn.Module:
-    """The network with the state dict in the file `checkpoint`, on the CPU, in evaluation mode.
+    """Load the weights in the file `checkpoint` into `network`, and return it in evaluation mode.
 
-    The config uses it for networks besides the main one. A process reads each file once unless it changes, because
-    MONAI Label builds the config again for each request.
+    The config calls this for networks other than the main one.
 
     Raises:
-        BundleError: the file is missing or damaged, does not hold weights of this network, or holds values that are
-            not finite.
+        BundleError: see `load_weights`.
     """
-    state, _ = weights_in(checkpoint)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise BundleError(
-            f"{checkpoint} does not hold weights of this network ({one_line(error, 200)}): give a file trained with it."
-        ) from error
-    refuse_weights_not_finite(checkpoint, state)
+    load_weights(network, checkpoint)
     return network.eval()
 
 
-def weights_in(checkpoint: str) -> tuple[dict[str, Any], str]:
-    """The state dict in a file, which must not be modified, and the SHA-256 of the bytes that were read.
+def load_weights(network: nn.Module, checkpoint: str | Path) -> str:
+    """Load the state dict in a file into `network`, and return the SHA-256 of the file.
+
+    Raises:
+        BundleError: the file is missing or damaged, does not contain weights of this network, or contains values that
+            are not finite.
+    """
+    state, sha256 = weights_in(checkpoint)
+    try:
+        network.load_state_dict(state)
+    except Exception as error:  # RuntimeError for other shapes, others for a dictionary that is no state dict
+        raise _not_weights(checkpoint, error) from error
+    refuse_weights_not_finite(checkpoint, state)
+    return sha256
+
+
+def weights_in(checkpoint: str | Path) -> tuple[dict[str, Any], str]:
+    """Read a file of weights; return its state dict, which must not be modified, and its SHA-256.
+
+    The result is cached until the file changes, because MONAI Label builds the config anew for each request.
 
     Raises:
         BundleError: the file is missing or damaged (PyTorch alone would accept an archive with wrong checksums).
@@ -86,11 +95,18 @@ def weights_in(checkpoint: str) -> tuple[dict[str, Any], str]:
 
 @lru_cache(maxsize=4)
 def _read(path: Path, modified: int, size: int) -> tuple[dict[str, Any], str]:
-    """The result of `weights_in`, cached for a file of this modification time and size."""
+    """Return the result of `weights_in` for a file with this modification time and size."""
     content = path.read_bytes()
     refuse_damaged_weights(path, BytesIO(content))
     try:
-        state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+        state = dict(torch.load(BytesIO(content), map_location="cpu", weights_only=True))
     except Exception as error:  # PyTorch, pickle and zip have no common error
-        raise BundleError(f"{path} holds no weights ({one_line(error, 200)}): fetch it again.") from error
-    return dict(state), hashlib.sha256(content).hexdigest()
+        raise _not_weights(path, error) from error
+    return state, hashlib.sha256(content).hexdigest()
+
+
+def _not_weights(path: str | Path, error: Exception) -> BundleError:
+    """Return the error for a file that does not contain weights of the network."""
+    return BundleError(
+        f"{path} does not hold weights of this network ({one_line(error, 200)}): give a file trained with it."
+    )

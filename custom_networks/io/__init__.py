@@ -1,4 +1,4 @@
-"""Readers: a path becomes cases, and a case becomes a volume with its affine, or one sentence says why it cannot."""
+"""Find the cases in files and folders, and read each as a volume with its affine."""
 
 from custom_networks.io.case import Case, case_of_array, case_of_image
 from custom_networks.io.cases import find_cases, list_cases, only_case, read_volume

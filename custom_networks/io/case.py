@@ -1,4 +1,4 @@
-"""A case is one CT volume to segment: where it comes from, how it is identified, and how it is read."""
+"""Cases: CT volumes to segment, with their source, identity and reader."""
 
 import hashlib
 import os
@@ -26,11 +26,11 @@ from custom_networks.io.nifti_header import nifti_geometry
 from custom_networks.io.volume import Volume, slabs_of, volume_of
 
 IN_MEMORY = "array"
-State = tuple[tuple[str, int, int], ...]  # resolved path, size in bytes and time of last change in ns of each file
+State = tuple[tuple[str, int, int], ...]  # resolved path, size in bytes and modification time in ns of each file
 
 
 def digest(parts: Iterable[str | bytes]) -> str:
-    """A hex digest (SHA-256) of several parts; ("ab", "c") and ("a", "bc") have different digests."""
+    """SHA-256 hex digest of a sequence of parts; ("ab", "c") and ("a", "bc") have different digests."""
     whole = hashlib.sha256()
     for part in parts:
         content = part.encode(errors="surrogateescape") if isinstance(part, str) else part
@@ -40,21 +40,21 @@ def digest(parts: Iterable[str | bytes]) -> str:
 
 
 def place_of(source: str) -> str:
-    """A digest of the resolved path of an input, given as a user would type it."""
+    """Digest of the resolved path of an input, given as the user typed it."""
     return digest([os.path.realpath(os.path.expanduser(source))])
 
 
 @dataclass(frozen=True)
 class SeriesInfo:
-    """Facts about a DICOM series for reports; "" and 0 stand for what the files do not say.
+    """Facts about a DICOM series for reports; "" or 0 if a value is missing in the files.
 
     Attributes:
-        series_instance_uid: its UID.
-        series_number: its number.
-        spacing_mm: of the voxels, along the volume's axes.
-        slices: how many there are.
-        height_m: of the patient, None if not known; reports do not repeat it.
-        weight_kg: of the patient, None if not known; reports do not repeat it.
+        series_instance_uid: SeriesInstanceUID.
+        series_number: SeriesNumber.
+        spacing_mm: voxel spacing along the volume's axes.
+        slices: number of slices.
+        height_m: height of the patient, or None if unknown; not written to reports.
+        weight_kg: weight of the patient, or None if unknown; not written to reports.
     """
 
     series_instance_uid: str
@@ -67,14 +67,14 @@ class SeriesInfo:
 
 @dataclass(frozen=True, eq=False)
 class Case(ABC):
-    """One CT volume that was found but not read yet. It can be pickled and read in another process.
+    """A CT volume that was found but not read yet. It can be pickled and read in another process.
 
     Attributes:
-        name: what the user called it, in safe characters; several cases can have the same name.
-        source: what a user would type to name it, `PATH` or `PATH::N`; "array" for an array in memory.
-        notes: what is known before reading, one sentence each; the volume's notes begin with them.
+        name: name derived from the input's path, with safe characters only; not necessarily unique.
+        source: the input as a user would type it, `PATH` or `PATH::N`; "array" for an array in memory.
+        notes: sentences about what was noticed before reading; the volume's notes begin with them.
         series: facts about a DICOM series; None for any other input.
-        allow_large: whether to read more voxels than `custom_networks.io.limits` allows.
+        allow_large: whether to lift the memory limits of `custom_networks.io.limits`.
     """
 
     name: str
@@ -85,43 +85,43 @@ class Case(ABC):
 
     @abstractmethod
     def read(self) -> Volume:
-        """The checked volume in HU.
+        """Read and check the volume in HU.
 
         Raises:
-            InputError: it cannot be segmented; one sentence says what is wrong and what to do.
+            InputError: the input cannot be read or segmented.
         """
 
     def headers(self) -> tuple[Dataset, ...]:
-        """What DICOM results need from each slice's header, read again from the files: see `Volume.headers`."""
+        """Read from the files what DICOM results need from each slice's header; see `Volume.headers`."""
         return ()
 
     def state(self) -> State:
-        """The state of its files, by which an unchanged input is recognised without reading it; () if it has none."""
+        """Return the state of the input's files, to recognise an unchanged input without reading it; () if unknown."""
         return ()
 
     @cached_property
     def voxels(self) -> int:
-        """How many voxels it will have; 0 if that is not known before it is read."""
+        """Number of voxels; 0 if unknown before reading."""
         return 0
 
     @cached_property
     def place(self) -> str:
-        """A digest of the path that names the input; see `place_of`."""
+        """Digest of the input's path, see `place_of`."""
         return place_of(self.source)
 
     @cached_property
     def identity(self) -> str:
-        """A digest that stays the same when the same input is given again; for a file, of its resolved path."""
+        """Digest that identifies the input across runs; for a file, the digest of its resolved path."""
         return self.place
 
     @cached_property
     def content(self) -> str:
-        """A digest of what the input holds; InputError if one of its files cannot be opened."""
+        """Digest of the input's content; raises InputError if a file cannot be opened."""
         return self.identity
 
     @cached_property
     def geometry(self) -> str:
-        """A digest of a file's shape and affine, "" for any other input; InputError if its header is unreadable."""
+        """Digest of a file's shape and affine ("" for other inputs); raises InputError if its header is unreadable."""
         return ""
 
 
@@ -140,7 +140,7 @@ class FileCase(Case):
 
     @cached_property
     def content(self) -> str:
-        """See `Case.content`; if a header is detached, the files with its voxels count, too."""
+        """See `Case.content`; includes the voxel files of a detached header."""
         return digest(_file_digest(file) for file in self._files())
 
     def state(self) -> State:
@@ -156,7 +156,7 @@ class FileCase(Case):
             return 0
 
     def _files(self) -> list[Path]:
-        """The file, and the files that hold the voxels of a detached header."""
+        """Return the file and, for a detached header, the files with the voxels."""
         path = regular_file(Path(self.source))
         files = read_header(path).voxels.files if path.suffix.lower() in (".mhd", ".nhdr") else ()
         return [path, *(file for file in files if file != path)]
@@ -164,20 +164,23 @@ class FileCase(Case):
 
 @dataclass(frozen=True, eq=False)
 class RefusedCase(Case):
-    """An input that turned out to be unreadable when it was listed; reading it says why."""
+    """An input that was found to be unreadable while listing; `read` raises the reason."""
 
     reason: str = field(kw_only=True)
 
     def read(self) -> Volume:
-        """Raise an InputError with the reason."""
+        """Raise InputError with the reason."""
         raise InputError(self.reason)
 
 
 @dataclass(frozen=True, eq=False)
 class ArrayCase(Case):
-    """Voxels (i, j, k) in HU with their (4, 4) affine: an array, nibabel's array proxy, or a file's checked header.
+    """A case from memory, identified by its content.
 
-    It is identified by its content. `nifti_geometry` is described in `Volume`.
+    Attributes:
+        array: (i, j, k) voxels in HU: an array, nibabel's array proxy, or the checked header of a file.
+        affine: (4, 4) voxel index to RAS mm.
+        nifti_geometry: see `Volume`.
     """
 
     array: Any = field(kw_only=True, repr=False)
@@ -198,17 +201,17 @@ class ArrayCase(Case):
         return prod(self.array.shape)
 
     def _slabs(self) -> Iterator[np.ndarray] | None:
-        """The voxels of a file, a few slices at a time; None for an array."""
+        """Voxels of a file, a few slices at a time, or None for an array."""
         return self.array.slabs(self.allow_large) if isinstance(self.array, ImageHeader) else None
 
     @property
     def place(self) -> str:
-        """An array in memory has no path, so its identity is returned."""
+        """The identity, because an array has no path."""
         return self.identity
 
     @cached_property
     def identity(self) -> str:
-        """A digest of the voxels, their type and the affine."""
+        """Digest of voxels, data type and affine."""
         head = (f"{self.array.dtype} {self.array.shape}", np.ascontiguousarray(self.affine).tobytes())
         return digest(chain(head, (slab.tobytes() for slab in self._slabs() or slabs_of(self.array))))
 
@@ -216,13 +219,13 @@ class ArrayCase(Case):
 def case_of_array(
     array: npt.ArrayLike, affine: npt.ArrayLike, name: str = "case", *, allow_large: bool = False
 ) -> Case:
-    """A case from memory; neither array may change until it has been segmented.
+    """Make a case from arrays, which must not be modified until the case has been segmented.
 
     Args:
-        array: (i, j, k) HU.
-        affine: (4, 4) voxel index to mm, RAS+ (nibabel's convention).
-        name: what to call the case.
-        allow_large: whether to accept more voxels than `custom_networks.io.limits` allows.
+        array: (i, j, k) voxels in HU.
+        affine: (4, 4) voxel index to RAS mm, as in nibabel.
+        name: name of the case.
+        allow_large: whether to lift the memory limits of `custom_networks.io.limits`.
 
     Raises:
         UsageError: the affine is not a 4 x 4 matrix.
@@ -234,13 +237,13 @@ def case_of_array(
 
 
 def case_of_image(image: nib.Nifti1Image, name: str | None = None, *, allow_large: bool = False) -> Case:
-    """A case from a nibabel NIfTI image whose scaled values are HU, in memory or still in its file.
+    """Make a case from a nibabel NIfTI image whose scaled values are HU, loaded or not.
 
-    It is called `name`, or by default like its file, or else "case".
+    The default name is the image's file name without its suffix, or "case" for an image without a file.
 
     Raises:
-        UsageError: it is not a NIfTI image.
-        InputError: neither sform nor qform gives its position, or its file does not match its header.
+        UsageError: the object is not a NIfTI image.
+        InputError: the header has neither sform nor qform, or the file does not match its header.
     """
     if not isinstance(image, nib.Nifti1Image):
         raise UsageError(f"A nibabel.Nifti1Image is needed, got {type(image).__name__}: convert it first.")
@@ -255,7 +258,7 @@ def case_of_image(image: nib.Nifti1Image, name: str | None = None, *, allow_larg
 
 
 def _checked_header(image: nib.Nifti1Image) -> ImageHeader | None:
-    """The checked header of the file that still holds an image's voxels; None if the file is a different image now.
+    """Return the checked header of an image's file, or None if the file no longer matches the image.
 
     Our own reader is used because nibabel verifies no checksum and would decompress the file again for every slab.
     """
@@ -269,13 +272,13 @@ def _checked_header(image: nib.Nifti1Image) -> ImageHeader | None:
 
 
 def checked(volume: Volume) -> Volume:
-    """The same volume; InputError if its values are not Hounsfield units: see `check_ct_values`."""
+    """Return `volume` unchanged if its values are Hounsfield units; raises InputError if not."""
     check_ct_values(volume.array, volume.source)
     return volume
 
 
 def _file_digest(path: Path) -> str:
-    """The SHA-256 of a file."""
+    """SHA-256 of a file; raises InputError if it cannot be opened."""
     try:
         return file_digest(path)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Which inputs are cases, and what they are called: after the names that the user gave, never DICOM attributes."""
+"""Find the cases in files, folders and archives; they are named after their paths, never after DICOM attributes."""
 
 import logging
 import os
@@ -29,15 +29,15 @@ MANIFEST = "manifest.json"  # marks a case folder, whose files are results and n
 def read_volume(path: str | Path, *, allow_large: bool = False) -> Volume:
     """Read one CT volume: a NIfTI, NRRD or MetaImage file, or a folder (of any depth) or zip archive of DICOM files.
 
-    Of several DICOM series the best suited one is taken, or with `exam.zip::N` the one that `liverseg series` numbers
-    N. `allow_large` lifts the limits on memory.
+    If there are several DICOM series, the most suitable one is read; `exam.zip::N` selects series N as numbered by
+    `liverseg series`. `allow_large` lifts the memory limits.
 
     Returns:
-        HU (i, j, k): int16 (or int32 if they do not fit) if the file holds whole numbers, else float32; padding below
-        -1024 HU is set to -1024. The affine is in mm, RAS+.
+        The volume (i, j, k) in HU: int16 (or int32 if values do not fit) for integer data, else float32. Values below
+        -1024 HU, which are padding, are set to -1024. The affine maps to RAS mm.
 
     Raises:
-        InputError: the input cannot be read or segmented; one sentence says what is wrong and what to do.
+        InputError: the input cannot be read or segmented.
     """
     path = _at_home(path)
     existing(split_number(path)[0])
@@ -45,11 +45,11 @@ def read_volume(path: str | Path, *, allow_large: bool = False) -> Volume:
 
 
 def find_cases(inputs: Sequence[str]) -> tuple[list[Case], list[str]]:
-    """The cases in files, folders and archives, each once, and a message for each input that holds none.
+    """Return the cases in files, folders and archives without duplicates, and a message for each input without a case.
 
-    From a folder, the NIfTI, NRRD and MetaImage files directly in it are taken, and the DICOM studies in it and its
-    subfolders. A single study is named after the folder or archive, several after a subfolder each or as `folder::N`
-    (series N). Volume files in subfolders are not taken: a warning names them, or the message if there is nothing else.
+    A folder yields the NIfTI, NRRD and MetaImage files directly in it, and the DICOM studies at any depth. A single
+    study is named after the folder or archive, each of several after its own subfolder or as `folder::N` (series N).
+    Volume files in subfolders are not included; a warning or, if nothing else is found, the message names them.
     """
     once: dict[str, Case] = {}
     failures: list[str] = []
@@ -63,30 +63,28 @@ def find_cases(inputs: Sequence[str]) -> tuple[list[Case], list[str]]:
 
 
 def only_case(path: str | Path) -> Case:
-    """The case of an input that holds exactly one.
+    """Return the case of an input that contains exactly one.
 
     Raises:
-        UsageError: it holds several, or nothing that could be an image.
-        InputError: it cannot be opened.
+        UsageError: the input contains several cases, or nothing that could be an image.
+        InputError: the input cannot be opened.
     """
     cases = _cases_of(path)
     if len(cases) != 1:
         listed = ", ".join(case.source for case in cases[:MOST_NAMED]) + ", ..." * (len(cases) > MOST_NAMED)
-        raise UsageError(
-            f"{path} holds {len(cases)} volumes: give one of them, such as {cases[0].source}. They are {listed}."
-        )
+        raise UsageError(f"{path} holds {len(cases)} volumes ({listed}): give one of them, such as {cases[0].source}.")
     return cases[0]
 
 
 def list_cases(
     dataset_dir: str | Path, datalist: Sequence[str] | str | None = None, allow_large: bool = False
 ) -> list[dict[str, Any]]:
-    """The items of a MONAI data list: each case to segment as "image", and a unique name as "case".
+    """Return a MONAI data list with the cases to segment as "image" and unique names as "case".
 
     Args:
-        dataset_dir: a folder or zip archive; all its cases are taken (see `find_cases`).
-        datalist: paths within `dataset_dir`, if only these are to be taken.
-        allow_large: whether to lift the limits on memory.
+        dataset_dir: a folder or zip archive; all its cases are listed (see `find_cases`).
+        datalist: paths in `dataset_dir` to which the list is limited.
+        allow_large: whether to lift the memory limits.
 
     Raises:
         UsageError: there is no case.
@@ -105,26 +103,26 @@ def list_cases(
 
 
 def _at_home(path: str | Path) -> Path:
-    """The path with a leading "~" or "~user" expanded; InputError if there is no such user."""
+    """Expand a leading "~" or "~user" in a path; raises InputError if there is no such user."""
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise InputError(f"{one_line(path)} cannot be looked at ({one_line(error)}): check the path.") from error
+        raise InputError(f"{one_line(path)} cannot be accessed ({one_line(error)}): check the path.") from error
 
 
 def unique_names(names: Iterable[str]) -> list[str]:
-    """The names, made unique by adding a number to those that occurred before, regardless of case."""
+    """Make names unique, ignoring case, by adding a number to repeated ones."""
     unique: list[str] = []
     taken: set[str] = set()
     for name in names:
         numbered = (f"{name}_{number}" for number in count(2))
         unique.append(name if name.lower() not in taken else next(n for n in numbered if n.lower() not in taken))
-        taken.add(unique[-1].lower())  # lower case: some file systems do not tell "CT" from "ct"
+        taken.add(unique[-1].lower())  # some file systems are case-insensitive
     return unique
 
 
 def _cases_of(given: str | Path) -> list[Case]:
-    """The cases of one input: a medical file, a folder or zip archive, or a series, `PATH::N`."""
+    """Return the cases of one input: a volume file, a folder or zip archive, or a series `PATH::N`."""
     if not str(given).strip() or str(given).startswith("::"):
         raise UsageError(f"An input is empty ({str(given)!r}): give a file or folder, or a dot for the current folder.")
     try:
@@ -134,15 +132,15 @@ def _cases_of(given: str | Path) -> list[Case]:
             return _cases_in(path)
         if not source.exists():
             raise InputError(f"No such file or folder: {path}; check the spelling.")
-    except (OSError, RuntimeError, ValueError) as error:  # a name too long, ~nobody, a null character
-        raise InputError(f"{one_line(given)} cannot be looked at ({one_line(error)}): check the path.") from error
+    except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, an unknown user, a null character
+        raise InputError(f"{one_line(given)} cannot be accessed ({one_line(error)}): check the path.") from error
     if number is None and not medical_suffix(path):
         raise InputError(f"{path} is not a CT volume: give NIfTI, NRRD or MetaImage, or a folder or zip of DICOM.")
     return [_case_at(path)]
 
 
 def _cases_in(folder: Path) -> list[Case]:
-    """The cases of a folder (its volume files and DICOM studies) or of a zip archive, sorted."""
+    """Return the cases of a folder (its volume files and DICOM studies) or of a zip archive."""
     if folder.is_file() and is_zip(folder):
         return dicom_cases(folder)
     if not folder.is_dir():
@@ -164,7 +162,7 @@ def _cases_in(folder: Path) -> list[Case]:
 
 
 def _folders_of_volumes(folder: Path, files: Iterable[DicomFile]) -> str:
-    """A phrase that names the subfolders with volume files, case folders left out; "" if there are none."""
+    """Describe the subfolders that contain volume files, except case folders; "" if there are none."""
     found = Counter(file.folder for file in files if file.folder != "." and medical_suffix(Path(file.name)))
     inputs = [name for name in found if not (folder / name / MANIFEST).is_file()]
     named = ", ".join(str(folder / name) for name in inputs[:MOST_NAMED]) + ", ..." * (len(inputs) > MOST_NAMED)
@@ -173,7 +171,7 @@ def _folders_of_volumes(folder: Path, files: Iterable[DicomFile]) -> str:
 
 
 def _case_at(path: Path) -> Case:
-    """The case at a path; if a DICOM input cannot be used, a case that says so when it is read."""
+    """Return the case at a path; for an unusable DICOM input, a case that raises the reason when it is read."""
     source = split_number(path)[0]
     if not (source.is_dir() or (is_zip(source) and source.is_file())):
         return FileCase(case_stem(path), str(path))

@@ -1,4 +1,4 @@
-"""What every volume must fulfil, whatever file it came from; each refusal is one sentence."""
+"""Checks that apply to volumes of all formats."""
 
 from pathlib import Path
 
@@ -14,17 +14,17 @@ LOWEST_HU = -1024
 # Every CT of a body contains fat (about -100 HU) and air (-1000 HU); values that were rescaled or offset do not.
 FAT_HU = -100
 SHEAR_DEGREES = 0.5
-# Pixels of axial CT are at most about 1.5 mm wide; a volume may be coarser if it is so in all directions.
+# Pixels of axial CT are at most about 1.5 mm wide; a volume may be coarser than this only in all directions.
 THICK_MM = 2.5
 
 NO_AFFINE = "has no usable affine"
 
 
 def spatial_shape(shape: tuple[int, ...], source: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
-    """The three spatial sizes of an array of any shape, and a note if trailing axes of size 1 were dropped.
+    """Return the 3D shape of an array, without trailing axes of size 1, and a note if such axes were dropped.
 
     Raises:
-        InputError: it is not a single 3D volume, or a size is below 1.
+        InputError: the array is not a single 3D volume, or a size is below 1.
     """
     sizes = tuple(int(size) for size in shape)
     text = " x ".join(map(str, sizes))
@@ -43,13 +43,13 @@ def spatial_shape(shape: tuple[int, ...], source: Path) -> tuple[tuple[int, int,
 def check_geometry(
     shape: tuple[int, int, int], affine: np.ndarray, source: Path, *, axial: bool = False
 ) -> tuple[str, ...]:
-    """Check that the pipeline can use a volume of this shape and (4, 4) RAS affine in mm.
+    """Check that a volume with this shape and (4, 4) affine (RAS mm) can be segmented.
 
-    Thick coronal or sagittal slices are refused, since the axial slices cut from them are poor. With `axial`, the
-    slices are known to be axial, however wide their pixels are.
+    Thick coronal or sagittal slices are refused, because axial slices resampled from them are of poor quality. This
+    check is skipped with `axial`, for slices known to be axial.
 
     Returns:
-        Notes about what is unusual but accepted.
+        Notes about unusual but accepted geometry.
 
     Raises:
         InputError: the affine is not finite or not invertible, there are fewer than 5 slices along the patient's z, no
@@ -62,7 +62,7 @@ def check_geometry(
             f"{source} holds {shape[axis]} slice{'s' * (shape[axis] != 1)}, but at least {MIN_SLICES} are needed: "
             "give the whole series."
         )
-    if not is_placeholder(affine):  # a placeholder gives no real lengths to check
+    if not is_placeholder(affine):  # a placeholder has no real lengths
         check_extent(shape, affine, source)
     across = max(spacing)
     if not axial and across > THICK_MM and across > 2 * spacing[axis]:
@@ -81,7 +81,7 @@ def check_geometry(
 
 
 def _checked_spacing(affine: np.ndarray, source: Path) -> tuple[float, float, float]:
-    """The spacing in mm; InputError if the affine is not finite or not invertible."""
+    """Return the spacing in mm; raises InputError if the affine is not finite or not invertible."""
     spacing, fault = spacing_of(affine), ""
     if not np.isfinite(affine).all():
         fault = "entries that are not finite numbers"
@@ -95,7 +95,7 @@ def _checked_spacing(affine: np.ndarray, source: Path) -> tuple[float, float, fl
 
 
 def is_placeholder(affine: np.ndarray) -> bool:
-    """Whether a (4, 4) affine is a placeholder for an unknown geometry: unit voxels, origin 0 or (in MATLAB) 1.
+    """Whether an affine is a placeholder for an unknown geometry: unit voxels with their origin at 0 or (MATLAB) 1.
 
     Some copies of LiTS have such affines (LITS-CHALLENGE issue 14, nnU-Net issue 2751).
     """
@@ -111,12 +111,12 @@ def shear_degrees(affine: np.ndarray) -> float:
 
 
 def check_ct_values(array: np.ndarray, source: Path) -> None:
-    """Refuse voxel values, finite and already clipped from below, that are not Hounsfield units.
+    """Check that finite voxel values can be Hounsfield units.
 
     Raises:
-        InputError: all voxels are equal, or none is as dark as fat.
+        InputError: all voxels have the same value, or none is as dark as fat.
     """
-    low, high = array.min(), array.max()  # reductions need no temporary array of the volume's size
+    low, high = array.min(), array.max()  # needs no temporary array of the volume's size
     if low == high:
         raise InputError(f"{source} is constant: every voxel is {low:g}; export the original CT.")
     if low > FAT_HU:
@@ -131,10 +131,15 @@ SEGMENTS = "0 (none) and 1 to 8 (Couinaud's segments)"
 
 
 def label_map(array: np.ndarray, source: Path, highest: int = 2) -> np.ndarray:
-    """The labels as uint8: 0 background, 1 liver, 2 tumor; with `highest` 8, the liver's segments 0 to 8.
+    """Convert a label map to uint8.
+
+    Args:
+        array: labels of any numeric type.
+        source: the file, for the message.
+        highest: largest label: 2 for liver and tumor, 8 for the liver's segments.
 
     Raises:
-        InputError: a value is not one of these labels.
+        InputError: a value is not an integer from 0 to `highest`.
     """
     labels = array.astype(np.uint8) if 0 <= array.min() and array.max() <= highest else None
     if labels is None or not np.array_equal(labels, array):

@@ -1,4 +1,4 @@
-"""The files that a detached header names; only ordinary files beside it are accepted."""
+"""Voxel files of a detached header; they must be regular files in the header's folder."""
 
 import os
 import re
@@ -9,16 +9,21 @@ from custom_networks.io.files import regular_file
 from custom_networks.io.header_fields import Fields, shown
 
 LIST = re.compile(r"LIST(\s+\d+)?", re.IGNORECASE)
-# A name with the slice's number in printf notation, followed by first and last number and step: `ct%03d.raw 1 90 1`.
+# A printf pattern for numbered files, followed by first number, last number and step: `ct%03d.raw 1 90 1`.
 PATTERN = re.compile(r"(\S*?)%(0?)(\d?)d(\S*)\s+(\d{1,6})\s+(\d{1,6})\s+(\d{1,6})(\s+\d+)?", re.ASCII)
 
 
 def data_files(fields: Fields, named: str, listed: list[str], slices: int) -> tuple[Path, ...]:
-    """The files that hold the voxels, in order: a single named file, a list of files, or a numbered sequence.
+    """Return the voxel files in order.
+
+    Args:
+        fields: the header.
+        named: value of the header's field: a file name, a pattern for numbered files, or LIST.
+        listed: the file names listed in the header, for LIST.
+        slices: number of slices; several files must have one slice each.
 
     Raises:
-        InputError: one is missing, not beside the header or not an ordinary file, or their number is not that of the
-            slices.
+        InputError: a file is missing, not beside the header or not a regular file, or the number of files is wrong.
     """
     matched = PATTERN.fullmatch(named)
     if LIST.fullmatch(named):
@@ -35,7 +40,7 @@ def data_files(fields: Fields, named: str, listed: list[str], slices: int) -> tu
 
 
 def _beside(fields: Fields, name: str) -> Path:
-    """An ordinary file in the folder of the header."""
+    """Return the path of a file in the header's folder; raises InputError if `name` is not one."""
     plain = name.removeprefix("./")
     if not plain or plain in (".", "..") or re.search(r"[/\\\0%]", plain) or len(plain) > 255:
         raise fields.fault(f"its voxels are in {shown(name)}, but a plain name of a file beside it is needed")

@@ -1,4 +1,4 @@
-"""What kind of file a name and its first bytes suggest, and the name of a case, which is never a DICOM attribute."""
+"""Recognise file types by name and first bytes, and derive case names from paths."""
 
 import os
 import re
@@ -11,24 +11,24 @@ from typing import BinaryIO
 from custom_networks.errors import InputError, one_line
 
 MEDICAL_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
-# Room for "_seg.nii.gz" and a temporary ending within the 255 bytes of a file name.
+# Leaves room for suffixes such as "_seg.nii.gz" and a temporary one within 255 bytes.
 LONGEST_STEM = 128
 # A DICOM file begins with 128 arbitrary bytes and "DICM".
 START_BYTES = 132
 
 
 def medical_suffix(path: Path) -> str:
-    """The ending of a file name in lower case if it is in MEDICAL_SUFFIXES, else ""."""
+    """Return the suffix of a file name in lower case if it is in MEDICAL_SUFFIXES, else ""."""
     return next((suffix for suffix in MEDICAL_SUFFIXES if path.name.lower().endswith(suffix)), "")
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a path names a zip archive, by its ending."""
+    """Whether a path has the suffix of a zip archive."""
     return path.name.lower().endswith(".zip")
 
 
 def regular_file(path: Path) -> Path:
-    """The path itself; InputError if it does not exist or is not an ordinary file: reading a pipe could hang."""
+    """Return `path` if it is a regular file; raises InputError if not, since reading a pipe could hang."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
@@ -39,9 +39,9 @@ def regular_file(path: Path) -> Path:
 
 
 def split_number(path: str | Path) -> tuple[Path, int | None]:
-    """Split a path such as `exam.zip::2` or `exam/::2` into the input and the number of one of its series, if any.
+    """Split a path such as `exam.zip::2` or `exam/::2` into path and series number, which is None if there is none.
 
-    If a file or folder of that very name exists, the path is not split.
+    A path that exists as it is written is not split.
     """
     path = Path(path)
     matched = re.fullmatch(r"(.*)::(\d{1,6})", path.name)
@@ -49,11 +49,10 @@ def split_number(path: str | Path) -> tuple[Path, int | None]:
 
 
 def case_stem(path: str | Path) -> str:
-    """A case's name: the name of the file or folder without its ending, safe as a file name on any system.
+    """Return a case name: the name of the file or folder without its suffix, safe as a file name on any system.
 
-    Characters outside [A-Za-z0-9._-] and leading dots become "_"; it is never empty and at most 128 characters long. A
-    series `exam.zip::2` is called `exam_2`. Two inputs can have the same stem:
-    the caller that writes must tell them apart.
+    Characters outside [A-Za-z0-9._-] and leading dots become "_"; the name has 1 to 128 characters. The series
+    `exam.zip::2` is called `exam_2`. Names are not unique: two inputs can have the same one.
     """
     path, number = split_number(path)
     name = (path if path.name not in ("", "..") else path.resolve()).name
@@ -64,7 +63,7 @@ def case_stem(path: str | Path) -> str:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file begins like DICOM; InputError if it cannot be opened."""
+    """Whether a file looks like DICOM; raises InputError if it cannot be opened."""
     _, stream = open_if_dicom(path)
     if stream is not None:
         stream.close()
@@ -72,12 +71,10 @@ def is_dicom(path: Path) -> bool:
 
 
 def open_if_dicom(path: Path) -> tuple[bytes, BinaryIO | None]:
-    """The first bytes of a file, and the opened file at its beginning if they look like DICOM, else None.
-
-    See `looks_like_dicom`.
+    """Return the first bytes of a file and, if they look like DICOM, the file opened at its beginning, else None.
 
     Raises:
-        InputError: it cannot be opened. It is not skipped, since it could be a slice that would be missing unnoticed.
+        InputError: the file cannot be opened. It must not be skipped, because it could be a slice of the volume.
     """
     try:
         with ExitStack() as closing:
@@ -93,10 +90,10 @@ def open_if_dicom(path: Path) -> tuple[bytes, BinaryIO | None]:
 
 
 def looks_like_dicom(start: bytes) -> bool:
-    """Whether a file's first 132 bytes are the DICOM preamble (128 bytes, then "DICM"; PS3.10 7.1).
+    """Whether the first 132 bytes of a file look like DICOM.
 
-    Files without a preamble are recognised by their first element: one of the first elements of group 0002 or 0008,
-    little endian, with a VR that occurs there or a short length.
+    They do if they are a DICOM preamble (128 bytes, then "DICM"; PS3.10 7.1) or begin with one of the first elements
+    of group 0002 or 0008, little endian, with a VR that occurs there or a short length.
     """
     if start[128:132] == b"DICM":
         return True
@@ -108,9 +105,9 @@ def looks_like_dicom(start: bytes) -> bool:
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """The files directly in a folder, sorted by name, without hidden ones (macOS leaves a "._" copy of every file).
+    """Return the files directly in a folder, sorted by name, without hidden ones such as macOS's "._" copies.
 
-    A dangling link counts as a file, since whatever it pointed to is missing.
+    Dangling links are included, because the file they point to is missing.
 
     Raises:
         InputError: the folder cannot be listed.

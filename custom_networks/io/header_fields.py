@@ -1,4 +1,4 @@
-"""The fields of a text header (NRRD, MetaImage), read strictly: a value of the wrong kind or range is refused."""
+"""Strict parsing of the fields of text headers (NRRD, MetaImage)."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ from custom_networks.io.checks import NO_AFFINE
 HEADER_BYTES = 1 << 20
 NUMBER = re.compile(r"[-+]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][-+]?\d{1,4})?", re.ASCII)
 WHOLE = re.compile(r"[-+]?\d{1,18}", re.ASCII)
-# Millimetres in each unit of length that occurs in headers; without a unit, lengths are millimetres by convention.
+# Units of length found in headers, in mm; lengths without a unit are in mm by convention.
 UNITS_MM = {
     **dict.fromkeys(("", "?", "??", "???", "unknown", "mm", "millimeter", "millimeters", "millimetre"), 1.0),
     **dict.fromkeys(("m", "meter", "meters", "metre"), 1000.0),
@@ -24,31 +24,31 @@ Choice = TypeVar("Choice")
 
 
 class Fields:
-    """The fields of one file's header, by their names in lower case; a wrong field raises an InputError."""
+    """The fields of a file's header, by name in lower case; methods raise InputError for invalid values."""
 
     def __init__(self, path: Path, values: Mapping[str, str]) -> None:
         self.path, self.values = path, values
 
     def fault(self, reason: str) -> InputError:
-        """The error of a file whose header is wrong for this reason."""
+        """Return the error for an invalid header."""
         return not_readable(self.path, reason)
 
     def no_affine(self, name: str) -> InputError:
-        """The error of a file whose header does not say where the voxels lie."""
+        """Return the error for a header without a valid geometry; `name` is the missing or invalid field."""
         return InputError(
             f"{self.path} {NO_AFFINE} (its header has no valid {name!r}): export the image again with its geometry."
         )
 
     def channels(self, count: int) -> InputError:
-        """The error of a file with several values per voxel."""
+        """Return the error for a file with several values per voxel."""
         return InputError(f"{self.path} holds {count} values per voxel, but one is needed: save one channel.")
 
     def get(self, *names: str) -> str | None:
-        """The text of the first of these fields that the header has."""
+        """Return the text of the first of these fields that is present, or None."""
         return next((self.values[name.lower()] for name in names if name.lower() in self.values), None)
 
     def whole(self, name: str, least: int, most: int, default: int | None = None) -> int:
-        """A whole number from `least` to `most`; `default` if the field is missing."""
+        """Return a field's integer, which must be from `least` to `most`, or `default` if the field is missing."""
         text = self.get(name)
         if text is None and default is not None:
             return default
@@ -57,7 +57,7 @@ class Fields:
         return int(text)
 
     def numbers(self, name: str, text: str, count: int) -> list[float]:
-        """`count` finite numbers."""
+        """Parse `text`, the value of field `name`, as `count` finite numbers."""
         words = text.split()
         numbers = [float(word) for word in words if NUMBER.fullmatch(word)]
         if len(words) != count or len(numbers) != count or not all(map(isfinite, numbers)):
@@ -66,7 +66,7 @@ class Fields:
         return numbers
 
     def sizes(self, name: str, count: int) -> tuple[int, ...]:
-        """The size of each of `count` axes; whether they are large enough is checked by `spatial_shape`."""
+        """Return a field's `count` integers, the sizes of the axes; their range is checked by `spatial_shape`."""
         text = self.get(name) or ""
         words = text.split()
         if len(words) != count or not all(WHOLE.fullmatch(word) for word in words):
@@ -74,7 +74,7 @@ class Fields:
         return tuple(int(word) for word in words)
 
     def choice(self, name: str, choices: Mapping[str, Choice], default: Choice | None = None) -> Choice:
-        """The value that the field's word stands for; `default` if the field is missing."""
+        """Return the value in `choices` for the field's word, or `default` if the field is missing."""
         text = self.get(name)
         if text is None and default is not None:
             return default
@@ -85,18 +85,22 @@ class Fields:
 
 
 def shown(text: str | None) -> str:
-    """A value as messages quote it, shortened if necessary."""
+    """Format a field's value for a message, shortened if necessary; "missing" for None."""
     return "missing" if text is None else repr(one_line(text, 40))
 
 
 def not_readable(path: Path, reason: str) -> InputError:
-    """The error of a file that is not a valid file of its format."""
+    """Return the error for a file that is not valid in its format."""
     kind = {".gz": "NIfTI", ".nii": "NIfTI"}.get(path.suffix.lower(), path.suffix[1:].upper())
     return InputError(f"{path} is not a readable {kind} file ({reason}): export the image again.")
 
 
 def millimetres(fields: Fields, name: str, units: Iterable[str]) -> tuple[list[float], tuple[str, ...]]:
-    """The millimetres in each unit, and a note if they are not 1; InputError for an unknown unit of length."""
+    """Return the length of each unit in mm, and a note if lengths must be converted.
+
+    Raises:
+        InputError: a unit is unknown.
+    """
     units = list(units)
     for unit in units:
         if unit.lower() not in UNITS_MM:
@@ -106,5 +110,5 @@ def millimetres(fields: Fields, name: str, units: Iterable[str]) -> tuple[list[f
 
 
 def unit_note(unit: str) -> tuple[str, ...]:
-    """A note that lengths were converted from this unit; none for ""."""
+    """Return a note that lengths were converted from this unit, or () for ""."""
     return (f"Lengths in the header are in {unit}: they were converted to mm.",) if unit else ()

@@ -1,6 +1,6 @@
-"""NIfTI, NRRD and MetaImage files: one strict reader per format, without a fallback to another one.
+"""Read NIfTI, NRRD and MetaImage files, with one strict reader per format and no fallback to another one.
 
-Affines are in RAS mm. Voxels are read in slabs, so that the whole volume never exists as float64.
+Affines map to RAS mm. Voxels are read in slabs, so that the whole volume never exists as float64.
 """
 
 from dataclasses import replace
@@ -23,7 +23,7 @@ HEADERS = {
 
 
 def read_segment_map(path: str | Path) -> Volume:
-    """Read a map of the liver's segments, 1 to 8 and 0 elsewhere; otherwise like `read_label_map`."""
+    """Read a map of liver segments with labels 1 to 8, and 0 elsewhere; see `read_label_map`."""
     return read_label_map(path, highest=8)
 
 
@@ -31,7 +31,7 @@ def read_label_map(path: str | Path, highest: int = 2) -> Volume:
     """Read a label map (0 background, 1 liver, 2 tumor) from a NIfTI, NRRD or MetaImage file as uint8 (i, j, k).
 
     Raises:
-        InputError: it cannot be read (see `read_volume`), or a value is not one of the labels. A constant map is fine.
+        InputError: the file cannot be read (see `read_volume`), or a value is not a valid label.
     """
     path = existing(path)
     if path.is_dir():
@@ -43,7 +43,7 @@ def read_label_map(path: str | Path, highest: int = 2) -> Volume:
 
 
 def existing(path: str | Path) -> Path:
-    """`path` as a Path; InputError if nothing exists there."""
+    """Return `path` as a Path; raises InputError if it does not exist."""
     path = Path(path)
     try:
         path.stat()
@@ -53,11 +53,13 @@ def existing(path: str | Path) -> Path:
 
 
 def read_file(path: Path, lowest: float | None, allow_large: bool = False) -> Volume:
-    """Read one file by its ending; values below `lowest` are set to it. `allow_large` lifts the limits on memory.
+    """Read a file with the reader for its suffix; values below `lowest` are set to it.
+
+    `allow_large` lifts the memory limits.
 
     Raises:
-        InputError: it is unreadable, damaged, truncated, too large, not 3D, has several channels, no geometry in its
-            header (NIfTI: neither sform nor qform), or values that are not finite.
+        InputError: the file is unreadable, damaged, truncated, too large or not 3D, has several channels, no geometry
+            in its header (NIfTI: neither sform nor qform), or values that are not finite.
     """
     header = read_header(path)
     slabs = header.slabs(allow_large)
@@ -66,7 +68,7 @@ def read_file(path: Path, lowest: float | None, allow_large: bool = False) -> Vo
 
 
 def read_header(path: Path) -> ImageHeader:
-    """The checked header of one file, read by its ending; InputError if it cannot be read."""
+    """Read and check the header of a file by its suffix; raises InputError if it cannot be read."""
     suffix = medical_suffix(path)
     if suffix:
         try:

@@ -1,4 +1,4 @@
-"""The checked header of a volume file, independent of its format."""
+"""Format-independent header of a volume file."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,16 +14,15 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 @dataclass(frozen=True, eq=False)
 class ImageHeader:
-    """The geometry of one file and where its voxels are stored; the voxels themselves have not been read yet.
+    """Geometry of a file, and the location of its voxels, which have not been read yet.
 
     Attributes:
-        affine: (4, 4) float64, voxel index to patient coordinates in mm, RAS+.
-        voxels: where the voxels are stored, with their shape and type.
+        affine: (4, 4) float64, voxel index to RAS mm.
+        voxels: location, shape and type of the voxels.
         slope: factor for the stored values.
-        inter: offset added after that.
-        notes: what was converted or dropped, one sentence each.
-        nifti_geometry: the fields of a NIfTI header that give the volume's position, lengths in mm; {} for other
-            formats.
+        inter: offset added after scaling.
+        notes: sentences about what was converted or dropped.
+        nifti_geometry: NIfTI header fields that define the geometry, with lengths in mm; {} for other formats.
     """
 
     affine: np.ndarray
@@ -44,6 +43,6 @@ class ImageHeader:
         return self.voxels.dtype
 
     def slabs(self, allow_large: bool = False) -> Iterator[np.ndarray]:
-        """The scaled voxels (i, j, n), a few slices at a time: see `StoredVoxels.slabs`."""
+        """Yield the scaled voxels (i, j, n), a few slices at a time; see `StoredVoxels.slabs`."""
         for slab in self.voxels.slabs(allow_large):
             yield apply_read_scaling(slab, np.float64(self.slope), np.float64(self.inter))

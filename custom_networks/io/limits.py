@@ -1,6 +1,6 @@
-"""Limits on the size of an input, checked before memory is allocated, and the sizes that a scan of a body can have.
+"""Limits on memory, checked before it is allocated, and on the physical size of a scan.
 
-They are all in the table `LIMITS`. `--allow-large` lifts only the limits on memory: no body is 30 m long.
+All are in the table `LIMITS`. `--allow-large` lifts only the limits on memory.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Limit:
         what: the quantity, as messages and the documentation name it.
         least: the smallest accepted value.
         most: the largest accepted value.
-        unit: of both.
+        unit: unit of both.
         why: the reason for the limit, as a clause.
         memory: whether `--allow-large` lifts it.
     """
@@ -48,11 +48,11 @@ AXIS = Limit("voxels along an axis", 1, 4096, "", "no CT has a larger matrix", m
 DECODED = Limit("unpacked size", 0, 5.2e9, "bytes", "that number of voxels at 8 bytes each", memory=True)
 # A CT compresses 2 to 10 times and an image without noise about 100 times; zip and JPEG 2000 can reach 1,000,000 times.
 RATIO = Limit(
-    "compression ratio", 0, 250, "", "no CT above 2.2 GB compresses better; smaller inputs do no harm", memory=True
+    "compression ratio", 0, 250, "", "no CT above 2.2 GB compresses better; smaller inputs are harmless", memory=True
 )
-RATIO_FREE_BYTES = 2_200_000_000  # 512 x 512 x 2,000 voxels of 4 bytes; a smaller decompression bomb does no harm
+RATIO_FREE_BYTES = 2_200_000_000  # 512 x 512 x 2,000 voxels of 4 bytes; a smaller decompression bomb is harmless
 ACROSS = Limit("across the patient", 100, 1000, "mm", "no body is smaller or larger")
-ALONG = Limit("along the patient's z", 15, 2500, "mm", "less shows no liver, and nobody is taller")
+ALONG = Limit("along the patient's z", 15, 2500, "mm", "shorter scans cannot show a liver, and no patient is taller")
 PIXEL = Limit("pixel size", 0.05, 10, "mm", "includes every CT scanner, with a margin")
 SLICE = Limit("slice distance", 0.15, 50, "mm", "includes every CT scanner, with a margin")
 ORIGIN = Limit("origin", -1e6, 1e6, "mm", "beyond that, single precision cannot tell voxels apart")
@@ -63,10 +63,10 @@ CORRECT = "correct the geometry in its header, or export the image again"
 
 
 def check_voxels(shape: tuple[int, ...], source: Path, allow_large: bool = False) -> None:
-    """Refuse an array of this shape if it has too many voxels; to be called before it is allocated.
+    """Check the number of voxels of an array before it is allocated.
 
     Raises:
-        InputError: it has too many voxels in all or along an axis.
+        InputError: there are too many voxels in total or along an axis.
     """
     if not allow_large and (prod(map(int, shape)) > VOXELS.most or max(shape) > AXIS.most):
         raise InputError(
@@ -78,14 +78,14 @@ def check_voxels(shape: tuple[int, ...], source: Path, allow_large: bool = False
 def check_decoded(
     decoded: int, stored: int, source: Path, allow_large: bool = False, free: int = RATIO_FREE_BYTES
 ) -> None:
-    """Refuse compressed data that unpack to too many bytes, or to too large a multiple of their size.
+    """Check the size of compressed data after unpacking, and their compression ratio.
 
     Args:
-        decoded: bytes after unpacking: as the header declares, or if it does not, as many as came out so far.
+        decoded: bytes after unpacking, as declared by the header, or else unpacked so far.
         stored: compressed bytes.
         source: the file, for the message.
         allow_large: whether to accept any size.
-        free: up to this many decoded bytes, any ratio is accepted.
+        free: number of decoded bytes up to which any ratio is accepted.
 
     Raises:
         InputError: the data are too large.
@@ -103,12 +103,12 @@ def check_decoded(
 
 
 def check_extent(shape: tuple[int, ...], affine: np.ndarray, source: Path) -> None:
-    """Refuse a grid of this shape (i, j, k) and finite (4, 4) affine in mm that cannot be a scan of a body.
+    """Check that a grid with this shape (i, j, k) and finite (4, 4) affine in mm can be a scan of a body.
 
-    Across the patient only the longer side is checked, since a scan can be cropped narrowly.
+    Of the in-plane sides, only the longer one is checked, because a scan can be cropped narrowly.
 
     Raises:
-        InputError: its spacing, extent or origin is out of range.
+        InputError: spacing, extent or origin is out of range.
     """
     axis, steps = slice_axis_of(affine), spacing_of(affine)
     for i, step in enumerate(steps):

@@ -1,4 +1,4 @@
-"""Read a mask drawn or corrected by a person, on the grid of its CT, from NIfTI, NRRD, MetaImage or DICOM SEG."""
+"""Read a mask drawn or corrected by a person from NIfTI, NRRD, MetaImage or DICOM SEG."""
 
 from hashlib import sha256
 from pathlib import Path
@@ -17,12 +17,12 @@ SAME_GRID = 0.05  # voxels; affines may have been stored in single precision
 
 
 def read_mask(path: str | Path, ct: Volume) -> tuple[Labels, str]:
-    """The labels (0 background, 1 liver, 2 tumor) of a mask on the grid of its CT, and the file's SHA-256.
+    """Read a mask on the grid of its CT; return its labels (0 background, 1 liver, 2 tumor) and the file's SHA-256.
 
     The file's axes may be flipped or permuted, but its voxels must coincide with those of the CT.
 
     Raises:
-        InputError: it cannot be read, lies on another grid, or holds other labels.
+        InputError: the file cannot be read, is on another grid, or contains other labels.
     """
     path = existing(Path(path).expanduser())
     if not medical_suffix(path) and is_seg(regular_file(path)):
@@ -34,7 +34,7 @@ def read_mask(path: str | Path, ct: Volume) -> tuple[Labels, str]:
 
 
 def on_grid_of(ct: Volume, mask: Volume) -> Labels:
-    """The labels of a mask in the order of the CT's voxels; InputError if the two grids do not coincide."""
+    """Reorder the labels of a mask to the CT's axes; raises InputError if the two grids do not coincide."""
     turn = ornt_transform(io_orientation(mask.affine), io_orientation(ct.affine))
     labels = apply_orientation(mask.array, turn)
     affine = mask.affine @ inv_ornt_aff(turn, mask.array.shape)

@@ -1,4 +1,4 @@
-"""The header of a MetaImage file (itk.org/Wiki/MetaIO), read strictly."""
+"""Strict reader for MetaImage headers (itk.org/Wiki/MetaIO)."""
 
 import re
 from pathlib import Path
@@ -28,7 +28,7 @@ LAST = re.compile(rb"^[ \t]*ElementDataFile[ \t]*[=:][ \t]*([^\r\n]*)(?:\r?\n|\Z
 
 
 def metaimage_header(path: Path) -> ImageHeader:
-    """Read and check the header of a .mha or .mhd file; InputError if it is damaged, ambiguous or not supported."""
+    """Read the header of a .mha or .mhd file; raises InputError if it is damaged, ambiguous or not supported."""
     fields, start, named, listed = _fields(path)
     if (fields.get("ObjectType") or "Image").lower() != "image":
         raise fields.fault(f"ObjectType is {shown(fields.get('ObjectType'))}, but Image is needed")
@@ -47,7 +47,7 @@ def metaimage_header(path: Path) -> ImageHeader:
 
 
 def _fields(path: Path) -> tuple[Fields, int, str, list[str]]:
-    """The fields, the offset where the header ends, the value of ElementDataFile, and the lines that follow it."""
+    """Return the fields, the offset where the header ends, the value of ElementDataFile, and the lines after it."""
     with path.open("rb") as stream:
         content = stream.read(HEADER_BYTES)
     last = LAST.search(content)
@@ -72,7 +72,7 @@ def _fields(path: Path) -> tuple[Fields, int, str, list[str]]:
 
 
 def _affine(fields: Fields, dimension: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The (4, 4) affine of the first three axes to RAS mm, and notes."""
+    """Return the (4, 4) affine to RAS mm, and notes."""
     spacing_name = "ElementSpacing" if fields.get("ElementSpacing") is not None else "ElementSize"
     spacing, matrix, origin = fields.get(spacing_name), fields.get(*MATRIX), fields.get(*ORIGIN)
     if spacing is None:
@@ -98,7 +98,7 @@ def _affine(fields: Fields, dimension: int) -> tuple[np.ndarray, tuple[str, ...]
 
 
 def _voxels(fields: Fields, start: int, named: str, listed: list[str], shape: tuple[int, int, int]) -> StoredVoxels:
-    """Where the voxels are stored: after the header, or in files beside it."""
+    """Return the location of the voxels, after the header or in separate files."""
     dtype = np.dtype(fields.choice("ElementType", TYPES))
     big = [fields.choice(name, YES_NO, False) for name in ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")]
     dtype = dtype.newbyteorder(">" if any(big) else "<")

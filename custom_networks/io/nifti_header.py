@@ -1,4 +1,4 @@
-"""The header of a NIfTI file: nibabel decodes it; what nibabel would guess or repair is refused here."""
+"""Strict reader for NIfTI headers: nibabel decodes them, but values that it would guess or repair are refused."""
 
 import gzip
 import logging
@@ -29,7 +29,7 @@ LARGEST_EXTENSION = 1 << 28  # bytes between header and voxels
 
 
 def nifti_header(path: Path) -> ImageHeader:
-    """Read and check the header of a .nii or .nii.gz file; InputError if it is damaged or ambiguous."""
+    """Read the header of a .nii or .nii.gz file; raises InputError if it is damaged or ambiguous."""
     compressed = path.name.lower().endswith(".gz")
     header = _decoded(path, compressed)
     shape, notes = spatial_shape(header.get_data_shape(), path)
@@ -51,18 +51,18 @@ def nifti_header(path: Path) -> ImageHeader:
 def nifti_geometry(
     header: nib.Nifti1Header, path: Path, given: np.ndarray | None = None
 ) -> tuple[np.ndarray, Mapping[str, Any], tuple[str, ...]]:
-    """The affine of a header, from its sform or else its qform.
+    """Return the affine of a header, from its sform or else its qform.
 
     Args:
-        header: as read, not modified.
+        header: the header as read; not modified.
         path: the file, for messages.
-        given: the affine of an image in memory, which replaces that of its header, in the header's unit.
+        given: affine of an image in memory, in the header's unit, which overrides the header's affine.
 
     Returns:
-        The (4, 4) affine to RAS mm, the header's fields that define it (lengths in mm), and notes.
+        The (4, 4) affine to RAS mm, the header fields that define it (lengths in mm), and notes.
 
     Raises:
-        InputError: the header has neither form, in which case programs guess differently, or its form is not valid.
+        InputError: the header has neither sform nor qform, or the one used is not valid.
     """
     if header["sform_code"] <= 0 and header["qform_code"] <= 0:
         raise InputError(
@@ -88,7 +88,7 @@ def nifti_geometry(
 
 
 def _qform(header: nib.Nifti1Header, path: Path) -> np.ndarray:
-    """The qform's affine; NaN if it is not valid but there is an sform to use."""
+    """Return the qform's affine, or NaN if it is not valid but there is an sform."""
     pixdim = np.array(header["pixdim"][:4], np.float64)
     try:
         if abs(pixdim[0]) != 1 or not (np.isfinite(pixdim).all() and (pixdim[1:] > 0).all()):
@@ -101,7 +101,7 @@ def _qform(header: nib.Nifti1Header, path: Path) -> np.ndarray:
 
 
 def _form_notes(header: nib.Nifti1Header, sform: np.ndarray | None, qform: np.ndarray | None) -> tuple[str, ...]:
-    """A note if sform and qform disagree about the volume's corners: some programs use one, some the other."""
+    """Return a note if sform and qform disagree about the volume's corners, or if the qform is not valid."""
     shape = header.get_data_shape()
     if sform is None or qform is None or len(shape) < 3:
         return ()
@@ -114,7 +114,7 @@ def _form_notes(header: nib.Nifti1Header, sform: np.ndarray | None, qform: np.nd
 
 
 def _decoded(path: Path, compressed: bool) -> nib.Nifti1Header:
-    """nibabel's header as stored in the file, without nibabel's repairs, which would turn a pixdim of 0 into 1."""
+    """Read nibabel's header without its repairs, which would for example change a pixdim of 0 to 1."""
     try:
         with gzip.open(path, "rb") if compressed else path.open("rb") as stream:
             start = stream.read(nib.Nifti2Header.sizeof_hdr)
@@ -132,7 +132,7 @@ def _decoded(path: Path, compressed: bool) -> nib.Nifti1Header:
 
 
 def _scaling(header: nib.Nifti1Header, path: Path) -> tuple[float, float]:
-    """Slope and intercept; a slope of 0 or NaN means no scaling, as in the standard and in nibabel."""
+    """Return slope and intercept; a slope of 0 or NaN means no scaling, as in the standard and in nibabel."""
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0 or np.isnan(slope):
         return 1.0, 0.0
@@ -142,7 +142,7 @@ def _scaling(header: nib.Nifti1Header, path: Path) -> tuple[float, float]:
 
 
 def _voxel_start(header: nib.Nifti1Header, path: Path) -> int:
-    """The offset of the voxels in the (unpacked) file: after the header and the four bytes that follow it."""
+    """Return the offset of the voxels in the (unpacked) file, which is at least header size + 4."""
     start, least = float(header["vox_offset"]), header.sizeof_hdr + 4
     if bytes(header["magic"].item())[:2] != b"n+":
         raise not_readable(path, "it is the header of a pair (.hdr and .img), but a single file is needed")

@@ -1,4 +1,4 @@
-"""The header of an NRRD file (teem.sourceforge.net/nrrd/format.html), read strictly."""
+"""Strict reader for NRRD headers (teem.sourceforge.net/nrrd/format.html)."""
 
 import re
 from pathlib import Path
@@ -36,7 +36,7 @@ SPACES = {
     **dict.fromkeys(("left-anterior-superior", "las"), np.diag([-1.0, 1.0, 1.0, 1.0])),
     **dict.fromkeys(("left-posterior-superior", "lps"), LPS_TO_RAS),
 }
-# The fields that the format defines, in lower case without spaces: names of two words are also written as one.
+# Fields defined by the format, in lower case and without spaces, which some programs omit.
 KNOWN = {
     *("dimension", "type", "blocksize", "encoding", "endian", "content", "min", "max", "oldmin", "oldmax"),
     *("datafile", "lineskip", "byteskip", "number", "sampleunits", "sizes", "spacings", "thicknesses", "axismins"),
@@ -47,7 +47,7 @@ VECTOR = r"\(([^()]+)\)"
 
 
 def nrrd_header(path: Path) -> ImageHeader:
-    """Read and check the header of a .nrrd or .nhdr file; InputError if it is damaged, ambiguous or not supported."""
+    """Read the header of a .nrrd or .nhdr file; raises InputError if it is damaged, ambiguous or not supported."""
     fields, start, listed = _fields(path)
     dimension = fields.whole("dimension", 1, 16)
     sizes = fields.sizes("sizes", dimension)
@@ -60,7 +60,7 @@ def nrrd_header(path: Path) -> ImageHeader:
 
 
 def _fields(path: Path) -> tuple[Fields, int, list[str]]:
-    """The fields by name without spaces, the offset where the header ends, and the files that its last field lists."""
+    """Return the fields, by name without spaces, the offset where the header ends, and the listed data files."""
     with path.open("rb") as stream:
         content = stream.read(HEADER_BYTES)
     magic = MAGIC.match(content)
@@ -89,7 +89,7 @@ def _fields(path: Path) -> tuple[Fields, int, list[str]]:
 
 
 def _directions(fields: Fields, dimension: int) -> list[list[float] | None]:
-    """The direction of each axis in space, None for an axis that has none; [] if the field is missing."""
+    """Return the space direction of each axis, None for a nonspatial axis; [] if the field is missing."""
     text = fields.get("spacedirections")
     if text is None:
         return []
@@ -100,12 +100,12 @@ def _directions(fields: Fields, dimension: int) -> list[list[float] | None]:
 
 
 def _vector(fields: Fields, name: str, text: str) -> list[float]:
-    """The numbers of a vector; in the accepted spaces there are three."""
+    """Parse the components of a vector."""
     return fields.numbers(name, text.replace(",", " "), len(text.split(",")))
 
 
 def _spatial_axes(fields: Fields, sizes: tuple[int, ...], directions: list[list[float] | None]) -> list[int]:
-    """All axes but those of size 1 without a direction; InputError if the first one holds several values per voxel."""
+    """Return all axes except nonspatial ones of size 1; raises InputError for several values per voxel."""
     without = [axis for axis, direction in enumerate(directions) if direction is None]
     if directions and len(without) == len(directions):
         raise fields.no_affine("space directions")
@@ -115,7 +115,7 @@ def _spatial_axes(fields: Fields, sizes: tuple[int, ...], directions: list[list[
 
 
 def _refuse_second_geometry(fields: Fields) -> None:
-    """InputError if spacings, ends or units are given for axes that have a direction, which the format forbids."""
+    """Raise InputError if axes with a direction also have spacings, limits or units, which the format forbids."""
     for name in ("spacings", "axismins", "axismaxs", "units"):
         text = fields.get(name) or ""
         if fields.get("spacedirections") and re.sub(r"nan|\"\"", "", text.lower()).strip():
@@ -123,7 +123,7 @@ def _refuse_second_geometry(fields: Fields) -> None:
 
 
 def _affine(fields: Fields, directions: list[list[float] | None]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The (4, 4) affine to RAS mm, and notes."""
+    """Return the (4, 4) affine to RAS mm, and notes."""
     space = (fields.get("space") or "").lower()
     if space not in SPACES or fields.get("spacedimension") not in (None, "3"):
         raise fields.no_affine("space")
@@ -147,7 +147,7 @@ def _affine(fields: Fields, directions: list[list[float] | None]) -> tuple[np.nd
 
 
 def _voxels(fields: Fields, start: int, listed: list[str], shape: tuple[int, int, int]) -> StoredVoxels:
-    """Where the voxels are stored: after the header, or in files beside it."""
+    """Return the location of the voxels, after the header or in separate files."""
     encoding = fields.choice("encoding", ENCODINGS)
     dtype = np.dtype(fields.choice("type", TYPES))
     if dtype.itemsize > 1 and encoding != "text":
@@ -166,7 +166,7 @@ def _voxels(fields: Fields, start: int, listed: list[str], shape: tuple[int, int
 
 
 def _after_lines(file: Path, offset: int, lines: int) -> int:
-    """The offset in a file after a number of lines that begin at another offset."""
+    """Return the offset in a file after skipping `lines` lines from `offset`."""
     with file.open("rb") as stream:
         stream.seek(offset)
         for _ in range(lines):

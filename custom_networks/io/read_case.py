@@ -1,4 +1,4 @@
-"""A case whose volume is already in memory: read by another thread, or on another machine."""
+"""A case whose volume has already been read, by another thread or on another machine."""
 
 import time
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ KNOWN = ("identity", "content", "geometry", "place", "voxels")
 
 @dataclass(frozen=True, eq=False)
 class ReadCase(Case):
-    """A case that `read_now` has read; it can be sent to a machine that has no access to the input.
+    """A case with its volume, from `read_now`; it can be sent to a machine without access to the input.
 
     Attributes:
-        volume: what was read.
-        known: the case's properties named in `KNOWN`, as they were when it was read.
-        at_reading: the state of its files before they were read, see `Case.state`.
-        seconds: how long reading took.
+        volume: the volume.
+        known: values of the properties in `KNOWN`, determined when the case was read.
+        at_reading: state of the files before they were read, see `Case.state`.
+        seconds: duration of reading.
     """
 
     volume: Volume = field(kw_only=True, repr=False)
@@ -28,7 +28,7 @@ class ReadCase(Case):
     seconds: float = field(kw_only=True)
 
     def read(self) -> Volume:
-        """The volume."""
+        """Return the volume."""
         return self.volume
 
     def state(self) -> State:
@@ -62,7 +62,7 @@ class ReadCase(Case):
 
 
 def read_now(case: Case) -> ReadCase:
-    """Read a case together with the digests that identify it; raises the errors of `Case.read`."""
+    """Read a case, and determine its digests; raises InputError as `Case.read` does."""
     started, state = time.perf_counter(), case.state()
     volume = case.read()
     known = {name: getattr(case, name) for name in KNOWN}

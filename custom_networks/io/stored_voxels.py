@@ -1,4 +1,4 @@
-"""Voxels as stored in a file: read slab by slab to the last byte, with every checksum verified."""
+"""Read the voxels stored in a file slab by slab, with strict checks of length and checksums."""
 
 import gzip
 import zlib
@@ -21,24 +21,24 @@ LONGEST_NUMBER = 100
 
 
 class Stream(Protocol):
-    """A sequence of bytes that can be read once."""
+    """A readable stream of decoded bytes."""
 
     def read(self, size: int, /) -> bytes:
-        """The next `size` bytes, fewer at the end."""
+        """Return the next `size` bytes, fewer at the end."""
         ...
 
 
 @dataclass(frozen=True)
 class StoredVoxels:
-    """Where and how the voxels of an image are stored.
+    """Location and encoding of the voxels of an image.
 
     Attributes:
-        source: the file that the user named.
-        files: the files that hold voxels, in order; each of several holds the same number of slices.
+        source: the file given by the user.
+        files: the files with voxels, in order, each with the same number of slices.
         shape: sizes along (i, j, k); the first index varies fastest in the file.
-        dtype: of a stored voxel, including its byte order.
+        dtype: type of a stored voxel, including its byte order.
         encoding: a key of `DECODERS`.
-        offset: bytes of the file before the encoded data; negative if the data are at its end.
+        offset: offset of the encoded data in each file; negative if the data end with the file.
         skip: decoded bytes before the first voxel.
     """
 
@@ -51,11 +51,11 @@ class StoredVoxels:
     skip: int = 0
 
     def slabs(self, allow_large: bool = False) -> Iterator[np.ndarray]:
-        """The voxels (i, j, n), a few slices at a time.
+        """Yield the voxels (i, j, n), a few slices at a time.
 
         Raises:
-            InputError: there are too many voxels, the file holds fewer or more than its header declares, or compressed
-                data do not match their checksum.
+            InputError: there are too many voxels, the file contains fewer or more than its header declares, or
+                compressed data do not match their checksum.
         """
         check_voxels(self.shape, self.source, allow_large)
         for file in self.files:
@@ -71,11 +71,11 @@ class StoredVoxels:
 
     @property
     def _decoded_bytes(self) -> int:
-        """The number of bytes of each file after decoding."""
+        """Number of bytes of each file after decoding."""
         return self.skip + prod(self.shape) * self.dtype.itemsize // len(self.files)
 
     def _check_length(self, file: Path, allow_large: bool) -> None:
-        """Compare a file's length with what its header declares, before anything is allocated."""
+        """Compare a file's length with the size declared by the header, before anything is allocated."""
         stored = regular_file(file).stat().st_size - max(self.offset, 0)
         needed = self._decoded_bytes
         if self.encoding in ("gzip", "zlib"):
@@ -84,7 +84,7 @@ class StoredVoxels:
             raise self.incomplete(stored, needed)
 
     def incomplete(self, found: int, declared: int) -> InputError:
-        """The error of a file that is longer or shorter than its header says."""
+        """Return the error for a file that is longer or shorter than its header declares."""
         return InputError(
             f"{self.source} is damaged or incomplete (its header declares {declared:,} bytes of voxels, but the file "
             f"has {max(found, 0):,}): copy it again."
@@ -101,12 +101,12 @@ class StoredVoxels:
                 shape = (rows, columns, min(step, slices - start))
                 content = _exactly(stream, prod(shape) * self.dtype.itemsize)
                 yield np.frombuffer(content, self.dtype).reshape(shape, order="F")
-            if stream.read(1):  # at the end of compressed data this also verifies the checksum
+            if stream.read(1):  # reading past the end also verifies the checksum of compressed data
                 raise ValueError("it holds more than its header declares")
 
 
 class _ZlibStream:
-    """A zlib or gzip stream that must end where its file does; zlib verifies the checksum."""
+    """Decodes a zlib or gzip stream, which must end with its file; zlib verifies the checksum."""
 
     def __init__(self, stream: BinaryIO, dtype: np.dtype) -> None:
         self._stream, self._inflate = stream, zlib.decompressobj(32 + zlib.MAX_WBITS)
@@ -125,7 +125,7 @@ class _ZlibStream:
 
 
 class _TextStream:
-    """Numbers written as text, separated by white space or commas, converted to the bytes of voxels."""
+    """Decodes numbers written as text, separated by white space or commas, to voxel bytes."""
 
     def __init__(self, stream: BinaryIO, dtype: np.dtype) -> None:
         self._stream, self._dtype = stream, dtype
@@ -150,7 +150,7 @@ class _TextStream:
 
 
 class _HexStream:
-    """Bytes written as pairs of hexadecimal digits."""
+    """Decodes bytes written as pairs of hexadecimal digits."""
 
     def __init__(self, stream: BinaryIO, dtype: np.dtype) -> None:
         self._stream = stream
@@ -172,13 +172,13 @@ DECODERS: dict[str, Callable[[BinaryIO, np.dtype], Stream]] = {
 
 
 def _skip(stream: Stream, size: int) -> None:
-    """Skip a number of bytes without keeping them."""
+    """Skip `size` bytes of a stream."""
     while size > 0:
         size -= len(_exactly(stream, min(size, BLOCK)))
 
 
 def _exactly(stream: Stream, size: int) -> bytes:
-    """The next `size` bytes; EOFError if there are fewer."""
+    """Return the next `size` bytes; raises EOFError if there are fewer."""
     content = stream.read(size)
     if len(content) < size:
         raise EOFError(f"{size - len(content):,} bytes of voxels are missing")

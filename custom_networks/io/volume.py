@@ -1,4 +1,4 @@
-"""A volume with its affine, assembled slab by slab, so that no float copy of the whole volume ever exists."""
+"""Volumes with their affine, assembled slab by slab to avoid a float copy of the whole volume."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from custom_networks.io.checks import check_geometry, spatial_shape
 from custom_networks.io.limits import check_voxels
 from custom_networks.labelmap.grid import slice_axis_of, spacing_of
 
-# One cache line of int16 along the last axis, which makes the transposition into C order cheap.
+# 32 int16 values fill one cache line along the last axis, which makes the transposition to C order cheap.
 SLAB_SLICES = 32
 LARGEST_SLAB = 128 << 20  # bytes
 LARGEST = np.finfo(np.float32).max
@@ -22,17 +22,17 @@ LARGEST = np.finfo(np.float32).max
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """Voxels of one image or label map with their geometry.
+    """An image or label map with its geometry.
 
     Args:
-        array: (i, j, k), HU for an image, 0 to 2 for a label map.
-        affine: (4, 4) float64, voxel index to patient coordinates in mm, RAS+ (nibabel's convention).
-        notes: what the reader did or noticed that the user should know, one sentence each.
+        array: (i, j, k) voxels: HU for an image, labels for a label map.
+        affine: (4, 4) float64, voxel index to RAS mm, as in nibabel.
+        notes: sentences for the user about what the reader did or noticed.
         source: the file or folder that was read.
-        headers: for a DICOM series, a data set for each slice, in the order of the array's last axis, with what DICOM
-            results need from its header (`custom_networks.io.dicom.result_header`). They name the patient.
-        nifti_geometry: for a NIfTI file, the fields of its header that give its position (sform and qform with their
-            codes), lengths in mm; results keep them.
+        headers: for a DICOM series, the attributes of each slice that DICOM results need, in the order of the array's
+            last axis (`custom_networks.io.dicom.result_header`). They identify the patient.
+        nifti_geometry: for a NIfTI file, the header fields that define its geometry (sform and qform with their
+            codes), with lengths in mm; they are copied to results.
     """
 
     array: np.ndarray
@@ -44,7 +44,7 @@ class Volume:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Distance in mm between neighbouring voxels along each array axis."""
+        """Distances in mm between neighbouring voxels along the array axes."""
         return spacing_of(self.affine)
 
     @property
@@ -54,12 +54,12 @@ class Volume:
 
 
 def slab_slices(slice_bytes: int) -> int:
-    """How many slices of this many bytes are handled at a time."""
+    """Number of slices to process at a time, given the size of a slice in bytes."""
     return max(1, min(SLAB_SLICES, LARGEST_SLAB // slice_bytes))
 
 
 def slabs_of(array: Any) -> Iterator[np.ndarray]:
-    """Yield a few slices of an array (or of nibabel's array proxy, scaled) along its last axis at a time."""
+    """Yield an array or nibabel array proxy (scaled) along its last axis, a few slices at a time."""
     step = slab_slices(array.dtype.itemsize * prod(array.shape[:-1]))
     for start in range(0, array.shape[-1], step):
         yield np.asarray(array[..., start : start + step])
@@ -71,10 +71,11 @@ def collect_slabs(
     """Join slabs (i, j, n), consecutive along the last axis, into one array of the given shape (i, j, k).
 
     Args:
-        slabs: in order.
-        shape: of the result.
-        whole_numbers: the values are integers; they are kept as int16 if they fit, else as int32, others as float32.
-        lowest: smaller values are set to it.
+        slabs: the slabs, in order.
+        shape: shape of the result.
+        whole_numbers: whether all values are integers; the result is then int16 or, if they do not fit, int32, else
+            float32.
+        lowest: smaller values are set to this; None keeps them.
         source: the file, for the message.
 
     Raises:
@@ -96,7 +97,7 @@ def collect_slabs(
 
 
 def _wide_enough(array: np.ndarray, slab: np.ndarray) -> np.ndarray:
-    """`array` itself, or a copy of a wider type if an integer array cannot hold the values of `slab`."""
+    """Return `array`, converted to a wider type if an integer array cannot represent the values of `slab`."""
     if array.dtype.kind == "f":
         return array
     low, high = slab.min(), slab.max()
@@ -107,7 +108,7 @@ def _wide_enough(array: np.ndarray, slab: np.ndarray) -> np.ndarray:
 
 
 def _as_float32(array: np.ndarray) -> np.ndarray:
-    """The same numbers as float32; an int32 array is converted in place."""
+    """Convert to float32, an int32 array in place."""
     if array.dtype.itemsize != 4:
         return array.astype(np.float32)
     turned = array.view(np.float32)
@@ -125,18 +126,18 @@ def volume_of(
     lowest: float | None,
     allow_large: bool = False,
 ) -> Volume:
-    """A checked volume from an array, nibabel's array proxy or a file.
+    """Make a checked volume from an array, a nibabel array proxy or the header of a file.
 
     Args:
-        array: gives shape and type, and the voxels unless `slabs` does.
+        array: provides shape and type and, without `slabs`, the voxels.
         affine: (4, 4) voxel index to RAS mm.
         slabs: the voxels (i, j, n), a few slices at a time.
-        source: where it comes from.
-        lowest: smaller values are set to it.
-        allow_large: whether to lift the limits on memory.
+        source: the input, for messages.
+        lowest: smaller values are set to this; None keeps them.
+        allow_large: whether to lift the memory limits.
 
     Raises:
-        InputError: it is not 3D, too large, not made of finite numbers, or its affine is not usable.
+        InputError: the input is not 3D or too large, contains values that are not finite, or has no usable affine.
     """
     shape, notes = spatial_shape(array.shape, source)
     check_voxels(shape, source, allow_large)

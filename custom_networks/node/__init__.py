@@ -1,1 +1,1 @@
-"""A DICOM node: a PACS sends it a study and gets the results back. What it acknowledged survives any crash."""
+"""A DICOM node that receives CT studies, segments them and sends the results; acknowledged images survive a crash."""

@@ -1,4 +1,4 @@
-"""What a peer may do: who may connect, how much it may send, and how long it may stay silent."""
+"""Access control and resource limits for the peers of the node."""
 
 import logging
 import socket
@@ -15,25 +15,25 @@ from custom_networks.node.peers import Caller, may_call
 
 logger = logging.getLogger(__name__)
 
-NOT_RECOGNISED = (0x01, 0x01, 0x03)  # PS3.8 table 9-21: permanent, by the user: calling AE title
-PDU_HEAD = 1 << 14  # bytes beyond the agreed length, which holds for data; a request with many contexts is longer
-IN_MEMORY = 1 << 22  # bytes of a message that pynetdicom does not stream to disk
-CONNECTIONS = 4  # for each allowed association
-UNANSWERED = 8  # messages from one peer
-KEPT_PARTS = 600.0  # seconds that part of an image is kept after its connection broke
+NOT_RECOGNISED = (0x01, 0x01, 0x03)  # PS3.8 table 9-21: rejected permanently, calling AE title not recognized
+PDU_HEAD = 1 << 14  # bytes allowed beyond the negotiated PDU length, for association requests with many contexts
+IN_MEMORY = 1 << 22  # most bytes of a message that pynetdicom keeps in memory instead of streaming it to disk
+CONNECTIONS = 4  # most open connections for each allowed association
+UNANSWERED = 8  # most messages from one peer that wait for an answer
+KEPT_PARTS = 600.0  # seconds after which a partly received image is removed, at the earliest
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a peer may ask for.
+    """Resource limits for all peers.
 
     Attributes:
-        associations: at a time.
-        pdu_bytes: longest PDU; announced to peers, and enforced with some room for its header.
+        associations: most associations at a time.
+        pdu_bytes: longest PDU; announced to peers, and enforced with a small margin.
         object_bytes: largest data set.
-        silent_seconds: longest silence between two PDUs.
-        quota_bytes: for all images in the spool.
-        reserve_bytes: kept free on the spool's disk, for results.
+        silent_seconds: longest time without receiving data from a peer.
+        quota_bytes: most bytes of images in the spool.
+        reserve_bytes: bytes kept free for results on the spool's disk.
     """
 
     associations: int = 16
@@ -45,12 +45,12 @@ class Limits:
 
 
 class Guard:
-    """Watches the connections of a pynetdicom server.
+    """Enforces access control and limits on the connections of a pynetdicom server.
 
     Args:
-        allowed: who may send.
-        limits: how much a peer may ask for.
-        tally: counts what was turned away.
+        allowed: peers that may connect.
+        limits: resource limits.
+        tally: counts rejected and closed connections.
     """
 
     def __init__(self, allowed: Sequence[Caller], limits: Limits, tally: Tally) -> None:
@@ -59,7 +59,7 @@ class Guard:
         self._open: dict[Any, _Progress] = {}
 
     def handlers(self) -> list[tuple[Any, Any]]:
-        """pynetdicom's events, and what to do on each."""
+        """Return pairs of a pynetdicom event and its handler, for `start_server`."""
         from pynetdicom import events as evt
 
         return [
@@ -72,42 +72,41 @@ class Guard:
 
     @property
     def connections(self) -> int:
-        """How many are open."""
+        """Number of open connections."""
         return len(self._open)
 
     def close_all(self) -> None:
         """Close all connections."""
         for association in list(self._open):
-            _cut(association)
+            _disconnect(association)
 
     def cut_off_idle(self, part: Path) -> None:
-        """Close connections that have been silent for too long, within a PDU or between two, and remove what broken
-        connections left in `part`."""
+        """Close connections that have been silent for too long, and remove old partial files from the folder `part`."""
         silent, latest = self._limits.silent_seconds, time.monotonic() - self._limits.silent_seconds
         with self._lock:
             idle = [association for association, progress in self._open.items() if progress.heard < latest]
         for association in idle:
             self._cut_off(association, "silent")
-            with self._lock:  # pynetdicom does not report the end of every connection
+            with self._lock:  # pynetdicom does not report every closed connection
                 self._open.pop(association, None)
         _remove_older(part, time.time() - max(10 * silent, KEPT_PARTS))
 
     def _on_connection(self, event: Any) -> None:
-        """Check the address and limit the length of PDUs, before anything is read."""
+        """Check a new connection's address and limit its PDU length before anything is read from it."""
         address, connection = str(event.address[0]), event.assoc.dul.socket
         with self._lock:
-            is_one_too_many = len(self._open) >= CONNECTIONS * self._limits.associations
-        if is_one_too_many or not any(peer.calls_from(address) for peer in self._allowed):
-            reason = "too many connections" if is_one_too_many else "address not allowed"
+            is_full = len(self._open) >= CONNECTIONS * self._limits.associations
+        if is_full or not any(peer.calls_from(address) for peer in self._allowed):
+            reason = "too many connections" if is_full else "address not allowed"
             self._tally.add("rejected", reason, address=address)
-            _cut(event.assoc)
+            _disconnect(event.assoc)
             return
         with self._lock:
             self._open[event.assoc] = _Progress(time.monotonic())
         connection.recv = _limited(connection.recv, self._limits.pdu_bytes)
 
     def _on_request(self, event: Any) -> None:
-        """Reject an AE title that may not call from its address; pynetdicom rejects those that nobody has."""
+        """Reject a calling AE title that is not allowed from its address; pynetdicom itself rejects unknown titles."""
         requestor = event.assoc.requestor
         if not may_call(self._allowed, str(requestor.primitive.calling_ae_title), str(requestor.address)):
             self._tally.add("rejected", "AE title not allowed", address=requestor.address)
@@ -115,7 +114,7 @@ class Guard:
             event.assoc.is_rejected = True
 
     def _on_data(self, event: Any) -> None:
-        """Limit what has come of a message so far: on disk for a C-STORE, in memory for any other."""
+        """Close the connection if the current message is too large: a C-STORE on disk, any other in memory."""
         with self._lock:
             if progress := self._open.get(event.assoc):
                 progress.heard = time.monotonic()
@@ -125,7 +124,7 @@ class Guard:
             self._cut_off(event.assoc, "message too large")
 
     def _on_message(self, event: Any) -> None:
-        """Start to count the next message. Cut off a peer that does not wait for answers."""
+        """Reset the size of the current message; disconnect a peer that sends on without waiting for responses."""
         with self._lock:
             if progress := self._open.get(event.assoc):
                 progress.received = 0
@@ -133,7 +132,11 @@ class Guard:
             self._cut_off(event.assoc, "does not wait for answers")
 
     def _on_close(self, event: Any) -> None:
-        """Forget a connection. pynetdicom would still wait for its request, and count it among the associations."""
+        """Remove a closed connection.
+
+        If it closed before an association request came, also unblock pynetdicom, which would keep waiting for the
+        request and count the association as open.
+        """
         with self._lock:
             self._open.pop(event.assoc, None)
         if event.assoc.requestor.primitive is None:
@@ -141,44 +144,44 @@ class Guard:
 
     def _cut_off(self, association: Any, why: str) -> None:
         self._tally.add("cut_off", why, address=association.requestor.address)
-        _cut(association)
+        _disconnect(association)
 
 
 @dataclass
 class _Progress:
-    """When a peer was last heard, and how many bytes it has sent since its last whole message."""
+    """Time of the last data from a peer, and bytes received since its last complete message."""
 
     heard: float
     received: int = 0
 
 
 def _limited(receive: Any, most: int) -> Any:
-    """A connection's `recv` that refuses to read a PDU longer than agreed.
+    """Wrap a connection's `recv` so that it raises OSError for a PDU much longer than `most` bytes.
 
-    pynetdicom would read up to the 4 GB that the head of a PDU can announce.
+    pynetdicom would try to read as many bytes as the PDU header announces, up to 4 GB.
     """
 
     def recv(count: int) -> Any:
         if count > most + PDU_HEAD:
-            raise OSError("a PDU is longer than agreed")
+            raise OSError("a PDU is longer than negotiated")
         return receive(count)
 
     return recv
 
 
 def _remove_older(folder: Path, time_s: float) -> None:
-    """Remove the files of a folder that were last written before a time."""
+    """Remove the files in a folder that were last modified before a time (seconds since 1970)."""
     for path in folder.iterdir():
         with suppress(FileNotFoundError):
             if path.stat().st_mtime < time_s:
                 path.unlink()
 
 
-def _cut(association: Any) -> None:
+def _disconnect(association: Any) -> None:
     """Close a connection at once, even if another thread is reading from it."""
     connection = association.dul.socket
     if connection is not None and connection.socket is not None:
         try:
             connection.socket.shutdown(socket.SHUT_RDWR)
         except OSError:
-            logger.debug("the connection is gone")
+            logger.debug("the connection is already closed")

@@ -1,4 +1,4 @@
-"""`/healthz`: what the node has done and has still to do, as JSON, for monitors on the same machine."""
+"""`/healthz`: the node's status and counts as JSON, for monitoring on the same machine."""
 
 import json
 import threading
@@ -13,17 +13,17 @@ PATH = "/healthz"
 
 
 class HealthServer:
-    """Answers `GET /healthz` on the loopback address with 200, or 503 if a part of the node has ended.
+    """Answers `GET /healthz` on the loopback address: 200 if the node is healthy, else 503.
 
     Args:
-        port: to listen on; 0 takes any free one.
-        state: returns whether all is well, and the counts.
+        port: port to listen on; 0 selects a free one.
+        state: returns whether the node is healthy, and its counts.
 
     Attributes:
-        port: that it listens on.
+        port: the port that it listens on.
 
     Raises:
-        UsageError: the port is taken.
+        UsageError: the port is in use.
     """
 
     def __init__(self, port: int, state: Callable[[], tuple[bool, Mapping[str, object]]]) -> None:
@@ -34,7 +34,7 @@ class HealthServer:
                 _answer(self, state)
 
             def log_message(self, format: str, *args: object) -> None:
-                """Log nothing: what is asked for is a peer's text."""
+                """Do not log requests, because their text comes from the client."""
 
         try:
             self._server = ThreadingHTTPServer((LOOPBACK, port), Handler)
@@ -53,9 +53,9 @@ class HealthServer:
 
 
 def _answer(request: BaseHTTPRequestHandler, state: Callable[[], tuple[bool, Mapping[str, object]]]) -> None:
-    well, facts = state() if request.path == PATH else (True, {})
-    status = HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
-    body = json.dumps({"status": "ok" if well else "failing", **facts}).encode() + b"\n"
+    is_healthy, facts = state() if request.path == PATH else (True, {})
+    status = HTTPStatus.OK if is_healthy else HTTPStatus.SERVICE_UNAVAILABLE
+    body = json.dumps({"status": "ok" if is_healthy else "failing", **facts}).encode() + b"\n"
     request.send_response(status if facts else HTTPStatus.NOT_FOUND)
     request.send_header("Content-Type", "application/json")
     request.send_header("Content-Length", str(len(body) if facts else 0))

@@ -1,4 +1,4 @@
-"""The node's log: one JSON object per line, with digests for studies and no text from a peer or about a patient."""
+"""The node's log: one JSON object per line. Studies appear as digests; peers' and patients' text is never logged."""
 
 import json
 import logging
@@ -9,16 +9,16 @@ from datetime import datetime, timezone
 
 logger = logging.getLogger(__name__)
 
-DISCREET = ("custom_networks.node", "custom_networks.inference")  # nothing that they log comes from a data set
+DISCREET = ("custom_networks.node", "custom_networks.inference")  # these never log text from data sets
 
 
 def record(event: str, *, level: int = logging.INFO, **facts: object) -> None:
-    """Log an event with its time and the facts about it, in the order given."""
+    """Log an event with the current time and the given facts, in their order."""
     logger.log(level, "%s", _line(event, level, facts))
 
 
 def log_to_stderr(*, debug: bool) -> None:
-    """Have this process log JSON to stderr; with `debug` also what libraries say, which can quote a patient."""
+    """Configure this process to log JSON to stderr; `debug` includes libraries' messages, which can quote a patient."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     if not debug:
@@ -28,10 +28,10 @@ def log_to_stderr(*, debug: bool) -> None:
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object per line, whichever library logs."""
+    """Formats every log record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line; what does not come from `record` is an event `log` with the name of its logger."""
+        """Return the line; records not made by `record` become an event "log" with the logger's name."""
         if record.name == __name__:
             return record.getMessage()
         facts: dict[str, object] = {"logger": record.name, "message": record.getMessage()}
@@ -41,7 +41,7 @@ class JsonLines(logging.Formatter):
 
 
 class Tally:
-    """Counts of this run; any thread may add to them."""
+    """Thread-safe counts of events in this run."""
 
     def __init__(self) -> None:
         self._lock, self._counts = threading.Lock(), Counter[str]()
@@ -50,7 +50,7 @@ class Tally:
         return self._counts[name]
 
     def add(self, name: str, why: str = "", **facts: object) -> None:
-        """Count an event, and log it if there is a reason to give."""
+        """Count an event; if a reason is given, log it as a warning."""
         with self._lock:
             self._counts[name] += 1
         if why:

@@ -1,4 +1,4 @@
-"""The node as a whole: it receives images, closes studies that have gone quiet, segments, sends and cleans up."""
+"""The node as a whole: it receives images, detects complete studies, segments them, sends results and cleans up."""
 
 import logging
 import threading
@@ -16,8 +16,8 @@ from custom_networks.node.settings import Settings
 from custom_networks.node.spool import Spool
 
 TICK = 0.5  # seconds
-WITHOUT_ROOM = 30.0  # seconds until a full disk is tried again
-TO_FINISH = 60.0  # seconds that a study being segmented gets when the node is stopped
+WITHOUT_ROOM = 30.0  # seconds before a retry after a full disk or another failure
+TO_FINISH = 60.0  # seconds to wait for each thread when the node is stopped
 DAY = 24 * 60 * 60.0
 
 
@@ -25,8 +25,8 @@ class Node:
     """A DICOM node that runs from `start` to `stop`.
 
     Args:
-        settings: of the node.
-        segment: segments a case and writes its results into a case folder within the given folder.
+        settings: settings of the node.
+        segment: segments a case and writes its results into a case folder in the given folder.
 
     Raises:
         UsageError: the spool, a port or a certificate cannot be used.
@@ -52,16 +52,16 @@ class Node:
 
     @property
     def port(self) -> int:
-        """The port on which it receives."""
+        """The port on which the node receives images."""
         return self._receiver.port
 
     @property
     def http_port(self) -> int | None:
-        """The port of `/healthz`."""
+        """The port of `/healthz`, or None if it is off."""
         return self._health.port if self._health else None
 
     def start(self) -> None:
-        """Start to receive and take up what an earlier run left; UsageError if a port is taken."""
+        """Start all threads, resuming work left by an earlier run; raises UsageError if a port is in use."""
         settings = self._settings
         self._receiver.start(settings.host, settings.port)
         if settings.http_port is not None:
@@ -75,11 +75,11 @@ class Node:
         record("listening", aet=settings.aet, **facts, send_to=[str(to) for to in settings.destinations])
 
     def run(self) -> None:
-        """Do the housekeeping until `stop` is called or the process is interrupted."""
-        self._repeat("house", self._keep_house)
+        """Close complete studies and clean up periodically until `stop` is called or the process is interrupted."""
+        self._repeat("clean-up", self._clean_up)
 
     def stop(self) -> None:
-        """Take no more images, let the study being segmented finish, and leave the rest for the next start."""
+        """Stop receiving, give the current study time to finish, and leave the rest for the next start."""
         self._stopping.set()
         self._receiver.stop()
         if self._health:
@@ -90,29 +90,29 @@ class Node:
         record("stopped", **self.spool.counts())
 
     def state(self) -> tuple[bool, Mapping[str, object]]:
-        """Whether all its parts are running, and its counts."""
-        well = all(thread.is_alive() for thread in self._threads) and not self._stopping.is_set()
-        return well, {**self.spool.counts(), **self._receiver.counts(), "spool_bytes": self.spool.size}
+        """Whether all threads are running, and the counts for `/healthz`."""
+        is_healthy = all(thread.is_alive() for thread in self._threads) and not self._stopping.is_set()
+        return is_healthy, {**self.spool.counts(), **self._receiver.counts(), "spool_bytes": self.spool.size}
 
     def _repeat(self, name: str, step: Callable[[], float]) -> None:
-        """Repeat a step with the pauses that it asks for; log what goes wrong in one."""
+        """Repeat a step until the node stops, pausing for the seconds that it returns; failures are logged."""
         while not self._stopping.is_set():
             try:
                 pause = step()
-            except Exception as error:  # a node that stops for one study or one full disk fails all the others
+            except Exception as error:  # one bad study or a full disk must not stop the node
                 record("failed", level=logging.ERROR, part=name, error=type(error).__name__)
                 logging.getLogger(__name__).debug("%s", name, exc_info=True)
                 pause = WITHOUT_ROOM
             self._stopping.wait(pause)
 
-    def _keep_house(self) -> float:
-        """Close versions of quiet studies, drop images that nobody needs, and cut off peers that hang."""
+    def _clean_up(self) -> float:
+        """Close complete studies, remove images no longer needed, and disconnect idle peers; returns the next pause."""
         now, settings = time.time(), self._settings
         for key, version in self.spool.close_quiet(settings.quiet_seconds, now):
             record("complete", study=key, version=version.number, images=len(version.images))
         for key in self.spool.drop(now - settings.keep_days * DAY, settings.quota_bytes):
             record("images removed", study=key)
-        self._receiver.keep_house()
+        self._receiver.clean_up()
         return min(TICK, settings.quiet_seconds / 4)
 
     def _segment(self) -> float:

@@ -1,9 +1,8 @@
-"""The C-ECHO and C-STORE SCP: an image is acknowledged once it is in the spool, on disk, under a name of our own.
+"""The C-ECHO and C-STORE SCP, which acknowledges an image once it is in the spool and flushed to disk.
 
-Nothing that a peer says is trusted. Its address is checked before it may speak, its AE titles before an association is
-made. The size of a PDU and of a data set, the number of associations and the time of silence are limited. No text from
-a peer becomes a file name or a line in the log; CVE-2026-56445 shows what happens to a server that takes names from
-data sets.
+Peers are not trusted. The address is checked before anything is read, and the AE titles before an association is
+accepted. PDU and data set sizes, the number of associations and idle times are limited. Text from a peer is never used
+as a file name or logged; CVE-2026-56445 shows what can happen to a server that takes file names from data sets.
 """
 
 import ssl
@@ -24,23 +23,23 @@ from custom_networks.io.dicom.pixels import decoder_reason
 from custom_networks.node.guard import Guard, Limits
 from custom_networks.node.log import Tally, record
 from custom_networks.node.peers import ANY, Caller
-from custom_networks.node.spool import Spool, flushed
+from custom_networks.node.spool import Spool, flush_file
 
-# PS3.4 B.2.3, and PS3.7 C.5.
+# Status codes: PS3.4 B.2.3 and PS3.7 C.5.
 SUCCESS, NO_ROOM, OTHER_CLASS, NOT_UNDERSTOOD = 0x0000, 0xA700, 0xA900, 0xC000
-TO_ASSOCIATE = 10.0  # seconds that a connection has to ask for an association
+TO_ASSOCIATE = 10.0  # seconds within which a connection must request an association
 CT_CLASSES = (CTImageStorage, *ENHANCED_CT)
 
 
 class Receiver:
-    """Listens from `start` to `stop`.
+    """Receives images from `start` to `stop`.
 
     Args:
-        spool: where images go.
-        aet: the node's AE title, which peers must use to call it.
-        allowed: who may send.
-        tls: TLS context to listen with, None for plain connections.
-        limits: how much a peer may ask for.
+        spool: the spool that images are added to.
+        aet: the node's AE title; peers must use it as the called AE title.
+        allowed: peers that may send.
+        tls: TLS context, or None for unencrypted connections.
+        limits: resource limits.
     """
 
     def __init__(
@@ -60,15 +59,15 @@ class Receiver:
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port that the receiver listens on."""
         return int(self._server.socket.getsockname()[1])
 
     def start(self, host: str, port: int) -> None:
-        """Listen on an address; UsageError if that is not possible."""
+        """Start to listen on an address; raises UsageError if that fails."""
         from pynetdicom import events as evt
 
         handlers = [*self._guard.handlers(), (evt.EVT_C_STORE, self._on_store)]
-        # pynetdicom streams data sets to temporary files, which must be on the spool's disk to be renamed into it.
+        # pynetdicom streams data sets to temporary files. On the spool's disk they can be renamed into the spool.
         self._earlier_tempdir, tempfile.tempdir = tempfile.tempdir, str(self._spool.part)
         try:
             self._server = self._entity().start_server(
@@ -80,22 +79,22 @@ class Receiver:
             ) from error
 
     def stop(self) -> None:
-        """Close all connections; peers send again what was not acknowledged."""
+        """Close all connections; peers will resend images that were not acknowledged."""
         if self._server:
             self._server.shutdown()
             self._guard.close_all()
         tempfile.tempdir = self._earlier_tempdir
 
     def counts(self) -> dict[str, int]:
-        """What this run received besides new images, and what it turned away."""
+        """Return counts of this run: duplicates, ignored objects, rejections and connections cut off."""
         return {name: self._tally[name] for name in ("duplicates", "ignored", "rejected", "cut_off")}
 
-    def keep_house(self) -> None:
-        """Close connections that have been silent for too long, and remove what broken ones left."""
+    def clean_up(self) -> None:
+        """Close idle connections and remove partial files of broken ones."""
         self._guard.cut_off_idle(self._spool.part)
 
     def _entity(self) -> Any:
-        """The application entity and the contexts that it accepts."""
+        """Return the pynetdicom application entity with its limits and presentation contexts."""
         from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config
         from pynetdicom.presentation import VerificationPresentationContexts
 
@@ -115,14 +114,14 @@ class Receiver:
         return entity
 
     def _on_store(self, event: Any) -> int:
-        """The status of a C-STORE: success only for what is in the spool or is not wanted at all."""
+        """Handle a C-STORE and return its status; success means that the image is in the spool or was ignored."""
         try:
             return self._stored(event)
         except InputError as error:
             self._tally.add("rejected", str(error))
             return NOT_UNDERSTOOD
         except OSError as error:
-            self._tally.add("rejected", f"it cannot be written ({error.strerror})")
+            self._tally.add("rejected", f"image cannot be written ({error.strerror})")
             return NO_ROOM
 
     def _stored(self, event: Any) -> int:
@@ -135,15 +134,15 @@ class Receiver:
             return NO_ROOM
         header = _header(path)
         if header.sop_class not in CT_CLASSES or header.instance_uid != uid:
-            self._tally.add("rejected", "not the object that was announced")
+            self._tally.add("rejected", "SOP class or UID differs from the request")
             return OTHER_CLASS
-        flushed(path)
+        flush_file(path)
         if not self._spool.add(header.study_uid, uid, path, time.time()):
             self._tally.add("duplicates")
         return SUCCESS
 
     def _has_room(self, size: int) -> bool:
-        """Whether an image of `size` bytes may be kept, after the oldest ones that nobody needs were removed for it."""
+        """Whether an image of `size` bytes fits; first removes old images no longer needed, if necessary."""
         spool, limits = self._spool, self._limits
         most = min(limits.quota_bytes, spool.size + spool.free - limits.reserve_bytes)
         if spool.size + size > most:
@@ -153,7 +152,7 @@ class Receiver:
 
 
 def _header(path: Path) -> SliceHeader:
-    """The header of a received file; InputError if it is not an image, or has no identity."""
+    """Return the header of a received file; raises InputError if it is not an image or lacks a valid UID."""
     scan = scan_files([DicomFile(path.parent, path.name)])
     if not scan.headers:
         raise InputError("not a DICOM image")

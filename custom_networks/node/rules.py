@@ -1,9 +1,8 @@
-"""Rules for which series of a study is segmented, for a department that knows better than the usual choice.
+"""Site-specific rules for selecting the series of a study to segment.
 
-A file of rules is a JSON list. A rule may have `description` and `kernel`, regular expressions that are searched in
-SeriesDescription and ConvolutionKernel without regard to case, and `thickness_mm`, the least and the most of
-SliceThickness. The first rule that any image of a study meets decides; the usual choice is made among the images that
-meet it.
+A rules file is a JSON list. A rule may have `description` and `kernel`, case-insensitive regular expressions searched
+in SeriesDescription and ConvolutionKernel, and `thickness_mm`, the minimum and maximum SliceThickness. The first rule
+that matches any image of a study is applied, and the default choice of series is then made among the matching images.
 """
 
 import json
@@ -24,63 +23,63 @@ KEYS = {"description", "kernel", "thickness_mm"}
 
 @dataclass(frozen=True)
 class Rule:
-    """What an image must be to be taken; any image meets None.
+    """Conditions on an image; a pattern that is None matches any image.
 
     Attributes:
-        description: searched in SeriesDescription.
-        kernel: searched in ConvolutionKernel.
-        thickness_mm: least and most SliceThickness, mm.
+        description: pattern searched in SeriesDescription.
+        kernel: pattern searched in ConvolutionKernel.
+        thickness_mm: minimum and maximum SliceThickness in mm.
     """
 
     description: re.Pattern[str] | None = None
     kernel: re.Pattern[str] | None = None
     thickness_mm: tuple[float, float] = (-inf, inf)
 
-    def is_met_by(self, header: SliceHeader) -> bool:
-        """Whether a slice meets the rule."""
+    def matches(self, header: SliceHeader) -> bool:
+        """Whether an image meets all conditions."""
         texts = ((self.description, header.description), (self.kernel, " ".join(header.kernel)))
         if not all(pattern is None or pattern.search(text[:LONGEST_TEXT]) for pattern, text in texts):
             return False
         least, most = self.thickness_mm
-        return (least, most) == (-inf, inf) or least <= header.thickness <= most  # no thickness, NaN, is in no range
+        return (least, most) == (-inf, inf) or least <= header.thickness <= most  # a missing thickness is NaN
 
 
 def read_rules(path: str | None) -> tuple[Rule, ...]:
-    """The rules in a file, none if no file is named; UsageError if they cannot be used."""
+    """Read rules from a file, none if `path` is None; raises UsageError if the file is not valid."""
     if path is None:
         return ()
     file = Path(path).expanduser()
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(values, list) or not values:
-            raise ValueError("a list of rules is needed")
+            raise ValueError("expected a non-empty list of rules")
         return tuple(_rule(value) for value in values)
     except (OSError, ValueError, TypeError, re.error, RecursionError) as error:
-        raise UsageError(f"The rules in {file} cannot be used ({one_line(error)}): correct them.") from error
+        raise UsageError(f"The rules in {file} are not valid ({one_line(error)}): correct them.") from error
 
 
-def by_rules(scan: FileScan, rules: Sequence[Rule]) -> tuple[FileScan, tuple[str, ...]]:
-    """The images that meet the first rule that any image meets, and a note; without rules, all images.
+def apply_rules(scan: FileScan, rules: Sequence[Rule]) -> tuple[FileScan, tuple[str, ...]]:
+    """Return the images that match the first applicable rule, with a note; without rules, all images.
 
     Raises:
-        InputError: no image meets any rule.
+        InputError: no image matches any rule.
     """
     for number, rule in enumerate(rules, start=1):
-        if met := tuple(header for header in scan.headers if rule.is_met_by(header)):
-            note = f"Rule {number} of the node took {len(met)} of {len(scan.headers)} images."
-            return replace(scan, headers=met), (note,)
+        if matching := tuple(header for header in scan.headers if rule.matches(header)):
+            note = f"Rule {number} of the node selected {len(matching)} of {len(scan.headers)} images."
+            return replace(scan, headers=matching), (note,)
     if rules:
         raise InputError(
-            f"None of its {len(scan.headers)} images meets a rule of the node (--rules): add a rule for such images."
+            f"None of the study's {len(scan.headers)} images matches a rule of the node (--rules): add a rule for them."
         )
     return scan, ()
 
 
 def _rule(value: Mapping[str, Any]) -> Rule:
     if not isinstance(value, dict) or not value or set(value) - KEYS:
-        raise ValueError(f"a rule has some of {', '.join(sorted(KEYS))}, got {one_line(value)}")
+        raise ValueError(f"a rule must be an object with keys among {', '.join(sorted(KEYS))}, got {one_line(value)}")
     patterns = {key: re.compile(value[key], re.IGNORECASE) for key in ("description", "kernel") if key in value}
     least, most = map(float, value.get("thickness_mm", (-inf, inf)))
     if "thickness_mm" in value and not (isfinite(least) and isfinite(most) and least <= most):
-        raise ValueError(f"thickness_mm is the least and the most, got {one_line(value['thickness_mm'])}")
+        raise ValueError(f"thickness_mm must be [minimum, maximum], got {one_line(value['thickness_mm'])}")
     return Rule(**patterns, thickness_mm=(least, most))

@@ -1,4 +1,4 @@
-"""From a version of a study to its results; the function that segments and writes is passed in."""
+"""Segment the waiting studies of the spool, and record the results."""
 
 import errno
 import logging
@@ -14,19 +14,19 @@ from custom_networks.io.dicom.case import dicom_cases
 from custom_networks.io.dicom.files import DicomFile
 from custom_networks.io.dicom.listing import scan_files
 from custom_networks.node.log import record
-from custom_networks.node.rules import Rule, by_rules
+from custom_networks.node.rules import Rule, apply_rules
 from custom_networks.node.spool import Spool
 from custom_networks.node.study import DONE, HELD, REFUSED, Study, Version
 
 logger = logging.getLogger(__name__)
 
-MOST_ATTEMPTS = 5  # a study that ends the process each time must not keep the others waiting forever
+MOST_ATTEMPTS = 5  # so that a study that crashes the process every time does not block the others
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-STOP = "stop"  # the verdict whose results are not sent unless somebody has looked at them
+STOP = "stop"  # results with this verdict are not sent without a person's review
 
 
 class Written(Protocol):
-    """What is used of a `custom_networks.result.Result`."""
+    """The attributes of `custom_networks.result.Result` that are used here."""
 
     @property
     def report(self) -> Mapping[str, Any]: ...
@@ -35,18 +35,18 @@ class Written(Protocol):
     def notes(self) -> tuple[str, ...]: ...
 
 
-Segment = Callable[[Path, Case], Written]  # such as `batch.run.segment_into` with its pipeline
+Segment = Callable[[Path, Case], Written]  # such as a partial of `batch.run.segment_into`
 
 
 class Segmenter:
-    """Segments the waiting versions, one after another.
+    """Segments waiting versions of studies, one at a time.
 
     Args:
-        spool: that they wait in.
-        output: the folder of results; version n of a study is the case folder `<output>/<study>/<n>/`.
-        segment: segments a case and writes its results into a case folder within the given folder.
-        rules: which series is taken.
-        destinations: that results are to be sent to.
+        spool: the spool.
+        output: the folder of results; version n of a study gets the case folder `<output>/<study>/<n>/`.
+        segment: segments a case and writes its results into a case folder in the given folder.
+        rules: rules for selecting the series.
+        destinations: names of the destinations for results.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class Segmenter:
         self._rules, self._destinations = rules, tuple(destinations)
 
     def segment_next(self) -> bool:
-        """Segment the version that has waited longest; False if none waits, or the disk has no room for results.
+        """Segment the version that has waited longest; False if none is waiting, or the disk is full.
 
-        Results are whole in the output folder before the record says so. A version that is killed in between is done
-        again, and nothing of it was sent.
+        The record is updated only after the results are complete, so a version interrupted in between is segmented
+        again, and none of its results have been sent.
         """
         found = self._spool.next_waiting()
         if found is None:
@@ -75,46 +75,46 @@ class Segmenter:
         self._spool.put(study.key, begun)
         started = time.monotonic()
         try:
-            done = self._segmented(study, begun)
+            done = self._segment_version(study, begun)
             self._spool.put(study.key, done)
         except OSError as error:
             record("no room", level=logging.ERROR, study=study.key, version=version.number, error=error.strerror)
             self._spool.put(study.key, version)
             return False
-        self._say(study.key, done, time.monotonic() - started)
+        self._log(study.key, done, time.monotonic() - started)
         return True
 
-    def _segmented(self, study: Study, version: Version) -> Version:
-        """What became of a version; OSError if there is no room for its results."""
+    def _segment_version(self, study: Study, version: Version) -> Version:
+        """Segment a version and return it with its new state; raises OSError if the disk is full."""
         try:
             if version.attempts > MOST_ATTEMPTS:
-                raise InputError(f"The node ended {MOST_ATTEMPTS} times while it segmented this study: see its log.")
+                raise InputError(f"The node stopped {MOST_ATTEMPTS} times while segmenting this study: see its log.")
             case = case_of(study, version, self._rules)
             folder = self._output / study.key
             folder.mkdir(parents=True, exist_ok=True)
             result = self._segment(folder, case)
-        except Exception as error:  # the other studies must still be segmented, whatever is wrong with this one
+        except Exception as error:  # one bad study must not stop the others
             cause = root_cause(error)
             if isinstance(cause, OSError) and cause.errno in NO_ROOM:
                 raise cause from error
             logger.debug("study %s, version %d", study.key, version.number, exc_info=True)
-            return replace(version, state=REFUSED, message=_said(cause))
-        return self._answered(version, result)
+            return replace(version, state=REFUSED, message=_refusal_message(cause))
+        return self._with_results(version, result)
 
-    def _answered(self, version: Version, result: Written) -> Version:
-        """The version with its results: to be sent, held back, or refused if there is nothing to send."""
+    def _with_results(self, version: Version, result: Written) -> Version:
+        """Return the version with its result files, in the state done, held, or refused if DICOM files are missing."""
         files = tuple(
             result.report["files"][kind] for kind in ("dicom_seg", "dicom_sr") if kind in result.report["files"]
         )
         verdict = result.report.get("verdict") or {}
         if verdict.get("level") == STOP:
-            return replace(version, state=HELD, files=files, message="The verdict is stop: the results were not sent.")
+            return replace(version, state=HELD, files=files, message="The verdict is stop: results were not sent.")
         if self._destinations and len(files) < 2:
             why = next((note for note in reversed(result.notes) if "not written" in note), "no DICOM results")
             return replace(version, state=REFUSED, files=files, message=why)
         return replace(version, state=DONE, files=files, unsent=self._destinations)
 
-    def _say(self, key: str, version: Version, seconds: float) -> None:
+    def _log(self, key: str, version: Version, seconds: float) -> None:
         level = logging.INFO if version.state == DONE else logging.WARNING
         facts: dict[str, object] = {"study": key, "version": version.number, "images": len(version.images)}
         if version.message:
@@ -122,28 +122,28 @@ class Segmenter:
         record(version.state, level=level, **facts, seconds=round(seconds, 1))
 
 
-def _said(cause: BaseException) -> str:
-    """Why a study was refused; a message that is not ours could quote a patient, so only its type is given."""
+def _refusal_message(cause: BaseException) -> str:
+    """Return why a study was refused; of other libraries' errors only the type, as the text could quote a patient."""
     if isinstance(cause, LiversegError):
         return str(cause)
-    return f"It failed with an unexpected {type(cause).__name__} (--debug shows where)."
+    return f"Failed with an unexpected {type(cause).__name__} (--debug shows where)."
 
 
 def case_of(study: Study, version: Version, rules: Sequence[Rule]) -> Case:
-    """The case of a version: the series that suits a liver best, among those that the rules take.
+    """Return the case to segment for a version: the most suitable series among those that the rules select.
 
     Raises:
-        InputError: images of it were removed since, none meets a rule, or it holds volumes of several patients.
+        InputError: some images have been removed, none matches a rule, or they belong to several patients.
     """
     gone = set(version.images) - set(study.images)
     earlier = set().union(*(one.images for one in study.versions.values() if one.number < version.number))
     if gone or earlier - set(version.images):
-        raise InputError("Some of its images came after the others had been removed: send the whole study again.")
+        raise InputError("Some images arrived after earlier ones had been removed: send the whole study again.")
     scan = scan_files([DicomFile(study.image_folder, name) for name in version.images])
-    scan, notes = by_rules(scan, rules)
+    scan, notes = apply_rules(scan, rules)
     cases = dicom_cases(study.image_folder, scan)
     if len(cases) != 1:
         raise InputError(
-            f"Its StudyInstanceUID covers volumes of {len(cases)} patients: send each patient as a study of its own."
+            f"The StudyInstanceUID is shared by {len(cases)} patients: send each patient as a separate study."
         )
     return replace(cases[0], name=str(version.number), notes=(*cases[0].notes, *notes))

@@ -1,4 +1,4 @@
-"""Results go to their destinations by C-STORE, the same objects each time, until each destination has them all."""
+"""Send results to their destinations by C-STORE, with retries until each destination has them."""
 
 import logging
 import ssl
@@ -13,56 +13,56 @@ from custom_networks.node.settings import FIRST_PAUSE
 from custom_networks.node.spool import Spool
 from custom_networks.node.study import Version
 
-LONGEST_PAUSE = 600.0  # seconds between tries, doubled each time
+LONGEST_PAUSE = 600.0  # seconds; the pause between attempts doubles up to this
 CONNECT_SECONDS, ANSWER_SECONDS, SILENT_SECONDS = 15.0, 120.0, 60.0
-SUCCESS, WARNINGS = 0x0000, (0x0001, 0x0107, 0x0116, *range(0xB000, 0xC000))  # PS3.7 annex C: stored all the same
+SUCCESS, WARNINGS = 0x0000, (0x0001, 0x0107, 0x0116, *range(0xB000, 0xC000))  # PS3.7 annex C: the object was stored
 
 
 class NotSent(Exception):
-    """Why a destination has not taken a result, without what it said itself."""
+    """A destination did not accept a result; the message contains no text from the destination."""
 
 
 class NotReached(NotSent):
-    """The destination does not answer at all."""
+    """The destination could not be reached, or the association failed."""
 
 
-class Pauses:
-    """How long what failed is left alone: twice as long after each failure.
+class Backoff:
+    """Exponential backoff for each of several items.
 
     Args:
-        first: seconds after the first failure.
+        first: pause after the first failure, in seconds; doubled after each further one, up to `LONGEST_PAUSE`.
     """
 
     def __init__(self, first: float) -> None:
         self._first = first
         self._until: dict[object, tuple[float, float]] = {}
 
-    def is_on(self, what: object) -> bool:
-        """Whether it is to be left alone."""
-        return time.monotonic() < self._until.get(what, (0.0, 0.0))[0]
+    def is_active(self, item: object) -> bool:
+        """Whether an item must not be retried yet."""
+        return time.monotonic() < self._until.get(item, (0.0, 0.0))[0]
 
-    def begin(self, what: object) -> float:
-        """It failed: how long it is left alone now, seconds."""
-        seconds = min(2 * self._until[what][1], LONGEST_PAUSE) if what in self._until else self._first
-        self._until[what] = (time.monotonic() + seconds, seconds)
+    def start(self, item: object) -> float:
+        """Start the pause of an item that failed, and return its length in seconds."""
+        seconds = min(2 * self._until[item][1], LONGEST_PAUSE) if item in self._until else self._first
+        self._until[item] = (time.monotonic() + seconds, seconds)
         return seconds
 
-    def end(self, *these: object) -> None:
-        """They succeeded."""
-        for what in these:
-            self._until.pop(what, None)
+    def clear(self, *items: object) -> None:
+        """Reset items that succeeded."""
+        for item in items:
+            self._until.pop(item, None)
 
 
 class Sender:
-    """Sends what is due to one destination.
+    """Sends results to one destination.
 
     Args:
-        spool: where it stands what is due.
+        spool: the spool, which records the versions that have not been sent.
         output: the folder of results.
-        aet: the node's own AE title.
+        aet: the node's AE title.
         to: the destination.
-        tls: in which the connection is made, None for none.
-        first_pause: seconds until the second try.
+        tls: TLS context, or None for unencrypted connections.
+        first_pause: seconds before the first retry.
     """
 
     def __init__(
@@ -75,35 +75,34 @@ class Sender:
         first_pause: float = FIRST_PAUSE,
     ) -> None:
         self._spool, self._output, self._aet, self._to, self._tls = spool, output, aet, to, tls
-        self._pauses = Pauses(first_pause)
+        self._backoff = Backoff(first_pause)
 
     def send_due(self) -> int:
-        """Send what is due; how many versions the destination has got.
+        """Send all results that are due, and return the number of versions sent.
 
-        A destination that does not answer is left alone for a while; one that refuses a result is asked for the others
-        all the same.
+        If the destination cannot be reached, sending pauses; if it refuses a result, only that one is retried later.
         """
         sent = 0
         for key, version in self._spool.unsent(str(self._to)):
             one = (key, version.number)
-            if self._pauses.is_on(self._to):
+            if self._backoff.is_active(self._to):
                 break
-            if self._pauses.is_on(one):
+            if self._backoff.is_active(one):
                 continue
             try:
                 self._send([self._output / key / str(version.number) / name for name in version.files])
             except NotSent as error:
-                pause = self._pauses.begin(self._to if isinstance(error, NotReached) else one)
-                self._say("unsent", key, version, logging.WARNING, error=str(error), next_try_s=pause)
+                pause = self._backoff.start(self._to if isinstance(error, NotReached) else one)
+                self._log("unsent", key, version, logging.WARNING, error=str(error), next_try_s=pause)
                 continue
-            self._spool.delivered(key, version.number, str(self._to))
-            self._pauses.end(self._to, one)
-            self._say("sent", key, version, logging.INFO)
+            self._spool.mark_sent(key, version.number, str(self._to))
+            self._backoff.clear(self._to, one)
+            self._log("sent", key, version, logging.INFO)
             sent += 1
         return sent
 
     def _send(self, paths: Sequence[Path]) -> None:
-        """Send the files over an association of their own; NotSent where not all were taken."""
+        """Send the files over one association; raises NotSent if any of them was not stored."""
         from pydicom import dcmread
         from pydicom.errors import InvalidDicomError
         from pynetdicom import AE
@@ -120,7 +119,7 @@ class Sender:
         tls = (self._tls, self._to.host) if self._tls else None
         try:
             association = entity.associate(self._to.host, self._to.port, ae_title=self._to.aet, tls_args=tls)
-        except OSError as error:  # its name is not known
+        except OSError as error:  # such as a name that cannot be resolved
             raise NotReached(f"no connection ({error.strerror})") from error
         if not association.is_established:
             raise NotReached("rejected" if association.is_rejected else "no association")
@@ -131,12 +130,12 @@ class Sender:
             if association.is_established:
                 association.release()
 
-    def _say(self, event: str, key: str, version: Version, level: int, **facts: object) -> None:
+    def _log(self, event: str, key: str, version: Version, level: int, **facts: object) -> None:
         record(event, level=level, study=key, version=version.number, to=str(self._to), **facts)
 
 
 def _propose(entity: Any, dataset: Any) -> None:
-    """Propose a data set's own transfer syntax, and the one that every node must take, each on its own."""
+    """Propose the data set's transfer syntax and Implicit VR Little Endian, each in its own context."""
     from pydicom.uid import ImplicitVRLittleEndian
 
     for syntax in (dataset.file_meta.TransferSyntaxUID, ImplicitVRLittleEndian):
@@ -144,15 +143,15 @@ def _propose(entity: Any, dataset: Any) -> None:
 
 
 def _store(association: Any, dataset: Any) -> None:
-    """Send one object by C-STORE; NotSent if it was not stored, NotReached if there is no answer."""
+    """Send one object by C-STORE; raises NotSent if it was not stored, NotReached if there is no response."""
     try:
         status = association.send_c_store(dataset)
-    except RuntimeError as error:  # pynetdicom: the association was closed
+    except RuntimeError as error:  # raised by pynetdicom for a closed association
         raise NotReached("the association was closed") from error
     except (ValueError, AttributeError) as error:  # context not accepted
         raise NotSent(f"the destination does not accept the SOP class of a result ({type(error).__name__})") from error
     answer = status.get("Status") if status else None
     if answer is None:
-        raise NotReached("no answer")
+        raise NotReached("no response")
     if answer != SUCCESS and answer not in WARNINGS:
         raise NotSent(f"status 0x{answer:04X}")

@@ -7,7 +7,7 @@ from custom_networks.errors import UsageError
 from custom_networks.node.peers import LOOPBACK, Caller, Certificates, Destination
 from custom_networks.node.rules import Rule
 
-FIRST_PAUSE = 5.0  # seconds until a destination that was down is tried again
+FIRST_PAUSE = 5.0  # seconds before the first retry of a destination that is down
 
 
 @dataclass(frozen=True)
@@ -16,20 +16,20 @@ class Settings:
 
     Attributes:
         output: folder for results.
-        spool: folder for what is received.
+        spool: folder for received images and their state.
         host: address to listen on.
-        port: to listen on; 0 takes any free one.
-        aet: its own AE title.
-        allowed: who may send.
-        destinations: where results go.
-        rules: which series is taken.
-        quiet_seconds: without a new image, after which a study is complete.
-        http_port: of `/healthz`; None for none, 0 for any free one.
-        keep_days: how long images are kept after a study was segmented.
-        quota_bytes: for all images.
-        certificates: for TLS on the port that it listens on.
+        port: port to listen on; 0 selects a free one.
+        aet: AE title of the node.
+        allowed: peers that may send.
+        destinations: nodes that results are sent to.
+        rules: rules for selecting a series.
+        quiet_seconds: seconds without a new image after which a study is considered complete.
+        http_port: port of `/healthz`; None turns it off, 0 selects a free port.
+        keep_days: days for which images are kept after their study has been segmented.
+        quota_bytes: most bytes of received images.
+        certificates: certificates for receiving over TLS, or None for unencrypted connections.
         send_tls: send over TLS, with the same certificates.
-        first_pause: seconds until a destination that was down is tried again.
+        first_pause: seconds before the first retry of a destination that is down.
     """
 
     output: Path
@@ -54,6 +54,6 @@ class Settings:
             if getattr(self, name) < value:
                 raise UsageError(f"{name} must be at least {value}, got {getattr(self, name)}.")
         if max(self.port, self.http_port or 0) > 65535 or (self.http_port or 0) < 0:
-            raise UsageError(f"A port is a number up to 65535, got {self.port} and {self.http_port}.")
+            raise UsageError(f"A port must be between 0 and 65535, got {self.port} and {self.http_port}.")
         if self.send_tls and self.certificates is None:
             raise UsageError("--send-tls needs --tls-cert, --tls-key and --tls-ca.")

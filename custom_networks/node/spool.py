@@ -1,7 +1,7 @@
-"""The spool: what was received and what became of it, on disk, so that a node that was killed goes on from there.
+"""The spool: received images and the state of their studies, kept on disk so that a node can resume after a crash.
 
-<spool>/part/      what is being received; a file that was acknowledged is never here
-<spool>/studies/   a folder a study, see `custom_networks.node.study`
+<spool>/part/      images being received, not yet acknowledged
+<spool>/studies/   one folder per study, see `custom_networks.node.study`
 """
 
 import os
@@ -18,34 +18,34 @@ from custom_networks.errors import UsageError, reason_of
 from custom_networks.node.study import WAITING, Study, Version, key_of
 from custom_networks.staging import locked
 
-MOST_LOADED = 2000  # how many studies without images keep their records in memory
+MOST_LOADED = 2000  # most studies without images whose records are kept in memory
 
 
 class Spool:
-    """All studies of a node; every method may be called by any thread.
+    """All studies of a node; thread-safe.
 
     Args:
-        folder: of the spool, made if it is missing; one process holds it at a time.
+        folder: the spool folder, created if missing; only one process can use it at a time.
 
     Raises:
-        UsageError: another node holds it, or nothing can be written there.
+        UsageError: another node is using the folder, or it is not writable.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.part, self._studies_folder = folder, folder / "part", folder / "studies"
         self._held, self._lock = ExitStack(), threading.RLock()
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what lies in it names patients
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # images contain patient data
             self._studies_folder.mkdir(exist_ok=True)
             self._held.enter_context(locked(folder, wait=False))
             shutil.rmtree(self.part, ignore_errors=True)
             self.part.mkdir()
             loaded = [Study(path) for path in sorted(self._studies_folder.iterdir()) if path.is_dir()]
         except BlockingIOError as error:
-            raise UsageError(f"Another node uses the spool {folder}: stop it, or name another folder.") from error
+            raise UsageError(f"Another node is using the spool {folder}: stop it, or choose another folder.") from error
         except OSError as error:
-            raise UsageError(f"{folder} cannot be a spool ({reason_of(error)}): name another folder.") from error
-        for study in loaded:  # senders that were cut off need time to come back
+            raise UsageError(f"{folder} cannot be a spool ({reason_of(error)}): choose another folder.") from error
+        for study in loaded:  # give interrupted senders time to reconnect
             study.latest_image = time.time() if study.new_images else study.latest_image
         self._studies = {study.key: study for study in loaded}
         self._resting: Counter[str] = Counter()
@@ -57,18 +57,19 @@ class Spool:
 
     @property
     def size(self) -> int:
-        """Bytes of all images."""
+        """Total size of all images in bytes."""
         return self._size
 
     @property
     def free(self) -> int:
-        """Bytes that the disk has left."""
+        """Free space on the disk in bytes."""
         return shutil.disk_usage(self.folder).free
 
     def add(self, study_uid: str, instance_uid: str, file: Path, now: float) -> bool:
-        """Take over an image from a flushed file in `part`; False if it is there already.
+        """Move an image from a flushed file in `part` into its study; False if the study already has it.
 
-        OSError if it cannot be written.
+        Raises:
+            OSError: the file cannot be moved.
         """
         name = f"{key_of(instance_uid)}.dcm"
         with self._lock:
@@ -80,11 +81,14 @@ class Spool:
             return True
 
     def close_quiet(self, quiet: float, now: float) -> list[tuple[str, Version]]:
-        """Close a version of each study that got new images, the last of them `quiet` seconds ago or more."""
+        """Make a waiting version of each study whose newest image arrived at least `quiet` seconds ago.
+
+        Returns the study keys and the versions.
+        """
         closed = []
         with self._lock:
             for study in self._studies.values():
-                # A clock that was set back must not keep a study open for years.
+                # A negative difference means that the clock was set back; it must not keep a study open.
                 if study.new_images and not 0 <= now - study.latest_image < quiet:
                     number = max(study.versions, default=0) + 1
                     study.put(Version(number, WAITING, tuple(sorted(study.images)), now))
@@ -92,32 +96,35 @@ class Spool:
         return closed
 
     def next_waiting(self) -> tuple[Study, Version] | None:
-        """The version that has waited longest."""
+        """Return the version that has waited longest, with its study, or None if none is waiting."""
         with self._lock:
             waiting = self._versions(lambda version: version.state == WAITING)
             return min(waiting, key=lambda item: (item[1].closed, item[0].key, item[1].number), default=None)
 
     def unsent(self, to: str) -> list[tuple[str, Version]]:
-        """The versions whose results a destination does not have yet, the oldest first."""
+        """Return study keys and versions whose results have yet to be sent to a destination, oldest first."""
         with self._lock:
             due = [(study.key, version) for study, version in self._versions(lambda version: to in version.unsent)]
         return sorted(due, key=lambda item: item[1].closed)
 
     def put(self, key: str, version: Version) -> None:
-        """Replace the record of a version."""
+        """Write the record of a version, replacing an earlier one."""
         with self._lock:
             self._study(key).put(version)
 
-    def delivered(self, key: str, number: int, to: str) -> None:
-        """Remember that a destination has the results of a version."""
+    def mark_sent(self, key: str, number: int, to: str) -> None:
+        """Record that the results of a version were sent to a destination."""
         with self._lock:
             version = self._study(key).versions[number]
             unsent = tuple(one for one in version.unsent if one != to)
             self.put(key, replace(version, unsent=unsent, sent=(*version.sent, to)))
 
     def drop(self, older_than: float, most_bytes: int) -> list[str]:
-        """Remove the images of studies at rest: those whose last one came before a time, and the oldest ones beyond
-        `most_bytes` in all. The keys of the studies."""
+        """Remove images of studies that no longer need them, and return the keys of these studies.
+
+        Removes studies whose latest image is older than `older_than` (seconds since 1970), then the oldest ones until
+        the total size is at most `most_bytes`.
+        """
         dropped = []
         with self._lock:
             at_rest = [study for study in self._studies.values() if study.images and study.at_rest]
@@ -130,21 +137,21 @@ class Spool:
         return dropped
 
     def counts(self) -> dict[str, int]:
-        """Numbers of images and versions by outcome, earlier runs included."""
+        """Return numbers of images and versions by state, including those of earlier runs."""
         with self._lock:
             total = sum((study.counts() for study in self._studies.values()), self._resting.copy())
         names = ("received", "receiving", WAITING, "done", "held", "refused", "sent", "unsent")
         return {name: total[name] for name in names}
 
     def _study(self, key: str) -> Study:
-        """The study of a key, from memory, from the disk, or a new one; called under the lock."""
+        """Return the study with this key, loaded from disk or newly created if necessary; the lock must be held."""
         if key not in self._studies:
             self._studies[key] = Study(self._studies_folder / key)
             self._resting -= self._studies[key].counts()
         return self._studies[key]
 
     def _forget(self) -> None:
-        """Of the oldest studies that have no images and nothing to be done, keep only the counts in memory."""
+        """Unload the oldest finished studies beyond `MOST_LOADED` from memory, keeping only their counts."""
         idle = [study for study in self._studies.values() if study.forgettable]
         for study in sorted(idle, key=_last_closed)[: max(0, len(idle) - MOST_LOADED)]:
             self._resting += self._studies.pop(study.key).counts()
@@ -158,7 +165,7 @@ def _last_closed(study: Study) -> float:
     return max((version.closed for version in study.versions.values()), default=0.0)
 
 
-def flushed(file: Path) -> None:
+def flush_file(file: Path) -> None:
     """Flush the contents of a file to disk."""
     with file.open("rb+") as stream:
         os.fsync(stream.fileno())

@@ -1,10 +1,9 @@
-"""A study in the spool: the images that are there, and its versions, each a record that replaces the one before.
+"""A study in the spool: its images and its versions.
 
-    <spool>/studies/<study>/images/<image>.dcm     named by digests of their UIDs, never by what a peer sends
-    <spool>/studies/<study>/<n>.json               version n: its state and the images that it is made of
+    <spool>/studies/<study>/images/<image>.dcm     named by digests of their UIDs, never by text from a peer
+    <spool>/studies/<study>/<n>.json               the record of version n: its state and its images
 
-A record is written whole or not at all and then takes the name of the older one, so a version has one state at any
-moment. Images without a version make the next one.
+Records are replaced atomically. Images that arrive after a version was closed belong to the next one.
 """
 
 import json
@@ -27,24 +26,24 @@ _RECORD = re.compile(r"([1-9]\d{0,8})\.json")
 
 
 def key_of(uid: str) -> str:
-    """What a study or an image is called on disk: 32 digits that follow from its UID."""
+    """Return the name of a study or an image on disk: 32 hexadecimal digits of its UID's SHA-256."""
     return sha256(uid.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
 class Version:
-    """A state of a study for which there is one result.
+    """A set of images of a study that is segmented as one case.
 
     Attributes:
-        number: from 1.
+        number: version number, from 1.
         state: one of `STATES`.
-        images: names of the files that it is made of.
-        closed: when the study had been quiet for long enough, seconds since 1970.
-        attempts: how often its segmentation was started.
-        message: why it is refused or held, one sentence.
+        images: file names of its images.
+        closed: when the study was considered complete, in seconds since 1970.
+        attempts: how often segmentation was started.
+        message: why the version was refused or held, in one sentence.
         files: names of the DICOM results in the version's output folder, in the order in which they are sent.
-        unsent: destinations that do not have them yet.
-        sent: destinations that do.
+        unsent: destinations that the results have yet to be sent to.
+        sent: destinations that have received the results.
     """
 
     number: int
@@ -59,14 +58,14 @@ class Version:
 
 
 class Study:
-    """What the spool holds of one study. It is not thread-safe: the spool calls it under its lock.
+    """One study in the spool. Not thread-safe: the spool calls it while holding its lock.
 
     Attributes:
-        key: what it is called on disk.
-        images: the bytes of each image that is there, by name.
-        latest_image: when the last of them arrived, seconds since 1970.
-        versions: by number.
-        new_images: those that arrived after the latest version was closed.
+        key: name of the study on disk.
+        images: size in bytes of each image, by file name.
+        latest_image: when the latest image arrived, in seconds since 1970.
+        versions: the versions, by number.
+        new_images: names of images that are not part of the latest version.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -81,21 +80,21 @@ class Study:
 
     @property
     def size(self) -> int:
-        """Bytes of its images."""
+        """Total size of the images in bytes."""
         return sum(self.images.values())
 
     @property
     def at_rest(self) -> bool:
-        """Whether its images are no longer needed: none is new, and no version is waiting."""
+        """Whether the images are no longer needed: none is new, and no version is waiting."""
         return not self.new_images and all(version.state != WAITING for version in self.versions.values())
 
     @property
     def forgettable(self) -> bool:
-        """Whether there are no images, and nothing is left to be done."""
+        """Whether the study has no images and no work left, so that it can be unloaded from memory."""
         return not self.images and self.at_rest and not any(version.unsent for version in self.versions.values())
 
     def add(self, name: str, file: Path, now: float) -> None:
-        """Take over a file that is whole and flushed; it is on disk, under its name, when this returns."""
+        """Move a complete, flushed file into the study; the move is flushed to disk before this returns."""
         size = file.stat().st_size
         if not self.image_folder.is_dir():
             self.image_folder.mkdir(parents=True)
@@ -107,14 +106,14 @@ class Study:
         self.new_images |= {name} - self._in_latest_version()
 
     def put(self, version: Version) -> None:
-        """Replace the record of a version."""
+        """Write the record of a version, replacing an earlier one."""
         write_text(self.folder / f"{version.number}.json", json.dumps(asdict(version)) + "\n")
         flush_folder(self.folder)
         self.versions[version.number] = version
         self.new_images = set(self.images) - self._in_latest_version()
 
     def drop_images(self) -> None:
-        """Remove the images; the records stay, so that what was answered is not answered again."""
+        """Remove the images but keep the records, so that the same images are not segmented again."""
         for name in list(self.images):
             (self.image_folder / name).unlink(missing_ok=True)
             del self.images[name]
@@ -123,7 +122,7 @@ class Study:
         return set(self.versions[max(self.versions)].images) if self.versions else set()
 
     def counts(self) -> Counter[str]:
-        """Its images and versions by what became of them."""
+        """Return the numbers of images and versions, by state."""
         versions = self.versions.values()
         counts = Counter(version.state for version in versions)
         counts["received"] = len(set(self.images).union(*(version.images for version in versions)))
@@ -134,7 +133,7 @@ class Study:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What a folder holds, nothing if it does not exist."""
+    """List the entries of a folder; empty if it does not exist."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)
@@ -143,7 +142,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _read(path: Path, number: int) -> Version:
-    """The record of a version; a damaged one counts as a refused version."""
+    """Read the record of a version; a damaged record is returned as a refused version."""
     try:
         return _checked(json.loads(path.read_text(encoding="utf-8")), number)
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
@@ -153,12 +152,12 @@ def _read(path: Path, number: int) -> Version:
 
 
 def _checked(values: Mapping[str, Any], number: int) -> Version:
-    """The version of these values; ValueError if they are not what `Study.put` writes."""
+    """Build a version from the values of its record; raises ValueError if they are not valid."""
     lists = {name: tuple(map(str, values[name])) for name in ("images", "files", "unsent", "sent")}
     if values["state"] not in STATES or values["number"] != number:
         raise ValueError(f"not a record of version {number}")
     if any(os.path.basename(name) != name for name in lists["images"] + lists["files"]):
-        raise ValueError("a name leads out of its folder")
+        raise ValueError("a file name contains a path")
     own: dict[str, Any] = {
         "closed": float(values["closed"]),
         "attempts": int(values["attempts"]),

@@ -1,1 +1,1 @@
-"""What is said about a case: measurements, report, tables and the overlay."""
+"""Measurements, verdict, reports, tables and pictures of a case."""

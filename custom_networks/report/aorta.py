@@ -1,4 +1,4 @@
-"""The HU of the aorta, found in front of the spine without a network: what tells the contrast phases apart."""
+"""Attenuation of the aorta, located in front of the spine without a network; needed to classify the contrast phase."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ if TYPE_CHECKING:
 BONE_HU = 150
 SPINE_SIGMA_MM = 10.0
 SPINE_FROM_MIDDLE_MM = 40.0
-LEFT_MM, RIGHT_MM = 32.0, 8.0  # of the middle of the spine, where the aorta may lie
-BEHIND_MM, BEFORE_MM = 22.0, 62.0  # in front of it
-DISC_MM = 6.0
+LEFT_MM, RIGHT_MM = 32.0, 8.0  # search range to the left and right of the centre of the spine
+NEAREST_MM, FARTHEST_MM = 22.0, 62.0  # search range in front of the centre of the spine
+DISC_MM = 6.0  # radius
 BLOOD_HU = (15.0, 700.0)
 MOST_NOISE = 30.0  # standard deviation within the disc, HU
 LEAST_SLICES = 4
-MOST_SPREAD = 60.0  # between the slices' quartiles, HU
+MOST_SPREAD = 60.0  # interquartile range over the slices, HU
 
 
 def aorta_hu(view: CoarseView) -> float | None:
-    """Median HU of the aorta at the height of the liver; None where no spine or no even round spot before it is seen.
+    """Median HU of the aorta at the level of the liver, or None if it cannot be located.
 
-    The spine is the largest gathering of bone near the middle of the trunk, in its back half. The aorta lies up to 6 cm
-    in front of it and not far to the left: in each slice the brightest even disc of 12 mm there. Slices must agree.
+    The spine is the densest concentration of bone near the midline, in the posterior half of the trunk. The aorta is
+    assumed to be the brightest homogeneous disc of 12 mm in front of the spine in each slice. The result is None if too
+    few slices have such a disc, or if the slices disagree.
     """
     spine = _spine(view)
     if spine is None:
@@ -42,14 +43,14 @@ def aorta_hu(view: CoarseView) -> float | None:
 
 
 def _spine(view: CoarseView) -> tuple[int, int] | None:
-    """(x, y) of the middle of the spine, None where too little bone is seen."""
+    """(x, y) index of the centre of the spine, or None if there is too little bone."""
     bone = ((view.hu[..., view.seen_slices] > BONE_HU) & view.trunk).mean(axis=2)
     sigma = [SPINE_SIGMA_MM / mm for mm in view.spacing[:2]]
     gathered = ndimage.gaussian_filter(bone, sigma)
     rows = np.flatnonzero(view.trunk.any(axis=(0, 2)))
     if not len(rows):
         return None
-    gathered[:, (rows[0] + rows[-1]) // 2 :] = 0  # y runs to the front
+    gathered[:, (rows[0] + rows[-1]) // 2 :] = 0  # y increases towards anterior
     far = SPINE_FROM_MIDDLE_MM / view.spacing[0]
     gathered[: max(0, int(view.middle - far))] = 0
     gathered[int(view.middle + far) + 1 :] = 0
@@ -58,10 +59,10 @@ def _spine(view: CoarseView) -> tuple[int, int] | None:
 
 
 def _brightest_disc(view: CoarseView, spine: tuple[int, int], k: int) -> float | None:
-    """Mean HU of the brightest even disc before the spine in slice k."""
+    """Mean HU of the brightest homogeneous disc in front of the spine in slice k, or None if there is none."""
     (dx, dy), (x, y) = view.spacing[:2], spine
     rows = slice(max(0, x - round(LEFT_MM / dx)), x + round(RIGHT_MM / dx) + 1)
-    columns = slice(y + round(BEHIND_MM / dy), y + round(BEFORE_MM / dy) + 1)
+    columns = slice(y + round(NEAREST_MM / dy), y + round(FARTHEST_MM / dy) + 1)
     part = np.clip(view.hu[rows, columns, k].astype(np.float64), -1000, 1500)
     if not part.size:
         return None
@@ -71,7 +72,7 @@ def _brightest_disc(view: CoarseView, spine: tuple[int, int], k: int) -> float |
 
 
 def _disc_statistics(part: Floats, spacing: tuple[float, float]) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of the disc around each pixel."""
+    """Mean and standard deviation within the disc around each pixel, two arrays of the shape of `part`."""
     disc = _disc(spacing)
     weights = disc / disc.sum()
     mean = ndimage.correlate(part, weights, mode="nearest")
@@ -80,7 +81,7 @@ def _disc_statistics(part: Floats, spacing: tuple[float, float]) -> tuple[Floats
 
 
 def _disc(spacing: tuple[float, float]) -> npt.NDArray[np.float64]:
-    """A disc of 12 mm on a grid of that spacing, mm."""
+    """Disc with a diameter of 12 mm as a kernel of zeros and ones; `spacing` in mm."""
     x, y = (np.arange(-int(DISC_MM / mm), int(DISC_MM / mm) + 1) * mm for mm in spacing)
     inside: Mask = np.hypot(x[:, None], y[None]) <= DISC_MM
     return inside.astype(np.float64)

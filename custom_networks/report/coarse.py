@@ -1,4 +1,4 @@
-"""A scan and its mask seen from afar: about 3 mm, axes to the patient's right, front and head."""
+"""A scan and its label map subsampled to about 3 mm, with axes towards the patient's right, anterior and superior."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,9 +18,9 @@ from custom_networks.report.organ_region import OrganRegion
 COARSE_MM = 3.0
 TISSUE_HU = -300
 MOST_SLICES = 16
-RIM = 0.96  # of the radius of a round field of view
-MOST_UNFILLED = 0.5  # of the air within: real air is noisy, and clipped air looks the same everywhere
-THIN_MM = 20.0  # cables and cushions that touch the skin are thinner, trunks are not
+RIM = 0.96  # fraction of the radius of a circular field of view beyond which a pixel is on its edge
+MOST_UNFILLED = 0.5  # if more of the air has the padding value, air is clipped, and padding cannot be recognised
+THIN_MM = 20.0  # cables and cushions touching the skin are thinner than this
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +28,9 @@ class CoarseView:
     """Every n-th voxel of a scan and its label map.
 
     Attributes:
-        hu: (x, y, z), to the right, front and head.
-        labels: on the same grid: 0 background, 1 liver, 2 tumor.
-        spacing: mm.
+        hu: CT in HU, axes (x, y, z) towards the patient's right, anterior and superior.
+        labels: label map on the same grid: 0 background, 1 liver, 2 tumor.
+        spacing: distances between voxels in mm.
     """
 
     hu: npt.NDArray[Any]
@@ -39,31 +39,32 @@ class CoarseView:
 
     @property
     def voxel_ml(self) -> float:
-        """Volume of a voxel, ml."""
+        """Volume of a voxel in ml."""
         return float(np.prod(self.spacing)) / 1000
 
     @cached_property
     def air_hu(self) -> float:
-        """What is denser is tissue: -300 HU, or the least value where the intensities were clipped above it."""
+        """Threshold above which a voxel is tissue: -300 HU, or the minimum if the image is clipped above that."""
         return max(float(TISSUE_HU), float(self.hu.min()))
 
     @cached_property
     def organ(self) -> Box | None:
-        """The box around the liver, None where there is none."""
+        """Bounding box of the liver, or None without a liver."""
         return box_around(self.labels)
 
     @cached_property
     def seen_slices(self) -> list[int]:
-        """At most 16 slices at the height of the liver, or of the whole scan without one."""
+        """Indices of up to 16 evenly spaced slices through the liver, or through the whole scan without a liver."""
         height = self.organ[2] if self.organ else slice(0, self.hu.shape[2])
         count = min(MOST_SLICES, height.stop - height.start)
         return sorted({int(k) for k in np.linspace(height.start, height.stop - 1, count)})
 
     @cached_property
     def trunk(self) -> npt.NDArray[np.bool_]:
-        """(x, y, n) the largest piece of tissue in each of the seen slices.
+        """Mask (x, y, n) of the largest connected tissue in each of the `seen_slices`.
 
-        Thin things that touch the skin are left out: a cable would count as metal, and a table would add to the width.
+        Thin objects touching the skin are removed, because a cable would count as metal and a table would add to the
+        width.
         """
         tissue = self.hu[..., self.seen_slices] > self.air_hu
         disc = _disc(THIN_MM / 2, self.spacing)
@@ -71,27 +72,27 @@ class CoarseView:
 
     @cached_property
     def width_mm(self) -> float:
-        """Width of the trunk, median over the seen slices, mm."""
+        """Median width of the trunk over the `seen_slices`, in mm."""
         spans = [_span(np.any(self.trunk[..., k], axis=1)) for k in range(self.trunk.shape[2])]
         return float(np.median([stop - start for start, stop in spans]) * self.spacing[0])
 
     @cached_property
     def middle(self) -> float:
-        """x index of the middle of the trunk, median over the seen slices."""
+        """Median x index of the trunk's midline over the `seen_slices`."""
         spans = [_span(np.any(self.trunk[..., k], axis=1)) for k in range(self.trunk.shape[2])]
         return float(np.median([(start + stop - 1) / 2 for start, stop in spans]))
 
     def cut_share(self) -> float:
-        """Share of the outline of the trunk that lies on the edge of the field of view, over the seen slices.
+        """Fraction of the trunk's outline that lies on the edge of the field of view, over the `seen_slices`.
 
-        The field is the image, or the circle in it where the corners were left unfilled.
+        The field of view is the whole image, or the inscribed circle if the corners are padded.
         """
         edge = self._rim()
         outline = self.trunk & ~ndimage.binary_erosion(self.trunk, _CROSS_IN_SLICE, border_value=0)
         return float((outline & edge[..., None]).sum() / max(1, outline.sum()))
 
     def _rim(self) -> npt.NDArray[np.bool_]:
-        """(x, y) the pixels on the edge of the field of view."""
+        """Mask (x, y) of the pixels on the edge of the field of view."""
         shape = self.hu.shape[:2]
         edge = np.ones(shape, bool)
         edge[1:-1, 1:-1] = False
@@ -104,13 +105,13 @@ class CoarseView:
         return edge | (radius > RIM) if round_field else edge
 
     def trunk_ml_above(self, hu: float) -> float:
-        """Volume of the trunk above a HU at the height of the liver, from the seen slices, ml."""
+        """Volume of the trunk above a HU threshold at the level of the liver in ml, estimated from `seen_slices`."""
         height = self.organ[2].stop - self.organ[2].start if self.organ else self.hu.shape[2]
         voxels = np.count_nonzero((self.hu[..., self.seen_slices] > hu) & self.trunk)
         return voxels * self.voxel_ml * height / len(self.seen_slices)
 
     def parts_ml(self) -> float:
-        """Volume of the liver outside its largest connected part, ml."""
+        """Volume of the liver outside its largest connected component, in ml."""
         if self.organ is None:
             return 0.0
         components, count = ndimage.label(self.labels[self.organ] > 0, NEIGHBOURS_26)
@@ -118,7 +119,7 @@ class CoarseView:
         return float(sizes.sum() - sizes.max()) * self.voxel_ml
 
     def left_share(self) -> float | None:
-        """Share of the liver on the left of the middle of the trunk; None without a liver."""
+        """Fraction of the liver to the left of the trunk's midline, or None without a liver."""
         if self.organ is None:
             return None
         x = np.nonzero(self.labels[self.organ])[0] + self.organ[0].start
@@ -129,11 +130,11 @@ _CROSS_IN_SLICE = ndimage.generate_binary_structure(3, 1) & np.array([False, Tru
 
 
 def coarse_view(ct: Volume, region: OrganRegion) -> CoarseView:
-    """Every n-th voxel of a scan, and of the label map of its organ's region."""
+    """Subsample a scan and its label map to about 3 mm, and reorient them to the patient's axes."""
     steps = [max(1, round(COARSE_MM / mm)) for mm in ct.spacing]
     hu = ct.array[tuple(slice(None, None, step) for step in steps)]
     labels = np.zeros(hu.shape, np.uint8)
-    # The first voxel of the region that lies on the coarse grid, and the place of it there.
+    # The first voxel of the region on the coarse grid, and its index there.
     starts = [-part.start % step for part, step in zip(region.box, steps, strict=True)]
     seen = region.labels[tuple(slice(start, None, step) for start, step in zip(starts, steps, strict=True))]
     corner = [(part.start + start) // step for part, start, step in zip(region.box, starts, steps, strict=True)]
@@ -146,25 +147,28 @@ def coarse_view(ct: Volume, region: OrganRegion) -> CoarseView:
 
 
 def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """The largest connected piece of a slice."""
+    """Largest connected component of a 2D mask."""
     pieces, count = ndimage.label(mask)
     return np.asarray(pieces == 1 + np.argmax(np.bincount(pieces.ravel(), minlength=2)[1:])) if count else mask
 
 
 def _disc(radius: float, spacing: tuple[float, ...]) -> npt.NDArray[np.bool_]:
-    """The pixels of a slice within `radius` mm."""
+    """Disc of `radius` mm as a 2D structuring element."""
     x, y = (np.arange(-int(radius / mm), int(radius / mm) + 1) * mm for mm in spacing[:2])
     return np.asarray(np.hypot(x[:, None], y[None]) <= radius)
 
 
 def _without_thin_parts(piece: npt.NDArray[np.bool_], disc: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """A piece of a slice, opened by a disc with its holes filled; beyond the edge of the image it goes on."""
+    """Remove parts of a 2D mask thinner than the disc, and keep the largest component of the rest.
+
+    For the erosion, holes are filled, and the mask is assumed to continue beyond the edge of the image.
+    """
     eroded = ndimage.binary_erosion(ndimage.binary_fill_holes(piece), disc, border_value=1)
     thick = piece & ndimage.binary_dilation(eroded, disc)
     return _largest(thick) if thick.any() else piece
 
 
 def _span(seen: npt.NDArray[np.bool_]) -> tuple[int, int]:
-    """First index and the one after the last of what is seen; (0, 0) of nothing."""
-    places = np.flatnonzero(seen)
-    return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
+    """Start and stop index of the true values, (0, 0) if there are none."""
+    indices = np.flatnonzero(seen)
+    return (int(indices[0]), int(indices[-1]) + 1) if len(indices) else (0, 0)

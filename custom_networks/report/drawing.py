@@ -1,4 +1,4 @@
-"""A sheet of pixels to draw on, and the colours of liver and lesions."""
+"""Drawing on grey-scale pictures, and the colours of liver and lesions."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -27,24 +27,24 @@ LINE_PIXELS = 18
 
 
 def lesion_colour(number: int) -> Colour:
-    """The colour of a lesion, which all pictures and the page share; there are eight, which come again."""
+    """Colour of a lesion in all pictures and on the page; the eight colours repeat."""
     return LESION_COLOURS[(number - 1) % len(LESION_COLOURS)]
 
 
 class Sheet:
-    """A picture that is being drawn.
+    """A picture being drawn.
 
     Args:
-        grey: (rows, columns).
-        at: where its columns and its rows lie in voxels of the plane that it shows, evenly spaced.
+        grey: (rows, columns) grey values to draw on.
+        at: voxel positions of the columns and of the rows in the plane shown, evenly spaced.
     """
 
     def __init__(self, grey: npt.NDArray[np.uint8], at: tuple[Floats, Floats]) -> None:
         self._rgb, self._at = np.repeat(grey[..., None], 3, axis=2), at
-        self._later: list[Callable[[Any], None]] = []  # what PIL draws on top
+        self._later: list[Callable[[Any], None]] = []  # drawn last, by PIL
 
     def rgb(self) -> npt.NDArray[np.uint8]:
-        """The picture, (rows, columns, 3)."""
+        """Return the finished picture, (rows, columns, 3)."""
         from PIL import Image, ImageDraw
 
         image = Image.fromarray(self._rgb)
@@ -54,7 +54,7 @@ class Sheet:
         return np.asarray(image)
 
     def outline(self, mask: npt.NDArray[np.bool_], colour: Colour) -> None:
-        """Colour the pixels of a mask (rows, columns) that have a neighbour outside of it."""
+        """Draw the outline of a mask (rows, columns): its pixels that have a neighbour outside it."""
         inner = mask.copy()
         for here, there in ((np.s_[1:], np.s_[:-1]), (np.s_[:-1], np.s_[1:])):
             inner[here] &= mask[there]
@@ -62,22 +62,22 @@ class Sheet:
         self._rgb[mask & ~inner] = colour
 
     def line(self, ends: Floats) -> None:
-        """Draw a line between two points (2, 2), in voxels of the plane."""
+        """Draw a line between two points, (2, 2) in voxels of the plane."""
         pixels = [tuple(self._pixel(end)) for end in ends]
         self._later.append(lambda pen: pen.line(pixels, fill=LINE_COLOUR, width=1))
 
     def number(self, number: int, mask: npt.NDArray[np.bool_]) -> None:
-        """Write a lesion's number beside what is seen of it."""
+        """Write a lesion's number beside its mask (rows, columns)."""
         rows, columns = np.nonzero(mask)
         if rows.size:
             self._text((float(columns.max()) + 3, float(rows.mean()) - 7), str(number), lesion_colour(number), 13)
 
     def write(self, text: str, colour: Colour) -> None:
-        """Write into the upper left corner, in letters as large as the picture is."""
+        """Write text in the upper left corner, in a size that suits the picture."""
         self._text((5, 3), text, colour, min(22, max(13, len(self._rgb) // 13)))
 
     def mark_left(self, letter: str) -> None:
-        """Write at the left edge which part of the patient lies there."""
+        """Write an orientation letter at the left edge."""
         self._text((5, len(self._rgb) / 2 - 9), letter, LINE_COLOUR, 15)
 
     def _text(self, at: tuple[float, float], text: str, colour: Colour, size: int) -> None:
@@ -89,7 +89,7 @@ class Sheet:
 
 
 def captioned(rgb: npt.NDArray[np.uint8], lines: Sequence[str]) -> npt.NDArray[np.uint8]:
-    """A picture with lines of text in a black strip below."""
+    """Return a picture (rows, columns, 3) with lines of text in a black strip added below."""
     from PIL import Image, ImageDraw
 
     rows, columns, _ = rgb.shape

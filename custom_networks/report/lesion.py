@@ -1,4 +1,4 @@
-"""What is measured of one lesion."""
+"""Measurements of a single lesion."""
 
 from dataclasses import dataclass
 
@@ -17,29 +17,29 @@ Point = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class MeasuredLesion:
-    """One lesion in numbers; places are patient coordinates as in DICOM (LPS: to the left, back and head), mm.
+    """Measurements of one lesion; points are DICOM patient coordinates (LPS) in mm.
 
     Attributes:
-        id: 1 for the largest lesion, 2 for the next, and on.
-        volume_mm3: its voxels times the volume of a voxel, mm3.
-        longest_mm: longest diameter in any one slice, mm (RECIST 1.1).
-        perpendicular_mm: longest diameter at a right angle to it in the same slice, mm.
-        longest_ends: both ends of the longest diameter.
-        perpendicular_ends: both ends of the perpendicular one.
-        slice_number: slice of the longest diameter, from 1 for the slice nearest to the feet.
-        slice_index: the same slice as an index along the file's slice axis, from 0.
-        slice_position_mm: z of the middle of the longest diameter, mm.
-        extent_mm: size of the smallest box around the lesion with sides along the patient's x, y and z, mm.
+        id: number of the lesion; lesions are numbered by volume, 1 is the largest.
+        volume_mm3: volume in mm3.
+        longest_mm: longest diameter in any slice, in mm (RECIST 1.1).
+        perpendicular_mm: longest perpendicular diameter in the same slice, in mm.
+        longest_ends: end points of the longest diameter.
+        perpendicular_ends: end points of the perpendicular diameter.
+        slice_number: slice of the longest diameter, counted from 1 at the feet.
+        slice_index: index of the same slice along the file's slice axis, from 0.
+        slice_position_mm: z of the midpoint of the longest diameter, in mm.
+        extent_mm: size of the bounding box along the patient's x, y and z axes, in mm.
         centroid: mean position of its voxels.
-        mean_hu: mean intensity, HU.
-        sd_hu: standard deviation of the intensity over its voxels, HU.
-        contrast_hu: its mean less that of the liver up to 10 mm around it, HU; None where there is no such liver.
-        surface_distance_mm: shortest distance to the surface of the liver with its lesions, mm; 0 where it touches
-            it; None where the image shows no surface.
-        touches_border: whether it reaches the first or last voxel of the image along any axis, so that it may be cut.
-        mean_probability: mean tumor probability over its voxels, 0 to 1; None where a person drew it.
-        confidence: how sure it is a real lesion, 0 to 1; a chance only where `Measurements.calibrated` says so. None
-            where a person drew it.
+        mean_hu: mean intensity in HU.
+        sd_hu: standard deviation of the intensity in HU.
+        contrast_hu: mean intensity minus that of the liver within 10 mm, in HU; None if there is no liver around it.
+        surface_distance_mm: shortest distance to the surface of the liver (including its lesions) in mm, 0 if the
+            lesion touches it; None if the image shows no surface.
+        touches_border: whether the lesion reaches the border of the image, so that it may be cut off.
+        mean_probability: mean tumor probability, 0 to 1; None for a person's mask.
+        confidence: confidence that the lesion is real, 0 to 1; a probability only if `Measurements.calibrated` is
+            true. None for a person's mask.
     """
 
     id: int
@@ -65,9 +65,15 @@ class MeasuredLesion:
 def measure_lesion(
     found: FoundLesion, mask: Mask, box: Box, region: OrganRegion, hu: npt.NDArray[np.generic], surface: Surface
 ) -> MeasuredLesion:
-    """Measure one lesion by its mask (i, j, k) of `box`, the smallest box around it in the region; HU of the region.
+    """Measure one lesion.
 
-    `found` is what the anatomy rules say of it, `surface` that of the liver.
+    Args:
+        found: number, probability and confidence from the anatomy rules.
+        mask: (i, j, k) mask of the lesion in `box`.
+        box: bounding box of the lesion in the region.
+        region: the liver and its surroundings.
+        hu: (i, j, k) CT of the region in HU.
+        surface: surface of the liver.
     """
     widest, index = widest_slice(mask, region.slice_axis, region.to_mm)
     start = np.array([part.start for part in box])
@@ -89,7 +95,7 @@ def measure_lesion(
         slice_number=slice_index + 1 if from_feet else region.shape[region.slice_axis] - slice_index,
         slice_index=slice_index,
         slice_position_mm=float(longest[:, 2].mean()),
-        # As in the diameters, a voxel reaches to the middles of its faces.
+        # From face to face of the outermost voxels, as for the diameters.
         extent_mm=_point(np.ptp(places, axis=0) + np.abs(region.to_mm).max(axis=1)),
         centroid=_point(places.mean(axis=0)),
         mean_hu=float(intensities.mean()),

@@ -1,6 +1,6 @@
-"""Numbers of a case and of each of its lesions, from the CT and what the anatomy rules found in it.
+"""Measurements of a case and its lesions.
 
-Arrays lie on the file's own grid, (i, j, k) in any orientation, with its affine to RAS mm (nibabel's convention).
+Arrays are on the file's own grid, (i, j, k) in any orientation; affines map to RAS mm, as in nibabel.
 """
 
 from collections.abc import Sequence
@@ -20,19 +20,19 @@ from custom_networks.report.organ_region import OrganRegion, check_shape
 
 @dataclass(frozen=True, eq=False)
 class Measurements:
-    """Numbers of a case.
+    """Measurements of a case.
 
     Attributes:
-        liver_ml: volume of the liver with its tumors, ml.
-        tumor_ml: volume of the tumors, ml.
-        lesions: the largest first.
-        touches_border: whether the liver reaches the first or last voxel of the image along any axis: it may be cut,
-            and the volumes are those of the part that is seen.
-        calibrated: whether the lesions' confidence is a chance that was fitted for the weights in use; else it is a
-            ranking.
-        numbers: (i, j, k) id of the lesion at each voxel of `box`, 0 where there is none.
-        box: where in the image `numbers` lies.
-        shape: (i, j, k) of the image.
+        liver_ml: volume of the liver including tumors, in ml.
+        tumor_ml: volume of the tumors in ml.
+        lesions: the lesions, largest first.
+        touches_border: whether the liver reaches the border of the image; if so, it may be cut off, and volumes cover
+            only the visible part.
+        calibrated: whether the lesions' confidence is a probability calibrated for the weights in use; otherwise it
+            only ranks lesions.
+        numbers: (i, j, k) lesion id at each voxel of `box`, 0 outside lesions.
+        box: position of `numbers` in the image.
+        shape: (i, j, k) shape of the image.
         by_person: whether a person made or corrected the mask.
     """
 
@@ -48,16 +48,16 @@ class Measurements:
 
     @property
     def liver_without_tumor_ml(self) -> float:
-        """Volume of the liver without its tumors, ml."""
+        """Volume of the liver without its tumors, in ml."""
         return self.liver_ml - self.tumor_ml
 
     @property
     def burden_percent(self) -> float | None:
-        """Share of the liver that is tumor, percent of the liver with its tumors; None without a liver."""
+        """Tumor volume in percent of the liver volume including tumors, or None without a liver."""
         return 100 * self.tumor_ml / self.liver_ml if self.liver_ml else None
 
     def lesion_map(self) -> npt.NDArray[np.int32]:
-        """The id of the lesion at each voxel of the whole image, (i, j, k); 0 where there is none."""
+        """Return the lesion id at each voxel of the whole image, (i, j, k); 0 outside lesions."""
         whole = np.zeros(self.shape, np.int32)
         whole[self.box] = self.numbers
         return whole
@@ -66,16 +66,16 @@ class Measurements:
 def measure(
     region: OrganRegion, hu: npt.NDArray[np.generic], lesions: Sequence[FoundLesion], calibrated: bool
 ) -> Measurements:
-    """Measure a case; without a liver, volumes are 0 and there is no lesion.
+    """Measure the liver and its lesions; without a liver, volumes are 0 and there are no lesions.
 
     Args:
-        region: the liver and what lies around it, from `organ_region`.
-        hu: (i, j, k) CT of the region's box alone, HU: `ct[region.box]`.
-        lesions: what the anatomy rules found, numbered as in the region's number map.
-        calibrated: whether their confidence is a chance that was fitted for the weights in use.
+        region: the liver and its surroundings, from `organ_region`.
+        hu: (i, j, k) CT of the region in HU, `ct[region.box]`.
+        lesions: lesions from the anatomy rules, numbered as in `region.numbers`.
+        calibrated: whether their confidence is calibrated for the weights in use.
 
     Raises:
-        InputError: the CT is not of the shape of the region.
+        InputError: the CT and the region differ in shape.
     """
     check_shape("the CT", hu.shape, region.labels.shape)
     surface = Surface(region.labels, region.to_mm)

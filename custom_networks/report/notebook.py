@@ -1,4 +1,4 @@
-"""A case as a notebook shows it: the overlay, the volumes, the verdict and the table of lesions."""
+"""HTML representation of a case in a notebook: volumes, verdict, overlay and a table of lesions."""
 
 import logging
 from base64 import b64encode
@@ -24,7 +24,7 @@ COLUMNS = {
 
 
 def case_html(report: Mapping[str, Any], overlay: bytes = b"") -> str:
-    """An HTML fragment of a report and its overlay (PNG); texts are escaped, and nothing is loaded from elsewhere."""
+    """Return a self-contained HTML fragment of a report and its overlay (PNG); all texts are escaped."""
     liver, tumor, verdict = report["liver"], report["tumor"], report.get("verdict", {"level": "", "findings": ()})
     head = [
         f"<b>{escape(report['case'])}</b>: liver {liver['volume_ml']:.1f} ml, tumor {tumor['volume_ml']:.1f} ml",
@@ -39,12 +39,12 @@ def case_html(report: Mapping[str, Any], overlay: bytes = b"") -> str:
 
 
 def overlay_png(folder: Path | None, files: Mapping[str, str], draw: Callable[[Path], None]) -> bytes:
-    """The overlay of a case as PNG: the file in its case folder, else a new one; b"" where that fails.
+    """Return the overlay of a case as PNG, read from its case folder or newly drawn; b"" if that fails.
 
     Args:
         folder: the case folder, or None if the result was not written.
-        files: names of the files in it by kind.
-        draw: draws the overlay into the file it is given.
+        files: names of the files in the folder, by kind.
+        draw: draws the overlay and saves it to the given path.
     """
     try:
         if folder and "overlay" in files:
@@ -53,7 +53,7 @@ def overlay_png(folder: Path | None, files: Mapping[str, str], draw: Callable[[P
             path = Path(scratch) / "overlay.png"
             draw(path)
             return path.read_bytes()
-    except Exception:  # drawing libraries fail in many ways, and the numbers can be shown all the same
+    except Exception:  # the numbers can be shown without a picture
         logger.debug("overlay for a notebook", exc_info=True)
         return b""
 

@@ -1,4 +1,4 @@
-"""The part of a case that is measured, with the way from its voxels to the patient's millimetres."""
+"""The liver region of a case, and its conversion from voxel indices to patient coordinates."""
 
 from dataclasses import dataclass
 
@@ -16,14 +16,14 @@ RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 
 @dataclass(frozen=True, eq=False)
 class OrganRegion:
-    """The liver and what lies around it, on the file's own grid. The rest of the arrays can be let go.
+    """Labels of the liver and its surroundings on the file's own grid, without the rest of the image.
 
     Attributes:
-        labels: (i, j, k) of `box`: 0 background, 1 liver, 2 tumor.
-        numbers: (i, j, k) of `box`: number of the lesion at each voxel, 0 where there is none.
-        box: where in the image they lie.
-        shape: of the image.
-        affine: (4, 4) of the image, voxel index to RAS mm.
+        labels: (i, j, k) labels in `box`: 0 background, 1 liver, 2 tumor.
+        numbers: (i, j, k) lesion numbers in `box`, 0 outside lesions.
+        box: position of the arrays in the image.
+        shape: shape of the image.
+        affine: (4, 4) affine of the image, voxel index to RAS mm.
     """
 
     labels: Labels
@@ -34,37 +34,37 @@ class OrganRegion:
 
     @property
     def to_mm(self) -> Floats:
-        """(3, 3), its columns the steps of the three indices, RAS mm."""
+        """(3, 3) linear part of the affine; its columns are the steps along the axes in RAS mm."""
         return self.affine[:3, :3]
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Distances between neighbouring voxels along the three axes, mm."""
+        """Distances between neighbouring voxels along the three axes, in mm."""
         return spacing_of(self.affine)
 
     @property
     def voxel_mm3(self) -> float:
-        """Volume of a voxel, mm3."""
+        """Volume of a voxel in mm3."""
         return voxel_mm3(self.affine)
 
     @property
     def slice_axis(self) -> int:
-        """The axis of the arrays that runs along the slices."""
+        """Array axis perpendicular to the slices."""
         return slice_axis_of(self.affine)
 
     def whole_labels(self) -> Labels:
-        """The label map of the whole image, (i, j, k)."""
+        """Return the label map of the whole image, (i, j, k)."""
         whole = np.zeros(self.shape, np.uint8)
         whole[self.box] = self.labels
         return whole
 
     def lps(self, index: npt.ArrayLike) -> Floats:
-        """Patient coordinates LPS mm, (..., 3), of indices (..., 3) in `box`."""
+        """Convert voxel indices (..., 3) in `box` to patient coordinates (..., 3) in LPS mm."""
         starts = np.array([part.start for part in self.box])
         return np.asarray(((np.asarray(index) + starts) @ self.to_mm.T + self.affine[:3, 3]) * RAS_TO_LPS)
 
     def at_border(self, box: Box) -> bool:
-        """Whether a box within `self.box` reaches the first or last voxel of the image along any axis."""
+        """Whether a box, relative to `self.box`, touches the border of the image."""
         return any(
             outer.start + part.start == 0 or outer.start + part.stop == size
             for outer, part, size in zip(self.box, box, self.shape, strict=True)
@@ -72,7 +72,7 @@ class OrganRegion:
 
 
 def organ_region(labels: Labels, numbers: Numbers, affine: Floats) -> OrganRegion:
-    """The liver and up to 10 mm around it, copied, from arrays of the whole image as `OrganRegion` has them.
+    """Crop label map and lesion numbers of a whole image to the liver with a margin of 10 mm, as copies.
 
     Raises:
         InputError: the shapes differ.
@@ -84,6 +84,6 @@ def organ_region(labels: Labels, numbers: Numbers, affine: Floats) -> OrganRegio
 
 
 def check_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    """Raise an InputError where an array does not lie on the grid of the label map."""
+    """Raise InputError if the shape of an array differs from that of the label map."""
     if tuple(shape) != tuple(expected):
-        raise InputError(f"The shape of {name} must be {tuple(expected)} as the label map's, got {tuple(shape)}.")
+        raise InputError(f"The shape of {name} must be {tuple(expected)} as for the label map, got {tuple(shape)}.")

@@ -1,4 +1,4 @@
-"""A case with its axes along the patient's right, front and head, as nearly as whole axes can: what pictures show."""
+"""A case reoriented for display, with its axes as close as possible to the patient's right, anterior and superior."""
 
 from dataclasses import dataclass
 
@@ -17,16 +17,16 @@ Point = tuple[float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class OrientedCase:
-    """Views of a case's arrays, not copies.
+    """Reoriented views (not copies) of a case's arrays.
 
     Attributes:
-        hu: (x, y, z) of the whole image, HU.
-        labels: (x, y, z) of `box`: 0 background, 1 liver, 2 tumor.
-        numbers: (x, y, z) of `box`: id of the lesion, 0 where there is none.
-        box: where in the image they lie.
-        affine: (4, 4) index (x, y, z) to RAS mm.
-        spacing: distances between voxels along x, y and z, mm.
-        slice_axis: the axis of the slices, 2 but for oblique images.
+        hu: (x, y, z) whole image in HU.
+        labels: (x, y, z) labels in `box`: 0 background, 1 liver, 2 tumor.
+        numbers: (x, y, z) lesion ids in `box`, 0 outside lesions.
+        box: position of labels and numbers in the image.
+        affine: (4, 4) affine, index (x, y, z) to RAS mm.
+        spacing: distances between voxels along x, y and z, in mm.
+        slice_axis: axis perpendicular to the slices: 2 for axial slices.
     """
 
     hu: npt.NDArray[np.generic]
@@ -38,15 +38,15 @@ class OrientedCase:
     slice_axis: int
 
     def index_of(self, place: Point) -> Floats:
-        """Voxel index (3,), with fractions, of a place in LPS mm."""
+        """Fractional voxel index (3,) of a point in LPS mm."""
         ras = np.append(np.asarray(place) * RAS_TO_LPS, 1.0)
         return np.asarray(np.linalg.solve(self.affine, ras)[:3])
 
 
 def oriented(ct: Volume, region: OrganRegion, measured: Measurements) -> OrientedCase:
-    """The case of a CT, of the region around its liver and of the lesions in it."""
+    """Reorient a CT, its liver region and its lesions."""
     orientation = io_orientation(ct.affine)
-    axes = np.argsort(orientation[:, 0])  # the file's axis behind x, y and z
+    axes = np.argsort(orientation[:, 0])  # file axes that correspond to x, y and z
     sides = [
         slice(size - part.stop, size - part.start) if flip < 0 else part
         for part, size, flip in zip(region.box, region.shape, orientation[:, 1], strict=True)

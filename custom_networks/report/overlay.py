@@ -1,4 +1,4 @@
-"""One picture of a case: the masks drawn over the CT where there is most to see."""
+"""overlay.png: outlines of liver and tumors over slices of the CT."""
 
 from pathlib import Path
 from typing import Any
@@ -23,22 +23,21 @@ COLOURS = {"liver": "#4fd1c5", "tumor": "#f6465d"}
 
 
 def draw_overlay(ct: Volume, labels: Labels, path: Path, title: str, pictures: CasePictures | None = None) -> None:
-    """Draw liver and tumor outlines over the CT: three axial slices, one coronal, one sagittal, and the volumes.
+    """Draw liver and tumor outlines over three axial slices, a coronal and a sagittal one, and write a PNG atomically.
 
-    Seen as radiologists see it: the patient's right on the left of an axial or coronal picture, head up. The title is
-    written over the volumes; the PNG appears whole or not at all. With the case's pictures, lesions are numbered, and a
-    sheet below shows each, the largest first.
+    Pictures are in radiological orientation: the patient's right is on the left, and the head is up. The title and the
+    volumes are written beside them. With `pictures`, lesions are numbered, and each one is shown below, largest first.
     """
-    from matplotlib.figure import Figure  # half a second, and not needed for the masks
+    from matplotlib.figure import Figure  # takes half a second to import
 
-    # Axes along the patient's right, front and head, as nearly as whole axes can.
+    # Reorient to the axes closest to the patient's right, anterior and superior.
     orientation = io_orientation(ct.affine)
     hu, label_map = (apply_orientation(array, orientation) for array in (ct.array, labels))
     spacing = np.asarray(ct.spacing)[np.argsort(orientation[:, 0])]
     body, organ = _body_box(hu), box_around(label_map)
     extent = [(part.stop - part.start) * mm for part, mm in zip(body, spacing)]
     mm_per_inch = 3 * extent[0] / WIDTH_INCH
-    heights = [extent[1], max(extent[2], TEXT_INCH * mm_per_inch)]  # short stacks leave room for the text, too
+    heights = [extent[1], max(extent[2], TEXT_INCH * mm_per_inch)]  # leave room for the text
     sheet = in_rows(pictures.lesions, WIDTH_INCH * DPI) if pictures and pictures.lesions else None
     if sheet is not None:
         heights.append(sheet.shape[0] / DPI * mm_per_inch)
@@ -61,14 +60,17 @@ def draw_overlay(ct: Volume, labels: Labels, path: Path, title: str, pictures: C
 
 
 def _number(axis: Any, number: int, place: npt.NDArray[np.float64]) -> None:
-    """Write a lesion's number where it lies, in mm of the picture."""
+    """Write a lesion's number at a position in mm."""
     colour = [part / 255 for part in lesion_colour(number)]
     text = axis.text(*place, str(number), color=colour, fontsize=9, fontweight="bold", clip_on=True)
     text.set_in_layout(False)
 
 
 def _body_box(hu: npt.NDArray[Any]) -> Box:
-    """The box around what is denser than air; all of the volume where nothing is. No mask of its size is made."""
+    """Bounding box of voxels denser than air, or the whole volume if there are none.
+
+    Works on projections, without a mask of the whole volume.
+    """
     along_slices = hu.max(axis=2) > BODY_HU
     dense = along_slices.any(axis=1), along_slices.any(axis=0), hu.max(axis=(0, 1)) > BODY_HU
     if not along_slices.any():
@@ -78,15 +80,17 @@ def _body_box(hu: npt.NDArray[Any]) -> Box:
 
 
 def _all_of(array: npt.NDArray[Any]) -> Box:
-    """The box that is the whole array."""
+    """Box that covers a whole 3D array."""
     x, y, z = (slice(0, size) for size in array.shape)
     return x, y, z
 
 
 def _views(label_map: npt.NDArray[Any], box: Box | None) -> list[tuple[str, int, int]]:
-    """Name, plane and index of the five pictures: through the tumor where there is one, else through the liver.
+    """Return name, plane and index of the five slices to draw, through the tumor if there is one, else the liver.
 
-    The box is that around the labels, None where there are none.
+    Args:
+        label_map: (x, y, z) label map.
+        box: bounding box of the nonzero labels, or None if there are none.
     """
     if box is None:
         middle = [size // 2 for size in label_map.shape]
@@ -98,7 +102,7 @@ def _views(label_map: npt.NDArray[Any], box: Box | None) -> list[tuple[str, int,
         middle = [part.start + int(area.argmax()) for part, area in zip(box, areas, strict=True)]
         start, stop = box[2].start, box[2].stop
         candidates = [middle[2], *(start + (stop - start) * part // 6 for part in (2, 4, 3, 1, 5))]
-        axial = sorted([*dict.fromkeys(candidates), *candidates][:3])  # three different ones, where there are three
+        axial = sorted([*dict.fromkeys(candidates), *candidates][:3])  # three different slices if possible
     named = [(f"axial {index + 1}/{label_map.shape[2]}", 2, index) for index in axial]
     return [*named, ("coronal", 1, middle[1]), ("sagittal", 0, middle[0])]
 
@@ -113,7 +117,7 @@ def _draw(
     index: int,
     name: str,
 ) -> None:
-    """One slice and the outlines of its labels, in millimetres, as far as the body reaches."""
+    """Draw one slice with the outlines of its labels, scaled in mm and cropped to the body."""
     right, up = (a for a in range(3) if a != plane)
     picture, labels = (v[(slice(None),) * plane + (index,)].T for v in (hu, label_map))
     extent = (0, picture.shape[1] * spacing[right], 0, picture.shape[0] * spacing[up])
@@ -124,12 +128,12 @@ def _draw(
     limits = [(body[a].start * spacing[a], body[a].stop * spacing[a]) for a in (right, up)]
     axis.set_xlim(limits[0][:: -1 if plane != 0 else 1])
     axis.set_ylim(limits[1])
-    axis.set_title(name, color="white", fontsize=11, y=1.0)  # given y, no ticks are measured for it
+    axis.set_title(name, color="white", fontsize=11, y=1.0)  # with a fixed y, matplotlib need not measure the ticks
     axis.axis("off")
 
 
 def _write(axis: Any, label_map: npt.NDArray[Any], voxel_ml: float, title: str, made_by: str) -> None:
-    """The volumes, in the colours of their outlines, under the title, which is cut where it is too long."""
+    """Write the title, shortened if necessary, and the volumes in the colours of their outlines."""
     liver, tumor = (np.count_nonzero(mask) * voxel_ml for mask in (label_map, label_map == TUMOR))
     lines = [
         (title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 3]}...", "white"),

@@ -1,6 +1,6 @@
-"""Pictures of a case: the liver in three planes, and each lesion in the slice of its diameters.
+"""Pictures of a case: the liver in three planes, and each lesion in the slice of its longest diameter.
 
-Overlay, page, key images and PDF show the same ones. The patient's right is on the left, front and head are up.
+Overlay, page, key images and PDF share them. The patient's right is on the left; anterior and superior are up.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,24 +24,24 @@ Rgb = npt.NDArray[np.uint8]
 WINDOW_HU = (-160.0, 240.0)
 AIR_HU = -1000.0
 PLANES = {2: "axial", 1: "coronal", 0: "sagittal"}
-ON_THE_LEFT = {2: "R", 1: "R", 0: "P"}  # the patient's right, or back
-MARGIN_MM = 12.0  # around the 10 mm that are kept around the liver
-ACROSS_MM = (70.0, 2.2)  # a lesion's picture is this wide at least, or so many times as wide as the lesion
+ON_THE_LEFT = {2: "R", 1: "R", 0: "P"}  # right or posterior
+MARGIN_MM = 12.0  # in addition to the 10 mm around the liver that its region includes
+LEAST_WIDTH_MM, WIDTH_RATIO = 70.0, 2.2  # width of a lesion's picture: at least, and relative to its longest diameter
 MOST_LESIONS = 120
 PLANE_PIXELS = 420  # of the longer side
 MOST_KEY_IMAGES, KEY_PIXELS = 20, 480
-TILE_PIXELS = ((12, 240), (40, 168), (MOST_LESIONS, 112))  # up to so many lesions: pixels of each picture's side
+TILE_PIXELS = ((12, 240), (40, 168), (MOST_LESIONS, 112))  # (most lesions, side of each picture in pixels)
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture with its outlines drawn in.
+    """A picture with outlines.
 
     Attributes:
-        rgb: (rows, columns, 3).
-        title: what it shows, in a few words.
-        orientation: where the patient's parts lie to the right and below, as DICOM's PatientOrientation has it.
-        lesion: id of the lesion that it is of, None for the planes.
+        rgb: (rows, columns, 3) pixels.
+        title: short description.
+        orientation: anatomical directions to the right and down, as in DICOM's PatientOrientation.
+        lesion: id of the lesion shown, or None for a plane of the liver.
     """
 
     rgb: Rgb
@@ -51,15 +51,15 @@ class Picture:
 
 
 class CasePictures:
-    """The pictures of a case, each drawn when it is first asked for.
+    """The pictures of a case, each drawn on first use.
 
     Args:
         ct: the CT.
-        region: label map of the liver and what lies around it.
-        measured: its lesions.
+        region: the liver and its surroundings.
+        measured: the measurements of the case.
 
     Attributes:
-        made_by: who made the mask, in a word or two.
+        made_by: who made the mask: "automatic" or "a person's mask".
     """
 
     def __init__(self, ct: Volume, region: OrganRegion, measured: Measurements) -> None:
@@ -68,27 +68,30 @@ class CasePictures:
 
     @property
     def left_out(self) -> int:
-        """How many of the smallest lesions have no picture."""
+        """Number of lesions without a picture, the smallest ones."""
         return max(0, len(self._lesions) - MOST_LESIONS)
 
     @cached_property
     def planes(self) -> tuple[Picture, ...]:
-        """Axial, coronal and sagittal, through most tumor, else through most liver, else through the middle."""
+        """Axial, coronal and sagittal picture through most tumor; without tumor most liver, else the image centre."""
         fullest = _fullest(self._case)
         return tuple(_plane_picture(self._case, axis, fullest[axis]) for axis in PLANES)
 
     @cached_property
     def lesions(self) -> tuple[Picture, ...]:
-        """A square picture of each lesion, the largest first, all of one size."""
+        """Square pictures of the lesions, all of one size, largest lesion first."""
         shown = len(self._lesions[:MOST_LESIONS])
         return self.largest(shown, next(side for most, side in TILE_PIXELS if shown <= most))
 
     def largest(self, most: int, pixels: int) -> tuple[Picture, ...]:
-        """Pictures of so many pixels a side, of the largest lesions, at most so many."""
+        """Return square pictures of at most `most` lesions, the largest ones; `pixels` is the side length."""
         return tuple(_lesion_picture(self._case, lesion, pixels) for lesion in self._lesions[:most])
 
     def numbers_in(self, axis: int, index: int) -> list[tuple[int, Floats]]:
-        """Each lesion in a plane of the image with its middle there, two indices with fractions, in the axes' order."""
+        """Return the number and the centre of each lesion in a plane of the image.
+
+        A centre has two fractional voxel indices, in the order of the plane's axes.
+        """
         case, part = self._case, index - self._case.box[axis].start
         if not 0 <= part < case.numbers.shape[axis]:
             return []
@@ -101,12 +104,12 @@ class CasePictures:
 
 
 def lesion_title(number: int, longest_mm: float, perpendicular_mm: float, slice_number: int) -> str:
-    """Number, diameters and slice of a lesion."""
+    """Return a title with the number, diameters and slice of a lesion."""
     return f"Lesion {number}: {longest_mm:.0f} x {perpendicular_mm:.0f} mm, slice {slice_number}"
 
 
 def key_pictures(pictures: CasePictures, patient: Mapping[str, str]) -> tuple[Picture, ...]:
-    """The pictures for an archive: larger, and captioned with what each shows and, if given, the patient."""
+    """Return large pictures for an archive, captioned with their title and, if given, the patient."""
     drawn = *pictures.planes, *pictures.largest(MOST_KEY_IMAGES, KEY_PIXELS)
     whose = [", ".join(patient.values())] if patient else []
     made = f"Research use only, {pictures.made_by}"
@@ -114,7 +117,7 @@ def key_pictures(pictures: CasePictures, patient: Mapping[str, str]) -> tuple[Pi
 
 
 def in_rows(pictures: Sequence[Picture], width: int) -> Rgb:
-    """Square pictures of one size in as many rows as a sheet of that width in pixels needs."""
+    """Tile square pictures of one size into an image at most `width` pixels wide, or one picture wide."""
     side = pictures[0].rgb.shape[0]
     columns = max(1, width // side)
     rows = -(-len(pictures) // columns)
@@ -126,7 +129,7 @@ def in_rows(pictures: Sequence[Picture], width: int) -> Rgb:
 
 
 def _plane_picture(case: OrientedCase, axis: int, index: int) -> Picture:
-    """The liver in one plane."""
+    """Picture of the liver in one plane."""
     across, up = (a for a in range(3) if a != axis)
     sides = [case.box[a] if case.labels.size else slice(0, case.hu.shape[a]) for a in (across, up)]
     margin = MARGIN_MM if case.labels.size else 0.0
@@ -137,12 +140,12 @@ def _plane_picture(case: OrientedCase, axis: int, index: int) -> Picture:
 
 
 def _lesion_picture(case: OrientedCase, lesion: MeasuredLesion, pixels: int) -> Picture:
-    """A lesion in the slice in which it is longest, with both diameters."""
+    """Picture of a lesion in the slice of its longest diameter, with both diameters drawn."""
     axis = case.slice_axis
     seen = [a for a in range(3) if a != axis]
     ends = np.array([case.index_of(end) for end in (*lesion.longest_ends, *lesion.perpendicular_ends)])
     index = int(np.rint(ends[:, axis].mean()))
-    side = max(ACROSS_MM[0], ACROSS_MM[1] * lesion.longest_mm)
+    side = max(LEAST_WIDTH_MM, WIDTH_RATIO * lesion.longest_mm)
     sheet = _sheet(case, axis, index, ends[:, seen].mean(axis=0).tolist(), [side, side], side / pixels, lesion.id)
     sheet.line(ends[:2, seen])
     sheet.line(ends[2:, seen])
@@ -152,7 +155,7 @@ def _lesion_picture(case: OrientedCase, lesion: MeasuredLesion, pixels: int) -> 
 
 
 def _fullest(case: OrientedCase) -> list[int]:
-    """Index in the image of the plane across each axis with most tumor, else most liver; without a liver the middle."""
+    """Return for each axis the index of the plane with most tumor; without tumor most liver, else the middle one."""
     if not case.labels.size:
         return [size // 2 for size in case.hu.shape]
     shown = case.numbers > 0 if case.numbers.any() else case.labels > 0
@@ -170,7 +173,17 @@ def _sheet(
     pixel_mm: float,
     own: int | None = None,
 ) -> Sheet:
-    """One plane of a case with outlines and numbers, around a point (two indices), `millimetres` wide and high."""
+    """Draw a plane of a case with outlines and lesion numbers.
+
+    Args:
+        case: the case.
+        axis: axis perpendicular to the plane.
+        index: index of the plane in the image.
+        middle: centre of the picture, two voxel indices.
+        millimetres: width and height of the picture.
+        pixel_mm: size of a pixel.
+        own: id of the lesion that is shown; its number is not written.
+    """
     right, up = (a for a in range(3) if a != axis)
     size = [max(2, round(mm / pixel_mm)) for mm in millimetres]
     steps = pixel_mm / case.spacing[right] * (1 if axis == 0 else -1), -pixel_mm / case.spacing[up]
@@ -205,5 +218,5 @@ def _grey(hu: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
 
 
 def _orientation(axis: int) -> tuple[str, str]:
-    """Which part of the patient lies to the right of a picture, and which below (DICOM PS3.3 C.7.6.1.1.1)."""
+    """Anatomical directions to the right and down in a picture, as in PatientOrientation (PS3.3 C.7.6.1.1.1)."""
     return {2: ("L", "P"), 1: ("L", "F"), 0: ("A", "F")}[axis]

@@ -1,4 +1,4 @@
-"""The case on two pages of PDF, for archives that show nothing else: numbers and findings, then the lesions."""
+"""Report of a case as a PDF of two pages: volumes and findings on the first, lesions on the second."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,10 @@ from custom_networks.report.page import content
 from custom_networks.report.pictures import CasePictures, Picture
 
 A4_INCH = (8.27, 11.69)
-LEFT, RIGHT, TOP = 0.07, 0.95, 0.96  # of the page
-LINE = 0.0155  # of the page's height
-CHARACTERS = 105  # of a line
-MOST_LINES = 14  # of findings and of notes, each
+LEFT, RIGHT, TOP = 0.07, 0.95, 0.96  # fractions of the page
+LINE = 0.0155  # fraction of the page's height
+CHARACTERS = 105  # per line
+MOST_LINES = 14  # of each block of findings, facts and notes
 MOST_LESIONS = 20
 COLUMNS = (
     "Lesion",
@@ -29,20 +29,20 @@ COLUMNS = (
 
 
 def printed_report(report: Mapping[str, Any], pictures: CasePictures, patient: Mapping[str, str]) -> bytes:
-    """A PDF of two pages; the same case gives the same bytes.
+    """Return the PDF, which is reproducible byte for byte.
 
     Args:
-        report: what report.json holds.
-        pictures: of the case.
-        patient: text about the patient that may be shown, by name.
+        report: the content of report.json.
+        pictures: pictures of the case.
+        patient: text about the patient to show, by name.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_pdf import PdfPages
 
     stream = BytesIO()
-    # Text stays text, whose every character is drawn as itself: no "$" begins a formula.
+    # Keep text selectable, and do not parse "$" as mathematics.
     with warnings.catch_warnings(), rc_context({"pdf.fonttype": 42, "text.parse_math": False}):
-        warnings.simplefilter("ignore", UserWarning)  # a name in letters that the font lacks
+        warnings.simplefilter("ignore", UserWarning)  # characters missing in the font
         with PdfPages(stream, metadata={"CreationDate": None, "Title": f"{report['case']}: liver and lesions"}) as pdf:
             pdf.savefig(_first_page(report, pictures, patient))
             pdf.savefig(_second_page(report, pictures))
@@ -50,7 +50,7 @@ def printed_report(report: Mapping[str, Any], pictures: CasePictures, patient: M
 
 
 class _Page:
-    """A figure that is written from the top."""
+    """A page that is filled from top to bottom."""
 
     def __init__(self, heading: str) -> None:
         from matplotlib.figure import Figure
@@ -60,14 +60,14 @@ class _Page:
         self.write([heading], size=14, bold=True)
 
     def write(self, lines: Sequence[str], size: float = 8.5, bold: bool = False, colour: Any = "black") -> None:
-        """Lines below each other."""
+        """Write lines of text."""
         weight = "bold" if bold else "normal"
         for line in lines:
             self.figure.text(LEFT, self.at, line, fontsize=size, fontweight=weight, color=colour, va="top")
             self.at -= LINE * size / 8.5
 
     def show(self, pictures: Sequence[Picture], columns: int, height: float, titled: bool = True) -> None:
-        """Pictures in rows of `columns`, each row so high (of the page)."""
+        """Draw pictures in rows of `columns`; `height` of a row as a fraction of the page."""
         width = (RIGHT - LEFT) / columns
         for place, picture in enumerate(pictures):
             row, column = divmod(place, columns)
@@ -147,7 +147,7 @@ def _facts(facts: Sequence[content.Fact]) -> list[str]:
 
 
 def _limited(texts: Sequence[str]) -> list[str]:
-    """Texts broken into lines, as many as fit."""
+    """Wrap texts into at most `MOST_LINES` lines."""
     lines = [line for text in texts for line in wrap(text, CHARACTERS)]
     return lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], "The rest is in report.json."]
 
@@ -166,12 +166,12 @@ def _row(lesion: Mapping[str, Any], calibrated: bool) -> tuple[str, ...]:
 
 
 def _confidence(confidence: float | None, calibrated: bool) -> str:
-    """How sure the network was of a lesion; nothing for a person's."""
+    """Format a confidence, as a percentage if it is calibrated; "" for a person's mask."""
     if confidence is None:
         return ""
     return f"{100 * confidence:.0f} %" if calibrated else f"{confidence:.2f}"
 
 
 def _ink(number: str) -> list[float]:
-    """The colour of a lesion, darker, as white paper wants it."""
+    """Colour of a lesion, darkened for white paper."""
     return [part / 255 * 0.75 for part in lesion_colour(int(number))]

@@ -1,4 +1,4 @@
-"""Lesions of a corrected mask keep the numbers that an earlier report gave them."""
+"""Match lesions of a corrected mask with those of an earlier report, so that they keep their numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,11 +15,16 @@ from custom_networks.report.organ_region import OrganRegion
 def numbered_as(
     earlier: Sequence[Mapping[str, Any]], region: OrganRegion, found: Measurements
 ) -> tuple[OrganRegion, Measurements]:
-    """The same lesions, the largest first, with the numbers of the earlier report where they are the same.
+    """Return region and measurements with lesions renumbered to match an earlier report.
 
-    A lesion is the same where both centroids are nearer to each other than a quarter of the sum of both longest
-    diameters (round lesions that only touch are twice as far apart); the nearest pairs come first. New lesions get
-    numbers that the earlier report has not. `earlier` is `lesions` of that report.
+    Two lesions match if the distance of their centroids is at most a quarter of the sum of their longest diameters,
+    which is half the distance of touching spheres; the closest pairs are matched first. Other lesions get numbers that
+    the earlier report does not use.
+
+    Args:
+        earlier: `lesions` of the earlier report.
+        region: the liver region with its lesion numbers.
+        found: the measurements to renumber.
     """
     number_of = _same_lesions(earlier, found.lesions)
     unused = 1 + max([int(lesion["id"]) for lesion in earlier], default=0)
@@ -32,7 +37,7 @@ def numbered_as(
 
 
 def _same_lesions(earlier: Sequence[Mapping[str, Any]], lesions: Sequence[MeasuredLesion]) -> dict[int, int]:
-    """The earlier number of each lesion that is the same, by its own; every number is given once."""
+    """Return the earlier number of each matched lesion, by its own number."""
     pairs = sorted(
         (float(np.linalg.norm(np.subtract(old["centroid"], new.centroid))), int(old["id"]), new.id, i, j)
         for i, old in enumerate(earlier)
@@ -47,7 +52,7 @@ def _same_lesions(earlier: Sequence[Mapping[str, Any]], lesions: Sequence[Measur
 
 
 def _renumbered(numbers: Numbers, number_of: Mapping[int, int]) -> Numbers:
-    """A number map with other numbers, in one byte a voxel where they fit."""
+    """Return a lesion number map with new numbers, as uint8 if they fit."""
     dtype = np.uint8 if max(number_of.values(), default=0) <= 255 else np.int32
     table: Numbers = np.zeros(max(number_of, default=0) + 1, dtype)
     table[list(number_of)] = list(number_of.values())

@@ -1,4 +1,4 @@
-"""The report of a case, as JSON whose layout `report.schema.json` states, and the table of its lesions as CSV."""
+"""report.json of a case (its format is defined by `report.schema.json`) and the CSV table of its lesions."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -43,18 +43,18 @@ def case_report(
     verdict: Mapping[str, Any] | None = None,
     segments: Segments | None = None,
 ) -> dict[str, Any]:
-    """What `report.json` holds, as `report.schema.json` states: rounded; volumes in ml and mm3, places in LPS mm.
+    """Return the content of `report.json` with rounded numbers; volumes are in ml or mm3, points in LPS mm.
 
     Args:
         case: name of the case.
-        source: the input's path as it was given.
-        found: the case's numbers.
-        files: what else was written to the case's folder: kind to name.
-        operating_point: thresholds that decided which voxels and lesions count.
-        run: how and when the case was run.
-        notes: what the reader had to say about the input.
-        verdict: whether the answer can be believed, of `Verdict.as_json`; None leaves it out.
-        segments: the segments of the liver, where they were asked for.
+        source: path of the input, as given by the user.
+        found: measurements of the case.
+        files: names of the other files in the case folder, by kind.
+        operating_point: thresholds of the anatomy rules.
+        run: how and when the case was segmented.
+        notes: notes about the input.
+        verdict: the verdict from `Verdict.as_json`, or None to leave it out.
+        segments: the liver segments, or None if not requested.
     """
     lesions = [
         {name: _rounded(name, v) for name, v in asdict(lesion).items()} | lesion_block(segments, lesion.id)
@@ -89,7 +89,7 @@ def case_report(
 
 
 def write_report(report: Mapping[str, Any], folder: Path) -> None:
-    """Write `report.json`, `lesions.csv` and, where there are segments, `segments.csv`, each whole or not at all."""
+    """Write `report.json`, `lesions.csv` and, if there are segments, `segments.csv`, each atomically."""
     write_csv(folder / LESIONS, LESION_COLUMNS, lesion_rows(report))
     if table := segment_rows(report):
         write_csv(folder / SEGMENTS, SEGMENT_COLUMNS, table)
@@ -97,7 +97,7 @@ def write_report(report: Mapping[str, Any], folder: Path) -> None:
 
 
 def lesion_rows(report: Mapping[str, Any]) -> list[list[Cell]]:
-    """The rows of `lesions.csv` under LESION_COLUMNS, one a lesion; None is what is not known."""
+    """Return the rows of `lesions.csv`, one for each lesion, in the order of LESION_COLUMNS; None if unknown."""
     shared = {"case": report["case"], "confidence_calibrated": report["confidence_calibrated"]}
     rows = []
     for lesion in report["lesions"]:

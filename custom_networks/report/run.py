@@ -1,4 +1,4 @@
-"""The `run` block of report.json: where the CT came from, and what the scout did."""
+"""Parts of the `run` block of report.json: the source of the CT, and the scout."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ NO_LIVER_SEEN = "The scout found no liver: the whole volume was segmented."
 
 
 def source_block(case: Case, ct: Volume) -> dict[str, Any]:
-    """What report.json says about where a CT came from."""
+    """Return the `source` block: the DICOM series, if any, and the geometry of the CT."""
     series = case.series
     return {
         "series_instance_uid": series.series_instance_uid or None if series else None,
@@ -29,13 +29,13 @@ def source_block(case: Case, ct: Volume) -> dict[str, Any]:
 def scout_block(
     scout: Mapping[str, Any], sha256: str | None, seen: npt.NDArray[np.float64], ct: Volume
 ) -> dict[str, Any]:
-    """What report.json says about the scout.
+    """Return the `scout` block: state, weights and box, the latter as start and stop index along each axis of the CT.
 
     Args:
-        scout: what `FindLiverd` says about its search; empty if the scout is off.
-        sha256: of the scout's weights, or None if it is off.
-        seen: (4, 2) homogeneous RAS mm, two opposite outer corners of the volume that the network saw.
-        ct: the whole CT; the box is given in its voxels, as first and stop index for each axis.
+        scout: output of `FindLiverd`; empty if the scout is off.
+        sha256: SHA-256 of the scout's weights, or None if the scout is off.
+        seen: (4, 2) opposite outer corners of the volume that the network saw, homogeneous RAS mm.
+        ct: the whole CT.
     """
     box = None
     if scout.get("state") == "found":
@@ -45,11 +45,11 @@ def scout_block(
 
 
 def scout_notes(scout: Mapping[str, Any], region: OrganRegion) -> list[str]:
-    """Notes for a scout that found no liver, or whose box cuts the liver inside the image.
+    """Return notes if the scout found no liver, or if the liver reaches the border of the scout's box.
 
     Args:
-        scout: of `scout_block`.
-        region: the organ that the network found.
+        scout: the block from `scout_block`.
+        region: the liver that the network found.
     """
     organ = box_around(region.labels)
     if scout["state"] == NOTHING_FOUND:

@@ -1,4 +1,4 @@
-"""Reading a grid of voxels at other distances, axis by axis, in little memory."""
+"""Memory-efficient resampling of planes and volumes along their axes."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ import numpy.typing as npt
 
 from custom_networks.labelmap.labels import Floats
 
-AT_A_TIME = 2 << 20  # voxels that are read as float32 at a time
+AT_A_TIME = 2 << 20  # most voxels converted to float32 at a time
 
 
 def weights(positions: Floats, size: int) -> npt.NDArray[np.float32]:
-    """(n, size) weights that sample a line of `size` voxels at n evenly spaced positions (voxel indices from 0).
+    """Return weights (n, size) that sample a line of `size` voxels at n evenly spaced voxel positions.
 
-    Linear between voxels; where positions are farther apart than voxels, a weighted mean of the voxels around each.
-    Beyond half a voxel from the line all weights are 0.
+    Interpolation is linear; for positions farther apart than voxels, it is a weighted mean of the voxels around each.
+    Positions more than half a voxel outside the line get zero weights.
     """
     step = max(1.0, abs(float(positions[1] - positions[0]))) if len(positions) > 1 else 1.0
     near = np.clip(1 - np.abs(positions[:, None] - np.arange(size)) / step, 0, None)
@@ -24,7 +24,7 @@ def weights(positions: Floats, size: int) -> npt.NDArray[np.float32]:
 
 
 class PlaneReader:
-    """Reads planes of one shape (i, j) at the positions `rows` x `columns`; 0 outside of them."""
+    """Resamples planes of shape (i, j) at the voxel positions `rows` x `columns`; values outside the plane are 0."""
 
     def __init__(self, shape: tuple[int, ...], rows: Floats, columns: Floats) -> None:
         reads = [weights(at, size) for at, size in zip((rows, columns), shape, strict=True)]
@@ -33,16 +33,16 @@ class PlaneReader:
         self._rows, self._columns = reads[0][:, top:bottom], reads[1][:, left:right].T
 
     def part(self, plane: npt.NDArray[np.generic]) -> npt.NDArray[Any]:
-        """The part of a plane that the samples need."""
+        """Return the part of a plane that `read` needs."""
         return plane[self._part]
 
     def read(self, part: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
-        """The sampled values, from what `part` returned."""
+        """Return the resampled values (rows, columns) of a part of a plane, as cut out by `part`."""
         return np.asarray(self._rows @ part.astype(np.float32) @ self._columns)
 
 
 def volume_at(volume: npt.NDArray[np.generic], *positions: Floats) -> npt.NDArray[np.float32]:
-    """Values of a volume (i, j, k) at the positions along its axes, plane by plane as it lies in memory."""
+    """Resample a volume (i, j, k) at voxel positions along its three axes, a few planes at a time."""
     order = sorted(range(3), key=lambda axis: -abs(volume.strides[axis]))
     reads = [weights(positions[axis], volume.shape[axis]) for axis in order]
     needed = [_needed(read) for read in reads]
@@ -61,12 +61,12 @@ def volume_at(volume: npt.NDArray[np.generic], *positions: Floats) -> npt.NDArra
 
 
 def nearest(positions: Floats, size: int) -> npt.NDArray[np.intp]:
-    """Index of the voxel nearest to each position."""
+    """Return the index of the voxel nearest to each position."""
     return np.asarray(np.clip(np.rint(positions), 0, size - 1).astype(np.intp))
 
 
 def _along_last(part: npt.NDArray[np.float32], read: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The last axis read by weights, 32 positions at a time: most weights are 0."""
+    """Apply weights (n, size) to the last axis, 32 positions at a time, because most weights are 0."""
     found = np.empty((*part.shape[:-1], len(read)), np.float32)
     for start in range(0, len(read), 32):
         some = read[start : start + 32]
@@ -76,6 +76,6 @@ def _along_last(part: npt.NDArray[np.float32], read: npt.NDArray[np.float32]) ->
 
 
 def _needed(read: npt.NDArray[np.float32]) -> tuple[int, int]:
-    """First voxel that has a weight, and the one after the last; (0, 0) where none has."""
+    """Start and stop index of the voxels with nonzero weights, (0, 0) if there are none."""
     used = np.flatnonzero(read.any(axis=0))
     return (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)

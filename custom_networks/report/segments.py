@@ -1,4 +1,4 @@
-"""Couinaud's segments of a case: their volumes, and where each lesion lies."""
+"""Couinaud segments of a case: their volumes, and the segments of each lesion."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ SEGMENT_COLUMNS = ("case", "segment", "roman", "volume_ml", "share_percent", "tu
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """The segments of a case, or why there are none.
+    """The liver segments of a case, or the reason why there are none.
 
     Attributes:
-        state: "found", "left out" (the liver is not whole or was operated on) or "no liver".
-        reason: a sentence, where they were left out.
-        sha256: of the weights of their network.
-        labels: (i, j, k) of the organ's region, 1 to 8 in the organ and 0 outside; all 0 where there are none.
-        volumes_ml: volume of each segment, lesions included, ml; empty where there are none.
-        tumor_ml: volume of the lesions in each segment, ml; empty where there are none.
-        lesions: segments of each lesion by its id; empty where there are none.
+        state: "found", "left out" (the liver is incomplete or was resected) or "no liver".
+        reason: a sentence if the state is "left out", else None.
+        sha256: SHA-256 of the weights of the segments' network.
+        labels: (i, j, k) segment numbers 1 to 8 in the organ's region, 0 outside the liver or without segments.
+        volumes_ml: volume of each segment in ml, including lesions; empty without segments.
+        tumor_ml: volume of lesions in each segment in ml; empty without segments.
+        lesions: segments of each lesion, by its id; empty without segments.
     """
 
     state: str
@@ -40,18 +40,18 @@ class Segments:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A sentence with the reason if they were left out."""
+        """A note with the reason if segments were left out, else empty."""
         return (f"Liver segments were left out: {self.reason}.",) if self.reason else ()
 
 
 def segments_of_case(state: Mapping[str, Any], labels: Labels | None, region: OrganRegion, sha256: str) -> Segments:
-    """The segments of a case.
+    """Measure the liver segments of a case.
 
     Args:
-        state: what `LabelSegmentsd` says of its search.
-        labels: (i, j, k) of the whole image, where segments were found.
-        region: the organ with its numbered lesions.
-        sha256: of the weights of the segments' network.
+        state: state and reason from `LabelSegmentsd`.
+        labels: (i, j, k) segment numbers of the whole image, or None if no segments were found.
+        region: the liver region with its lesion numbers.
+        sha256: SHA-256 of the weights of the segments' network.
     """
     if labels is None:
         nothing = np.zeros(region.labels.shape, np.uint8)
@@ -75,7 +75,7 @@ def _by_segment(values: npt.NDArray[np.floating[Any]]) -> dict[int, float]:
 
 
 def segments_block(found: Segments | None) -> dict[str, Any] | None:
-    """What `report.json` says of the segments; None where they were not asked for."""
+    """Return the `segments` block of report.json, or None if segments were not requested."""
     if found is None:
         return None
     table = [_segment_row(found, number) for number in found.volumes_ml]
@@ -83,7 +83,7 @@ def segments_block(found: Segments | None) -> dict[str, Any] | None:
 
 
 def _segment_row(found: Segments, number: int) -> dict[str, Any]:
-    """One segment, with the lesions that reach into it."""
+    """Return one row of the table of segments."""
     whole, volume = sum(found.volumes_ml.values()), found.volumes_ml[number]
     return {
         "segment": number,
@@ -96,7 +96,7 @@ def _segment_row(found: Segments, number: int) -> dict[str, Any]:
 
 
 def lesion_block(found: Segments | None, id_: int) -> dict[str, Any]:
-    """What `report.json` says of the segments of one lesion."""
+    """Return the segment-related keys of one lesion in report.json."""
     own = found.lesions.get(id_) if found else None
     if own is None:
         return {"segments": None, "near_segment_border": None}
@@ -105,7 +105,7 @@ def lesion_block(found: Segments | None, id_: int) -> dict[str, Any]:
 
 
 def lesion_cells(lesion: Mapping[str, Any]) -> dict[str, Cell]:
-    """The same in `lesions.csv`: the main segment, all shares as "8:0.9312 7:0.0688", and the border."""
+    """Return the segment-related columns of `lesions.csv`; shares are formatted as "8:0.9312 7:0.0688"."""
     shares = lesion["segments"] or []
     return {
         "segment": shares[0]["segment"] if shares else None,
@@ -115,6 +115,6 @@ def lesion_cells(lesion: Mapping[str, Any]) -> dict[str, Cell]:
 
 
 def segment_rows(report: Mapping[str, Any]) -> list[list[Cell]]:
-    """The rows of `segments.csv` under SEGMENT_COLUMNS, one a segment; an empty list if there are no segments."""
+    """Return the rows of `segments.csv`, one for each segment, in the order of SEGMENT_COLUMNS."""
     table = (report["segments"] or {}).get("table", [])
     return [[report["case"], *row.values()] for row in table]

@@ -1,4 +1,4 @@
-"""`summary.csv`: a row for every input of an output folder, made from the reports and refusals that lie in it."""
+"""`summary.csv`: one row for each input of an output folder, made from its reports and recorded refusals."""
 
 import json
 import os
@@ -19,11 +19,11 @@ COLUMNS = tuple(
 
 
 class Finished(NamedTuple):
-    """An input as an output folder knows it.
+    """The latest outcome of an input in an output folder.
 
     Attributes:
-        path: what is written last for it: a whole folder's manifest, or the file of a refusal.
-        row: of a refusal, what the table says of it; of a whole folder None, its report says it.
+        path: manifest of the whole case folder, or file of the refusal; its modification time orders the rows.
+        row: row of a refused input; None for a case folder, whose row is made from its report.
     """
 
     path: Path
@@ -31,12 +31,12 @@ class Finished(NamedTuple):
 
 
 class Summary:
-    """Writes `summary.csv` of an output folder from what lies in it, so that runs side by side lose no row.
+    """Writes `summary.csv` from the contents of an output folder, so that no row of a concurrent run is lost.
 
     Args:
         folder: the output folder.
-        finished: gives all inputs that were finished in it, by any run.
-        index: write `index.html` beside it, too.
+        finished: returns the outcomes of all inputs, including those of other runs.
+        index: also write `index.html`.
     """
 
     def __init__(self, folder: Path, finished: Callable[[], Iterable[Finished]], index: bool = False) -> None:
@@ -44,12 +44,13 @@ class Summary:
         self._rows: dict[tuple[Path, int], Mapping[str, Cell] | None] = {}
 
     def write(self) -> None:
-        """Write the table, in the order in which inputs were finished; again while other runs go on finishing some.
+        """Write the table, ordered by the time at which inputs were finished.
 
-        No lock is needed: whoever writes last has looked at the folder after the others had written.
+        Repeats while other runs finish inputs. No lock is needed, because the run that writes last reads the folder
+        again after writing.
 
         Raises:
-            OSError: it cannot be written, such as while a spreadsheet holds it open.
+            OSError: the file cannot be written, for example because a spreadsheet has it open.
         """
         written: list[tuple[int, Path]] | None = None
         while (found := self._found()) != written:
@@ -60,7 +61,7 @@ class Summary:
             written = found
 
     def _found(self) -> list[tuple[int, Path]]:
-        """When each input was finished, ns, and the file that says so; rows that are not known yet are read."""
+        """Return modification time (ns) and path of each outcome, oldest first; new ones are read into `_rows`."""
         found = []
         for finished in self._finished():
             try:
@@ -75,7 +76,7 @@ class Summary:
 
 
 def refused_row(case: str, source: str, message: str) -> Mapping[str, Cell]:
-    """The row of an input that was refused or failed."""
+    """Return the row of a refused or failed input."""
     return {"case": case, "status": FAILED, "input": source, "message": message}
 
 
@@ -98,13 +99,13 @@ def _row(report: Mapping[str, Any]) -> dict[str, Cell]:
 
 
 def _shown(report: Mapping[str, Any]) -> dict[str, Cell]:
-    """What the index has besides."""
+    """Return the extra columns of the index."""
     files = report.get("files", {})
     return {"page": files.get("page"), "thumbnail": files.get("thumbnail")}
 
 
 def _row_of_file(path: Path) -> dict[str, Cell] | None:
-    """The row of a report; None where that was not written by this program or is of another layout."""
+    """Return the row of a report file, or None if it cannot be read or has another format."""
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         row = {**_row(report), **_shown(report), "folder": path.parent.name}

@@ -1,7 +1,7 @@
-"""Whether a mask can be believed: findings about the scan and the answer, each a fixed code, a level and a sentence.
+"""The verdict on a case: findings that say whether its mask can be trusted.
 
-A verdict is a pure function of measured numbers. It changes neither the mask nor an exit code. The thresholds come from
-docs/decisions/0018-verdict-thresholds.md, which also lists what real scans have.
+A verdict is a pure function of measured numbers and changes neither the mask nor the exit code.
+docs/decisions/0018-verdict-thresholds.md explains the thresholds and lists the numbers of real scans.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,23 +11,24 @@ from typing import Any
 from custom_networks.report.verdict_numbers import VerdictNumbers
 
 CUT = (
-    "The liver reaches the border of the image and may be cut off: volumes are those of the visible part. Segment a "
-    "scan of the whole liver if you need its volume."
+    "The liver reaches the border of the image and may be cut off: volumes cover only the visible part. Segment a scan "
+    "of the whole liver if you need its volume."
 )
 BOX_TOO_SMALL = (
-    "The mask reaches the border of the box that the scout found: the liver may be cut off there, or the mask runs "
-    "into a neighbouring organ. Look there, or segment the whole volume with --scout=false (in Python scout=False)."
+    "The mask reaches the border of the box that the scout found: the liver may be cut off there, or the mask may "
+    "extend into a neighbouring organ. Check the mask there, or segment the whole volume with --scout=false (in Python "
+    "scout=False)."
 )
 OK, LOOK, STOP = LEVELS = ("ok", "look", "stop")
 DIGITS = 3
 
-# Of the scan.
+# Thresholds for the scan.
 LEAST_TISSUE, LEAST_IN_RANGE, LEAST_FAT, MOST_OF_ONE_VALUE = 0.03, 0.8, 0.02, 0.3
 MOST_AT_TOP, HIGHEST_CLIPPED, AIR_HU = 1e-4, 1500.0, -900.0
 THICKEST_MM = 5.5  # the thickest slices of the training volumes are 5 mm apart
 MOST_METAL_ML, MOST_DENSE_ML = 0.5, 0.5
 MOST_CUT = 0.1
-# Of the answer.
+# Thresholds for the mask.
 SMALLEST_ML, LARGEST_ML = 200.0, 6000.0
 STOP_RATIO, LOOK_RATIO = (0.2, 3.5), (0.45, 2.0)
 MOST_ON_THE_LEFT = 0.75
@@ -42,7 +43,13 @@ MOST_NAMED = 8
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know before the mask is used: its fixed code, its level (ok, look or stop) and a sentence."""
+    """One finding of a verdict.
+
+    Attributes:
+        code: fixed identifier of the kind of finding.
+        level: ok, look or stop.
+        text: a sentence for the user.
+    """
 
     code: str
     level: str
@@ -51,39 +58,42 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All findings of a case, and the numbers that they were made of."""
+    """The findings on a case, most severe first, and the numbers that they are based on."""
 
     findings: tuple[Finding, ...]
     numbers: VerdictNumbers
 
     @property
     def level(self) -> str:
-        """The highest level of a finding; ok where there is none."""
+        """Level of the most severe finding, "ok" without findings."""
         return max((finding.level for finding in self.findings), key=LEVELS.index, default=OK)
 
     def remarks(self) -> tuple[str, ...]:
-        """The verdict as sentences, its level first."""
+        """Return the verdict as sentences, beginning with its level."""
         return (f"Verdict: {self.level}.", *(finding.text for finding in self.findings))
 
     def as_json(self) -> dict[str, Any]:
-        """What `report.json` says of it."""
+        """Return the `verdict` block of report.json."""
         numbers = {name: _rounded(value) for name, value in asdict(self.numbers).items()}
         return {"level": self.level, "findings": [asdict(finding) for finding in self.findings], "numbers": numbers}
 
 
 def verdict(numbers: VerdictNumbers) -> Verdict:
-    """The verdict on a case, those findings first that weigh most."""
+    """Apply all rules to the numbers of a case, and return the verdict."""
     found = [finding for rule in RULES for finding in rule(numbers)]
     return Verdict(tuple(sorted(found, key=lambda finding: -LEVELS.index(finding.level))), numbers)
 
 
 def _hounsfield(n: VerdictNumbers) -> Iterator[Finding]:
-    """Intensities that are no HU though something in the file is dark: 0..1 and 0..255 with padding, offset scales."""
+    """Yield a finding if intensities are probably not HU, such as 0 to 255 with dark padding, or HU with an offset.
+
+    Files without any voxel as dark as fat have been refused earlier.
+    """
     signs = [
         (n.tissue_share < LEAST_TISSUE, f"{n.tissue_share:.1%} of the voxels are denser than -300 HU"),
         (n.in_range_share < LEAST_IN_RANGE, f"only {n.in_range_share:.0%} of the body lies between -200 and 300 HU"),
         (n.fat_share < LEAST_FAT, f"only {n.fat_share:.1%} of the body is as dark as fat"),
-        (n.one_value_share > MOST_OF_ONE_VALUE, f"{n.one_value_share:.0%} of the body has one and the same value"),
+        (n.one_value_share > MOST_OF_ONE_VALUE, f"{n.one_value_share:.0%} of the body has the same value"),
     ]
     if odd := next((text for holds, text in signs if holds), ""):
         text = f"The intensities may not be Hounsfield units ({odd}): export the original CT and segment that."
@@ -98,8 +108,10 @@ def _clipped(n: VerdictNumbers) -> Iterator[Finding]:
 
 def _slice_distance(n: VerdictNumbers) -> Iterator[Finding]:
     if n.slice_mm > THICKEST_MM:
-        text = f"The slices are {n.slice_mm:.1f} mm apart, but the network was trained on at most 5 mm: look for small "
-        yield Finding("slice_distance", LOOK, text + "lesions that it missed, or segment a thinner series.")
+        text = (
+            f"The slices are {n.slice_mm:.1f} mm apart, but the network was trained on at most 5 mm: look for missed "
+        )
+        yield Finding("slice_distance", LOOK, text + "small lesions, or segment a series with thinner slices.")
 
 
 def _dense_material(n: VerdictNumbers) -> Iterator[Finding]:
@@ -107,16 +119,14 @@ def _dense_material(n: VerdictNumbers) -> Iterator[Finding]:
         text = f"There is metal at the level of the liver ({n.metal_ml:.1f} ml above 2500 HU): check the mask there."
         yield Finding("dense_material", LOOK, text)
     if n.dense_ml > MOST_DENSE_ML:
-        text = (
-            f"The liver holds {n.dense_ml:.1f} ml above 300 HU (lipiodol, metal or calcium): check the lesions there."
-        )
+        text = f"The liver contains {n.dense_ml:.1f} ml above 300 HU (lipiodol, metal or calcium): check lesions there."
         yield Finding("dense_material", LOOK, text)
 
 
 def _field_of_view(n: VerdictNumbers) -> Iterator[Finding]:
     if n.cut_share > MOST_CUT:
         text = f"The field of view cuts off the body along {n.cut_share:.0%} of its outline at the level of the liver: "
-        yield Finding("fov_cut", LOOK, text + "check that the liver is whole.")
+        yield Finding("fov_cut", LOOK, text + "check that the liver is complete.")
 
 
 def _no_liver(n: VerdictNumbers) -> Iterator[Finding]:
@@ -125,22 +135,22 @@ def _no_liver(n: VerdictNumbers) -> Iterator[Finding]:
 
 
 def _volume(n: VerdictNumbers) -> Iterator[Finding]:
-    """The volume against what a body of that size has; a liver that is cut may be small."""
+    """Yield a finding if the liver volume is implausible for the size of the body; a liver cut off may be small."""
     if not n.liver_ml:
         return
     too_small = n.liver_ml < SMALLEST_ML and not n.touches_border
     level = STOP if too_small or n.liver_ml > LARGEST_ML else OK
-    text = f"A liver of {n.liver_ml:.0f} ml is hardly possible in an adult"
+    text = f"A liver of {n.liver_ml:.0f} ml is implausible in an adult"
     if n.expected_ml and level == OK:
         ratio = n.liver_ml / n.expected_ml
         level = _level_of_ratio(ratio, bool(n.touches_border))
-        text = f"The liver has {n.liver_ml:.0f} ml, but the body's {n.expected_by} suggests {n.expected_ml:.0f} ml"
+        text = f"The liver measures {n.liver_ml:.0f} ml, but {n.expected_ml:.0f} ml are expected from {n.expected_by}"
     if level != OK:
         yield Finding("volume", level, f"{text}: check the mask.")
 
 
 def _level_of_ratio(ratio: float, cut: bool) -> str:
-    """The level of a ratio of measured to expected volume."""
+    """Level of a finding for a ratio of measured to expected volume; `cut` allows small ratios."""
     for level, (least, most) in ((STOP, STOP_RATIO), (LOOK, LOOK_RATIO)):
         if ratio > most or (ratio < least and not cut):
             return level
@@ -155,8 +165,8 @@ def _region(n: VerdictNumbers) -> Iterator[Finding]:
 
 def _pieces(n: VerdictNumbers) -> Iterator[Finding]:
     if n.parts_ml > MOST_IN_PARTS * n.liver_ml:
-        text = f"The mask is in pieces: {n.parts_ml:.0f} of {n.liver_ml:.0f} ml lie apart from the largest. Check "
-        yield Finding("pieces", LOOK, text + "whether they are liver, and what lies between.")
+        text = f"The mask is in pieces: {n.parts_ml:.0f} of {n.liver_ml:.0f} ml are separate from the largest. Check "
+        yield Finding("pieces", LOOK, text + "whether they are liver, and what is between them.")
 
 
 def _liver_cut(n: VerdictNumbers) -> Iterator[Finding]:
@@ -167,25 +177,24 @@ def _liver_cut(n: VerdictNumbers) -> Iterator[Finding]:
 def _liver_hu(n: VerdictNumbers) -> Iterator[Finding]:
     low, high = LIVER_HU
     if n.liver_hu is not None and not low <= n.liver_hu <= high:
-        text = (
-            f"The liver's median is {n.liver_hu:.0f} HU, the network was trained on livers of 25 to 165 HU: check that "
-        )
+        text = f"The liver's median is {n.liver_hu:.0f} HU, but the network was trained on 25 to 165 HU: check that "
         yield Finding("liver_hu", LOOK, text + "the mask is the liver, and check the lesions.")
 
 
 def _phase(n: VerdictNumbers) -> Iterator[Finding]:
-    """The contrast phase by aorta and liver: only the portal venous one is what the network was trained on."""
+    """Yield a finding if the contrast phase is not portal venous, for which the network was trained."""
     phase = contrast_phase(n.liver_hu, n.aorta_hu)
     if phase in PHASE_LOOKS:
         looks, check = PHASE_LOOKS[phase]
         text = (
-            f"The scan looks {looks} (liver {n.liver_hu:.0f}, aorta {n.aorta_hu:.0f} HU), the network was trained on "
+            f"The scan looks {looks} (liver {n.liver_hu:.0f}, aorta {n.aorta_hu:.0f} HU), but the network was trained "
         )
-        yield Finding("phase", LOOK, f"{text}portal venous ones: segment such a scan if there is one, else {check}.")
+        check = f"segment a portal venous scan if there is one, otherwise {check}"
+        yield Finding("phase", LOOK, f"{text}on portal venous scans: {check}.")
 
 
 def contrast_phase(liver_hu: float | None, aorta_hu: float | None) -> str:
-    """unenhanced, arterial or portal by the HU of liver and aorta; "" where one of them is not known."""
+    """Classify the contrast phase as "unenhanced", "arterial" or "portal" by median HU; "" if one is unknown."""
     if liver_hu is None or aorta_hu is None:
         return ""
     if aorta_hu < UNENHANCED_AORTA:
@@ -206,15 +215,15 @@ def _scout(n: VerdictNumbers) -> Iterator[Finding]:
     if n.scout_reached:
         yield Finding("scout_disagrees", LOOK, BOX_TOO_SMALL)
     elif n.scout_gap_mm is not None and n.scout_gap_mm > MOST_SCOUT_GAP_MM:
-        text = f"The mask ends {n.scout_gap_mm:.0f} mm inside the box in which the scout saw the liver: check whether "
-        yield Finding("scout_disagrees", LOOK, text + "a part is missing.")
+        text = f"The mask ends {n.scout_gap_mm:.0f} mm inside the box in which the scout found the liver: check "
+        yield Finding("scout_disagrees", LOOK, text + "whether a part is missing.")
     elif n.scout_saw_nothing and n.liver_ml:
-        text = "The scout found no liver, but the network did: check that the mask is one."
+        text = "The scout found no liver, but the network did: check that the mask is the liver."
         yield Finding("scout_disagrees", LOOK, text)
 
 
 def _review(n: VerdictNumbers) -> Iterator[Finding]:
-    """Lesions to look at; they cast no doubt on the case."""
+    """Yield a finding that lists lesions of low confidence; its level is ok, since the case is not in doubt."""
     unsure = [str(number) for number, confidence in n.confidence.items() if confidence < REVIEW_BELOW]
     if unsure:
         named = ", ".join(unsure[:MOST_NAMED]) + ", ..." * (len(unsure) > MOST_NAMED)
@@ -225,7 +234,7 @@ def _review(n: VerdictNumbers) -> Iterator[Finding]:
 
 PHASE_LOOKS = {
     "unenhanced": ("unenhanced", "look for missed lesions"),
-    "arterial": ("arterial or early portal venous", "look for missed lesions and for dark veins taken for lesions"),
+    "arterial": ("arterial or early portal venous", "look for missed lesions and for dark veins mistaken for lesions"),
 }
 Rule = Callable[[VerdictNumbers], Iterator[Finding]]
 RULES: tuple[Rule, ...] = (_no_liver, _volume, _region, _hounsfield, _clipped, _slice_distance, _dense_material)

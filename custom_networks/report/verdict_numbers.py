@@ -1,4 +1,4 @@
-"""The numbers that a verdict is made of, measured from the scan, its mask and what the network said on the way."""
+"""Measure the numbers that a verdict is based on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,41 +18,41 @@ from custom_networks.report.organ_region import OrganRegion
 
 BODY_RANGE_HU, FAT_RANGE_HU = (-200, 300), (-200, -20)
 DENSE_HU, METAL_HU = 300, 2500
-LEAST_WIDTH_MM = 200.0  # of a trunk that is seen whole
+LEAST_WIDTH_MM = 200.0  # of a completely visible trunk
 TYPICAL_BMI, TYPICAL_AGE = 25.0, 60.0
 NOTHING_FOUND = "nothing found"
 
 
 @dataclass(frozen=True)
 class VerdictNumbers:
-    """Numbers of a scan and its answer; None is what could not be measured.
+    """Measured numbers of a scan and its mask; None if a number could not be measured. Shares are from 0 to 1.
 
     Attributes:
-        lowest_hu: least value, padding included.
-        highest_hu: greatest value.
-        at_highest_share: share of the tissue that has the greatest value.
+        lowest_hu: minimum of the image, including padding.
+        highest_hu: maximum of the image.
+        at_highest_share: share of the tissue that has the maximum value.
         tissue_share: share of all voxels that are denser than -300 HU.
-        in_range_share: share of the tissue from -200 to 300 HU.
-        fat_share: share of the tissue from -200 to -20 HU.
-        one_value_share: share of the tissue that has its commonest value, the greatest one left out.
-        slice_mm: distance of the slices, mm.
-        metal_ml: volume above 2500 HU in the trunk at the height of the liver, ml.
-        dense_ml: volume above 300 HU inside the liver, ml.
-        cut_share: share of the trunk's outline on the edge of the field of view at the height of the liver.
-        liver_ml: volume of the liver with its tumors, ml.
-        expected_ml: volume of a liver of a body of that size, ml.
-        expected_by: what the size was taken from: height, height and weight, or width.
-        touches_border: sides of the image that the liver reaches, in words; "" where it reaches none.
-        left_share: share of the liver on the left of the trunk's middle, where the trunk is seen whole.
-        parts_ml: volume of the liver outside its largest connected part, ml.
-        liver_hu: median of the liver without its tumors, HU.
-        aorta_hu: median of the aorta in front of the spine, HU.
-        unsure_share: voxels that are liver by a quarter to three quarters, as a share of the liver's voxels.
-        unsure_tumor_share: share of the liver's voxels whose part of tumor is a quarter to three quarters.
-        scout_gap_mm: most that the mask stays inside the scout's box on any side, mm.
-        scout_reached: the mask reaches the border of the scout's box within the image.
-        scout_saw_nothing: the scout searched and found no liver.
-        confidence: of each lesion by its number.
+        in_range_share: share of the tissue between -200 and 300 HU.
+        fat_share: share of the tissue between -200 and -20 HU.
+        one_value_share: share of the tissue that has its most common value, the maximum excluded.
+        slice_mm: distance between slices in mm.
+        metal_ml: volume above 2500 HU in the trunk at the level of the liver, in ml.
+        dense_ml: volume above 300 HU inside the liver, in ml.
+        cut_share: share of the trunk's outline on the edge of the field of view at the level of the liver.
+        liver_ml: volume of the liver including tumors, in ml.
+        expected_ml: expected volume of the liver for the size of the body, in ml.
+        expected_by: what the size of the body was estimated from: "height", "height and weight" or "width".
+        touches_border: sides of the image that the liver reaches, such as "feet, head"; "" if none.
+        left_share: share of the liver to the left of the trunk's midline, if the whole trunk is visible.
+        parts_ml: volume of the liver outside its largest connected component, in ml.
+        liver_hu: median of the liver without tumors, in HU.
+        aorta_hu: median of the aorta, in HU.
+        unsure_share: number of voxels with a liver probability of 25 to 75 %, relative to the liver's voxels.
+        unsure_tumor_share: share of the liver's voxels with a relative tumor probability of 25 to 75 %.
+        scout_gap_mm: largest distance between mask and scout's box over all sides, in mm.
+        scout_reached: whether the mask reaches the border of the scout's box inside the image.
+        scout_saw_nothing: whether the scout searched and found no liver.
+        confidence: confidence of each lesion, by its number.
     """
 
     lowest_hu: float
@@ -91,15 +91,15 @@ def verdict_numbers(
     scout: Mapping[str, Any] | None = None,
     unsure: tuple[float | None, float | None] = (None, None),
 ) -> VerdictNumbers:
-    """Measure what a verdict needs; a fraction of a second for any scan, since most is seen on every n-th voxel.
+    """Measure the numbers for a verdict, mostly on a subsampled scan for speed.
 
     Args:
-        ct: the scan, HU.
-        region: its label map.
-        found: what was measured on it.
-        series: of a DICOM series; the headers may say how tall and heavy the patient is.
+        ct: the scan in HU.
+        region: the liver region of its label map.
+        found: the measurements of the case.
+        series: DICOM series, whose headers may state the patient's height and weight.
         scout: the `scout` block of report.json.
-        unsure: of `labelmap.doubt.unsure_shares`.
+        unsure: result of `labelmap.doubt.unsure_shares`.
     """
     view = coarse_view(ct, region)
     cut = view.cut_share()
@@ -130,7 +130,7 @@ def verdict_numbers(
 
 
 def _intensities(view: CoarseView) -> dict[str, Any]:
-    """Numbers of the HU values alone: their range, and the shares in tissue, fat, body and a single value."""
+    """Return the numbers that depend on intensities only, by name."""
     hu = view.hu
     lowest, highest = float(hu.min()), float(hu.max())
     tissue = hu[hu > view.air_hu]
@@ -150,9 +150,9 @@ def _intensities(view: CoarseView) -> dict[str, Any]:
 
 
 def _dense_ml(ct: Volume, region: OrganRegion) -> float:
-    """Volume of dense material inside the organ, ml, in spots of at least three voxels by three in a slice.
+    """Volume of dense material inside the liver in ml.
 
-    Single bright voxels are noise, or what compression of the image left.
+    An opening with an in-plane cross of 3 x 3 voxels removes noise and compression artefacts.
     """
     dense = (ct.array[region.box] > DENSE_HU) & (region.labels > 0)
     box = box_around(dense)
@@ -169,11 +169,12 @@ def _liver_hu(ct: Volume, region: OrganRegion) -> float | None:
 
 
 def _expected_ml(series: SeriesInfo | None, width_mm: float | None) -> tuple[float | None, str]:
-    """Volume that a liver of a body of that size has, ml, and what the size was taken from.
+    """Return the expected liver volume in ml, or None, and what it was estimated from.
 
-    By body surface area (Mosteller) as in 1000 living donors (PMID 26693231: 893.485 x BSA - 439.169), a BMI of 25
-    where no weight is known; else by the width of the trunk and an age of 60 (Kokudo et al., J Hepatol 63, 2015: 203.3
-    - 3.61 x age + 58.7 x width in cm for Europeans and 463.7 less for Japanese; here the middle of both).
+    If the height is known: from body surface area (Mosteller), 893.485 x BSA - 439.169 (1000 living donors, PMID
+    26693231), assuming a BMI of 25 if the weight is unknown. Otherwise from the width of the trunk, assuming an age of
+    60: 203.3 - 3.61 x age + 58.7 x width in cm, minus 463.7 for Japanese patients (Kokudo et al., J Hepatol 63, 2015);
+    half of that difference is subtracted here.
     """
     height, weight = (series.height_m, series.weight_kg) if series else (None, None)
     if height and 1.2 <= height <= 2.3:
@@ -187,7 +188,7 @@ def _expected_ml(series: SeriesInfo | None, width_mm: float | None) -> tuple[flo
 
 
 def _sides(region: OrganRegion) -> str:
-    """The sides of the image that the organ reaches, in words."""
+    """Return the sides of the image that the liver reaches, separated by commas."""
     organ = box_around(region.labels)
     if organ is None:
         return ""
@@ -201,9 +202,9 @@ def _sides(region: OrganRegion) -> str:
 
 
 def _scout_gap(scout: Mapping[str, Any], region: OrganRegion) -> tuple[float | None, bool]:
-    """The most that the organ stays inside the scout's box on any side, mm, and whether it reaches the box's border.
+    """Return the largest gap between liver and scout's box in mm, and whether the liver reaches the box's border.
 
-    None without a box or an organ; the border of the image is none of the box.
+    The gap is None without a box or a liver. A side of the box on the border of the image does not count as reached.
     """
     organ, box = box_around(region.labels), scout.get("box")
     if organ is None or box is None:

@@ -23,10 +23,11 @@ import torch
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
-from custom_networks.bundle_files import bundle_root, load_weights
+from custom_networks.bundle_files import bundle_root
 from custom_networks.evaluation.kept_probabilities import case_name
 from custom_networks.evaluation.segment_scores import placed_lesions, segment_dice
 from custom_networks.files import write_csv
+from custom_networks.inference.weights import load_weights
 from custom_networks.labelmap.grid import spacing_of
 from custom_networks.labelmap.labels import Floats, Labels
 from custom_networks.labelmap.segments import SEGMENTS

@@ -9,7 +9,7 @@ from text_cases import TextCase, TextWork
 
 from custom_networks import __version__
 from custom_networks.batch import cluster_worker
-from custom_networks.batch.cluster import Cluster
+from custom_networks.batch.cluster import Cluster, _Try
 from custom_networks.batch.cluster_worker import Answer, Order
 from custom_networks.batch.work import Work
 from custom_networks.errors import BundleError, UsageError
@@ -30,20 +30,20 @@ class Scripted:
     def close(self) -> None:
         """Do nothing."""
 
-    def submitted(self, worker: str, function: Any, *arguments: Any) -> tuple[str, str]:
-        name = arguments[1].name if function is cluster_worker.segment_there else ""
+    def submit(self, worker: str, function: Any, *arguments: Any) -> tuple[str, str]:
+        name = arguments[1].name if function is cluster_worker.segment_on_worker else ""
         self.given += [f"{name} to {worker}"] if name else []
         return worker, name
 
-    def asked(self, function: Any, *arguments: Any) -> list[bool]:
+    def run_on_all(self, function: Any, *arguments: Any) -> list[bool]:
         return [True]
 
     def ready(self) -> set[str]:
         return self._addresses - self._unfit
 
-    waited_for = ready
+    wait_until_ready = ready
 
-    def ended(self, given: Mapping[Any, str]) -> Iterator[Any]:
+    def wait_for_ended(self, given: Mapping[Any, str]) -> Iterator[Any]:
         return iter(list(given))
 
     def dismiss(self, worker: str, reason: str) -> None:
@@ -82,7 +82,7 @@ def test_a_case_that_failed_goes_to_another_worker(run: Callable[..., Any]) -> N
 def test_a_case_is_given_up_after_three_tries_with_its_reasons(run: Callable[..., Any], tmp_path: Path) -> None:
     given, messages = run("ab", {("A", "a"): None, ("B", "a"): FULL})
     assert given == ["a to A", "b to B", "a to B", "a to A"]
-    gone = "The worker at A is gone (often memory is short; its log may say why)."
+    gone = "The worker at A is gone (often because memory is short; see its log)."
     assert messages == [f"{tmp_path}/in/a.nii.gz was tried 3 times. {gone} No space left on device."]
 
 
@@ -102,9 +102,9 @@ def test_a_worker_that_cannot_be_reached_gets_no_more_cases(run: Callable[..., A
 
 def test_a_first_worker_that_dies_or_has_another_version_ends_the_run_before_it_begins(run: Callable[..., Any]) -> None:
     answers: dict[tuple[str, str], Any] = {("A", "first"): None}
-    with pytest.raises(UsageError, match="The workers at tcp://host:1 end before the first case"):
+    with pytest.raises(UsageError, match="The workers at tcp://host:1 stopped before the first case"):
         run("a", answers, "A")
-    with pytest.raises(UsageError, match=f"The worker at A has version 0.0.1, this is {__version__}"):
+    with pytest.raises(UsageError, match=f"The worker at A has version 0.0.1, but this is {__version__}"):
         run("a", {("A", "first"): ("0.0.1", OPTIONS)})
 
 
@@ -121,8 +121,8 @@ def test_a_worker_returns_why_it_cannot_segment_and_raises_nothing(
         raise error from error  # a circle of causes, which Dask would follow for ever
 
     monkeypatch.setattr(cluster_worker, "_pipeline", fail)
-    assert str(cluster_worker.ability(TextWork(tmp_path, {}), "run")) == "No weights at x."
-    answer = cluster_worker.segment_there(
+    assert str(cluster_worker.capability(TextWork(tmp_path, {}), "run")) == "No weights at x."
+    answer = cluster_worker.segment_on_worker(
         Order("run", TextWork(tmp_path, {}), __version__, {}, None), TextCase("a", "a")
     )
     assert (answer.message, answer.unfit) == ("No weights at x.", True)
@@ -131,9 +131,9 @@ def test_a_worker_returns_why_it_cannot_segment_and_raises_nothing(
 @pytest.mark.parametrize(
     "change, reason",
     [
-        ({"version": "0.0.1"}, f"it has version {__version__}, and the run version 0.0.1"),
-        ({"options": {**OPTIONS, "weights": "other"}}, "it has other weights than the run began with"),
-        ({"run": "another"}, "it does not see .*, or may not write there"),
+        ({"version": "0.0.1"}, f"it has version {__version__}, but the run needs 0.0.1"),
+        ({"options": {**OPTIONS, "weights": "other"}}, "its weights differ from the first worker's"),
+        ({"run": "another"}, "it cannot access .*, or may not write there"),
     ],
 )
 def test_a_worker_that_differs_from_the_run_is_rejected(
@@ -145,6 +145,16 @@ def test_a_worker_that_differs_from_the_run_is_rejected(
     probe = tmp_path / ".staged" / "probe"
     probe.write_text("run")
     order = Order("run", TextWork(tmp_path, {}), __version__, OPTIONS, probe)
-    cluster_worker._fit_pipeline(order)
+    cluster_worker._checked_pipeline(order)
     with pytest.raises(UsageError, match=reason):
-        cluster_worker._fit_pipeline(order._replace(**change))
+        cluster_worker._checked_pipeline(order._replace(**change))
+
+
+def test_a_volume_that_was_read_ahead_is_not_counted_again(texts: Texts, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, (case,) = Cluster.__new__(Cluster), texts(a="a")
+    cluster._order = Order("run", TextWork(Path(), {}), __version__, {}, None)
+    monkeypatch.setattr("custom_networks.batch.cluster.available_memory", lambda: 0)
+    monkeypatch.setattr(TextCase, "voxels", 1)
+    busy: Any = {"future": _Try(case)}
+    assert not cluster._has_memory(_Try(case), busy)
+    assert cluster._has_memory(_Try(case), {}) and cluster._has_memory(_Try(case, read=object()), busy)  # type: ignore

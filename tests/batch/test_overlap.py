@@ -32,7 +32,7 @@ def steps(log: list[str], fail: dict[str, int] | None = None) -> dict[str, Step]
 
     return {
         "read": lambda case: step("read", case),
-        "answer": lambda case, read: step("answer", case),
+        "process": lambda case, read: step("process", case),
         "write": lambda case, answer: step("write", case),
     }
 
@@ -55,7 +55,7 @@ def test_the_next_case_is_read_and_the_previous_one_written_while_a_case_is_segm
     given = overlapped(
         [1, 2],
         read=lambda case: meet("read 2", "answer 1") if case == 2 else "read 1",
-        answer=lambda case, read: meet("answer 1", "read 2") if case == 1 else meet("answer 2", "write 1"),
+        process=lambda case, read: meet("answer 1", "read 2") if case == 1 else meet("answer 2", "write 1"),
         write=lambda case, answer: meet("write 1", "answer 2") if case == 1 else "write 2",
         fit=always,
     )
@@ -65,7 +65,7 @@ def test_the_next_case_is_read_and_the_previous_one_written_while_a_case_is_segm
 def test_without_memory_for_two_cases_nothing_overlaps() -> None:
     log: list[str] = []
     list(overlapped([1, 2, 3], **steps(log), fit=never))
-    each = [[f"{step} {case}", f"end {step} {case}"] for case in (1, 2, 3) for step in ("read", "answer", "write")]
+    each = [[f"{step} {case}", f"end {step} {case}"] for case in (1, 2, 3) for step in ("read", "process", "write")]
     assert log == [entry for pair in each for entry in pair]
 
 
@@ -81,7 +81,7 @@ def test_three_cases_are_in_memory_only_if_there_is_room_for_three() -> None:
 
 
 @pytest.mark.parametrize("fit", [always, never])
-@pytest.mark.parametrize("step", ["read", "answer", "write"])
+@pytest.mark.parametrize("step", ["read", "process", "write"])
 def test_a_case_that_fails_at_a_step_costs_no_other(step: str, fit: Step) -> None:
     given = dict(overlapped([1, 2, 3], **steps([], {step: 2}), fit=fit))
     assert repr(given.pop(2)) == repr(ValueError(f"no {step} of 2"))
@@ -101,5 +101,5 @@ def test_on_interruption_the_case_being_written_is_finished() -> None:
         return "answer"
 
     with pytest.raises(KeyboardInterrupt):
-        list(overlapped([1, 2, 3], read=lambda case: case, answer=answer, write=slowly, fit=always))
+        list(overlapped([1, 2, 3], read=lambda case: case, process=answer, write=slowly, fit=always))
     assert log == ["written 1"]

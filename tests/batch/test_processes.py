@@ -79,8 +79,8 @@ def test_processes_are_limited_by_the_number_of_cases_and_by_memory(
     runner._number = 4
     monkeypatch.setattr(processes, "fitting_processes", lambda wanted, cases, available: min(wanted, fit))
     with caplog.at_level(logging.WARNING):
-        assert runner._fitting([None] * cases) == number  # type: ignore[list-item]
-    assert ("--jobs 4 is cut to 1: memory has no room for more." in caplog.text) == (fit == 1)
+        assert runner._number_for([None] * cases) == number  # type: ignore[list-item]
+    assert ("--jobs 4 is reduced to 1: there is not enough memory for more." in caplog.text) == (fit == 1)
 
 
 @pytest.mark.parametrize("shared_by, threads", [(1, 8), (3, 2), (20, 1)])

@@ -165,17 +165,17 @@ def test_verify_reports_every_fault(texts: Texts, tmp_path: Path) -> None:
     found = verified(out)
     told = [fault.removeprefix(f"{out}/") for fault in found.faults]
     assert told == [
-        ".f.0123456789abcdef01234567: left by a run that was stopped, or is at work",
+        ".f.0123456789abcdef01234567: left by a run that was stopped, or in use by one",
         "a/a_seg.dcm: missing",
-        "a/a_seg.nii.gz: changed, its SHA-256 is not the one that was written down",
-        "b/thumbs.db: foreign, no run wrote it",
-        "c: not whole, a run was stopped while it wrote c_seg.dcm, c_seg.nii.gz, report.json",
+        "a/a_seg.nii.gz: changed, its SHA-256 differs from the recorded one",
+        "b/thumbs.db: foreign, not written by liverseg",
+        "c: incomplete, a run was stopped while writing c_seg.dcm, c_seg.nii.gz, report.json",
         "d: its manifest.json is damaged",
-        "notes.txt: foreign, no run wrote it",
+        "notes.txt: foreign, not written by liverseg",
     ]
     assert (found.folders, found.files) == (1, 1 + 3 + 3)
 
 
 def test_verify_needs_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be listed .*: name a folder of results"):
+    with pytest.raises(UsageError, match="cannot be listed .*: give a folder of results"):
         verified(tmp_path / "none")

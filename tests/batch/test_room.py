@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from custom_networks.batch.memory import (
-    ANSWERED,
-    HELD,
     PROCESS,
     SLAB,
     USABLE,
+    VOXEL_HELD,
+    VOXEL_SEGMENTED,
     Room,
     available_memory,
     fitting_processes,
@@ -23,7 +23,7 @@ def case(voxels: int) -> Any:
 
 
 def test_cases_read_ahead_count_towards_memory() -> None:
-    least = int((SLAB + 10 * ANSWERED + 7 * HELD) / USABLE) + 1
+    least = int((SLAB + 10 * VOXEL_SEGMENTED + 7 * VOXEL_HELD) / USABLE) + 1
     assert Room(least)(case(10), case(3), case(4))
     assert not Room(least)(case(10), case(3), case(5))
     assert not Room(None)(case(0))
@@ -31,7 +31,7 @@ def test_cases_read_ahead_count_towards_memory() -> None:
 
 @pytest.mark.parametrize("room_for, processes", [(0, 1), (1, 1), (3, 3), (9, 4)])
 def test_jobs_are_cut_to_what_the_largest_case_leaves_memory_for(room_for: int, processes: int) -> None:
-    each = PROCESS + SLAB + 1000 * ANSWERED
+    each = PROCESS + SLAB + 1000 * VOXEL_SEGMENTED
     available = int(room_for * each / USABLE) + 10
     assert fitting_processes(4, [case(10), case(1000)], available) == processes
 

@@ -21,5 +21,5 @@ def test_a_shard_reads_only_its_own_inputs() -> None:
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "1/0", "-1/3", "1/3/5", "a/b", "", "1.0/3"])
 def test_an_invalid_shard_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=r"--shard is i/N with i from 1 to N, such as 3/8, got"):
+    with pytest.raises(UsageError, match=r"--shard must be i/N with i from 1 to N, such as 3/8, got"):
         shard_of(text)

@@ -6,7 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custom_networks.arguments import fire_arguments
+from custom_networks.cli import info
+from custom_networks.commands.segment import segment
 from custom_networks.errors import UsageError
+from custom_networks.usage import command_help
 
 
 def command(*inputs: str, output: str = "", count: int = 0, fast: bool = False, dry_run: bool = False) -> int:
@@ -82,3 +85,9 @@ def echo(*inputs: str, output: str = "") -> list[str]:
 def test_any_text_passes_through_fire_unchanged(paths: list[str], output: str) -> None:
     ready = fire_arguments(echo, [*paths, "--output", output])
     assert fire.Fire(echo, command=ready, serialize=lambda result: None) == [*paths, output]
+
+
+def test_every_command_takes_debug() -> None:
+    for command in (segment, info):
+        assert fire_arguments(command, ["--debug"]) == ["--debug=True"]
+        assert "--debug\n" in command_help(command.__name__, command)

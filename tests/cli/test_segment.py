@@ -39,7 +39,7 @@ def test_the_mask_has_the_scans_grid_and_volumes_are_reported(
         rf"ct: liver {SCAN_ML:.1f} ml, tumor 0\.0 ml \(\d+\.\d s\), verdict: \w+\n  mask    out/ct/ct_seg\.nii\.gz\n",
         answer.out,
     )
-    cut = "The liver reaches the border of the image and may be cut off: volumes are those of the visible part. "
+    cut = "The liver reaches the border of the image and may be cut off: volumes cover only the visible part. "
     cut += "Segment a scan of the whole liver if you need its volume."
     banner, *findings = answer.err.splitlines()
     assert banner == "Research use only: this is not a medical device." and f"  look: {cut}" in findings
@@ -245,7 +245,7 @@ def test_an_unknown_kind_of_page_is_refused_before_any_work(
 ) -> None:
     answer = liverseg("segment", save_scan(), "--output", "out", "--page", "heavy")
     assert answer.code == 2 and not (tmp_path / "out").exists()
-    assert answer.err == "liverseg: A page is full, light or off, got 'heavy': name one of these.\n"
+    assert answer.err == "liverseg: page must be full, light or off, got 'heavy'.\n"
 
 
 @pytest.mark.parametrize(

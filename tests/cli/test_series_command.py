@@ -46,7 +46,7 @@ def test_a_folder_without_images_ends_with_one_line_and_exit_code_2(liverseg: Li
     (tmp_path / "empty").mkdir()
     answer = liverseg("series", "empty")
     assert (answer.code, answer.out) == (2, "")
-    assert answer.err.startswith("liverseg: empty holds no DICOM image (0 files looked at")
+    assert answer.err.startswith("liverseg: empty holds no DICOM image (0 files checked")
 
 
 @pytest.mark.parametrize("arguments", [[], ["a", "b"], ["absent"], ["notes.txt"], ["a", "--output", "out"]])

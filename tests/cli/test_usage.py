@@ -105,8 +105,8 @@ def test_a_missing_gpu_is_refused(
     [
         ("absent.nii.gz", "No such file or folder: absent.nii.gz"),
         ("nul\0.nii", "No such file or folder: nul"),
-        ("~nobody_of_this_name/ct.nii", "~nobody_of_this_name/ct.nii cannot be looked at"),
-        ("x" * 300 + ".nii", "xxx... cannot be looked at"),
+        ("~nobody_of_this_name/ct.nii", "~nobody_of_this_name/ct.nii cannot be accessed"),
+        ("x" * 300 + ".nii", "xxx... cannot be accessed"),
     ],
 )
 def test_a_single_missing_path_is_wrong_usage(liverseg: Liverseg, tmp_path: Path, name: str, message: str) -> None:
@@ -121,7 +121,7 @@ def test_a_folder_without_images_is_wrong_usage(liverseg: Liverseg, tmp_path: Pa
     (tmp_path / "scans" / "notes.txt").write_text("none yet")
     answer = liverseg("segment", "scans", "--output", "out")
     assert answer.code == 2
-    assert "no image found in scans (1 file looked at)" in answer.err
+    assert "no image found in scans (1 file checked)" in answer.err
 
 
 def test_a_file_with_an_unknown_suffix_is_wrong_usage(liverseg: Liverseg, tmp_path: Path) -> None:

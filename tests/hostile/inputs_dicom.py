@@ -535,7 +535,9 @@ def uid_inputs() -> list[Hostile]:
         Hostile(
             "series_a_slice_uneven", "uid", uneven_series, REFUSED, "missing.*Each slice has its own SeriesInstanceUID"
         ),
-        Hostile("frame_a_slice", "uid", partial(named, FrameOfReferenceUID="1.2.5.{}"), NOTED, "taken to be the same"),
+        Hostile(
+            "frame_a_slice", "uid", partial(named, FrameOfReferenceUID="1.2.5.{}"), NOTED, "assumed to be the same"
+        ),
         Hostile("series_empty", "uid", partial(named, SeriesInstanceUID=""), NOTED, "no SeriesInstanceUID"),
         Hostile("modality_a_name", "uid", partial(setting, Modality="SMITH"), REFUSED, "^(?!.*SMITH).*not CT"),
     ]

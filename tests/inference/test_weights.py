@@ -74,7 +74,7 @@ def flipped(content: bytes) -> bytes:
     [
         (flipped, "is damaged .the checksum of"),
         (lambda content: content[: len(content) // 2], "is damaged"),
-        (lambda content: b"", "holds no weights"),
+        (lambda content: b"", "does not hold weights"),
     ],
     ids=["a changed bit", "cut off", "empty"],
 )

@@ -53,7 +53,7 @@ def test_all_volumes_of_a_folder_or_those_of_a_list_are_cases(tmp_path: Path) ->
 
 
 def test_an_empty_folder_and_an_empty_list_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no image found in .* \(0 files looked at\)"):
+    with pytest.raises(UsageError, match=r"no image found in .* \(0 files checked\)"):
         list_cases(tmp_path)
     with pytest.raises(UsageError, match="datalist is empty"):
         list_cases(tmp_path, [])

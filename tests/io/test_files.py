@@ -61,7 +61,7 @@ def test_a_folder_with_dicom_files_is_a_volume(write_series: Callable[..., Path]
 def test_a_folder_without_images_is_refused_with_the_number_of_files(tmp_path: Path) -> None:
     (tmp_path / "a.ini").touch()
     (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
-    with pytest.raises(UsageError, match=r"no image found in .* \(2 files looked at\)"):
+    with pytest.raises(UsageError, match=r"no image found in .* \(2 files checked\)"):
         list_cases(tmp_path)
     with pytest.raises(UsageError, match="No such folder: .*absent"):
         list_cases(tmp_path / "absent")

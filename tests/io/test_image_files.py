@@ -20,7 +20,7 @@ def test_a_missing_path_is_named(tmp_path: Path, read: Callable[[Path], object])
 
 @pytest.mark.parametrize("read", [read_volume, list_cases])
 def test_a_home_folder_of_an_unknown_user_is_named_in_the_error(read: Callable[[str], object]) -> None:
-    with pytest.raises(InputError, match="^~nobody_of_this_name/ct.nii cannot be looked at"):
+    with pytest.raises(InputError, match="^~nobody_of_this_name/ct.nii cannot be accessed"):
         read("~nobody_of_this_name/ct.nii")
 
 

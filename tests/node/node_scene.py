@@ -236,7 +236,7 @@ class RunningNode:
 # process ends before or after the call; the number is that of the call.
 MOMENTS = {
     "an image is being received": ("custom_networks.node.guard.Guard._on_data", "before", 30),
-    "an image is whole, not yet flushed": ("custom_networks.node.receiver.flushed", "before", 4),
+    "an image is whole, not yet flushed": ("custom_networks.node.receiver.flush_file", "before", 4),
     "an image is flushed, not yet in the study": ("custom_networks.node.study.Study.add", "before", 5),
     "an image is in the study, not yet acknowledged": ("custom_networks.node.study.Study.add", "after", 6),
     "a study is quiet": ("custom_networks.node.study.Study.put", "before", 1),
@@ -244,12 +244,12 @@ MOMENTS = {
     "the network runs": ("node_scene.StandIn.__call__", "before", 1),
     "results are being written": ("custom_networks.case_folder.Claim.commit", "before", 1),
     "results are written, the record does not say so": (
-        *("custom_networks.node.segmenting.Segmenter._answered", "before", 1),
+        *("custom_networks.node.segmenting.Segmenter._with_results", "before", 1),
     ),
-    "results are to be sent": ("custom_networks.node.segmenting.Segmenter._say", "before", 1),
+    "results are to be sent": ("custom_networks.node.segmenting.Segmenter._log", "before", 1),
     "the SEG is sent, the SR is not": ("custom_networks.node.sending._store", "before", 2),
-    "both are sent, the record does not say so": ("custom_networks.node.spool.Spool.delivered", "before", 1),
-    "everything is done": ("custom_networks.node.spool.Spool.delivered", "after", 1),
+    "both are sent, the record does not say so": ("custom_networks.node.spool.Spool.mark_sent", "before", 1),
+    "everything is done": ("custom_networks.node.spool.Spool.mark_sent", "after", 1),
 }
 
 

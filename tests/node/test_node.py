@@ -110,7 +110,7 @@ def test_a_failing_step_does_not_stop_the_node(
     settings: Callable[..., Settings], study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failures = iter([RuntimeError("once")])
-    real = Node._keep_house
+    real = Node._clean_up
 
     def fails_once(node: Node) -> float:
         for error in failures:
@@ -118,7 +118,7 @@ def test_a_failing_step_does_not_stop_the_node(
         return real(node)
 
     monkeypatch.setattr("custom_networks.node.node.WITHOUT_ROOM", 0.05)
-    monkeypatch.setattr(Node, "_keep_house", fails_once)
+    monkeypatch.setattr(Node, "_clean_up", fails_once)
     with RunningNode(settings(), StandIn()) as running:
         send(running.node.port, study(1))
         until(lambda: running.counts()["done"] == 1)

@@ -77,10 +77,10 @@ def test_an_image_is_flushed_to_the_disk_before_it_enters_the_spool(
 ) -> None:
     seen: list[tuple[Path, int]] = []
 
-    def flushed(path: Path) -> None:
+    def flush_file(path: Path) -> None:
         seen.append((path.parent, spool.counts()["received"]))
 
-    monkeypatch.setattr("custom_networks.node.receiver.flushed", flushed)
+    monkeypatch.setattr("custom_networks.node.receiver.flush_file", flush_file)
     assert send(listen().port, study(1)[:2]) == [0, 0]
     assert seen == [(spool.part, 0), (spool.part, 1)]
 
@@ -221,7 +221,7 @@ def test_a_silent_peer_is_disconnected(listen: Start) -> None:
     quiet.sendall(b"\x01\x00")  # the head of a PDU that never comes
     until(lambda: receiver._guard.connections == 1)
     time.sleep(0.5)
-    receiver.keep_house()
+    receiver.clean_up()
     quiet.settimeout(10)
     assert quiet.recv(100) == b""
     quiet.close()

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from custom_networks.errors import InputError, UsageError
 from custom_networks.io.dicom.files import files_of
 from custom_networks.io.dicom.listing import FileScan, scan_files
-from custom_networks.node.rules import Rule, by_rules, read_rules
+from custom_networks.node.rules import Rule, apply_rules, read_rules
 
 
 def rules_of(folder: Path, *rules: object) -> tuple[Rule, ...]:
@@ -36,7 +36,7 @@ def scan(write_series: Callable[..., Path]) -> FileScan:
 
 
 def taken(scan: FileScan, rules: tuple[Rule, ...]) -> set[str]:
-    return {header.file.folder for header in by_rules(scan, rules)[0].headers}
+    return {header.file.folder for header in apply_rules(scan, rules)[0].headers}
 
 
 @pytest.mark.parametrize(
@@ -58,16 +58,16 @@ def test_the_first_matching_rule_decides(
 
 def test_a_note_states_the_rule_and_the_number_of_chosen_images(scan: FileScan, tmp_path: Path) -> None:
     rules = rules_of(tmp_path, {"description": "nothing"}, {"kernel": "I70"})
-    assert by_rules(scan, rules)[1] == ("Rule 2 of the node took 8 of 24 images.",)
+    assert apply_rules(scan, rules)[1] == ("Rule 2 of the node selected 8 of 24 images.",)
 
 
 def test_without_rules_all_images_are_taken(scan: FileScan) -> None:
-    assert by_rules(scan, read_rules(None)) == (scan, ())
+    assert apply_rules(scan, read_rules(None)) == (scan, ())
 
 
 def test_a_study_that_matches_no_rule_is_refused(scan: FileScan, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="None of its 24 images meets a rule of the node"):
-        by_rules(scan, rules_of(tmp_path, {"description": "head"}))
+    with pytest.raises(InputError, match="None of the study.s 24 images matches a rule of the node"):
+        apply_rules(scan, rules_of(tmp_path, {"description": "head"}))
 
 
 @pytest.mark.parametrize(

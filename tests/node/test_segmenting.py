@@ -81,7 +81,7 @@ def test_an_unexpected_failure_is_refused_without_quoting_it(
     caplog.set_level("INFO", "custom_networks")
     segment = StandIn(error=ValueError("Secret^Name is no number"))
     Segmenter(spool, tmp_path / "out", segment).segment_next()
-    assert version_of(spool, key).message == "It failed with an unexpected ValueError (--debug shows where)."
+    assert version_of(spool, key).message == "Failed with an unexpected ValueError (--debug shows where)."
     assert "Secret" not in caplog.text
 
 
@@ -173,7 +173,7 @@ def test_two_patients_in_one_study_are_refused(
     key = receive(spool, images + others)
     Segmenter(spool, tmp_path / "out", StandIn()).segment_next()
     assert version_of(spool, key).state == REFUSED
-    assert "volumes of 2 patients" in version_of(spool, key).message
+    assert "shared by 2 patients" in version_of(spool, key).message
 
 
 def test_rules_choose_the_series(spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path) -> None:
@@ -182,6 +182,6 @@ def test_rules_choose_the_series(spool: Spool, study: Callable[[int], list[Datas
     Segmenter(spool, tmp_path / "out", segment, rules=rules).segment_next()
     assert (
         version_of(spool, key).message
-        == "None of its 8 images meets a rule of the node (--rules): add a rule for such images."
+        == "None of the study's 8 images matches a rule of the node (--rules): add a rule for them."
     )
     assert segment.seen == []

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 
 from custom_networks.node import sending
 from custom_networks.node.peers import destination
-from custom_networks.node.sending import LONGEST_PAUSE, NotReached, NotSent, Pauses, Sender
+from custom_networks.node.sending import LONGEST_PAUSE, Backoff, NotReached, NotSent, Sender
 from custom_networks.node.spool import Spool
 from custom_networks.node.study import DONE, Version
 
@@ -24,22 +24,22 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_pauses_double_up_to_a_maximum(clock: list[float]) -> None:
-    pauses = Pauses(5.0)
-    lengths = [pauses.begin("it") for _ in range(10)]
+    pauses = Backoff(5.0)
+    lengths = [pauses.start("it") for _ in range(10)]
     assert lengths[:4] == [5.0, 10.0, 20.0, 40.0]
     assert lengths[-1] == LONGEST_PAUSE == 600.0
 
 
 def test_a_pause_applies_to_one_item_and_ends(clock: list[float]) -> None:
-    pauses = Pauses(5.0)
-    pauses.begin("it")
-    assert (pauses.is_on("it"), pauses.is_on("other")) == (True, False)
+    pauses = Backoff(5.0)
+    pauses.start("it")
+    assert (pauses.is_active("it"), pauses.is_active("other")) == (True, False)
     clock[0] += 5.0
-    assert not pauses.is_on("it")
-    assert pauses.begin("it") == 10.0
-    pauses.end("it", "other")
-    assert not pauses.is_on("it")
-    assert pauses.begin("it") == 5.0
+    assert not pauses.is_active("it")
+    assert pauses.start("it") == 10.0
+    pauses.clear("it", "other")
+    assert not pauses.is_active("it")
+    assert pauses.start("it") == 5.0
 
 
 def store(status: int | None) -> list[Dataset]:

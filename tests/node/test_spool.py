@@ -72,7 +72,7 @@ def test_a_restart_restores_every_image_and_state(spool: Spool) -> None:
     add(spool, A, "1")
     [(key, version)] = spool.close_quiet(0.0, now=100.0)
     spool.put(key, replace(version, state=DONE, files=("1_seg.dcm",), unsent=("PACS@pacs:104", "B@b:1")))
-    spool.delivered(key, 1, "PACS@pacs:104")
+    spool.mark_sent(key, 1, "PACS@pacs:104")
     add(spool, B, "2")
     (spool.part / "half").write_bytes(b"half an image")
     before, found = spool.counts(), again(spool)
@@ -121,7 +121,7 @@ def test_a_damaged_record_counts_as_refused_and_its_number_is_not_reused(spool: 
 
 
 def test_a_spool_is_locked_by_one_node(spool: Spool) -> None:
-    with pytest.raises(UsageError, match="Another node uses the spool"):
+    with pytest.raises(UsageError, match="Another node is using the spool"):
         Spool(spool.folder)
 
 

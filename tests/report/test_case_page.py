@@ -184,7 +184,7 @@ def test_page_and_thumbnail_are_written_and_returned_by_kind(tmp_path: Any) -> N
 
 
 def test_an_unknown_kind_of_page_is_refused() -> None:
-    with pytest.raises(UsageError, match="A page is full, light or off, got 'heavy'"):
+    with pytest.raises(UsageError, match="page must be full, light or off, got 'heavy'"):
         check_page("heavy")
 
 

@@ -142,7 +142,7 @@ def test_an_empty_folder_is_refused_in_one_line(bundle_run: BundleRun, tmp_path:
     (tmp_path / "empty").mkdir()
     run = bundle_run("inference", dataset_dir=tmp_path / "empty", output_dir=tmp_path / "masks")
     assert run.returncode != 0
-    assert f"no image found in {tmp_path / 'empty'} (0 files looked at): give a folder" in run.stderr
+    assert f"no image found in {tmp_path / 'empty'} (0 files checked): give a folder" in run.stderr
     assert not (tmp_path / "masks").exists()
 
 

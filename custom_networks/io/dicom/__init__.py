@@ -1,1 +1,1 @@
-"""DICOM series: what an input holds, what may be read of it, and its voxels in HU."""
+"""DICOM: list the series of an input, choose among them, check them and read their voxels in HU."""

@@ -1,7 +1,7 @@
-"""DICOM inputs become cases: for each study the series that suits a liver best; anything irregular is refused.
+"""Make cases from DICOM inputs: one for each study, from the series most suitable for the liver.
 
 ITK's and MONAI's readers silently average uneven steps, drop shear, merge series and trust SpacingBetweenSlices.
-Here, positions are taken from ImagePositionPatient alone (DICOM PS3.3 C.7.6.2) and checked.
+Here, positions come from ImagePositionPatient alone (DICOM PS3.3 C.7.6.2), and irregular stacks are refused.
 """
 
 import logging
@@ -36,14 +36,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class DicomCase(Case):
-    """A regular axial CT series, of which only a small record of each file is kept. Its UIDs identify it."""
+    """A case from a regular axial CT series, identified by its UIDs; it keeps a small record of each file."""
 
     stack: DicomSeries = field(kw_only=True, repr=False)
 
     def read(self) -> Volume:
-        """See `Case.read`; each file is opened once, for its pixels and for what results need from its header.
+        """See `Case.read`; each file is opened once.
 
-        Index i runs over columns, j over rows and k along the slice normal, ascending; the affine is RAS+ in mm.
+        The axes (i, j, k) are columns, rows and slices in ascending order along their normal; the affine maps to RAS
+        mm.
         """
         slices, path = self.stack.slices, Path(self.source)
         headers: list[Dataset] = []
@@ -69,7 +70,7 @@ class DicomCase(Case):
 
     @cached_property
     def identity(self) -> str:
-        """A digest of patient, study and series; of the content where the slices disagree about study or series."""
+        """Digest of patient, study and series, or the content if the slices differ in study or series."""
         first = self.stack.slices[0]
         if not self.stack.series_uid:
             return self.content
@@ -77,7 +78,7 @@ class DicomCase(Case):
 
     @cached_property
     def content(self) -> str:
-        """A digest of the slices' UIDs (or of the files' bytes if a UID is missing) and of the frame numbers."""
+        """Digest of the slices' SOPInstanceUIDs (or of the files' bytes if one is missing) and the frame numbers."""
         slices = self.stack.slices
         frames = [f"frame {header.frame}" for header in slices if header.frame]
         if all(header.own_instance_uid for header in slices):
@@ -87,10 +88,10 @@ class DicomCase(Case):
 
 
 def dicom_case(path: str | Path) -> DicomCase:
-    """The one case in a folder of any depth or in a zip archive of DICOM files.
+    """Return the case in a folder (of any depth) or zip archive of DICOM files.
 
-    It may hold several series: `path` means the best suited one, and the notes name the others; `path::N` means the
-    one that `list_dicom` numbers N.
+    If there are several series, `path` selects the most suitable one, and the notes name the others; `path::N` selects
+    the one that `list_dicom` numbers N.
 
     Raises:
         InputError: there is no DICOM image or no regular axial CT series whose pixels can be decoded, or there are
@@ -101,25 +102,26 @@ def dicom_case(path: str | Path) -> DicomCase:
 
 
 def dicom_cases(source: Path, scanned: FileScan | None = None, beside: bool = False) -> list[Case]:
-    """A case for each study with a CT volume in a folder or zip archive; a single refused case if there is none.
+    """Return a case for each study with a CT volume in a folder or zip archive, or one refused case if there is none.
 
-    Several studies are named after a subfolder of their own, or `source::N`. Series of other studies, which hold
-    nothing to segment, are logged.
+    If there are several studies, each case is named after the study's own subfolder or as `source::N`. Series of
+    studies without a CT volume are logged.
 
     Args:
         source: the folder or archive.
-        scanned: the headers of its files, if they have been read already.
-        beside: the folder also holds volumes of other formats; DICOM files without a CT volume are then only logged.
+        scanned: headers of its files, if they have been read already.
+        beside: whether the folder also contains volumes of other formats; DICOM files without a CT volume are then
+            only logged.
 
     Raises:
-        UsageError: no file in it could be DICOM.
+        UsageError: no file looks like DICOM.
     """
     try:
         scan = scan_files(files_of(source)) if scanned is None else scanned
         if not scan.like_dicom:
-            looked_at, kinds = counted(scan.looked_at, "file"), ", ".join(MEDICAL_SUFFIXES)
+            checked_files, kinds = counted(scan.file_count, "file"), ", ".join(MEDICAL_SUFFIXES)
             raise UsageError(
-                f"no image found in {source} ({looked_at} looked at): give a folder that holds {kinds} or DICOM files."
+                f"no image found in {source} ({checked_files} checked): give a folder of {kinds} or DICOM files."
             )
         listing = listing_of(source, scan)
         if beside and not listing.chosen:
@@ -133,7 +135,7 @@ def dicom_cases(source: Path, scanned: FileScan | None = None, beside: bool = Fa
 
 
 def list_dicom(path: str | Path) -> list[str]:
-    """List a folder or zip archive: a line for each series that says what it is, and whether or why not it is chosen.
+    """Describe the series of a folder or zip archive, a line for each with its status or the reason it is skipped.
 
     Raises:
         InputError: there is no DICOM file, or a file cannot be opened.
@@ -142,7 +144,7 @@ def list_dicom(path: str | Path) -> list[str]:
 
 
 def _case_of(listing: DicomListing, source: str, number: int | None = None) -> DicomCase:
-    """The case of series `number`, or by default of the only study that has a volume."""
+    """Return the case of series `number`, by default of the series chosen in the only study with a volume."""
     index = _only_volume(listing) if number is None else number - 1
     if not 0 <= index < len(listing.series):
         raise InputError(
@@ -152,16 +154,15 @@ def _case_of(listing: DicomListing, source: str, number: int | None = None) -> D
     if series.reasons:
         raise InputError(refusal(listing, None if number is None else index))
     first = series.slices[0]
-    uid = series.series_uid if is_uid(series.series_uid) else ""  # an invalid UID could be a name
-    stature = (
-        number if number > 0 else None for number in (first.height_m, first.weight_kg)
-    )  # NaN is not greater than 0
-    info = SeriesInfo(uid, first.series_number, spacing_of(series.affine), len(series.slices), *stature)
+    uid = series.series_uid if is_uid(series.series_uid) else ""  # an invalid UID could contain a name
+    # Unknown values are NaN, which is not greater than 0.
+    height_weight = (number if number > 0 else None for number in (first.height_m, first.weight_kg))
+    info = SeriesInfo(uid, first.series_number, spacing_of(series.affine), len(series.slices), *height_weight)
     return DicomCase(case_stem(source), source, case_notes(listing, index), info, stack=series)
 
 
 def _only_volume(listing: DicomListing) -> int:
-    """The index of the series chosen in the only study that has a volume."""
+    """Return the index of the series chosen in the only study with a volume; raises InputError if there is none."""
     if not listing.chosen:
         raise InputError(refusal(listing))
     if listing.unclear:
@@ -175,7 +176,7 @@ def _only_volume(listing: DicomListing) -> int:
 
 
 def _cases_of_studies(listing: DicomListing) -> list[Case]:
-    """The cases of several studies; those that cannot be told apart become one refused case."""
+    """Return the cases of several studies; volumes whose patient is unclear become one refused case."""
     studies = {listing.series[index].study for index in listing.chosen}
     _log_skipped(listing, [i for i, series in enumerate(listing.series) if series.study not in studies])
     own_folders = {} if listing.source.is_file() else _own_folders(listing, studies)
@@ -188,10 +189,10 @@ def _cases_of_studies(listing: DicomListing) -> list[Case]:
 
 
 def _case_of_study(listing: DicomListing, index: int, folder: str) -> Case:
-    """The case of series `index`, named after the subfolder that holds only its study, if there is one."""
+    """Return the case of series `index`, named after `folder`, its study's own subfolder, if that is not ""."""
     source = str(listing.source / folder) if folder else f"{listing.source}::{index + 1}"
     try:
-        if folder and not listing.series[index].reasons:  # some reasons only show next to the other studies
+        if folder and not listing.series[index].reasons:  # some reasons depend on the other studies
             return _case_of(listing.below(folder), source)
         return _case_of(listing, source, index + 1)
     except InputError as error:
@@ -199,13 +200,13 @@ def _case_of_study(listing: DicomListing, index: int, folder: str) -> Case:
 
 
 def _log_skipped(listing: DicomListing, indices: Sequence[int]) -> None:
-    """Log the series that are not segmented, and the damaged files."""
+    """Log the series that are not segmented, and damaged files."""
     for note in skipped_notes(listing, indices):
         logger.warning("%s: %s", listing.source, note)
 
 
 def _own_folders(listing: DicomListing, studies: set[tuple[str, str]]) -> Mapping[tuple[str, str], str]:
-    """For each study, the subfolder that holds all of its files and none of another study, where there is one."""
+    """Return for each study the subfolder that contains all of its files and no others, if there is one."""
     folders: dict[tuple[str, str], set[str]] = defaultdict(set)
     for series in listing.series:
         folders[series.study] |= {header.file.folder for header in series.slices}
@@ -219,7 +220,7 @@ def _own_folders(listing: DicomListing, studies: set[tuple[str, str]]) -> Mappin
 
 
 def _read_slabs(slices: Sequence[SliceHeader], headers: list[Dataset], said: Counter[str]) -> Iterator[np.ndarray]:
-    """Yield a few slices at a time in HU, (columns, rows, n); collect result headers in `headers`, notes in `said`."""
+    """Yield a few slices at a time in HU, (columns, rows, n); add result headers to `headers` and notes to `said`."""
     read = read_slices(slices)
     while slab := list(islice(read, SLAB_SLICES)):
         headers += [part.header for part in slab]

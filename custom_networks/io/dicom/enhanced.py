@@ -1,7 +1,6 @@
-"""Enhanced CT: one file holds many slices (frames), each described by functional groups instead of a header.
+"""Enhanced CT: multi-frame files in which functional groups describe each frame (DICOM PS3.3 C.7.6.16).
 
-Each frame is turned into a data set like that of a classic slice (DICOM PS3.3 C.7.6.16), so that all later checks and
-results treat frames and slices alike.
+Each frame is converted to a data set like that of a classic slice, so that the later steps need not distinguish them.
 """
 
 import logging
@@ -23,11 +22,10 @@ ENHANCED_TAGS = (SHARED, PER_FRAME, *CONCATENATION, *OFFSETS)
 # 20 phases of 1000 slices.
 MOST_FRAMES = 20_000
 
-# Not inherited from the file: if a frame's groups lack these, its position or the meaning of its pixels is unknown.
+# Required in a frame's groups and not inherited from the file: they define its position and the meaning of its pixels.
 REQUIRED = ("PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient", "RescaleSlope", "RescaleIntercept")
 _NOT_OF_A_FRAME = (*REQUIRED, "RescaleType", "NumberOfFrames", "PixelData", *ENHANCED_TAGS)
-# What is taken from each group. A converted file keeps in the unassigned ones what the others have no place for, so
-# these come first and any other replaces them.
+# Attributes read from each group. The unassigned groups of converted files come first, so that others override them.
 _UNASSIGNED = "AcquisitionNumber ConvolutionKernel ContrastBolusAgent"
 GROUPS = {
     "UnassignedSharedConvertedAttributesSequence": _UNASSIGNED,
@@ -41,7 +39,7 @@ GROUPS = {
     "CTReconstructionSequence": "ConvolutionKernel",
     "ContrastBolusUsageSequence": "ContrastBolusAgentAdministered",
 }
-# The names that classic slices use for these.
+# Keywords of the same attributes in classic slices.
 _CLASSIC = {
     "FrameAcquisitionNumber": "AcquisitionNumber",
     "FrameType": "ImageType",
@@ -59,9 +57,9 @@ _MACROS = {_tag(macro): [_tag(keyword) for keyword in keywords.split()] for macr
 
 
 def checked_views(dataset: Dataset) -> tuple[list[Dataset], str]:
-    """The frames of a multi-frame file, see `frame_views`, and "".
+    """Return the frames of a multi-frame file as in `frame_views`, and "".
 
-    If they cannot be used as slices: an empty list, and the reason as a clause that can follow "because".
+    If they cannot be used as slices, return an empty list, and the reason as a clause to follow "because".
     """
     reason = _reason_against(dataset)
     views = [] if reason else frame_views(dataset)
@@ -73,9 +71,9 @@ def checked_views(dataset: Dataset) -> tuple[list[Dataset], str]:
 
 
 def _reason_against(dataset: Dataset) -> str:
-    """Why a multi-frame file as a whole cannot be read; "" if it can."""
+    """Return the reason why a multi-frame file cannot be read, or ""."""
     if dataset.get("SOPClassUID") not in ENHANCED_CT:
-        return "their SOP class is not one of enhanced CT"
+        return "their SOP class is not that of an enhanced CT"
     if any(keyword in dataset for keyword in CONCATENATION) and dataset.get("InConcatenationTotalNumber") != 1:
         return "each is only a part of a concatenation"
     groups, declared = _items(dataset, PER_FRAME), dataset.get("NumberOfFrames") or 1
@@ -89,9 +87,9 @@ def _reason_against(dataset: Dataset) -> str:
 
 
 def frame_views(dataset: Dataset) -> list[Dataset]:
-    """A data set for each frame, in the order of the file: the file's attributes, overridden by the frame's groups.
+    """Return a data set for each frame: the file's attributes, overridden by those of the frame's groups.
 
-    They have the file's meta information but no pixel data. Values of a wrong type are left out.
+    They have the file's meta information but no pixel data. Values of a wrong type are omitted.
     """
     left_out = {_tag(keyword) for keyword in _NOT_OF_A_FRAME}
     whole = _elements(dataset, [tag for tag in dataset.keys() if tag not in left_out])
@@ -104,17 +102,14 @@ def frame_views(dataset: Dataset) -> list[Dataset]:
 
 
 class Frames:
-    """A parsed enhanced CT that gives its frames one at a time, each as a classic slice with its pixel data.
-
-    The pixel data stay encoded; the caller decodes the frame it asked for.
-    """
+    """Access to the frames of a parsed enhanced CT as classic slices, whose pixel data remain encoded."""
 
     def __init__(self, dataset: Dataset) -> None:
-        """Take a data set with functional groups and pixel data, as dcmread returns it.
+        """Prepare a data set with functional groups and pixel data, as returned by dcmread.
 
         Raises:
-            KeyError: it has no pixel data.
-            ValueError: the number of compressed frames is not that of the functional groups.
+            KeyError: there are no pixel data.
+            ValueError: the numbers of compressed frames and functional groups differ.
         """
         self._views = frame_views(dataset)
         self._meta = dataset.file_meta
@@ -122,19 +117,19 @@ class Frames:
         self._encoded = self._compressed(dataset) if self._meta.TransferSyntaxUID.is_encapsulated else None
 
     def view(self, number: int) -> Dataset:
-        """The attributes of frame `number`, counted from 1, without its pixel data."""
+        """Return the attributes of frame `number`, counted from 1, without pixel data."""
         return self._views[number - 1]
 
     def classic(self, number: int) -> Dataset:
-        """Frame `number`, counted from 1, as the data set of a single slice that can be decoded."""
+        """Return frame `number`, counted from 1, as the data set of a classic slice with encoded pixel data."""
         view = Dataset(dict(self._views[number - 1].items()))
         view.file_meta = self._meta
         view.add(DataElement(self._element.tag, self._element.VR, self._pixel_data(number), already_converted=True))
         return view
 
     def _compressed(self, dataset: Dataset) -> list[bytes]:
-        """The encoded frames."""
-        from pydicom.encaps import generate_frames  # not in pydicom 2, which MONAI Label needs: it reads no DICOM
+        """Return the encoded frames."""
+        from pydicom.encaps import generate_frames  # not in pydicom 2, which MONAI Label requires
 
         offsets = [dataset[keyword].value for keyword in OFFSETS if keyword in dataset]
         tables = (offsets[0], offsets[1]) if len(offsets) == 2 else None
@@ -145,7 +140,7 @@ class Frames:
         return frames
 
     def _pixel_data(self, number: int) -> bytes:
-        """The pixel data of one frame, in the form that a file of this frame alone would hold."""
+        """Return the pixel data of one frame as they would be stored in a single-frame file."""
         if self._encoded is not None:
             from pydicom.encaps import encapsulate
 
@@ -157,7 +152,7 @@ class Frames:
 
 
 def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
-    """The items of a sequence; none if it is absent, empty or not a sequence."""
+    """Return the items of a sequence, or [] if it is absent, empty or not a sequence."""
     return _sequence(_elements(dataset, [_tag(keyword)]).get(_tag(keyword)))
 
 
@@ -166,7 +161,7 @@ def _sequence(element: DataElement | None) -> list[Dataset]:
 
 
 def _elements(dataset: Dataset, tags: Iterable[BaseTag]) -> Elements:
-    """The elements with these tags that are present and readable."""
+    """Return the elements with these tags that are present and readable."""
     elements: Elements = {}
     there = dataset.keys()
     for tag in tags:
@@ -179,7 +174,7 @@ def _elements(dataset: Dataset, tags: Iterable[BaseTag]) -> Elements:
 
 
 def _of_groups(group: Dataset) -> Elements:
-    """The attributes in the functional groups of a frame, or in the shared ones, under the names of a classic slice."""
+    """Return the attributes in functional groups, under the keywords of a classic slice."""
     taken: Elements = {}
     for macro, sequence in _elements(group, _MACROS).items():
         for item in _sequence(sequence)[:1]:
@@ -190,9 +185,9 @@ def _of_groups(group: Dataset) -> Elements:
 
 
 def _take(taken: Elements, element: DataElement, item: Dataset) -> None:
-    """Add one element of a group to those of a frame."""
+    """Add an element of a functional group to `taken`, under the keyword of a classic slice."""
     value = element.value
-    if element.keyword == "FrameType":  # a projection is a frame of type VOLUME whose technique says what it is
+    if element.keyword == "FrameType":  # a projection has the type VOLUME; only its technique identifies it
         words = [value] if isinstance(value, str) else list(value)
         value = [*words, str(item.get("VolumeBasedCalculationTechnique") or "NONE")]
     if element.keyword == "ContrastBolusAgentAdministered" and value != "YES":

@@ -1,6 +1,6 @@
-"""The files of an input that may be DICOM: those of a folder of any depth, or the members of a zip archive.
+"""The files of an input that may be DICOM, in a folder (of any depth) or a zip archive.
 
-An archive is never unpacked to disk. Its members are read into memory one at a time, so no path in it can escape.
+Archives are never unpacked to disk. Members are read into memory one at a time, so no member can be written elsewhere.
 """
 
 import os
@@ -21,18 +21,18 @@ from pydicom.filereader import read_dataset
 from custom_networks.errors import InputError
 from custom_networks.io.files import START_BYTES, looks_like_dicom, open_if_dicom, visible_files
 
-# A CT of 2000 slices of 512 x 512 is 1 GiB; an exam of several series stays below these.
+# A CT of 2000 slices of 512 x 512 takes 1 GiB; exams of several series stay below these limits.
 MOST_MEMBERS = 100_000
 MOST_BYTES = 16 * 2**30
 MOST_BYTES_OF_ONE = 2**30
-# CT deflates 2 to 5 times; slices of pure air do so 1000 times, but no whole exam of this size.
+# CT compresses by a factor of 2 to 5. Slices of pure air reach 1000, but no whole exam of this size does.
 RATIO_CHECKED_FROM = 2**30
 RATIO_OF_ONE_CHECKED_FROM = 2**26
 HIGHEST_RATIO = 100
-# A deflated data set follows meta information that names this transfer syntax (PS3.5 A.5).
+# The meta information before a deflated data set contains this transfer syntax (PS3.5 A.5).
 DEFLATED, PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
 META_BYTES = 1 << 12
-# Value representations in meta information: those with a length of 2 bytes, and those with 2 reserved bytes and 4.
+# Value representations in meta information with a length field of 2 bytes, and with 2 reserved bytes and 4.
 SHORT_KINDS, LONG_KINDS = (b"AE", b"SH", b"UI", b"UL"), (b"OB", b"UR")
 MOST_OPEN = 4
 HIDDEN = (".", "__MACOSX")
@@ -40,11 +40,11 @@ HIDDEN = (".", "__MACOSX")
 
 @dataclass(frozen=True)
 class DicomFile:
-    """One file of an input.
+    """A file of an input.
 
     Attributes:
-        source: the folder or archive that was given.
-        name: the file's path within it, with "/".
+        source: the folder or archive given by the user.
+        name: path of the file in the source, with "/".
     """
 
     source: Path
@@ -52,24 +52,24 @@ class DicomFile:
 
     @property
     def path(self) -> PurePosixPath:
-        """Its path below the source."""
+        """Path below the source."""
         return PurePosixPath(self.name)
 
     @property
     def folder(self) -> str:
-        """The folder of the file below the source, "." for the source itself."""
+        """Folder of the file below the source, "." for the source itself."""
         return str(self.path.parent)
 
     def open(self) -> BinaryIO | None:
-        """The file as a seekable stream; None if it does not begin like DICOM, and then no more of it is read.
+        """Open the file as a seekable stream; returns None if its first bytes do not look like DICOM.
 
         Raises:
-            InputError: it cannot be opened, or its archive is damaged or unsafe.
+            InputError: the file cannot be opened, or its archive is damaged or unsafe.
         """
         return self.start_and_stream()[1]
 
     def start_and_stream(self) -> tuple[bytes, BinaryIO | None]:
-        """The first bytes of the file (none of a dangling link or a pipe), and the stream of `open()`."""
+        """Return the first bytes of the file (b"" for a dangling link or a pipe), and the result of `open()`."""
         if not self.source.is_dir():
             start, stream = self._open_in_archive()
         elif (path := self.source / self.name).is_file():
@@ -92,10 +92,10 @@ class DicomFile:
 
 
 def files_of(source: Path) -> list[DicomFile]:
-    """The visible files of a folder of any depth or of a zip archive.
+    """Return the visible files of a folder (of any depth) or zip archive.
 
     Raises:
-        InputError: something cannot be opened or listed, or the archive is damaged or unsafe.
+        InputError: a folder cannot be listed, or the archive cannot be opened, is damaged or unsafe.
     """
     if source.is_dir():
         return [DicomFile(source, name) for name in _names_below(source)]
@@ -105,17 +105,17 @@ def files_of(source: Path) -> list[DicomFile]:
 
 
 def most_unpacked(packed: int) -> int:
-    """The largest accepted size, in bytes, of a file that takes `packed` bytes compressed."""
+    """Return the largest accepted size in bytes of a file whose compressed size is `packed` bytes."""
     return min(MOST_BYTES_OF_ONE, max(RATIO_OF_ONE_CHECKED_FROM, HIGHEST_RATIO * packed))
 
 
 def inflated(stream: BinaryIO, name: str) -> BinaryIO:
-    """A DICOM file, inflated if its data set is deflated; the stream stands at the beginning.
+    """Return the stream of a DICOM file from its beginning, inflated if its data set is deflated.
 
     pydicom has no limit here and would inflate a few kilobytes to gigabytes.
 
     Raises:
-        InputError: the file would become larger than `most_unpacked` allows.
+        InputError: the inflated file would be larger than `most_unpacked` allows.
     """
     start = stream.read(META_BYTES)
     here = _deflated_from(stream, _meta_start(start)) if _can_be_deflated(start) else 0
@@ -128,24 +128,24 @@ def inflated(stream: BinaryIO, name: str) -> BinaryIO:
     try:
         plain = inflater.decompress(whole[here:], most)
     except zlib.error:
-        return BytesIO(whole)  # damaged: reading its header will fail
+        return BytesIO(whole)  # damaged, so reading its header will fail
     if len(plain) == most:
         raise InputError(
             f"{name} holds a data set that would inflate from {len(whole) >> 10} KiB to more than {most >> 20} MiB, "
-            "which no image does: export it uncompressed."
+            "too much for an image: export it uncompressed."
         )
     return BytesIO(whole[:here].replace(DEFLATED, PLAIN) + plain)
 
 
 def _meta_start(start: bytes) -> int:
-    """The offset at which pydicom looks for the meta information of a file that begins with these bytes."""
+    """Return the offset of the meta information in a file with these first bytes, as pydicom determines it."""
     return START_BYTES if start[128:START_BYTES] == b"DICM" else 0
 
 
 def _can_be_deflated(start: bytes) -> bool:
-    """Whether a file with these first `META_BYTES` may be deflated; False if all its meta information says otherwise.
+    """Whether a file with these first `META_BYTES` bytes may be deflated; True if that cannot be excluded.
 
-    The meta information is walked element by element, like in pydicom, which does not trust its declared length.
+    The meta information is walked element by element, as in pydicom, which does not trust its declared length.
     """
     if DEFLATED in start:
         return True
@@ -157,13 +157,13 @@ def _can_be_deflated(start: bytes) -> bool:
         if kind in LONG_KINDS:
             (length,) = struct.unpack("<4xI", start[here + 4 : here + 12])
         elif kind not in SHORT_KINDS:
-            return True  # another encoding, which pydicom has to examine
+            return True  # another encoding, which has to be parsed by pydicom
         here += length + (12 if kind in LONG_KINDS else 8)
     return len(start) == META_BYTES
 
 
 def _deflated_from(stream: BinaryIO, begin: int) -> int:
-    """The offset of a file's deflated data set, given that of its meta information; 0 if it is not deflated.
+    """Return the offset of a deflated data set, 0 if it is not deflated; `begin` is that of the meta information.
 
     Meta information should have explicit value representations, but pydicom accepts implicit ones, too.
     """
@@ -182,20 +182,20 @@ def _deflated_from(stream: BinaryIO, begin: int) -> int:
 
 
 def _opened_archive(path: Path) -> zipfile.ZipFile:
-    """The archive, opened once for listing and reading, and again if it has changed; a few stay open at a time."""
+    """Return an opened archive, cached until the file changes; at most `MOST_OPEN` stay open."""
     try:
         written = path.stat().st_mtime_ns
     except OSError as error:
         raise InputError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error
-    return _trusted_archive(path, written, os.getpid())  # forked processes would share the position in the file
+    return _trusted_archive(path, written, os.getpid())  # forked processes share a file position
 
 
 @lru_cache(maxsize=MOST_OPEN)
 def _trusted_archive(path: Path, written: int, process: int) -> zipfile.ZipFile:
-    """An archive whose directory was checked before anything in it is unpacked."""
+    """Open an archive and check its directory before anything is unpacked; raises InputError if it is unsafe."""
     try:
         archive = zipfile.ZipFile(path)
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:  # zipfile: a newer format of zip
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:  # also for newer zip formats
         raise InputError(f"{path} is not a readable zip archive ({error}): copy or make it again.") from error
     reason = _reason_against([member for member in archive.infolist() if not member.is_dir()])
     if reason:
@@ -205,7 +205,7 @@ def _trusted_archive(path: Path, written: int, process: int) -> zipfile.ZipFile:
 
 
 def _names_below(folder: Path) -> Iterator[str]:
-    """The visible files below a folder; links to folders are followed, and each folder is entered once."""
+    """Yield the visible files below a folder; links to folders are followed, but each folder is entered only once."""
     entered: set[str] = set()
 
     def refuse(error: OSError) -> None:
@@ -222,7 +222,7 @@ def _names_below(folder: Path) -> Iterator[str]:
 
 
 def _reason_against(members: Sequence[zipfile.ZipInfo]) -> str:
-    """Why an archive with these members is not read, or ""."""
+    """Return the reason why an archive with these members is refused, or ""."""
     for member in members:
         name, windows = PurePosixPath(member.filename), PureWindowsPath(member.filename)
         if ".." in windows.parts or name.is_absolute() or windows.drive or windows.root:
@@ -235,7 +235,7 @@ def _reason_against(members: Sequence[zipfile.ZipInfo]) -> str:
             return f"the member {member.filename!r} is larger than {MOST_BYTES_OF_ONE >> 20} MiB; unpack it yourself"
         if member.file_size > most_unpacked(member.compress_size):
             sizes = f"{member.file_size >> 20} MiB from {member.compress_size >> 10} KiB"
-            return f"the member {member.filename!r} would unpack to {sizes}, which no image does; unpack it yourself"
+            return f"the member {member.filename!r} would unpack to {sizes}, too much for an image; unpack it yourself"
     unpacked, packed = sum(m.file_size for m in members), sum(m.compress_size for m in members)
     if len(members) > MOST_MEMBERS:
         return f"it holds {len(members)} files, but at most {MOST_MEMBERS} are read; unpack it yourself"

@@ -1,6 +1,6 @@
 """The geometry of a series: the order of its slices, irregular positions, and the affine.
 
-Everything is in mm and in DICOM's LPS; only `series_affine` returns RAS. `axes` is (2, 3): the unit vectors of
+Coordinates are LPS mm, as in DICOM; only `series_affine` returns RAS. `axes` is (2, 3): the unit vectors of
 ImageOrientationPatient, first along a row (column index ascending), then along a column. `positions` is (n, 3).
 """
 
@@ -11,41 +11,41 @@ import numpy as np
 from custom_networks.io.checks import SHEAR_DEGREES
 
 AXIAL_DEGREES = 25.0
-# There are real series of two acquisitions that lie 0.005 mm apart where they meet.
+# Some real series consist of two acquisitions that are 0.005 mm apart where they meet.
 SAME_POSITION_MM = 0.01
 
 
 def normal_of(axes: np.ndarray) -> np.ndarray:
-    """The unit normal of a slice (3,), along which the slices are sorted."""
+    """Return the unit normal of the slices (3,), along which they are sorted."""
     normal: np.ndarray = np.cross(axes[0], axes[1])
     return normal / np.linalg.norm(normal)
 
 
 def mixed_orientation_reasons(all_axes: Sequence[np.ndarray]) -> list[str]:
-    """Why slices with these orientations do not form one stack."""
+    """Return a reason if slices differ in orientation, else []."""
     mixed = np.ptp(np.array(all_axes), axis=0).max() > 1e-3
     return ["Its slices differ in orientation (ImageOrientationPatient): export one reconstruction."] * bool(mixed)
 
 
 def axial_reasons(axes: np.ndarray) -> list[str]:
-    """Why slices with this orientation are not axial."""
+    """Return a reason if slices with this orientation are not axial, else []."""
     degrees = np.degrees(np.arccos(min(1.0, abs(normal_of(axes)[2]))))
     reason = f"Its slices are not axial (normal {degrees:.0f} degrees off the patient's z): give the axial series."
     return [reason] if degrees > AXIAL_DEGREES else []
 
 
 def covered_mm(positions: np.ndarray, axes: np.ndarray) -> float | None:
-    """The depth that slices cover, mm: from first to last plus a median step; None if they lie in one plane."""
+    """Return the depth that slices cover in mm, from first to last plus a median step; None if they share a plane."""
     steps = np.diff(np.sort(positions @ normal_of(axes)))
     distinct = steps[steps >= SAME_POSITION_MM]
     return round(float(distinct.sum() + np.median(distinct)), 3) if distinct.size else None
 
 
 def stack_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:
-    """Why slices, sorted along the normal of `axes`, are not a regular stack; messages give positions by their z.
+    """Return the reasons why slices, sorted along the normal of `axes`, are not a regular stack.
 
-    A stack is regular if no slice lies further than 2 % of the median step, or 0.05 mm, from the even grid that fits
-    best, in any coordinate. Some programs round positions to 0.1 mm, so that steps differ by as much on an even grid.
+    A stack is regular if each coordinate of each slice deviates from the best fitting even grid by at most 2 % of the
+    median step or 0.05 mm, whichever is larger. The latter allows for programs that round positions to 0.1 mm.
     """
     steps = np.diff(positions @ normal_of(axes))
     distinct = steps[steps >= SAME_POSITION_MM]
@@ -61,10 +61,10 @@ def stack_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:
 
 
 def off_best_grid(positions: np.ndarray) -> float:
-    """The largest distance in mm, in any coordinate, between the positions (n, 3) and the best fitting even grid.
+    """Return the largest deviation, in any coordinate, of positions (n, 3) from the best fitting even grid, in mm.
 
-    For a given step, the error of the best grid is half the range of the residuals. It is a convex function of the
-    step, which a ternary search minimises for each coordinate.
+    For a given step, the error of the best grid is half the range of the residuals. This is a convex function of the
+    step, minimised by ternary search for each coordinate.
     """
     numbers, last = np.arange(len(positions))[:, None], len(positions) - 1
     step = (positions[-1] - positions[0]) / last
@@ -82,7 +82,7 @@ def off_best_grid(positions: np.ndarray) -> float:
 
 
 def _step_reasons(positions: np.ndarray, steps: np.ndarray, step: float, tolerance: float) -> list[str]:
-    """Reasons for duplicate positions, missing slices (a wide step) and slices that are too close."""
+    """Return reasons for duplicate positions, missing slices (too wide a step) and slices that are too close."""
     same = np.flatnonzero(steps < SAME_POSITION_MM)
     wide = np.flatnonzero(steps > step + tolerance)
     close = np.flatnonzero((steps < step - tolerance) & (steps >= SAME_POSITION_MM))
@@ -107,7 +107,7 @@ def _step_reasons(positions: np.ndarray, steps: np.ndarray, step: float, toleran
 
 
 def _tilt_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:
-    """A reason for gantry tilt, where the stack deviates from the slice normal; no tag says so reliably."""
+    """Return a reason if the stack is tilted against the slice normal; no attribute states this reliably."""
     run, normal = positions[-1] - positions[0], normal_of(axes)
     degrees = np.degrees(np.arctan2(np.linalg.norm(run - run @ normal * normal), run @ normal))
     reason = (
@@ -117,14 +117,14 @@ def _tilt_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:
 
 
 def _drift_reasons(positions: np.ndarray) -> list[str]:
-    """The slice furthest from the even grid between first and last, sideways or because steps change slowly."""
+    """Return a reason that names the slice farthest from the even grid between the first and the last one."""
     distances = np.linalg.norm(positions - np.linspace(positions[0], positions[-1], len(positions)), axis=1)
     k = int(np.argmax(distances))
     return [f"Slice {k + 1} lies {distances[k]:.2f} mm off the even grid of the others: export one reconstruction."]
 
 
 def series_affine(positions: np.ndarray, axes: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """The (4, 4) affine from (column, row, slice) index to RAS mm; `spacing` is PixelSpacing (row, column distance)."""
+    """Return the (4, 4) affine from (column, row, slice) index to RAS mm; `spacing` is PixelSpacing."""
     affine = np.eye(4)
     affine[:3, 0] = axes[0] * spacing[1]
     affine[:3, 1] = axes[1] * spacing[0]

@@ -1,4 +1,4 @@
-"""The technical part of each DICOM header, without decoding pixels and without anything that names a patient."""
+"""Read the technical part of DICOM headers, without pixels and without text that identifies a patient."""
 
 import hashlib
 import logging
@@ -20,12 +20,12 @@ from custom_networks.io.dicom.enhanced import ENHANCED_CT, ENHANCED_TAGS, FRAME_
 from custom_networks.io.dicom.files import DicomFile
 from custom_networks.io.dicom.pixel_element import Expected, pixel_fault
 
-# The attributes, besides the size, without which pixels have no meaning (PS3.3 C.7.6.3).
+# Attributes, besides the size, that are needed to interpret the pixels (PS3.3 C.7.6.3).
 PIXEL_MODULE = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation")
 NAN = float("nan")  # a single object, so that unknown positions are equal as dictionary keys
 
 
-# The defined terms of Modality (PS3.3 C.7.3.1.1.1). Other values are never quoted: they could be the patient's name.
+# Defined terms of Modality (PS3.3 C.7.3.1.1.1). Other values are never quoted, since they could be a patient's name.
 MODALITIES = frozenset("""
     ANN AR ASMT AU BDUS BI BMD CD CF CP CR CS CT CTPROTOCOL DD DF DG DM DMS DOC DS DX EC ECG EEG EMG EOG EPS ES FA FID
     FS GM HC HD IO IOL IVOCT IVUS KER KO LEN LP LS M3D MA MG MR MRPROTOCOL MS NM OAM OCT OP OPF OPM OPR OPT OPTBSV
@@ -35,21 +35,21 @@ MODALITIES = frozenset("""
 
 
 def uid_text(value: object) -> str:
-    """A UID as unmodified text: two UIDs are the same only if every character agrees."""
+    """Return a UID as text without padding, otherwise unmodified, so that only identical UIDs are equal."""
     parts = value if isinstance(value, MultiValue) else [value or ""]
     return "\\".join(str(part) for part in parts).strip(" \0")
 
 
 def is_uid(text: str) -> bool:
-    """Whether a text can be used as a UID: digits and dots, at most 64 characters (PS3.5 9.1).
+    """Whether a text is a valid UID: digits and dots, at most 64 characters (PS3.5 9.1).
 
-    Leading zeros, which the standard forbids, are accepted: they are common and harmless.
+    Leading zeros, which the standard forbids, are accepted, because they are common and harmless.
     """
     return len(text) <= 64 and re.fullmatch(r"\d+(\.\d+)*", text) is not None
 
 
 def _uid(dataset: Dataset, keyword: str) -> str:
-    """The UID; if it is empty, its copy in the file meta information, which has those of class and instance."""
+    """Return a UID; if it is empty, its copy in the file meta information, which exists for class and instance."""
     return uid_text(dataset.get(keyword) or dataset.file_meta.get(f"MediaStorage{keyword}"))
 
 
@@ -58,20 +58,20 @@ def _text(dataset: Dataset, keyword: str) -> str:
 
 
 def _words(dataset: Dataset, keyword: str) -> tuple[str, ...]:
-    """The values of a text element of any multiplicity, in upper case."""
+    """Return the values of a text element of any multiplicity, in upper case."""
     value = dataset.get(keyword)
     values = () if value is None else (value,) if isinstance(value, str) else tuple(value)
     return tuple(str(word).strip().upper() for word in values)
 
 
 def _modality(dataset: Dataset, keyword: str) -> str:
-    """The modality if it is a defined term, else "unknown": a damaged header can put the patient's name there."""
+    """Return the modality, or "unknown" if it is not a defined term: a damaged header can have a name there."""
     text = _text(dataset, keyword)
     return text if not text or text in MODALITIES else "unknown"
 
 
 def _whole(dataset: Dataset, keyword: str, empty: int | None = None) -> int | None:
-    """A whole number; `empty` if the element is absent, empty or not a number (or 0, unless `empty` is None)."""
+    """Return an integer, or `empty` if the element is missing, empty or not a number (or 0, unless `empty` is None)."""
     try:
         number = int(str(dataset.get(keyword)))
     except (TypeError, ValueError):
@@ -80,7 +80,7 @@ def _whole(dataset: Dataset, keyword: str, empty: int | None = None) -> int | No
 
 
 def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
-    """The `count` finite numbers of an element; all NaN if it is absent or holds anything else."""
+    """Return the `count` finite numbers of an element, or NaNs if it is missing or not valid."""
     try:
         value = dataset.get(keyword)
         numbers = tuple(float(part) for part in (value if isinstance(value, Sequence) else (value,)))
@@ -94,7 +94,7 @@ def _number(dataset: Dataset, keyword: str) -> float:
 
 
 def _hint(dataset: Dataset, keyword: str) -> float:
-    """A number that no voxel depends on; NaN even if its element is malformed."""
+    """Return a number that is not needed to interpret voxels; NaN even if pydicom cannot parse it."""
     try:
         return _number(dataset, keyword)
     except Exception:  # pydicom has no common error for values of a wrong type
@@ -107,7 +107,7 @@ def _axes(dataset: Dataset, keyword: str) -> np.ndarray:
 
 
 def _absent(dataset: Dataset, *keywords: str) -> tuple[str, ...]:
-    """Those of the keywords whose elements are absent or empty."""
+    """Return the keywords whose elements are missing or empty."""
     return tuple(keyword for keyword in keywords if dataset.get(keyword) is None)
 
 
@@ -117,10 +117,10 @@ def _high_bit(dataset: Dataset, keyword: str) -> int | None:
 
 
 def _patient(dataset: Dataset, *keywords: str) -> str:
-    """A digest that is the same for all images of a patient and differs between patients; "" if nothing names one.
+    """Return a digest that identifies a patient, or "" if both PatientID and PatientName are empty.
 
-    It is made of PatientID, or of PatientName if there is none, because names are often spelled in several ways; and
-    of the date of birth, since two hospitals can give the same ID to different people.
+    It is based on PatientID (PatientName is only a fallback, because spellings vary) and on the date of birth, since
+    two hospitals can give the same ID to different people.
     """
     name, number, birth = (_text(dataset, keyword) for keyword in keywords)
     name, number = (re.sub(r"\W", "", text).upper() for text in (name, number))
@@ -128,7 +128,7 @@ def _patient(dataset: Dataset, *keywords: str) -> str:
 
 
 def _of(read: Callable[..., Any], *keywords: str, **options: Any) -> Any:
-    """A dataclass field that `read` fills from the elements with these keywords."""
+    """Declare a dataclass field that is read from the elements with these keywords by the function `read`."""
     return field(repr=False, metadata={"read": partial(read, **options), "keywords": keywords})
 
 
@@ -136,18 +136,18 @@ def _of(read: Callable[..., Any], *keywords: str, **options: Any) -> Any:
 class SliceHeader:
     """The technical part of the header of one file, or of one frame of an enhanced CT.
 
-    Lengths are in mm, LPS; NaN, 0 or "" stand for what the file does not say. Most attributes are named after the
-    DICOM attribute they come from; the others are:
+    Lengths are in mm, coordinates are LPS; missing values are NaN, 0 or "". Most attributes are named after the DICOM
+    attribute they are read from. The others are:
 
     Attributes:
-        pixel_fault: what is wrong with the pixel data, as far as can be seen without decoding them; "" if nothing.
-        pixel_end: the offset in the file where the pixel data end, 0 if not known.
-        patient: a digest that tells patients apart without naming them.
-        absent: the missing attributes without which pixels have no meaning.
-        spacing: the distance between rows, then between columns.
+        pixel_fault: fault of the pixel data that is visible without decoding, as a phrase; "" if there is none.
+        pixel_end: offset in the file where the pixel data end, 0 if unknown.
+        patient: digest that identifies the patient without naming them.
+        absent: missing attributes that are needed to interpret the pixels.
+        spacing: distance between rows, then between columns.
         axes: (2, 3) unit vectors along a row and along a column.
-        frame: number of the frame of an enhanced CT, counted from 1; 0 for a file as a whole.
-        frame_fault: why the frames of a multi-frame file are not known.
+        frame: frame number in an enhanced CT, counted from 1; 0 for a whole file.
+        frame_fault: why the frames of a multi-frame file could not be separated; "" if they could.
     """
 
     file: DicomFile
@@ -197,7 +197,7 @@ class SliceHeader:
 
     @property
     def placed(self) -> bool:
-        """Whether it has a position, a pixel spacing, and an orientation of two perpendicular vectors."""
+        """Whether position, pixel spacing and an orientation of two perpendicular vectors are known."""
         right_angle = abs(float(self.axes[0] @ self.axes[1])) < 1e-2
         return bool(np.isfinite(self.position).all()) and min(self.spacing) > 0 and right_angle
 
@@ -214,7 +214,7 @@ FRAME_FIELDS = [attribute for attribute in READ_FIELDS if FRAME_KEYWORDS & set(a
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Silence pydicom's warnings, which quote values of the file; what matters is refused in our own words."""
+    """Silence pydicom's warnings, which can quote patient data; relevant faults are reported by our own checks."""
     log = logging.getLogger("pydicom")
     before = log.disabled
     log.disabled = True
@@ -227,7 +227,7 @@ def quiet_pydicom() -> Iterator[None]:
 
 
 def read_headers(file: DicomFile, stream: BinaryIO) -> tuple[SliceHeader, ...]:
-    """Parse the header of one file: one record, or one for each readable frame of an enhanced CT.
+    """Parse the header of a file; return one record, or one for each frame of a readable enhanced CT.
 
     The result is empty if pydicom cannot parse the file.
     """
@@ -250,7 +250,7 @@ def _values(dataset: Dataset, wanted: Sequence[Field[Any]]) -> dict[str, Any]:
 
 
 def _frame_headers(header: SliceHeader, dataset: Dataset) -> tuple[SliceHeader, ...]:
-    """A record for each frame; `header` alone, with the reason, if the file does not describe its frames."""
+    """Return a record for each frame, or only `header` with its `frame_fault` if frames cannot be separated."""
     views, reason = checked_views(dataset)
     if reason:
         return (replace(header, frame_fault=reason),)
@@ -259,7 +259,7 @@ def _frame_headers(header: SliceHeader, dataset: Dataset) -> tuple[SliceHeader, 
 
 
 def _transfer_syntax(dataset: Dataset) -> UID:
-    """The declared transfer syntax; without meta information, the encoding that pydicom found the data set to have."""
+    """Return the declared transfer syntax or, without meta information, the encoding detected by pydicom."""
     declared = uid_text(dataset.file_meta.get("TransferSyntaxUID"))
     if declared:
         return UID(declared)

@@ -1,4 +1,4 @@
-"""The contents of a folder or zip archive of DICOM: the files' headers, the series they form, and the chosen ones."""
+"""List the contents of a DICOM folder or zip archive: its headers, its series, and the series chosen for each study."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from custom_networks.io.dicom.suspects import Unread, may_be_slices, nearly_dico
 from custom_networks.io.files import START_BYTES
 
 DIRECTORY = "1.2.840.10008.1.3.10"
-# A liver is seldom taller than this, mm: all volumes that cover at least as much are equally good.
+# A liver is rarely taller than this, so volumes that cover at least as much are considered equally good.
 LIVER_MM = 150.0
 # The network was trained on slice distances around 3 mm.
 USUAL_STEP_MM = 3.0
-# How SeriesDescription and ProtocolName name the phases, in English, German and French; the first match counts.
+# Names of phases in SeriesDescription and ProtocolName, in English, German and French; the first match counts.
 PHASES = (
-    ("", r"w(ith|/)?\s*(and|&|/|\+)?\s*w(ithout|o|/o)\b"),  # an exam with and without says nothing about the series
+    ("", r"w(ith|/)?\s*(and|&|/|\+)?\s*w(ithout|o|/o)\b"),  # describes the exam, not the series
     (
         "without contrast",
         r"\bnon.?con|\bno con|\bwithout|\bw/?o\b|unenhanced|\bplain\b|pre.?contrast|\bnati[fv]|\bsans\b|\bnc\b",
@@ -43,32 +43,31 @@ class FileScan:
     """The result of reading the headers of files.
 
     Attributes:
-        headers: of the DICOM images, one for each frame of an enhanced CT. Directories (DICOMDIR under another name)
-            are left out, and so are files without a preamble that turn out not to be images.
-        damaged: files that begin like DICOM but do not say what they hold.
-        looked_at: number of files of any kind.
-        like_dicom: number of files that begin like DICOM.
-        unread: files that do not begin like DICOM, or have no preamble and are not images.
+        headers: headers of the DICOM images, one for each frame of an enhanced CT; without DICOM directories.
+        damaged: files with a DICOM preamble whose header cannot be read.
+        file_count: number of files of any kind.
+        like_dicom: number of files that look like DICOM.
+        unread: files that do not look like DICOM, or have no preamble and are not images.
     """
 
     headers: tuple[SliceHeader, ...]
     damaged: tuple[DicomFile, ...]
-    looked_at: int
+    file_count: int
     like_dicom: int
     unread: tuple[Unread, ...] = ()
 
     def __add__(self, other: FileScan) -> FileScan:
-        counts = self.looked_at + other.looked_at, self.like_dicom + other.like_dicom
+        counts = self.file_count + other.file_count, self.like_dicom + other.like_dicom
         return FileScan(self.headers + other.headers, self.damaged + other.damaged, *counts, self.unread + other.unread)
 
 
 def scan_files(files: Sequence[DicomFile]) -> FileScan:
-    """Open each file once and read its header if it begins like DICOM.
+    """Open each file once, and read its header if it looks like DICOM.
 
-    A file called DICOMDIR is counted but not opened: it is an index of files that may not be present.
+    Files named DICOMDIR are counted but not opened, because they are only an index of other files.
 
     Raises:
-        InputError: a file cannot be opened. It is not skipped, since it could be a slice that nobody would miss.
+        InputError: a file cannot be opened. It must not be skipped, because it could be a slice of the volume.
     """
     headers: list[SliceHeader] = []
     damaged: list[DicomFile] = []
@@ -101,7 +100,7 @@ class DicomListing:
     Attributes:
         source: the folder or zip archive.
         series: all series, numbered from 1 in this order, which does not depend on file names or folders.
-        scan: the headers that the series are made of, and the damaged files.
+        scan: the headers and the damaged files.
     """
 
     source: Path
@@ -110,12 +109,12 @@ class DicomListing:
 
     @cached_property
     def lost(self) -> tuple[DicomFile, ...]:
-        """Files that may be images but cannot be read."""
+        """Unreadable files that may be images."""
         return self.scan.damaged + tuple(one.file for one in suspects_of(self.scan.unread, self.scan.headers))
 
     @cached_property
     def chosen(self) -> tuple[int, ...]:
-        """For each study with a CT volume, faulty ones included, the index in `series` of the best suited one."""
+        """Index in `series` of the most suitable CT volume of each study; a faulty one if there is no other."""
         volumes: dict[tuple[str, str], list[int]] = defaultdict(list)
         for index, series in enumerate(self.series):
             if not series.other:
@@ -126,8 +125,8 @@ class DicomListing:
     def unclear(self) -> frozenset[int]:
         """Indices in `series` of the volumes whose patient cannot be determined.
 
-        A volume without a patient is distinguished from others by its study. That fails if it has no study either and
-        there are other volumes, or if a named patient has a volume in the same study.
+        A volume without PatientID and PatientName is identified by its study. That is impossible if there are other
+        volumes and it has no StudyInstanceUID, or if a volume of an identified patient has the same one.
         """
         volumes = {index: series for index, series in enumerate(self.series) if not series.other}
         named = {series.study_uid for series in volumes.values() if series.patient}
@@ -137,15 +136,15 @@ class DicomListing:
 
     @property
     def unclear_reason(self) -> str:
-        """The message about the `unclear` volumes."""
+        """Message about the `unclear` volumes."""
         nameless = sum(not self.series[index].patient for index in self.unclear)
         return (
             f"{self.source} holds {len(self.unclear)} CT volumes, {nameless} of them without PatientID and "
-            "PatientName, so it is not known whose they are: put each patient's images into a separate folder."
+            "PatientName, so their patient is unknown: put each patient's images into a separate folder."
         )
 
     def below(self, folder: str) -> DicomListing:
-        """The contents of a subfolder, as if it alone had been listed, from the headers already read."""
+        """Return the listing of a subfolder, made from the headers that have been read already."""
         source = self.source / folder
 
         def moved(file: DicomFile) -> DicomFile:
@@ -168,10 +167,10 @@ def list_series(source: Path) -> DicomListing:
 
 
 def listing_of(source: Path, scan: FileScan) -> DicomListing:
-    """The series that the scanned files of an input form; InputError if there is no DICOM image among them."""
+    """Group the scanned files of an input into series; raises InputError if there is no DICOM image."""
     if not (scan.headers or scan.damaged):
         raise InputError(
-            f"{source} holds no DICOM image ({scan.looked_at} file{'s' * (scan.looked_at != 1)} looked at, none with a "
+            f"{source} holds no DICOM image ({scan.file_count} file{'s' * (scan.file_count != 1)} checked, none with a "
             "DICOM header): give a folder or a zip archive of DICOM files."
         )
     headers = tuple(sorted(scan.headers, key=lambda header: header.file.name))
@@ -182,9 +181,9 @@ def listing_of(source: Path, scan: FileScan) -> DicomListing:
 
 
 def _with_losses(series: DicomSeries, damaged: Sequence[DicomFile], suspects: Sequence[Unread]) -> DicomSeries:
-    """The series, with a fault if an unreadable file may be one of its slices.
+    """Return a series with a fault added if an unreadable file may be one of its slices.
 
-    (A slice missing at either end leaves no gap that would show.)
+    A slice missing at either end would not show as a gap.
     """
     folders = {header.file.folder for header in series.slices}
     beside = [file for file in damaged if file.folder in folders]
@@ -197,7 +196,7 @@ def _with_losses(series: DicomSeries, damaged: Sequence[DicomFile], suspects: Se
 
 
 def contrast_phase(header: SliceHeader) -> str:
-    """One of `PREFERRED`, from series description, else protocol name, else contrast agent; "" if unknown."""
+    """Return a phase in `PREFERRED` based on series description, protocol name or contrast agent; "" if unknown."""
     for text in (header.description.lower(), header.protocol.lower()):
         named = next((phase for phase, pattern in PHASES if re.search(pattern, text)), "")
         if named:
@@ -206,10 +205,10 @@ def contrast_phase(header: SliceHeader) -> str:
 
 
 def _preference_key(series: DicomSeries) -> tuple[float, ...]:
-    """Sort key for the CT volumes of one patient; the one that suits a liver best comes first.
+    """Sort key for the CT volumes of a study, the most suitable first.
 
-    It compares, in this order: whether the volume can be read, depth up to that of a liver, body region, contrast
-    phase, derived images, lossy compression, slice distance, depth.
+    The criteria are, in this order: readable at all, depth (up to the height of a liver), body region, contrast phase,
+    derived images, lossy compression, slice distance, depth.
     """
     first = series.slices[0]
     step = series.depth_mm / len(series.slices)

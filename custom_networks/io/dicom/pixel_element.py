@@ -1,7 +1,7 @@
-"""Check the pixel data element of a file without decoding it: is it complete, and does it match the header?
+"""Check, without decoding, that the pixel data element of a file is complete and matches the header.
 
-Decoders trust the size that a compressed frame states: 13 KB of JPEG 2000 can request 10 GB. Therefore the size in each
-frame is compared with Rows and Columns before anything is decoded.
+Decoders trust the size stated in a compressed frame, so that 13 KB of JPEG 2000 can request 10 GB. Therefore that size
+is compared with Rows and Columns before anything is decoded.
 """
 
 import os
@@ -22,27 +22,27 @@ MISMATCH = "hold pixel data that do not match the declared transfer syntax"
 OTHER_SIZE = "hold a compressed frame whose size is not that of Rows and Columns"
 JPEG_FAMILY = ("1.2.840.10008.1.2.4.5", "1.2.840.10008.1.2.4.7", "1.2.840.10008.1.2.4.8")
 JPEG_2000_FAMILY = ("1.2.840.10008.1.2.4.9",)
-# The first bytes of a frame by family of syntaxes: SOI of JPEG and JPEG-LS; SOC of JPEG 2000, or its file box.
+# First bytes of a frame by family of syntaxes: SOI of JPEG and JPEG-LS; SOC of JPEG 2000, or its file box.
 FIRST_BYTES = ((JPEG_FAMILY, (b"\xff\xd8",)), (JPEG_2000_FAMILY, (b"\xff\x4f", b"\x00\x00")))
-# JPEG markers that state a frame's size: SOF0 to SOF15 without DHT, JPG and DAC, and SOF55 of JPEG-LS.
+# JPEG markers followed by the frame size: SOF0 to SOF15 except DHT, JPG and DAC, and SOF55 of JPEG-LS.
 FRAME_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 # Compression can make noise a little larger, and tables and comments are added; RLE expands up to 64 times.
 LARGEST_CODED = 2
 CODED_EXTRA = 1 << 20
-# Shorter frames are truncated rather than of another format if they do not state a size.
+# A shorter frame that states no size is considered truncated rather than of another format.
 SMALLEST_CODED = 32
-# Segments or boxes that may precede the one that states a frame's size.
+# Maximum number of segments or boxes before the one with the frame size.
 MOST_PARTS = 100
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What the header says about the pixels.
+    """Size of the pixel data according to the header.
 
     Attributes:
-        rows: of one frame.
-        columns: of one frame.
-        row_bytes: bytes of one row, uncompressed.
+        rows: rows of a frame.
+        columns: columns of a frame.
+        row_bytes: bytes of a row, uncompressed.
         frames: number of frames.
     """
 
@@ -58,16 +58,16 @@ class Expected:
 
 
 def pixel_fault(stream: BinaryIO, syntax: UID, expected: Expected) -> tuple[str, int]:
-    """Check the pixel data element at the position of `stream` (PS3.5 7.1, 8 and A.4).
+    """Check the pixel data element at the current position of `stream` (PS3.5 7.1, 8 and A.4).
 
     Returns:
-        What is wrong with it ("" if nothing), and the offset where it ends (0 if not known).
+        The fault as a phrase, "" if there is none, and the offset where the element ends, 0 if unknown.
 
     Raises:
         struct.error: the file ends within the element's header.
     """
     if syntax.is_private or not syntax.is_transfer_syntax:
-        return "", 0  # such a syntax is refused elsewhere
+        return "", 0  # refused elsewhere
     order = ">" if syntax == ExplicitVRBigEndian else "<"
     head = stream.read(8)
     if len(head) < 8 or struct.unpack(f"{order}HH", head[:4]) != PIXEL_DATA:
@@ -85,14 +85,14 @@ def pixel_fault(stream: BinaryIO, syntax: UID, expected: Expected) -> tuple[str,
         return SHORT, 0
     if expected.frames > 1:
         return EXCESS if length > expected.all_bytes + 1 else "", here + length
-    # Less than a row may be padding; a whole extra row means that the image has more rows than declared.
+    # Less than a row of extra bytes may be padding, but a whole extra row is not.
     return LONG if length >= expected.all_bytes + max(expected.row_bytes, 2) else "", here + length
 
 
 def _fragments_fault(stream: BinaryIO, syntax: UID, left: int, expected: Expected) -> str:
-    """A fault if items do not follow each other up to the delimiter, or frames do not match the syntax or header.
+    """Check encapsulated pixel data: its items up to the delimiter, and that frames match syntax and header.
 
-    Each compressed frame consists of one fragment or several; the first item holds the offset table.
+    The first item is the offset table; each frame consists of one or more fragments. Returns the fault, or "".
     """
     most = LARGEST_CODED * expected.all_bytes + CODED_EXTRA
     for number in range(left // 8 + 1):
@@ -117,7 +117,10 @@ def _fragments_fault(stream: BinaryIO, syntax: UID, left: int, expected: Expecte
 
 
 def _frame_fault(stream: BinaryIO, syntax: UID, length: int, expected: Expected, first: bool) -> str:
-    """What is wrong with the fragment that begins at the position of `stream`; later ones may continue a frame."""
+    """Check the fragment at the current position of `stream`; later fragments may continue a frame.
+
+    Returns the fault, or "".
+    """
     start = stream.read(min(length, 2))
     for family, begin in FIRST_BYTES:
         if not syntax.startswith(family):
@@ -132,7 +135,7 @@ def _frame_fault(stream: BinaryIO, syntax: UID, length: int, expected: Expected,
 
 
 def _jpeg_size(stream: BinaryIO) -> tuple[int, int] | None:
-    """Rows and columns of a JPEG or JPEG-LS frame after its SOI marker (ITU T.81 B.2.2); None if it states none."""
+    """Read rows and columns of a JPEG or JPEG-LS frame after its SOI marker (ITU T.81 B.2.2); None if not found."""
     for _ in range(MOST_PARTS):
         head = stream.read(4)
         if len(head) < 4 or head[0] != 0xFF:
@@ -151,9 +154,9 @@ def _jpeg_size(stream: BinaryIO) -> tuple[int, int] | None:
 
 
 def _jpeg_2000_size(stream: BinaryIO, boxed: bool) -> tuple[int, int] | None:
-    """Rows and columns of a JPEG 2000 frame after its first two bytes (ITU T.800 A.5.1); None if it states none.
+    """Read rows and columns of a JPEG 2000 frame after its first two bytes (ITU T.800 A.5.1); None if not found.
 
-    With `boxed`, the frame is wrapped in a JP2 file, whose boxes are skipped.
+    With `boxed`, the boxes of a JP2 file around the frame are skipped.
     """
     if boxed:
         stream.seek(-2, os.SEEK_CUR)

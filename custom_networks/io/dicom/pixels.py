@@ -1,4 +1,4 @@
-"""Read DICOM slices (single files, or frames of one file) as Hounsfield units, and the headers that results need."""
+"""Read DICOM slices (single files, or frames of an enhanced CT) in Hounsfield units, and their result headers."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,23 +23,23 @@ PIXEL_TAGS = """
     SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames Rows Columns BitsAllocated BitsStored
     HighBit PixelRepresentation PixelData
 """.split()
-# OverlayBitPosition of the overlay planes stored in unused bits of the pixels (PS3.3 C.9.2, retired).
+# OverlayBitPosition of overlay planes stored in unused bits of the pixels (PS3.3 C.9.2, retired).
 OVERLAY_BITS = [Tag(0x6000 + 2 * plane, 0x0102) for plane in range(16)]
-# No CT scanner makes larger slices; one of this size is decoded in less than 1 GB.
+# No CT has larger slices; decoding one of this size takes less than 1 GB.
 MOST_PIXELS = 8192 * 8192
 LOSSY = (JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000)
-# A padding value is trusted only outside this range: some headers declare 0, which is water, without using it.
+# A padding value in this range is ignored: some headers declare 0, which is water, without using it as padding.
 TISSUE_HU = (-900, 2500)
 
 
 def decoder_reason(syntax: UID) -> str:
-    """Why a transfer syntax cannot be decoded here, as a sentence; "" if it can."""
-    from pydicom.pixels.decoders.base import get_decoder  # not in pydicom 2, which MONAI Label needs: it reads no DICOM
+    """Return a sentence on why a transfer syntax cannot be decoded on this machine, or "" if it can."""
+    from pydicom.pixels.decoders.base import get_decoder  # not in pydicom 2, which MONAI Label requires
 
-    # A syntax that is not in the standard is not quoted: the element could hold any text.
+    # An unknown syntax is not quoted, because the element could contain any text.
     known = syntax.is_transfer_syntax and not syntax.is_private
     name = f"Transfer syntax {syntax.name.split(' (')[0]} ({syntax})" if known else "An unknown transfer syntax"
-    # Pillow and GDCM, which pydicom would use, fail with 12 bits.
+    # Pillow and GDCM, which pydicom would use, fail for 12 bits.
     refused = f"{name} is not supported: export the series uncompressed."
     if syntax == JPEGExtended12Bit:
         return refused
@@ -51,12 +51,12 @@ def decoder_reason(syntax: UID) -> str:
 
 
 class ReadSlice(NamedTuple):
-    """One slice.
+    """A slice as read.
 
     Attributes:
-        hu: (rows, columns) float64.
-        header: what results need from its header.
-        note: what was odd about it, or "".
+        hu: (rows, columns) float64, HU.
+        header: attributes that DICOM results need.
+        note: a note on what is unusual about the pixels, or "".
     """
 
     hu: np.ndarray
@@ -65,7 +65,7 @@ class ReadSlice(NamedTuple):
 
 
 def read_slices(headers: Sequence[SliceHeader]) -> Iterator[ReadSlice]:
-    """Read each slice with `read_slice`; a file with consecutive frames is opened and parsed once."""
+    """Read slices with `read_slice`; a multi-frame file is parsed once for consecutive frames."""
     frames: Frames | None = None
     opened: DicomFile | None = None
     for header in headers:
@@ -75,13 +75,13 @@ def read_slices(headers: Sequence[SliceHeader]) -> Iterator[ReadSlice]:
 
 
 def read_slice(header: SliceHeader, frames: Frames | None = None) -> ReadSlice:
-    """The pixels of a slice in HU, by its own slope and intercept, and its result header.
+    """Read the pixels of a slice in HU, using its own slope and intercept, and its result header.
 
-    The file is opened unless it holds several frames and is given as `frames`. Padding becomes -1024 HU.
+    Padding becomes -1024 HU. `frames` is the parsed file of a frame; without it, the file is opened.
 
     Raises:
-        InputError: the pixel data cannot be decoded, are not one grey slice of the declared size, or hold values that
-            do not fit into BitsStored.
+        InputError: the pixel data cannot be decoded, are not one grey slice of the declared size, or contain values
+            that do not fit into BitsStored.
     """
     cells, overlays, kept = _stored_cells(header, frames)
     if cells.shape != (header.rows, header.columns):
@@ -91,7 +91,7 @@ def read_slice(header: SliceHeader, frames: Frames | None = None) -> ReadSlice:
     padded = np.zeros(cells.shape, bool)
     stored = _only_stored_bits(cells, header)
     if header.padding is not None:
-        # An unsigned padding value in a signed image stands for the same bits as signed: 63536 is -2000.
+        # For signed pixels, an unsigned padding value is reinterpreted as signed: 63536 is -2000.
         bits, unsigned = 8 * stored.dtype.itemsize, f"u{stored.dtype.itemsize}"
         padding = int(np.array(header.padding % 2**bits, unsigned).view(stored.dtype))
         if not TISSUE_HU[0] <= padding * header.slope + header.intercept <= TISSUE_HU[1]:
@@ -103,7 +103,7 @@ def read_slice(header: SliceHeader, frames: Frames | None = None) -> ReadSlice:
 
 
 def read_result_headers(headers: Sequence[SliceHeader]) -> Iterator[Dataset]:
-    """Read only the result headers of files; InputError if one is no longer a DICOM file."""
+    """Read the result headers of slices without pixels; raises InputError if a file is no longer DICOM."""
     views: list[Dataset] = []
     opened: DicomFile | None = None
     for header in headers:
@@ -117,7 +117,7 @@ def read_result_headers(headers: Sequence[SliceHeader]) -> Iterator[Dataset]:
 
 
 def _result_header(dataset: Dataset, header: SliceHeader) -> Dataset:
-    """The result header of a slice; for a frame, it includes the frame's number in its file."""
+    """Return the result header of a slice; that of a frame includes the frame's number."""
     with quiet_pydicom():
         kept = result_header(dataset)
     if header.frame:
@@ -126,7 +126,7 @@ def _result_header(dataset: Dataset, header: SliceHeader) -> Dataset:
 
 
 def is_same_image(one: SliceHeader, other: SliceHeader) -> bool:
-    """Whether two files are equal or hold the same image in any transfer syntax; False if one cannot be decoded."""
+    """Whether two files contain the same image, in any transfer syntax; False if one cannot be decoded."""
     try:
         return file_bytes(one) == file_bytes(other) or np.array_equal(read_slice(one).hu, read_slice(other).hu)
     except InputError:
@@ -134,7 +134,7 @@ def is_same_image(one: SliceHeader, other: SliceHeader) -> bool:
 
 
 def are_same_frames(ones: Sequence[SliceHeader], others: Sequence[SliceHeader]) -> bool:
-    """Whether two files are equal or hold the same frames at the same positions; False if one cannot be decoded."""
+    """Whether two files contain the same frames at the same positions; False if one cannot be decoded."""
     if [s.position for s in ones] != [s.position for s in others]:
         return False
     try:
@@ -145,13 +145,13 @@ def are_same_frames(ones: Sequence[SliceHeader], others: Sequence[SliceHeader]) 
 
 
 def file_bytes(header: SliceHeader) -> bytes:
-    """The file of a slice up to the end of its pixel data; InputError if it is no longer a DICOM file."""
+    """Return a slice's file up to the end of its pixel data; raises InputError if it is no longer DICOM."""
     with _opened(header) as stream:
         return stream.read()
 
 
 def _opened(header: SliceHeader) -> BinaryIO:
-    """The file up to the end of its pixel data, since gigabytes of zeros may follow."""
+    """Read a slice's file into memory up to the end of its pixel data, since gigabytes of zeros may follow."""
     stream = header.file.open()
     if stream is None:
         raise InputError(f"{header.file} has changed and is no longer a DICOM file: export the series again.")
@@ -160,13 +160,13 @@ def _opened(header: SliceHeader) -> BinaryIO:
 
 
 def _stored_cells(header: SliceHeader, frames: Frames | None) -> tuple[np.ndarray, int, Dataset]:
-    """The pixel cells of one slice and its result header.
+    """Decode the pixel cells of a slice, and read its result header.
 
     Returns:
-        The cells (rows, columns) including unused bits, a mask of the bits that hold overlays, and the header.
+        The cells (rows, columns) including unused bits, a bit mask of overlays, and the header.
 
     Raises:
-        InputError: they cannot be decoded, or are too large.
+        InputError: the cells cannot be decoded, or there are too many.
     """
     if header.rows * header.columns > MOST_PIXELS:
         raise InputError(
@@ -187,7 +187,7 @@ def _stored_cells(header: SliceHeader, frames: Frames | None) -> tuple[np.ndarra
 
 @contextmanager
 def _decoding(header: SliceHeader) -> Iterator[None]:
-    """Turn errors in parsing and decoding into InputErrors that name the file."""
+    """Convert errors in parsing and decoding to InputErrors that name the file."""
     try:
         with quiet_pydicom():
             yield
@@ -201,7 +201,7 @@ def _decoding(header: SliceHeader) -> Iterator[None]:
 
 
 def _parsed(header: SliceHeader) -> Dataset:
-    """The pixel attributes of a file and those that results need."""
+    """Parse the attributes of a file that pixels and results need."""
     with _opened(header) as stream:
         keywords = (*PIXEL_TAGS, *RESULT_KEYWORDS, *ENHANCED_TAGS * (header.frame > 0))
         dataset = pydicom.dcmread(stream, specific_tags=[*map(Tag, keywords), *OVERLAY_BITS], force=True)
@@ -211,13 +211,13 @@ def _parsed(header: SliceHeader) -> Dataset:
 
 
 def _frames_of(header: SliceHeader) -> Frames:
-    """The opened and parsed file of a frame."""
+    """Parse the file of a frame."""
     with _decoding(header):
         return Frames(_parsed(header))
 
 
 def _only_stored_bits(cells: np.ndarray, header: SliceHeader) -> np.ndarray:
-    """The values in pixel cells: bits outside BitsStored are removed (PS3.5 8.1.1) and the sign is extended."""
+    """Return the values in pixel cells, without bits outside BitsStored (PS3.5 8.1.1) and sign-extended."""
     bits = 8 * cells.dtype.itemsize
     if cells.dtype.kind not in "iu" or not 0 < header.bits < bits:
         return cells
@@ -226,11 +226,11 @@ def _only_stored_bits(cells: np.ndarray, header: SliceHeader) -> np.ndarray:
 
 
 def _unused_bits_note(cells: np.ndarray, overlays: int, header: SliceHeader) -> str:
-    """A note if pixel cells (n,), without padding, have bits set above the stored ones and outside `overlays`.
+    """Return a note if pixel cells (n,) have bits set above the stored ones that are not declared `overlays`, else "".
 
-    They are usually old overlays that the header does not declare, and are cleared. If values really exceed BitsStored,
-    clearing would make them wrap. Signed cells show that if the sign is extended in some negative values and not in
-    others; unsigned cells do if the bit next to the stored ones is set.
+    Such bits are usually undeclared old overlays, which are cleared. If they are part of the values, these exceed
+    BitsStored, and clearing would make them wrap around. That is assumed for unsigned cells if the bit next to the
+    stored ones is set, and for signed cells if only some values are sign-extended.
 
     Raises:
         InputError: values exceed BitsStored.
@@ -256,4 +256,4 @@ def _unused_bits_note(cells: np.ndarray, overlays: int, header: SliceHeader) -> 
         )
     if not beyond.any():
         return ""
-    return f"Pixels hold bits above the {header.bits} of BitsStored; they were taken for old overlays and cleared"
+    return f"Pixels have bits set above the {header.bits} of BitsStored: assumed to be old overlays and cleared"

@@ -1,7 +1,7 @@
-"""The part of a slice's header that DICOM results need; nothing else about a patient is passed on.
+"""Copy the part of a slice's header that DICOM results need.
 
-A new data set is made for each slice, and only listed attributes enter it: the type 1 and 2 attributes of the patient,
-study and frame of reference modules (DICOM PS3.3 C.7.1.1, C.7.2.1, C.7.4.1) and the geometry of the slice.
+Only listed attributes are copied: the type 1 and 2 attributes of the patient, study and frame of reference modules
+(DICOM PS3.3 C.7.1.1, C.7.2.1, C.7.4.1) and the geometry of the slice.
 """
 
 import logging
@@ -26,8 +26,8 @@ _LO, _SH = rf"{_CHARACTER}{{0,64}}", rf"{_CHARACTER}{{0,16}}"
 # Up to three groups of at most 64 characters, each of up to five parts.
 _NAMES = r"(?=[^=]{0,64}(?:=|$))[^\\^=\x00-\x1f\x7f]*(?:\^[^\\^=\x00-\x1f\x7f]*){0,4}"
 _PN = rf"{_NAMES}(?:={_NAMES}){{0,2}}"
-# Values that the standard does not allow (PS3.5 6.2) would make our file invalid. They are left empty, which type 2
-# allows, and never truncated: half of a PatientID may be that of another patient.
+# Values that violate PS3.5 6.2 would make the result invalid. They are left empty, which is allowed for type 2, rather
+# than truncated, because a truncated PatientID may be that of another patient.
 PATIENT_AND_STUDY = {
     "PatientName": _PN,
     "PatientID": _LO,
@@ -40,9 +40,9 @@ PATIENT_AND_STUDY = {
     "ReferringPhysicianName": _PN,
     "PositionReferenceIndicator": _LO,
 }
-# Shown in the HTML page on request, but not copied to any DICOM result.
+# Shown on the HTML page on request, but not copied to DICOM results.
 SHOWN_ON_REQUEST = {"SeriesDescription": _LO}
-# A mask derived from pixels that were compressed with loss has to say so.
+# A mask derived from lossily compressed pixels has to state this.
 _LOSS = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 _GEOMETRY = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient")
 _COPIED = (*_GEOMETRY, "SliceThickness", *_LOSS)
@@ -53,7 +53,7 @@ class ResultHeader(Dataset):
     """The attributes of one slice that results need.
 
     Attributes:
-        left_out: keywords whose values in the file are not allowed by the standard; they are empty or absent here.
+        left_out: keywords whose values are not valid in the file, and therefore empty or absent here.
     """
 
     left_out: tuple[str, ...] = ()
@@ -62,9 +62,8 @@ class ResultHeader(Dataset):
 def result_header(dataset: Dataset) -> ResultHeader:
     """Copy the attributes that DICOM results need from the data set of a slice with a known position.
 
-    An empty UID is replaced by that of the file meta information, if it has one; UIDs are otherwise copied unchanged,
-    valid or not. Texts that the standard does not allow become empty, and numbers that it does not allow are left out.
-    Texts are decoded by the slice's character set and written as UTF-8 unless they are ASCII.
+    UIDs are copied even if they are not valid; an empty one is replaced by that in the file meta information, if any.
+    Invalid texts become empty, and invalid numbers are omitted. Texts that are not ASCII are written as UTF-8.
     """
     header = ResultHeader()
     left_out = []
@@ -92,11 +91,11 @@ def result_header(dataset: Dataset) -> ResultHeader:
 
 
 def _set(header: Dataset, keyword: str, dataset: Dataset, convert: Callable[[Any], Any]) -> bool:
-    """Copy one attribute; if its value is of a wrong type or not allowed, return False: the slice is still usable."""
+    """Copy one attribute, and return whether its value was valid."""
     try:
         setattr(header, keyword, convert(dataset.get(keyword)))
     except Exception:  # pydicom has no common error for values of a wrong type
-        logger.debug("%s of a slice has a value that the standard does not allow", keyword)
+        logger.debug("%s of a slice has an invalid value", keyword)
         return False
     return True
 
@@ -113,7 +112,7 @@ def _allowed_text(pattern: str, value: object) -> str:
 
 
 def _thickness(value: object) -> float | None:
-    """A thickness in mm, or None if it is empty."""
+    """Return a thickness in mm, or None if it is empty; raises ValueError if it is not valid."""
     number = float(str(value)) if value not in (None, "") else None
     if number is not None and not 0 <= number < 1000:
         raise ValueError("not a thickness")
@@ -121,7 +120,7 @@ def _thickness(value: object) -> float | None:
 
 
 def _ratio(value: object) -> list[float]:
-    """Compression ratios; "10:1" is 10."""
+    """Parse compression ratios, such as 10 or "10:1"; raises ValueError if one is not valid."""
     parts = value if isinstance(value, MultiValue) else [value] if value else []
     ratios = [float(str(part).strip().removesuffix(":1")) for part in parts]
     if not all(1 <= ratio < 10_000 for ratio in ratios):

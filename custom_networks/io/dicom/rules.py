@@ -1,4 +1,4 @@
-"""Reasons why files are not slices of a CT volume; each is one sentence, and all that apply are given."""
+"""Rules for slices of a CT volume; all that are broken are reported, each in one sentence."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,21 +24,21 @@ Rule = tuple[Callable[[SliceHeader], bool], str]
 
 
 def is_localizer(header: SliceHeader) -> bool:
-    """Whether a file says that it is a localizer."""
+    """Whether the header identifies the image as a localizer."""
     return "LOCALIZER" in header.image_type
 
 
 def _is_multiframe(header: SliceHeader) -> bool:
-    """Whether a file holds several frames that are not known as slices."""
+    """Whether a file has several frames that could not be separated into slices."""
     return header.frame == 0 and (header.frames > 1 or header.sop_class in ENHANCED_CT)
 
 
-# Files that break these are not examined further: nobody needs to know that an MR has no Hounsfield units.
+# Files that break these rules are not examined further, since other rules make no sense for them.
 OTHER_MODALITIES: tuple[Rule, ...] = (
     (lambda s: not s.modality, "are damaged or incomplete (they have no modality): export them again"),
     (lambda s: s.modality not in ("CT", ""), "are not CT but {modality}: only CT is read"),
 )
-# Files of these kinds hold nothing to segment ...
+# Files that break these rules contain nothing to segment.
 OTHER_KINDS: tuple[Rule, ...] = (
     (is_localizer, "are localizers (scouts), not axial slices: leave them out"),
     (
@@ -51,7 +51,7 @@ OTHER_KINDS: tuple[Rule, ...] = (
     ),
     (lambda s: s.pixel_fault == MISSING, "have no pixel data: export them again"),
 )
-# ... and these could be slices of a volume, but are faulty.
+# Files that break these rules could be slices of a volume, but are faulty.
 FAULTS: tuple[Rule, ...] = (
     (
         _is_multiframe,
@@ -75,24 +75,24 @@ FAULTS: tuple[Rule, ...] = (
 
 
 def kind_reasons(slices: Sequence[SliceHeader]) -> list[str]:
-    """Why these files are something other than slices of a CT volume."""
+    """Return the reasons why files are not slices of a CT volume."""
     return _reasons(slices, OTHER_MODALITIES) or _reasons(slices, OTHER_KINDS)
 
 
 def all_of_other_kinds(slices: Sequence[SliceHeader]) -> bool:
-    """Whether none of these files is a slice of a CT volume; if some are, the others are missing from the volume."""
+    """Whether none of the files is a slice of a CT volume."""
     return all(any(breaks(header) for breaks, _ in OTHER_MODALITIES + OTHER_KINDS) for header in slices)
 
 
 def is_one_kind_of_ct(slices: Sequence[SliceHeader]) -> bool:
-    """Whether all of these files are slices of a CT volume according to their headers."""
+    """Whether all files are slices of a CT volume according to their headers."""
     return not any(breaks(header) for header in slices for breaks, _ in OTHER_MODALITIES + OTHER_KINDS)
 
 
 def fault_reasons(slices: Sequence[SliceHeader]) -> list[str]:
-    """Why these files, if they are CT slices, cannot be read.
+    """Return the reasons why CT slices cannot be read.
 
-    A UID shared by several slices is a fault, because a reference to one of them would mean all.
+    A SOPInstanceUID shared by several slices is a fault, because references to the slices would be ambiguous.
     """
     syntaxes = {s.transfer_syntax for s in slices if s.pixel_fault != MISSING}
     decoders = [reason for syntax in sorted(syntaxes) if (reason := decoder_reason(syntax))]
@@ -103,7 +103,7 @@ def fault_reasons(slices: Sequence[SliceHeader]) -> list[str]:
 
 
 def uniformity_reasons(slices: Sequence[SliceHeader]) -> list[str]:
-    """Why slices cannot share one grid: their matrix or pixel spacing differs."""
+    """Return the reasons why slices cannot share a grid: their matrix or pixel spacing differs."""
     reasons = []
     matrices = Counter((s.columns, s.rows) for s in slices)
     if len(matrices) > 1:
@@ -119,7 +119,7 @@ def uniformity_reasons(slices: Sequence[SliceHeader]) -> list[str]:
 
 
 def amount_reasons(slices: Sequence[SliceHeader], depth_mm: float | None) -> list[str]:
-    """Why there is too little to segment; `depth_mm` is the depth that the slices cover, None if not known."""
+    """Return the reason why there are too few slices, if so; `depth_mm` is the depth they cover, None if unknown."""
     count = f"{len(slices)} slice{'s' * (len(slices) != 1)}"
     if len(slices) < MIN_SLICES:
         covers = f" ({depth_mm:g} mm)" if depth_mm and len(slices) > 1 else ""
@@ -130,7 +130,7 @@ def amount_reasons(slices: Sequence[SliceHeader], depth_mm: float | None) -> lis
 
 
 def _reasons(slices: Sequence[SliceHeader], rules: Sequence[Rule]) -> list[str]:
-    """One sentence for each rule that is broken, with the number of files and the name of the first one."""
+    """Return a sentence for each broken rule, with the number of files and the name of the first one."""
     reasons, count = [], len({header.file for header in slices})
     for breaks, text in rules:
         files: dict[str, set[str]] = {}

@@ -29,18 +29,18 @@ def is_seg(path: Path) -> bool:
 
 
 def read_seg(path: Path, affine: Floats, shape: tuple[int, ...]) -> Labels:
-    """The label map (i, j, k) of a SEG on the grid of its CT.
+    """Read the label map (i, j, k) of a SEG on the grid of its CT.
 
-    Segments are recognised as liver or tumor by their code or label; the liver may include its tumors or not. Each
-    frame must coincide with voxels of the CT, whatever the direction of its rows and columns.
+    Segments are recognised as liver or tumor by their code or label; the liver may include its tumors or not. The
+    pixels of each frame must coincide with voxels of the CT, but rows and columns may be flipped or swapped.
 
     Args:
         path: the SEG.
-        affine: (4, 4) of the CT, voxel index to RAS mm.
-        shape: (i, j, k) of the CT.
+        affine: (4, 4) affine of the CT, voxel index to RAS mm.
+        shape: (i, j, k) shape of the CT.
 
     Raises:
-        InputError: it cannot be decoded, is fractional, holds other segments, or lies on another grid.
+        InputError: the SEG cannot be decoded, is fractional, contains other segments, or is on another grid.
     """
     with quiet_pydicom():
         dataset = pydicom.dcmread(path)
@@ -70,7 +70,11 @@ def _is_label_map(dataset: Dataset) -> bool:
 
 
 def _kinds(dataset: Dataset, path: Path) -> Mapping[int, int]:
-    """The label (LIVER or TUMOR) of each segment number. Names of segments are not quoted: one may be the patient's."""
+    """Return the label (LIVER or TUMOR) of each segment number.
+
+    Raises:
+        InputError: the SEG is fractional, or a segment is neither. Its name is not quoted, as it may be the patient's.
+    """
     if dataset.SegmentationType not in ("BINARY", "LABELMAP"):
         raise InputError(f"{path} is a fractional SEG, but a binary one is needed: export it as BINARY.")
     kinds = {int(segment.SegmentNumber): _kind(segment) for segment in dataset.SegmentSequence}
@@ -85,7 +89,7 @@ def _kinds(dataset: Dataset, path: Path) -> Mapping[int, int]:
 
 
 def _kind(segment: Dataset) -> int:
-    """LIVER, TUMOR or 0 (neither), from the code of a segment's type or from its label."""
+    """Return LIVER, TUMOR or 0 (neither) for a segment, by its type code or label."""
     types = segment.get("SegmentedPropertyTypeCodeSequence") or [Dataset()]
     code, label = str(types[0].get("CodeValue", "")), str(segment.get("SegmentLabel", ""))
     if code in TUMOR_CODES or TUMOR_WORDS.search(label):
@@ -94,7 +98,7 @@ def _kind(segment: Dataset) -> int:
 
 
 def _frame_groups(dataset: Dataset) -> list[Mapping[str, Any]]:
-    """The functional groups of each frame, including the shared ones."""
+    """Return the functional groups of each frame, including the shared ones."""
     shared = _named(dataset.SharedFunctionalGroupsSequence[0])
     return [{**shared, **_named(own)} for own in dataset.PerFrameFunctionalGroupsSequence]
 
@@ -104,7 +108,7 @@ def _named(groups: Dataset) -> dict[str, Any]:
 
 
 def _frame_affine(dataset: Dataset, groups: Mapping[str, Any]) -> npt.NDArray[np.float64]:
-    """The (4, 4) affine of a frame from (column, row, 0) index to RAS mm (PS3.3 C.7.6.2.1.1)."""
+    """Return the (4, 4) affine of a frame, (column, row, 0) index to RAS mm (PS3.3 C.7.6.2.1.1)."""
     axes = np.reshape(np.array(groups["PlaneOrientationSequence"].ImageOrientationPatient, np.float64), (2, 3))
     rows_mm, columns_mm = (float(mm) for mm in groups["PixelMeasuresSequence"].PixelSpacing)
     affine = np.eye(4)
@@ -117,7 +121,7 @@ def _frame_affine(dataset: Dataset, groups: Mapping[str, Any]) -> npt.NDArray[np
 def _segments_of(
     dataset: Dataset, groups: Mapping[str, Any], kinds: Mapping[int, int], frame: npt.NDArray[Any]
 ) -> Mapping[int, int]:
-    """The segments in a frame: number and label."""
+    """Return the segments in a frame: the label of each segment number."""
     if _is_label_map(dataset):
         return {int(number): kinds[int(number)] for number in np.unique(frame) if number}
     number = int(groups["SegmentIdentificationSequence"].ReferencedSegmentNumber)
@@ -125,7 +129,11 @@ def _segments_of(
 
 
 def _paint(labels: Labels, mask: npt.NDArray[np.bool_], to_index: Floats, kind: int, path: Path) -> None:
-    """Set the voxels of a frame's mask (rows, columns) to a label; liver never overwrites tumor."""
+    """Set the voxels of a frame's mask (rows, columns) to a label; liver does not overwrite tumor.
+
+    Raises:
+        InputError: the pixels do not coincide with voxels of the CT.
+    """
     rows, columns = np.nonzero(mask)
     exact = to_index[:3, :2] @ np.stack([columns, rows]) + to_index[:3, 3:]
     index = np.rint(exact).astype(np.int64)

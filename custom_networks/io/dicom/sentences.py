@@ -1,4 +1,4 @@
-"""The texts about the series of an input: a line for each, the notes of a case, and the message of a refusal."""
+"""Texts about the series of an input: listing, notes and refusals."""
 
 import re
 from collections.abc import Sequence
@@ -12,25 +12,25 @@ MOST_NAMED = 12
 
 
 def counted(number: int, thing: str) -> str:
-    """A number with its noun: "1 file", "2 files"."""
+    """Return a number with its noun, such as "1 file" or "2 files"."""
     return f"{number} {thing}{'s' * (number != 1)}"
 
 
 def series_lines(listing: DicomListing) -> list[str]:
-    """One line for each series: its number, what it is, and whether it is chosen or why it is skipped."""
+    """Return the lines of `liverseg series`: each series with its number, a description and its status."""
     chosen = set(listing.chosen)
     patients = list(dict.fromkeys(series.patient for series in listing.series))
     ready = sum(not (index in listing.unclear or listing.series[index].reasons) for index in chosen)
-    files = counted(listing.scan.looked_at, "file")
+    files = counted(listing.scan.file_count, "file")
     lines = [f"{listing.source}: {files}, {len(listing.series)} series, {ready} to segment"]
     for index, series in enumerate(listing.series):
         verdict = "chosen." if index in chosen else f"not chosen: give {listing.source}::{index + 1} to segment it."
         if index in listing.unclear:
-            verdict = "refused. Its patient is not known."
+            verdict = "refused. Its patient is unknown."
         if series.reasons:
             verdict = f"{'refused' if index in chosen else 'skipped'}. {' '.join(series.reasons)}"
         whose = f"patient {patients.index(series.patient) + 1}, " * (len(patients) > 1)
-        # The description is shown only to the user who has the images, and never written to a file.
+        # The description can contain patient data: it is shown to the user, who has the images, but never stored.
         text = re.sub(r"[^\w .,+/()-]", " ", series.slices[0].description)
         described = f' "{text[:40].strip()}"' * bool(text.strip())
         lines.append(f"{index + 1}  {whose}{_what(series)}{described}: {verdict}")
@@ -40,7 +40,7 @@ def series_lines(listing: DicomListing) -> list[str]:
 
 
 def case_notes(listing: DicomListing, index: int) -> tuple[str, ...]:
-    """The notes of the case of series `index`: what was chosen and skipped, and what is unusual about the series."""
+    """Return notes for the case of series `index`: what was chosen and skipped, and what is unusual."""
     own = listing.series[index]
     cases = {listing.series[case].study for case in listing.chosen} - {own.study}
     others = [i for i, series in enumerate(listing.series) if i != index and series.study not in cases]
@@ -49,7 +49,7 @@ def case_notes(listing: DicomListing, index: int) -> tuple[str, ...]:
 
 
 def skipped_notes(listing: DicomListing, indices: Sequence[int], chosen: DicomSeries | None = None) -> list[str]:
-    """A sentence for each kind of skipped series, and for damaged files."""
+    """Return sentences about skipped series and damaged files."""
     skipped = {i: listing.series[i] for i in indices}
     foreign = [series for series in skipped.values() if series.slices[0].modality != "CT"]
     of_ct = {i: series for i, series in skipped.items() if series.slices[0].modality == "CT"}
@@ -71,17 +71,17 @@ def skipped_notes(listing: DicomListing, indices: Sequence[int], chosen: DicomSe
 
 
 def lost_notes(lost: Sequence[DicomFile]) -> list[str]:
-    """A sentence about files that may be images but cannot be read, if there are any."""
+    """Return a sentence about unreadable files that may be images, if there are any."""
     files = "1 damaged or incomplete file was" if len(lost) == 1 else f"{len(lost)} damaged files were"
     return [f"{files} skipped ({', '.join(file.name for file in lost[:3])})."] if lost else []
 
 
 def refusal(listing: DicomListing, index: int | None = None) -> str:
-    """Why nothing in an input, or its series `index`, can be segmented: all reasons, in one line."""
+    """Return the error message for an input, or its series `index`, that cannot be segmented, with all reasons."""
     if len(listing.series) == 1 or index is not None:
         series = listing.series[index or 0]
         which = f"{listing.source}" + f"::{(index or 0) + 1}" * (len(listing.series) > 1)
-        # The number of files in the reasons makes sense only with the copies that were left out.
+        # The file counts in the reasons do not include copies, so mention those, too.
         copies = [note for note in series.notes if "SOPInstanceUID" in note and "left out" in note]
         return f"{which} is not a regular axial CT series. " + " ".join([*series.reasons, *copies])
     patients = len({series.patient for series in listing.series if series.patient})
@@ -91,7 +91,7 @@ def refusal(listing: DicomListing, index: int | None = None) -> str:
 
 
 def _what(series: DicomSeries) -> str:
-    """A phrase with modality, number of slices, slice distance and phase."""
+    """Describe a series by modality, number of slices, slice distance and phase."""
     first = series.slices[0]
     if first.modality != "CT" or not first.placed:
         return f"{first.modality or 'unknown'}, {counted(_files([series]), 'file')}"
@@ -101,7 +101,7 @@ def _what(series: DicomSeries) -> str:
 
 
 def _files(series: Sequence[DicomSeries]) -> int:
-    """The number of files in these series; an enhanced CT is a single file."""
+    """Return the number of files in these series; an enhanced CT is a single file."""
     return len({header.file for part in series for header in part.slices})
 
 
@@ -111,7 +111,7 @@ def _files_were(skipped: Sequence[DicomSeries]) -> str:
 
 
 def _elsewhere(skipped: Sequence[DicomSeries], chosen: DicomSeries | None) -> str:
-    """A phrase that says so if a series belongs to another patient or study than the chosen one."""
+    """Return a phrase if a skipped series belongs to another patient or study than the chosen one, else ""."""
     if chosen is None:
         return ""
     if any(series.patient != chosen.patient for series in skipped):

@@ -1,8 +1,8 @@
-"""Group headers into series, sort their slices by position, and collect all reasons against each series.
+"""Group headers into series, sort their slices by position, and collect the reasons why a series is no volume.
 
-Files are grouped by patient, study, series and modality, then by frame of reference; localizers are set apart. A group
-that is not a regular stack is split by orientation, acquisition or kernel if that yields regular ones. Each enhanced CT
-is a group of its own; its frames are split by stack and phase, as its header names them.
+Files are grouped by patient, study, series and modality, then by frame of reference; localizers are separated. A group
+that is not a regular stack is split by orientation, acquisition or kernel if that yields regular stacks. Each enhanced
+CT is a group of its own, whose frames are split by StackID and TemporalPositionIndex.
 """
 
 from collections import defaultdict
@@ -38,11 +38,11 @@ class DicomSeries:
     """Files that belong together, and the reasons why they are not a volume, if any.
 
     Attributes:
-        slices: sorted along the slice normal if all have a position, else by name.
-        other: why this holds nothing to segment: another modality, a localizer, too few slices, ...
-        faults: why these CT slices are not a readable volume: a gap, a damaged file, ...
-        notes: what was accepted although it is unusual.
-        part: what distinguishes it from the other parts if one SeriesInstanceUID was split, else "".
+        slices: the slices, sorted along their normal if all have a position, else by name.
+        other: reasons why there is nothing to segment, such as another modality, a localizer or too few slices.
+        faults: reasons why the CT slices are not a readable volume, such as a gap or a damaged file.
+        notes: notes about what is unusual but accepted.
+        part: distinguishes the parts of a SeriesInstanceUID that was split, "" if it was not.
     """
 
     slices: tuple[SliceHeader, ...]
@@ -53,43 +53,43 @@ class DicomSeries:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """All reasons against it; empty for a volume that can be segmented."""
+        """All reasons why the series cannot be segmented; empty if it can."""
         return self.other + self.faults
 
     @property
     def patient(self) -> str:
-        """A digest that tells patients apart without naming them; "" if no image names one."""
+        """Digest that identifies the patient without naming them; "" if the images do not."""
         return self.slices[0].patient
 
     @property
     def series_uid(self) -> str:
-        """The SeriesInstanceUID that all slices share within one study, else ""."""
+        """SeriesInstanceUID, or "" if the slices differ in it or in StudyInstanceUID."""
         uids = {(header.study_uid, header.series_uid) for header in self.slices}
         return self.slices[0].series_uid if len(uids) == 1 else ""
 
     @property
     def study_uid(self) -> str:
-        """Its StudyInstanceUID; "" if it has none."""
+        """StudyInstanceUID, or "" if missing."""
         return self.slices[0].study_uid
 
     @property
     def study(self) -> tuple[str, str]:
-        """What distinguishes studies: patient and StudyInstanceUID."""
+        """Key of the study: patient digest and StudyInstanceUID."""
         return self.patient, self.study_uid
 
     @property
     def depth_mm(self) -> float:
-        """The depth that the slices cover along their normal, mm; 0 if they are not a stack."""
+        """Depth that the slices cover along their normal in mm, 0 if they are not a stack."""
         return 0.0 if self.other else covered_mm(_positions(self.slices), self.slices[0].axes) or 0.0
 
     @property
     def affine(self) -> np.ndarray:
-        """The (4, 4) affine of a regular stack, (column, row, slice) index to RAS mm."""
+        """(4, 4) affine of a regular stack, (column, row, slice) index to RAS mm."""
         return series_affine(_positions(self.slices), self.slices[0].axes, self.slices[0].spacing)
 
 
 def series_of(headers: Iterable[SliceHeader]) -> list[DicomSeries]:
-    """All series of an input, in an order that does not depend on file names or folders."""
+    """Return all series of an input, in an order that does not depend on file names or folders."""
     by_uid = _grouped(headers, lambda s: (*_series_key(s), (s.instance_uid or s.file.name) if s.frame else ""))
     together = _one_series_each(by_uid)
     patients, images = defaultdict(set), defaultdict(list)
@@ -118,10 +118,10 @@ def _series_key(header: SliceHeader) -> tuple[Hashable, ...]:
 
 
 def _one_series_each(groups: Sequence[list[SliceHeader]]) -> list[list[SliceHeader]]:
-    """The groups, after joining single slices that look like one series whose slices were each given a UID.
+    """Join single slices that seem to belong to one series but have different SeriesInstanceUIDs.
 
-    Some anonymisers do that. Such slices agree in everything else (patient, SeriesNumber, size, orientation), and there
-    are as many as a volume needs. Frames are not joined, since each enhanced CT is a group of its own.
+    Some anonymisers give each slice its own UID. Slices are joined if there are enough for a volume and they agree in
+    everything else (patient, SeriesNumber, size, orientation). Frames of enhanced CT are not joined.
     """
     singles = [group[0] for group in groups if len(group) == 1 and not group[0].frame]
     joined = [
@@ -147,7 +147,7 @@ def _place_in_list(first: SliceHeader) -> tuple[Hashable, ...]:
 
 
 def _grouped(slices: Iterable[SliceHeader], key: Key) -> list[list[SliceHeader]]:
-    """The slices grouped by key."""
+    """Group slices by a key."""
     found: dict[Hashable, list[SliceHeader]] = defaultdict(list)
     for header in slices:
         found[key(header)].append(header)
@@ -161,9 +161,9 @@ def _volumes_of(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
     parts = []
     for same_kind in _grouped(kept, rules.is_localizer):
         frames = _grouped(same_kind, lambda s: s.frame_uid)
-        # A UID for each slice is a fault of the export: a real frame of reference has more than one slice.
+        # A different UID for each slice is an export error: a real frame of reference has more than one slice.
         one_each = len(frames) > 1 and max(map(len, frames)) == 1
-        note = f"FrameOfReferenceUID differs between slices ({len(frames)}): it was taken to be the same for all."
+        note = f"FrameOfReferenceUID differs between slices ({len(frames)}): it was assumed to be the same for all."
         for together in [same_kind] if one_each else frames:
             frame = together[0].frame_uid if len(frames) > 1 and not one_each else ""
             for part in _split(together):
@@ -173,9 +173,10 @@ def _volumes_of(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
 
 
 def _without_copies(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], tuple[str, ...]]:
-    """The slices without duplicate files, and a note about what was dropped.
+    """Return the slices without duplicate files, and a note about the latter.
 
-    A duplicate has the SOPInstanceUID, position and image of another file; if it is damaged, the image is not compared.
+    A duplicate has the SOPInstanceUID, position and pixels of another file; the pixels of a damaged file are not
+    compared.
     """
     if slices[0].frame:
         return _without_copied_files(slices)
@@ -187,7 +188,7 @@ def _without_copies(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], t
 
 
 def _without_copied_files(frames: Sequence[SliceHeader]) -> tuple[list[SliceHeader], tuple[str, ...]]:
-    """The same for the frames of enhanced CT files that share a SOPInstanceUID."""
+    """Like `_without_copies`, for frames of enhanced CT files that share a SOPInstanceUID."""
     first, *others = sorted(_grouped(frames, lambda s: s.file), key=lambda f: (f[0].pixel_fault != "", f[0].file.name))
     kept = [first, *(other for other in others if not (other[0].pixel_fault or are_same_frames(first, other)))]
     return [frame for file in kept for frame in file], _copies_note(1 + len(others) - len(kept))
@@ -199,10 +200,10 @@ def _copies_note(dropped: int) -> tuple[str, ...]:
 
 
 def _split(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
-    """One stack if the slices form one, else several if splitting yields volumes, else one stack that is refused."""
+    """Return one series if the slices form a stack, several if splitting yields volumes, else one with its reasons."""
     for attribute, key in FRAME_STACKS if slices[0].frame else ():
         groups = _grouped(slices, key)
-        if 1 < len(groups) < len(slices):  # with one value per frame, it merely counts the frames
+        if 1 < len(groups) < len(slices):  # one value per frame is only a frame number
             return [_named(part, attribute, group, len(groups)) for group in groups for part in _split(group)]
     whole = _stack_of(slices)
     if not (whole.reasons and all(header.placed for header in slices)):
@@ -212,7 +213,7 @@ def _split(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
     if len(oriented) > 1 and axial and not any(part.reasons for part in axial):
         return oriented
     acquired = _taken_apart(slices, lambda s: s.acquisition, "AcquisitionNumber")
-    # If a part is irregular itself, acquisition numbers do not explain what is wrong with the whole.
+    # If a part is irregular, too, the acquisitions are not the cause of the irregularity.
     if _are_volumes(acquired):
         return acquired
     reconstructed = _taken_apart(slices, lambda s: s.kernel, "ConvolutionKernel")
@@ -224,7 +225,7 @@ def _are_volumes(parts: Sequence[DicomSeries]) -> bool:
 
 
 def _taken_apart(slices: Sequence[SliceHeader], key: Key, attribute: str) -> list[DicomSeries]:
-    """The stacks of slices with equal keys, each with a note about the attribute by which they were split."""
+    """Split slices by a key into stacks, each with a note that names the attribute."""
     groups = _grouped(slices, key)
     note = f"The series was split by {attribute} into {len(groups)}."
     stacks = [_stack_of(group) for group in groups]
@@ -232,14 +233,14 @@ def _taken_apart(slices: Sequence[SliceHeader], key: Key, attribute: str) -> lis
 
 
 def _named(part: DicomSeries, attribute: str, group: Sequence[SliceHeader], groups: int) -> DicomSeries:
-    """The part of a group of frames, with a note about the attribute by which frames were grouped."""
+    """Return a part of a group of frames with a note that names the attribute by which frames were split."""
     value = dict(FRAME_STACKS)[attribute](group[0])
     note = f"The frames were split by {attribute} into {groups}."
     return replace(part, notes=(note, *part.notes), part=f"{attribute} {value} {part.part}".strip())
 
 
 def _stack_of(slices: Sequence[SliceHeader]) -> DicomSeries:
-    """These slices as one series, with all reasons why they are not a volume."""
+    """Return the slices as one series, with all reasons why they are not a volume."""
     ordered = sorted(slices, key=lambda s: (s.file.name, s.instance_uid))
     kinds = rules.kind_reasons(ordered)
     other, faults = (kinds, []) if rules.all_of_other_kinds(ordered) else ([], kinds)
@@ -258,9 +259,9 @@ def _stack_of(slices: Sequence[SliceHeader]) -> DicomSeries:
 
 
 def _stack_reasons(placed: Sequence[SliceHeader]) -> tuple[list[str], list[str]]:
-    """Irregular positions (faults), and reasons why the slices are something other than a stack.
+    """Return reasons about irregular positions, and reasons why the slices are not a stack at all.
 
-    The most common cause of uneven or duplicate positions is several acquisitions with one SeriesInstanceUID.
+    They mention multiple acquisitions in one series, the most common cause of uneven or duplicate positions.
     """
     axes, positions = placed[0].axes, _positions(placed)
     reasons = stack_reasons(positions, axes)
@@ -276,11 +277,11 @@ def _stack_reasons(placed: Sequence[SliceHeader]) -> tuple[list[str], list[str]]
 
 
 def _sorted_along_normal(slices: Sequence[SliceHeader]) -> list[SliceHeader]:
-    """Sort by position along the slice normal: neither file names nor InstanceNumber say where a slice lies."""
+    """Sort slices by position along their normal; file names and InstanceNumber are not reliable."""
     normal = normal_of(slices[0].axes)
     return sorted(slices, key=lambda s: (float(np.dot(s.position, normal)), s.acquisition or 0, s.instance_uid))
 
 
 def _positions(slices: Sequence[SliceHeader]) -> np.ndarray:
-    """Positions (n, 3), mm, LPS."""
+    """Return the positions (n, 3) in LPS mm."""
     return np.array([s.position for s in slices])

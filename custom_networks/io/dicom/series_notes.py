@@ -1,4 +1,4 @@
-"""Notes about slices that are accepted although they deviate from the standard or have lost quality."""
+"""Notes about accepted series that deviate from the standard or were compressed with loss."""
 
 from collections.abc import Sequence
 
@@ -14,16 +14,16 @@ UIDS = {
 
 
 def series_notes(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
-    """Notes about what deviates from the standard or has lost quality, and was accepted."""
+    """Return notes about deviations from the standard, derived images and lossy compression."""
     acquisitions, kernels = len({s.acquisition for s in slices}), len({s.kernel for s in slices})
     borrowed = len({s.file for s in slices if not s.own_instance_uid})
     scales = len({(s.slope, s.intercept) for s in slices})
-    said = {
-        "The series has no SeriesInstanceUID: all slices were taken as one series.": not slices[0].series_uid,
+    notes = {
+        "The series has no SeriesInstanceUID: all slices were treated as one series.": not slices[0].series_uid,
         **_uid_notes(slices),
         f"SOPInstanceUID is empty in {borrowed} files: it was taken from the file meta information.": borrowed > 0,
-        f"{acquisitions} acquisitions form one even stack: they were taken as one.": acquisitions > 1,
-        f"{kernels} kinds of reconstruction (ConvolutionKernel) form one even stack: they were taken as one.": (
+        f"{acquisitions} acquisitions form one even stack: they were treated as one.": acquisitions > 1,
+        f"{kernels} kinds of reconstruction (ConvolutionKernel) form one even stack: they were treated as one.": (
             kernels > 1
         ),
         f"RescaleSlope or RescaleIntercept differs between slices ({scales} pairs): each slice has its own rescale.": (
@@ -35,11 +35,14 @@ def series_notes(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
         "The slices are derived images (ImageType DERIVED).": any("DERIVED" in s.image_type for s in slices),
         "The pixels were compressed lossily.": any(s.lossy or s.transfer_syntax in LOSSY for s in slices),
     }
-    return tuple(note for note, holds in said.items() if holds)
+    return tuple(note for note, applies in notes.items() if applies)
 
 
 def _uid_notes(slices: Sequence[SliceHeader]) -> dict[str, bool]:
-    """Notes about invalid or varying UIDs, which are never quoted because they can hold a name."""
+    """Return notes about invalid or varying UIDs, each with whether it applies; UIDs are not quoted.
+
+    An invalid UID could contain a patient's name.
+    """
     notes = {}
     for keyword, attribute in UIDS.items():
         uids = {getattr(header, attribute) for header in slices} - {""}
@@ -48,13 +51,13 @@ def _uid_notes(slices: Sequence[SliceHeader]) -> dict[str, bool]:
             odd > 0
         )
         if keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
-            each = f"{keyword} differs between slices ({len(uids)}): they were taken as one series."
+            each = f"{keyword} differs between slices ({len(uids)}): they were treated as one series."
             notes[each] = len(uids) > 1
     return notes
 
 
 def numbers_note(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
-    """A note if InstanceNumbers are missing between first and last: a stack without every other slice is still even."""
+    """Return a note if InstanceNumbers are missing, since a stack that lacks every other slice is still even."""
     numbers = {s.instance_number for s in slices if s.instance_number is not None}
     if len(numbers) < len(slices):
         return ()

@@ -1,1 +1,1 @@
-"""The pages to look at: report.html of a case, and index.html of an output folder."""
+"""HTML pages: report.html of a case, and index.html of an output folder."""

@@ -1,4 +1,4 @@
-"""The page's own files, NiiVue, and the policy that keeps a page from loading or running anything else."""
+"""Templates, styles and scripts of the pages, and their content security policy."""
 
 import base64
 import json
@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-NIIVUE = HERE / "niivue"  # vendored: version, licence and hash lie beside it; `make niivue` fetches it
+NIIVUE = HERE / "niivue"  # vendored with its version, licence and hash; `make niivue` updates it
 
 
 @cache
 def asset(name: str) -> str:
-    """A stylesheet or script of the page."""
+    """Return the text of a stylesheet or script of the pages."""
     return (HERE / "static" / name).read_text(encoding="utf-8")
 
 
 @cache
 def niivue() -> dict[str, str]:
-    """Version and code of the vendored NiiVue."""
+    """Return version and code of the vendored NiiVue."""
     about = json.loads((NIIVUE / "niivue.json").read_text(encoding="utf-8"))
     code = (NIIVUE / about["file"]).read_text(encoding="utf-8")
     return {"version": about["version"], "code": code}
@@ -28,7 +28,7 @@ def niivue() -> dict[str, str]:
 
 @cache
 def template(name: str) -> Any:
-    """A Jinja template; everything passed to it is escaped, except the page's own style and scripts."""
+    """Return a Jinja template, which escapes all values except those it marks as safe."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(
@@ -41,7 +41,10 @@ def template(name: str) -> Any:
 
 
 def policy(styles: Sequence[str], scripts: Sequence[str], pictures: str = "data: blob:") -> str:
-    """A content security policy: these styles and scripts alone, pictures within the page, and no request outside."""
+    """Return a content security policy that allows only these styles and scripts, and no network requests.
+
+    `pictures` are the allowed sources of images, by default those embedded in the page.
+    """
     return (
         f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src {pictures}; connect-src data: blob:; "
         f"worker-src blob:; style-src {_hashes(styles)}; script-src {_hashes(scripts)}"
@@ -49,6 +52,6 @@ def policy(styles: Sequence[str], scripts: Sequence[str], pictures: str = "data:
 
 
 def _hashes(texts: Sequence[str]) -> str:
-    """What a policy calls texts that it lets run, or that nothing may."""
+    """Return the policy's sources for inline texts, their hashes, or 'none' if there are none."""
     digests = (base64.b64encode(sha256(text.encode()).digest()).decode() for text in texts)
     return " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"

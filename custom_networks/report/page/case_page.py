@@ -1,4 +1,4 @@
-"""`report.html` of a case: one file that shows everything without a network, or a light one without the viewer."""
+"""`report.html` of a case: a self-contained page, with or without the interactive viewer."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ from custom_networks.report.page.assets import asset, niivue, policy, template
 from custom_networks.report.page.viewer import ViewerVolumes
 from custom_networks.report.pictures import CasePictures, Picture
 
-MOST_PRINTED = 20  # lesions on the two printed pages
+MOST_PRINTED = 20  # lesions shown when the page is printed
 WINDOWS = (
     {"name": "soft tissue, -160 to 240 HU", "low": -160, "high": 240},
     {"name": "liver, 0 to 200 HU", "low": 0, "high": 200},
 )
-QUALITIES = (82, 65, 45, 25)  # of the pictures; a page takes the first that fits
+QUALITIES = (82, 65, 45, 25)  # JPEG qualities, tried in this order until the page is small enough
 LIGHT_CHARACTERS, FULL_CHARACTERS = 490_000, 7_900_000
 
 
@@ -30,13 +30,13 @@ def case_page(
     volumes: ViewerVolumes | None,
     patient: Mapping[str, str],
 ) -> str:
-    """The page as HTML.
+    """Return the page as HTML; all texts are escaped.
 
     Args:
-        report: what report.json holds.
-        pictures: of the case.
-        volumes: for the viewer; None for a light page, which has no script at all.
-        patient: text about the patient that may be shown, by name; all text is escaped.
+        report: the content of report.json.
+        pictures: pictures of the case.
+        volumes: volumes for the viewer, or None for a light page, which has no scripts.
+        patient: text about the patient to show, by name.
     """
     shared = _viewer(report, volumes) if volumes else {}
     style, scripts = asset("page.css") + _swatches(), [shared["niivue"]["code"], shared["script"]] if volumes else []
@@ -65,7 +65,7 @@ def case_page(
 
 
 def jpeg(rgb: npt.NDArray[np.uint8], quality: int = QUALITIES[0]) -> bytes:
-    """A picture as JPEG, its coloured lines kept sharp."""
+    """Encode a picture (rows, columns, 3) as JPEG, without chroma subsampling to keep coloured lines sharp."""
     from PIL import Image
 
     stream = BytesIO()
@@ -74,7 +74,7 @@ def jpeg(rgb: npt.NDArray[np.uint8], quality: int = QUALITIES[0]) -> bytes:
 
 
 def thumbnail(picture: Picture, pixels: int = 176) -> bytes:
-    """A small JPEG of a picture."""
+    """Return a picture as a JPEG of at most `pixels` x `pixels`."""
     from PIL import Image
 
     image = Image.fromarray(picture.rgb)
@@ -83,7 +83,7 @@ def thumbnail(picture: Picture, pixels: int = 176) -> bytes:
 
 
 def _viewer(report: Mapping[str, Any], volumes: ViewerVolumes) -> dict[str, Any]:
-    """What the viewer needs on the page."""
+    """Return the template's values for the viewer."""
     return {
         "niivue": niivue(),
         "script": asset("page.js"),

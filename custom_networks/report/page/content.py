@@ -1,4 +1,4 @@
-"""What a page says, taken from a case's report: facts by name, the verdict, segments."""
+"""Contents of report.html and the PDF, taken from report.json."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,11 +12,11 @@ Report = Mapping[str, Any]
 Fact = tuple[str, str]
 
 MEANINGS = {
-    "ok": "Nothing speaks against the result.",
+    "ok": "No problem was found.",
     "look": "Look at the result before you use it.",
     "stop": "Do not use the result unless you have checked it yourself.",
 }
-BY_PERSON = "A person made or corrected this mask; the program has only measured it."
+BY_PERSON = "A person made or corrected this mask; the program only measured it."
 PATIENT_TEXT = {
     "PatientName": "Patient",
     "PatientID": "Patient ID",
@@ -29,13 +29,13 @@ PATIENT_TEXT = {
 
 
 def patient_text(headers: Sequence[Dataset]) -> dict[str, str]:
-    """What the first slice's header says of patient and study, by its name on a page; what is empty is left out."""
-    said = {name: str(headers[0].get(keyword) or "") for keyword, name in PATIENT_TEXT.items()} if headers else {}
-    return {name: text for name, text in said.items() if text}
+    """Return patient and study attributes of the first slice's header by their label, without empty ones."""
+    texts = {name: str(headers[0].get(keyword) or "") for keyword, name in PATIENT_TEXT.items()} if headers else {}
+    return {name: text for name, text in texts.items() if text}
 
 
 def verdict_of(report: Report) -> dict[str, Any] | None:
-    """Level, its meaning and findings; None where the report has no verdict."""
+    """Return the verdict's level, meaning and findings, or None if the report has no verdict."""
     verdict = report.get("verdict")
     if not verdict:
         return None
@@ -43,12 +43,12 @@ def verdict_of(report: Report) -> dict[str, Any] | None:
 
 
 def by_person(report: Report) -> bool:
-    """Whether a person made or corrected the mask, so that it has no confidence."""
+    """Whether a person made or corrected the mask; if so, lesions have no confidence."""
     return bool(report["mask_by"] == "person")
 
 
 def source_facts(report: Report) -> list[Fact]:
-    """What was read, without text of the patient."""
+    """Return facts about the input, without text about the patient."""
     source = report["run"]["source"]
     spacing, number = source["spacing_mm"], source["series_number"]
     facts = [
@@ -62,14 +62,14 @@ def source_facts(report: Report) -> list[Fact]:
 
 
 def _seen_by_network(report: Report) -> str | None:
-    """How much of the scan the network saw; None where it saw nothing of it."""
+    """Return which part of the scan was segmented, or None for a person's mask."""
     if by_person(report):
         return None
     return "a box around the liver" if report["run"]["scout"]["state"] == "found" else "the whole scan"
 
 
 def made_facts(report: Report) -> list[Fact]:
-    """Versions, and the weights and how they were run, or the mask that was measured."""
+    """Return facts about how the result was made: versions, date, and the network or the measured mask."""
     run = report["run"]
     return [
         ("Version", f"{report['software']['name']} {report['software']['version']}"),
@@ -80,7 +80,7 @@ def made_facts(report: Report) -> list[Fact]:
 
 
 def _network_facts(run: Mapping[str, Any]) -> list[Fact]:
-    """The weights, and what ran them."""
+    """Return facts about the weights and how the network was run."""
     weights = run["weights"]
     return [
         ("Weights, SHA-256", f"{weights['sha256'][:16]}, {'released' if weights['released'] else 'not released'}"),
@@ -90,7 +90,7 @@ def _network_facts(run: Mapping[str, Any]) -> list[Fact]:
 
 
 def segments_of(report: Report) -> dict[str, Any]:
-    """Volumes of the segments as (name, ml), and the segments of each lesion by its id as text; empty where unknown."""
+    """Return segment volumes as pairs (Roman numeral, ml) and, as text, the segments of each lesion by its id."""
     table = (report.get("segments") or {}).get("table", [])
     roman = {row["segment"]: row["roman"] for row in table}
     of_lesions = {
@@ -102,7 +102,7 @@ def segments_of(report: Report) -> dict[str, Any]:
 
 
 def viewer_data(report: Report) -> dict[str, Any]:
-    """What the viewer's script needs of each lesion: places in LPS mm."""
+    """Return the lesions' data for the viewer's script, with points in LPS mm."""
     return {
         "lesions": [
             {

@@ -1,4 +1,4 @@
-"""`index.html` of an output folder: every input with what was found, a small picture, and the way to its page."""
+"""`index.html` of an output folder: a table of all inputs with thumbnails and links to their pages."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,10 +13,12 @@ INDEX = "index.html"
 
 
 def write_index(folder: Path, rows: Iterable[Mapping[str, Cell]]) -> None:
-    """Write the page from the rows of the summary, whole or not at all; its links are relative.
+    """Write the index atomically, with relative links.
 
-    A row has the summary's columns and, of a finished case, `folder`, `page`, `thumbnail` and `verdict`, "" or None
-    where there is none.
+    Args:
+        folder: the output folder.
+        rows: rows of the summary; those of finished cases also have `folder`, `page` and `thumbnail`, "" or None if
+            missing.
     """
     cases: list[dict[str, Any]] = []
     refused: list[dict[str, Any]] = []
@@ -36,7 +38,7 @@ def write_index(folder: Path, rows: Iterable[Mapping[str, Cell]]) -> None:
 
 
 def _entry(row: Mapping[str, Cell]) -> dict[str, Any]:
-    """A row with the addresses of its files."""
+    """Return a row with the links to its page and thumbnail."""
     folder = str(row.get("folder") or "")
     page, thumbnail = row.get("page"), row.get("thumbnail")
     return {

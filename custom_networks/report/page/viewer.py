@@ -1,7 +1,7 @@
-"""What the page's viewer shows, small enough for a page: the CT around the liver, and what was found there.
+"""Volumes for the viewer on report.html: the CT around the liver, and its labels, small enough to embed.
 
-All are NIfTI files on grids along the scan's own axes (right, front, head as nearly as whole axes can), so that no
-voxel is turned; a viewer reads places in mm from their affine.
+They are NIfTI files on coarser grids along the scan's own axes, reordered to be close to RAS; positions in mm follow
+from their affines.
 """
 
 import base64
@@ -22,25 +22,25 @@ from custom_networks.report.oriented import OrientedCase, Point, oriented
 from custom_networks.report.pictures import MARGIN_MM, WINDOW_HU
 from custom_networks.report.sampling import nearest, volume_at
 
-FINEST_MM, COARSEST_MM = 0.75, 1.25  # of pixels
+FINEST_MM, COARSEST_MM = 0.75, 1.25  # size of pixels
 FINEST_SLICE_MM, COARSEST_SLICE_MM = 1.25, 2.5
 MOST_VOXELS = 4_500_000
-MOST_CHARACTERS = 4_600_000  # of the CT in base64, of the 8 MB of a page
+MOST_CHARACTERS = 4_600_000  # of the CT in base64; a page has at most 8 MB
 SOLID_MM = 2.0
-LIVER, FIRST_LESION = 1, 2  # values of the label map; lesion 1 has the first, and those beyond a byte share the last
+LIVER, FIRST_LESION = 1, 2  # lesion n has the value n + 1, at most 255
 
 
 @dataclass(frozen=True)
 class ViewerVolumes:
-    """Three .nii.gz files in base64.
+    """Volumes as .nii.gz files in base64.
 
     Attributes:
-        ct: 8 bits over `WINDOW_HU`, which the header's slope gives back as HU.
-        labels: on the CT's grid: 0, 1 liver, 2 lesion 1, 3 lesion 2, and on.
-        solid: the liver as a smooth body for the view in 3D, 0 to 255; "" without a liver.
-        solid_lesions: the lesions on the grid of `solid`, as in `labels`; "" without a liver.
-        spacing: of the CT's voxels along right, front and head, mm.
-        middle: of what is shown, LPS mm.
+        ct: the CT with 8 bits over `WINDOW_HU`; the header's slope and intercept restore HU.
+        labels: label map on the grid of `ct`: 0 background, 1 liver, n + 1 for lesion n.
+        solid: smoothed mask of the liver for 3D rendering, 0 to 255; "" without a liver.
+        solid_lesions: the lesions on the grid of `solid`, valued as in `labels`; "" without a liver.
+        spacing: distances between the CT's voxels along x, y and z, in mm.
+        middle: centre of the CT shown, LPS mm.
     """
 
     ct: str
@@ -53,7 +53,13 @@ class ViewerVolumes:
 
 @dataclass(frozen=True, eq=False)
 class _Grid:
-    """Evenly spaced positions along the three axes of a case, in its voxels."""
+    """A grid in voxel coordinates of a case.
+
+    Attributes:
+        at: evenly spaced positions along the three axes, in voxels of the case.
+        affine: (4, 4) affine of the grid, index to RAS mm.
+        spacing: distances between grid points in mm.
+    """
 
     at: tuple[Floats, Floats, Floats]
     affine: Floats
@@ -61,7 +67,7 @@ class _Grid:
 
 
 def viewer_volumes(ct: Volume, region: OrganRegion, measured: Measurements) -> ViewerVolumes:
-    """The volumes of a case for the page; their HU are read in chunks."""
+    """Return the volumes of a case for the viewer."""
     case = oriented(ct, region, measured)
     shown, grid = _ct(case)
     labels = _labels(case, grid)
@@ -78,7 +84,7 @@ def viewer_volumes(ct: Volume, region: OrganRegion, measured: Measurements) -> V
 
 
 def _ct(case: OrientedCase) -> tuple[str, _Grid]:
-    """The CT, and its grid, which is made coarser where a noisy scan would not fit into the page."""
+    """Return the encoded CT and its grid, which is coarsened until the CT is small enough for the page."""
     spacing = _spacing(case)
     while True:
         grid = _grid(case, spacing)
@@ -89,7 +95,7 @@ def _ct(case: OrientedCase) -> tuple[str, _Grid]:
 
 
 def _solid(case: OrientedCase, shown: _Grid, labels: npt.NDArray[np.uint8]) -> tuple[str, str]:
-    """The liver as a smooth body, and the lesions in it, from the labels on the CT's grid."""
+    """Return `solid` and `solid_lesions` of `ViewerVolumes`, made from the labels on the CT's grid."""
     grid = _grid(case, np.maximum(SOLID_MM, shown.spacing))
     inside = [(at - own[0]) / (own[1] - own[0]) for at, own in zip(grid.at, shown.at, strict=True)]
     body = ndimage.gaussian_filter(volume_at(labels > 0, *inside), 1.0) * 255
@@ -99,7 +105,7 @@ def _solid(case: OrientedCase, shown: _Grid, labels: npt.NDArray[np.uint8]) -> t
 
 
 def _spacing(case: OrientedCase) -> Floats:
-    """Distances of the viewer's voxels along the axes, mm: as fine as the scan, the page's size and the eye allow."""
+    """Voxel size of the viewer's CT along x, y and z in mm, limited by the scan, `FINEST_MM` and `MOST_VOXELS`."""
     finest = np.full(3, FINEST_MM)
     finest[case.slice_axis] = FINEST_SLICE_MM
     spacing = np.maximum(finest, case.spacing)
@@ -113,7 +119,7 @@ def _spacing(case: OrientedCase) -> Floats:
 
 
 def _shown(case: OrientedCase) -> Box:
-    """What of the image is shown: the liver with a margin, or all of it where there is none."""
+    """Box of the image to show: the liver with a margin, or the whole image without a liver."""
     if not case.labels.size:
         x, y, z = (slice(0, size) for size in case.hu.shape)
         return x, y, z
@@ -126,7 +132,7 @@ def _shown(case: OrientedCase) -> Box:
 
 
 def _grid(case: OrientedCase, spacing: Floats) -> _Grid:
-    """The grid of these distances over what is shown, its outermost voxels within it."""
+    """Return a centred grid with this spacing (mm) that fits into the box to show."""
     starts, at = [], []
     for side, mm, own in zip(_shown(case), spacing, case.spacing, strict=True):
         step = float(mm / own)
@@ -141,7 +147,7 @@ def _grid(case: OrientedCase, spacing: Floats) -> _Grid:
 
 
 def _labels(case: OrientedCase, grid: _Grid) -> npt.NDArray[np.uint8]:
-    """The label map of the viewer on a grid, 0 beyond what the case holds."""
+    """Return the viewer's label map on a grid, by nearest neighbour; 0 outside the case's region."""
     sizes = tuple(len(at) for at in grid.at)
     found = np.zeros(sizes, np.uint8)
     if not case.labels.size:
@@ -165,7 +171,10 @@ def _window(hu: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
 
 
 def _encoded(voxels: npt.NDArray[np.uint8], affine: Floats, kind: str = "") -> str:
-    """A .nii.gz file in base64; of kind "hu" its values are HU, of kind "label" labels, whose 0 is nothing."""
+    """Encode voxels as a .nii.gz file in base64.
+
+    The kind "hu" adds slope and intercept that restore HU, "label" marks a label map.
+    """
     image = nib.Nifti1Image(np.asarray(voxels, np.uint8), affine)
     image.header.set_xyzt_units("mm")
     if kind == "hu":
@@ -173,7 +182,7 @@ def _encoded(voxels: npt.NDArray[np.uint8], affine: Floats, kind: str = "") -> s
         image.header.set_slope_inter((high - low) / 255, low)
     elif kind == "label":
         image.header.set_intent("label")
-    # Noise has no repeats to look for: run lengths alone make a CT smaller, in less than half of the time.
+    # A noisy CT has no repeated strings: run-length encoding compresses it better, in less than half the time.
     strategy = zlib.Z_RLE if kind == "hu" else zlib.Z_DEFAULT_STRATEGY
     press = zlib.compressobj(4, wbits=zlib.MAX_WBITS | 16, strategy=strategy)
     return base64.b64encode(press.compress(image.to_bytes()) + press.flush()).decode("ascii")

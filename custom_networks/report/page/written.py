@@ -1,4 +1,4 @@
-"""The page's files in a case folder."""
+"""Write report.html and its thumbnail into a case folder."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +18,9 @@ FULL, LIGHT, OFF = PAGES = ("full", "light", "off")
 
 
 def check_page(page: str) -> str:
-    """The kind of page, once it is known to be one of PAGES; else a UsageError that lists them."""
+    """Return `page` if it is one of PAGES; raises UsageError if not."""
     if page not in PAGES:
-        raise UsageError(f"A page is {', '.join(PAGES[:-1])} or {PAGES[-1]}, got {page!r}: name one of these.")
+        raise UsageError(f"page must be {', '.join(PAGES[:-1])} or {PAGES[-1]}, got {page!r}.")
     return page
 
 
@@ -34,17 +34,20 @@ def write_page(
     measured: Measurements,
     patient: Mapping[str, str],
 ) -> dict[str, str]:
-    """Write `report.html` with the viewer (`full`) or without (`light`), and the small picture of the index.
+    """Write `report.html` with the viewer (`full`) or without (`light`), and the thumbnail for the index.
 
     Args:
-        folder: where they go.
-        page: full or light.
-        report: what report.json holds.
-        pictures, ct, region, measured: of the case.
-        patient: text about the patient that may be shown, by name.
+        folder: folder to write to.
+        page: "full" or "light".
+        report: the content of report.json.
+        pictures: pictures of the case.
+        ct: the CT.
+        region: the liver region.
+        measured: the measurements of the case.
+        patient: text about the patient to show, by name.
 
     Returns:
-        The files by kind.
+        File names by kind.
     """
     volumes = viewer_volumes(ct, region, measured) if page == FULL else None
     files = {"page": PAGE, "thumbnail": THUMBNAIL}

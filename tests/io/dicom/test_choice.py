@@ -254,7 +254,7 @@ def test_if_nothing_can_be_segmented_patients_and_all_series_are_listed(write_se
 def test_an_archive_without_images_is_a_usage_error(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "texts.zip", "w") as archive:
         archive.writestr("readme.txt", "text")
-    with pytest.raises(UsageError, match=r"no image found in .*texts.zip \(1 file looked at\)"):
+    with pytest.raises(UsageError, match=r"no image found in .*texts.zip \(1 file checked\)"):
         list_cases(tmp_path / "texts.zip")
 
 

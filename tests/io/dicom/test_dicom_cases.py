@@ -38,7 +38,7 @@ REFUSED: dict[str, list[str]] = {
     "dup_positions_ge_lymphoma_ct": ["lie at the same position (z = -212.325 and -212.320 mm)", "2 acquisitions"],
     "dup_identical_files": ["It holds 2 slices", "1 file repeats another slice and was left out"],
     "broken_one_slice_truncated": ["1 of 6 files are truncated or damaged", "0016582"],
-    "broken_no_dicom_at_all": ["holds no DICOM image (5 files looked at"],
+    "broken_no_dicom_at_all": ["holds no DICOM image (5 files checked"],
     "reformat_coronal": ["not axial (normal 90 degrees off", "It holds 4 slices"],
     "enhanced_ct_dcmqi_24x38x3": ["It holds 3 slices (7.5 mm)"],
     "enhanced_ct_perfusion_map": ["derived images, not Hounsfield units (ImageType PERFUSION)", "It holds 2 slices"],

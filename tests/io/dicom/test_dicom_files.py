@@ -43,7 +43,7 @@ def test_files_are_found_at_any_depth_under_any_name(tmp_path: Path) -> None:
     (tmp_path / "a" / "page.htm").write_text("<html>")
     found = scanned(tmp_path)
     files = sorted(found.damaged, key=lambda file: file.name)  # these hold a preamble and nothing else
-    assert [file.name for file in files] == ["IM3", "a/IM2.dcm", "a/b/IM1"] and found.looked_at == 6
+    assert [file.name for file in files] == ["IM3", "a/IM2.dcm", "a/b/IM1"] and found.file_count == 6
     assert found.headers == () and found.like_dicom == 3
     assert [file.folder for file in files] == [".", "a", "a/b"]
     with files[2].open() as stream:

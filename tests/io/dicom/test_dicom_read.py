@@ -269,7 +269,7 @@ def test_a_slice_without_pixel_data_is_named(write_series: Write) -> None:
 def test_a_folder_without_dicom_files_is_refused_with_their_number(tmp_path: Path) -> None:
     (tmp_path / "empty.dcm").touch()
     (tmp_path / "text.dcm").write_text("DICM")
-    assert f"{tmp_path} holds no DICOM image (2 files looked at" in refusal(tmp_path)
+    assert f"{tmp_path} holds no DICOM image (2 files checked" in refusal(tmp_path)
 
 
 def test_a_folder_is_refused_as_a_label_map(write_series: Write) -> None:

@@ -94,7 +94,7 @@ def test_pixels_of_frames_are_interpreted_like_those_of_slices(classic: Volume, 
     volume = read(stored(image, lambda cells: np.r_[cells[:192] | 1 << 15, cells[192:]], 12, 11))
     assert same(volume, classic)
     assert volume.notes == (
-        "Pixels hold bits above the 12 of BitsStored; they were taken for old overlays and cleared (1 slice).",
+        "Pixels have bits set above the 12 of BitsStored: assumed to be old overlays and cleared (1 slice).",
     )
     with pytest.raises(InputError, match="values that do not fit into the 10 bits of BitsStored"):
         read(stored(scene.enhanced(scene.slices()), lambda cells: cells, 10, 9))
@@ -301,7 +301,7 @@ def test_without_uids_the_content_is_the_digest_of_the_file(tmp_path: Path) -> N
         (lambda i: i.pop(scene.PER_FRAME) and i, "they have no PerFrameFunctionalGroupsSequence"),
         (lambda i: setattr(i, "NumberOfFrames", 9), "NumberOfFrames is 9, but there are functional groups of 8"),
         (lambda i: setattr(i, "ConcatenationUID", "1.2.9"), "each is only a part of a concatenation"),
-        (lambda i: setattr(i, "SOPClassUID", "1.2.840.10008.5.1.4.1.1.2"), "SOP class is not one of enhanced CT"),
+        (lambda i: setattr(i, "SOPClassUID", "1.2.840.10008.5.1.4.1.1.2"), "SOP class is not that of an enhanced CT"),
         (lambda i: setattr(i, "PixelData", i.PixelData[:-2]), "truncated or damaged"),
         (lambda i: setattr(i, "PixelData", i.PixelData * 2), "pixel data of more frames than NumberOfFrames"),
         (lambda i: setattr(i, "Modality", "PT"), "1 of 1 files are not CT but PT"),

@@ -83,7 +83,7 @@ def test_overlapping_acquisitions_are_split(write_series: Write, z: float) -> No
 def test_consecutive_acquisitions_are_one_volume(write_series: Write) -> None:
     volume = read_volume(twice(write_series, move(24)))
     assert volume.array.shape == (16, 12, 16) and volume.spacing[2] == pytest.approx(3)
-    assert volume.notes == ("2 acquisitions form one even stack: they were taken as one.",)
+    assert volume.notes == ("2 acquisitions form one even stack: they were treated as one.",)
 
 
 def test_a_gap_in_one_acquisition_does_not_make_the_other_a_volume(write_series: Write) -> None:
@@ -212,7 +212,7 @@ def test_slices_with_different_series_uids_can_be_one_series_with_a_note(
 
     case = only_case(write_series(each))
     assert np.array_equal(case.read().array, hounsfield)
-    assert case.notes == (f"{keyword} differs between slices (8): they were taken as one series.",)
+    assert case.notes == (f"{keyword} differs between slices (8): they were treated as one series.",)
     assert case.identity == case.content and case.series is not None and case.series.series_instance_uid == ""
 
 

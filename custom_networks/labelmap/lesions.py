@@ -149,7 +149,8 @@ def find_lesions(
     becomes background. One that touches the liver is kept whole, however far it grows out of it: cutting tumor voxel
     by voxel at 10 mm from the liver would remove 31 % of the tumor of LiTS 4 and 12 % of 3D-IRCADb 9, while no lesion
     in 29 expert masks begins farther than 3.5 mm from the liver. Of the remaining lesions, those below
-    `min_lesion_mm3`, `min_lesion_height_mm` or `min_lesion_confidence` become liver: streaks are often one slice thick. If there is no liver voxel, every lesion is outside.
+    `min_lesion_mm3`, `min_lesion_height_mm` (streaks are often one slice thick) or `min_lesion_confidence` become liver.
+    If there is no liver voxel, every lesion is outside.
 
     Args:
         labels: label map.

@@ -81,7 +81,7 @@ def with_planes(shares: np.ndarray, liver: np.ndarray, planes: tuple[Plane, ...]
     for plane in planes:
         cut, (first, last) = fitted_cut(parted, liver, plane), extent(liver, plane.axis)
         cut += plane.weight * (first + plane.usual * (last - first) - cut)
-        ramp = _ramp(np.arange(liver.shape[plane.axis]) - cut)
+        ramp = _ramp(np.arange(liver.shape[plane.axis], dtype=np.float64) - cut)
         ramp = ramp.reshape([-1 if axis == plane.axis else 1 for axis in range(3)])
         for low, high in zip(plane.low, plane.high, strict=True):
             both = parted[low - 1] + parted[high - 1]

@@ -27,7 +27,7 @@ LINE_PIXELS = 18
 
 
 def lesion_colour(number: int) -> Colour:
-    """Colour of a lesion in all pictures and on the page; the eight colours repeat."""
+    """Colour of a lesion in pictures and on the page; the colours repeat after every eighth lesion."""
     return LESION_COLOURS[(number - 1) % len(LESION_COLOURS)]
 
 
@@ -67,7 +67,7 @@ class Sheet:
         self._later.append(lambda pen: pen.line(pixels, fill=LINE_COLOUR, width=1))
 
     def number(self, number: int, mask: npt.NDArray[np.bool_]) -> None:
-        """Write a lesion's number beside its mask (rows, columns)."""
+        """Write a lesion's number beside its mask (rows, columns), unless the mask is empty."""
         rows, columns = np.nonzero(mask)
         if rows.size:
             self._text((float(columns.max()) + 3, float(rows.mean()) - 7), str(number), lesion_colour(number), 13)

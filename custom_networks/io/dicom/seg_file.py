@@ -73,7 +73,8 @@ def _kinds(dataset: Dataset, path: Path) -> Mapping[int, int]:
     """Return the label (LIVER or TUMOR) of each segment number.
 
     Raises:
-        InputError: the SEG is fractional, or a segment is neither. Its name is not quoted, as it may be the patient's.
+        InputError: the SEG is fractional, or a segment is neither liver nor tumor. The segment's label is not quoted,
+            because it could contain a patient's name.
     """
     if dataset.SegmentationType not in ("BINARY", "LABELMAP"):
         raise InputError(f"{path} is a fractional SEG, but a binary one is needed: export it as BINARY.")

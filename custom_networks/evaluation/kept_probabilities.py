@@ -30,7 +30,7 @@ MARGIN_MM = 10.0
 
 @dataclass(frozen=True)
 class KeptCase:
-    """A held-out case.
+    """A held-out case as it is kept in a file, cropped to the voxels that may be organ.
 
     Attributes:
         name: the image's file name without suffix.

@@ -167,7 +167,7 @@ class FileCase(Case):
 
 @dataclass(frozen=True, eq=False)
 class RefusedCase(Case):
-    """An input that was found to be unreadable while listing; `read` raises the reason."""
+    """An input that was found to be unusable before it was read; `read` raises the reason."""
 
     reason: str = field(kw_only=True)
 

@@ -33,8 +33,8 @@ def read_volume(path: str | Path, *, allow_large: bool = False) -> Volume:
     `liverseg series`. `allow_large` lifts the memory limits.
 
     Returns:
-        The volume (i, j, k) in HU: int16 (or int32 if values do not fit) for integer data, else float32. Values below
-        -1024 HU, which are padding, are set to -1024. The affine maps to RAS mm.
+        The volume (i, j, k) in HU: int16 for integer data (int32 or float32 if values do not fit), else float32. Values
+        below -1024 HU, which are padding, are set to -1024. The affine maps to RAS mm.
 
     Raises:
         InputError: the input cannot be read or segmented.
@@ -87,7 +87,7 @@ def list_cases(
         allow_large: whether to lift the memory limits.
 
     Raises:
-        UsageError: there is no case, or `datalist` is empty.
+        UsageError: `dataset_dir` is no folder or archive, it has no case, or `datalist` is empty.
         InputError: a file or folder cannot be opened.
     """
     folder = _at_home(dataset_dir)

@@ -51,8 +51,8 @@ def split_number(path: str | Path) -> tuple[Path, int | None]:
 def case_stem(path: str | Path) -> str:
     """Return a case name: the name of the file or folder without its suffix, safe as a file name on any system.
 
-    Each character outside [A-Za-z0-9._-] becomes "_", and so do dots at the beginning. The name has 1 to 128
-    characters. The series `exam.zip::2` is called `exam_2`. Two inputs can have the same name.
+    Each character outside [A-Za-z0-9._-] becomes "_", and dots at the beginning become a single "_". The name has 1 to
+    128 characters. The series `exam.zip::2` is called `exam_2`. Two inputs can have the same name.
     """
     path, number = split_number(path)
     name = (path if path.name not in ("", "..") else path.resolve()).name

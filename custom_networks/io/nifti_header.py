@@ -62,7 +62,7 @@ def nifti_geometry(
         The (4, 4) affine to RAS mm, the header fields that define it (lengths in mm), and notes.
 
     Raises:
-        InputError: the header has neither sform nor qform, or the one used is not valid.
+        InputError: the header has neither sform nor qform, only a qform that is not valid, or an unknown unit.
     """
     if header["sform_code"] <= 0 and header["qform_code"] <= 0:
         raise InputError(

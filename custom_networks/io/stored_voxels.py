@@ -71,7 +71,7 @@ class StoredVoxels:
 
     @property
     def _decoded_bytes(self) -> int:
-        """Number of bytes of each file after decoding."""
+        """Number of bytes of each file after decoding, including those to skip."""
         return self.skip + prod(self.shape) * self.dtype.itemsize // len(self.files)
 
     def _check_length(self, file: Path, allow_large: bool) -> None:

@@ -42,7 +42,7 @@ def pack_bundle(output: str | Path, weights_url: str | None = None) -> PackedBun
     """Pack this package's bundle with the code that its configs need, in one folder `liver_tumor_ct_25d/`.
 
     The archive is checked before it is written: it is unpacked, and a separate process imports every packed module,
-    looks up everything that the configs name, and loads the weights into the network.
+    looks up all code that the configs name, and loads the weights into the network.
 
     With `weights_url`, files over 1 MiB are left out and listed with this address (see `without_large_files`).
 

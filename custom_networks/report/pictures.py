@@ -69,7 +69,7 @@ class CasePictures:
 
     @property
     def left_out(self) -> int:
-        """Number of the smallest lesions, of which `lesions` has no picture."""
+        """Number of lesions that have no picture in `lesions`, the smallest ones."""
         return max(0, len(self._lesions) - MOST_LESIONS)
 
     @cached_property

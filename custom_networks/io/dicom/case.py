@@ -93,12 +93,12 @@ class DicomCase(Case):
 def dicom_case(path: str | Path) -> DicomCase:
     """Return the case in a folder (of any depth) or zip archive of DICOM files.
 
-    If there are several series, `path` selects the most suitable one, and the notes name the others; `path::N` selects
-    the one that `list_dicom` numbers N.
+    If there are several series, the most suitable one is chosen, and the notes name the others; `path::N` chooses the
+    one that `list_dicom` numbers N.
 
     Raises:
-        InputError: there is no DICOM image or no regular axial CT series whose pixels can be decoded, or there are
-            volumes of several patients or studies.
+        InputError: there is no DICOM image, no series N, or no regular axial CT series that can be decoded, or there
+            are volumes of several patients or studies and no N.
     """
     source, number = split_number(path)
     return _case_of(list_series(source), str(path), number)

@@ -71,7 +71,7 @@ def checked_views(dataset: Dataset) -> tuple[list[Dataset], str]:
 
 
 def _reason_against(dataset: Dataset) -> str:
-    """Return the reason why a multi-frame file cannot be read as a clause to follow "because", or ""."""
+    """Return why a multi-frame file cannot be read, as a clause to follow "because"; "" if it can."""
     if dataset.get("SOPClassUID") not in ENHANCED_CT:
         return "their SOP class is not that of an enhanced CT"
     if any(keyword in dataset for keyword in CONCATENATION) and dataset.get("InConcatenationTotalNumber") != 1:

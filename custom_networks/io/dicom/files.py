@@ -115,8 +115,8 @@ def most_unpacked(packed: int) -> int:
 def inflated(stream: BinaryIO, name: str) -> BinaryIO:
     """Return the stream of a DICOM file from its beginning, inflated if its data set is deflated.
 
-    Damaged deflated data are returned as they are. pydicom has no limit here and would inflate a few kilobytes to
-    gigabytes.
+    pydicom itself has no limit and would inflate a few kilobytes to gigabytes. If the deflated data are damaged, the
+    stream is returned as it is.
 
     Raises:
         InputError: the inflated file would be larger than `most_unpacked` allows.

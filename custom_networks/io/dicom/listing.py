@@ -185,9 +185,9 @@ def listing_of(source: Path, scan: FileScan) -> DicomListing:
 
 
 def _with_losses(series: DicomSeries, damaged: Sequence[DicomFile], suspects: Sequence[Unread]) -> DicomSeries:
-    """Return a series with a fault added if an unreadable file may be one of its slices.
+    """Return a series with a fault added if it is a CT volume and an unreadable file may be one of its slices.
 
-    A slice missing at either end would not show as a gap.
+    The fault is needed because a slice missing at either end does not leave a gap.
     """
     folders = {header.file.folder for header in series.slices}
     beside = [file for file in damaged if file.folder in folders]
@@ -211,8 +211,8 @@ def contrast_phase(header: SliceHeader) -> str:
 def _preference_key(series: DicomSeries) -> tuple[float, ...]:
     """Sort key for the CT volumes of a study, the most suitable first.
 
-    The criteria are, in this order: readable at all, depth (up to the height of a liver), body region, contrast phase,
-    derived images, lossy compression, slice distance, depth.
+    The criteria are, in this order: faults, depth (up to the height of a liver), body region, contrast phase, derived
+    images, lossy compression, slice distance, depth.
     """
     first = series.slices[0]
     step = series.depth_mm / len(series.slices)

@@ -122,7 +122,7 @@ def _frame_affine(dataset: Dataset, groups: Mapping[str, Any]) -> npt.NDArray[np
 def _segments_of(
     dataset: Dataset, groups: Mapping[str, Any], kinds: Mapping[int, int], frame: npt.NDArray[Any]
 ) -> Mapping[int, int]:
-    """Return the segments in a frame: the label of each segment number."""
+    """Return the label (LIVER or TUMOR) of each segment in a frame, by the segment's number."""
     if _is_label_map(dataset):
         return {int(number): kinds[int(number)] for number in np.unique(frame) if number}
     number = int(groups["SegmentIdentificationSequence"].ReferencedSegmentNumber)

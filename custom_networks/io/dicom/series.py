@@ -59,7 +59,7 @@ class DicomSeries:
 
     @property
     def patient(self) -> str:
-        """Digest that identifies the patient without naming them; "" if the images name no patient."""
+        """Digest that identifies the patient without naming them; "" without PatientID and PatientName."""
         return self.slices[0].patient
 
     @property

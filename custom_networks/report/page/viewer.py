@@ -35,8 +35,8 @@ class ViewerVolumes:
     """Volumes as .nii.gz files in base64.
 
     Attributes:
-        ct: the CT with 8 bits over `WINDOW_HU`; the header's slope and intercept restore HU.
-        labels: label map on the grid of `ct`: 0 background, 1 liver, n + 1 for lesion n.
+        ct: the CT clipped to `WINDOW_HU`, with 8 bits; the header's slope and intercept restore HU.
+        labels: label map on the grid of `ct`: 0 background, 1 liver, n + 1 (at most 255) for lesion n.
         solid: smoothed mask of the liver for 3D rendering, 0 to 255; "" without a liver.
         solid_lesions: the lesions on the grid of `solid`, valued as in `labels`; "" without a liver.
         spacing: distances between the CT's voxels along x, y and z, in mm.

@@ -59,7 +59,11 @@ def paint_table(canvas: Canvas) -> None:
 
 
 def paint_chest(rng: np.random.Generator, canvas: Canvas, cavity: Array, tissue: Enhancement) -> Array:
-    """Paint diaphragm, lung bases with vessels, and heart; return a field that is negative under the diaphragm (mm)."""
+    """Paint diaphragm, lung bases with vessels, mediastinum and heart.
+
+    Returns:
+        A field (mm) that is negative under the diaphragm.
+    """
     window = canvas.window((0, 0, 50), (HALF_WIDTH, HALF_DEPTH, 75))
     x, y, _ = points = canvas.at(window)
     under = canvas.points[2] - diaphragm_height(canvas.points)

@@ -54,7 +54,7 @@ class _LabelMapTransform(MapTransform):
 
     @abstractmethod
     def corrected(self, labels: Labels, affine: Floats, data: Data) -> Corrected:
-        """Apply the rule; return a new label map (H, W, D) and further items for the data, with arrays on its grid."""
+        """Apply the rule; return the label map (H, W, D) and further items for the data, with arrays on its grid."""
 
 
 def _like(label_map: MetaTensor, values: Numbers) -> MetaTensor:
@@ -74,7 +74,7 @@ def _probabilities(data: Data, key: str, labels: Labels) -> Probabilities:
 
 
 class KeepOrgand(_LabelMapTransform):
-    """Dictionary version of `keep_organ`: removes loose parts of the organ and small parts attached by a thin neck."""
+    """Dictionary version of `keep_organ`: removes small or distant parts, and small ones attached by a thin neck."""
 
     def __init__(
         self,

@@ -196,7 +196,7 @@ def _check_grid(scores: torch.Tensor, record: Mapping[str, Any], key: Hashable) 
 
 
 def _on_grid_before(image: MetaTensor, step: int, values: torch.Tensor) -> MetaTensor:
-    """Values with the metadata that the image had before operation `step`, a `ResampleInPlaned`."""
+    """Values with the image's metadata, but its affine and operations from before `step`, a `ResampleInPlaned`."""
     out = with_meta_of(image, values)
     out.applied_operations = out.applied_operations[:step]
     set_affine(out, image.applied_operations[step][TraceKeys.EXTRA_INFO]["original_affine"])

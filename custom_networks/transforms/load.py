@@ -55,7 +55,7 @@ class LoadVolumed(LoadImaged):
 
 
 class _VolumeLoader:
-    """Stands in for MONAI's `LoadImage`; `LoadImaged.__call__` calls it for each path."""
+    """Stands in for MONAI's `LoadImage`; `LoadImaged.__call__` calls it for each item."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

@@ -247,7 +247,7 @@ def in_its_place(values: torch.Tensor, record: Mapping[str, Any]) -> torch.Tenso
     """Zero-pad the values (C, h, w, d) of a region to its whole grid, (C, H, W, D).
 
     Args:
-        values: values of any other shape are returned unchanged.
+        values: if they do not have the region's shape, they are returned unchanged.
         record: extra info that `ResampleInPlaned` recorded.
     """
     grid, corner, shape = ([int(n) for n in record[name]] for name in ("grid", "corner", "resampled_shape"))

@@ -28,7 +28,7 @@ MARGINS = (4, 4, 2)  # voxels of the coarse grid around the liver
 
 
 class CoarseCopyd(MapTransform):
-    """Keep a coarse copy of the image for `LabelSegmentsd`: pixels of about 3 mm, slices of about 6 mm.
+    """Keep a coarse copy of the image for `LabelSegmentsd`, by default with voxels of about 3 x 3 x 6 mm.
 
     The item is a MetaTensor (1, H, W, D), slices last, windowed as for the network for liver and tumor. The copy covers
     exactly the same extent, and its affine is exact. In-plane, it is resampled bilinearly with anti-aliasing; along the
@@ -83,7 +83,7 @@ def coarse_copy(image: MetaTensor, spacings: Sequence[float]) -> MetaTensor:
 
 
 def cell_means(size: int, cells: int, scale: float, offset: float) -> np.ndarray:
-    """Weights (cells, size), float32, of the voxels along an axis in the mean over each cell of a coarser grid.
+    """Weights (cells, size), float32, of the voxels along an axis, for their mean over each cell of a coarser grid.
 
     Cell c is `scale` voxels wide and centred at voxel `offset + scale * c`; whatever it covers beyond the axis counts
     as zero.

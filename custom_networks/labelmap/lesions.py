@@ -1,4 +1,4 @@
-"""Find the lesions, once for everyone: which parts of the tumor count, their volume, and the network's confidence.
+"""Find the lesions once, for all results: which parts of the tumor count, their volume, and the confidence in them.
 
 A lesion is a connected component of tumor (26-neighbourhood). `find_lesions` is the last anatomy rule; reports,
 tables and DICOM results all use the lesion numbers that it assigns.

@@ -81,7 +81,7 @@ def _thinly_attached(components: npt.NDArray[np.int32], affine: Floats, min_part
     sampling = [step * mm for step, mm in zip(steps, spacing, strict=True)]
     voxel_ml = voxel_mm3(affine) * float(np.prod(steps)) / 1000
     cores, count = ndimage.label(ndimage.distance_transform_edt(coarse > 0, sampling=sampling) > neck_mm / 2)
-    core_ml = np.round(component_sizes(cores, count) * voxel_ml, 9)  # rounded as above
+    core_ml = np.round(component_sizes(cores, count) * voxel_ml, 9)  # rounded as in `keep_organ`
     cores[core_ml[cores] < MIN_CORE_ML] = 0  # specks under a rough surface
     if not cores.any():
         return np.zeros(components.shape, bool)

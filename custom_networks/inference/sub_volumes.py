@@ -7,7 +7,10 @@ from torch import Tensor
 
 
 def chosen_offsets(step: int, wanted: int | None) -> set[int]:
-    """First slices of the `wanted` sub-volumes to run, spread evenly over all `step` of them; None runs all."""
+    """The first slice of each sub-volume to run.
+
+    Of `step` sub-volumes, `wanted` are run, spread evenly; None runs all.
+    """
     count = step if wanted is None else min(wanted, step)
     return {i * step // count for i in range(count)}
 

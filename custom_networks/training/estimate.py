@@ -55,7 +55,7 @@ def _machine_memory() -> float:
 
 
 def _cached_bytes(image: str, spacing: float) -> float | None:
-    """Bytes of one case after in-plane resampling to `spacing` mm; None if it is not a NIfTI file."""
+    """Bytes that a case resampled in-plane to `spacing` mm takes in the cache; None if it is not a NIfTI file."""
     grid = nifti_grid(image)
     if grid is None:
         return None

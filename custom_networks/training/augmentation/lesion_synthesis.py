@@ -218,7 +218,7 @@ def pushed_aside(structures: Array, depth: Array, centre: tuple[float, float], m
 def lesion_in_box(
     random: np.random.RandomState, hu: Array, tissue: Mask, axes: Axes, lesion: Lesion, thickness: float
 ) -> tuple[Array, Mask]:
-    """Draw a lesion as a change to a box of the image that is limited to `tissue`.
+    """Draw a lesion as a change to a box of the image; only `tissue` is changed.
 
     Args:
         random: source of shape and texture.

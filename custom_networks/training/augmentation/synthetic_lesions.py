@@ -104,7 +104,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         self.mass_effect = _pair(mass_effect)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Data with a new image and label if lesions were drawn; the inputs are not modified."""
+        """Data with lesions drawn into image and label, with probability `prob`; the inputs are not modified."""
         d = dict(data)
         if self.R.rand() >= self.prob:
             return d

@@ -121,9 +121,10 @@ def _placed(label: MetaTensor, affine: np.ndarray) -> MetaTensor:
 
 
 def _right_of_middle_mm(label: MetaTensor) -> tuple[float, float]:
-    """Distances (mm) of the organ's centre to the right of the volume's middle and of its own extent's middle.
+    """How far (mm) the organ's centre lies to the right of the volume's middle, and of the middle of its own extent.
 
-    Both are NaN if no liver is labelled in (1, i, j, k), and the second also if the volume cuts the organ off.
+    Distances to the left are negative. Both are NaN if no liver is labelled in the label map (1, i, j, k), and the
+    second also if the volume cuts the organ off.
     """
     labels, to_right = label.as_tensor()[0], np.asarray(label.affine)[0, :3]  # RAS: x increases to the right
     if not (labels == LIVER).any():

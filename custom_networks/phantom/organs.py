@@ -78,7 +78,7 @@ def paint_stomach(rng: np.random.Generator, canvas: Canvas, stomach: Ellipsoid, 
 
 
 def _loop(rng: np.random.Generator, waypoints: npt.ArrayLike, step: float, jitter: float) -> Vectors:
-    """Points (n, 3) every `step` mm along a line through the waypoints, with random offsets of `jitter` mm."""
+    """Points (n, 3) every `step` mm along a line through the waypoints, with random offsets of about `jitter` mm."""
     corners = np.asarray(waypoints, float)
     lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(corners, axis=0), axis=1))])
     at = np.arange(0, lengths[-1], step)
@@ -156,7 +156,7 @@ def paint_organs(
 
 
 def liver_window(canvas: Canvas) -> Window:
-    """Index box that contains any liver."""
+    """Index box large enough for any patient's liver."""
     return canvas.window((30, 0, 0), (125, 100, 95))
 
 

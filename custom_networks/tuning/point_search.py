@@ -17,7 +17,7 @@ class Trial(NamedTuple):
 
 
 class PointScorer:
-    """Scores operating points with calibrated confidences; each patient's come from a model of all other patients.
+    """Scores operating points with calibrated confidences, a patient's with a model of all other patients.
 
     Args:
         tables: predicted lesions of the cases.

@@ -30,9 +30,10 @@ class SliceStackInferer(Inferer):
     """Runs a 2.5D network over a volume `(B, C, H, W, D)`, slices last, in slabs of consecutive slices.
 
     A volume with thin slices is split into `k` interleaved sub-volumes (each has every k-th slice, and together they
-    have all), so that a stack spans as much anatomy as in training. Each slice is encoded once, except in the halo of
-    a slab. Besides input and output, only one slab is in memory, and its size is limited by a budget. How a volume is
-    cut depends only on its shape, the runtime and the options; other cuts change the output only by rounding.
+    have all slices), so that a stack spans as much anatomy as in training. Each slice is encoded once, except in the
+    halo of a slab. Besides input and output, only one slab is in memory, and its size is limited by a budget. How a
+    volume is cut depends only on its shape, its slice distance, the runtime and the options; other slabs change the
+    output only by rounding.
 
     The network's `slab`, `halo` and `stride` determine how it is run (see `ContextNet25D`); a network without them is
     called directly and assumed to need no neighbouring slices.

@@ -126,7 +126,7 @@ class TrainingPace:
         logger.info(text, steps, seconds, _duration(steps * seconds), memory)
 
     def _peak_bytes(self) -> int | None:
-        """Peak memory in bytes that PyTorch allocated on the GPU or, on a CPU, that this process used, cache included.
+        """Peak memory in bytes: what PyTorch allocated on a GPU, or what this process used on a CPU (cache included).
 
         It is None on a CPU under Windows, where Python has no module `resource`.
         """

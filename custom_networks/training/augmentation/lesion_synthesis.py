@@ -18,7 +18,7 @@ from custom_networks.labelmap.labels import Mask
 Array = npt.NDArray[np.float32]
 Axes = tuple[Array, Array, Array]
 
-REACH = 2.0  # radii from the centre; every lesion and most of the tissue that it pushes aside is within this distance
+REACH = 2.0  # radii; a lesion and most of the tissue that it pushes aside lie within this distance from its centre
 DARKEST = 0.0  # HU: necrosis and cysts are as dark as water, not darker
 ROSE = 5.0  # signal-to-noise ratio over its area that makes an object visible (Rose 1948)
 _SUBSLICE = 1.5  # mm: largest distance between the planes that are averaged for a slice
@@ -195,8 +195,8 @@ def _level_and_deviation(values: Array) -> tuple[float, float]:
 def pushed_aside(structures: Array, depth: Array, centre: tuple[float, float], mass_effect: float) -> Array:
     """Structures moved in-plane away from the lesion, as if tissue nearly kept its volume.
 
-    A point at relative depth p moves to q = (p^3 + m)^(1/3), where m is `mass_effect` up to q = 1 and falls smoothly to
-    0 at q = 1.8.
+    A point at relative depth p moves to relative depth q = (p^3 + m)^(1/3), where m is `mass_effect` up to q = 1 and
+    falls smoothly to 0 at q = 1.8.
 
     Args:
         structures: (n, m, k) structures from `liver_structures`.

@@ -187,7 +187,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         return None
 
     def _slices(self, heights: Array, radius: float) -> tuple[int, int]:
-        """The slices (first, one after the last) in which lesions that extend into the labelled slices are centred."""
+        """The slices (first, one after the last) in which a lesion that extends into labelled ones may be centred."""
         low, high = heights[self.halo] - 0.7 * radius, heights[-1 - self.halo] + 0.7 * radius
         return int(np.searchsorted(heights, low)), int(np.searchsorted(heights, high, side="right"))
 

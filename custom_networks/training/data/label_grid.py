@@ -33,8 +33,8 @@ class LabelOnImaged(MapTransform):
       left. All 33 cases on which the weights were trained and scored pass, whole or cut to a tenth of the liver's
       slices, and all are refused when mirrored. A patient with situs inversus (one in 10,000), for whom the network is
       not made, is refused, too.
-    - If the centre is left of the volume's middle, but not of the middle of the liver's extent, or the volume cuts the
-      liver off, so that its extent is unknown, there is only a warning, because a crop can look like that.
+    - If the centre is left of the volume's middle, but not of the middle of the liver's extent (which is unknown if the
+      volume cuts the liver off), there is only a warning, because a crop can look like that.
 
     It is meant for training and evaluation, where a list says which label map belongs to which image. The image is the
     item `image`, a MetaTensor from `LoadVolumed` that may have been transformed since.

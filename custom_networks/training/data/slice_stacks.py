@@ -25,8 +25,8 @@ class RandSliceStacksd(Randomizable, MapTransform):
     distance between its slices, and `slice_thickness`, the distance between the volume's slices, in mm.
 
     Args:
-        keys: tensors `(C, H, W, D)` of the same shape; the first determines the slice distance if it is a MetaTensor,
-            which is otherwise assumed to be 3 mm.
+        keys: tensors `(C, H, W, D)` with the same H, W and D; the volume's slice distance is taken from the first if it
+            is a MetaTensor, and is otherwise assumed to be 3 mm.
         indices_key: key of a list with one array of flat voxel indices per class, from MONAI's `ClassesToIndicesd`.
         ratios: one weight for each class in `indices_key`.
         size: in-plane size of the crop, in pixels.

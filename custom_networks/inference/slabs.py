@@ -1,4 +1,4 @@
-"""Cut a volume into slabs of about equal size that fit a memory budget and depend only on the volume's shape."""
+"""Cut a volume into slabs of about equal size that fit a memory budget, regardless of how much memory is free."""
 
 import math
 from collections.abc import Iterator

@@ -15,7 +15,7 @@ from scipy.special import expit
 from custom_networks.errors import UsageError
 from custom_networks.labelmap.boxes import NOWHERE, Box, box_around, copy_in, grown_box, moved_box
 from custom_networks.labelmap.components import NEIGHBOURS_26, is_within
-from custom_networks.labelmap.grid import spacing_of, voxel_mm3
+from custom_networks.labelmap.grid import slice_axis_of, spacing_of, voxel_mm3
 from custom_networks.labelmap.labels import LIVER, TUMOR, Floats, Labels, Mask, Numbers, Probabilities
 
 Coefficients = Mapping[str, float]
@@ -128,7 +128,7 @@ def list_lesions(
 
 def _heights(numbers: Numbers, affine: Floats) -> Floats:
     """Extent (n,) of each lesion, mm, along the axis that is closest to the one from feet to head."""
-    axis = int(np.argmax(np.abs(affine[2, :3])))
+    axis = slice_axis_of(affine)
     voxels = [part[axis].stop - part[axis].start for part in ndimage.find_objects(numbers)] if numbers.size else []
     return np.round(np.array(voxels, np.float64) * spacing_of(affine)[axis], 6)
 

@@ -233,10 +233,7 @@ class Pipeline:
         return segments_of_case(data["segments_state"], labels, region, self._segments_weights)
 
     def _run_block(self, date: datetime, case: Case, ct: Volume, seconds: Mapping[str, float]) -> dict[str, Any]:
-        """The run block of report.json; the time of writing is added when the result is written.
-
-        The time of building the pipeline counts towards its first case.
-        """
+        """The run block of report.json, without the time of writing; the first case has the time of building, too."""
         prepare, self._seconds_to_prepare = self._seconds_to_prepare, 0.0
         times = {**seconds, "total": seconds["total"] + prepare, "prepare": prepare, "write": 0.0}
         return {
@@ -287,10 +284,7 @@ def _check_process() -> None:
 
 @contextmanager
 def _callers_state_kept() -> Iterator[None]:
-    """A context with float32 as PyTorch's default dtype.
-
-    At its end, the earlier default dtype and PyTorch's random state on the CPU are restored.
-    """
+    """A context with float32 as default dtype; its end restores PyTorch's earlier dtype and CPU random state."""
     dtype = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):
         torch.set_default_dtype(torch.float32)

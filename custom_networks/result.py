@@ -89,7 +89,7 @@ class Result:
 
     @property
     def case(self) -> str:
-        """Name of the case, or of its folder once it has been written."""
+        """Name of the case or, once the result has been written, of its folder."""
         return self.written.folder.name if self.written else self.input.name
 
     @property

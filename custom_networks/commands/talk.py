@@ -76,7 +76,7 @@ class Talk:
             say(text, "stderr")
 
     def begin(self, number: int, count: int, case: "Case") -> None:
-        """Announce the case that is about to be segmented and, if there are several, the estimated time left."""
+        """If there are several cases, announce the next one and, once one has ended, the estimated time left."""
         now = self._case_started = time.monotonic()
         if count > 1:
             finished = self._done + self._failed

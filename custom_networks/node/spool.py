@@ -81,7 +81,7 @@ class Spool:
             return True
 
     def close_quiet(self, quiet: float, now: float) -> list[tuple[str, Version]]:
-        """Make a waiting version of each study whose newest image arrived at least `quiet` seconds ago.
+        """Make a waiting version of each study with new images, if the latest arrived at least `quiet` seconds ago.
 
         Returns the study keys and the versions.
         """

@@ -38,15 +38,15 @@ class CaseScoresHandler:
     (MetaTensor (1, H, W, D) on the same grid, labels 0, 1, 2) and `image`. The case is named after the image's file, or
     after the label's if the image has none. It also reads `tumor_labelled` from ``engine.state.batch``. At the end of
     the epoch it adds the means of liver_dice, tumor_dice and tumor_dice_with_tumor and all of `pooled_scores` to
-    ``engine.state.metrics``, so attach it before handlers that print metrics.
+    ``engine.state.metrics``, except undefined ones, so attach it before handlers that print metrics.
 
-    The files are written after each case, so that a crash loses nothing. With several processes, each scores its own
-    cases; rank 0 writes its own cases during the run and all cases at the end. A case that a DistributedSampler repeats
-    to make the parts equal is counted once.
+    The files are written after each iteration, so that a crash loses no earlier case. With several processes, each
+    scores its own cases; rank 0 writes its own cases during the run and all cases at the end. A case that a
+    DistributedSampler repeats to make the parts equal is counted once.
 
     Args:
         output_dir: folder for the files.
-        lesion_overlap: overlap from which a lesion is found (see `custom_networks.evaluation.lesion_matching`).
+        lesion_overlap: overlap at which a lesion counts as found (see `custom_networks.evaluation.lesion_matching`).
     """
 
     def __init__(self, output_dir: str, lesion_overlap: float) -> None:
@@ -77,8 +77,9 @@ class CaseScoresHandler:
         """Score the cases of one iteration.
 
         Raises:
-            InputError: an item has no file name, or its label maps are not MetaTensors with one channel, are not on the
-                same grid, or have labels other than 0, 1, 2.
+            InputError: the output is not a list of items, an item has no file name, or its label maps are not
+                MetaTensors with one channel, are not on the same grid, or have labels other than 0, 1, 2.
+            UsageError: `lesion_overlap` is out of range.
         """
         if not isinstance(engine.state.output, list):
             raise InputError(
@@ -92,7 +93,7 @@ class CaseScoresHandler:
         self._write()
 
     def finish(self, engine: Engine) -> None:
-        """Gather the cases of all processes, write the report, and add the means to the engine's metrics.
+        """Gather the cases of all processes, write the files (rank 0 only), and add scores to the engine's metrics.
 
         Raises:
             InputError: no case was scored.
@@ -133,7 +134,10 @@ def _path_of(output: Mapping[str, Any]) -> str:
 
 
 def case_names(paths: list[str]) -> dict[str, str]:
-    """A unique name for each path: the file name without suffix, with its folder if necessary, or else the path."""
+    """A unique name for each path: the file name without suffix.
+
+    If it is not unique, it is preceded by the name of the folder; if it still is not, the whole path is used.
+    """
     shortest = [IMAGE_ENDING.sub("", PurePath(path).name) for path in paths]
     longer = [f"{PurePath(path).parent.name}/{name}" for path, name in zip(paths, shortest)]
     uses, longer_uses = Counter(shortest), Counter(longer)
@@ -144,7 +148,7 @@ def case_names(paths: list[str]) -> dict[str, str]:
 
 
 def _spacing_of_one_grid(prediction: Any, truth: Any) -> list[float]:
-    """Voxel spacing of the truth in mm; InputError if the prediction is not on the same grid."""
+    """Voxel spacing of the truth in mm; InputError if the two are not MetaTensors on the same grid."""
     if not isinstance(prediction, MetaTensor) or not isinstance(truth, MetaTensor):
         raise InputError(
             f"Prediction and truth must be MetaTensors with an affine, got {type(prediction).__name__} and "
@@ -162,7 +166,11 @@ def _spacing_of_one_grid(prediction: Any, truth: Any) -> list[float]:
 
 
 def _label_map(labels: MetaTensor) -> Labels:
-    """Label map (H, W, D) uint8 from a tensor (1, H, W, D) of any type; InputError if the values do not fit uint8."""
+    """Label map (H, W, D) uint8 from a tensor (1, H, W, D) of any type.
+
+    Raises:
+        InputError: the tensor has another shape, or values that are not whole numbers from 0 to 255.
+    """
     if labels.ndim != 4 or labels.shape[0] != 1:
         raise InputError(
             f"A label map must have shape (1, H, W, D), got {tuple(labels.shape)}: take the argmax of probabilities."
@@ -183,7 +191,7 @@ def _one_line(scores: Scores) -> str:
 
 
 def _rows_of_all_processes(rows: dict[str, Scores]) -> dict[str, Scores]:
-    """The rows of all processes by path, in the order of their ranks; each path occurs once."""
+    """The rows of all processes by path, in the order of the ranks; each path occurs once."""
     if idist.get_world_size() == 1:
         return rows
     # JSON keeps floats exact and allows NaN; it never contains the tab that separates the gathered strings.

@@ -2,8 +2,8 @@
 
 Liver means the whole organ (labels 1 and 2 together), tumor is label 2. If the true tumors of a case are not known, its
 voxels with label 2 are not reliably organ either and are ignored. DEFINITIONS describes each score, also for empty
-masks. A missed tumor and a tumor found in a healthy liver both get the worst possible value, because leaving them out
-would improve the mean.
+masks. A missed tumor and a tumor found in a healthy liver both get the worst possible value of each overlap and
+distance score, because leaving them out would improve the mean.
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ def case_scores(
         prediction: label map (H, W, D), 0 background, 1 liver, 2 tumor.
         truth: label map of the same shape.
         spacing: voxel size along H, W, D in mm.
-        overlap: overlap from which a lesion is found (see `custom_networks.evaluation.lesion_matching`).
+        overlap: overlap at which a lesion counts as found (see `custom_networks.evaluation.lesion_matching`).
         tumor_labelled: False if label 2 in the truth cannot be trusted; all tumor scores are then nan, and the liver is
             scored without those voxels.
         voxel_mm3: volume of a voxel, mm3; by default the product of the spacings, which is wrong for a sheared grid.
@@ -69,7 +69,8 @@ def case_scores(
         in ml; other scores have no unit.
 
     Raises:
-        InputError: shapes differ or are not 3D, a label is not 0, 1 or 2, or a spacing is not a positive number.
+        InputError: shapes differ or are not 3D, a map is not uint8 or has a label above 2, or the spacing is not three
+            positive numbers.
         UsageError: `overlap` is out of range.
     """
     _check(prediction, truth, spacing)
@@ -97,7 +98,7 @@ def structure_scores(
         prediction: predicted mask (H, W, D).
         truth: true mask of the same shape.
         spacing: voxel size in mm.
-        diagonal_mm: distance to use if one mask is empty, mm.
+        diagonal_mm: distance to use if only one of the masks is empty, mm.
         voxel_mm3: volume of a voxel, mm3.
     """
     sizes = int(prediction.sum()), int(truth.sum())

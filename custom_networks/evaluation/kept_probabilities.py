@@ -1,8 +1,8 @@
 """Probabilities of held-out cases on disk, so that thresholds can be tried later without running the network.
 
-There is one compressed NumPy file per case, `<case>.npz`, cropped to the box of all voxels that may be organ. It has
-`probabilities` of liver and tumor x 255, (2, h, w, d) uint8; `label`, (h, w, d) uint8; `spacing`, (3,) mm;
-`tumor_labelled`; and `source`, the image's folder and name.
+There is one compressed NumPy file per case, `<case>.npz`, cropped to the box of all voxels that may be organ, with a
+margin. It has `probabilities` of liver and tumor x 255, (2, h, w, d) uint8; `label`, (h, w, d) uint8; `spacing`, (3,)
+mm; `tumor_labelled`; and `source`, the image's folder and name.
 """
 
 from collections.abc import Hashable, Mapping
@@ -30,7 +30,7 @@ MARGIN_MM = 10.0
 
 @dataclass(frozen=True)
 class KeptCase:
-    """A held-out case.
+    """A held-out case as it is kept in a file, cropped to the voxels that may be organ.
 
     Attributes:
         name: the image's file name without suffix.
@@ -72,7 +72,7 @@ class KeepProbabilitiesd(Transform):
         self.output_dir = None if output_dir is None else Path(output_dir)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The unchanged data, after writing the case to disk."""
+        """A copy of the data, after writing the case to disk unless `output_dir` is None."""
         d = dict(data)
         if self.output_dir is None:
             return d
@@ -140,8 +140,9 @@ def _write(
     other = _kept_source(path)
     if other not in (None, source):
         raise InputError(
-            f"{path} must contain one case, got {source} after {other}: use another folder for --keep_probabilities "
-            "or, if one data list contains both, rename one of the images (and its name in the list)."
+            f"{path} already holds {other}, so {source} cannot be kept there: use another folder for "
+            "--keep_probabilities or, if both are in one data list, rename one of the images (and its name in the "
+            "list)."
         )
     box = _box_of_all_organ(probabilities, label, spacing)
     with atomic_write(path) as temporary, temporary.open("wb") as stream:
@@ -156,7 +157,10 @@ def _write(
 
 
 def _box_of_all_organ(probabilities: npt.NDArray[np.uint8], label: Labels, spacing: list[float]) -> Box:
-    """Box of the true organ and all voxels above LOWEST_ORGAN_PROBABILITY, with a margin of MARGIN_MM."""
+    """Box of all voxels that may be organ, with a margin of MARGIN_MM; around the first voxel if there are none.
+
+    These are the true organ and the voxels whose probability of liver or tumor is at least LOWEST_ORGAN_PROBABILITY.
+    """
     # The sum needs uint16; rounding the limit down keeps every voxel that a threshold of 0.2 needs.
     organ = np.add(*probabilities, dtype=np.uint16) >= int(LOWEST_ORGAN_PROBABILITY * 255)
     box = box_around(organ | (label > 0)) or (slice(0, 1),) * 3

@@ -83,9 +83,9 @@ def longest_in_plane_mm(
     """Longest diameter of each lesion within a slice, mm, as in RECIST 1.1 and in the reports.
 
     Args:
-        components: map (H, W, D) of lesion numbers, 0 for none, 1 to `count`.
+        components: map (H, W, D) of lesion numbers, 0 for none, 1 to `count`; D is the axis of the slices.
         count: number of lesions.
-        spacing: voxel size, mm.
+        spacing: voxel size along H, W, D in mm.
 
     Returns:
         (count,) diameters, mm.

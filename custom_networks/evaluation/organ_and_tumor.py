@@ -20,7 +20,7 @@ class OrganAndTumord(MapTransform):
     not decide between checkpoints; `case_scores` does count false tumors.
 
     If the item `tumor_labelled` exists and is false, label 2 in the truth (`label`) cannot be trusted. Its voxels are
-    then left out of both organs, and the tumor channels are emptied so that tumors do not count.
+    then left out of the organ in every result, and the tumor channels are emptied so that tumors do not count.
 
     Args:
         keys: the label maps; any type with whole numbers.

@@ -15,8 +15,12 @@ from custom_networks.labelmap.segments import SEGMENTS, lesion_segments
 def segment_dice(found: Labels, truth: Labels, labels: Labels) -> dict[int, float]:
     """Dice of each segment, by number; nan if neither map has the segment.
 
-    Voxels of the true liver (`labels` not 0) without a true segment do not count. All maps are (i, j, k) on the same
-    grid.
+    Voxels of the true liver without a true segment do not count.
+
+    Args:
+        found: map of segments to score, (i, j, k).
+        truth: the expert's map of segments on the same grid.
+        labels: the expert's label map on the same grid, 0 outside the liver.
     """
     box = box_around(found | labels) or NOWHERE  # no true segment lies outside the liver
     found, truth, labels = found[box], truth[box], labels[box]
@@ -44,7 +48,14 @@ class PlacedLesion:
 
 
 def placed_lesions(found: Labels, truth: Labels, labels: Labels, spacing: Sequence[float]) -> list[PlacedLesion]:
-    """The lesions of a label map (components in the 26-neighbourhood) that are in true segments; spacing in mm."""
+    """The lesions of a label map, except those that lie in no true segment.
+
+    Args:
+        found: map of segments to score, (i, j, k).
+        truth: the expert's map of segments on the same grid.
+        labels: the expert's label map on the same grid; lesions are its 26-connected tumors.
+        spacing: voxel spacing along i, j, k in mm.
+    """
     components, _ = ndimage.label(labels == TUMOR, NEIGHBOURS_26)
     placed = []
     for number, box in enumerate(ndimage.find_objects(components), start=1):

@@ -69,7 +69,7 @@ def read_graph(folder: Path | None, key: str) -> Graph | None:
 
 
 def write_graph(folder: Path | None, key: str, model: Any, checked: Iterable[tuple[str, str]] = ()) -> None:
-    """Save the graph of an `openvino.Model` for later processes; a failure is only logged."""
+    """Save the graph of an `openvino.Model` for later processes, unless `folder` is None; a failure is only logged."""
     if folder is None:
         return
     try:

@@ -56,7 +56,7 @@ def manage_this_process() -> None:
 def reuse_freed_memory() -> Iterator[None]:
     """A context in which freed blocks are kept for the next layer; at its end they are returned to the system.
 
-    It does nothing unless `manage_this_process` was called.
+    It does nothing unless `manage_this_process` was called. After `keep_freed_memory`, blocks are kept at its end, too.
     """
     if not _managed:
         yield

@@ -68,10 +68,11 @@ def _loaded_core() -> Any:
 
 
 def bound_graph(network: nn.Module, digest: str) -> Any:
-    """OpenVINO's model of `network.slab` with the network's current weights, after a comparison of their outputs.
+    """OpenVINO's model of `network.slab` with the network's current weights, after comparing the outputs of both.
 
-    `digest` is the network's `state_digest`. If the graph was already compared for that digest and this version of
-    OpenVINO, the comparison is skipped.
+    The graph is read from the package or the user's cache, or else converted and saved in the cache. `digest` is the
+    network's `state_digest`; if a graph on disk was already compared for that digest and this version of OpenVINO,
+    the comparison is skipped.
 
     Raises:
         CannotRun: the network cannot be converted.
@@ -116,6 +117,7 @@ def ship_graph(network: nn.Module, folder: Path) -> None:
 
     Raises:
         CannotRun: OpenVINO is missing or cannot convert the network.
+        BundleError: the network's weights or outputs are not finite.
     """
     openvino_core()
     check_fitness(network)
@@ -220,8 +222,8 @@ def check_fitness(network: nn.Module) -> None:
     """Check that OpenVINO can run a network in its current state.
 
     Raises:
-        CannotRun: the network has no `slab`, is in training mode, has hooks (which a graph cannot have), or is not in
-            float32 on the CPU.
+        CannotRun: the network has no `slab`, `halo` or `stride`, is scripted or in training mode, has hooks (which a
+            graph cannot have), or is not in float32 on the CPU.
         BundleError: its weights are not finite.
     """
     lacking = [name for name in ("slab", "halo", "stride") if not hasattr(network, name)]

@@ -26,7 +26,7 @@ HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 class Kept(OrderedDict[Hashable, Any]):
-    """A thread-safe cache of the `maxsize` most recently used values; each is made only once."""
+    """A thread-safe cache of the `maxsize` most recently used values; a value that it still has is not made again."""
 
     def __init__(self, maxsize: int) -> None:
         super().__init__()

@@ -97,7 +97,7 @@ def processor_name() -> str:
 
 
 def _cpu_has_bfloat16() -> bool:
-    """Whether this processor has instructions for bfloat16, according to PyTorch (older versions cannot tell)."""
+    """Whether this processor has `BFLOAT16_INSTRUCTIONS`; False in older versions of PyTorch, which cannot tell."""
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name) for name in BFLOAT16_INSTRUCTIONS)
 

@@ -24,7 +24,7 @@ RUNTIMES = ("auto", "torch", "openvino")
 
 
 class Runtime(Protocol):
-    """Runs one network in one precision, for one volume and in one thread."""
+    """Runs one network in one precision. Each volume needs its own runtime, which only one thread may use."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Cut a volume into slabs of about equal size that fit a memory budget and depend only on the volume's shape."""
+"""Cut a volume into slabs of about equal size that fit a memory budget, regardless of how much memory is free."""
 
 import math
 from collections.abc import Iterator
@@ -27,10 +27,10 @@ def most_slices(pixels: int, halo: int, runtime: str, slab: int, memory_mb: floa
 
 
 def cut(depth: int, step: int, most: int) -> Iterator[range]:
-    """Yield the slices of each slab; a slab has every `step`-th slice, and all slices are covered.
+    """Yield the slice numbers of each slab; all slices are covered, and those of a slab are `step` apart.
 
-    A sub-volume is cut into the smallest possible number of slabs of at most `most` slices, whose sizes differ by at
-    most one: 65 slices become 5 x 13 instead of 4 x 16 and 1.
+    Each sub-volume (every `step`-th slice) is cut into the smallest possible number of slabs of at most `most` slices,
+    whose sizes differ by at most one; 65 slices become 5 x 13 instead of 4 x 16 and 1.
     """
     for offset in range(min(step, depth)):
         own = range(offset, depth, step)

@@ -29,10 +29,11 @@ FULL = 255  # a probability of 1 in compact output
 class SliceStackInferer(Inferer):
     """Runs a 2.5D network over a volume `(B, C, H, W, D)`, slices last, in slabs of consecutive slices.
 
-    A volume with thin slices is split into `k` interleaved sub-volumes (every k-th slice, so that together they cover
-    all slices), so that a stack spans as much anatomy as in training. Each slice is encoded once, except in the halo of
-    a slab. Besides input and output, only one slab is in memory, and its size is limited by a budget. How a volume is
-    cut depends only on its shape, the runtime and the options; other cuts change the output only by rounding.
+    A volume with thin slices is split into `k` interleaved sub-volumes (each has every k-th slice, and together they
+    have all slices), so that a stack spans as much anatomy as in training. Each slice is encoded once, except in the
+    halo of a slab. Besides input and output, only one slab is in memory, and its size is limited by a budget. How a
+    volume is cut depends only on its shape, its slice distance, the runtime and the options; other slabs change the
+    output only by rounding.
 
     The network's `slab`, `halo` and `stride` determine how it is run (see `ContextNet25D`); a network without them is
     called directly and assumed to need no neighbouring slices.
@@ -54,7 +55,7 @@ class SliceStackInferer(Inferer):
             neighbours. It trades accuracy for speed, and has no effect unless slices are thin.
 
     Attributes:
-        network_seconds: time of the forward passes of the last volume, s.
+        network_seconds: time of the forward passes of the last volume, s; on a GPU, the time to launch them.
         on_slab: called with the numbers of finished slabs and of all slabs after each slab; or None.
 
     Raises:
@@ -95,8 +96,9 @@ class SliceStackInferer(Inferer):
         """Open the runtime for a network with its current weights and inputs on `device`.
 
         Raises:
-            UsageError: the runtime was requested by name and cannot run the network.
-            BundleError: the weights are not finite.
+            ValueError: the runtime or precision is unknown.
+            UsageError: OpenVINO was requested by name and cannot run the network.
+            BundleError: OpenVINO is to run the network, and its weights or outputs are not finite.
         """
         network = getattr(network, "module", network)
         return open_runtime(network, self.runtime, self.precision, torch.device(self.sw_device or device))
@@ -108,9 +110,11 @@ class SliceStackInferer(Inferer):
         The slice distance in mm is taken from a MetaTensor's affine; a plain tensor is run with consecutive slices.
 
         Raises:
-            ValueError: the volume has no slices, or the volumes of a batch need different `k`.
+            ValueError: the volume has no slices, the volumes of a batch need different `k`, or the runtime or precision
+                is unknown.
             InputError: the volume contains values that are not finite.
-            BundleError: the network's output is not finite.
+            UsageError: see `open`.
+            BundleError: the network's weights or outputs are not finite.
         """
         network = getattr(network, "module", network)
         volume = torch.as_tensor(inputs).as_subclass(torch.Tensor)
@@ -183,7 +187,7 @@ class SliceStackInferer(Inferer):
 
 
 class StackInferer(Inferer):
-    """Runs a network on training stacks of `S` slices for each of `N` outputs.
+    """Runs a network on training stacks, in which each of `N` slices to segment has a context of `S` slices.
 
     Inputs `(B, C, H, W, N + S - 1)` become float32 logits `(B, K, H, W, N)`. Layers compute in the precision that
     `chosen_precision` returns for training.
@@ -211,12 +215,12 @@ def _shared_step(volumes: MetaTensor, target: float) -> int:
 
 
 def _tile_size(size: list[int], roi_size: tuple[int, ...], stride: int) -> list[int]:
-    """Rows and columns to run at once, like `size` multiples of `stride`, and not above `roi_size` if possible."""
+    """Rows and columns to run at once: multiples of `stride`, as `size` is, and not above `roi_size` if possible."""
     return [min(n, max(stride, roi // stride * stride)) for n, roi in zip(size, roi_size)]
 
 
 def _stack(volume: Tensor, slices: range, step: int, halo: int) -> Tensor:
-    """The slices with `halo` slices of the same sub-volume before and after them; beyond its ends, slices repeat."""
+    """The slices with `halo` slices of the same sub-volume before and after them; its end slices are repeated."""
     wanted = range(slices[0] - halo * step, slices[-1] + halo * step + 1, step)
     first, last = slices[0] % step, slices[0] + (volume.shape[-1] - 1 - slices[0]) // step * step
     return volume[..., [min(max(i, first), last) for i in wanted]]

@@ -31,7 +31,10 @@ def state_digest(network: nn.Module) -> str:
 
 
 def architecture_digest(network: nn.Module) -> str:
-    """SHA-256 of everything except the weights' values: modules, their settings and source, tensor names and shapes."""
+    """SHA-256 of a network without the values of its weights.
+
+    It covers the modules except dropout, their settings and source, and the name, type and shape of each tensor.
+    """
     digest = hashlib.sha256()
     for line in (*_modules(network), *_tensors(network), *_sources(network)):
         digest.update(line.encode())
@@ -53,9 +56,10 @@ def _tensors(network: nn.Module) -> Iterator[str]:
 
 
 def _sources(network: nn.Module) -> Iterator[str]:
-    """Yield the source of the modules' classes except PyTorch's own, because no setting shows what `forward` does.
+    """Yield the source files that define the modules' classes, except PyTorch's.
 
-    The source includes comments and docstrings: after editing them in `networks`, run `make ir`.
+    The settings alone do not show what `forward` does. Comments and docstrings count, too: after editing them in
+    `networks`, run `make ir`. For a class without a source file, the name of its Python module is yielded.
     """
     names = {type(module).__module__ for module in network.modules()}
     for name in sorted(name for name in names if name.partition(".")[0] != "torch"):

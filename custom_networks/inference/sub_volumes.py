@@ -7,7 +7,10 @@ from torch import Tensor
 
 
 def chosen_offsets(step: int, wanted: int | None) -> set[int]:
-    """First slices of the `wanted` sub-volumes to run, spread evenly over all `step` of them; None runs all."""
+    """The first slice of each sub-volume to run.
+
+    Of `step` sub-volumes, `wanted` are run, spread evenly; None runs all.
+    """
     count = step if wanted is None else min(wanted, step)
     return {i * step // count for i in range(count)}
 
@@ -15,8 +18,8 @@ def chosen_offsets(step: int, wanted: int | None) -> set[int]:
 def fill_between(answer: Tensor, answered: Sequence[int]) -> None:
     """Fill the slices of (..., D) that are not in the sorted list `answered`, in place.
 
-    Slices between two of the list are interpolated linearly (integers are rounded); slices before the first or after
-    the last are copies of it.
+    Slices between two listed ones are interpolated linearly (integers are rounded). Those before the first listed slice
+    are copies of the first, and those after the last are copies of the last.
     """
     for before, after in pairwise(answered):
         for slice_ in range(before + 1, after):

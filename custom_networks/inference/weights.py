@@ -29,7 +29,7 @@ def announce_weights(checkpoint: str, bundle_root: str, sha256: str | None = Non
         sha256: digest of the file, if it is already known.
 
     Raises:
-        BundleError: the file is damaged.
+        BundleError: the file is damaged (checked only if `sha256` is not given).
     """
     metadata = json.loads((Path(bundle_root) / "configs" / "metadata.json").read_text(encoding="utf-8"))
     if sha256 is None:
@@ -82,7 +82,8 @@ def weights_in(checkpoint: str | Path) -> tuple[dict[str, Any], str]:
     The result is cached until the file changes, because MONAI Label builds the config anew for each request.
 
     Raises:
-        BundleError: the file is missing or damaged (PyTorch alone would accept an archive with wrong checksums).
+        BundleError: the file is missing, is damaged (PyTorch alone would accept an archive with wrong checksums), or
+            does not contain a dictionary.
     """
     path = Path(checkpoint).expanduser()
     if not path.is_file():

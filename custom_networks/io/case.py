@@ -30,7 +30,7 @@ State = tuple[tuple[str, int, int], ...]  # resolved path, size in bytes and mod
 
 
 def digest(parts: Iterable[str | bytes]) -> str:
-    """SHA-256 hex digest of a sequence of parts; ("ab", "c") and ("a", "bc") have different digests."""
+    """SHA-256 hex digest of a sequence of parts; ("ab", "c") and ("a", "bc") have different ones."""
     whole = hashlib.sha256()
     for part in parts:
         content = part.encode(errors="surrogateescape") if isinstance(part, str) else part
@@ -40,17 +40,17 @@ def digest(parts: Iterable[str | bytes]) -> str:
 
 
 def place_of(source: str) -> str:
-    """Digest of the resolved path of an input, given as the user typed it."""
+    """Digest of the resolved path of an input; `source` is the path as the user typed it."""
     return digest([os.path.realpath(os.path.expanduser(source))])
 
 
 @dataclass(frozen=True)
 class SeriesInfo:
-    """Facts about a DICOM series for reports; "" or 0 if a value is missing in the files.
+    """Facts about a DICOM series for reports.
 
     Attributes:
-        series_instance_uid: SeriesInstanceUID.
-        series_number: SeriesNumber.
+        series_instance_uid: SeriesInstanceUID, "" if it is missing or invalid.
+        series_number: SeriesNumber, 0 if it is missing.
         spacing_mm: voxel spacing along the volume's axes.
         slices: number of slices.
         height_m: height of the patient, or None if unknown; not written to reports.
@@ -92,7 +92,10 @@ class Case(ABC):
         """
 
     def headers(self) -> tuple[Dataset, ...]:
-        """Read from the files what DICOM results need from each slice's header; see `Volume.headers`."""
+        """Read from the files what DICOM results need from each slice's header (see `Volume.headers`).
+
+        Returns () for inputs that are not DICOM.
+        """
         return ()
 
     def state(self) -> State:
@@ -116,7 +119,7 @@ class Case(ABC):
 
     @cached_property
     def content(self) -> str:
-        """Digest of the input's content; raises InputError if a file cannot be opened."""
+        """Digest of the input's content, by default its identity; raises InputError if a file cannot be opened."""
         return self.identity
 
     @cached_property
@@ -164,7 +167,7 @@ class FileCase(Case):
 
 @dataclass(frozen=True, eq=False)
 class RefusedCase(Case):
-    """An input that was found to be unreadable while listing; `read` raises the reason."""
+    """An input that was found to be unusable before it was read; `read` raises the reason."""
 
     reason: str = field(kw_only=True)
 
@@ -211,7 +214,7 @@ class ArrayCase(Case):
 
     @cached_property
     def identity(self) -> str:
-        """Digest of voxels, data type and affine."""
+        """Digest of voxels, shape, data type and affine."""
         head = (f"{self.array.dtype} {self.array.shape}", np.ascontiguousarray(self.affine).tobytes())
         return digest(chain(head, (slab.tobytes() for slab in self._slabs() or slabs_of(self.array))))
 
@@ -243,7 +246,7 @@ def case_of_image(image: nib.Nifti1Image, name: str | None = None, *, allow_larg
 
     Raises:
         UsageError: the object is not a NIfTI image.
-        InputError: the header has neither sform nor qform, or the file does not match its header.
+        InputError: the header has no valid geometry, or the header of the image's file is damaged.
     """
     if not isinstance(image, nib.Nifti1Image):
         raise UsageError(f"A nibabel.Nifti1Image is needed, got {type(image).__name__}: convert it first.")
@@ -258,9 +261,12 @@ def case_of_image(image: nib.Nifti1Image, name: str | None = None, *, allow_larg
 
 
 def _checked_header(image: nib.Nifti1Image) -> ImageHeader | None:
-    """Return the checked header of an image's file, or None if the file no longer matches the image.
+    """Return the checked header of an image's file, or None if there is no such file or it no longer matches the image.
 
     Our own reader is used because nibabel verifies no checksum and would decompress the file again for every slab.
+
+    Raises:
+        InputError: the file's header is damaged.
     """
     path = Path(image.get_filename() or "")
     if medical_suffix(path) not in (".nii", ".nii.gz") or not path.is_file():
@@ -272,7 +278,7 @@ def _checked_header(image: nib.Nifti1Image) -> ImageHeader | None:
 
 
 def checked(volume: Volume) -> Volume:
-    """Return `volume` unchanged if its values are Hounsfield units; raises InputError if not."""
+    """Return `volume` unchanged; raises InputError if its values cannot be Hounsfield units."""
     check_ct_values(volume.array, volume.source)
     return volume
 

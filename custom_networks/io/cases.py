@@ -33,8 +33,8 @@ def read_volume(path: str | Path, *, allow_large: bool = False) -> Volume:
     `liverseg series`. `allow_large` lifts the memory limits.
 
     Returns:
-        The volume (i, j, k) in HU: int16 (or int32 if values do not fit) for integer data, else float32. Values below
-        -1024 HU, which are padding, are set to -1024. The affine maps to RAS mm.
+        The volume (i, j, k) in HU: int16 for integer data (int32 or float32 if values do not fit), else float32. Values
+        below -1024 HU, which are padding, are set to -1024. The affine maps to RAS mm.
 
     Raises:
         InputError: the input cannot be read or segmented.
@@ -45,7 +45,7 @@ def read_volume(path: str | Path, *, allow_large: bool = False) -> Volume:
 
 
 def find_cases(inputs: Sequence[str]) -> tuple[list[Case], list[str]]:
-    """Return the cases in files, folders and archives without duplicates, and a message for each input without a case.
+    """Return the cases in files, folders and archives without duplicates, and a message for each unusable input.
 
     A folder yields the NIfTI, NRRD and MetaImage files directly in it, and the DICOM studies at any depth. A single
     study is named after the folder or archive, each of several after its own subfolder or as `folder::N` (series N).
@@ -66,8 +66,8 @@ def only_case(path: str | Path) -> Case:
     """Return the case of an input that contains exactly one.
 
     Raises:
-        UsageError: the input contains several cases, or nothing that could be an image.
-        InputError: the input cannot be opened.
+        UsageError: the input contains several cases, or is a folder or archive without images.
+        InputError: the input does not exist, cannot be opened, or is a file of another kind.
     """
     cases = _cases_of(path)
     if len(cases) != 1:
@@ -83,11 +83,11 @@ def list_cases(
 
     Args:
         dataset_dir: a folder or zip archive; all its cases are listed (see `find_cases`).
-        datalist: paths in `dataset_dir` to which the list is limited.
+        datalist: one or more paths in `dataset_dir` to which the list is limited; None lists everything.
         allow_large: whether to lift the memory limits.
 
     Raises:
-        UsageError: there is no case.
+        UsageError: `dataset_dir` is no folder or archive, it has no case, or `datalist` is empty.
         InputError: a file or folder cannot be opened.
     """
     folder = _at_home(dataset_dir)
@@ -111,7 +111,7 @@ def _at_home(path: str | Path) -> Path:
 
 
 def unique_names(names: Iterable[str]) -> list[str]:
-    """Make names unique, ignoring case, by adding a number to repeated ones."""
+    """Make names unique even where upper and lower case count as the same, by adding a number to repeated ones."""
     unique: list[str] = []
     taken: set[str] = set()
     for name in names:

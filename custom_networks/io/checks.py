@@ -52,8 +52,9 @@ def check_geometry(
         Notes about unusual but accepted geometry.
 
     Raises:
-        InputError: the affine is not finite or not invertible, there are fewer than 5 slices along the patient's z, no
-            body has that size (`check_extent`), or the slices are not axial.
+        InputError: the affine is not finite or not invertible, there are fewer than 5 slices along the patient's z, the
+            spacing, size or origin is impossible (see `check_extent`; not checked for a placeholder affine), or the
+            slices are not axial.
     """
     spacing = _checked_spacing(affine, source)
     axis = slice_axis_of(affine)
@@ -95,7 +96,10 @@ def _checked_spacing(affine: np.ndarray, source: Path) -> tuple[float, float, fl
 
 
 def is_placeholder(affine: np.ndarray) -> bool:
-    """Whether an affine is a placeholder for an unknown geometry: unit voxels with their origin at 0 or (MATLAB) 1.
+    """Whether an affine is probably a placeholder for an unknown geometry.
+
+    Such an affine has voxels of 1 mm along the patient's axes and an origin of 0 or, from MATLAB, 1. Other origins from
+    -1 to 1 mm are also taken for one.
 
     Some copies of LiTS have such affines (LITS-CHALLENGE issue 14, nnU-Net issue 2751).
     """
@@ -111,7 +115,7 @@ def shear_degrees(affine: np.ndarray) -> float:
 
 
 def check_ct_values(array: np.ndarray, source: Path) -> None:
-    """Check that finite voxel values can be Hounsfield units.
+    """Check whether voxel values, which must be finite, can be Hounsfield units.
 
     Raises:
         InputError: all voxels have the same value, or none is as dark as fat.

@@ -40,7 +40,11 @@ def data_files(fields: Fields, named: str, listed: list[str], slices: int) -> tu
 
 
 def _beside(fields: Fields, name: str) -> Path:
-    """Return the path of a file in the header's folder; raises InputError if `name` is not one."""
+    """Return the path of a file in the header's folder.
+
+    Raises:
+        InputError: `name` is not a plain file name, or there is no regular file with that name.
+    """
     plain = name.removeprefix("./")
     if not plain or plain in (".", "..") or re.search(r"[/\\\0%]", plain) or len(plain) > 255:
         raise fields.fault(f"its voxels are in {shown(name)}, but a plain name of a file beside it is needed")

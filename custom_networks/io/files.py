@@ -51,8 +51,8 @@ def split_number(path: str | Path) -> tuple[Path, int | None]:
 def case_stem(path: str | Path) -> str:
     """Return a case name: the name of the file or folder without its suffix, safe as a file name on any system.
 
-    Characters outside [A-Za-z0-9._-] and leading dots become "_"; the name has 1 to 128 characters. The series
-    `exam.zip::2` is called `exam_2`. Names are not unique: two inputs can have the same one.
+    Each character outside [A-Za-z0-9._-] becomes "_", and dots at the beginning become a single "_". The name has 1 to
+    128 characters. The series `exam.zip::2` is called `exam_2`. Two inputs can have the same name.
     """
     path, number = split_number(path)
     name = (path if path.name not in ("", "..") else path.resolve()).name
@@ -92,8 +92,9 @@ def open_if_dicom(path: Path) -> tuple[bytes, BinaryIO | None]:
 def looks_like_dicom(start: bytes) -> bool:
     """Whether the first 132 bytes of a file look like DICOM.
 
-    They do if they are a DICOM preamble (128 bytes, then "DICM"; PS3.10 7.1) or begin with one of the first elements
-    of group 0002 or 0008, little endian, with a VR that occurs there or a short length.
+    They do if they are a DICOM preamble (128 bytes, then "DICM"; PS3.10 7.1). Without a preamble, they must begin with
+    a little-endian element of group 0002 or 0008 with a number up to 0018, and with a VR that occurs there or, for an
+    element without VR, a short length.
     """
     if start[128:132] == b"DICM":
         return True

@@ -28,7 +28,11 @@ def read_segment_map(path: str | Path) -> Volume:
 
 
 def read_label_map(path: str | Path, highest: int = 2) -> Volume:
-    """Read a label map (0 background, 1 liver, 2 tumor) from a NIfTI, NRRD or MetaImage file as uint8 (i, j, k).
+    """Read a label map from a NIfTI, NRRD or MetaImage file as uint8 (i, j, k).
+
+    Args:
+        path: the file.
+        highest: largest label: 2 for liver (1) and tumor (2), 8 for the liver's segments; 0 is background.
 
     Raises:
         InputError: the file cannot be read (see `read_volume`), or a value is not a valid label.
@@ -43,7 +47,7 @@ def read_label_map(path: str | Path, highest: int = 2) -> Volume:
 
 
 def existing(path: str | Path) -> Path:
-    """Return `path` as a Path; raises InputError if it does not exist."""
+    """Return `path` as a Path; raises InputError if it does not exist or cannot be accessed."""
     path = Path(path)
     try:
         path.stat()
@@ -53,13 +57,14 @@ def existing(path: str | Path) -> Path:
 
 
 def read_file(path: Path, lowest: float | None, allow_large: bool = False) -> Volume:
-    """Read a file with the reader for its suffix; values below `lowest` are set to it.
+    """Read a file with the reader for its suffix; values below `lowest`, unless it is None, are set to it.
 
     `allow_large` lifts the memory limits.
 
     Raises:
-        InputError: the file is unreadable, damaged, truncated, too large or not 3D, has several channels, no geometry
-            in its header (NIfTI: neither sform nor qform), or values that are not finite.
+        InputError: the file is unreadable, damaged, truncated, too large or not 3D, or it has several channels, no
+            geometry in its header (NIfTI: neither sform nor qform), a geometry that `check_geometry` refuses, or values
+            that are not finite.
     """
     header = read_header(path)
     slabs = header.slabs(allow_large)
@@ -68,7 +73,7 @@ def read_file(path: Path, lowest: float | None, allow_large: bool = False) -> Vo
 
 
 def read_header(path: Path) -> ImageHeader:
-    """Read and check the header of a file by its suffix; raises InputError if it cannot be read."""
+    """Read and check the header of a file in the format of its suffix; raises InputError if it cannot be read."""
     suffix = medical_suffix(path)
     if suffix:
         try:

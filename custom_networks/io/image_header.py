@@ -20,7 +20,7 @@ class ImageHeader:
         affine: (4, 4) float64, voxel index to RAS mm.
         voxels: location, shape and type of the voxels.
         slope: factor for the stored values.
-        inter: offset added after scaling.
+        inter: offset added after multiplication by `slope`.
         notes: sentences about what was converted or dropped.
         nifti_geometry: NIfTI header fields that define the geometry, with lengths in mm; {} for other formats.
     """

@@ -1,6 +1,6 @@
 """Limits on memory, checked before it is allocated, and on the physical size of a scan.
 
-All are in the table `LIMITS`. `--allow-large` lifts only the limits on memory.
+`LIMITS` lists them all. `--allow-large` lifts only the limits on memory.
 """
 
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ def check_voxels(shape: tuple[int, ...], source: Path, allow_large: bool = False
     """Check the number of voxels of an array before it is allocated.
 
     Raises:
-        InputError: there are too many voxels in total or along an axis.
+        InputError: there are too many voxels in total or along an axis, unless `allow_large` is true.
     """
     if not allow_large and (prod(map(int, shape)) > VOXELS.most or max(shape) > AXIS.most):
         raise InputError(
@@ -88,7 +88,7 @@ def check_decoded(
         free: number of decoded bytes up to which any ratio is accepted.
 
     Raises:
-        InputError: the data are too large.
+        InputError: the data are too large, or compressed more than a CT of that size can be.
     """
     if allow_large:
         return

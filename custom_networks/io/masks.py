@@ -19,7 +19,8 @@ SAME_GRID = 0.05  # voxels; affines may have been stored in single precision
 def read_mask(path: str | Path, ct: Volume) -> tuple[Labels, str]:
     """Read a mask on the grid of its CT; return its labels (0 background, 1 liver, 2 tumor) and the file's SHA-256.
 
-    The file's axes may be flipped or permuted, but its voxels must coincide with those of the CT.
+    The file's axes may be flipped or permuted, but its voxels must coincide with those of the CT. The labels have the
+    axes and the shape of the CT.
 
     Raises:
         InputError: the file cannot be read, is on another grid, or contains other labels.

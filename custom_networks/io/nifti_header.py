@@ -51,7 +51,7 @@ def nifti_header(path: Path) -> ImageHeader:
 def nifti_geometry(
     header: nib.Nifti1Header, path: Path, given: np.ndarray | None = None
 ) -> tuple[np.ndarray, Mapping[str, Any], tuple[str, ...]]:
-    """Return the affine of a header, from its sform or else its qform.
+    """Return the affine of a header, from its sform or else its qform, with the fields that define it and notes.
 
     Args:
         header: the header as read; not modified.
@@ -62,7 +62,7 @@ def nifti_geometry(
         The (4, 4) affine to RAS mm, the header fields that define it (lengths in mm), and notes.
 
     Raises:
-        InputError: the header has neither sform nor qform, or the one used is not valid.
+        InputError: the header has neither sform nor qform, only a qform that is not valid, or an unknown unit.
     """
     if header["sform_code"] <= 0 and header["qform_code"] <= 0:
         raise InputError(
@@ -88,7 +88,7 @@ def nifti_geometry(
 
 
 def _qform(header: nib.Nifti1Header, path: Path) -> np.ndarray:
-    """Return the qform's affine, or NaN if it is not valid but there is an sform."""
+    """Return the qform's affine; if it is not valid, NaNs if there is an sform, else InputError is raised."""
     pixdim = np.array(header["pixdim"][:4], np.float64)
     try:
         if abs(pixdim[0]) != 1 or not (np.isfinite(pixdim).all() and (pixdim[1:] > 0).all()):
@@ -101,7 +101,7 @@ def _qform(header: nib.Nifti1Header, path: Path) -> np.ndarray:
 
 
 def _form_notes(header: nib.Nifti1Header, sform: np.ndarray | None, qform: np.ndarray | None) -> tuple[str, ...]:
-    """Return a note if sform and qform disagree about the volume's corners, or if the qform is not valid."""
+    """Return a note if there are both forms, and they disagree about the volume's corners or the qform is not valid."""
     shape = header.get_data_shape()
     if sform is None or qform is None or len(shape) < 3:
         return ()

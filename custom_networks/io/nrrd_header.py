@@ -105,7 +105,11 @@ def _vector(fields: Fields, name: str, text: str) -> list[float]:
 
 
 def _spatial_axes(fields: Fields, sizes: tuple[int, ...], directions: list[list[float] | None]) -> list[int]:
-    """Return all axes except nonspatial ones of size 1; raises InputError for several values per voxel."""
+    """Return the indices of all axes except nonspatial ones of size 1.
+
+    Raises:
+        InputError: no axis is spatial, or the first axis holds several values per voxel.
+    """
     without = [axis for axis, direction in enumerate(directions) if direction is None]
     if directions and len(without) == len(directions):
         raise fields.no_affine("space directions")

@@ -71,11 +71,17 @@ class StoredVoxels:
 
     @property
     def _decoded_bytes(self) -> int:
-        """Number of bytes of each file after decoding."""
+        """Number of bytes of each file after decoding, including those to skip."""
         return self.skip + prod(self.shape) * self.dtype.itemsize // len(self.files)
 
     def _check_length(self, file: Path, allow_large: bool) -> None:
-        """Compare a file's length with the size declared by the header, before anything is allocated."""
+        """Compare a file's length with the size declared by the header, before anything is allocated.
+
+        The unpacked size of compressed data is only compared with the limits; text and hex are not checked here.
+
+        Raises:
+            InputError: the file is longer or shorter than declared, or would unpack to too much.
+        """
         stored = regular_file(file).stat().st_size - max(self.offset, 0)
         needed = self._decoded_bytes
         if self.encoding in ("gzip", "zlib"):

@@ -28,7 +28,7 @@ class Volume:
         array: (i, j, k) voxels: HU for an image, labels for a label map.
         affine: (4, 4) float64, voxel index to RAS mm, as in nibabel.
         notes: sentences for the user about what the reader did or noticed.
-        source: the file or folder that was read.
+        source: the file, folder or archive that was read, or "array" for an array from memory.
         headers: for a DICOM series, the attributes of each slice that DICOM results need, in the order of the array's
             last axis (`custom_networks.io.dicom.result_header`). They identify the patient.
         nifti_geometry: for a NIfTI file, the header fields that define its geometry (sform and qform with their
@@ -73,8 +73,8 @@ def collect_slabs(
     Args:
         slabs: the slabs, in order.
         shape: shape of the result.
-        whole_numbers: whether all values are integers; the result is then int16 or, if they do not fit, int32, else
-            float32.
+        whole_numbers: whether all values are integers. If so, the result is int16, or int32 or float32 if they do not
+            fit into smaller types; if not, it is float32.
         lowest: smaller values are set to this; None keeps them.
         source: the file, for the message.
 
@@ -137,7 +137,8 @@ def volume_of(
         allow_large: whether to lift the memory limits.
 
     Raises:
-        InputError: the input is not 3D or too large, contains values that are not finite, or has no usable affine.
+        InputError: the input is not 3D or too large, its voxels are not plain finite numbers, or `check_geometry`
+            refuses its affine.
     """
     shape, notes = spatial_shape(array.shape, source)
     check_voxels(shape, source, allow_large)

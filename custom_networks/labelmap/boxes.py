@@ -23,7 +23,7 @@ def box_around(mask: Labels | Mask) -> Box | None:
 
 
 def moved_box(box: Box, into: Box) -> Box:
-    """Translate a box given relative to the box `into` to the indices of the whole array."""
+    """A box that is given relative to the box `into`, in indices of the whole array."""
     x, y, z = (slice(i.start + b.start, i.start + b.stop) for b, i in zip(box, into, strict=True))
     return x, y, z
 

@@ -37,7 +37,9 @@ class Diameters:
 
 
 def diameters(pixels: npt.NDArray[np.int64], to_mm: Floats) -> Diameters:
-    """Measure the longest and the perpendicular diameter of a region within one slice; ties go to the first.
+    """Measure the longest and the perpendicular diameter of a region within one slice.
+
+    Of several equally long ones, the first along the outline counts.
 
     Args:
         pixels: (n, 2) indices of the region's pixels, at least one.

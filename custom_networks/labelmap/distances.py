@@ -37,9 +37,10 @@ class Surface:
         return cKDTree(self._voxels @ self._to_mm.T) if len(self._voxels) else None
 
     def distance_mm(self, lesion: Mask, start: npt.ArrayLike = (0, 0, 0)) -> float | None:
-        """Shortest distance in mm from a lesion to the background: 0 if they touch, None if there is no surface.
+        """Distance in mm from a lesion to the nearest background; None if there is no surface.
 
-        It is measured between the faces of voxels, not between their centres.
+        It is measured from face to face of the lesion voxel and the background voxel whose centres are closest, along
+        the line between these centres, and is 0 if the two voxels share a face.
 
         Args:
             lesion: mask (i, j, k) with at least one voxel.

@@ -11,7 +11,7 @@ from custom_networks.labelmap.lesions import FoundLesion, Lesions
 
 
 def given_lesions(labels: Labels, affine: Floats) -> tuple[Numbers, tuple[FoundLesion, ...]]:
-    """The map of lesion numbers (i, j, k), 1 for the largest lesion, and the lesions, without confidence."""
+    """The map of lesion numbers (i, j, k), 1 for the largest, and the lesions, without probability and confidence."""
     organ = box_around(labels) or NOWHERE
     tight = box_around(labels[organ] == TUMOR)
     box = moved_box(tight, organ) if tight else NOWHERE

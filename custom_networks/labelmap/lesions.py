@@ -1,4 +1,4 @@
-"""Find the lesions, once for everyone: which parts of the tumor count, their volume, and the network's confidence.
+"""Find the lesions once, for all results: which parts of the tumor count, their volume, and the confidence in them.
 
 A lesion is a connected component of tumor (26-neighbourhood). `find_lesions` is the last anatomy rule; reports,
 tables and DICOM results all use the lesion numbers that it assigns.
@@ -70,7 +70,7 @@ class Lesions:
         return whole
 
     def listed(self) -> tuple[FoundLesion, ...]:
-        """The lesions one by one."""
+        """The lesions as a tuple, in the order of their numbers."""
         columns = zip(self.volume_mm3.tolist(), self.mean_probability.tolist(), self.confidence.tolist())
         return tuple(FoundLesion(number, *values) for number, values in enumerate(columns, start=1))
 
@@ -107,7 +107,7 @@ def list_lesions(
     coefficients: Coefficients | None = None,
     margin_mm: float = 0.0,
 ) -> Lesions:
-    """All components of tumor, in scan order; if there are none, the box is empty.
+    """All components of tumor, in the order of their first voxels; if there are none, the box is empty.
 
     The box reaches `margin_mm` beyond the lesions, within the label map. For the coefficients see `lesion_confidence`.
     """
@@ -146,11 +146,11 @@ def find_lesions(
     """Find the lesions that count, and remove those that are outside the liver, too small, or unlikely to be real.
 
     Each lesion is judged as a whole. A lesion farther than `capsule_mm` from every liver voxel lies outside and
-    becomes background. One that touches the liver is kept whole, however far it grows out of it: cutting tumor voxel
-    by voxel at 10 mm from the liver would remove 31 % of the tumor of LiTS 4 and 12 % of 3D-IRCADb 9, while no lesion
-    in 29 expert masks begins farther than 3.5 mm from the liver. Of the remaining lesions, those below
-    `min_lesion_mm3`, `min_lesion_height_mm` (streaks are often one slice thick) or `min_lesion_confidence` become liver.
-    If there is no liver voxel, every lesion is outside.
+    becomes background. One within that distance is never cut, however far it grows out of the liver: cutting tumor
+    voxel by voxel at 10 mm from the liver would remove 31 % of the tumor of LiTS 4 and 12 % of 3D-IRCADb 9, while no
+    lesion in 29 expert masks begins farther than 3.5 mm from the liver. Of the remaining lesions, those below
+    `min_lesion_mm3`, `min_lesion_height_mm` (streaks are often one slice thick) or `min_lesion_confidence` become
+    liver. If there is no liver voxel, every lesion is outside.
 
     Args:
         labels: label map.

@@ -23,8 +23,8 @@ class Plane(NamedTuple):
         high: their partners on the high side.
         axis: the axis, 0 to 2.
         usual: mean position in the 32 livers of the training set, as a share of the liver's extent.
-        weight: weight of the usual position against the fitted one, 0 to 1: to the nearest tenth, the one with the
-            least mean squared distance to the true plane in the cross-validation.
+        weight: weight of the usual position against the fitted one, 0 to 1. It was chosen, to the nearest tenth, for
+            the least mean squared distance to the true plane in the cross-validation.
     """
 
     low: tuple[int, ...]
@@ -40,7 +40,8 @@ class VerticalPlane(NamedTuple):
     Attributes:
         left: segments on its left.
         right: segments on its right.
-        degrees: angle of its normal, close to the mean of the same livers; 0 is to the right, 90 posterior.
+        degrees: angle of its normal, close to the mean over the training set's livers; 0 points to the right, 90 to
+            the back.
         beside: further segments on its left, which help to find the plane and keep their shares.
     """
 
@@ -61,9 +62,10 @@ VERTICAL_PLANES = (VerticalPlane((2,), (4,), 21.0, beside=(3,)), VerticalPlane((
 def with_planes(shares: np.ndarray, liver: np.ndarray, planes: tuple[Plane, ...] = PLANES) -> np.ndarray:
     """Separate segments by planes.
 
-    The sum of the segments that a plane separates is kept. A plane is fitted where it agrees best with the shares, each
-    cell weighted by the liver in it. The two cells next to it belong partly to both sides, so that linear interpolation
-    finds the plane between them.
+    The `VERTICAL_PLANES` come first, then `planes`. The sum of the segments that a plane separates is kept. A plane is
+    fitted where it agrees best with the shares, each cell weighted by the liver in it, and a plane of `planes` is then
+    moved towards its usual position. The two cells next to a plane belong partly to both sides, so that linear
+    interpolation finds the plane between them.
 
     Args:
         shares: (8, h, w, d) share of each segment in a cell, 0 to 1, oriented RAS.
@@ -71,7 +73,7 @@ def with_planes(shares: np.ndarray, liver: np.ndarray, planes: tuple[Plane, ...]
         planes: the planes perpendicular to an axis.
 
     Returns:
-        The new shares (8, h, w, d), float32.
+        The new shares (8, h, w, d), float32; without liver, a copy of the old ones.
     """
     parted = np.array(shares, np.float32)
     if not liver.any():
@@ -81,7 +83,7 @@ def with_planes(shares: np.ndarray, liver: np.ndarray, planes: tuple[Plane, ...]
     for plane in planes:
         cut, (first, last) = fitted_cut(parted, liver, plane), extent(liver, plane.axis)
         cut += plane.weight * (first + plane.usual * (last - first) - cut)
-        ramp = _ramp(np.arange(liver.shape[plane.axis]) - cut)
+        ramp = _ramp(np.arange(liver.shape[plane.axis], dtype=np.float64) - cut)
         ramp = ramp.reshape([-1 if axis == plane.axis else 1 for axis in range(3)])
         for low, high in zip(plane.low, plane.high, strict=True):
             both = parted[low - 1] + parted[high - 1]
@@ -107,7 +109,10 @@ def _part_left_from_right(shares: np.ndarray, liver: np.ndarray, plane: Vertical
 
 
 def _vertical_plane(evidence: Floats, angle: float) -> Floats:
-    """Signed distance (h, w), in cells, to the vertical plane with the most evidence (h, w) on its negative side."""
+    """Signed distance (h, w), in cells, to the vertical plane with the most evidence (h, w) on its negative side.
+
+    `angle` is that of the plane's normal in radians, measured as in `VerticalPlane`.
+    """
     right, front = np.indices(evidence.shape, float)
     along = right * np.cos(angle) - front * np.sin(angle)
     order = np.argsort(along, axis=None, kind="stable")
@@ -122,7 +127,10 @@ def _ramp(distance: Floats) -> Floats:
 
 
 def _cut(evidence: Floats) -> float:
-    """Where along an axis the evidence changes from positive to negative, in steps; interpolated between two steps."""
+    """Where along an axis the evidence (n,) changes from positive to negative, in cells, interpolated between two.
+
+    If the best cut is at an end of the axis, the result is one cell beyond it.
+    """
     below = np.concatenate([[0.0], np.cumsum(evidence)])
     cut = int(np.argmax(2 * below - below[-1]))
     if cut in (0, len(evidence)):  # all evidence is on one side: one step beyond the end

@@ -35,7 +35,7 @@ class LesionSegments:
 
 
 def lesion_segments(segments: Labels, lesion: Mask, box: Box, spacing: Sequence[float]) -> LesionSegments:
-    """The segments in which a lesion lies.
+    """The segments in which a lesion lies; no shares if none of its voxels is in a segment.
 
     Args:
         segments: map of segments (i, j, k).

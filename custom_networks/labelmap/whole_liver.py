@@ -37,8 +37,8 @@ def missing_share(organ: Mask, affine: Floats) -> float:
     """Estimate the share, 0 to 1, of the whole organ that lies outside the image; 0 if there is no organ.
 
     Where the organ's mask (i, j, k) reaches a border, the areas of its cross-sections are measured over `DEPTH_MM`. The
-    missing part is assumed to be a cap whose cross-section continues to shrink at that rate, or a cap of
-    `LONGEST_CAP_MM` if the cross-section does not shrink.
+    missing part is assumed to be a cap whose cross-section continues to shrink at the rate at which it shrinks towards
+    the border. The cap is at most `LONGEST_CAP_MM` high, and exactly that if the cross-section does not shrink.
     """
     box = box_around(organ)
     if box is None:
@@ -90,7 +90,7 @@ def shape_features(liver: Floats, spacing: Sequence[float]) -> Floats:
 
 
 def extent(liver: Floats, axis: int) -> tuple[float, float]:
-    """First and last cell of a liver (i, j, k) along an axis, without the `TIPS`; interpolated between cells."""
+    """First and last cell of a liver (i, j, k) along an axis, without the share `TIPS` at each end; interpolated."""
     profile = _profile(liver, axis)
     first, last = np.interp([TIPS, 1 - TIPS], profile.cumsum() / profile.sum(), np.arange(len(profile)))
     return float(first), float(last)

@@ -113,7 +113,10 @@ class Guard:
         """Reject a calling AE title that is not allowed from its address; pynetdicom itself rejects unknown titles."""
         requestor = event.assoc.requestor
         if not may_call(self._allowed, str(requestor.primitive.calling_ae_title), str(requestor.address)):
-            self._tally.add("rejected", "AE title not allowed", address=requestor.address)
+            with self._lock:
+                is_open = event.assoc in self._open  # otherwise it was counted when its address was rejected
+            if is_open:
+                self._tally.add("rejected", "AE title not allowed", address=requestor.address)
             event.assoc.acse.send_reject(*NOT_RECOGNISED)
             event.assoc.is_rejected = True
 

@@ -39,10 +39,10 @@ class PackedBundle:
 
 
 def pack_bundle(output: str | Path, weights_url: str | None = None) -> PackedBundle:
-    """Pack this package's bundle with the code that its configs name, in one folder `liver_tumor_ct_25d/`.
+    """Pack this package's bundle with the code that its configs need, in one folder `liver_tumor_ct_25d/`.
 
     The archive is checked before it is written: it is unpacked, and a separate process imports every packed module,
-    looks up everything that the configs name, and loads the weights into the network.
+    looks up all code that the configs name, and loads the weights into the network.
 
     With `weights_url`, files over 1 MiB are left out and listed with this address (see `without_large_files`).
 
@@ -68,9 +68,9 @@ def pack_bundle(output: str | Path, weights_url: str | None = None) -> PackedBun
 
 
 def zip_archive(contents: Mapping[str, bytes]) -> bytes:
-    """A zip archive of the files in one top-level folder, whose bytes depend only on names and contents.
+    """A zip archive with all files in one top-level folder; its bytes depend only on their names and contents.
 
-    Entries are sorted, have a fixed time and mode, and are not compressed, because versions of zlib compress
+    Entries are sorted and have a fixed time and mode. They are not compressed, because versions of zlib compress
     differently and weights hardly shrink.
     """
     buffer = io.BytesIO()

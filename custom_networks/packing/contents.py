@@ -50,7 +50,10 @@ def bundle_contents(root: Path, package: Path) -> dict[str, bytes]:
 
 
 def _code(package: Path, parts: Iterable[str]) -> list[Path]:
-    """Paths of the package's __init__.py and of the modules of the named parts and of all parts they import."""
+    """Paths of the files of the package's __init__.py, the named parts, and all parts that these import.
+
+    The parts in `_NEEDS_THE_PACKAGE` are left out, even if they are named or imported.
+    """
     wanted = ["__init__", *parts]
     found: dict[str, list[Path]] = {part: [] for part in _NEEDS_THE_PACKAGE}
     while wanted:
@@ -63,7 +66,11 @@ def _code(package: Path, parts: Iterable[str]) -> list[Path]:
 
 
 def _modules(package: Path, part: str) -> list[Path]:
-    """Paths of the files of a part of the package: a single module, or a subpackage with the graphs it reads."""
+    """Paths of the files of a part of the package: a single module, or a subpackage with the graphs it reads.
+
+    Raises:
+        BundleError: the package has no such part.
+    """
     if (package / f"{part}.py").is_file():
         return [package / f"{part}.py"]
     files = [path for pattern in _CODE for path in sorted((package / part).rglob(pattern))]
@@ -73,7 +80,9 @@ def _modules(package: Path, part: str) -> list[Path]:
 
 
 def without_large_files(contents: Mapping[str, bytes], url: str) -> dict[str, bytes]:
-    """The contents with large_files.yml in place of the files over 1 MiB, too large for the model zoo's repository.
+    """The contents with large_files.yml in place of files over 1 MiB, which the model zoo's repository does not accept.
+
+    If there are no such files, the contents stay the same, without large_files.yml.
 
     Args:
         contents: result of `bundle_contents`.

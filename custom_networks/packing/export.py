@@ -49,7 +49,7 @@ class _Format:
 def export_network(
     format: str, output: str | Path, bundle: str | None = None, checkpoint: str | None = None
 ) -> Exported:
-    """Write the network of a bundle, with its weights, as `torchscript` or `onnx`.
+    """Write the network of a bundle, with its weights or those in `checkpoint`, as `torchscript` or `onnx`.
 
     The exported model maps images `(B, 1, H, W, D)` (float32, [0, 1], slices last, any size, H and W multiples of the
     network's stride) to logits `(B, K, H, W, D)`, like `forward`. TorchScript also has `slab`. The file includes the
@@ -57,8 +57,10 @@ def export_network(
     are compared with the network's on random stacks.
 
     Raises:
-        UsageError: the format is unknown, the file cannot be written, or a required package is missing.
-        BundleError: the bundle has no network or weights, or the file's outputs differ from the network's.
+        UsageError: the format is unknown, the file name has another ending, the file cannot be written, or a required
+            package is missing.
+        BundleError: the bundle has no network or weights, the network cannot be written in this format, or the file's
+            outputs differ from the network's.
     """
     path = Path(output).expanduser()
     chosen = _chosen(format, path)

@@ -59,7 +59,11 @@ def paint_table(canvas: Canvas) -> None:
 
 
 def paint_chest(rng: np.random.Generator, canvas: Canvas, cavity: Array, tissue: Enhancement) -> Array:
-    """Paint diaphragm, lung bases with vessels, and heart; return a field that is negative under the diaphragm (mm)."""
+    """Paint diaphragm, lung bases with vessels, mediastinum and heart.
+
+    Returns:
+        A field (mm) that is negative under the diaphragm.
+    """
     window = canvas.window((0, 0, 50), (HALF_WIDTH, HALF_DEPTH, 75))
     x, y, _ = points = canvas.at(window)
     under = canvas.points[2] - diaphragm_height(canvas.points)
@@ -79,7 +83,7 @@ def paint_chest(rng: np.random.Generator, canvas: Canvas, cavity: Array, tissue:
 
 
 def paint_ribs(rng: np.random.Generator, canvas: Canvas, wall: Array) -> None:
-    """Paint the ribs: arcs in the wall that descend to the front, end in cartilage, and stop at the costal margin."""
+    """Paint ribs: arcs in the wall that descend to the front, are cartilage there, and stop at the costal margin."""
     x, y, z = canvas.points
     height = z + np.float32(0.62) * y + np.float32(rng.uniform(0, RIB_DISTANCE))
     along = (height + RIB_DISTANCE / 2) % np.float32(RIB_DISTANCE) - np.float32(RIB_DISTANCE / 2)

@@ -63,12 +63,12 @@ class Ellipsoid:
 
     @property
     def reach(self) -> Triple:
-        """Half the size (mm) of an axis-aligned box that contains the ellipsoid at any yaw."""
+        """Half the size (mm) of an axis-aligned box that contains the ellipsoid."""
         widest = max(self.radii[:2]) if self.yaw else 0.0
         return max(widest, self.radii[0]), max(widest, self.radii[1]), self.radii[2]
 
     def unit_radius(self, points: Points) -> Array:
-        """Distance from the centre in units of the radius, 1 on the surface."""
+        """Distance from the centre in units of the radius in the same direction, 1 on the surface."""
         x, y, z = (p - np.float32(c) for p, c in zip(points, self.centre))
         c, s = np.float32(cos(radians(self.yaw))), np.float32(sin(radians(self.yaw)))
         a, b, h = (np.float32(1 / r) for r in self.radii)

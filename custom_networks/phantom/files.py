@@ -50,7 +50,8 @@ def _uid(phantom: Phantom, *names: str) -> str:
 def _shared_attributes(phantom: Phantom, number: str) -> Dataset:
     """The attributes of patient, study, series, equipment, frame of reference and image plane that slices share.
 
-    Empty attributes are of type 2. Pixels are unsigned 12-bit integers with HU = value - 1024.
+    Those left empty are of DICOM's type 2: required, but possibly without a value. Pixels are unsigned 12-bit integers
+    with HU = value - 1024.
     """
     dataset = Dataset()
     dataset.PatientName, dataset.PatientID = f"PHANTOM^{number}", f"PHANTOM-{number}"
@@ -161,7 +162,7 @@ def write_phantoms(
     the same positions, and the same bytes on every run.
 
     Raises:
-        UsageError: an argument is out of range, or the folder cannot be written.
+        UsageError: an argument is out of range, the folder cannot be written, or a folder for slices has other files.
     """
     if format not in FORMATS:
         raise UsageError(f"A phantom's format must be one of {', '.join(FORMATS)}, got {format!r}; choose one of them.")

@@ -29,7 +29,10 @@ LATTICE = np.linspace(-2.4, 2.4, 49)  # in radii, fine enough for a volume exact
 
 @dataclass(frozen=True)
 class Lesion:
-    """One lesion: its kind, its centre (RAS mm), and the diameter (mm) of a ball of the same volume."""
+    """One lesion: its kind, its centre (RAS mm), and the diameter (mm) of a ball of the same volume.
+
+    The volume is that of its shape, before the liver's outline cuts anything off.
+    """
 
     kind: str
     centre_mm: Triple
@@ -91,9 +94,10 @@ def find_sites(grid: Grid, window: Window, liver: npt.NDArray[np.bool_]) -> Site
 
 
 def place(rng: np.random.Generator, site: Site, kind: str, diameter: float, others: list[Lesion]) -> Lesion:
-    """Place a lesion where the liver has room beside the others; if there is too little room, make it smaller.
+    """Place a lesion where the liver has room next to the other lesions; if there is too little, make it smaller.
 
-    One lesion in four is at the surface, where the organ's outline cuts off about a tenth of its volume.
+    It never becomes smaller than `SMALLEST`. One lesion in four is at the surface, where the organ's outline cuts off
+    up to about a tenth of its volume.
     """
     superficial = rng.random() < 0.25
     room = site.depth / (0.65 if superficial else 0.95)
@@ -110,7 +114,7 @@ def place(rng: np.random.Generator, site: Site, kind: str, diameter: float, othe
 
 
 def draw_lesions(rng: np.random.Generator, site: Site, count: int) -> tuple[list[Lesion], list[Lesion]]:
-    """Draw `count` tumors, largest first, and zero to two benign cysts."""
+    """Draw `count` tumors, placed in order of their drawn diameters (largest first), and zero to two benign cysts."""
     kinds = [str(kind) for kind in rng.choice(KINDS, count, p=(0.4, 0.2, 0.2, 0.1, 0.1))]
     low = np.array([20.0 if kind == "confluent" else SMALLEST for kind in kinds])
     diameters = np.exp(rng.uniform(np.log(low), np.log(LARGEST))) if count else low

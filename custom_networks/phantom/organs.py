@@ -34,7 +34,7 @@ def _vary(rng: np.random.Generator, centre: Triple, radii: Triple, yaw: float = 
 
 
 def draw_neighbours(rng: np.random.Generator) -> Neighbours:
-    """Draw the organs of one patient that press on the liver or are close to it, as ellipsoids by name."""
+    """Draw one patient's organs and vessels around the liver, as ellipsoids by name."""
     return dict(
         right_kidney=_vary(rng, (64, -48, -62), (25, 30, 50), 35),
         left_kidney=_vary(rng, (-66, -48, -48), (25, 30, 52), -35),
@@ -78,7 +78,7 @@ def paint_stomach(rng: np.random.Generator, canvas: Canvas, stomach: Ellipsoid, 
 
 
 def _loop(rng: np.random.Generator, waypoints: npt.ArrayLike, step: float, jitter: float) -> Vectors:
-    """Points (n, 3) every `step` mm along a line through the waypoints, with random offsets of `jitter` mm."""
+    """Points (n, 3) every `step` mm along a line through the waypoints, with random offsets of about `jitter` mm."""
     corners = np.asarray(waypoints, float)
     lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(corners, axis=0), axis=1))])
     at = np.arange(0, lengths[-1], step)
@@ -116,7 +116,7 @@ def paint_bowel(rng: np.random.Generator, canvas: Canvas, room: Array, tissue: E
 
 
 def paint_great_vessels(canvas: Canvas, organs: Neighbours, under: Array, tissue: Enhancement) -> None:
-    """Paint aorta, inferior vena cava up to the heart, and the veins that lead to the liver's hilum."""
+    """Paint aorta with two branches, vena cava up to the heart, and the veins that lead to the liver's hilum."""
     canvas.ellipsoid(organs["aorta"], tissue.aorta)
     window = canvas.window(organs["cava"].centre, organs["cava"].reach)
     canvas.paint(window, np.maximum(organs["cava"].field(canvas.at(window)), under[window] - 8), tissue.veins)
@@ -156,12 +156,15 @@ def paint_organs(
 
 
 def liver_window(canvas: Canvas) -> Window:
-    """Index box that contains any liver."""
+    """Index box large enough for any patient's liver."""
     return canvas.window((30, 0, 0), (125, 100, 95))
 
 
 def _lobes(rng: np.random.Generator, points: Points) -> Array:
-    """Field of both lobes of the liver, of which the left tapers to the left, with the fissures between them."""
+    """Field of the liver's two lobes above its visceral surface, with the hilum and the ligament's fissure cut out.
+
+    The left lobe tapers to the left.
+    """
     size, left = rng.uniform(0.95, 1.05), rng.uniform(0.8, 1.15)
     right_lobe = Ellipsoid((76, -8, 8), (66 * size, 78 * size, 84 * size)).field(points)
     left_lobe = Ellipsoid((0, 38, 34), (82 * left, 34, 40 * left), 10).field(points)
@@ -193,7 +196,8 @@ def liver_field(rng: np.random.Generator, canvas: Canvas, organs: Neighbours, ca
 def grow_tree(root: Vectors, targets: Vectors, root_radius: float) -> list[tuple[Vectors, Vectors, float]]:
     """Grow a vessel tree from a root to all targets (n, 3); each branch heads for its targets' centre and then splits.
 
-    Radii follow Murray's law: the cube of a vessel's radius is the sum of the cubes of its branches' radii.
+    Radii follow Murray's law (the cube of a vessel's radius is the sum of the cubes of its branches' radii), but are at
+    least 0.9 mm.
 
     Returns:
         Start, end and radius of each segment, mm.

@@ -58,7 +58,7 @@ def _check(seed: int, shape: tuple[int, ...] | None, spacing: tuple[float, ...] 
 def _draw_grid(
     rng: np.random.Generator, shape: tuple[int, int, int] | None, spacing: tuple[float, float, float] | None
 ) -> Grid:
-    """Grid of a scan; shape and spacing vary as in clinical scans unless given (thick slices have finer pixels)."""
+    """Grid of a scan; shape and spacing vary as in clinical scans unless given (thick slices may have finer pixels)."""
     field_of_view, height = rng.uniform(330, 410), rng.uniform(190, 235)
     thickness = float(rng.choice([2.0, 2.5, 3.0, 4.0, 5.0]))
     pixels = int(rng.choice([256, 288] if thickness < 3 else [256, 288, 320]))

@@ -26,11 +26,11 @@ MOST_SPREAD = 60.0  # interquartile range over the slices, HU
 
 
 def aorta_hu(view: CoarseView) -> float | None:
-    """Median HU of the aorta at the level of the liver, or None if it cannot be located.
+    """Median HU of the aorta over the `seen_slices`, or None if it cannot be located.
 
-    The spine is the densest concentration of bone near the midline, in the posterior half of the trunk. The aorta is
-    assumed to be the brightest homogeneous disc of 12 mm in front of the spine in each slice. The result is None if too
-    few slices have such a disc, or if the slices disagree.
+    The spine is the densest concentration of bone near the midline, in the posterior half of the trunk. In each slice,
+    the aorta is assumed to be the brightest homogeneous disc of 12 mm in front of the spine. The result is None if
+    there is too little bone, if too few slices have such a disc, or if the slices disagree.
     """
     spine = _spine(view)
     if spine is None:
@@ -43,7 +43,7 @@ def aorta_hu(view: CoarseView) -> float | None:
 
 
 def _spine(view: CoarseView) -> tuple[int, int] | None:
-    """(x, y) index of the centre of the spine, or None if there is too little bone."""
+    """(x, y) index of the centre of the spine, or None if there is no trunk or too little bone."""
     bone = ((view.hu[..., view.seen_slices] > BONE_HU) & view.trunk).mean(axis=2)
     sigma = [SPINE_SIGMA_MM / mm for mm in view.spacing[:2]]
     gathered = ndimage.gaussian_filter(bone, sigma)
@@ -59,7 +59,10 @@ def _spine(view: CoarseView) -> tuple[int, int] | None:
 
 
 def _brightest_disc(view: CoarseView, spine: tuple[int, int], k: int) -> float | None:
-    """Mean HU of the brightest homogeneous disc in front of the spine in slice k, or None if there is none."""
+    """Mean HU of the brightest disc in front of the spine in slice k, or None if there is none.
+
+    Only discs that are homogeneous and have a mean within `BLOOD_HU` count.
+    """
     (dx, dy), (x, y) = view.spacing[:2], spine
     rows = slice(max(0, x - round(LEFT_MM / dx)), x + round(RIGHT_MM / dx) + 1)
     columns = slice(y + round(NEAREST_MM / dy), y + round(FARTHEST_MM / dy) + 1)
@@ -72,7 +75,7 @@ def _brightest_disc(view: CoarseView, spine: tuple[int, int], k: int) -> float |
 
 
 def _disc_statistics(part: Floats, spacing: tuple[float, float]) -> tuple[Floats, Floats]:
-    """Mean and standard deviation within the disc around each pixel, two arrays of the shape of `part`."""
+    """Mean and standard deviation in HU within the disc around each pixel: two arrays of the shape of `part`."""
     disc = _disc(spacing)
     weights = disc / disc.sum()
     mean = ndimage.correlate(part, weights, mode="nearest")

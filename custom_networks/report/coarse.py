@@ -1,4 +1,4 @@
-"""A scan and its label map subsampled to about 3 mm, with axes towards the patient's right, anterior and superior."""
+"""A scan and its label map, subsampled and with axes closest to the patient's right, anterior and superior."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +28,7 @@ class CoarseView:
     """Every n-th voxel of a scan and its label map.
 
     Attributes:
-        hu: CT in HU, axes (x, y, z) towards the patient's right, anterior and superior.
+        hu: CT in HU, axes (x, y, z) closest to the patient's right, anterior and superior.
         labels: label map on the same grid: 0 background, 1 liver, 2 tumor.
         spacing: distances between voxels in mm.
     """
@@ -44,12 +44,12 @@ class CoarseView:
 
     @cached_property
     def air_hu(self) -> float:
-        """Threshold above which a voxel is tissue: -300 HU, or the minimum if the image is clipped above that."""
+        """Threshold above which a voxel is tissue: -300 HU, or the image's lowest value if that is higher."""
         return max(float(TISSUE_HU), float(self.hu.min()))
 
     @cached_property
     def organ(self) -> Box | None:
-        """Bounding box of the liver, or None without a liver."""
+        """Bounding box of the liver with its tumors, or None without a liver."""
         return box_around(self.labels)
 
     @cached_property
@@ -61,7 +61,7 @@ class CoarseView:
 
     @cached_property
     def trunk(self) -> npt.NDArray[np.bool_]:
-        """Mask (x, y, n) of the largest connected tissue in each of the `seen_slices`.
+        """Mask (x, y, n) of the largest connected piece of tissue in each of the n `seen_slices`.
 
         Thin objects touching the skin are removed, because a cable would count as metal and a table would add to the
         width.
@@ -92,7 +92,7 @@ class CoarseView:
         return float((outline & edge[..., None]).sum() / max(1, outline.sum()))
 
     def _rim(self) -> npt.NDArray[np.bool_]:
-        """Mask (x, y) of the pixels on the edge of the field of view."""
+        """Mask (x, y) of the pixels on the edge of the field of view or, if that is a circle, outside it."""
         shape = self.hu.shape[:2]
         edge = np.ones(shape, bool)
         edge[1:-1, 1:-1] = False
@@ -105,13 +105,16 @@ class CoarseView:
         return edge | (radius > RIM) if round_field else edge
 
     def trunk_ml_above(self, hu: float) -> float:
-        """Volume of the trunk above a HU threshold at the level of the liver in ml, estimated from `seen_slices`."""
+        """Volume in ml of the trunk's voxels above `hu`, estimated from the `seen_slices`.
+
+        It covers the height of the liver, or the whole scan without a liver.
+        """
         height = self.organ[2].stop - self.organ[2].start if self.organ else self.hu.shape[2]
         voxels = np.count_nonzero((self.hu[..., self.seen_slices] > hu) & self.trunk)
         return voxels * self.voxel_ml * height / len(self.seen_slices)
 
     def parts_ml(self) -> float:
-        """Volume of the liver outside its largest connected component, in ml."""
+        """Volume of the liver outside its largest connected component, in ml; 0 without a liver."""
         if self.organ is None:
             return 0.0
         components, count = ndimage.label(self.labels[self.organ] > 0, NEIGHBOURS_26)
@@ -130,7 +133,10 @@ _CROSS_IN_SLICE = ndimage.generate_binary_structure(3, 1) & np.array([False, Tru
 
 
 def coarse_view(ct: Volume, region: OrganRegion) -> CoarseView:
-    """Subsample a scan and its label map to about 3 mm, and reorient them to the patient's axes."""
+    """Subsample a scan and its label map, and reorient them to the closest axes of the patient.
+
+    Along axes with voxels smaller than 3 mm, the new spacing is the multiple of theirs closest to 3 mm.
+    """
     steps = [max(1, round(COARSE_MM / mm)) for mm in ct.spacing]
     hu = ct.array[tuple(slice(None, None, step) for step in steps)]
     labels = np.zeros(hu.shape, np.uint8)
@@ -147,7 +153,7 @@ def coarse_view(ct: Volume, region: OrganRegion) -> CoarseView:
 
 
 def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Largest connected component of a 2D mask."""
+    """Largest connected component of a 2D mask; an empty mask is returned as it is."""
     pieces, count = ndimage.label(mask)
     return np.asarray(pieces == 1 + np.argmax(np.bincount(pieces.ravel(), minlength=2)[1:])) if count else mask
 
@@ -161,7 +167,8 @@ def _disc(radius: float, spacing: tuple[float, ...]) -> npt.NDArray[np.bool_]:
 def _without_thin_parts(piece: npt.NDArray[np.bool_], disc: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Remove parts of a 2D mask thinner than the disc, and keep the largest component of the rest.
 
-    For the erosion, holes are filled, and the mask is assumed to continue beyond the edge of the image.
+    A mask that is thinner everywhere is returned unchanged. For the erosion, holes are filled, and the mask is assumed
+    to continue beyond the edge of the image.
     """
     eroded = ndimage.binary_erosion(ndimage.binary_fill_holes(piece), disc, border_value=1)
     thick = piece & ndimage.binary_dilation(eroded, disc)
@@ -169,6 +176,6 @@ def _without_thin_parts(piece: npt.NDArray[np.bool_], disc: npt.NDArray[np.bool_
 
 
 def _span(seen: npt.NDArray[np.bool_]) -> tuple[int, int]:
-    """Start and stop index of the true values, (0, 0) if there are none."""
+    """Start and stop index of the range from the first to the last true value, (0, 0) if there is none."""
     indices = np.flatnonzero(seen)
     return (int(indices[0]), int(indices[-1]) + 1) if len(indices) else (0, 0)

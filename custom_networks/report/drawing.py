@@ -27,7 +27,7 @@ LINE_PIXELS = 18
 
 
 def lesion_colour(number: int) -> Colour:
-    """Colour of a lesion in all pictures and on the page; the eight colours repeat."""
+    """Colour of a lesion in pictures and on the page; the colours repeat after every eighth lesion."""
     return LESION_COLOURS[(number - 1) % len(LESION_COLOURS)]
 
 
@@ -54,7 +54,7 @@ class Sheet:
         return np.asarray(image)
 
     def outline(self, mask: npt.NDArray[np.bool_], colour: Colour) -> None:
-        """Draw the outline of a mask (rows, columns): its pixels that have a neighbour outside it."""
+        """Draw the outline of a mask (rows, columns): its pixels with one of their four neighbours outside the mask."""
         inner = mask.copy()
         for here, there in ((np.s_[1:], np.s_[:-1]), (np.s_[:-1], np.s_[1:])):
             inner[here] &= mask[there]
@@ -62,12 +62,12 @@ class Sheet:
         self._rgb[mask & ~inner] = colour
 
     def line(self, ends: Floats) -> None:
-        """Draw a line between two points, (2, 2) in voxels of the plane."""
+        """Draw a line between the two points in the rows of `ends` (2, 2), in voxels of the plane."""
         pixels = [tuple(self._pixel(end)) for end in ends]
         self._later.append(lambda pen: pen.line(pixels, fill=LINE_COLOUR, width=1))
 
     def number(self, number: int, mask: npt.NDArray[np.bool_]) -> None:
-        """Write a lesion's number beside its mask (rows, columns)."""
+        """Write a lesion's number beside its mask (rows, columns), unless the mask is empty."""
         rows, columns = np.nonzero(mask)
         if rows.size:
             self._text((float(columns.max()) + 3, float(rows.mean()) - 7), str(number), lesion_colour(number), 13)

@@ -20,7 +20,8 @@ class MeasuredLesion:
     """Measurements of one lesion; points are DICOM patient coordinates (LPS) in mm.
 
     Attributes:
-        id: number of the lesion; lesions are numbered by volume, 1 is the largest.
+        id: number of the lesion. Lesions are numbered by volume from 1, the largest, unless `numbered_as` gave them
+            the numbers of an earlier report.
         volume_mm3: volume in mm3.
         longest_mm: longest diameter in any slice, in mm (RECIST 1.1).
         perpendicular_mm: longest perpendicular diameter in the same slice, in mm.
@@ -33,7 +34,8 @@ class MeasuredLesion:
         centroid: mean position of its voxels.
         mean_hu: mean intensity in HU.
         sd_hu: standard deviation of the intensity in HU.
-        contrast_hu: mean intensity minus that of the liver within 10 mm, in HU; None if there is no liver around it.
+        contrast_hu: mean intensity minus that of the liver within 10 mm of the lesion, in HU; liver next to a lesion's
+            edge does not count (see `liver_around`). None if no liver is left.
         surface_distance_mm: shortest distance to the surface of the liver (including its lesions) in mm, 0 if the
             lesion touches it; None if the image shows no surface.
         touches_border: whether the lesion reaches the border of the image, so that it may be cut off.

@@ -24,7 +24,7 @@ COLUMNS = {
 
 
 def case_html(report: Mapping[str, Any], overlay: bytes = b"") -> str:
-    """Return a self-contained HTML fragment of a report and its overlay (PNG); all texts are escaped."""
+    """Return a report and its overlay (PNG, b"" for none) as a self-contained HTML fragment; all texts are escaped."""
     liver, tumor, verdict = report["liver"], report["tumor"], report.get("verdict", {"level": "", "findings": ()})
     head = [
         f"<b>{escape(report['case'])}</b>: liver {liver['volume_ml']:.1f} ml, tumor {tumor['volume_ml']:.1f} ml",

@@ -49,7 +49,7 @@ class OrganRegion:
 
     @property
     def slice_axis(self) -> int:
-        """Array axis perpendicular to the slices."""
+        """Array axis closest to the patient's z direction, which is perpendicular to axial slices."""
         return slice_axis_of(self.affine)
 
     def whole_labels(self) -> Labels:
@@ -73,6 +73,8 @@ class OrganRegion:
 
 def organ_region(labels: Labels, numbers: Numbers, affine: Floats) -> OrganRegion:
     """Crop label map and lesion numbers of a whole image to the liver with a margin of 10 mm, as copies.
+
+    Without a liver, the region is empty.
 
     Raises:
         InputError: the shapes differ.

@@ -26,7 +26,7 @@ class OrientedCase:
         box: position of labels and numbers in the image.
         affine: (4, 4) affine, index (x, y, z) to RAS mm.
         spacing: distances between voxels along x, y and z, in mm.
-        slice_axis: axis perpendicular to the slices: 2 for axial slices.
+        slice_axis: axis perpendicular to the slices, which is 2 for axial slices.
     """
 
     hu: npt.NDArray[np.generic]

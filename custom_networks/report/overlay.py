@@ -25,8 +25,9 @@ COLOURS = {"liver": "#4fd1c5", "tumor": "#f6465d"}
 def draw_overlay(ct: Volume, labels: Labels, path: Path, title: str, pictures: CasePictures | None = None) -> None:
     """Draw liver and tumor outlines over three axial slices, a coronal and a sagittal one, and write a PNG atomically.
 
-    Pictures are in radiological orientation: the patient's right is on the left, and the head is up. The title and the
-    volumes are written beside them. With `pictures`, lesions are numbered, and each one is shown below, largest first.
+    The patient's right is on the left of axial and coronal slices, and the back on the left of sagittal ones. Anterior
+    is at the top of axial slices, and the head at the top of the others. The title and the volumes are written beside
+    the slices. With `pictures`, lesions are numbered, and their pictures are shown below, largest lesion first.
     """
     from matplotlib.figure import Figure  # takes half a second to import
 
@@ -67,9 +68,9 @@ def _number(axis: Any, number: int, place: npt.NDArray[np.float64]) -> None:
 
 
 def _body_box(hu: npt.NDArray[Any]) -> Box:
-    """Bounding box of voxels denser than air, or the whole volume if there are none.
+    """Bounding box of the voxels above `BODY_HU`, or the whole volume if there are none.
 
-    Works on projections, without a mask of the whole volume.
+    It is found from projections, because a mask of the whole volume would take up much memory.
     """
     along_slices = hu.max(axis=2) > BODY_HU
     dense = along_slices.any(axis=1), along_slices.any(axis=0), hu.max(axis=(0, 1)) > BODY_HU
@@ -86,11 +87,18 @@ def _all_of(array: npt.NDArray[Any]) -> Box:
 
 
 def _views(label_map: npt.NDArray[Any], box: Box | None) -> list[tuple[str, int, int]]:
-    """Return name, plane and index of the five slices to draw, through the tumor if there is one, else the liver.
+    """Return the five slices to draw: three axial ones, then a coronal and a sagittal one.
+
+    Along each axis, the slice with the largest area of tumor or, without tumor, of liver is chosen. The other two axial
+    slices are normally at one and two thirds of the liver's height; a slice that is already chosen is replaced by one
+    at another height. Without labels, the slices are spread over the volume.
 
     Args:
         label_map: (x, y, z) label map.
         box: bounding box of the nonzero labels, or None if there are none.
+
+    Returns:
+        The name of each slice, the axis perpendicular to it, and its index along that axis.
     """
     if box is None:
         middle = [size // 2 for size in label_map.shape]
@@ -133,7 +141,7 @@ def _draw(
 
 
 def _write(axis: Any, label_map: npt.NDArray[Any], voxel_ml: float, title: str, made_by: str) -> None:
-    """Write the title, shortened if necessary, and the volumes in the colours of their outlines."""
+    """Write the title (shortened if necessary), the volumes in the colours of their outlines, and who made the mask."""
     liver, tumor = (np.count_nonzero(mask) * voxel_ml for mask in (label_map, label_map == TUMOR))
     lines = [
         (title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 3]}...", "white"),

@@ -1,6 +1,7 @@
 """Pictures of a case: the liver in three planes, and each lesion in the slice of its longest diameter.
 
-Overlay, page, key images and PDF share them. The patient's right is on the left; anterior and superior are up.
+Overlay, page, key images and PDF share them. The patient's right is on the left of axial and coronal pictures, and the
+back on the left of sagittal ones. Anterior is at the top of axial pictures, and the head at the top of the others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,7 +52,7 @@ class Picture:
 
 
 class CasePictures:
-    """The pictures of a case, each drawn on first use.
+    """The pictures of a case; `planes` and `lesions` are drawn on first use and then kept.
 
     Args:
         ct: the CT.
@@ -68,18 +69,18 @@ class CasePictures:
 
     @property
     def left_out(self) -> int:
-        """Number of lesions without a picture, the smallest ones."""
+        """Number of lesions that have no picture in `lesions`, the smallest ones."""
         return max(0, len(self._lesions) - MOST_LESIONS)
 
     @cached_property
     def planes(self) -> tuple[Picture, ...]:
-        """Axial, coronal and sagittal picture through most tumor; without tumor most liver, else the image centre."""
+        """Axial, coronal and sagittal picture, each in the plane that `_fullest` chooses."""
         fullest = _fullest(self._case)
         return tuple(_plane_picture(self._case, axis, fullest[axis]) for axis in PLANES)
 
     @cached_property
     def lesions(self) -> tuple[Picture, ...]:
-        """Square pictures of the lesions, all of one size, largest lesion first."""
+        """Square pictures of the (at most `MOST_LESIONS`) largest lesions, all of one size, largest lesion first."""
         shown = len(self._lesions[:MOST_LESIONS])
         return self.largest(shown, next(side for most, side in TILE_PIXELS if shown <= most))
 
@@ -109,7 +110,10 @@ def lesion_title(number: int, longest_mm: float, perpendicular_mm: float, slice_
 
 
 def key_pictures(pictures: CasePictures, patient: Mapping[str, str]) -> tuple[Picture, ...]:
-    """Return large pictures for an archive, captioned with their title and, if given, the patient."""
+    """Return large pictures for an archive: the planes and the (at most `MOST_KEY_IMAGES`) largest lesions.
+
+    Their captions have the title, the text about the patient if there is any, and who made the mask.
+    """
     drawn = *pictures.planes, *pictures.largest(MOST_KEY_IMAGES, KEY_PIXELS)
     whose = [", ".join(patient.values())] if patient else []
     made = f"Research use only, {pictures.made_by}"
@@ -117,7 +121,10 @@ def key_pictures(pictures: CasePictures, patient: Mapping[str, str]) -> tuple[Pi
 
 
 def in_rows(pictures: Sequence[Picture], width: int) -> Rgb:
-    """Tile square pictures of one size into an image at most `width` pixels wide, or one picture wide."""
+    """Tile one or more square pictures of one size into an image at most `width` pixels wide.
+
+    If `width` is less than a picture, the image is one picture wide.
+    """
     side = pictures[0].rgb.shape[0]
     columns = max(1, width // side)
     rows = -(-len(pictures) // columns)
@@ -129,7 +136,7 @@ def in_rows(pictures: Sequence[Picture], width: int) -> Rgb:
 
 
 def _plane_picture(case: OrientedCase, axis: int, index: int) -> Picture:
-    """Picture of the liver in one plane."""
+    """Picture of the liver with a margin, or of the whole image without a liver, in one plane."""
     across, up = (a for a in range(3) if a != axis)
     sides = [case.box[a] if case.labels.size else slice(0, case.hu.shape[a]) for a in (across, up)]
     margin = MARGIN_MM if case.labels.size else 0.0
@@ -155,7 +162,10 @@ def _lesion_picture(case: OrientedCase, lesion: MeasuredLesion, pixels: int) -> 
 
 
 def _fullest(case: OrientedCase) -> list[int]:
-    """Return for each axis the index of the plane with most tumor; without tumor most liver, else the middle one."""
+    """Return for each axis the index of the plane with the largest area of lesions.
+
+    Without lesions, the area of the liver counts; without a liver, the middle planes are returned.
+    """
     if not case.labels.size:
         return [size // 2 for size in case.hu.shape]
     shown = case.numbers > 0 if case.numbers.any() else case.labels > 0
@@ -182,7 +192,7 @@ def _sheet(
         middle: centre of the picture, two voxel indices.
         millimetres: width and height of the picture.
         pixel_mm: size of a pixel.
-        own: id of the lesion that is shown; its number is not written.
+        own: id of the lesion whose number is not written, because the picture shows this lesion; None to write all.
     """
     right, up = (a for a in range(3) if a != axis)
     size = [max(2, round(mm / pixel_mm)) for mm in millimetres]

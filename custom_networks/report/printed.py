@@ -67,7 +67,7 @@ class _Page:
             self.at -= LINE * size / 8.5
 
     def show(self, pictures: Sequence[Picture], columns: int, height: float, titled: bool = True) -> None:
-        """Draw pictures in rows of `columns`; `height` of a row as a fraction of the page."""
+        """Draw pictures in rows of `columns` pictures; `height` is a row's height as a fraction of the page's."""
         width = (RIGHT - LEFT) / columns
         for place, picture in enumerate(pictures):
             row, column = divmod(place, columns)
@@ -147,7 +147,7 @@ def _facts(facts: Sequence[content.Fact]) -> list[str]:
 
 
 def _limited(texts: Sequence[str]) -> list[str]:
-    """Wrap texts into at most `MOST_LINES` lines."""
+    """Wrap texts into at most `MOST_LINES` lines; if they need more, the last line refers to report.json."""
     lines = [line for text in texts for line in wrap(text, CHARACTERS)]
     return lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], "The rest is in report.json."]
 

@@ -17,9 +17,9 @@ def numbered_as(
 ) -> tuple[OrganRegion, Measurements]:
     """Return region and measurements with lesions renumbered to match an earlier report.
 
-    Two lesions match if the distance of their centroids is at most a quarter of the sum of their longest diameters,
-    which is half the distance of touching spheres; the closest pairs are matched first. Other lesions get numbers that
-    the earlier report does not use.
+    Two lesions match if their centroids are no farther apart than a quarter of the sum of their longest diameters.
+    (Centres of touching spheres would be twice as far apart.) The closest pairs are matched first. Other lesions get
+    numbers above those of the earlier report.
 
     Args:
         earlier: `lesions` of the earlier report.
@@ -37,7 +37,7 @@ def numbered_as(
 
 
 def _same_lesions(earlier: Sequence[Mapping[str, Any]], lesions: Sequence[MeasuredLesion]) -> dict[int, int]:
-    """Return the earlier number of each matched lesion, by its own number."""
+    """Return the number in the earlier report of each matched lesion, by its present number."""
     pairs = sorted(
         (float(np.linalg.norm(np.subtract(old["centroid"], new.centroid))), int(old["id"]), new.id, i, j)
         for i, old in enumerate(earlier)
@@ -52,7 +52,7 @@ def _same_lesions(earlier: Sequence[Mapping[str, Any]], lesions: Sequence[Measur
 
 
 def _renumbered(numbers: Numbers, number_of: Mapping[int, int]) -> Numbers:
-    """Return a lesion number map with new numbers, as uint8 if they fit."""
+    """Return a lesion number map with new numbers, as uint8 if they fit, else as int32."""
     dtype = np.uint8 if max(number_of.values(), default=0) <= 255 else np.int32
     table: Numbers = np.zeros(max(number_of, default=0) + 1, dtype)
     table[list(number_of)] = list(number_of.values())

@@ -97,7 +97,7 @@ def write_report(report: Mapping[str, Any], folder: Path) -> None:
 
 
 def lesion_rows(report: Mapping[str, Any]) -> list[list[Cell]]:
-    """Return the rows of `lesions.csv`, one for each lesion, in the order of LESION_COLUMNS; None if unknown."""
+    """Return the rows of `lesions.csv`, one for each lesion, with the cells of LESION_COLUMNS, None where unknown."""
     shared = {"case": report["case"], "confidence_calibrated": report["confidence_calibrated"]}
     rows = []
     for lesion in report["lesions"]:

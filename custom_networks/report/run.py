@@ -16,7 +16,7 @@ NO_LIVER_SEEN = "The scout found no liver: the whole volume was segmented."
 
 
 def source_block(case: Case, ct: Volume) -> dict[str, Any]:
-    """Return the `source` block: the DICOM series, if any, and the geometry of the CT."""
+    """Return the `source` block: UID and number of the DICOM series (None if unknown), spacing and number of slices."""
     series = case.series
     return {
         "series_instance_uid": series.series_instance_uid or None if series else None,
@@ -29,7 +29,9 @@ def source_block(case: Case, ct: Volume) -> dict[str, Any]:
 def scout_block(
     scout: Mapping[str, Any], sha256: str | None, seen: npt.NDArray[np.float64], ct: Volume
 ) -> dict[str, Any]:
-    """Return the `scout` block: state, weights and box, the latter as start and stop index along each axis of the CT.
+    """Return the `scout` block: the state ("off" without a scout), the hash of the weights, and the box.
+
+    The box has the start and stop index along each axis of the CT; it is None unless the scout found a liver.
 
     Args:
         scout: output of `FindLiverd`; empty if the scout is off.
@@ -45,7 +47,9 @@ def scout_block(
 
 
 def scout_notes(scout: Mapping[str, Any], region: OrganRegion) -> list[str]:
-    """Return notes if the scout found no liver, or if the liver reaches the border of the scout's box.
+    """Return a note if the scout found no liver, or if the liver reaches a side of the scout's box, else [].
+
+    A side on the border of the image does not count.
 
     Args:
         scout: the block from `scout_block`.

@@ -13,8 +13,8 @@ AT_A_TIME = 2 << 20  # most voxels converted to float32 at a time
 def weights(positions: Floats, size: int) -> npt.NDArray[np.float32]:
     """Return weights (n, size) that sample a line of `size` voxels at n evenly spaced voxel positions.
 
-    Interpolation is linear; for positions farther apart than voxels, it is a weighted mean of the voxels around each.
-    Positions more than half a voxel outside the line get zero weights.
+    Samples are interpolated linearly or, if positions are farther apart than voxels, weighted means of the voxels
+    around each position. Positions half a voxel or more beyond the centre of the first or last voxel get zero weights.
     """
     step = max(1.0, abs(float(positions[1] - positions[0]))) if len(positions) > 1 else 1.0
     near = np.clip(1 - np.abs(positions[:, None] - np.arange(size)) / step, 0, None)
@@ -42,7 +42,10 @@ class PlaneReader:
 
 
 def volume_at(volume: npt.NDArray[np.generic], *positions: Floats) -> npt.NDArray[np.float32]:
-    """Resample a volume (i, j, k) at voxel positions along its three axes, a few planes at a time."""
+    """Resample a volume (i, j, k) at evenly spaced voxel positions along its three axes, a few planes at a time.
+
+    Values outside the volume are 0.
+    """
     order = sorted(range(3), key=lambda axis: -abs(volume.strides[axis]))
     reads = [weights(positions[axis], volume.shape[axis]) for axis in order]
     needed = [_needed(read) for read in reads]
@@ -61,7 +64,7 @@ def volume_at(volume: npt.NDArray[np.generic], *positions: Floats) -> npt.NDArra
 
 
 def nearest(positions: Floats, size: int) -> npt.NDArray[np.intp]:
-    """Return the index of the voxel nearest to each position."""
+    """Return the index of the voxel nearest to each position on a line of `size` voxels."""
     return np.asarray(np.clip(np.rint(positions), 0, size - 1).astype(np.intp))
 
 
@@ -76,6 +79,6 @@ def _along_last(part: npt.NDArray[np.float32], read: npt.NDArray[np.float32]) ->
 
 
 def _needed(read: npt.NDArray[np.float32]) -> tuple[int, int]:
-    """Start and stop index of the voxels with nonzero weights, (0, 0) if there are none."""
+    """Start and stop index of the range that has all nonzero weights, (0, 0) if there are none."""
     used = np.flatnonzero(read.any(axis=0))
     return (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)

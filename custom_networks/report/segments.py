@@ -22,7 +22,7 @@ class Segments:
 
     Attributes:
         state: "found", "left out" (the liver is incomplete or was resected) or "no liver".
-        reason: a sentence if the state is "left out", else None.
+        reason: a clause if the state is "left out", else None.
         sha256: SHA-256 of the weights of the segments' network.
         labels: (i, j, k) segment numbers 1 to 8 in the organ's region, 0 outside the liver or without segments.
         volumes_ml: volume of each segment in ml, including lesions; empty without segments.
@@ -96,7 +96,7 @@ def _segment_row(found: Segments, number: int) -> dict[str, Any]:
 
 
 def lesion_block(found: Segments | None, id_: int) -> dict[str, Any]:
-    """Return the segment-related keys of one lesion in report.json."""
+    """Return the segment-related keys of one lesion in report.json; their values are None without segments."""
     own = found.lesions.get(id_) if found else None
     if own is None:
         return {"segments": None, "near_segment_border": None}
@@ -115,6 +115,6 @@ def lesion_cells(lesion: Mapping[str, Any]) -> dict[str, Cell]:
 
 
 def segment_rows(report: Mapping[str, Any]) -> list[list[Cell]]:
-    """Return the rows of `segments.csv`, one for each segment, in the order of SEGMENT_COLUMNS."""
+    """Return the rows of `segments.csv`, one for each segment, with the cells of SEGMENT_COLUMNS; [] without any."""
     table = (report["segments"] or {}).get("table", [])
     return [[report["case"], *row.values()] for row in table]

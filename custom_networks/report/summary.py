@@ -22,7 +22,7 @@ class Finished(NamedTuple):
     """The latest outcome of an input in an output folder.
 
     Attributes:
-        path: manifest of the whole case folder, or file of the refusal; its modification time orders the rows.
+        path: manifest of a finished case folder, or file of a refusal; its modification time orders the rows.
         row: row of a refused input; None for a case folder, whose row is made from its report.
     """
 
@@ -44,13 +44,13 @@ class Summary:
         self._rows: dict[tuple[Path, int], Mapping[str, Cell] | None] = {}
 
     def write(self) -> None:
-        """Write the table, ordered by the time at which inputs were finished.
+        """Write the table, ordered by the time at which inputs were finished, and the index if requested.
 
-        Repeats while other runs finish inputs. No lock is needed, because the run that writes last reads the folder
-        again after writing.
+        This is repeated if other runs have finished inputs meanwhile. No lock is needed, because the run that writes
+        last reads the folder again after writing.
 
         Raises:
-            OSError: the file cannot be written, for example because a spreadsheet has it open.
+            OSError: a file cannot be written, for example because a spreadsheet has it open.
         """
         written: list[tuple[int, Path]] | None = None
         while (found := self._found()) != written:
@@ -99,7 +99,7 @@ def _row(report: Mapping[str, Any]) -> dict[str, Cell]:
 
 
 def _shown(report: Mapping[str, Any]) -> dict[str, Cell]:
-    """Return the extra columns of the index."""
+    """Return what only the index shows: the file names of the page and the thumbnail, None if missing."""
     files = report.get("files", {})
     return {"page": files.get("page"), "thumbnail": files.get("thumbnail")}
 

@@ -85,9 +85,10 @@ def verdict(numbers: VerdictNumbers) -> Verdict:
 
 
 def _hounsfield(n: VerdictNumbers) -> Iterator[Finding]:
-    """Yield a finding if intensities are probably not HU, such as 0 to 255 with dark padding, or HU with an offset.
+    """Yield a finding if intensities are probably not HU.
 
-    Files without any voxel as dark as fat have been refused earlier.
+    Examples are grey values from 0 to 255 with dark padding, and HU with an offset. Files without any voxel as dark as
+    fat have been refused earlier.
     """
     signs = [
         (n.tissue_share < LEAST_TISSUE, f"{n.tissue_share:.1%} of the voxels are denser than -300 HU"),
@@ -135,7 +136,10 @@ def _no_liver(n: VerdictNumbers) -> Iterator[Finding]:
 
 
 def _volume(n: VerdictNumbers) -> Iterator[Finding]:
-    """Yield a finding if the liver volume is implausible for the size of the body; a liver cut off may be small."""
+    """Yield a finding if the liver volume is implausible in any adult, or for the size of the body if that is known.
+
+    A liver that reaches the border of the image may be cut off, so it may be small.
+    """
     if not n.liver_ml:
         return
     too_small = n.liver_ml < SMALLEST_ML and not n.touches_border
@@ -150,7 +154,10 @@ def _volume(n: VerdictNumbers) -> Iterator[Finding]:
 
 
 def _level_of_ratio(ratio: float, cut: bool) -> str:
-    """Level of a finding for a ratio of measured to expected volume; `cut` allows small ratios."""
+    """Level of a finding for a ratio of measured to expected liver volume.
+
+    `cut` says that the image may cut off a part of the liver; small ratios are then accepted.
+    """
     for level, (least, most) in ((STOP, STOP_RATIO), (LOOK, LOOK_RATIO)):
         if ratio > most or (ratio < least and not cut):
             return level
@@ -182,7 +189,7 @@ def _liver_hu(n: VerdictNumbers) -> Iterator[Finding]:
 
 
 def _phase(n: VerdictNumbers) -> Iterator[Finding]:
-    """Yield a finding if the contrast phase is not portal venous, for which the network was trained."""
+    """Yield a finding if the contrast phase is known and is not portal venous, for which the network was trained."""
     phase = contrast_phase(n.liver_hu, n.aorta_hu)
     if phase in PHASE_LOOKS:
         looks, check = PHASE_LOOKS[phase]
@@ -194,7 +201,10 @@ def _phase(n: VerdictNumbers) -> Iterator[Finding]:
 
 
 def contrast_phase(liver_hu: float | None, aorta_hu: float | None) -> str:
-    """Classify the contrast phase as "unenhanced", "arterial" or "portal" by median HU; "" if one is unknown."""
+    """Classify the contrast phase by the median HU of liver and aorta; "" if one of them is unknown.
+
+    The other results are "unenhanced", "arterial" (or early portal venous) and "portal".
+    """
     if liver_hu is None or aorta_hu is None:
         return ""
     if aorta_hu < UNENHANCED_AORTA:
@@ -223,7 +233,7 @@ def _scout(n: VerdictNumbers) -> Iterator[Finding]:
 
 
 def _review(n: VerdictNumbers) -> Iterator[Finding]:
-    """Yield a finding that lists lesions of low confidence; its level is ok, since the case is not in doubt."""
+    """Yield a finding that names the first lesions of low confidence; its level is ok, as the case is not in doubt."""
     unsure = [str(number) for number, confidence in n.confidence.items() if confidence < REVIEW_BELOW]
     if unsure:
         named = ", ".join(unsure[:MOST_NAMED]) + ", ..." * (len(unsure) > MOST_NAMED)

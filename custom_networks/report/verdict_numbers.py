@@ -27,27 +27,32 @@ NOTHING_FOUND = "nothing found"
 class VerdictNumbers:
     """Measured numbers of a scan and its mask; None if a number could not be measured. Shares are from 0 to 1.
 
+    Voxels are tissue if they are denser than -300 HU and than the minimum of the image. "At the level of the liver"
+    means the whole scan if there is no liver.
+
     Attributes:
         lowest_hu: minimum of the image, including padding.
         highest_hu: maximum of the image.
         at_highest_share: share of the tissue that has the maximum value.
-        tissue_share: share of all voxels that are denser than -300 HU.
+        tissue_share: share of all voxels that are tissue.
         in_range_share: share of the tissue between -200 and 300 HU.
         fat_share: share of the tissue between -200 and -20 HU.
-        one_value_share: share of the tissue that has its most common value, the maximum excluded.
+        one_value_share: share of the tissue that has its most common (rounded) value, the maximum excluded.
         slice_mm: distance between slices in mm.
         metal_ml: volume above 2500 HU in the trunk at the level of the liver, in ml.
-        dense_ml: volume above 300 HU inside the liver, in ml.
+        dense_ml: volume above 300 HU inside the liver, without noise, in ml.
         cut_share: share of the trunk's outline on the edge of the field of view at the level of the liver.
         liver_ml: volume of the liver including tumors, in ml.
         expected_ml: expected volume of the liver for the size of the body, in ml.
-        expected_by: what the size of the body was estimated from: "height", "height and weight" or "width".
+        expected_by: what the size of the body was estimated from: "height", "height and weight" or "width"; "" if
+            `expected_ml` is None.
         touches_border: sides of the image that the liver reaches, such as "feet, head"; "" if none.
         left_share: share of the liver to the left of the trunk's midline, if the whole trunk is visible.
         parts_ml: volume of the liver outside its largest connected component, in ml.
         liver_hu: median of the liver without tumors, in HU.
         aorta_hu: median of the aorta, in HU.
-        unsure_share: number of voxels with a liver probability of 25 to 75 %, relative to the liver's voxels.
+        unsure_share: number of voxels with a probability of liver or tumor of 25 to 75 %, relative to the number of
+            the liver's voxels.
         unsure_tumor_share: share of the liver's voxels with a relative tumor probability of 25 to 75 %.
         scout_gap_mm: largest distance between mask and scout's box over all sides, in mm.
         scout_reached: whether the mask reaches the border of the scout's box inside the image.
@@ -171,10 +176,12 @@ def _liver_hu(ct: Volume, region: OrganRegion) -> float | None:
 def _expected_ml(series: SeriesInfo | None, width_mm: float | None) -> tuple[float | None, str]:
     """Return the expected liver volume in ml, or None, and what it was estimated from.
 
-    If the height is known: from body surface area (Mosteller), 893.485 x BSA - 439.169 (1000 living donors, PMID
-    26693231), assuming a BMI of 25 if the weight is unknown. Otherwise from the width of the trunk, assuming an age of
-    60: 203.3 - 3.61 x age + 58.7 x width in cm, minus 463.7 for Japanese patients (Kokudo et al., J Hepatol 63, 2015);
-    half of that difference is subtracted here.
+    If a plausible height is known, the volume follows from body surface area (Mosteller) as 893.485 x BSA - 439.169
+    (1000 living donors, PMID 26693231). A BMI of 25 is assumed if no plausible weight is known.
+
+    Otherwise, the volume follows from the width of the trunk as 203.3 - 3.61 x age + 58.7 x width in cm, minus 463.7
+    for Japanese patients (Kokudo et al., J Hepatol 63, 2015). An age of 60 is assumed, and half of 463.7 is subtracted.
+    Without a width, the result is None and "".
     """
     height, weight = (series.height_m, series.weight_kg) if series else (None, None)
     if height and 1.2 <= height <= 2.3:

@@ -30,7 +30,7 @@ def estimate_batch_statistics(
     """Estimate the statistics of every BatchNorm of `network` again; each batch in `inputs` has the same weight.
 
     Unlike `torch.optim.swa_utils.update_bn`, it runs the network through an inferer, which casts as in training, and
-    without dropout.
+    without dropout. The network is left in evaluation mode.
     """
     norms = _batch_norms(network)
     momenta = [norm.momentum for norm in norms]

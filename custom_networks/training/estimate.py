@@ -27,8 +27,8 @@ def announce_cache(cases: Sequence[dict[str, Any]], spacing: float, cache_rate: 
     """Log how much memory the cached cases will take, estimated from their headers.
 
     Slices are assumed to be resampled to `spacing` mm, and each process to have its own cache. Cases that are not NIfTI
-    files count with the average size. If the machine's memory is too small, a warning says which `cache_rate` would
-    fit.
+    files count with the average size; if no case is one, nothing is logged. If the machine's memory is too small, a
+    warning says which `cache_rate` would fit. Of several processes on a machine, only the first one logs.
     """
     sizes = [size for size in (_cached_bytes(case["image"], spacing) for case in cases) if size is not None]
     if not sizes or int(os.environ.get("LOCAL_RANK", 0)) > 0:  # set by torchrun
@@ -55,7 +55,7 @@ def _machine_memory() -> float:
 
 
 def _cached_bytes(image: str, spacing: float) -> float | None:
-    """Bytes of one case after in-plane resampling to `spacing` mm; None if it is not a NIfTI file."""
+    """Bytes that a case resampled in-plane to `spacing` mm takes in the cache; None if it is not a NIfTI file."""
     grid = nifti_grid(image)
     if grid is None:
         return None
@@ -126,7 +126,7 @@ class TrainingPace:
         logger.info(text, steps, seconds, _duration(steps * seconds), memory)
 
     def _peak_bytes(self) -> int | None:
-        """Peak memory in bytes: allocated on the GPU, or on a CPU used by this process, including the cache.
+        """Peak memory in bytes: what PyTorch allocated on a GPU, or what this process used on a CPU (cache included).
 
         It is None on a CPU under Windows, where Python has no module `resource`.
         """
@@ -139,7 +139,7 @@ class TrainingPace:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
     def _report(self, engine: Engine) -> None:
-        """Log the share of the epoch spent waiting, and the time left if other epochs take as long as those so far."""
+        """Log the share of time spent waiting for data, and the time left if epochs keep taking as long as so far."""
         now, trained = time.perf_counter(), self.last_step - self.epoch_started
         left = (engine.state.max_epochs or 0) - engine.state.epoch
         pace = (now - self.started) / (engine.state.epoch - self.first_epoch)

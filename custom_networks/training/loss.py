@@ -46,7 +46,10 @@ class OrganTumorLoss(nn.Module):
         )
 
     def _cross_entropy(self, log_probabilities: Tensor, target: Tensor) -> Tensor:
-        """Mean of -log p(target) weighted by class, like `torch.nn.CrossEntropyLoss`; label 3 means liver or tumor."""
+        """Mean of -log p(target) weighted by class, like `torch.nn.CrossEntropyLoss`.
+
+        Label 3 means liver or tumor and has the weight of liver.
+        """
         weights = self.get_buffer("class_weights").to(log_probabilities.device)
         organ = torch.logaddexp(log_probabilities[:, 1], log_probabilities[:, 2])
         scores = torch.cat([log_probabilities, organ[:, None]], dim=1)

@@ -12,7 +12,7 @@ from custom_networks.errors import InputError
 
 
 class FiniteLossGuard:
-    """Stops training as soon as the loss (or, at the end of an epoch, a weight of the network) is not finite.
+    """Stops training with an InputError if the loss (or, at the end of an epoch, a weight) is not finite.
 
     ignite's TerminateOnNan ends training as if it were complete, so that the final weights would be saved.
 

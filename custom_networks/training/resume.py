@@ -56,7 +56,7 @@ class ResumableState:
         self.randomized = randomized
 
     def attach(self, engine: Engine) -> None:
-        """Load when `engine` starts and save at the end of epochs.
+        """Load when `engine` starts, and save after every `interval`-th epoch.
 
         Attach it after other handlers that load at the start, and after the handler that validates, so that the state
         contains the score of the same epoch. A run killed between saving the best weights and saving the state resumes

@@ -23,7 +23,10 @@ class SegmentsLoss(nn.Module):
         self.dice_weight, self.smoothing = dice_weight, smoothing
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss of `logits` `(B, 8, H, W, N)` for a `target` `(B, 1, H, W, N)` with values 0 to 8."""
+        """The loss of `logits` `(B, 8, H, W, N)` for a `target` `(B, 1, H, W, N)` with values 0 to 8.
+
+        It is 0 if no voxel has a segment.
+        """
         flat = logits.float().movedim(1, -1)
         known = target[:, 0] > 0
         if not known.any():
@@ -34,7 +37,7 @@ class SegmentsLoss(nn.Module):
 
 
 def _dice_loss(probabilities: Tensor, wanted: Tensor) -> Tensor:
-    """1 - mean Dice of the classes that occur, from probabilities (n, 8) and true classes (n,)."""
+    """1 - mean smoothed Dice of the classes that occur, from probabilities (n, 8) and true classes (n,)."""
     truth = F.one_hot(wanted, len(SEGMENTS)).float()
     both, sizes = (probabilities * truth).sum(0), probabilities.sum(0) + truth.sum(0)
     shown = truth.sum(0) > 0

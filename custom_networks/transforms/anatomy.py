@@ -36,7 +36,7 @@ class _LabelMapTransform(MapTransform):
     """
 
     def __call__(self, data: Data) -> dict[Hashable, Any]:
-        """Data with a new uint8 label map under each key; the inputs are not modified."""
+        """Data with a uint8 label map under each key and the rule's further items; the inputs are not modified."""
         d = dict(data)
         for key in self.key_iterator(d):
             label_map = d[key]
@@ -54,7 +54,7 @@ class _LabelMapTransform(MapTransform):
 
     @abstractmethod
     def corrected(self, labels: Labels, affine: Floats, data: Data) -> Corrected:
-        """Apply the rule; return a new label map (H, W, D) and further items for the data, with arrays on its grid."""
+        """Apply the rule; return the label map (H, W, D) and further items for the data, with arrays on its grid."""
 
 
 def _like(label_map: MetaTensor, values: Numbers) -> MetaTensor:
@@ -74,7 +74,7 @@ def _probabilities(data: Data, key: str, labels: Labels) -> Probabilities:
 
 
 class KeepOrgand(_LabelMapTransform):
-    """Dictionary version of `keep_organ`: keeps the largest part of the organ and large parts close to it."""
+    """Dictionary version of `keep_organ`: removes small or distant parts, and small ones attached by a thin neck."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class FillOrgand(_LabelMapTransform):
 
 
 class FindLesionsd(_LabelMapTransform):
-    """Dictionary version of `find_lesions`: removes lesions that are outside the liver, tiny or doubtful.
+    """Dictionary version of `find_lesions`: removes lesions that are outside the liver, too small or doubtful.
 
     It adds a map of lesion numbers and the lesions (a tuple of `FoundLesion`), from which reports and DICOM results are
     made. The map is a MetaTensor (1, H, W, D), uint8 for up to 255 lesions, else int32; number 1 is the largest lesion.

@@ -28,7 +28,7 @@ def class_probabilities(scores: torch.Tensor) -> torch.Tensor:
     Integers are already probabilities x 255; floating values are logits.
 
     Raises:
-        InputError: a value is not finite.
+        InputError: the logits lead to a probability that is not finite.
     """
     if not scores.is_floating_point():
         return scores.float()
@@ -67,7 +67,7 @@ def labels_from_probabilities(
 class LabelsOnInputGridd(MapTransform):
     """Bring the network's output to the grid that the input had before `ResampleInPlaned`, and label the voxels there.
 
-    It reads `d[key]`, (3, h, w, D) as tensor, MetaTensor or array on the network's grid: integers are class
+    It reads `d[key]`, (3, h, w, d) as tensor, MetaTensor or array on the network's grid: integers are class
     probabilities x 255, floating values are logits. It writes a uint8 MetaTensor (1, H, W, D) of labels 0, 1, 2, with
     the affine of the input's grid and the operations recorded before the resampling, and liver and tumor probabilities
     x 255, (2, H, W, D) uint8, for the anatomy transforms. Both still have the orientation of the network's input; stock
@@ -85,7 +85,8 @@ class LabelsOnInputGridd(MapTransform):
 
     Raises:
         UsageError: `chunk` or a threshold is out of range.
-        BundleError: the image has no record of `ResampleInPlaned`, or the output is not on its grid.
+        BundleError: on call, the image has no record of `ResampleInPlaned`, or the output is not on its grid.
+        InputError: on call, the output is not finite.
     """
 
     def __init__(
@@ -174,7 +175,7 @@ def _resized_range(seen: torch.Tensor, size: int) -> slice:
 
 
 def _resampling_step(image: Any, name: str) -> int:
-    """Index of the last `ResampleInPlaned` in the image's recorded operations."""
+    """Index of the last `ResampleInPlaned` in the image's recorded operations; BundleError if there is none."""
     operations = image.applied_operations if isinstance(image, MetaTensor) else []
     classes = [str(operation.get(TraceKeys.CLASS_NAME)) for operation in operations]
     if ResampleInPlaned.__name__ in classes:
@@ -195,7 +196,7 @@ def _check_grid(scores: torch.Tensor, record: Mapping[str, Any], key: Hashable) 
 
 
 def _on_grid_before(image: MetaTensor, step: int, values: torch.Tensor) -> MetaTensor:
-    """Values with the metadata that the image had before operation `step`, a `ResampleInPlaned`."""
+    """Values with the image's metadata, but its affine and operations from before `step`, a `ResampleInPlaned`."""
     out = with_meta_of(image, values)
     out.applied_operations = out.applied_operations[:step]
     set_affine(out, image.applied_operations[step][TraceKeys.EXTRA_INFO]["original_affine"])

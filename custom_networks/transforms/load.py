@@ -24,8 +24,9 @@ class LoadVolumed(LoadImaged):
     labels), with a float64 affine in RAS mm. The meta dictionary has the items that `SaveImaged` and `Invertd` need,
     and `notes`, the reader's notes, one per line. Follow it with `EnsureChannelFirstd(channel_dim="no_channel")`.
 
-    MONAI's `LoadImaged` tries all registered readers in turn until one succeeds, whereas here the first refusal is
-    final. This is a subclass because MONAI Label looks for `LoadImaged` and sets `_loader.image_only` to False.
+    MONAI's `LoadImaged` tries all registered readers in turn until one succeeds, whereas here a refusal by this
+    package's reader is final. This is a subclass because MONAI Label looks for `LoadImaged` and sets
+    `_loader.image_only` to False.
 
     Raises:
         UsageError: `kind` is not one of the three.
@@ -54,14 +55,14 @@ class LoadVolumed(LoadImaged):
 
 
 class _VolumeLoader:
-    """Stands in for MONAI's `LoadImage`; `LoadImaged.__call__` calls it for each path."""
+    """Stands in for MONAI's `LoadImage`; `LoadImaged.__call__` calls it for each item."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.image_only = True
 
     def __call__(self, path: Any, reader: None = None) -> Any:
-        """The MetaTensor of one path, case or volume; unless `image_only`, a tuple with its meta dictionary."""
+        """The MetaTensor of one path, case or volume; unless `image_only`, a tuple of it and its meta dictionary."""
         given = ensure_tuple(path)
         if len(given) != 1:
             raise InputError(f"One path per case is needed, got {len(given)}: pass each volume as a separate case.")

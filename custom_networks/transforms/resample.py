@@ -1,7 +1,7 @@
 """In-plane resampling of CT volumes and label maps: anti-aliased, in chunks of slices, invertible.
 
 MONAI's `Spacingd` samples without anti-aliasing and builds a sampling grid of three floats for each voxel of the
-volume. This transform works on a few slices at a time and changes neither their number nor their distance.
+volume. `ResampleInPlaned` works on a few slices at a time and changes neither their number nor their distance.
 """
 
 import copy
@@ -34,7 +34,7 @@ def resampled_size(size: int, spacing: float, target: float) -> int:
 
 
 def in_plane_scaling(shape: Sequence[int], size: Sequence[int]) -> torch.Tensor:
-    """Affine (4, 4), float64, that maps indices of a grid of `size` to a grid of `shape` with the same extent."""
+    """Affine (4, 4), float64, from indices in slices of `size` to those in slices of `shape` of the same extent."""
     scaling = torch.eye(4, dtype=torch.float64)
     for axis in (0, 1):
         scale = shape[axis] / size[axis]
@@ -106,10 +106,10 @@ def resize_volume(
     """Resample a volume (C, H, W, D) in-plane to (C, rows, columns, D), `chunk` slices at a time on its device.
 
     Args:
-        volume: if it already has the size, it is only cast.
+        volume: if it already has the size, it is only cast, without rounding.
         size: rows and columns of the result.
         mode: "bilinear" (anti-aliased), "label" (by class) or "nearest".
-        dtype: type of the result; values are rounded before they become integers.
+        dtype: type of the result; resampled values are rounded before they become integers.
         chunk: slices handled at once.
         kept: the rows and columns to return; their values are bit-identical to the whole result's.
     """
@@ -127,7 +127,7 @@ def resize_volume(
 class ResampleInPlaned(MapTransform, InvertibleTransform):
     """Resample slices to one in-plane pixel size; the third axis is not changed.
 
-    Each item is a MetaTensor (1, H, W, D), slices last, whose affine gives the size of its voxels in mm. An axis of
+    Each item is a MetaTensor (C, H, W, D), slices last, whose affine gives the size of its voxels in mm. An axis of
     n pixels of s mm becomes `max(1, round(n * s / spacing))` pixels over exactly the same extent, so the new pixel
     size is only approximately `spacing`; the new affine is exact. Images are resampled bilinearly, with anti-aliasing
     where pixels grow, and label maps by class. Apart from the output, only `chunk` slices are in memory at a time.
@@ -153,6 +153,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
     Raises:
         UsageError: `spacing` or `chunk` is not positive, or `mode` is neither "image" nor "label".
         BundleError: on call, an item is not a MetaTensor (C, H, W, D), or the region exceeds its grid.
+        InputError: on call, a label map to be resampled has values other than whole numbers from 0 to 255.
     """
 
     def __init__(
@@ -246,7 +247,7 @@ def in_its_place(values: torch.Tensor, record: Mapping[str, Any]) -> torch.Tenso
     """Zero-pad the values (C, h, w, d) of a region to its whole grid, (C, H, W, D).
 
     Args:
-        values: values of any other shape are returned unchanged.
+        values: if they do not have the region's shape, they are returned unchanged.
         record: extra info that `ResampleInPlaned` recorded.
     """
     grid, corner, shape = ([int(n) for n in record[name]] for name in ("grid", "corner", "resampled_shape"))

@@ -1,6 +1,7 @@
 """Write label maps as MetaImage or NRRD, with exactly the geometry of an input in that format.
 
-NIfTI stores the geometry in single precision, so that ITK, SimpleITK and pyradiomics report a different physical space.
+NIfTI stores the geometry in single precision, so ITK, SimpleITK and pyradiomics would report a different physical
+space.
 """
 
 import zlib

@@ -43,8 +43,8 @@ class FindLiverd(MapTransform):
     it is enlarged by `slice_margin_mm` and by the `halo` of each sub-volume, so that the network sees real neighbours.
 
     There is no region, and the whole volume is segmented, if the scan is smaller than `least_mm` along an axis (it then
-    shows little but the liver, or too little of it), or if less than `least_ml` of liver is found. `d[state_key]` has
-    the `state` ("found", "skipped" or "nothing found") and the time of the search in `seconds`.
+    shows little but the liver, or too little of it), or if the largest part found is smaller than `least_ml`.
+    `d[state_key]` has the `state` ("found", "skipped" or "nothing found") and the time of the search in `seconds`.
 
     Args:
         network: maps (B, 1, H, W, D), windowed to [0, 1], to logits (B, K, H, W, D); class 0 is the background.
@@ -56,11 +56,11 @@ class FindLiverd(MapTransform):
         halo: neighbouring slices on each side that the main network sees.
         stride: number of pixels by which the main network's in-plane size must be divisible.
         threshold: probability of liver or tumor from which a coarse voxel is liver.
-        likely: a lower threshold for voxels connected to the liver, up to about 25 mm away.
+        likely: a lower threshold for voxels connected to the liver, up to `REACH` coarse voxels away.
         margin_mm: in-plane margin of the box.
         slice_margin_mm: margin of the box along the slices.
-        least_mm: smallest extent of a scan to search, for each axis.
-        least_ml: smallest volume to accept as a liver.
+        least_mm: smallest extent of a scan to search, for each axis, mm.
+        least_ml: smallest volume to accept as a liver, ml.
         region_key: key of the region.
         state_key: key of the state.
 
@@ -143,6 +143,8 @@ class FindLiverd(MapTransform):
     def _pixels(self, found: slice, size: int, mm: float, coarse: int) -> tuple[int, int]:
         """The range of fine pixels that covers the coarse pixels `found` and the margin.
 
+        Both ends are multiples of `stride`, unless the range reaches the end of the grid.
+
         Args:
             found: range of pixels on the coarse grid.
             size: voxels of the scan along the axis.
@@ -156,7 +158,7 @@ class FindLiverd(MapTransform):
         return first, min(fine, last)
 
     def _slices(self, found: range, step: int, depth: int, mm: float) -> tuple[int, int]:
-        """The range of slices from one coarse slice without liver to the other, plus margin and halo.
+        """The range of slices between the nearest searched slices without liver, plus margin and halo.
 
         Args:
             found: slices that were searched and show liver.
@@ -173,7 +175,7 @@ def liver_box(liver: Mask, likely: Mask, least_voxels: float) -> Box | None:
 
     Parts that touch when dilated by `JOIN` voxels count as one, so that a liver in two parts stays whole. The box also
     includes connected voxels of `likely` liver up to `REACH` voxels away, because the thin tips of a liver are the
-    least certain. The result is None if the parts have fewer than `least_voxels`.
+    least certain. The result is None if the parts have fewer than `least_voxels`, or if there are none.
     """
     near, count = ndimage.label(ndimage.binary_dilation(liver, NEIGHBOURS_26, JOIN), NEIGHBOURS_26)
     parts = np.where(liver, near, 0)

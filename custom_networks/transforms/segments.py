@@ -28,10 +28,11 @@ MARGINS = (4, 4, 2)  # voxels of the coarse grid around the liver
 
 
 class CoarseCopyd(MapTransform):
-    """Keep a coarse copy of the image for `LabelSegmentsd`: pixels of about 3 mm, slices of about 6 mm.
+    """Keep a coarse copy of the image for `LabelSegmentsd`, by default with voxels of about 3 x 3 x 6 mm.
 
-    The item is a MetaTensor (1, H, W, D), slices last, in the form that the network for liver and tumor gets. The copy
-    covers exactly the same extent; each of its voxels is the mean over the region it covers, and its affine is exact.
+    The item is a MetaTensor (1, H, W, D), slices last, windowed as for the network for liver and tumor. The copy covers
+    exactly the same extent, and its affine is exact. In-plane, it is resampled bilinearly with anti-aliasing; along the
+    slices, each of its voxels is the mean over the region it covers.
 
     Args:
         spacing: desired pixel size, mm.
@@ -66,7 +67,7 @@ class CoarseCopyd(MapTransform):
 
 
 def coarse_copy(image: MetaTensor, spacings: Sequence[float]) -> MetaTensor:
-    """A MetaTensor (1, h, w, d) resampled to voxels of about `spacings` mm over the same extent, float32."""
+    """An image (1, H, W, D) resampled to voxels of about `spacings` mm over the same extent: (1, h, w, d), float32."""
     shape = tuple(image.shape[1:])
     own = affine_to_spacing(image.affine, dtype=float).tolist()
     size = [resampled_size(n, mm, wanted) for n, mm, wanted in zip(shape, own, spacings, strict=True)]
@@ -82,7 +83,7 @@ def coarse_copy(image: MetaTensor, spacings: Sequence[float]) -> MetaTensor:
 
 
 def cell_means(size: int, cells: int, scale: float, offset: float) -> np.ndarray:
-    """Weights (cells, size), float32, of the voxels along an axis in the mean over each cell of a coarser grid.
+    """Weights (cells, size), float32, of the voxels along an axis, for their mean over each cell of a coarser grid.
 
     Cell c is `scale` voxels wide and centred at voxel `offset + scale * c`; whatever it covers beyond the axis counts
     as zero.
@@ -115,7 +116,7 @@ def share_of_cells(mask: Mask, affine: Floats, shape: Sequence[int], coarse_affi
 
 
 def liver_cells(liver: np.ndarray) -> Box | None:
-    """The box of the coarse grid that the network sees: that of the liver with margins, within the grid."""
+    """The box of the coarse grid that the network sees: the liver with `MARGINS`; None if there is no liver."""
     box = box_around(liver > 0)
     if box is None:
         return None
@@ -129,8 +130,10 @@ def liver_cells(liver: np.ndarray) -> Box | None:
 def segment_input(image: torch.Tensor, liver: torch.Tensor) -> torch.Tensor:
     """The network's input, float32 (5, H, W, D), from an image windowed to [0, 1] and the liver's share (H, W, D).
 
-    The channels are the intensity minus the liver's median, so that phase and fat matter little; the liver; and for
-    each axis the position within the liver's box, -1 to 1 inside it and at most 1.5 beyond.
+    The first channel is the difference from the liver's median (or from 0.5 if no voxel is mostly liver), divided by
+    `CONTRAST` and clipped to [-1, 1], so that phase and fat matter little. The second is the liver's share. The others
+    are the position along each axis, from -1 to 1 within the liver's box (without the `TIPS`) and clipped to
+    [-1.5, 1.5] outside it.
     """
     inside = liver > 0.5
     middle = image[inside].median() if inside.any() else image.new_tensor(0.5)
@@ -147,9 +150,10 @@ class LabelSegmentsd(_LabelMapTransform):
     """Label Couinaud's segments of the organ in a label map (1, H, W, D), on its grid.
 
     `d[segments_key]` becomes a map (1, H, W, D) uint8, 1 to 8 in liver and tumor and 0 outside, each segment in one
-    piece. It has the label map's record, so that stock `Invertd` brings it to the file's grid. There is no such map if
-    there is no liver, or if it is incomplete or was probably resected, since the segments of a partial liver would be
-    guesses. `d[state_key]` says so: `state` is "found", "left out" or "no liver", and `reason` is a clause or None.
+    piece (see `connected_segments`). It has the label map's record, so that stock `Invertd` brings it to the file's
+    grid. There is no such map if there is no liver, or if the liver is incomplete or its shape is unusual, as after a
+    resection, since the segments of a partial liver would be guesses. `d[state_key]` has the `state` ("found",
+    "left out" or "no liver") and a `reason`, which is a clause if the map was left out, else None.
 
     The network runs on the coarse grid in float32 on the CPU, so that on one machine a mask always gets the same
     answer. Its probabilities are interpolated, and the most probable segment is chosen at each voxel.
@@ -204,7 +208,7 @@ class LabelSegmentsd(_LabelMapTransform):
         )
 
     def segments_of(self, organ: Mask, affine: Floats, coarse: MetaTensor, liver: np.ndarray) -> Labels:
-        """The segments 1 to 8 (H, W, D) of an organ.
+        """The segments 1 to 8 of an organ, (H, W, D) uint8, 0 outside it.
 
         Args:
             organ: mask (H, W, D).

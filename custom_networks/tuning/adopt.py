@@ -18,7 +18,7 @@ CONFIGS = bundle_root() / "configs"
 
 
 def configured_numbers(config: dict[str, Any]) -> dict[str, float]:
-    """The numbers of the anatomy rules in inference.json or evaluate.json, by name: the configured operating point."""
+    """The configured operating point: the numbers of the anatomy rules in inference.json or evaluate.json, by name."""
     arguments = {name: value for rule in config["anatomy"] for name, value in rule.items()}
     arguments |= config["displayable_configs"]  # the rules refer to these
     return {name: value for name, value in arguments.items() if isinstance(value, (int, float))}
@@ -26,6 +26,8 @@ def configured_numbers(config: dict[str, Any]) -> dict[str, float]:
 
 def adopted(config: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any]:
     """A copy of the config of inference or evaluation with the tuned confidence coefficients and threshold.
+
+    `confidence_valid_for`, if the config has it, becomes None.
 
     Raises:
         SystemExit: another number of the tuned point differs from `config`; the message lists the differences.

@@ -18,7 +18,10 @@ BINS = 10
 
 
 class ReliabilityBin(NamedTuple):
-    """Lesions with a confidence in [low, high): their number, their mean confidence, and the share that is real."""
+    """Lesions with a confidence in [low, high): their number, their mean confidence, and the share that is real.
+
+    The last bin includes a confidence of 1.
+    """
 
     low: float
     high: float
@@ -80,7 +83,10 @@ def held_out_coefficients(
 
 
 def brier_score(confidence: Floats, real: Mask) -> float:
-    """Mean squared difference between confidence and truth (Brier 1950): 0 is best, a constant 0.5 gives 0.25."""
+    """Mean squared difference between confidence and truth (Brier 1950); nan without lesions.
+
+    0 is best, and a constant confidence of 0.5 gives 0.25.
+    """
     return float(np.mean((confidence - real) ** 2)) if real.size else float("nan")
 
 
@@ -96,7 +102,10 @@ def reliability(confidence: Floats, real: Mask, bins: int = BINS) -> list[Reliab
 
 
 def expected_calibration_error(confidence: Floats, real: Mask, bins: int = BINS) -> float:
-    """Mean gap between predicted and observed frequency over bins, weighted by lesions (Guo et al., ICML 2017)."""
+    """Mean gap between predicted and observed frequency over bins, weighted by lesions; nan without lesions.
+
+    Guo et al., ICML 2017.
+    """
     if not real.size:
         return float("nan")
     filled = [entry for entry in reliability(confidence, real, bins) if entry.lesions]

@@ -31,7 +31,10 @@ LONGEST_MM = {"under 5": (0, 5), "5 to 10": (5, 10), "10 to 20": (10, 20), "20 a
 
 
 def mean_with_interval(values: Sequence[float], patients: Sequence[str], draws: int = 10_000) -> tuple[float, ...]:
-    """Mean over cases (or lesions), and both ends of its 95 % interval from a bootstrap over patients; nan if empty."""
+    """Mean over cases (or lesions), and both ends of its 95 % interval from a bootstrap over patients.
+
+    Values that are nan are left out; if no other value remains, all three are nan.
+    """
     known = np.isfinite(values)
     scores, owners = np.array(values)[known], np.array(patients)[known]
     if not scores.size:
@@ -50,13 +53,13 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def listed(datalist: Path) -> dict[str, tuple[str, float]]:
-    """Patient and slice distance (mm) by case name."""
+    """Patient and slice distance (mm) of the cases in a data list's "training", by case name."""
     cases = listed_cases(str(datalist), str(datalist.parent))["training"]
     return {case_name(case["image"]): (patient_of(case), _slice_mm(datalist.parent / case["image"])) for case in cases}
 
 
 def _slice_mm(image: Path) -> float:
-    """Distance between the slices of a NIfTI volume, mm."""
+    """Distance between the slices of a NIfTI volume, mm; nan if the file is missing or not NIfTI."""
     grid = nifti_grid(image)
     return float("nan") if grid is None else float(np.linalg.norm(grid[1][:3, 2]))
 

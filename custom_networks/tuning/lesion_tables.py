@@ -40,7 +40,7 @@ class OperatingPoint(NamedTuple):
 
     @property
     def organ(self) -> tuple[float, ...]:
-        """The thresholds that decide what counts as organ."""
+        """The first five arguments, which decide what counts as organ."""
         return self[:5]
 
 
@@ -60,7 +60,8 @@ class PredictedLesionTable:
         case: the case's name.
         tumor_labelled: whether its true tumors are known.
         spacing: voxel spacing of the grid (h, w, d), mm.
-        organ: numbers of voxels in the predicted organ, in its overlap with the true organ, and in the true organ.
+        organ: numbers of voxels in the predicted organ, in its overlap with the true organ, and in the true organ. If
+            the true tumors are not known, voxels whose true label is tumor are left out of all three.
         true_volume_mm3: (m,) volumes of the true lesions.
         true_longest_mm: (m,) their longest diameters within a slice.
         volume_mm3: (n,) volumes of the predicted lesions.

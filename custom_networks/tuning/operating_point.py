@@ -57,7 +57,14 @@ def kept_lesions(case: PredictedLesionTable, point: OperatingPoint, confidence: 
 
 
 class LabelledLesions(NamedTuple):
-    """n predicted lesions with known truth: patients, volumes in mm3, mean tumor probabilities, and which are real."""
+    """n predicted lesions of cases with known tumors; all items have n entries.
+
+    Attributes:
+        patient: the patient of each lesion.
+        volume_mm3: volumes, mm3.
+        mean_probability: mean tumor probabilities, 0 to 1.
+        real: whether each lesion shares a voxel with a true one.
+    """
 
     patient: list[str]
     volume_mm3: Floats

@@ -58,7 +58,7 @@ def config() -> ConfigParser:
 
 
 def read_case(parser: ConfigParser, item: dict[str, Any]) -> Case:
-    """One case of the data list, prepared as in inference."""
+    """One case of the data list, prepared as in validation, with the coarse copy that inference makes."""
     steps = [*parser.get_parsed_content("validate#preprocessing").transforms]
     data = Compose([*steps, CoarseCopyd("image", parser["coarse_spacing"], parser["coarse_slice_spacing"])])(item)
     labels, truth = (data[key][0].numpy().astype(np.uint8) for key in ("label", "segments"))
@@ -75,7 +75,7 @@ def masks_of(case: Case, predicted: Path | None) -> Iterator[tuple[str, Labels]]
 
 
 def score(case: Case, step: LabelSegmentsd, predicted: Path | None, fold: str) -> tuple[list[Any], list[Any]]:
-    """Rows of cases.csv and lesions.csv."""
+    """The rows of cases.csv and lesions.csv for one case, with each mask and each way."""
     cases: list[Any] = []
     lesions: list[Any] = []
     grid = case.coarse.shape[1:], case.coarse.affine.numpy().astype(float)
@@ -107,7 +107,7 @@ def summary(folder: Path) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Score folds, or one set of weights on the list's dev cases."""
+    """Read the command line, score the folds, write both tables, and print their summary."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--dataset_dir", required=True)
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fold_rows(asked: argparse.Namespace, fold: str) -> tuple[list[Any], list[Any]]:
-    """Rows of one fold's cases."""
+    """The rows of cases.csv and lesions.csv for all cases that a fold holds out."""
     parser = config()
     network = parser.get_parsed_content("network_def").eval()
     load_weights(network, asked.weights or asked.folder / f"fold_{fold}" / "model_final.pt")

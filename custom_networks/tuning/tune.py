@@ -44,7 +44,8 @@ def tune_operating_point(
     """Choose an operating point, calibrate the confidence for it, and write both with their scores.
 
     The chosen point is the configured one with the lowest `min_lesion_confidence` in SWEEP that respects the limit on
-    false lesions. Other improvements are searched for and reported; to adopt one, configure it and tune again.
+    false lesions (the highest in SWEEP if none does). Other improvements are searched for and reported; to adopt one,
+    configure it and tune again.
 
     In the search and in the reports, confidences are from models fitted without the patient in question (leave one
     patient out); only the coefficients to ship are fitted on all patients. The operating point itself is chosen on all

@@ -179,7 +179,7 @@ def test_surface_scores_equal_those_of_monai_if_no_mask_is_empty(
 
 
 def test_shapes_that_differ_are_refused() -> None:
-    with pytest.raises(InputError, match=r"one grid, got shapes \(20, 10, 6\) and \(20, 10, 5\)"):
+    with pytest.raises(InputError, match=r"the same grid, got shapes \(20, 10, 6\) and \(20, 10, 5\)"):
         case_scores(label_map(), label_map(shape=(20, 10, 5)), SPACING)
 
 

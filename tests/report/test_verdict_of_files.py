@@ -166,4 +166,4 @@ def test_a_cable_on_the_skin_is_not_metal_and_a_table_does_not_widen_the_body(ju
 def test_every_finding_code_is_tested() -> None:
     text = (Path(__file__).resolve().parents[2] / "docs" / "verdict.md").read_text(encoding="utf-8")
     documented = {line.split("`")[1] for line in text.splitlines() if line.startswith("| `")}
-    assert documented == {code for code, *_ in FINDINGS.values()}
+    assert documented - set(LEVELS) == {code for code, *_ in FINDINGS.values()}

@@ -36,15 +36,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class DicomCase(Case):
-    """A case from a regular axial CT series, identified by its UIDs; it keeps a small record of each file."""
+    """A case from a regular axial CT series, of which it keeps a small record of each slice."""
 
     stack: DicomSeries = field(kw_only=True, repr=False)
 
     def read(self) -> Volume:
         """See `Case.read`; each file is opened once.
 
-        The axes (i, j, k) are columns, rows and slices in ascending order along their normal; the affine maps to RAS
-        mm.
+        The axes (i, j, k) of the array are columns, rows and slices; slices are in ascending order along their normal.
+        The affine maps to RAS mm.
         """
         slices, path = self.stack.slices, Path(self.source)
         headers: list[Dataset] = []
@@ -70,7 +70,10 @@ class DicomCase(Case):
 
     @cached_property
     def identity(self) -> str:
-        """Digest of patient, study and series, or the content if the slices differ in study or series."""
+        """Digest of patient, study, series and, if it was split, the part of the series.
+
+        It is `content` if the slices differ in study or series, or have no SeriesInstanceUID.
+        """
         first = self.stack.slices[0]
         if not self.stack.series_uid:
             return self.content
@@ -90,28 +93,28 @@ class DicomCase(Case):
 def dicom_case(path: str | Path) -> DicomCase:
     """Return the case in a folder (of any depth) or zip archive of DICOM files.
 
-    If there are several series, `path` selects the most suitable one, and the notes name the others; `path::N` selects
-    the one that `list_dicom` numbers N.
+    If there are several series, the most suitable one is chosen, and the notes name the others; `path::N` chooses the
+    one that `list_dicom` numbers N.
 
     Raises:
-        InputError: there is no DICOM image or no regular axial CT series whose pixels can be decoded, or there are
-            volumes of several patients or studies.
+        InputError: there is no DICOM image, no series N, or no regular axial CT series that can be decoded, or there
+            are volumes of several patients or studies and no N.
     """
     source, number = split_number(path)
     return _case_of(list_series(source), str(path), number)
 
 
 def dicom_cases(source: Path, scanned: FileScan | None = None, beside: bool = False) -> list[Case]:
-    """Return a case for each study with a CT volume in a folder or zip archive, or one refused case if there is none.
+    """Return a case for each study with a CT volume in a folder or zip archive.
 
-    If there are several studies, each case is named after the study's own subfolder or as `source::N`. Series of
-    studies without a CT volume are logged.
+    If there is no such study, or if a file cannot be opened, the result is one refused case. If there are several, each
+    case is named after the study's own subfolder or as `source::N`, and series of other studies are logged.
 
     Args:
         source: the folder or archive.
         scanned: headers of its files, if they have been read already.
-        beside: whether the folder also contains volumes of other formats; DICOM files without a CT volume are then
-            only logged.
+        beside: whether the folder also contains volumes of other formats; if there is no CT volume, the DICOM files are
+            then only logged, and the result is [].
 
     Raises:
         UsageError: no file looks like DICOM.
@@ -135,7 +138,7 @@ def dicom_cases(source: Path, scanned: FileScan | None = None, beside: bool = Fa
 
 
 def list_dicom(path: str | Path) -> list[str]:
-    """Describe the series of a folder or zip archive, a line for each with its status or the reason it is skipped.
+    """Return the lines of `liverseg series`: a summary, and each series with its status or the reason it is skipped.
 
     Raises:
         InputError: there is no DICOM file, or a file cannot be opened.
@@ -144,7 +147,11 @@ def list_dicom(path: str | Path) -> list[str]:
 
 
 def _case_of(listing: DicomListing, source: str, number: int | None = None) -> DicomCase:
-    """Return the case of series `number`, by default of the series chosen in the only study with a volume."""
+    """Return the case of series `number`, by default of the series chosen in the only study with a volume.
+
+    Raises:
+        InputError: there is no such series, it cannot be segmented, or by default there is not exactly one study.
+    """
     index = _only_volume(listing) if number is None else number - 1
     if not 0 <= index < len(listing.series):
         raise InputError(
@@ -162,7 +169,11 @@ def _case_of(listing: DicomListing, source: str, number: int | None = None) -> D
 
 
 def _only_volume(listing: DicomListing) -> int:
-    """Return the index of the series chosen in the only study with a volume; raises InputError if there is none."""
+    """Return the index of the series chosen in the only study with a volume.
+
+    Raises:
+        InputError: no study or several studies have a volume, or a volume's patient is unknown.
+    """
     if not listing.chosen:
         raise InputError(refusal(listing))
     if listing.unclear:
@@ -176,7 +187,7 @@ def _only_volume(listing: DicomListing) -> int:
 
 
 def _cases_of_studies(listing: DicomListing) -> list[Case]:
-    """Return the cases of several studies; volumes whose patient is unclear become one refused case."""
+    """Return the cases of several studies; all volumes whose patient is unclear become one refused case."""
     studies = {listing.series[index].study for index in listing.chosen}
     _log_skipped(listing, [i for i, series in enumerate(listing.series) if series.study not in studies])
     own_folders = {} if listing.source.is_file() else _own_folders(listing, studies)
@@ -189,7 +200,10 @@ def _cases_of_studies(listing: DicomListing) -> list[Case]:
 
 
 def _case_of_study(listing: DicomListing, index: int, folder: str) -> Case:
-    """Return the case of series `index`, named after `folder`, its study's own subfolder, if that is not ""."""
+    """Return the case of series `index`; it is a refused case if the series cannot be segmented.
+
+    The case is named after `folder`, the study's own subfolder, or as `source::N` if `folder` is "".
+    """
     source = str(listing.source / folder) if folder else f"{listing.source}::{index + 1}"
     try:
         if folder and not listing.series[index].reasons:  # some reasons depend on the other studies
@@ -206,7 +220,7 @@ def _log_skipped(listing: DicomListing, indices: Sequence[int]) -> None:
 
 
 def _own_folders(listing: DicomListing, studies: set[tuple[str, str]]) -> Mapping[tuple[str, str], str]:
-    """Return for each study the subfolder that contains all of its files and no others, if there is one."""
+    """Return the own subfolder of each study that has one: it contains all of its files, and none of another study."""
     folders: dict[tuple[str, str], set[str]] = defaultdict(set)
     for series in listing.series:
         folders[series.study] |= {header.file.folder for header in series.slices}

@@ -71,7 +71,7 @@ def checked_views(dataset: Dataset) -> tuple[list[Dataset], str]:
 
 
 def _reason_against(dataset: Dataset) -> str:
-    """Return the reason why a multi-frame file cannot be read, or ""."""
+    """Return why a multi-frame file cannot be read, as a clause to follow "because"; "" if it can."""
     if dataset.get("SOPClassUID") not in ENHANCED_CT:
         return "their SOP class is not that of an enhanced CT"
     if any(keyword in dataset for keyword in CONCATENATION) and dataset.get("InConcatenationTotalNumber") != 1:
@@ -87,9 +87,10 @@ def _reason_against(dataset: Dataset) -> str:
 
 
 def frame_views(dataset: Dataset) -> list[Dataset]:
-    """Return a data set for each frame: the file's attributes, overridden by those of the frame's groups.
+    """Return a data set for each frame: the file's attributes, overridden by those in the shared and its own groups.
 
-    They have the file's meta information but no pixel data. Values of a wrong type are omitted.
+    Each has the file's meta information but no pixel data. RescaleType and the attributes in REQUIRED come from the
+    groups alone. Values of a wrong type are omitted.
     """
     left_out = {_tag(keyword) for keyword in _NOT_OF_A_FRAME}
     whole = _elements(dataset, [tag for tag in dataset.keys() if tag not in left_out])
@@ -185,7 +186,10 @@ def _of_groups(group: Dataset) -> Elements:
 
 
 def _take(taken: Elements, element: DataElement, item: Dataset) -> None:
-    """Add an element of a functional group to `taken`, under the keyword of a classic slice."""
+    """Add an element of a functional group to `taken`, under the keyword of a classic slice.
+
+    A contrast agent is added only if it was administered; a frame type also gets its calculation technique.
+    """
     value = element.value
     if element.keyword == "FrameType":  # a projection has the type VOLUME; only its technique identifies it
         words = [value] if isinstance(value, str) else list(value)

@@ -1,6 +1,6 @@
 """The files of an input that may be DICOM, in a folder (of any depth) or a zip archive.
 
-Archives are never unpacked to disk. Members are read into memory one at a time, so no member can be written elsewhere.
+Archives are never unpacked to disk, so no member can overwrite a file. Members are read into memory one at a time.
 """
 
 import os
@@ -69,7 +69,10 @@ class DicomFile:
         return self.start_and_stream()[1]
 
     def start_and_stream(self) -> tuple[bytes, BinaryIO | None]:
-        """Return the first bytes of the file (b"" for a dangling link or a pipe), and the result of `open()`."""
+        """Return the first bytes of the file and, if they look like DICOM, the file as a seekable stream, else None.
+
+        A dangling link or a pipe has the first bytes b"". Errors are those of `open`.
+        """
         if not self.source.is_dir():
             start, stream = self._open_in_archive()
         elif (path := self.source / self.name).is_file():
@@ -112,7 +115,8 @@ def most_unpacked(packed: int) -> int:
 def inflated(stream: BinaryIO, name: str) -> BinaryIO:
     """Return the stream of a DICOM file from its beginning, inflated if its data set is deflated.
 
-    pydicom has no limit here and would inflate a few kilobytes to gigabytes.
+    pydicom itself has no limit and would inflate a few kilobytes to gigabytes. If the deflated data are damaged, the
+    stream is returned as it is.
 
     Raises:
         InputError: the inflated file would be larger than `most_unpacked` allows.
@@ -163,7 +167,7 @@ def _can_be_deflated(start: bytes) -> bool:
 
 
 def _deflated_from(stream: BinaryIO, begin: int) -> int:
-    """Return the offset of a deflated data set, 0 if it is not deflated; `begin` is that of the meta information.
+    """Return the offset of a deflated data set, 0 if it is not deflated; meta information starts at offset `begin`.
 
     Meta information should have explicit value representations, but pydicom accepts implicit ones, too.
     """
@@ -192,11 +196,17 @@ def _opened_archive(path: Path) -> zipfile.ZipFile:
 
 @lru_cache(maxsize=MOST_OPEN)
 def _trusted_archive(path: Path, written: int, process: int) -> zipfile.ZipFile:
-    """Open an archive and check its directory before anything is unpacked; raises InputError if it is unsafe."""
+    """Open an archive and check its directory before anything is unpacked.
+
+    `written` (modification time) and `process` only tell cached archives apart.
+
+    Raises:
+        InputError: the archive cannot be read, or is unsafe.
+    """
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:  # also for newer zip formats
-        raise InputError(f"{path} is not a readable zip archive ({error}): copy or make it again.") from error
+        raise InputError(f"{path} is not a readable zip archive ({error}): copy it again or recreate it.") from error
     reason = _reason_against([member for member in archive.infolist() if not member.is_dir()])
     if reason:
         archive.close()

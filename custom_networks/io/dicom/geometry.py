@@ -16,7 +16,10 @@ SAME_POSITION_MM = 0.01
 
 
 def normal_of(axes: np.ndarray) -> np.ndarray:
-    """Return the unit normal of the slices (3,), along which they are sorted."""
+    """Return the unit normal (3,) of slices with these axes: the direction of rows x that of columns.
+
+    Slices are sorted along it.
+    """
     normal: np.ndarray = np.cross(axes[0], axes[1])
     return normal / np.linalg.norm(normal)
 
@@ -35,17 +38,21 @@ def axial_reasons(axes: np.ndarray) -> list[str]:
 
 
 def covered_mm(positions: np.ndarray, axes: np.ndarray) -> float | None:
-    """Return the depth that slices cover in mm, from first to last plus a median step; None if they share a plane."""
+    """Return the depth that slices cover along their normal in mm; None if they all share a plane.
+
+    It is the distance from the first to the last slice plus the median step.
+    """
     steps = np.diff(np.sort(positions @ normal_of(axes)))
     distinct = steps[steps >= SAME_POSITION_MM]
     return round(float(distinct.sum() + np.median(distinct)), 3) if distinct.size else None
 
 
 def stack_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:
-    """Return the reasons why slices, sorted along the normal of `axes`, are not a regular stack.
+    """Return the reasons why slices, sorted along the normal of `axes`, are not a regular stack; [] if they are.
 
-    A stack is regular if each coordinate of each slice deviates from the best fitting even grid by at most 2 % of the
-    median step or 0.05 mm, whichever is larger. The latter allows for programs that round positions to 0.1 mm.
+    A stack is regular if no two slices share a position, it is not tilted by more than `SHEAR_DEGREES`, and each
+    coordinate of each slice deviates from the best fitting even grid by at most 2 % of the median step or 0.05 mm,
+    whichever is larger. The latter allows for programs that round positions to 0.1 mm. A single slice is regular.
     """
     steps = np.diff(positions @ normal_of(axes))
     distinct = steps[steps >= SAME_POSITION_MM]
@@ -124,7 +131,10 @@ def _drift_reasons(positions: np.ndarray) -> list[str]:
 
 
 def series_affine(positions: np.ndarray, axes: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """Return the (4, 4) affine from (column, row, slice) index to RAS mm; `spacing` is PixelSpacing."""
+    """Return the (4, 4) affine of at least two slices, (column, row, slice) index to RAS mm.
+
+    `spacing` is PixelSpacing: the distance between rows, then between columns, in mm.
+    """
     affine = np.eye(4)
     affine[:3, 0] = axes[0] * spacing[1]
     affine[:3, 1] = axes[1] * spacing[0]

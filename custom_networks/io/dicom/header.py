@@ -49,7 +49,7 @@ def is_uid(text: str) -> bool:
 
 
 def _uid(dataset: Dataset, keyword: str) -> str:
-    """Return a UID; if it is empty, its copy in the file meta information, which exists for class and instance."""
+    """Return a UID as text; if SOPClassUID or SOPInstanceUID is empty, its copy in the file meta information."""
     return uid_text(dataset.get(keyword) or dataset.file_meta.get(f"MediaStorage{keyword}"))
 
 
@@ -71,7 +71,10 @@ def _modality(dataset: Dataset, keyword: str) -> str:
 
 
 def _whole(dataset: Dataset, keyword: str, empty: int | None = None) -> int | None:
-    """Return an integer, or `empty` if the element is missing, empty or not a number (or 0, unless `empty` is None)."""
+    """Return an integer, or `empty` if the element is missing, empty or not a whole number.
+
+    If `empty` is not None, it also replaces 0.
+    """
     try:
         number = int(str(dataset.get(keyword)))
     except (TypeError, ValueError):
@@ -94,7 +97,7 @@ def _number(dataset: Dataset, keyword: str) -> float:
 
 
 def _hint(dataset: Dataset, keyword: str) -> float:
-    """Return a number that is not needed to interpret voxels; NaN even if pydicom cannot parse it."""
+    """Return a number that is not needed to interpret voxels; NaN if it is missing, or if pydicom cannot parse it."""
     try:
         return _number(dataset, keyword)
     except Exception:  # pydicom has no common error for values of a wrong type
@@ -136,8 +139,9 @@ def _of(read: Callable[..., Any], *keywords: str, **options: Any) -> Any:
 class SliceHeader:
     """The technical part of the header of one file, or of one frame of an enhanced CT.
 
-    Lengths are in mm, coordinates are LPS; missing values are NaN, 0 or "". Most attributes are named after the DICOM
-    attribute they are read from. The others are:
+    Lengths are in mm, coordinates are LPS. Missing values are NaN, None, 0, "" or (), except for `frames` and `samples`
+    (1), `bits_allocated` (16) and `high_bit` (BitsStored - 1). Most attributes are named after the DICOM attribute they
+    are read from. The others are:
 
     Attributes:
         pixel_fault: fault of the pixel data that is visible without decoding, as a phrase; "" if there is none.
@@ -203,7 +207,7 @@ class SliceHeader:
 
     @property
     def top_bit(self) -> int:
-        """HighBit if it is consistent with BitsStored and BitsAllocated, else BitsStored - 1."""
+        """HighBit if it is present and consistent with BitsStored and BitsAllocated, else BitsStored - 1."""
         return self.high_bit if self.bits <= self.high_bit + 1 <= self.bits_allocated else self.bits - 1
 
 

@@ -43,11 +43,11 @@ class FileScan:
     """The result of reading the headers of files.
 
     Attributes:
-        headers: headers of the DICOM images, one for each frame of an enhanced CT; without DICOM directories.
-        damaged: files with a DICOM preamble whose header cannot be read.
+        headers: headers of the DICOM files, one for each frame of an enhanced CT; without DICOM directories.
+        damaged: files with a DICOM preamble whose header cannot be read, or has neither modality nor series.
         file_count: number of files of any kind.
         like_dicom: number of files that look like DICOM.
-        unread: files that do not look like DICOM, or have no preamble and are not images.
+        unread: files that do not look like DICOM, or that have no preamble and no such header either.
     """
 
     headers: tuple[SliceHeader, ...]
@@ -114,7 +114,7 @@ class DicomListing:
 
     @cached_property
     def chosen(self) -> tuple[int, ...]:
-        """Index in `series` of the most suitable CT volume of each study; a faulty one if there is no other."""
+        """Index in `series` of each study's most suitable CT volume, a faulty one only if there is no other."""
         volumes: dict[tuple[str, str], list[int]] = defaultdict(list)
         for index, series in enumerate(self.series):
             if not series.other:
@@ -126,7 +126,8 @@ class DicomListing:
         """Indices in `series` of the volumes whose patient cannot be determined.
 
         A volume without PatientID and PatientName is identified by its study. That is impossible if there are other
-        volumes and it has no StudyInstanceUID, or if a volume of an identified patient has the same one.
+        volumes and it has no StudyInstanceUID, or if a volume of an identified patient has the same one. In the latter
+        case, all volumes of the study are unclear.
         """
         volumes = {index: series for index, series in enumerate(self.series) if not series.other}
         named = {series.study_uid for series in volumes.values() if series.patient}
@@ -167,7 +168,10 @@ def list_series(source: Path) -> DicomListing:
 
 
 def listing_of(source: Path, scan: FileScan) -> DicomListing:
-    """Group the scanned files of an input into series; raises InputError if there is no DICOM image."""
+    """Group the scanned files of an input into series; raises InputError if there is no DICOM file, even a damaged one.
+
+    Directories do not count.
+    """
     if not (scan.headers or scan.damaged):
         raise InputError(
             f"{source} holds no DICOM image ({scan.file_count} file{'s' * (scan.file_count != 1)} checked, none with a "
@@ -181,9 +185,9 @@ def listing_of(source: Path, scan: FileScan) -> DicomListing:
 
 
 def _with_losses(series: DicomSeries, damaged: Sequence[DicomFile], suspects: Sequence[Unread]) -> DicomSeries:
-    """Return a series with a fault added if an unreadable file may be one of its slices.
+    """Return a series with a fault added if it is a CT volume and an unreadable file may be one of its slices.
 
-    A slice missing at either end would not show as a gap.
+    The fault is needed because a slice missing at either end does not leave a gap.
     """
     folders = {header.file.folder for header in series.slices}
     beside = [file for file in damaged if file.folder in folders]
@@ -207,8 +211,8 @@ def contrast_phase(header: SliceHeader) -> str:
 def _preference_key(series: DicomSeries) -> tuple[float, ...]:
     """Sort key for the CT volumes of a study, the most suitable first.
 
-    The criteria are, in this order: readable at all, depth (up to the height of a liver), body region, contrast phase,
-    derived images, lossy compression, slice distance, depth.
+    The criteria are, in this order: faults, depth (up to the height of a liver), body region, contrast phase, derived
+    images, lossy compression, slice distance, depth.
     """
     first = series.slices[0]
     step = series.depth_mm / len(series.slices)

@@ -60,6 +60,8 @@ class Expected:
 def pixel_fault(stream: BinaryIO, syntax: UID, expected: Expected) -> tuple[str, int]:
     """Check the pixel data element at the current position of `stream` (PS3.5 7.1, 8 and A.4).
 
+    With an unknown or private transfer syntax, nothing is checked.
+
     Returns:
         The fault as a phrase, "" if there is none, and the offset where the element ends, 0 if unknown.
 

@@ -51,7 +51,7 @@ def decoder_reason(syntax: UID) -> str:
 
 
 class ReadSlice(NamedTuple):
-    """A slice as read.
+    """A slice that has been read.
 
     Attributes:
         hu: (rows, columns) float64, HU.
@@ -166,11 +166,12 @@ def _stored_cells(header: SliceHeader, frames: Frames | None) -> tuple[np.ndarra
         The cells (rows, columns) including unused bits, a bit mask of overlays, and the header.
 
     Raises:
-        InputError: the cells cannot be decoded, or there are too many.
+        InputError: the cells are missing, too many, or cannot be decoded.
     """
     if header.rows * header.columns > MOST_PIXELS:
         raise InputError(
-            f"{header.file} has {header.columns} x {header.rows} pixels, more than any CT: give the original series."
+            f"{header.file} has {header.columns} x {header.rows} pixels, more than any CT image has: give the original "
+            "series."
         )
     frames = frames or (_frames_of(header) if header.frame else None)
     with _decoding(header):
@@ -201,7 +202,10 @@ def _decoding(header: SliceHeader) -> Iterator[None]:
 
 
 def _parsed(header: SliceHeader) -> Dataset:
-    """Parse the attributes of a file that pixels and results need."""
+    """Parse the attributes of a file that pixels and results need.
+
+    A file without transfer syntax gets the one detected for `header`.
+    """
     with _opened(header) as stream:
         keywords = (*PIXEL_TAGS, *RESULT_KEYWORDS, *ENHANCED_TAGS * (header.frame > 0))
         dataset = pydicom.dcmread(stream, specific_tags=[*map(Tag, keywords), *OVERLAY_BITS], force=True)
@@ -217,7 +221,7 @@ def _frames_of(header: SliceHeader) -> Frames:
 
 
 def _only_stored_bits(cells: np.ndarray, header: SliceHeader) -> np.ndarray:
-    """Return the values in pixel cells, without bits outside BitsStored (PS3.5 8.1.1) and sign-extended."""
+    """Return the values in pixel cells: the stored bits (PS3.5 8.1.1), sign-extended for signed cells."""
     bits = 8 * cells.dtype.itemsize
     if cells.dtype.kind not in "iu" or not 0 < header.bits < bits:
         return cells

@@ -63,7 +63,8 @@ def result_header(dataset: Dataset) -> ResultHeader:
     """Copy the attributes that DICOM results need from the data set of a slice with a known position.
 
     UIDs are copied even if they are not valid; an empty one is replaced by that in the file meta information, if any.
-    Invalid texts become empty, and invalid numbers are omitted. Texts that are not ASCII are written as UTF-8.
+    Only SOPClassUID becomes that of a CT image if it is missing or not valid. Invalid texts about patient and study
+    become empty, and other invalid values are omitted. Texts that are not ASCII are written as UTF-8.
     """
     header = ResultHeader()
     left_out = []

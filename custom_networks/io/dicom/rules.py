@@ -92,7 +92,7 @@ def is_one_kind_of_ct(slices: Sequence[SliceHeader]) -> bool:
 def fault_reasons(slices: Sequence[SliceHeader]) -> list[str]:
     """Return the reasons why CT slices cannot be read.
 
-    A SOPInstanceUID shared by several slices is a fault, because references to the slices would be ambiguous.
+    A SOPInstanceUID shared by several images is a fault, because references to them would be ambiguous.
     """
     syntaxes = {s.transfer_syntax for s in slices if s.pixel_fault != MISSING}
     decoders = [reason for syntax in sorted(syntaxes) if (reason := decoder_reason(syntax))]
@@ -119,7 +119,10 @@ def uniformity_reasons(slices: Sequence[SliceHeader]) -> list[str]:
 
 
 def amount_reasons(slices: Sequence[SliceHeader], depth_mm: float | None) -> list[str]:
-    """Return the reason why there are too few slices, if so; `depth_mm` is the depth they cover, None if unknown."""
+    """Return a reason if there are too few slices or they cover too little, else [].
+
+    `depth_mm` is the depth they cover, None if it is unknown.
+    """
     count = f"{len(slices)} slice{'s' * (len(slices) != 1)}"
     if len(slices) < MIN_SLICES:
         covers = f" ({depth_mm:g} mm)" if depth_mm and len(slices) > 1 else ""

@@ -73,7 +73,8 @@ def _kinds(dataset: Dataset, path: Path) -> Mapping[int, int]:
     """Return the label (LIVER or TUMOR) of each segment number.
 
     Raises:
-        InputError: the SEG is fractional, or a segment is neither. Its name is not quoted, as it may be the patient's.
+        InputError: the SEG is fractional, or a segment is neither liver nor tumor. The segment's label is not quoted,
+            because it could contain a patient's name.
     """
     if dataset.SegmentationType not in ("BINARY", "LABELMAP"):
         raise InputError(f"{path} is a fractional SEG, but a binary one is needed: export it as BINARY.")
@@ -121,7 +122,7 @@ def _frame_affine(dataset: Dataset, groups: Mapping[str, Any]) -> npt.NDArray[np
 def _segments_of(
     dataset: Dataset, groups: Mapping[str, Any], kinds: Mapping[int, int], frame: npt.NDArray[Any]
 ) -> Mapping[int, int]:
-    """Return the segments in a frame: the label of each segment number."""
+    """Return the label (LIVER or TUMOR) of each segment in a frame, by the segment's number."""
     if _is_label_map(dataset):
         return {int(number): kinds[int(number)] for number in np.unique(frame) if number}
     number = int(groups["SegmentIdentificationSequence"].ReferencedSegmentNumber)

@@ -17,7 +17,7 @@ def counted(number: int, thing: str) -> str:
 
 
 def series_lines(listing: DicomListing) -> list[str]:
-    """Return the lines of `liverseg series`: each series with its number, a description and its status."""
+    """Return the lines of `liverseg series`: a summary, each series with its description and status, and lost files."""
     chosen = set(listing.chosen)
     patients = list(dict.fromkeys(series.patient for series in listing.series))
     ready = sum(not (index in listing.unclear or listing.series[index].reasons) for index in chosen)
@@ -49,7 +49,10 @@ def case_notes(listing: DicomListing, index: int) -> tuple[str, ...]:
 
 
 def skipped_notes(listing: DicomListing, indices: Sequence[int], chosen: DicomSeries | None = None) -> list[str]:
-    """Return sentences about skipped series and damaged files."""
+    """Return sentences about the skipped series with these indices, and about damaged files.
+
+    With the `chosen` series, they also say which series belong to another patient or study.
+    """
     skipped = {i: listing.series[i] for i in indices}
     foreign = [series for series in skipped.values() if series.slices[0].modality != "CT"]
     of_ct = {i: series for i, series in skipped.items() if series.slices[0].modality == "CT"}
@@ -77,7 +80,7 @@ def lost_notes(lost: Sequence[DicomFile]) -> list[str]:
 
 
 def refusal(listing: DicomListing, index: int | None = None) -> str:
-    """Return the error message for an input, or its series `index`, that cannot be segmented, with all reasons."""
+    """Return the error message, with all reasons, for an input or (given `index`) a series that cannot be segmented."""
     if len(listing.series) == 1 or index is not None:
         series = listing.series[index or 0]
         which = f"{listing.source}" + f"::{(index or 0) + 1}" * (len(listing.series) > 1)
@@ -91,7 +94,7 @@ def refusal(listing: DicomListing, index: int | None = None) -> str:
 
 
 def _what(series: DicomSeries) -> str:
-    """Describe a series by modality, number of slices, slice distance and phase."""
+    """Describe a series by slices, slice distance and phase, or by modality and files if it has no placed CT slices."""
     first = series.slices[0]
     if first.modality != "CT" or not first.placed:
         return f"{first.modality or 'unknown'}, {counted(_files([series]), 'file')}"

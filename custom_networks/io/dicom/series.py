@@ -1,4 +1,4 @@
-"""Group headers into series, sort their slices by position, and collect the reasons why a series is no volume.
+"""Group headers into series, sort their slices by position, and collect the reasons why a series is not a volume.
 
 Files are grouped by patient, study, series and modality, then by frame of reference; localizers are separated. A group
 that is not a regular stack is split by orientation, acquisition or kernel if that yields regular stacks. Each enhanced
@@ -38,7 +38,8 @@ class DicomSeries:
     """Files that belong together, and the reasons why they are not a volume, if any.
 
     Attributes:
-        slices: the slices, sorted along their normal if all have a position, else by name.
+        slices: the slices or other files. CT slices are sorted along their normal if all have a position; localizers
+            and other files are sorted by name.
         other: reasons why there is nothing to segment, such as another modality, a localizer or too few slices.
         faults: reasons why the CT slices are not a readable volume, such as a gap or a damaged file.
         notes: notes about what is unusual but accepted.
@@ -58,12 +59,12 @@ class DicomSeries:
 
     @property
     def patient(self) -> str:
-        """Digest that identifies the patient without naming them; "" if the images do not."""
+        """Digest that identifies the patient without naming them; "" without PatientID and PatientName."""
         return self.slices[0].patient
 
     @property
     def series_uid(self) -> str:
-        """SeriesInstanceUID, or "" if the slices differ in it or in StudyInstanceUID."""
+        """SeriesInstanceUID, or "" if it is missing or the slices differ in it or in StudyInstanceUID."""
         uids = {(header.study_uid, header.series_uid) for header in self.slices}
         return self.slices[0].series_uid if len(uids) == 1 else ""
 
@@ -79,7 +80,7 @@ class DicomSeries:
 
     @property
     def depth_mm(self) -> float:
-        """Depth that the slices cover along their normal in mm, 0 if they are not a stack."""
+        """Depth that the slices cover along their normal in mm; 0 if `other` has a reason, or if they share a plane."""
         return 0.0 if self.other else covered_mm(_positions(self.slices), self.slices[0].axes) or 0.0
 
     @property
@@ -120,8 +121,9 @@ def _series_key(header: SliceHeader) -> tuple[Hashable, ...]:
 def _one_series_each(groups: Sequence[list[SliceHeader]]) -> list[list[SliceHeader]]:
     """Join single slices that seem to belong to one series but have different SeriesInstanceUIDs.
 
-    Some anonymisers give each slice its own UID. Slices are joined if there are enough for a volume and they agree in
-    everything else (patient, SeriesNumber, size, orientation). Frames of enhanced CT are not joined.
+    Some anonymisers give each slice its own UID. CT slices of an identified patient are joined if there are enough for
+    a volume and they agree in SeriesNumber, description, size, pixel spacing and orientation. Frames of enhanced CT are
+    not joined.
     """
     singles = [group[0] for group in groups if len(group) == 1 and not group[0].frame]
     joined = [
@@ -155,7 +157,7 @@ def _grouped(slices: Iterable[SliceHeader], key: Key) -> list[list[SliceHeader]]
 
 
 def _volumes_of(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
-    """Split one series of one patient into its stacks."""
+    """Split one series of one patient into its stacks, without duplicate files."""
     kept, copied = _without_copies(slices)
     skipped = numbers_note(slices)
     parts = []
@@ -163,7 +165,7 @@ def _volumes_of(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
         frames = _grouped(same_kind, lambda s: s.frame_uid)
         # A different UID for each slice is an export error: a real frame of reference has more than one slice.
         one_each = len(frames) > 1 and max(map(len, frames)) == 1
-        note = f"FrameOfReferenceUID differs between slices ({len(frames)}): it was assumed to be the same for all."
+        note = f"FrameOfReferenceUID has {len(frames)} different values: it was assumed to be the same for all slices."
         for together in [same_kind] if one_each else frames:
             frame = together[0].frame_uid if len(frames) > 1 and not one_each else ""
             for part in _split(together):
@@ -200,7 +202,11 @@ def _copies_note(dropped: int) -> tuple[str, ...]:
 
 
 def _split(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
-    """Return one series if the slices form a stack, several if splitting yields volumes, else one with its reasons."""
+    """Return one series if the slices form a stack, several if splitting yields volumes, else one with its reasons.
+
+    Frames of an enhanced CT are always split by an attribute in FRAME_STACKS that has several values, but not one value
+    for each frame.
+    """
     for attribute, key in FRAME_STACKS if slices[0].frame else ():
         groups = _grouped(slices, key)
         if 1 < len(groups) < len(slices):  # one value per frame is only a frame number
@@ -259,9 +265,10 @@ def _stack_of(slices: Sequence[SliceHeader]) -> DicomSeries:
 
 
 def _stack_reasons(placed: Sequence[SliceHeader]) -> tuple[list[str], list[str]]:
-    """Return reasons about irregular positions, and reasons why the slices are not a stack at all.
+    """Return the reasons why positions are irregular and, if all slices share a plane, why they are not a stack at all.
 
-    They mention multiple acquisitions in one series, the most common cause of uneven or duplicate positions.
+    At least one of the two lists is empty. The reasons mention multiple acquisitions in one series, the most common
+    cause of uneven or duplicate positions.
     """
     axes, positions = placed[0].axes, _positions(placed)
     reasons = stack_reasons(positions, axes)

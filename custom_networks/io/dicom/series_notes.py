@@ -1,4 +1,4 @@
-"""Notes about accepted series that deviate from the standard or were compressed with loss."""
+"""Notes about accepted series that are unusual, such as deviations from the standard or lossy compression."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ UIDS = {
 
 
 def series_notes(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
-    """Return notes about deviations from the standard, derived images and lossy compression."""
+    """Return notes about deviations from the standard, mixed acquisitions, derived images and lossy compression."""
     acquisitions, kernels = len({s.acquisition for s in slices}), len({s.kernel for s in slices})
     borrowed = len({s.file for s in slices if not s.own_instance_uid})
     scales = len({(s.slope, s.intercept) for s in slices})
@@ -39,9 +39,9 @@ def series_notes(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
 
 
 def _uid_notes(slices: Sequence[SliceHeader]) -> dict[str, bool]:
-    """Return notes about invalid or varying UIDs, each with whether it applies; UIDs are not quoted.
+    """Return notes about invalid or varying UIDs, each with whether it applies.
 
-    An invalid UID could contain a patient's name.
+    UIDs are not quoted, because an invalid one could contain a patient's name.
     """
     notes = {}
     for keyword, attribute in UIDS.items():
@@ -57,7 +57,10 @@ def _uid_notes(slices: Sequence[SliceHeader]) -> dict[str, bool]:
 
 
 def numbers_note(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
-    """Return a note if InstanceNumbers are missing, since a stack that lacks every other slice is still even."""
+    """Return a note if InstanceNumber skips numbers, since a stack that lacks every other slice is still even.
+
+    There is no note if slices have no InstanceNumber, or the same one.
+    """
     numbers = {s.instance_number for s in slices if s.instance_number is not None}
     if len(numbers) < len(slices):
         return ()

@@ -20,7 +20,7 @@ UNFINISHED = (".gz", ".part", ".partial", ".crdownload", ".download", ".tmp")
 
 @dataclass(frozen=True)
 class Unread:
-    """A file whose first bytes are not those of DICOM.
+    """A file that was not recognised as DICOM, by its first bytes or (if it has no preamble) by its header.
 
     Attributes:
         file: the file.

@@ -52,6 +52,6 @@ def policy(styles: Sequence[str], scripts: Sequence[str], pictures: str = "data:
 
 
 def _hashes(texts: Sequence[str]) -> str:
-    """Return the policy's sources for inline texts, their hashes, or 'none' if there are none."""
+    """Return the sources that allow inline texts in a policy: the texts' hashes, or 'none' without texts."""
     digests = (base64.b64encode(sha256(text.encode()).digest()).decode() for text in texts)
     return " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"

@@ -32,6 +32,8 @@ def case_page(
 ) -> str:
     """Return the page as HTML; all texts are escaped.
 
+    Pictures have the best of the `QUALITIES` with which the page is small enough, or else the lowest one.
+
     Args:
         report: the content of report.json.
         pictures: pictures of the case.

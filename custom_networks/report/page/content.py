@@ -29,7 +29,7 @@ PATIENT_TEXT = {
 
 
 def patient_text(headers: Sequence[Dataset]) -> dict[str, str]:
-    """Return patient and study attributes of the first slice's header by their label, without empty ones."""
+    """Return the attributes in PATIENT_TEXT of the first slice's header by their label, without empty ones."""
     texts = {name: str(headers[0].get(keyword) or "") for keyword, name in PATIENT_TEXT.items()} if headers else {}
     return {name: text for name, text in texts.items() if text}
 

@@ -1,7 +1,7 @@
 """Volumes for the viewer on report.html: the CT around the liver, and its labels, small enough to embed.
 
-They are NIfTI files on coarser grids along the scan's own axes, reordered to be close to RAS; positions in mm follow
-from their affines.
+They are NIfTI files on grids along the scan's own axes, reordered to be close to RAS. The grids are never finer than
+the scan. Positions in mm follow from the affines.
 """
 
 import base64
@@ -35,8 +35,8 @@ class ViewerVolumes:
     """Volumes as .nii.gz files in base64.
 
     Attributes:
-        ct: the CT with 8 bits over `WINDOW_HU`; the header's slope and intercept restore HU.
-        labels: label map on the grid of `ct`: 0 background, 1 liver, n + 1 for lesion n.
+        ct: the CT clipped to `WINDOW_HU`, with 8 bits; the header's slope and intercept restore HU.
+        labels: label map on the grid of `ct`: 0 background, 1 liver, n + 1 (at most 255) for lesion n.
         solid: smoothed mask of the liver for 3D rendering, 0 to 255; "" without a liver.
         solid_lesions: the lesions on the grid of `solid`, valued as in `labels`; "" without a liver.
         spacing: distances between the CT's voxels along x, y and z, in mm.
@@ -53,7 +53,7 @@ class ViewerVolumes:
 
 @dataclass(frozen=True, eq=False)
 class _Grid:
-    """A grid in voxel coordinates of a case.
+    """A grid to which a case is resampled.
 
     Attributes:
         at: evenly spaced positions along the three axes, in voxels of the case.
@@ -105,7 +105,11 @@ def _solid(case: OrientedCase, shown: _Grid, labels: npt.NDArray[np.uint8]) -> t
 
 
 def _spacing(case: OrientedCase) -> Floats:
-    """Voxel size of the viewer's CT along x, y and z in mm, limited by the scan, `FINEST_MM` and `MOST_VOXELS`."""
+    """Voxel size of the viewer's CT along x, y and z in mm.
+
+    It is at least that of the scan and `FINEST_MM` (between slices: `FINEST_SLICE_MM`), and so large that there are at
+    most `MOST_VOXELS`.
+    """
     finest = np.full(3, FINEST_MM)
     finest[case.slice_axis] = FINEST_SLICE_MM
     spacing = np.maximum(finest, case.spacing)
@@ -132,7 +136,10 @@ def _shown(case: OrientedCase) -> Box:
 
 
 def _grid(case: OrientedCase, spacing: Floats) -> _Grid:
-    """Return a centred grid with this spacing (mm) that fits into the box to show."""
+    """Return a grid with this spacing (mm), centred in the box to show and within it.
+
+    There are at least two points along each axis, even if the box is smaller.
+    """
     starts, at = [], []
     for side, mm, own in zip(_shown(case), spacing, case.spacing, strict=True):
         step = float(mm / own)
@@ -173,7 +180,7 @@ def _window(hu: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
 def _encoded(voxels: npt.NDArray[np.uint8], affine: Floats, kind: str = "") -> str:
     """Encode voxels as a .nii.gz file in base64.
 
-    The kind "hu" adds slope and intercept that restore HU, "label" marks a label map.
+    The kind "hu" adds the slope and intercept that restore HU, and "label" marks a label map.
     """
     image = nib.Nifti1Image(np.asarray(voxels, np.uint8), affine)
     image.header.set_xyzt_units("mm")

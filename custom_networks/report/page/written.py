@@ -18,7 +18,7 @@ FULL, LIGHT, OFF = PAGES = ("full", "light", "off")
 
 
 def check_page(page: str) -> str:
-    """Return `page` if it is one of PAGES; raises UsageError if not."""
+    """Return `page`; raises UsageError if it is not one of PAGES."""
     if page not in PAGES:
         raise UsageError(f"page must be {', '.join(PAGES[:-1])} or {PAGES[-1]}, got {page!r}.")
     return page
@@ -47,7 +47,7 @@ def write_page(
         patient: text about the patient to show, by name.
 
     Returns:
-        File names by kind.
+        The names of the two files by kind, "page" and "thumbnail".
     """
     volumes = viewer_volumes(ct, region, measured) if page == FULL else None
     files = {"page": PAGE, "thumbnail": THUMBNAIL}

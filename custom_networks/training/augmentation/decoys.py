@@ -23,9 +23,9 @@ class RandDecoysd(RandSyntheticLesionsd):
 
     A network that has seen few patients mistakes a large dark structure beside the liver (an adrenal or retroperitoneal
     mass, a renal cyst, a stomach full of water) for a tumor within the liver, and a colon full of contrast medium for
-    liver. Decoys replace soft tissue and fat, mostly adjacent to the liver; labelled voxels, bone and air do not
-    change. Shape, texture, core and rim are as in `RandSyntheticLesionsd`, after which this transform goes; the noise
-    of the scan is kept inside decoys.
+    liver. Decoys replace soft tissue and fat, mostly adjacent to the liver, or anywhere in a stack without liver;
+    labelled voxels, bone and air do not change. Shape, texture, core and rim are as in `RandSyntheticLesionsd`, after
+    which this transform goes; the noise of the scan is kept inside decoys.
 
     Args:
         keys, label_key, prob, spacing, window, halo: as for `RandSyntheticLesionsd`.

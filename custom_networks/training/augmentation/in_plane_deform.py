@@ -30,7 +30,7 @@ class RandInPlaneDeformd(RandomizableTransform, MapTransform):
         stretch: largest factor of enlarging anatomy along one axis while shrinking it along the other, 1 or more.
         shear: the largest shear of each axis by the other.
         elastic: the largest displacement of a control point along each axis, in pixels; each stack has a random
-            bound below it. Up to a fifth of `elastic_spacing`, the image is never folded.
+            bound below it. If it is at most a fifth of `elastic_spacing`, the image never folds.
         elastic_spacing: distance of the control points, in pixels.
         mode: interpolation for all keys or for each: "bilinear", or "nearest" for labels.
         padding_mode: padding outside the input for all keys or for each: "border" or "zeros". It should be the same for

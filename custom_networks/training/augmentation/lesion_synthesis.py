@@ -18,7 +18,7 @@ from custom_networks.labelmap.labels import Mask
 Array = npt.NDArray[np.float32]
 Axes = tuple[Array, Array, Array]
 
-REACH = 2.0  # distance from the centre, in radii, within which lie every lesion and most of the tissue it pushes aside
+REACH = 2.0  # radii; a lesion and most of the tissue that it pushes aside lie within this distance from its centre
 DARKEST = 0.0  # HU: necrosis and cysts are as dark as water, not darker
 ROSE = 5.0  # signal-to-noise ratio over its area that makes an object visible (Rose 1948)
 _SUBSLICE = 1.5  # mm: largest distance between the planes that are averaged for a slice
@@ -55,7 +55,7 @@ class Lesion:
 
 
 def smooth_noise(random: np.random.RandomState, axes: Axes, grain: float) -> Array:
-    """A smooth random field of mean 0 and standard deviation 1: a cubic B-spline with random control points.
+    """A smooth random field of mean 0 and standard deviation 1, a cubic B-spline with random control points.
 
     Args:
         random: source of the control points.
@@ -73,7 +73,7 @@ def smooth_noise(random: np.random.RandomState, axes: Axes, grain: float) -> Arr
 
 
 def _spline_basis(positions: Array, phase: float) -> Array:
-    """Weights (points, control points) of control points at unit distance; positions are in that unit."""
+    """Weights (points, control points) of a cubic B-spline whose control points are 1 apart, shifted by `phase`."""
     first = np.floor(positions.min()) - 2
     controls = np.arange(first, np.ceil(positions.max()) + 3) + phase
     return np.nan_to_num(_SPLINE(positions[:, None] - controls)).astype(np.float32)
@@ -86,7 +86,7 @@ def smoothstep(t: npt.NDArray[Any]) -> Array:
 
 
 def relative_depth(random: np.random.RandomState, axes: Axes, radius: float) -> Array:
-    """Distance from the centre divided by the surface's distance in the same direction: below 1 inside the lesion.
+    """Distance from the centre, relative to that of the surface in the same direction; below 1 inside the lesion.
 
     The surface is a randomly oriented ellipsoid, deformed by a smooth displacement and roughened. It stays within
     `REACH` radii.
@@ -139,7 +139,8 @@ def lesion_offset(
 ) -> Array:
     """HU that a lesion adds to its surroundings, (n, m, k).
 
-    The sum of contrast, texture and core is raised to at least `lowest`; then specks and rim are added.
+    The sum of contrast, texture and core is raised to at least `lowest`. Specks are added, and the result is multiplied
+    by `share`; the rim, which reaches a little beyond the edge, is added last.
     """
     texture = smooth_noise(random, axes, lesion.grain)
     offset = lesion.contrast + lesion.texture * texture
@@ -165,8 +166,9 @@ def liver_structures(hu: Array, tissue: Mask) -> tuple[float, Array]:
         tissue: (n, m, k) liver without lesions, not empty.
 
     Returns:
-        The median of the liver in HU, and (n, m, k), in HU, by how much structures exceed the liver's own variation; 0
-        next to the organ's edge, where neighbours influence the smoothed image.
+        The liver's median in HU, and an (n, m, k) array, in HU, of how far each voxel of the smoothed image lies above
+        (positive) or below (negative) the liver's own variation. It is 0 outside `tissue`, and near its edge, where
+        neighbours influence the smoothed image.
     """
     smooth, weight = _smoothed(hu, tissue)
     level, deviation = _level_and_deviation(smooth[tissue])
@@ -191,9 +193,10 @@ def _level_and_deviation(values: Array) -> tuple[float, float]:
 
 
 def pushed_aside(structures: Array, depth: Array, centre: tuple[float, float], mass_effect: float) -> Array:
-    """Structures moved in-plane away from the lesion, as if tissue kept its volume.
+    """Structures moved in-plane away from the lesion, as if tissue nearly kept its volume.
 
-    A point at relative depth p moves to (p^3 + mass_effect)^(1/3).
+    A point at relative depth p moves to relative depth q = (p^3 + m)^(1/3), where m is `mass_effect` up to q = 1 and
+    falls smoothly to 0 at q = 1.8.
 
     Args:
         structures: (n, m, k) structures from `liver_structures`.
@@ -215,7 +218,7 @@ def pushed_aside(structures: Array, depth: Array, centre: tuple[float, float], m
 def lesion_in_box(
     random: np.random.RandomState, hu: Array, tissue: Mask, axes: Axes, lesion: Lesion, thickness: float
 ) -> tuple[Array, Mask]:
-    """Draw a lesion as a change to a box of the image that is limited to `tissue`.
+    """Draw a lesion as a change to a box of the image; only `tissue` is changed.
 
     Args:
         random: source of shape and texture.
@@ -238,7 +241,7 @@ def lesion_in_box(
 
 
 def stands_out(change: Array, inside: Mask, hu: Array, tissue: Mask) -> bool:
-    """Whether a lesion's largest cross-section is visible in the liver's noise.
+    """Whether a lesion's largest cross-section is visible in the liver's noise; False if the lesion has no voxel.
 
     A network trained on invisible lesions would learn to guess.
 

@@ -47,7 +47,7 @@ def plain(image: Any) -> torch.Tensor:
 
 
 def gaussian_kernel(sigma: float) -> torch.Tensor:
-    """A Gaussian kernel of `sigma` pixels with sum 1, float32 `(2 * ceil(3 * sigma) + 1,)`."""
+    """A Gaussian kernel of `sigma` pixels with sum 1, float32 `(2 * max(1, ceil(3 * sigma)) + 1,)`."""
     reach = max(1, math.ceil(3 * sigma))
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float32)
     kernel = torch.exp(-0.5 * (offsets / max(sigma, 1e-3)) ** 2)

@@ -37,7 +37,7 @@ class RandThickSlicesd(RandImaged):
 
 
 class RandScanEndsd(RandImaged):
-    """Imitates a scan that ends within the stack, whose end slice is then repeated as in inference.
+    """Imitates a scan that ends within the stack; its end slice is repeated for the missing ones, as in inference.
 
     Args:
         most: largest number of slices to replace; at most the halo, whose slices have no label.

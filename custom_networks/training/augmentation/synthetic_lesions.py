@@ -25,8 +25,8 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
     """Draw lesions into the liver of a stack and label them tumor, after Hu et al. (CVPR 2023).
 
     A lesion has a consistent shape in mm over all slices, keeps the noise of the scan, and changes and labels only
-    voxels labelled liver or organ; it may touch the organ's edge but not another lesion. A lesion that noise would
-    hide is left out. A stack without liver is not changed.
+    voxels labelled liver or organ. It may touch the organ's edge, but not another lesion or unknown voxels. A lesion
+    that noise would hide is left out. A stack without liver is not changed.
 
     It goes after `RandSliceStacksd`, which adds `slice_distance` and `slice_thickness` in mm; without a thickness,
     slices are assumed to be as thick as the distance between them.
@@ -52,7 +52,8 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         mass_effect: range of the share of a lesion's volume by which it pushes vessels aside, 0 to 1.
 
     Raises:
-        UsageError: `keys` is not a single key, or `radii` and `size_weights` do not match.
+        UsageError: `keys` is not a single key, or `radii` and `size_weights` do not match; on call, the data have no
+            `slice_distance`.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         self.mass_effect = _pair(mass_effect)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Data with a new image and label if lesions were drawn; the inputs are not modified."""
+        """Data with lesions drawn into image and label, with probability `prob`; the inputs are not modified."""
         d = dict(data)
         if self.R.rand() >= self.prob:
             return d
@@ -124,7 +125,10 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         return d
 
     def _implant(self, image: Array, label: npt.NDArray[Any], heights: Array, thickness: float) -> bool:
-        """Draw one lesion into image and label, in place, and return True; False if it has no room or is invisible."""
+        """Draw one lesion into image and label, in place; return whether it was drawn.
+
+        It is left out if it has no room, touches another lesion or unknown voxels, or is invisible.
+        """
         lesion = self.draw_lesion()
         voxel = self._site(image, label, heights, lesion.radius)
         if voxel is None:
@@ -164,7 +168,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
     def _site(
         self, image: Array, label: npt.NDArray[Any], heights: Array, radius: float
     ) -> tuple[int, int, int] | None:
-        """A liver voxel outside vessels, from which a lesion of `radius` extends into the labelled slices, or None."""
+        """A liver voxel in `_slices`, outside vessels, with room for a lesion of `radius`; None if none was found."""
         first, last = self._slices(heights, radius)
         liver = _liver(label[..., first:last])
         places = np.flatnonzero(liver)
@@ -183,20 +187,20 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         return None
 
     def _slices(self, heights: Array, radius: float) -> tuple[int, int]:
-        """The range (first, one after the last) of central slices of lesions that extend into the labelled slices."""
+        """The slices (first, one after the last) in which a lesion that extends into labelled ones may be centred."""
         low, high = heights[self.halo] - 0.7 * radius, heights[-1 - self.halo] + 0.7 * radius
         return int(np.searchsorted(heights, low)), int(np.searchsorted(heights, high, side="right"))
 
     def _tried(self, places: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """A random sample of the places, with replacement."""
+        """A random sample of `_PLACES_TRIED` places, with replacement; empty if there are none."""
         return places[self.R.randint(len(places), size=_PLACES_TRIED)] if len(places) else places
 
     def _box(
         self, voxel: tuple[int, int, int], shape: Sequence[int], heights: Array, lesion: Lesion
     ) -> tuple[tuple[slice, ...], Axes]:
-        """The box of a stack that a lesion centred in `voxel` may change, and its voxels' distances from there in mm.
+        """The box of a stack that a lesion centred in `voxel` may change, and the positions of the box's voxels.
 
-        Distances are along each axis, from a random point within the voxel.
+        Positions are in mm along each axis, relative to the lesion's centre, which is a random point within `voxel`.
         """
         reach = REACH * lesion.radius + lesion.softness
         places = [self.spacing * np.arange(n) for n in shape[:2]] + [heights]

@@ -23,13 +23,20 @@ def _say(level: int, text: str) -> None:
 
 
 def patient_of(item: Case) -> str:
-    """The patient of an item in a data list: its "group", the patient known by its LiTS or MSD name, or its image."""
+    """The patient of an item in a data list: its "group", else one known by its LiTS or MSD name, else its image."""
     known = known_patient(item["image"])
     return str(item.get("group", item["image"] if known is None else known))
 
 
 def listed_cases(datalist: str, dataset_dir: str) -> dict[str, Any]:
-    """The contents of the data list or, if there is none, a list of the LiTS cases in the folder."""
+    """The contents of the data list.
+
+    If it is `dataset_dir`/dataset.json and does not exist, it is made from the LiTS cases in that folder; this is
+    logged.
+
+    Raises:
+        InputError: there is neither a list nor a LiTS case, or the list is not a JSON object with "training".
+    """
     path = Path(datalist)
     if path.is_file():
         return _read(path)

@@ -33,8 +33,8 @@ class LabelOnImaged(MapTransform):
       left. All 33 cases on which the weights were trained and scored pass, whole or cut to a tenth of the liver's
       slices, and all are refused when mirrored. A patient with situs inversus (one in 10,000), for whom the network is
       not made, is refused, too.
-    - If the centre is only left of the volume's middle, or the volume cuts the liver off, there is a warning, because
-      a crop can look like that.
+    - If the centre is left of the volume's middle, but not of the middle of the liver's extent (which is unknown if the
+      volume cuts the liver off), there is only a warning, because a crop can look like that.
 
     It is meant for training and evaluation, where a list says which label map belongs to which image. The image is the
     item `image`, a MetaTensor from `LoadVolumed` that may have been transformed since.
@@ -121,9 +121,10 @@ def _placed(label: MetaTensor, affine: np.ndarray) -> MetaTensor:
 
 
 def _right_of_middle_mm(label: MetaTensor) -> tuple[float, float]:
-    """Distances (mm) of the organ's centre to the right of the volume's middle and of its own extent's middle.
+    """How far (mm) the organ's centre lies to the right of the volume's middle, and of the middle of its own extent.
 
-    Both are NaN if no liver is labelled in (1, i, j, k), and the second also if the volume cuts the organ off.
+    Distances to the left are negative. Both are NaN if no liver is labelled in the label map (1, i, j, k), and the
+    second also if the volume cuts the organ off.
     """
     labels, to_right = label.as_tensor()[0], np.asarray(label.affine)[0, :3]  # RAS: x increases to the right
     if not (labels == LIVER).any():

@@ -63,6 +63,7 @@ class RandLiverBorderd(RandImaged):
     """Smoothly move the border of a liver's mask (1, H, W, D), shares 0 to 1, by up to about `most` voxels.
 
     This imitates inference, where the mask is a network's, with a little missing in some places and too much in others.
+    The random field that moves it has a knot about every `coarseness` voxels.
     """
 
     def __init__(self, keys: KeysCollection, prob: float = 0.8, most: float = 1.5, coarseness: int = 6) -> None:
@@ -85,8 +86,8 @@ class RandSegmentStackd(Randomizable, MapTransform):
 
     It reads `image`, `liver` and `segments`, (1, H, W, D), and returns `image` (5, h, w, slices + 2 halo), see
     `segment_input`, with positions relative to the whole box, and `label` (1, h, w, slices). The stack has a random
-    position along the box, with end slices repeated as in inference. In-plane, the box is placed at random in a frame
-    of `size`, or cropped at random if it is larger.
+    position along the box, with end slices repeated as in inference; repeated slices are labelled 0. In-plane, the box
+    is placed at random in a frame of `size`, or cropped at random if it is larger.
 
     Args:
         size: in-plane size, in pixels.

@@ -17,14 +17,16 @@ from custom_networks.inference.spacing import slice_step
 class RandSliceStacksd(Randomizable, MapTransform):
     """Crop `num_samples` stacks of `slices + 2 halo` slices around voxels drawn by class.
 
-    First the class of the centre is drawn by `ratios` among the classes that occur in the case, then one of its voxels.
+    First the class of the centre is drawn by `ratios` among the classes that occur in the case, then one of its voxels;
+    if there is no such class, any voxel is drawn.
     The stack has every `k`-th slice, with the `k` of inference or another one that keeps the slice distance within
     `distances`; end slices are repeated as in the network's forward. In-plane, the centre has a random position in the
     crop, which is mostly within the volume and zero-padded outside. Each stack also has the items `slice_distance`, the
     distance between its slices, and `slice_thickness`, the distance between the volume's slices, in mm.
 
     Args:
-        keys: tensors `(C, H, W, D)` of the same shape; the first determines the slice distance if it is a MetaTensor.
+        keys: tensors `(C, H, W, D)` with the same H, W and D; the volume's slice distance is taken from the first if it
+            is a MetaTensor, and is otherwise assumed to be 3 mm.
         indices_key: key of a list with one array of flat voxel indices per class, from MONAI's `ClassesToIndicesd`.
         ratios: one weight for each class in `indices_key`.
         size: in-plane size of the crop, in pixels.

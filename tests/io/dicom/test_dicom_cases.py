@@ -23,7 +23,7 @@ VOLUMES: dict[str, tuple[int, float, list[str]]] = {
         30.0,
         ["(CT, 12 slices, 2.5 mm, arterial)", "1 file was skipped: localizers (scouts), of another patient"],
     ),
-    "liver_ge_lidc0001_for_per_slice": (16, 40.0, ["FrameOfReferenceUID differs between slices (16)"]),
+    "liver_ge_lidc0001_for_per_slice": (16, 40.0, ["FrameOfReferenceUID has 16 different values"]),
 }
 ONE_SLICE = "It holds 1 slice, but at least 5 are needed"
 REFUSED: dict[str, list[str]] = {

@@ -51,7 +51,7 @@ def segment(
 ) -> Result:
     """Segment liver and tumors in one CT.
 
-    The first call loads the network; later calls with the same settings reuse it.
+    The first call loads the network. The next call reuses it if the settings and the weights file are still the same.
 
     Args:
         ct: a NIfTI, NRRD or MetaImage file; a folder (of any depth) or zip archive of DICOM files, from which the most
@@ -60,11 +60,11 @@ def segment(
         output: folder in which the case's folder is created, with the files that `liverseg segment` writes; by default
             nothing is written.
         affine: affine (4, 4) of an array, from voxel indices to RAS mm.
-        probability: whether to keep the tumor probability, too.
+        probability: whether the result includes the tumor probability, too.
         overlay: whether to draw `overlay.png`, if files are written.
         page: the kind of `report.html`, if files are written: "full", "light" (without the viewer) or "off".
-        key_images: whether to write key images of a DICOM input as secondary captures.
-        pdf: whether to write the report of a DICOM input as an encapsulated PDF.
+        key_images: whether to write key images of a DICOM input as secondary captures, if files are written.
+        pdf: whether to write the report of a DICOM input as an encapsulated PDF, if files are written.
         with_phi: whether page, key images and PDF show what the DICOM header says about the patient.
         keep_empty_frames: whether to write a DICOM SEG frame for every slice and segment, which some viewers need.
         allow_large: whether to read inputs that exceed the memory limits.
@@ -73,19 +73,20 @@ def segment(
         precision: "float32" or "bfloat16"; by default bfloat16 if runtime and processor support it, but float32 with
             PyTorch on a CPU.
         scout: whether to find the liver first, so that the network runs only on its box.
-        fast: whether to trade some accuracy for speed (about a third of the time).
+        fast: whether to trade some accuracy for speed; takes about a third of the time.
         segments: whether to label Couinaud's liver segments, too.
         bundle: folder of another bundle.
         checkpoint: file with other weights, a state dict.
-        overrides: values for other ids of inference.json, such as `{"anatomy#1#neck_mm": 0.0}`.
+        overrides: values for ids of inference.json that have no argument here, such as `{"anatomy#1#neck_mm": 0.0}`.
         progress: whether to show a progress bar; or a function `progress(stage, done, total)` that is called when a
             stage (read, prepare, network, measure) begins, and after each of the network's `total` slabs.
 
     Raises:
-        UsageError: the path contains several volumes, or none; an array has no affine; `output` cannot be a folder; or
-            `page` is unknown.
+        UsageError: an argument is wrong; for example, the path contains several volumes or none, an array has no
+            affine, `output` cannot be written to, or a device is not available.
         InputError: the volume cannot be segmented.
-        BundleError: the bundle or its weights are missing.
+        BundleError: the bundle or the weights are missing or cannot be used.
+        OSError: the results cannot be written.
     """
     check_page(page)
     case = _case(ct, affine)
@@ -103,7 +104,9 @@ def segment(
 
 def _case(ct: Any, affine: npt.NDArray[np.float64] | None) -> Case:
     if affine is not None and not isinstance(ct, np.ndarray):
-        raise UsageError(f"affine= is for arrays, got a {type(ct).__name__}, which has its own: leave it out.")
+        raise UsageError(
+            f"affine= is only for arrays, got a {type(ct).__name__}: leave affine= out; the input has its own."
+        )
     if isinstance(ct, Case):
         return ct
     if isinstance(ct, np.ndarray):
@@ -117,7 +120,7 @@ _LAST: dict[str, Pipeline] = {}
 
 
 def shared_pipeline(bundle: str | None, asked: Mapping[str, Any], checkpoint: str | None) -> Pipeline:
-    """A pipeline with these settings; the last one is reused if the settings and the weights file are the same."""
+    """A pipeline with these settings: the last one if it has them and its weights file is the same, else a new one."""
     weights = Path(checkpoint).expanduser() if checkpoint else bundle_root(bundle) / "models" / "model.pt"
     state = weights.stat() if weights.is_file() else None
     version = (state.st_mtime_ns, state.st_size) if state else None

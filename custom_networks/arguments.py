@@ -15,7 +15,7 @@ from custom_networks.errors import UsageError
 HELP = ("--help", "-h")
 SHORT = {"-o": "--output"}
 DEBUG = "debug"  # a switch of every command
-ARGUMENTS = {  # the flags by which they can be given, and a description
+ARGUMENTS = {  # by command: flags that its arguments can be given by, too, and what it needs
     "measure": (("--ct=", "--mask="), "a CT and its mask"),
     "series": (("--path=",), "one folder or zip archive of DICOM files"),
     "verify": (("--output=",), "one folder of results"),
@@ -32,7 +32,7 @@ def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> li
     `--no-name`; `-o` is `--output`. A flag with several values (annotated tuple[str, ...]) is repeated for each value.
 
     Raises:
-        UsageError: a flag is unknown or has no value, or a switch is followed by an input.
+        UsageError: a flag is unknown, its value is missing or invalid, or a switch is followed by an input.
     """
     hints = {**get_type_hints(function), DEBUG: bool}
     parameters = inspect.signature(function).parameters.values()
@@ -86,7 +86,7 @@ def unknown_command(command: str, known: Iterable[str]) -> UsageError:
 
 
 def _unknown_flag(argument: str, name: str, flags: Sequence[str], hints: Mapping[str, Any]) -> UsageError:
-    """The error for an unknown flag, with a suggestion; a flag that begins with "no" may be meant to turn one off."""
+    """The error for an unknown flag, with a suggestion; one that begins with "no" may be meant to turn off a switch."""
     negated = re.sub(r"^no_?", "", name)
     switches = [flag for flag in flags if hints[flag] is bool]
     close = get_close_matches(negated, switches, n=1) if negated != name else get_close_matches(name, flags, n=1)
@@ -113,7 +113,11 @@ def _value(name: str, assigned: str, value: str, rest: list[str]) -> str:
 
 
 def _literal(value: str, kind: Any) -> str:
-    """`value` as a Python literal that Fire reads back unchanged; a number only for flags of kind int."""
+    """`value` as a Python literal that Fire reads back unchanged: an integer if `kind` is int, else a string.
+
+    Raises:
+        UsageError: `kind` is int, and `value` is not a whole number.
+    """
     if kind is not int:
         return repr(value)
     try:

@@ -25,7 +25,7 @@ def config_text(text: str) -> str:
 
 
 def bundle_root(given: str | None = None) -> Path:
-    """The bundle's folder: `given`, or the one in the checkout, beside the package or around a packed package.
+    """The bundle's folder: `given`, or else the one in the checkout, beside the package or around a packed package.
 
     Raises:
         BundleError: there is no folder with configs/inference.json.
@@ -46,7 +46,7 @@ def bundle_version() -> str:
     """Version of the bundle and of its code, from the bundle's metadata.json.
 
     Raises:
-        BundleError: the bundle is missing or has no version.
+        BundleError: the bundle is missing, or its metadata.json cannot be read or has no version.
     """
     root = bundle_root()
     if not (version := metadata(root).get("version")):
@@ -68,11 +68,14 @@ def metadata(root: Path) -> dict[str, Any]:
 
 
 def read_config(root: Path, overrides: Mapping[str, Any] | None = None) -> "ConfigParser":
-    """Read a bundle's inference.json and apply `overrides`, values by id; the parser builds objects on request.
+    """Read a bundle's inference.json, and apply `overrides`, which map ids to values.
+
+    Returns:
+        A parser with the bundle's folder as `bundle_root`; it builds objects on request.
 
     Raises:
         BundleError: the file cannot be read.
-        UsageError: an override names an id that does not exist.
+        UsageError: an override names an id that does not exist, or cannot be applied.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MONAI 1.6 warns that configs can run code; this one is installed code
@@ -94,7 +97,7 @@ def read_config(root: Path, overrides: Mapping[str, Any] | None = None) -> "Conf
 
 
 def unusable(root: Path, error: Exception, overrides: Mapping[str, Any] | None = None) -> LiversegError:
-    """The error for a bundle whose config cannot be read, or cannot be built with the user's `overrides`."""
+    """The error for a config that cannot be read or built: UsageError if there are `overrides`, else BundleError."""
     if overrides:
         named = ", ".join(overrides)
         return UsageError(

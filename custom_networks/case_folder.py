@@ -125,7 +125,7 @@ class Claim:
 
 
 def claim(output: Path, of: Input) -> Claim:
-    """Claim the folder of an earlier run for the same input, or else the first free one of name, name_2, ...
+    """Claim the first folder of name, name_2, ... that is free or belongs to the same input.
 
     Older results of the same input stay until `Claim.commit`. A folder belongs to the same input if it has the same
     content or identity. The identity is not enough if a file's bytes and geometry have both changed, because in

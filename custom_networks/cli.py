@@ -49,7 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _guarded(arguments: list[str]) -> int:
-    """Run a command and turn any error into one line and an exit code; `--debug` adds the traceback."""
+    """Run a command and turn any error into one line and an exit code.
+
+    With `--debug`, unexpected errors are also logged with their traceback.
+    """
     logging.basicConfig(level=logging.WARNING, handlers=[Notices()])
     logging.captureWarnings(True)
     level = (own := logging.getLogger("custom_networks")).level
@@ -62,7 +65,8 @@ def _guarded(arguments: list[str]) -> int:
         complain(str(error))
         return NOTHING_STARTED
     except KeyboardInterrupt:
-        complain("interrupted; the cases reported above were written.")
+        segmenting = arguments[:1] == [segment.__name__]
+        complain("interrupted; the cases reported above were written." if segmenting else "interrupted.")
         return INTERRUPTED
     except Exception as error:
         logging.getLogger(__name__).debug("liverseg %s", arguments[:1], exc_info=True)

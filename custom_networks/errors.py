@@ -13,11 +13,11 @@ class UsageError(LiversegError):
 
 
 class InputError(LiversegError):
-    """One input cannot be segmented; the others still are (exit code 1)."""
+    """One input cannot be segmented; the others still are, and `liverseg segment` returns exit code 1."""
 
 
 class BundleError(LiversegError):
-    """The bundle's configuration or weights are missing or do not match."""
+    """The bundle's configuration or weights are missing or damaged, or do not match (exit code 2)."""
 
 
 class ClusterLost(LiversegError):
@@ -25,7 +25,7 @@ class ClusterLost(LiversegError):
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The first error of this package in the chain of causes of `error`, or else its innermost cause.
+    """The first error of this package among `error`, its causes and contexts, or else the innermost cause.
 
     MONAI wraps errors of transforms in a RuntimeError that shows an object's address but no reason.
     """
@@ -45,7 +45,7 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def reason_of(error: BaseException) -> str:
-    """The reason why something failed, as one line for a message, in a user's words where possible."""
+    """The reason why something failed, as one line for a message, avoiding Python terms where possible."""
     cause = root_cause(error)
     if isinstance(cause, LiversegError):
         return str(cause)

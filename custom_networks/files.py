@@ -52,7 +52,7 @@ def file_digest(path: Path) -> str:
 
 
 def flush_folder(folder: Path) -> None:
-    """Flush a folder to disk, so that new names in it survive a power failure."""
+    """Flush a folder to disk, so that new names in it survive a power failure; does nothing on Windows."""
     if os.name == "nt":  # Windows cannot open folders
         return
     descriptor = os.open(folder, os.O_RDONLY)

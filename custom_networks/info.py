@@ -93,7 +93,10 @@ def _command(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def described_arguments(function: Callable[..., Any]) -> list[dict[str, Any]]:
-    """Name, kind, default and help of each argument of a command, from its signature and docstring, and of --debug."""
+    """Name, kind, default and help of each argument of a command, and of the switch --debug, which all commands have.
+
+    They are taken from the signature and docstring.
+    """
     block = (inspect.getdoc(function) or "").partition("Args:\n")[2].partition("\n\n")[0]
     entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", block, flags=re.MULTILINE)
     help_of = {name: " ".join(text.split()) for name, text in entries}

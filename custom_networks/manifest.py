@@ -65,7 +65,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def may_replace(manifest: Manifest, of: Input) -> bool:
-    """Whether the folder with this manifest belongs to the input."""
+    """Whether the folder with this manifest belongs to the input, by the rules of `case_folder.claim`."""
     same_identity = bool(manifest["identity"] == of.identity)
     if manifest["content"] == of.content:
         return same_identity or manifest["state"] == WHOLE
@@ -106,7 +106,7 @@ def _is_sound(manifest: Any) -> bool:
 
 
 def is_plain(name: Any) -> bool:
-    """Whether `name` is a valid file name on any system, without folders, not hidden and not manifest.json."""
+    """Whether `name` is a file name without folders or drives on any system, not hidden and not manifest.json."""
     if not isinstance(name, str) or not name or name.startswith("."):
         return False
     return name.casefold() != MANIFEST and not set(name) & set("/\\:\0")

@@ -78,7 +78,10 @@ def measure_mask(case: Case, mask: str | Path, output: Path, earlier: str | Path
 
 
 def _belongs_to(case: Case, sha256: str, output: Path) -> Input:
-    """The input of the case folder, different from the network result's, so that neither replaces the other."""
+    """The input that the case folder belongs to.
+
+    It differs from that of the network's result, so that neither of the two results replaces the other.
+    """
     identity, content = digest([case.identity, KIND]), digest([case.content, KIND, sha256])
     return Input(_name(case, output), identity, content, case.geometry)
 
@@ -92,7 +95,11 @@ def _name(case: Case, output: Path) -> str:
 
 
 def _earlier_lesions(mask: str | Path, earlier: str | Path | None) -> Sequence[Mapping[str, Any]]:
-    """The lesions of the earlier report; empty if there is no report."""
+    """The lesions of the earlier report, or of the one beside the mask; empty if there is none.
+
+    Raises:
+        InputError: `earlier` is given but is not a report.
+    """
     beside = Path(mask).expanduser().with_name(REPORT)
     if earlier is None and not beside.is_file():
         return []

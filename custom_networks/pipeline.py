@@ -60,7 +60,7 @@ class Pipeline:
 
     Args:
         bundle: the bundle's folder; by default the one that belongs to this package.
-        overrides: values for other ids of inference.json, such as `{"device": "$torch.device('cpu')"}`.
+        overrides: values for ids of inference.json, such as `{"device": "$torch.device('cpu')"}`.
         checkpoint: file with other weights, a state dict.
 
     Attributes:
@@ -170,7 +170,7 @@ class Pipeline:
         self._postprocessing = [step for step in steps if not isinstance(step, SaveImaged)]
 
     def _fixed_run_block(self, root: Path, weights: Path, sha256: str, fitted: bool) -> dict[str, Any]:
-        """The part of the run block that is the same for every case."""
+        """The part of the run block that is the same for every case; also sets whether confidence is calibrated."""
         valid_for = self._parser.get_parsed_content("confidence_valid_for", default=None)
         fast = bool(self._parser.get_parsed_content("fast", default=False))
         self._calibrated = fitted and valid_for == sha256 and not fast  # not fitted on fast predictions
@@ -233,7 +233,7 @@ class Pipeline:
         return segments_of_case(data["segments_state"], labels, region, self._segments_weights)
 
     def _run_block(self, date: datetime, case: Case, ct: Volume, seconds: Mapping[str, float]) -> dict[str, Any]:
-        """The run block of report.json; the time of writing is added when the result is written."""
+        """The run block of report.json, without the time of writing; the first case has the time of building, too."""
         prepare, self._seconds_to_prepare = self._seconds_to_prepare, 0.0
         times = {**seconds, "total": seconds["total"] + prepare, "prepare": prepare, "write": 0.0}
         return {
@@ -284,7 +284,7 @@ def _check_process() -> None:
 
 @contextmanager
 def _callers_state_kept() -> Iterator[None]:
-    """A context with float32 as default; at its end, PyTorch's random state and default dtype are restored."""
+    """A context with float32 as default dtype; its end restores PyTorch's earlier dtype and CPU random state."""
     dtype = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):
         torch.set_default_dtype(torch.float32)

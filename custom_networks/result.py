@@ -41,7 +41,7 @@ class Written:
     """Where a result was written.
 
     Attributes:
-        folder: the case folder; it is named after the case, with `_2` appended if another input has taken the name.
+        folder: the case folder; it is named after the case, with a number such as `_2` if another input has the name.
         files: names of its files by kind.
         report: the contents of `report.json`.
         notes: remarks about the result and its files, one sentence each.
@@ -89,7 +89,7 @@ class Result:
 
     @property
     def case(self) -> str:
-        """Name of the case, or of its folder once it has been written."""
+        """Name of the case or, once the result has been written, of its folder."""
         return self.written.folder.name if self.written else self.input.name
 
     @property
@@ -139,7 +139,7 @@ class Result:
 
     @property
     def segment_map(self) -> npt.NDArray[np.uint8] | None:
-        """Couinaud's segment at each voxel, 1 to 8 in the liver and 0 outside; None if none were found."""
+        """Couinaud's segment at each voxel, 1 to 8 in the liver and 0 outside; None if unknown."""
         if self.segments is None or not self.segments.volumes_ml:
             return None
         whole = np.zeros(self.region.shape, np.uint8)
@@ -207,26 +207,28 @@ def write(
     pdf: bool = False,
     with_phi: bool = False,
 ) -> Result:
-    """Write a result to its case folder in `output`; either all of its files appear or none.
+    """Write a result to its case folder in `output`, where it replaces older results of the same input.
 
-    Only the label map and the report are essential. If a picture or DICOM file cannot be made, a note says so.
+    The folder keeps its older files until all new ones have been written elsewhere. Label maps and the report are
+    essential. If a page, picture or DICOM file cannot be made, the result has a note instead.
 
     Args:
-        result: from `Pipeline.predict`.
+        result: from `Pipeline.predict` or `measure_mask`.
         output: folder of all cases.
         overlay: draw `overlay.png`.
         keep_empty_frames: write a DICOM SEG frame for every slice and segment, which some viewers need.
         page: the kind of report.html: full, light (without the viewer), or off.
-        key_images: for DICOM inputs, write the page's pictures as secondary captures.
-        pdf: for DICOM inputs, write the page as an encapsulated PDF.
+        key_images: for DICOM inputs, write key images as secondary captures.
+        pdf: for DICOM inputs, write the report as an encapsulated PDF of two pages.
         with_phi: show text about the patient on page, key images and PDF.
 
     Returns:
-        A copy of the result with `written` set.
+        A copy of the result with `written` set, and the notes and duration of writing added.
 
     Raises:
         UsageError: `page` is unknown.
-        OSError: the label map or the report cannot be written.
+        InputError: another process has changed the case folder, or a foreign file in it has the name of a new one.
+        OSError: a label map or the report cannot be written.
     """
     started = time.perf_counter()
     shown: Any = {"page": check_page(page), "key_images": key_images, "pdf": pdf, "with_phi": with_phi}
@@ -267,7 +269,10 @@ def write(
 
 
 def _label_maps(result: Result, labels: npt.NDArray[np.uint8], claimed: Claim) -> dict[str, str]:
-    """Write the label map and, if requested, tumor probability and segments; return the file names by kind."""
+    """Write the label map and, if requested, tumor probability and segments; return the file names by kind.
+
+    For a MetaImage or NRRD input, the label map is also written in that format.
+    """
     files = {"mask": f"{claimed.name}_seg.nii.gz"}
     forms = result.ct.nifti_geometry
     write_label_map(labels, result.affine, claimed.staging / files["mask"], nifti_geometry=forms)
@@ -286,6 +291,6 @@ def _label_maps(result: Result, labels: npt.NDArray[np.uint8], claimed: Claim) -
 
 
 def _drawn(result: Result, labels: npt.NDArray[np.uint8], claimed: Claim, pictures: CasePictures) -> Saved:
-    """Draw `overlay.png`, and return its name by kind, without notes."""
+    """Draw `overlay.png`; return its name by kind, and no notes."""
     draw_overlay(result.ct, labels, claimed.staging / OVERLAY, f"{claimed.name}_seg.nii.gz", pictures)
     return {"overlay": OVERLAY}, ()

@@ -48,9 +48,9 @@ def write_shown(
     pdf: bool,
     with_phi: bool,
 ) -> Iterator[Saved]:
-    """Write the page, and for DICOM inputs key images and PDF; yield files and notes after each of the two steps.
+    """Write first the page and then key images and PDF, as requested; yield files and notes after each of these steps.
 
-    A step that fails yields only a note.
+    A step that fails yields only a note, and so does the second one if the input is not DICOM.
 
     Args:
         folder: where to write the files.

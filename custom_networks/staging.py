@@ -1,6 +1,6 @@
 """Staging folders, in which files are written before they become results; later runs remove those of killed runs.
 
-Their names are `.<case>.<8 digits of the host><16 random digits>`; readers skip folders with a leading dot.
+Their names are `.<case>.<8 digits of the host><16 random digits>` (hexadecimal); readers skip names with a leading dot.
 """
 
 import errno
@@ -104,7 +104,7 @@ def _new_locked_folder(output: Path, name: str, held: ExitStack) -> Path:
 
 @contextmanager
 def locked(folder: Path, wait: bool = True) -> Iterator[bool]:
-    """Lock a folder during the block; yield False if the file system has no locks (NFS has none for folders).
+    """Lock a folder during the block; yield False if there are no locks (on Windows, and for folders on NFS).
 
     Raises:
         BlockingIOError: another process holds the lock, and `wait` is false.
@@ -128,7 +128,7 @@ def locked(folder: Path, wait: bool = True) -> Iterator[bool]:
 
 @cache
 def _host() -> str:
-    """Eight digits that identify this machine until it restarts, the same in all its processes and containers."""
+    """Eight hexadecimal digits that identify this machine (on Linux, until it restarts), also in its containers."""
     try:
         known = Path("/proc/sys/kernel/random/boot_id").read_text()
     except OSError:  # not Linux

@@ -47,7 +47,7 @@ class Unbreakable:
 
 @contextmanager
 def unbreakable_streams() -> Iterator[None]:
-    """A context in which stdout and stderr are `Unbreakable` and SIGTERM acts like Ctrl-C."""
+    """A context in which stdout and stderr are `Unbreakable` and, in the main thread, SIGTERM acts like Ctrl-C."""
     _open_missing_descriptors()
     before = {name: getattr(sys, name) for name in STREAMS}
     for name, stream in before.items():
@@ -67,7 +67,7 @@ def unbreakable_streams() -> Iterator[None]:
 
 
 class Notices(logging.Handler):
-    """Prints this package's log records on stderr, each on one line; at debug level, also other libraries' records."""
+    """Prints this package's log records on stderr, each on one line; at debug level, all records, with tracebacks."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record if it is meant for the user."""

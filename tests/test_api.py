@@ -223,7 +223,7 @@ def test_threads_with_other_settings_get_a_pipeline_each(monkeypatch: pytest.Mon
     [
         ({"device": "gpu"}, "Unknown device 'gpu'"),
         ({"precision": "half"}, "The precision must be auto, float32 or bfloat16, got 'half'"),
-        ({"affine": np.eye(4)}, "affine= is for arrays"),
+        ({"affine": np.eye(4)}, "affine= is only for arrays"),
         ({"page": "heavy"}, "page must be full, light or off, got 'heavy'"),
     ],
 )

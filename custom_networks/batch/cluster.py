@@ -79,7 +79,8 @@ class Cluster:
         options: options recorded in the manifest of each result.
 
     Raises:
-        UsageError: the output folder is not writable, no scheduler answers, or the first worker cannot segment.
+        UsageError: the output folder is not writable, Dask is not installed, no scheduler answers, or the first worker
+            cannot segment or has another version.
         BundleError: the first worker lacks the weights.
         ClusterLost: no worker connected in time.
     """
@@ -106,6 +107,8 @@ class Cluster:
 
     def outcomes(self, cases: Sequence[Case], begin: Begin = ignored) -> Iterator[Outcome]:
         """Yield the outcome of each case as soon as it is known; results are without arrays.
+
+        `begin` is called with each case when a worker is about to get it, and again at each retry.
 
         Raises:
             ClusterLost: the connection to the scheduler is lost, or no worker that can segment is left.
@@ -145,7 +148,7 @@ class Cluster:
     def _options_of_first_worker(self, work: Work, run: str) -> dict[str, Any]:
         """Return the options that the first worker would record in its results.
 
-        If the first worker dies while it loads the network, the next one is asked.
+        If a worker dies while it loads the network, another one is asked, up to `TRIES` in all.
         """
         from custom_networks.batch.cluster_worker import capability
 
@@ -171,7 +174,11 @@ class Cluster:
         return dict(options)
 
     def _assign(self, waiting: deque[_Try], running: _Running, begin: Begin) -> Iterator[Outcome]:
-        """Give each idle worker a case; yield the outcomes of cases that cannot be read here."""
+        """Give idle workers cases if memory allows; yield the outcomes of cases that cannot be read here.
+
+        A worker gets a case that it has already tried only if all other workers have tried it, too. If volumes are read
+        here, one more is read ahead.
+        """
         workers = self._workers.ready() if running else self._workers.wait_until_ready()
         for worker in sorted(workers - {its.workers[-1] for its in running.values()}):
             attempt = next((its for its in waiting if worker not in its.workers or workers <= {*its.workers}), None)

@@ -1,6 +1,7 @@
 """Function calls serialised to bytes.
 
-Dask's scheduler unpickles the tasks it forwards. Sent as bytes, they do not make it import PyTorch.
+Dask's scheduler unpickles the tasks that it forwards, and would have to import PyTorch for that. Bytes contain nothing
+to import.
 """
 
 import pickle

@@ -136,7 +136,7 @@ def _pipeline(work: Work, run: str) -> Pipeline:
     """Return the pipeline of a run, built once per process; also sets this process's number of threads."""
     from distributed import get_worker
 
-    work.use(get_worker().state.nthreads)  # Dask's nanny limits a worker to one
+    work.use(get_worker().state.nthreads)  # Dask's nanny limits a worker to one thread
     if run not in _BUILT:
         pipeline = work.pipeline()
         _BUILT.clear()

@@ -61,7 +61,7 @@ class Workers:
         return {worker for worker, status in self._statuses().items() if status == "running"} - {*self._unfit}
 
     def wait_until_ready(self) -> set[str]:
-        """Return the result of `ready` as soon as it is not empty; raises ClusterLost after `WORKERS_WITHIN`."""
+        """Return the result of `ready` once it is not empty; raises ClusterLost after `WORKERS_WITHIN` seconds."""
         deadline, warned = time.monotonic() + WORKERS_WITHIN, False
         while not (ready := self.ready()):
             why = f"The scheduler at {self._address} has {self._why_none()}"
@@ -126,11 +126,11 @@ class Workers:
         return {worker: its["status"] for worker, its in known.items()}
 
     def _why_none(self) -> str:
-        """Return why no worker is ready, such as "no workers", to follow "the scheduler has"."""
+        """Return why no worker is ready, as the end of a sentence that begins with "The scheduler has"."""
         statuses = self._statuses()
         if "paused" in statuses.values():
             return "only workers that Dask has paused because their memory is nearly full (--memory-limit)"
-        if unfit := [reason for worker, reason in self._unfit.items() if worker in statuses]:
+        if unfit := [f"{worker}: {reason.rstrip('.')}" for worker, reason in self._unfit.items() if worker in statuses]:
             return f"only workers that cannot segment ({unfit[0]})"
         return "no workers"
 

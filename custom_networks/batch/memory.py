@@ -15,7 +15,7 @@ USABLE = 0.9  # fraction of the free memory
 
 
 class Room:
-    """Check whether cases fit into the available memory; call it with the cases.
+    """A callable that checks whether cases fit into the available memory.
 
     Args:
         available: available memory in bytes, or None if unknown; then nothing fits.
@@ -45,14 +45,14 @@ def available_memory(
 ) -> int | None:
     """Memory in bytes that this process can still allocate, or None if unknown.
 
-    The least of what is free on the machine and in each of the process's control groups.
+    The smallest of the amounts left on the machine and in each of the process's control groups.
     """
     free = [int(line.split()[1]) << 10 for line in _lines(info) if line.startswith("MemAvailable:")]
     return min([*free, *_left_in_groups(own, root)], default=None)
 
 
 def _left_in_groups(own: Path, root: Path) -> Iterator[int]:
-    """Yield the bytes left in each control group (v1 or v2) of this process that has a memory limit."""
+    """Yield the bytes left in each control group (v1 or v2) of this process, or parent of one, that has a limit."""
     for line in _lines(own):
         _, controllers, path = (line.split(":", 2) + ["", ""])[:3]
         group = Path(path.lstrip("/"))

@@ -11,8 +11,8 @@ from custom_networks.report.summary import Finished, refused_row
 def outcomes(output: Path) -> Iterator[Finished]:
     """Yield each input of an output folder once, with its latest outcome: a whole case folder or a refusal.
 
-    If an input was refused after results had been written for it, the refusal is reported: the results belong to an
-    earlier state of the input.
+    If an input was refused after results had been written for it, only the refusal is yielded, because the results
+    belong to an earlier state of the input.
     """
     whole = list(whole_manifests(output).items())
     outdated: set[Path] = set()

@@ -28,7 +28,8 @@ def overlapped(
         read: first step; takes the case.
         process: second step; takes the case and what `read` returned.
         write: last step; takes the case and what `process` returned.
-        fit: takes one or more cases; whether memory allows processing the first while the others are read or written.
+        fit: takes one or more cases and returns whether there is enough memory to process the first one while the
+            others are being read or written.
     """
     ahead: Future[R] | None = None
     behind: tuple[C, Future[W]] | None = None

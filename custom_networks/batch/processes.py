@@ -41,7 +41,7 @@ class Processes:
 
     Args:
         work: settings of the run.
-        number: maximum number of processes; limited by the number of cases and by the available memory.
+        number: maximum number of processes; there are fewer if there are fewer cases or memory is short.
 
     Attributes:
         options: options recorded in the manifest of each result.
@@ -76,7 +76,10 @@ class Processes:
             worker.wait()
 
     def outcomes(self, cases: Sequence[Case], begin: Begin = ignored) -> Iterator[Outcome]:
-        """Yield the outcome of each case as soon as it is known; results are without arrays."""
+        """Yield the outcome of each case as soon as it is known; results are without arrays.
+
+        `begin` is called with each case when a process is about to get it.
+        """
         number = self._number_for(cases)
         self._workers += [_Worker(self._work) for _ in range(number - len(self._workers))]
         waiting, idle, busy = deque(cases), list(self._workers), dict[Any, _Worker]()
@@ -189,7 +192,7 @@ class _Worker:
 def _interrupts_ignored() -> Iterator[None]:
     """Make processes started in this block ignore Ctrl-C, which a terminal sends to the whole process group.
 
-    Only the parent reacts to it, and stops the others.
+    Only the parent reacts to it, and stops the others. Outside the main thread, this has no effect.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -45,7 +45,7 @@ def remember(output: Path, place: str, refusal: Refusal) -> None:
 
 
 def forget(output: Path, place: str) -> None:
-    """Delete the record of an input, if there is one."""
+    """Delete the record of an input, if there is one, and the folder of records if it is then empty."""
     try:
         (output / REFUSED / f"{place}.json").unlink(missing_ok=True)
         os.rmdir(output / REFUSED)

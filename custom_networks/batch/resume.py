@@ -18,7 +18,7 @@ from custom_networks.report.report import REPORT
 
 logger = logging.getLogger(__name__)
 
-# Notes on files that could not be written because of the disk, which another run may manage. A file that a library
+# Notes on files that could not be written because of the disk, which may work in another run. A file that a library
 # refused to make would be refused again.
 _NOT_WRITTEN = re.compile(r"(was|were) not written\b.*\b(OSError|PermissionError)\b")
 
@@ -42,7 +42,8 @@ class Earlier:
     Args:
         output: the output folder, which need not exist.
         promise: what the results of this run will record.
-        rehash: compare inputs and results by their bytes instead of trusting sizes and modification times.
+        rehash: compare inputs and results by their bytes. Otherwise, inputs with the same size and modification time
+            are considered unchanged, and result files only have to exist.
     """
 
     def __init__(self, output: Path, promise: Promise, rehash: bool = False) -> None:
@@ -71,7 +72,7 @@ class Earlier:
         return self._reason_against(folder, manifest)
 
     def _input_of(self, case: Case) -> Input:
-        """Return the identity and content of a case; a file is read only if its size or modification time changed."""
+        """Return the identity and content of a case; files are read only if necessary, see `rehash`."""
         for manifest in self._of.get(case.identity, ()):
             if not self._rehash and same_state(manifest, case.state()):
                 return Input(case.name, case.identity, manifest["content"], manifest["geometry"], case.place)
@@ -95,13 +96,13 @@ class Earlier:
 
 
 def reasons_to_do(earlier: Earlier, cases: Sequence[Case]) -> dict[Case, str]:
-    """Return the cases that must be segmented, each with the reason."""
+    """Return the cases that must be segmented, each with the reason why."""
     reasons = {case: earlier.reason_to_do(case) for case in cases}
     return {case: reason for case, reason in reasons.items() if reason}
 
 
 def _said_in(report: Path) -> tuple[str, str]:
-    """Read a report.json; return its package version and its first note on a file lost to a disk error, "" if none."""
+    """Return the package version in a report.json, and its first note on a disk error; "" for what is missing."""
     try:
         said = json.loads(report.read_text(encoding="utf-8"))
         return str(said["run"]["version"]), next(filter(_NOT_WRITTEN.search, map(str, said.get("notes", ()))), "")

@@ -50,7 +50,7 @@ class Outcome:
 
 
 class Run:
-    """Segments and writes one case after another in this process, and updates `summary.csv`.
+    """Segments and writes one case after another in this process, and updates `summary.csv` and `index.html`.
 
     Args:
         output: the output folder.
@@ -145,7 +145,7 @@ class KeptSummary:
 
 
 def as_read(result: Result, case: Case, read: ReadCase) -> Result:
-    """Return the result of a case that was read beforehand, with its `input` set and the reading time added."""
+    """Return the result of a case that was read beforehand, with `case` as its input and the reading time added."""
     seconds = {**result.run["seconds"], "read": round(read.seconds, 3)}
     seconds["total"] = round(seconds["total"] + read.seconds, 3)
     return replace(result, input=case, run={**result.run, "seconds": seconds})
@@ -193,7 +193,7 @@ def segment_into(output: Path, case: Case, pipeline: Pipeline, *, probability: b
 
 
 def forget_inputs(output: Path, inputs: Iterable[str], cases: Iterable[Case]) -> None:
-    """Delete the records of refused inputs that are no longer a case, such as a folder that now has several cases."""
+    """Delete the records of those inputs that are not cases any more, such as a folder that now has several cases."""
     places = {place_of(given) for given in inputs if "\0" not in given}
     for place in places - {case.place for case in cases}:
         forget(output, place)

@@ -1,4 +1,4 @@
-"""Split the inputs of a run into shards for machines that do not communicate, such as tasks of a SLURM array."""
+"""Split the inputs of a run into shards for machines that do not communicate, as in a SLURM job array."""
 
 import os
 import re
@@ -27,16 +27,17 @@ def shard_of(text: str) -> Shard:
     shard = Shard(int(matched[1]), int(matched[2])) if matched else None
     if shard is None or not 1 <= shard.number <= shard.parts:
         raise UsageError(
-            f"--shard must be i/N with i from 1 to N, such as 3/8, got {text!r}: number the tasks of an array from 1."
+            f"--shard must be i/N with i from 1 to N, such as 3/8, got {text!r}: number the "
+            "tasks of a job array from 1."
         )
     return shard
 
 
 def own_inputs(shard: Shard | None, inputs: Sequence[str]) -> tuple[list[str], Shard | None]:
-    """Return the inputs to list, and the shard to apply to their cases, or None if the inputs were split.
+    """Return the inputs whose cases this process must list, and the shard that it must then apply to the cases.
 
-    The inputs are split if there are at least as many as shards. Otherwise all of them are listed by every shard, and
-    their cases are split.
+    If there are at least as many inputs as shards, the inputs are split and the returned shard is None. Otherwise every
+    shard lists all inputs, and the cases are split. Without a shard, all inputs and None are returned.
     """
     if shard and len(inputs) >= shard.parts:
         return shard.of(inputs), None
@@ -44,5 +45,5 @@ def own_inputs(shard: Shard | None, inputs: Sequence[str]) -> tuple[list[str], S
 
 
 def absolute(inputs: Sequence[str]) -> list[str]:
-    """Return the inputs as absolute paths, which are valid on any machine that mounts the same folders."""
+    """Return the inputs as absolute paths, for machines that mount the same folders; blank inputs are kept."""
     return [os.path.abspath(os.path.expanduser(path)) if path.strip() else path for path in inputs]

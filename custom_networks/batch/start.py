@@ -30,7 +30,7 @@ class Runner(Protocol):
 def opened(
     work: Work, jobs: int = 1, cluster: str | None = None, on_stage: Callable[[str, int, int], None] | None = None
 ) -> Iterator[Runner]:
-    """Context manager that returns the runner for a run and closes it at the end.
+    """Yield the runner of a run, which is closed at the end of the block.
 
     Args:
         work: settings of the run.
@@ -41,6 +41,7 @@ def opened(
     Raises:
         UsageError: `jobs` is not valid, or something requested is not available.
         BundleError: the weights are missing, or not the right ones.
+        ClusterLost: no worker of the cluster connected in time.
     """
     if jobs < 1 or (cluster and jobs > 1):
         why = "the workers of --cluster are its processes" if cluster else "at least one process is needed"
@@ -65,7 +66,15 @@ def opened(
 def to_do(
     work: Work, cases: Sequence[Case], options: Mapping[str, Any], force: bool = False, rehash: bool = False
 ) -> dict[Case, str]:
-    """Return the cases that must be segmented, each with a short reason; with `force`, all cases."""
+    """Return the cases that must be segmented, each with a short reason.
+
+    Args:
+        work: settings of the run.
+        cases: the cases to choose from.
+        options: options that the run would record in the manifest of each result.
+        force: select all cases.
+        rehash: compare inputs and results by their bytes, see `Earlier`.
+    """
     if force:
         return dict.fromkeys(cases, "requested by --force")
     return reasons_to_do(Earlier(work.output, Promise(options, __version__), rehash), cases)

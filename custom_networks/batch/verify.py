@@ -32,7 +32,7 @@ class Verified:
 
 
 def verified(output: Path) -> Verified:
-    """Check every file and folder in an output folder without changing anything.
+    """Check the entries of an output folder, except its summary and records of refusals, without changing anything.
 
     Raises:
         UsageError: the folder cannot be listed.

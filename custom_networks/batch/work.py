@@ -44,8 +44,9 @@ class Work:
         """Build the pipeline.
 
         Raises:
-            BundleError: the bundle is not usable, or its own weights are not the released ones.
-            UsageError: a requested device, runtime or precision is not available.
+            BundleError: the bundle or the weights cannot be used; or neither `bundle` nor `checkpoint` is set, and the
+                installed bundle's weights are not the released ones.
+            UsageError: a setting is wrong, or a requested device, runtime or precision is not available.
         """
         from custom_networks.pipeline import Pipeline
 
@@ -66,7 +67,7 @@ class Work:
         return replace(self, settings={**self.settings, "progress": False})
 
     def share(self, processes: int) -> None:
-        """Limit this process to its share of the cores when `processes` processes share them."""
+        """Limit this process to an equal share of the cores, which `processes` processes share."""
         global _cores
         if not _cores:
             from custom_networks.inference.threads import usable_cores
@@ -89,8 +90,9 @@ class Work:
 def tune_this_process(threads: int | None = None) -> None:
     """Configure the memory allocator and the number of compute threads of this process.
 
-    Only programs should call this, since a library must not change its caller's process. Without `threads`, PyTorch is
-    limited to the cores of the container's quota, of which it is unaware.
+    Only programs should call this, since a library must not change its caller's process. PyTorch gets the given number
+    of threads, but at most one per usable core. Without `threads`, it keeps its own number with the same limit, because
+    it does not take a container's quota into account.
     """
     import torch
 

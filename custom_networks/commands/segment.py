@@ -77,15 +77,16 @@ def segment(
         keep_empty_frames: write a DICOM SEG frame for every slice and segment, which some viewers need.
         allow_large: read inputs that exceed the memory limits; the limits on physical size still apply.
         progress: show the current case and the estimated time left; on a terminal also a progress bar.
-        quiet: print only errors.
+        quiet: print only errors and, with --json, the objects.
         verbose: print more details.
         json: print one JSON object per case instead of lines: its report.json and its folder, or the error.
-        log_file: file to append everything that is printed to.
+        log_file: file to which results and messages are appended, even those that --quiet hides.
         jobs: number of processes, which share the cores and segment one case each; reduced if memory is short.
-        shard: i/N: segment only the i-th of N equal parts of the cases, for example in a task of a SLURM array.
+        shard: i/N: segment only the i-th of N equal parts of the cases, for example in a task of a SLURM job array.
         cluster: address of a Dask scheduler, tcp://HOST:8786, whose workers segment the cases.
         force: segment all cases again, even those with whole and unchanged results.
-        rehash: detect changed inputs and results by reading them instead of trusting sizes and modification times.
+        rehash: detect changed inputs and results by reading them; otherwise, inputs count as unchanged if their size
+            and modification time are, and results only have to exist.
         dry_run: list the cases that would be segmented, with the reasons, and write nothing.
         bundle: folder of another bundle.
         checkpoint: other weights, a state dict.

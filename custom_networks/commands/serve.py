@@ -47,10 +47,11 @@ def serve(
 ) -> int:
     """Receive CT studies by DICOM, segment each once it is complete, and send SEG and SR back.
 
-    A study is considered complete when no image has arrived for a while; later images make up its next version. The
-    results of version n are in OUTPUT/<study>/<n>/, a case folder as written by `liverseg segment`; <study> is a
-    digest. Acknowledged images are on disk, and a node that was killed resumes its work at the next start. The log on
-    stderr is JSON, one event per line. SIGTERM and Ctrl-C stop the node with exit code 0.
+    A study is considered complete when no image has arrived for a while. If more images arrive later, the whole study
+    is segmented again as its next version. The results of version n are in OUTPUT/<study>/<n>/, a case folder as
+    written by `liverseg segment`; <study> is a digest. Acknowledged images are on disk, and a node that was killed
+    resumes its work at the next start. The log on stderr is JSON, one event per line. SIGTERM and Ctrl-C stop the node
+    with exit code 0.
 
     Args:
         output: folder for the results.
@@ -64,14 +65,14 @@ def serve(
         rules: JSON file with rules for selecting the series of a study.
         quiet_seconds: seconds without a new image after which a study is complete.
         http_port: port of http://127.0.0.1:PORT/healthz; 0 turns it off.
-        keep_days: days for which received images are kept after their study has been segmented.
+        keep_days: days for which the images of a segmented study are kept after the latest one arrived.
         quota_gb: GB for received images; if exceeded, images of the oldest segmented studies are removed, and if that
             is not enough, new ones are refused.
         tls_cert: certificate of the node, PEM; the port then accepts only TLS, and peers need a certificate, too.
         tls_key: private key of that certificate.
         tls_ca: certificates of the authorities that signed the peers' certificates.
         send_tls: send over TLS, too.
-        device: device, as for segment; likewise the flags below.
+        device: device, as for segment; the flags below also mean the same as there.
         runtime: torch, openvino or auto.
         precision: float32, bfloat16 or auto.
         scout: find the liver first.

@@ -26,11 +26,11 @@ class Talk:
     """Prints results to stdout and messages to stderr, and appends both to a log file if requested.
 
     Args:
-        quiet: print only errors.
+        quiet: print only errors and, with `as_json`, the objects.
         verbose: print more details.
         progress: print the current case and the estimated time left.
         as_json: print one JSON object per case to stdout instead of lines.
-        log_file: file to append all output to.
+        log_file: file to which results and messages are appended, even those that are not printed.
 
     Raises:
         UsageError: both `quiet` and `verbose` are set or, on entering the context, the log file cannot be written.
@@ -76,7 +76,7 @@ class Talk:
             say(text, "stderr")
 
     def begin(self, number: int, count: int, case: "Case") -> None:
-        """Announce the case that is about to be segmented and, if there are several, the estimated time left."""
+        """If there are several cases, announce the next one and, once one has ended, the estimated time left."""
         now = self._case_started = time.monotonic()
         if count > 1:
             finished = self._done + self._failed
@@ -92,7 +92,7 @@ class Talk:
             self.say(f"  network: 1 of {total} slabs, about {_duration(left)} left")
 
     def result(self, result: "Result") -> None:
-        """Print the notes, measurements and files of a result."""
+        """Print the notes of a result, and then its measurements and files, or its JSON."""
         self._done += 1
         if result.verdict:
             self._levels[result.verdict.level] += 1
@@ -122,7 +122,7 @@ class Talk:
         complain(message)
 
     def closing(self, table: Path) -> None:
-        """Summarise a run over several inputs; `table` is the path of summary.csv."""
+        """Summarise a run if it had several inputs; `table` is the path of summary.csv."""
         count = self._done + self._failed
         if count < 2:
             return
@@ -158,7 +158,10 @@ def case_lines(result: "Result") -> list[str]:
 
 
 def _listed(files: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return kind and name of the files to list; of the key images, only the first with the number of others."""
+    """Return kind and name of each file to list; the thumbnail is left out.
+
+    The key images share one entry, which has the first name and the number of the others.
+    """
     keys = [name for kind, name in files.items() if kind.startswith(KEY_IMAGE)]
     listed = [(kind, name) for kind, name in files.items() if kind != "thumbnail" and not kind.startswith(KEY_IMAGE)]
     more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""

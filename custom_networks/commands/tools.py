@@ -54,8 +54,8 @@ def pack(output: str, *, weights_url: str | None = None) -> int:
 
     Args:
         output: the archive to write, OUT.zip.
-        weights_url: leave out files over 1 MiB, and give this address for them in large_files.yml; an address that
-            ends in / is a folder with the files at their paths in the bundle.
+        weights_url: leave out files over 1 MiB, and give this address for them in large_files.yml; if it ends
+            in /, each file's path in the bundle is appended.
 
     Examples:
         liverseg pack liver_tumor_ct_25d.zip
@@ -71,10 +71,10 @@ def pack(output: str, *, weights_url: str | None = None) -> int:
 
 
 def export(format: str, output: str, *, bundle: str | None = None, checkpoint: str | None = None) -> int:
-    """Export the network to a format that runs without this package, and check it against the network itself.
+    """Export the network to a file that runs without this package and check its output against the original network's.
 
-    It accepts any batch size and depth, and heights and widths that are multiples of 16. Reading, resampling and the
-    anatomy rules are not included.
+    The exported network accepts any batch size and depth, and heights and widths that are multiples of 16.
+    Reading, resampling and the anatomy rules are not included.
 
     Args:
         format: torchscript or onnx.

@@ -9,7 +9,7 @@ def verify(output: str) -> int:
     """Check the files in a folder of results against their manifests, without changing anything.
 
     Exit code 0: every case folder is whole, every file has its recorded SHA-256, and there are no other files; 1:
-    something is missing, changed, incomplete or foreign; a line is printed for each.
+    something is missing, changed, incomplete or foreign; a line is printed for each fault.
 
     Args:
         output: the folder that `liverseg segment` wrote to.

@@ -71,7 +71,8 @@ def write_captures(
     Args:
         folder: folder to write to.
         case: name of the case.
-        headers: headers of the source slices, see `custom_networks.dicom_out.results.write_dicom_results`.
+        headers: headers of the source slices, see `custom_networks.dicom_out.results.write_dicom_results`; if there are
+            none, nothing is written.
         affine: (4, 4) affine of the series, (column, row, slice) index to RAS mm.
         shape: columns, rows and slices of the series.
         pictures: the key images, RGB.

@@ -48,16 +48,19 @@ def write_seg(
     """Write a label map as a BINARY DICOM SEG that refers to its source slices.
 
     Segment 1 is the liver with its lesions (labels 1 and 2). Each measured lesion is a segment named "Lesion <id>"; if
-    there are more than `max_lesion_segments`, all lesions share one segment. Without a liver the file holds a single
-    empty frame.
+    there are more than `max_lesion_segments`, all lesions share the segment "Liver lesions". If there is no liver, the
+    file has one empty frame, or with `keep_empty_frames` an empty frame for every slice.
 
     Args:
-        path: the file to write, atomically.
+        path: the file; it is written atomically.
         source: the series, from `source_series`.
         labels: (column, row, slice) on the series' grid, uint8: 0 background, 1 liver, 2 tumor.
         measured: measurements of the label map; segments are in the order of its lesions.
         max_lesion_segments: maximum number of lesions with separate segments.
         keep_empty_frames: write a frame for every slice and segment, which some viewers need.
+
+    Returns:
+        The SEG, and the segment number of each lesion.
 
     Raises:
         UsageError: highdicom is not installed.
@@ -92,6 +95,9 @@ def _masks(
 
     Segments are contiguous in memory and lesions are set voxel by voxel, so that the operating system need not allocate
     pages that contain only zeros.
+
+    Raises:
+        ValueError: the map of lesion numbers does not match `segment_of`.
     """
     voxels = np.nonzero(measured.numbers)
     ids = measured.numbers[voxels]
@@ -127,7 +133,7 @@ def segmentation(
 
     Args:
         source: the series.
-        slab: range of the slices in the masks.
+        slab: range of the source slices that the masks cover.
         masks: (slice, row, column, segment) masks, or (slice, row, column) segment numbers.
         described: descriptions of the segments, from `segment_description`.
         keep_empty_frames: write a frame for every slice and segment.
@@ -164,7 +170,7 @@ def _name_segment_in_frames(dataset: Any) -> None:
 
 
 def _name_source_frames(dataset: Any, headers: Sequence[Dataset]) -> None:
-    """Correct references to frames of an enhanced CT, as highdicom was given only a part of its frames."""
+    """Correct references to frames of an enhanced CT, because highdicom was given only some of its frames."""
     if "ReferencedFrameNumber" not in headers[0]:
         return
     frames = dataset.PerFrameFunctionalGroupsSequence
@@ -201,7 +207,7 @@ def segment_description(
     by_person: bool = False,
     **more: Any,
 ) -> Any:
-    """Return a `highdicom.seg.SegmentDescription`; `more` are further arguments of it."""
+    """Return a `highdicom.seg.SegmentDescription`; `more` are further arguments for it."""
     hd = codes.load_highdicom()
     algorithm = hd.AlgorithmIdentificationSequence(
         name=codes.ALGORITHM_NAME, version=codes.ALGORITHM_VERSION, family=codes.ARTIFICIAL_INTELLIGENCE

@@ -28,7 +28,7 @@ def write_segments(
     All eight segments are described, even those without voxels, so that numbers always have the same meaning.
 
     Args:
-        path: the file to write, atomically.
+        path: the file; it is written atomically.
         source: the series, from `source_series`.
         segments: (column, row, slice) on the series' grid, uint8, 1 to 8 in the liver and 0 outside.
         keep_empty_frames: write a frame for every slice and segment, which some viewers need.

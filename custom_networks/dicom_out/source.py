@@ -37,7 +37,7 @@ class SourceSeries:
     notes: tuple[str, ...] = ()
 
     def images(self, slab: slice) -> list[Dataset]:
-        """Return the slices in `slab` for highdicom: one data set per slice, or a single one with frames."""
+        """Return the slices in `slab` for highdicom: one data set each, or a single one for an enhanced CT."""
         headers = self.headers[slab]
         return [_as_frames(headers)] if "ReferencedFrameNumber" in headers[0] else list(headers)
 

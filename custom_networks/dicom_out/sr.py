@@ -34,7 +34,7 @@ def write_sr(
     unverified.
 
     Args:
-        path: the file to write, atomically.
+        path: the file; it is written atomically.
         source: the series, from `source_series`.
         seg: the SEG from `write_seg`, for the same measurements.
         measured: the measurements.
@@ -74,7 +74,10 @@ def write_sr(
 
 
 def _liver(seg: SegObject, liver_ml: float, remarks: Sequence[str]) -> Any:
-    """Return the liver's group; remarks are added as text items, because highdicom only supports coded ones."""
+    """Return the liver's measurement group, with the remarks as text items.
+
+    They are appended to the finished group, because highdicom's group itself takes only coded evaluations.
+    """
     sr = codes.load_highdicom().sr
     group = _group(seg, "Liver", 1, [_measurement(codes.VOLUME, liver_ml, codes.MILLILITER)])
     contains = sr.RelationshipTypeValues.CONTAINS
@@ -84,7 +87,7 @@ def _liver(seg: SegObject, liver_ml: float, remarks: Sequence[str]) -> Any:
 
 
 def _all_lesions(seg: SegObject, lesions: Sequence[MeasuredLesion]) -> Any:
-    """Return the group with count and total volume of lesions; it refers to their segment if they share one."""
+    """Return the group of all lesions, with their count and total volume; it refers to a segment if they share one."""
     shared = len(lesions) > 1 and len(set(seg.segment_of.values())) == 1
     total = sum(lesion.volume_mm3 for lesion in lesions)
     measurements = [
@@ -143,7 +146,7 @@ def _group(
 
 
 def _referenced_segment(seg: SegObject, segment: int) -> Any:
-    """Return a reference to a segment and its source images; for an enhanced CT, to all source frames."""
+    """Return a reference to a segment and its source images or, for an enhanced CT, its source frames."""
     hd = codes.load_highdicom()
     frames = [
         frame.DerivationImageSequence[0].SourceImageSequence[0]

@@ -17,9 +17,9 @@ logger = logging.getLogger(__name__)
 
 NOT_RECOGNISED = (0x01, 0x01, 0x03)  # PS3.8 table 9-21: rejected permanently, calling AE title not recognized
 PDU_HEAD = 1 << 14  # bytes allowed beyond the negotiated PDU length, for association requests with many contexts
-IN_MEMORY = 1 << 22  # most bytes of a message that pynetdicom keeps in memory instead of streaming it to disk
-CONNECTIONS = 4  # most open connections for each allowed association
-UNANSWERED = 8  # most messages from one peer that wait for an answer
+IN_MEMORY = 1 << 22  # maximum bytes of a message that pynetdicom keeps in memory instead of streaming it to disk
+CONNECTIONS = 4  # maximum number of open connections for each allowed association
+UNANSWERED = 8  # maximum number of messages from one peer that wait for an answer
 KEPT_PARTS = 600.0  # seconds after which a partly received image is removed, at the earliest
 
 
@@ -28,11 +28,11 @@ class Limits:
     """Resource limits for all peers.
 
     Attributes:
-        associations: most associations at a time.
-        pdu_bytes: longest PDU; announced to peers, and enforced with a small margin.
-        object_bytes: largest data set.
-        silent_seconds: longest time without receiving data from a peer.
-        quota_bytes: most bytes of images in the spool.
+        associations: maximum number of simultaneous associations.
+        pdu_bytes: maximum length of a PDU; announced to peers, and enforced with a small margin.
+        object_bytes: maximum size of a data set.
+        silent_seconds: maximum time without data from a peer.
+        quota_bytes: maximum total size of the images in the spool.
         reserve_bytes: bytes kept free for results on the spool's disk.
     """
 
@@ -92,7 +92,11 @@ class Guard:
         _remove_older(part, time.time() - max(10 * silent, KEPT_PARTS))
 
     def _on_connection(self, event: Any) -> None:
-        """Check a new connection's address and limit its PDU length before anything is read from it."""
+        """Check a new connection before anything is read from it.
+
+        It is closed if there are too many connections or its address is not allowed; otherwise, its PDU length is
+        limited.
+        """
         address, connection = str(event.address[0]), event.assoc.dul.socket
         with self._lock:
             is_full = len(self._open) >= CONNECTIONS * self._limits.associations
@@ -117,7 +121,11 @@ class Guard:
             event.assoc.is_rejected = True
 
     def _on_data(self, event: Any) -> None:
-        """Close the connection if the current message is too large: a C-STORE on disk, any other in memory."""
+        """Note that data arrived, and close the connection if the current message is too large.
+
+        The limit is `Limits.object_bytes` for a data set that is streamed to disk (by C-STORE), and `IN_MEMORY` for any
+        other message.
+        """
         with self._lock:
             if progress := self._open.get(event.assoc):
                 progress.heard = time.monotonic()
@@ -127,7 +135,7 @@ class Guard:
             self._cut_off(event.assoc, "message too large")
 
     def _on_message(self, event: Any) -> None:
-        """Reset the size of the current message; disconnect a peer that sends on without waiting for responses."""
+        """Reset the size of the current message; disconnect a peer that keeps sending without awaiting responses."""
         with self._lock:
             if progress := self._open.get(event.assoc):
                 progress.received = 0
@@ -137,8 +145,8 @@ class Guard:
     def _on_close(self, event: Any) -> None:
         """Remove a closed connection.
 
-        If it closed before an association request came, also unblock pynetdicom, which would keep waiting for the
-        request and count the association as open.
+        If no association request had arrived, also unblock pynetdicom, which would keep waiting for the request and
+        count the association as open.
         """
         with self._lock:
             self._open.pop(event.assoc, None)
@@ -159,7 +167,7 @@ class _Progress:
 
 
 def _limited(receive: Any, most: int) -> Any:
-    """Wrap a connection's `recv` so that it raises OSError for a PDU much longer than `most` bytes.
+    """Wrap a connection's `recv` so that it raises OSError for a PDU of more than `most + PDU_HEAD` bytes.
 
     pynetdicom would try to read as many bytes as the PDU header announces, up to 4 GB.
     """

@@ -13,7 +13,7 @@ PATH = "/healthz"
 
 
 class HealthServer:
-    """Answers `GET /healthz` on the loopback address: 200 if the node is healthy, else 503.
+    """Answers `GET /healthz` on the loopback address: 200 if the node is healthy, else 503. Other paths get 404.
 
     Args:
         port: port to listen on; 0 selects a free one.
@@ -23,7 +23,7 @@ class HealthServer:
         port: the port that it listens on.
 
     Raises:
-        UsageError: the port is in use.
+        UsageError: the port cannot be used.
     """
 
     def __init__(self, port: int, state: Callable[[], tuple[bool, Mapping[str, object]]]) -> None:

@@ -18,7 +18,10 @@ def record(event: str, *, level: int = logging.INFO, **facts: object) -> None:
 
 
 def log_to_stderr(*, debug: bool) -> None:
-    """Configure this process to log JSON to stderr; `debug` includes libraries' messages, which can quote a patient."""
+    """Configure this process to log JSON to stderr.
+
+    Only the loggers in `DISCREET` are shown, unless `debug` is set: other loggers' messages can quote a patient.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     if not debug:
@@ -50,7 +53,7 @@ class Tally:
         return self._counts[name]
 
     def add(self, name: str, why: str = "", **facts: object) -> None:
-        """Count an event; if a reason is given, log it as a warning."""
+        """Count an event; if a reason is given, log a warning with it and the given facts."""
         with self._lock:
             self._counts[name] += 1
         if why:

@@ -26,10 +26,10 @@ class Node:
 
     Args:
         settings: settings of the node.
-        segment: segments a case and writes its results into a case folder in the given folder.
+        segment: takes a folder and a case, segments the case, and writes its results to a case folder in that folder.
 
     Raises:
-        UsageError: the spool, a port or a certificate cannot be used.
+        UsageError: the spool or a certificate cannot be used.
     """
 
     def __init__(self, settings: Settings, segment: Segment) -> None:
@@ -52,7 +52,7 @@ class Node:
 
     @property
     def port(self) -> int:
-        """The port on which the node receives images."""
+        """The port on which the node receives images, once it has started."""
         return self._receiver.port
 
     @property
@@ -61,7 +61,7 @@ class Node:
         return self._health.port if self._health else None
 
     def start(self) -> None:
-        """Start all threads, resuming work left by an earlier run; raises UsageError if a port is in use."""
+        """Start all threads, resuming work left by an earlier run; raises UsageError if a port cannot be used."""
         settings = self._settings
         self._receiver.start(settings.host, settings.port)
         if settings.http_port is not None:
@@ -90,12 +90,12 @@ class Node:
         record("stopped", **self.spool.counts())
 
     def state(self) -> tuple[bool, Mapping[str, object]]:
-        """Whether all threads are running, and the counts for `/healthz`."""
+        """Whether all threads are running and the node is not being stopped, and the counts for `/healthz`."""
         is_healthy = all(thread.is_alive() for thread in self._threads) and not self._stopping.is_set()
         return is_healthy, {**self.spool.counts(), **self._receiver.counts(), "spool_bytes": self.spool.size}
 
     def _repeat(self, name: str, step: Callable[[], float]) -> None:
-        """Repeat a step until the node stops, pausing for the seconds that it returns; failures are logged."""
+        """Repeat a step until the node stops, pausing each time for the seconds that it returns; log failures."""
         while not self._stopping.is_set():
             try:
                 pause = step()
@@ -106,7 +106,7 @@ class Node:
             self._stopping.wait(pause)
 
     def _clean_up(self) -> float:
-        """Close complete studies, remove images no longer needed, and disconnect idle peers; returns the next pause."""
+        """Close complete studies, remove old images and disconnect idle peers; return the seconds to pause."""
         now, settings = time.time(), self._settings
         for key, version in self.spool.close_quiet(settings.quiet_seconds, now):
             record("complete", study=key, version=version.number, images=len(version.images))

@@ -83,10 +83,13 @@ def allowed_on(host: str, allow: Sequence[str]) -> tuple[Caller, ...]:
     """Return the peers that may send to a node listening on `host`: those in `allow`, by default only this machine.
 
     Raises:
-        UsageError: an entry is malformed, or `allow` is empty and `host` is not a loopback address.
+        UsageError: an entry is malformed, a name in it cannot be resolved, or `allow` is empty and `host` is not a
+            loopback address.
     """
     if not allow and host not in ("localhost", "127.0.0.1", "::1"):
-        raise UsageError(f"--host {one_line(host)} can be reached by others: name the senders with --allow AET@HOST.")
+        raise UsageError(
+            f"With --host {one_line(host)}, other machines can connect: list the allowed senders with --allow AET@HOST."
+        )
     return tuple(map(caller, allow)) or (LOOPBACK,)
 
 
@@ -140,7 +143,10 @@ class Certificates:
             context.load_cert_chain(self.certificate, self.key)
             context.load_verify_locations(self.authority)
         except OSError as error:  # includes SSLError
-            raise UsageError(f"The certificates for TLS cannot be used ({error}): check the three files.") from error
+            raise UsageError(
+                f"The TLS certificate, key or CA cannot be used ({error}): check the files given as --tls-cert, "
+                "--tls-key and --tls-ca."
+            ) from error
         return context
 
 

@@ -59,7 +59,7 @@ class Receiver:
 
     @property
     def port(self) -> int:
-        """The port that the receiver listens on."""
+        """The port that the receiver listens on, once it has started."""
         return int(self._server.socket.getsockname()[1])
 
     def start(self, host: str, port: int) -> None:
@@ -79,7 +79,7 @@ class Receiver:
             ) from error
 
     def stop(self) -> None:
-        """Close all connections; peers will resend images that were not acknowledged."""
+        """Stop listening and close all connections; peers will resend images that were not acknowledged."""
         if self._server:
             self._server.shutdown()
             self._guard.close_all()
@@ -90,7 +90,7 @@ class Receiver:
         return {name: self._tally[name] for name in ("duplicates", "ignored", "rejected", "cut_off")}
 
     def clean_up(self) -> None:
-        """Close idle connections and remove partial files of broken ones."""
+        """Close idle connections, and remove old partial files of broken ones."""
         self._guard.cut_off_idle(self._spool.part)
 
     def _entity(self) -> Any:
@@ -142,7 +142,7 @@ class Receiver:
         return SUCCESS
 
     def _has_room(self, size: int) -> bool:
-        """Whether an image of `size` bytes fits; first removes old images no longer needed, if necessary."""
+        """Make room for an image of `size` bytes by removing images no longer needed; return whether it fits."""
         spool, limits = self._spool, self._limits
         most = min(limits.quota_bytes, spool.size + spool.free - limits.reserve_bytes)
         if spool.size + size > most:

@@ -45,7 +45,7 @@ class Rule:
 
 
 def read_rules(path: str | None) -> tuple[Rule, ...]:
-    """Read rules from a file, none if `path` is None; raises UsageError if the file is not valid."""
+    """Return the rules in a file, none if `path` is None; raises UsageError if it cannot be read or is invalid."""
     if path is None:
         return ()
     file = Path(path).expanduser()
@@ -59,7 +59,7 @@ def read_rules(path: str | None) -> tuple[Rule, ...]:
 
 
 def apply_rules(scan: FileScan, rules: Sequence[Rule]) -> tuple[FileScan, tuple[str, ...]]:
-    """Return the images that match the first applicable rule, with a note; without rules, all images.
+    """Return the images selected by the first rule that matches any, and a note; without rules, all images and no note.
 
     Raises:
         InputError: no image matches any rule.

@@ -44,7 +44,7 @@ class Segmenter:
     Args:
         spool: the spool.
         output: the folder of results; version n of a study gets the case folder `<output>/<study>/<n>/`.
-        segment: segments a case and writes its results into a case folder in the given folder.
+        segment: takes a folder and a case, segments the case, and writes its results to a case folder in that folder.
         rules: rules for selecting the series.
         destinations: names of the destinations for results.
     """
@@ -62,10 +62,10 @@ class Segmenter:
         self._rules, self._destinations = rules, tuple(destinations)
 
     def segment_next(self) -> bool:
-        """Segment the version that has waited longest; False if none is waiting, or the disk is full.
+        """Segment the version that has waited longest; False if none is waiting, or the disk cannot be written to.
 
-        The record is updated only after the results are complete, so a version interrupted in between is segmented
-        again, and none of its results have been sent.
+        The version counts as waiting until its results are complete. If the node is killed before that, the version is
+        segmented again, and none of its results have been sent.
         """
         found = self._spool.next_waiting()
         if found is None:
@@ -85,7 +85,7 @@ class Segmenter:
         return True
 
     def _segment_version(self, study: Study, version: Version) -> Version:
-        """Segment a version and return it with its new state; raises OSError if the disk is full."""
+        """Segment a version and return it with its new state; raises OSError if the disk is full or read-only."""
         try:
             if version.attempts > MOST_ATTEMPTS:
                 raise InputError(f"The node stopped {MOST_ATTEMPTS} times while segmenting this study: see its log.")
@@ -102,7 +102,11 @@ class Segmenter:
         return self._with_results(version, result)
 
     def _with_results(self, version: Version, result: Written) -> Version:
-        """Return the version with its result files, in the state done, held, or refused if DICOM files are missing."""
+        """Return the version with its result files and new state.
+
+        The state is held if the verdict is stop; refused if there are destinations but the SEG or SR is missing; else
+        done.
+        """
         files = tuple(
             result.report["files"][kind] for kind in ("dicom_seg", "dicom_sr") if kind in result.report["files"]
         )
@@ -123,7 +127,10 @@ class Segmenter:
 
 
 def _refusal_message(cause: BaseException) -> str:
-    """Return why a study was refused; of other libraries' errors only the type, as the text could quote a patient."""
+    """Return why a study was refused.
+
+    Of an error from another library, it names only the type, because the text could quote a patient.
+    """
     if isinstance(cause, LiversegError):
         return str(cause)
     return f"Failed with an unexpected {type(cause).__name__} (--debug shows where)."

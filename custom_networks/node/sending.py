@@ -19,11 +19,11 @@ SUCCESS, WARNINGS = 0x0000, (0x0001, 0x0107, 0x0116, *range(0xB000, 0xC000))  # 
 
 
 class NotSent(Exception):
-    """A destination did not accept a result; the message contains no text from the destination."""
+    """A result could not be read, or was not stored; the message contains no text from the destination."""
 
 
 class NotReached(NotSent):
-    """The destination could not be reached, or the association failed."""
+    """The destination could not be reached, or the association failed or was lost."""
 
 
 class Backoff:
@@ -48,7 +48,7 @@ class Backoff:
         return seconds
 
     def clear(self, *items: object) -> None:
-        """Reset items that succeeded."""
+        """Forget the failures of items that succeeded."""
         for item in items:
             self._until.pop(item, None)
 
@@ -80,7 +80,8 @@ class Sender:
     def send_due(self) -> int:
         """Send all results that are due, and return the number of versions sent.
 
-        If the destination cannot be reached, sending pauses; if it refuses a result, only that one is retried later.
+        If the destination cannot be reached, sending pauses; if it refuses a result, only that version is retried
+        later.
         """
         sent = 0
         for key, version in self._spool.unsent(str(self._to)):

@@ -25,11 +25,14 @@ class Settings:
         rules: rules for selecting a series.
         quiet_seconds: seconds without a new image after which a study is considered complete.
         http_port: port of `/healthz`; None turns it off, 0 selects a free port.
-        keep_days: days for which images are kept after their study has been segmented.
-        quota_bytes: most bytes of received images.
+        keep_days: days for which the images of a segmented study are kept, counted from the arrival of the latest one.
+        quota_bytes: maximum total size of received images.
         certificates: certificates for receiving over TLS, or None for unencrypted connections.
         send_tls: send over TLS, with the same certificates.
         first_pause: seconds before the first retry of a destination that is down.
+
+    Raises:
+        UsageError: a number is out of range, or `send_tls` is set without certificates.
     """
 
     output: Path

@@ -18,7 +18,7 @@ from custom_networks.errors import UsageError, reason_of
 from custom_networks.node.study import WAITING, Study, Version, key_of
 from custom_networks.staging import locked
 
-MOST_LOADED = 2000  # most studies without images whose records are kept in memory
+MOST_LOADED = 2000  # maximum number of finished studies without images whose records are kept in memory
 
 
 class Spool:
@@ -81,7 +81,7 @@ class Spool:
             return True
 
     def close_quiet(self, quiet: float, now: float) -> list[tuple[str, Version]]:
-        """Make a waiting version of each study whose newest image arrived at least `quiet` seconds ago.
+        """Make a waiting version of each study with new images, if the latest arrived at least `quiet` seconds ago.
 
         Returns the study keys and the versions.
         """
@@ -122,8 +122,8 @@ class Spool:
     def drop(self, older_than: float, most_bytes: int) -> list[str]:
         """Remove images of studies that no longer need them, and return the keys of these studies.
 
-        Removes studies whose latest image is older than `older_than` (seconds since 1970), then the oldest ones until
-        the total size is at most `most_bytes`.
+        Studies whose latest image arrived before `older_than` (seconds since 1970) lose their images, and then the
+        oldest others until the total size is at most `most_bytes`.
         """
         dropped = []
         with self._lock:
@@ -137,7 +137,7 @@ class Spool:
         return dropped
 
     def counts(self) -> dict[str, int]:
-        """Return numbers of images and versions by state, including those of earlier runs."""
+        """Return the sum of `Study.counts` over all studies, including those of earlier runs."""
         with self._lock:
             total = sum((study.counts() for study in self._studies.values()), self._resting.copy())
         names = ("received", "receiving", WAITING, "done", "held", "refused", "sent", "unsent")
@@ -151,7 +151,7 @@ class Spool:
         return self._studies[key]
 
     def _forget(self) -> None:
-        """Unload the oldest finished studies beyond `MOST_LOADED` from memory, keeping only their counts."""
+        """Unload the oldest finished studies if there are more than `MOST_LOADED`; keep the sum of their counts."""
         idle = [study for study in self._studies.values() if study.forgettable]
         for study in sorted(idle, key=_last_closed)[: max(0, len(idle) - MOST_LOADED)]:
             self._resting += self._studies.pop(study.key).counts()

@@ -3,7 +3,8 @@
     <spool>/studies/<study>/images/<image>.dcm     named by digests of their UIDs, never by text from a peer
     <spool>/studies/<study>/<n>.json               the record of version n: its state and its images
 
-Records are replaced atomically. Images that arrive after a version was closed belong to the next one.
+Records are replaced atomically. If images arrive after a version was closed, the next version consists of all images of
+the study.
 """
 
 import json
@@ -122,7 +123,11 @@ class Study:
         return set(self.versions[max(self.versions)].images) if self.versions else set()
 
     def counts(self) -> Counter[str]:
-        """Return the numbers of images and versions, by state."""
+        """Return counts by name.
+
+        They are the versions in each state; images `received`; `receiving`, 1 if new images are not yet part of a
+        version, else 0; and the results of versions `sent` to a destination or still `unsent`, once per destination.
+        """
         versions = self.versions.values()
         counts = Counter(version.state for version in versions)
         counts["received"] = len(set(self.images).union(*(version.images for version in versions)))
@@ -142,7 +147,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _read(path: Path, number: int) -> Version:
-    """Read the record of a version; a damaged record is returned as a refused version."""
+    """Read the record of a version; a damaged one is logged and returned as a refused version."""
     try:
         return _checked(json.loads(path.read_text(encoding="utf-8")), number)
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
@@ -152,7 +157,7 @@ def _read(path: Path, number: int) -> Version:
 
 
 def _checked(values: Mapping[str, Any], number: int) -> Version:
-    """Build a version from the values of its record; raises ValueError if they are not valid."""
+    """Build a version from the values of its record; raises ValueError, TypeError or KeyError if they are invalid."""
     lists = {name: tuple(map(str, values[name])) for name in ("images", "files", "unsent", "sent")}
     if values["state"] not in STATES or values["number"] != number:
         raise ValueError(f"not a record of version {number}")

@@ -88,6 +88,17 @@ def test_every_outcome_has_its_exit_code_and_its_message(
     assert said in answer.err and len(lines) == (said != "")
 
 
+def test_an_interrupted_command_without_cases_says_nothing_about_cases(
+    liverseg: Liverseg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("custom_networks.phantom.write_phantoms", interrupted)
+    answer = liverseg("phantom", "out")
+    assert answer.code == 130 and answer.err == "liverseg: interrupted.\n"
+
+
 def test_the_exit_codes_are_the_documented_ones() -> None:
     assert {code for code, _, _ in TABLE} == set(EXIT_CODES)
 

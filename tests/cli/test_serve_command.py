@@ -23,7 +23,7 @@ def test_a_flag_may_be_repeated_for_several_values() -> None:
         ((), "liverseg serve needs --output DIR and --spool DIR, and takes no input."),
         (("--output=out",), "liverseg serve needs --output DIR and --spool DIR, and takes no input."),
         (("scan", *DIRS), "liverseg serve needs --output DIR and --spool DIR, and takes no input."),
-        ((*DIRS, "--host=0.0.0.0"), "name the senders with --allow AET@HOST"),
+        ((*DIRS, "--host=0.0.0.0"), "list the allowed senders with --allow AET@HOST"),
         ((*DIRS, "--send-to=PACS"), "--send-to must be AET@HOST:PORT, got 'PACS'."),
         ((*DIRS, "--aet=a\\b"), "An AE title is 1 to 16 ASCII characters"),
         ((*DIRS, "--rules=none.json"), "are not valid"),

@@ -80,7 +80,7 @@ def test_tls_needs_three_files(tmp_path: Path) -> None:
         certificates("cert.pem", "key.pem", None)
     files = certificates(str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "c"))
     assert files is not None
-    with pytest.raises(UsageError, match="check the three files"):
+    with pytest.raises(UsageError, match="check the files given as --tls-cert"):
         files.context(serving=True)
 
 

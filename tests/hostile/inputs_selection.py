@@ -96,7 +96,11 @@ INPUTS = [
     Hostile("three_without_a_name", "selection", lambda f: studies(f, ("",) * 3, ("1.1", "1.2", "1.3")), READ),
     Hostile("one_of_three_nameless", "selection", lambda f: studies(f, ("A", "", "B"), ("1.1", "1.2", "1.3")), READ),
     Hostile(
-        "nameless_in_a_named_study", "selection", lambda f: studies(f, ("A", ""), ("1.1", "1.1")), REFUSED, "their patient is unknown"
+        "nameless_in_a_named_study",
+        "selection",
+        lambda f: studies(f, ("A", ""), ("1.1", "1.1")),
+        REFUSED,
+        "their patient is unknown",
     ),
     Hostile("latin_1_name", "selection", odd_name, READ),
     Hostile("an_empty_folder", "selection", lambda f: f, REFUSED, "no image found", quick=True),

@@ -51,7 +51,7 @@ def _uid_notes(slices: Sequence[SliceHeader]) -> dict[str, bool]:
             odd > 0
         )
         if keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
-            each = f"{keyword} differs between slices ({len(uids)}): they were treated as one series."
+            each = f"{keyword} has {len(uids)} different values: the slices were treated as one series."
             notes[each] = len(uids) > 1
     return notes
 

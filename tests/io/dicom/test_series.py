@@ -212,7 +212,7 @@ def test_slices_with_different_series_uids_can_be_one_series_with_a_note(
 
     case = only_case(write_series(each))
     assert np.array_equal(case.read().array, hounsfield)
-    assert case.notes == (f"{keyword} differs between slices (8): they were treated as one series.",)
+    assert case.notes == (f"{keyword} has 8 different values: the slices were treated as one series.",)
     assert case.identity == case.content and case.series is not None and case.series.series_instance_uid == ""
 
 

@@ -128,7 +128,7 @@ def _checked_pipeline(order: Order) -> Pipeline:
     pipeline = _pipeline(order.work, order.run)
     own = order.work.promised(pipeline)
     if others := [name for name, value in own.items() if value != order.options.get(name)]:
-        raise UsageError(f"its {', '.join(others)} differ from the first worker's: install the same files.")
+        raise UsageError(f"it differs from the first worker in {', '.join(others)}: install the same files.")
     return pipeline
 
 

@@ -76,7 +76,7 @@ class Work:
         tune_this_process(max(1, _cores // processes))
 
     def use(self, threads: int) -> None:
-        """Limit this process to a number of threads."""
+        """Limit this process to `threads` threads."""
         tune_this_process(threads)
 
     def absolute(self) -> Work:

@@ -161,6 +161,6 @@ def _check(prediction: Labels, truth: Labels, spacing: Sequence[float]) -> None:
     for name, labels in (("prediction", prediction), ("truth", truth)):
         if labels.dtype != np.uint8 or labels.max(initial=0) > TUMOR:
             raise InputError(
-                f"The {name} must be uint8 with labels 0, 1 (liver), 2 (tumor), got {labels.dtype} up to "
-                f"{labels.max(initial=0)}: map its labels to these."
+                f"The {name} must be uint8 with labels 0 (background), 1 (liver), 2 (tumor), got {labels.dtype} with "
+                f"a maximum of {labels.max(initial=0)}: map its labels to these and convert it to uint8."
             )

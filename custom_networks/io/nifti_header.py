@@ -66,8 +66,8 @@ def nifti_geometry(
     """
     if header["sform_code"] <= 0 and header["qform_code"] <= 0:
         raise InputError(
-            f"{path} {NO_AFFINE} (sform and qform codes are both 0, so its position and orientation in the patient "
-            "are unknown): export the image again with its geometry."
+            f"{path} {NO_AFFINE} (neither sform nor qform is set, so its position and orientation relative to "
+            "the patient are unknown): export the image again with its geometry."
         )
     unit = int(header["xyzt_units"]) & UNIT_BITS
     if unit not in UNITS:

@@ -98,7 +98,7 @@ def fitted_cut(shares: np.ndarray, liver: np.ndarray, plane: Plane) -> float:
 
 
 def _part_left_from_right(shares: np.ndarray, liver: np.ndarray, plane: VerticalPlane) -> None:
-    """Separate segments by a vertical plane, in place; those on one side of it keep their proportions."""
+    """Separate segments by a vertical plane, in place; segments on the same side keep their relative proportions."""
     left, right, beside = ([number - 1 for number in side] for side in (plane.left, plane.right, plane.beside))
     low, high = shares[left].sum(0), shares[right].sum(0)
     evidence = (liver * (low + shares[beside].sum(0) - high)).sum(2)

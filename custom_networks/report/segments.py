@@ -115,6 +115,7 @@ def lesion_cells(lesion: Mapping[str, Any]) -> dict[str, Cell]:
 
 
 def segment_rows(report: Mapping[str, Any]) -> list[list[Cell]]:
-    """Return the rows of `segments.csv`, one for each segment, with the cells of SEGMENT_COLUMNS; [] without any."""
+    """Return the rows of `segments.csv`, one for each segment, with the columns of SEGMENT_COLUMNS; [] if the
+    report has no segments."""
     table = (report["segments"] or {}).get("table", [])
     return [[report["case"], *row.values()] for row in table]

@@ -46,11 +46,11 @@ class FiniteLossGuard:
     def _stopped(self, engine: Engine, reason: str) -> str:
         """A message that says what happened, and how to continue."""
         epoch = engine.state.epoch
-        go_on = "no state was saved yet. Start again with a lower --learning_rate"
+        go_on = "no state has been saved yet. Start again with a lower --learning_rate"
         if epoch > 1:
             go_on = (
-                f"{self.state_file} still contains the state of epoch {epoch - 1}. Start a new run from it, in new "
-                f"folders and with a lower --learning_rate, with --start_from {self.state_file}"
+                f"{self.state_file} still contains the state of epoch {epoch - 1}. Start a new run with "
+                f"--start_from {self.state_file}, new folders and a lower --learning_rate"
             )
         return (
             f"Training stopped at step {engine.state.iteration} (epoch {epoch}), because {reason}; {go_on}, or look "

@@ -98,7 +98,8 @@ def _most_sensitive(start: OperatingPoint, scorer: PointScorer) -> Trial:
         # An undefined number of false lesions, nan, does not exceed the limit.
         if not trial.scores["false_lesions_per_case"] > scorer.limits.false_lesions_per_case:
             return trial
-    logger.warning("No min_lesion_confidence respects the limit on false lesions: the highest, %g, is used.", SWEEP[-1])
+    text = "No value tried for min_lesion_confidence respects the limit on false lesions: the highest, %g, is used."
+    logger.warning(text, SWEEP[-1])
     return trials[-1]
 
 

@@ -132,7 +132,7 @@ def test_a_worker_returns_why_it_cannot_segment_and_raises_nothing(
     "change, reason",
     [
         ({"version": "0.0.1"}, f"it has version {__version__}, but the run needs 0.0.1"),
-        ({"options": {**OPTIONS, "weights": "other"}}, "its weights differ from the first worker's"),
+        ({"options": {**OPTIONS, "weights": "other"}}, "it differs from the first worker in weights"),
         ({"run": "another"}, "it cannot access .*, or may not write there"),
     ],
 )

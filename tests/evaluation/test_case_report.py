@@ -117,7 +117,7 @@ def test_columns_without_any_value_are_null(tmp_path: Path) -> None:
 
 def test_after_a_crash_the_earlier_cases_are_in_the_files(tmp_path: Path) -> None:
     broken = case("x", pred=[0, 1, 3, 0], truth=[0, 1, 2, 0])
-    with pytest.raises(InputError, match="/data/x_ct.nii.gz cannot be scored. The prediction .* up to 3"):
+    with pytest.raises(InputError, match="/data/x_ct.nii.gz cannot be scored. The prediction .* maximum of 3"):
         evaluate([CASES[0], CASES[1], broken], tmp_path)
     assert list(table(tmp_path / "cases.csv")) == ["a_ct", "b_ct"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cases.csv", "summary.csv", "summary.json"]

@@ -184,7 +184,7 @@ def test_shapes_that_differ_are_refused() -> None:
 
 
 def test_a_label_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(InputError, match="The truth must be uint8 .* up to 3"):
+    with pytest.raises(InputError, match="The truth must be uint8 .* maximum of 3"):
         case_scores(label_map(), label_map((3, np.s_[1:2, 1:2, 1:2])), SPACING)
 
 

@@ -528,10 +528,16 @@ def uid_inputs() -> list[Hostile]:
             "uid",
             partial(named, SeriesInstanceUID="1.2.5.{}"),
             NOTED,
-            "SeriesInstanceUID differs",
+            "SeriesInstanceUID has 12 different",
             True,
         ),
-        Hostile("study_a_slice", "uid", partial(named, StudyInstanceUID="1.2.5.{}"), NOTED, "StudyInstanceUID differs"),
+        Hostile(
+            "study_a_slice",
+            "uid",
+            partial(named, StudyInstanceUID="1.2.5.{}"),
+            NOTED,
+            "StudyInstanceUID has 12 different",
+        ),
         Hostile(
             "series_a_slice_uneven", "uid", uneven_series, REFUSED, "missing.*Each slice has its own SeriesInstanceUID"
         ),

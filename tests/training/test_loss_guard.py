@@ -52,7 +52,7 @@ def assert_stopped_with_the_state_of_epoch_1(folder: Path, trainer: SupervisedTr
         trainer.run()
     assert said in str(error.value)
     assert f"{folder / 'last.pt'} still contains the state of epoch 1." in str(error.value)
-    assert f"lower --learning_rate, with --start_from {folder / 'last.pt'}" in str(error.value)
+    assert f"run with --start_from {folder / 'last.pt'}" in str(error.value)
     assert [path.name for path in folder.iterdir()] == ["last.pt"]
     state = torch.load(folder / "last.pt", weights_only=True)
     assert state["progress"]["epoch"] == 1 and all(isfinite(float(value)) for value in state["network"].values())
@@ -72,7 +72,9 @@ def test_infinite_weights_after_the_last_step_of_an_epoch_are_not_saved(tmp_path
 
 
 def test_in_the_first_epoch_the_message_names_no_state_to_start_from(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no state was saved yet. Start again with a lower --learning_rate, or look"):
+    with pytest.raises(
+        InputError, match="no state has been saved yet. Start again with a lower --learning_rate, or look"
+    ):
         training(tmp_path, [1, nan]).run()
     assert list(tmp_path.iterdir()) == []
 

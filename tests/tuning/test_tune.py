@@ -148,7 +148,9 @@ def test_if_all_thresholds_exceed_the_limit_the_highest_is_used_with_a_warning(
         str(kept), str(tmp_path), CONFIGURED, {}, replace(LIMITS, false_lesions_per_case=-1.0)
     )
     assert result["chosen"]["operating_point"]["min_lesion_confidence"] == 0.9
-    assert "No min_lesion_confidence respects the limit on false lesions: the highest, 0.9" in caplog.text
+    assert (
+        "No value tried for min_lesion_confidence respects the limit on false lesions: the highest, 0.9" in caplog.text
+    )
 
 
 def test_known_scans_of_the_same_patient_are_kept_together_without_a_list(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ class RandSliceStacksd(Randomizable, MapTransform):
 
 
 def _grid(volume: torch.Tensor) -> str:
-    """A phrase with shape, origin and file of a volume."""
+    """A phrase that gives the shape of a volume and, if known, its origin and file."""
     text = f"{tuple(volume.shape[1:])}"
     if isinstance(volume, MetaTensor):
         origin = [round(float(x), 2) for x in volume.affine[:3, 3]]

@@ -88,7 +88,8 @@ def weights_in(checkpoint: str | Path) -> tuple[dict[str, Any], str]:
     path = Path(checkpoint).expanduser()
     if not path.is_file():
         raise BundleError(
-            f"No weights at {path}: fetch or train them, or set scout or segments, whichever needs them, to false."
+            f"No weights at {path}: fetch or train them. If they are those of the scout or of the segments, scout or "
+            "segments can also be set to false."
         )
     state = path.stat()
     return _read(path, state.st_mtime_ns, state.st_size)

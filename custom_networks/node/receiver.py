@@ -129,6 +129,9 @@ class Receiver:
         if event.context.abstract_syntax not in CT_CLASSES:
             self._tally.add("ignored")
             return SUCCESS
+        if path.stat().st_size > self._limits.object_bytes:  # it had arrived when the guard closed the connection
+            self._tally.add("rejected", "data set too large")
+            return NO_ROOM
         if not self._has_room(path.stat().st_size):
             self._tally.add("rejected", "no room in the spool")
             return NO_ROOM

@@ -24,7 +24,7 @@ from pydicom.uid import (
 
 from custom_networks.node.guard import Limits
 from custom_networks.node.peers import LOOPBACK, Caller, caller
-from custom_networks.node.receiver import Receiver
+from custom_networks.node.receiver import NO_ROOM, Receiver
 from custom_networks.node.spool import Spool
 from custom_networks.node.study import DONE
 
@@ -213,6 +213,18 @@ def test_a_peer_with_too_large_a_data_set_is_disconnected(listen: Start, spool: 
     assert receiver.counts()["cut_off"] >= 1
     assert in_spool(spool.folder) == {}
     assert send(receiver.port, study(1)[1:2]) == [0]
+
+
+def test_too_large_a_data_set_that_arrives_whole_is_refused(
+    listen: Start, spool: Spool, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that are in the socket's buffer when the guard closes the connection are still read."""
+    monkeypatch.setattr("custom_networks.node.guard._disconnect", lambda association: None)
+    image = study(1)[0]
+    image.add_new(0x00091010, "OB", bytes(2_000_000))
+    receiver = listen(object_bytes=1_000_000)
+    assert send(receiver.port, [image]) == [NO_ROOM]
+    assert in_spool(spool.folder) == {}
 
 
 def test_a_silent_peer_is_disconnected(listen: Start) -> None:

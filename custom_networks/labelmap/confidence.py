@@ -1,7 +1,7 @@
 """The confidence in a lesion: the chance that it is real, from its tumor probability, its shape and its place.
 
-What only looks like a tumor is often a duct, a vessel or a streak, which are longer or flatter than most tumors, or
-lies at the edge of the liver.
+What only looks like a tumor is often a duct, a vessel or a streak. These are longer or flatter than most tumors, and
+many lie near the hilum.
 """
 
 from collections.abc import Mapping

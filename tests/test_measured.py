@@ -231,7 +231,7 @@ def test_a_seg_of_another_position_or_other_organs_is_refused(series: Path, tmp_
     for frame in seg.PerFrameFunctionalGroupsSequence:
         frame.PlanePositionSequence[0].ImagePositionPatient[0] += 0.5
     seg.save_as(tmp_path / "moved.dcm")
-    with pytest.raises(InputError, match="does not lie on the voxels of this CT"):
+    with pytest.raises(InputError, match="is on another grid than this CT"):
         measured(series / "exam", tmp_path / "moved.dcm", tmp_path / "out")
     seg.SegmentSequence[0].SegmentLabel = "Spleen"
     seg.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0].CodeValue = "78961009"

@@ -23,7 +23,7 @@ HEADERS = {
 
 
 def read_segment_map(path: str | Path) -> Volume:
-    """Read a map of liver segments with labels 1 to 8, and 0 elsewhere; see `read_label_map`."""
+    """Read a map of liver segments, 1 to 8 in the liver and 0 outside; see `read_label_map`."""
     return read_label_map(path, highest=8)
 
 
@@ -32,7 +32,7 @@ def read_label_map(path: str | Path, highest: int = 2) -> Volume:
 
     Args:
         path: the file.
-        highest: largest label: 2 for liver (1) and tumor (2), 8 for the liver's segments; 0 is background.
+        highest: largest allowed label: 2 for liver (1) and tumor (2), 8 for the liver's segments; 0 is background.
 
     Raises:
         InputError: the file cannot be read (see `read_volume`), or a value is not a valid label.
@@ -83,5 +83,5 @@ def read_header(path: Path) -> ImageHeader:
     if path.suffix.lower() == ".dcm" or is_dicom(regular_file(path)):
         raise InputError(f"{path} is a single DICOM file: give the folder of the series.")
     raise InputError(
-        f"{path} has no known ending: give a {', '.join(MEDICAL_SUFFIXES)} file or a folder of DICOM files."
+        f"{path} has an unknown suffix: give a {', '.join(MEDICAL_SUFFIXES)} file or a folder of DICOM files."
     )

@@ -97,7 +97,7 @@ def _number(dataset: Dataset, keyword: str) -> float:
 
 
 def _hint(dataset: Dataset, keyword: str) -> float:
-    """Return a number that is not needed to interpret voxels; NaN if it is missing, or if pydicom cannot parse it."""
+    """Return a number that is not essential; NaN if it is missing or not valid, even if pydicom cannot parse it."""
     try:
         return _number(dataset, keyword)
     except Exception:  # pydicom has no common error for values of a wrong type
@@ -144,10 +144,10 @@ class SliceHeader:
     are read from. The others are:
 
     Attributes:
-        pixel_fault: fault of the pixel data that is visible without decoding, as a phrase; "" if there is none.
+        pixel_fault: fault of the pixel data that can be found without decoding, as a phrase; "" if there is none.
         pixel_end: offset in the file where the pixel data end, 0 if unknown.
         patient: digest that identifies the patient without naming them.
-        absent: missing attributes that are needed to interpret the pixels.
+        absent: keywords of the missing attributes that are needed to interpret the pixels.
         spacing: distance between rows, then between columns.
         axes: (2, 3) unit vectors along a row and along a column.
         frame: frame number in an enhanced CT, counted from 1; 0 for a whole file.

@@ -196,7 +196,10 @@ def test_every_reason_is_named_at_once(write_series: Write) -> None:
         dataset.AcquisitionNumber = k // 4 + 1
 
     sentence = refusal(write_series(bolus, "bolus"))
-    assert "All 8 slices lie at one position (z = 0 mm): a time series is not a volume." in sentence
+    assert (
+        "All 8 slices lie at one position (z = 0 mm): a time series is not a volume. Give the series of the liver."
+        in sentence
+    )
     assert "2 acquisitions (AcquisitionNumber 1, 2) share one series" in sentence
 
 

@@ -94,7 +94,7 @@ def test_pixels_of_frames_are_interpreted_like_those_of_slices(classic: Volume, 
     volume = read(stored(image, lambda cells: np.r_[cells[:192] | 1 << 15, cells[192:]], 12, 11))
     assert same(volume, classic)
     assert volume.notes == (
-        "Pixels have bits set above the 12 of BitsStored: assumed to be old overlays and cleared (1 slice).",
+        "Pixels have bits set above the 12 of BitsStored, which were taken for old overlays and cleared (1 slice).",
     )
     with pytest.raises(InputError, match="values that do not fit into the 10 bits of BitsStored"):
         read(stored(scene.enhanced(scene.slices()), lambda cells: cells, 10, 9))
@@ -108,7 +108,7 @@ def test_an_empty_instance_uid_is_replaced_by_that_of_the_file_meta(tmp_path: Pa
     written.save_as(path)
     case = only_case(path.parent)
     assert {str(h.SOPInstanceUID) for h in (*case.headers(), *case.read().headers)} == {own}
-    assert case.notes == ("SOPInstanceUID is empty in 1 files: it was taken from the file meta information.",)
+    assert case.notes == ("SOPInstanceUID is empty in 1 file: it was taken from the file meta information.",)
 
 
 def test_an_unreadable_file_beside_it_is_reported(classic: Volume, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_several_stacks_are_candidates_like_series(tmp_path: Path) -> None:
     assert first.notes == (
         "Series 1 of 2 was chosen (CT, 8 slices, 3 mm).",
         f"Series 2 (CT, 8 slices, 3 mm) was not chosen: give {folder}::2 to segment it.",
-        "The frames were split by StackID into 2.",
+        "The frames were split by StackID into 2 parts.",
     )
     second = read_volume(f"{folder}::2")
     assert np.array_equal(second.array, scene.hounsfield(100)) and second.affine[2, 3] == -76

@@ -1,6 +1,6 @@
-"""Key images as secondary captures (PS3.3 A.8.1) and a report as encapsulated PDF (A.45.1), for archives without SEG.
+"""Key images as secondary captures (PS3.3 A.8.1) and a report as encapsulated PDF (A.45.1), for viewers without SEG.
 
-Both belong to the study of the source slices and have the same patient attributes.
+Both belong to the study of the source slices and have the patient attributes of these slices.
 """
 
 import logging
@@ -46,7 +46,7 @@ class Picture(Protocol):
 
     @property
     def title(self) -> str:
-        """Description of the picture."""
+        """Description of the picture, for DerivationDescription."""
 
     @property
     def orientation(self) -> tuple[str, str]:
@@ -70,7 +70,7 @@ def write_captures(
 
     Args:
         folder: folder to write to.
-        case: name of the case.
+        case: name of the case, with which the file names begin.
         headers: headers of the source slices, see `custom_networks.dicom_out.results.write_dicom_results`; if there are
             none, nothing is written.
         affine: (4, 4) affine of the series, (column, row, slice) index to RAS mm.
@@ -101,7 +101,7 @@ def write_captures(
         return files, (f"Key images and PDF were not written: {error}",)
     except Exception as error:  # its message is not shown, since it may quote patient attributes
         logger.debug("captures of %s", folder, exc_info=True)
-        return files, (f"Key images and PDF were not all written ({type(error).__name__}; --debug shows where)",)
+        return files, (f"Key images and PDF were not all written ({type(error).__name__}; --debug shows where).",)
     return files, source.notes
 
 

@@ -29,7 +29,7 @@ COLUMNS = (
 
 
 def printed_report(report: Mapping[str, Any], pictures: CasePictures, patient: Mapping[str, str]) -> bytes:
-    """Return the PDF, which is reproducible byte for byte.
+    """Return the report as a PDF; the same arguments give the same bytes.
 
     Args:
         report: the content of report.json.
@@ -147,7 +147,7 @@ def _facts(facts: Sequence[content.Fact]) -> list[str]:
 
 
 def _limited(texts: Sequence[str]) -> list[str]:
-    """Wrap texts into at most `MOST_LINES` lines; if they need more, the last line refers to report.json."""
+    """Wrap texts into lines; if these are more than `MOST_LINES`, a reference to report.json replaces the rest."""
     lines = [line for text in texts for line in wrap(text, CHARACTERS)]
     return lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], "The rest is in report.json."]
 
@@ -173,5 +173,5 @@ def _confidence(confidence: float | None, calibrated: bool) -> str:
 
 
 def _ink(number: str) -> list[float]:
-    """Colour of a lesion, darkened for white paper."""
+    """Return the colour of a lesion, darkened for white paper."""
     return [part / 255 * 0.75 for part in lesion_colour(int(number))]

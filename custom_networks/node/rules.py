@@ -1,8 +1,9 @@
 """Site-specific rules for selecting the series of a study to segment.
 
-A rules file is a JSON list. A rule may have `description` and `kernel`, case-insensitive regular expressions searched
-in SeriesDescription and ConvolutionKernel, and `thickness_mm`, the minimum and maximum SliceThickness. The first rule
-that matches any image of a study is applied, and the default choice of series is then made among the matching images.
+A rules file is a JSON list of objects. A rule may have `description` and `kernel`, case-insensitive regular expressions
+that are searched for in SeriesDescription and ConvolutionKernel, and `thickness_mm`, the minimum and maximum
+SliceThickness. The first rule that matches any image of a study is applied: the series is chosen as usual, but among
+the matching images only.
 """
 
 import json
@@ -26,9 +27,9 @@ class Rule:
     """Conditions on an image; a pattern that is None matches any image.
 
     Attributes:
-        description: pattern searched in SeriesDescription.
-        kernel: pattern searched in ConvolutionKernel.
-        thickness_mm: minimum and maximum SliceThickness in mm.
+        description: pattern to search for in SeriesDescription.
+        kernel: pattern to search for in ConvolutionKernel.
+        thickness_mm: minimum and maximum SliceThickness in mm; by default also matches images without one.
     """
 
     description: re.Pattern[str] | None = None
@@ -45,7 +46,7 @@ class Rule:
 
 
 def read_rules(path: str | None) -> tuple[Rule, ...]:
-    """Return the rules in a file, none if `path` is None; raises UsageError if it cannot be read or is invalid."""
+    """Return the rules in a file, () if `path` is None; raises UsageError if it cannot be read or is not valid."""
     if path is None:
         return ()
     file = Path(path).expanduser()
@@ -55,11 +56,13 @@ def read_rules(path: str | None) -> tuple[Rule, ...]:
             raise ValueError("expected a non-empty list of rules")
         return tuple(_rule(value) for value in values)
     except (OSError, ValueError, TypeError, re.error, RecursionError) as error:
-        raise UsageError(f"The rules in {file} are not valid ({one_line(error)}): correct them.") from error
+        raise UsageError(
+            f"The rules in {file} cannot be used ({one_line(error)}): correct the file or its path."
+        ) from error
 
 
 def apply_rules(scan: FileScan, rules: Sequence[Rule]) -> tuple[FileScan, tuple[str, ...]]:
-    """Return the images selected by the first rule that matches any, and a note; without rules, all images and no note.
+    """Return the images that match the first rule matching any, and a note; without rules, all images and no note.
 
     Raises:
         InputError: no image matches any rule.

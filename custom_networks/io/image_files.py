@@ -27,12 +27,13 @@ def read_segment_map(path: str | Path) -> Volume:
     return read_label_map(path, highest=8)
 
 
-def read_label_map(path: str | Path, highest: int = 2) -> Volume:
+def read_label_map(path: str | Path, highest: int = 2, allow_large: bool = False) -> Volume:
     """Read a label map from a NIfTI, NRRD or MetaImage file as uint8 (i, j, k).
 
     Args:
         path: the file.
         highest: largest allowed label: 2 for liver (1) and tumor (2), 8 for the liver's segments; 0 is background.
+        allow_large: whether to lift the memory limits.
 
     Raises:
         InputError: the file cannot be read (see `read_volume`), or a value is not a valid label.
@@ -42,7 +43,7 @@ def read_label_map(path: str | Path, highest: int = 2) -> Volume:
         raise InputError(
             f"{path} is a folder, but a label map is one file ({', '.join(MEDICAL_SUFFIXES)}): give that file."
         )
-    volume = read_file(path, None)
+    volume = read_file(path, None, allow_large)
     return replace(volume, array=label_map(volume.array, path, highest))
 
 

@@ -4,7 +4,7 @@ Both belong to the study of the source slices and have the patient attributes of
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -98,11 +98,22 @@ def write_captures(
                 save_whole(_document(source, pdf, burned_in), folder / f"{case}_report.dcm")
                 files["dicom_pdf"] = f"{case}_report.dcm"
     except LiversegError as error:
-        return files, (f"Key images and PDF were not written: {error}",)
+        return files, (f"{_missing(files, pictures, pdf)} not written: {error}",)
     except Exception as error:  # its message is not shown, since it may quote patient attributes
         logger.debug("captures of %s", folder, exc_info=True)
-        return files, (f"Key images and PDF were not all written ({type(error).__name__}; --debug shows where).",)
+        return files, (f"{_missing(files, pictures, pdf)} not written ({type(error).__name__}; --debug shows where).",)
     return files, source.notes
+
+
+def _missing(files: Mapping[str, str], pictures: Sequence[Picture], pdf: bytes) -> str:
+    """Return the beginning of a note about captures that are not among the written `files`.
+
+    "was not written" or "were not written" must follow, by which a rerun recognises what a full disk left out.
+    """
+    if len(files) == len(pictures):
+        return "PDF was"
+    images = "Some key images" if files else "Key images"
+    return f"{images} and PDF were" if pdf else f"{images} were"
 
 
 def _capture(source: SourceSeries, picture: Picture, series: str, number: int, burned_in: str) -> Any:

@@ -125,7 +125,7 @@ def unique_names(names: Iterable[str]) -> list[str]:
 def _cases_of(given: str | Path) -> list[Case]:
     """Return the cases of one input: a volume file, a folder or zip archive, or a series `PATH::N`."""
     if not str(given).strip() or str(given).startswith("::"):
-        raise UsageError(f"An input is empty ({str(given)!r}): give a file or folder, or a dot for the current folder.")
+        raise UsageError(f"An input has no path ({str(given)!r}): give a file or folder, or a dot for this folder.")
     try:
         path = Path(given).expanduser()
         source, number = split_number(path)

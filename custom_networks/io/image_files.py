@@ -82,7 +82,10 @@ def read_header(path: Path) -> ImageHeader:
         except OSError as error:
             raise InputError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error
     if path.suffix.lower() == ".dcm" or is_dicom(regular_file(path)):
-        raise InputError(f"{path} is a single DICOM file: give the folder of the series.")
+        raise InputError(
+            f"{path} is a single DICOM file: give the folder of the series (a label map must be a "
+            f"{', '.join(MEDICAL_SUFFIXES)} file)."
+        )
     raise InputError(
         f"{path} has an unknown suffix: give a {', '.join(MEDICAL_SUFFIXES)} file or a folder of DICOM files."
     )

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf, isfinite
+from math import inf, isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,8 @@ def apply_rules(scan: FileScan, rules: Sequence[Rule]) -> tuple[FileScan, tuple[
             return replace(scan, headers=matching), (note,)
     if rules:
         raise InputError(
-            f"None of the study's {len(scan.headers)} images matches a rule of the node (--rules): add a rule for them."
+            f"None of the study's {len(scan.headers)} images matches a rule of the node (--rules): add a rule for these "
+            "images."
         )
     return scan, ()
 
@@ -82,7 +83,15 @@ def _rule(value: Mapping[str, Any]) -> Rule:
     if not isinstance(value, dict) or not value or set(value) - KEYS:
         raise ValueError(f"a rule must be an object with keys among {', '.join(sorted(KEYS))}, got {one_line(value)}")
     patterns = {key: re.compile(value[key], re.IGNORECASE) for key in ("description", "kernel") if key in value}
-    least, most = map(float, value.get("thickness_mm", (-inf, inf)))
-    if "thickness_mm" in value and not (isfinite(least) and isfinite(most) and least <= most):
-        raise ValueError(f"thickness_mm must be [minimum, maximum], got {one_line(value['thickness_mm'])}")
-    return Rule(**patterns, thickness_mm=(least, most))
+    return Rule(**patterns, **({"thickness_mm": _range(value["thickness_mm"])} if "thickness_mm" in value else {}))
+
+
+def _range(given: Any) -> tuple[float, float]:
+    """Return a minimum and a maximum thickness in mm; raises ValueError if `given` is not a pair of them."""
+    try:
+        least, most = map(float, given)
+    except (TypeError, ValueError):
+        least = most = nan
+    if not (isfinite(least) and isfinite(most) and least <= most):
+        raise ValueError(f"thickness_mm must be [minimum, maximum], got {one_line(given)}")
+    return least, most

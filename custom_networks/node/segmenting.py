@@ -89,7 +89,9 @@ class Segmenter:
         """Segment a version and return it with its new state; raises OSError if the disk is full or read-only."""
         try:
             if version.attempts > MOST_ATTEMPTS:
-                raise InputError(f"The node stopped {MOST_ATTEMPTS} times while segmenting this study: see its log.")
+                raise InputError(
+                    f"The node stopped {MOST_ATTEMPTS} times while segmenting this study: see the node's log."
+                )
             case = case_of(study, version, self._rules)
             folder = self._output / study.key
             folder.mkdir(parents=True, exist_ok=True)

@@ -60,4 +60,4 @@ class Settings:
             if value < 0:
                 raise UsageError(f"{flag} must be at least 0, got {value:g}.")
         if self.send_tls and self.certificates is None:
-            raise UsageError("--send-tls needs --tls-cert, --tls-key and --tls-ca.")
+            raise UsageError("--send-tls needs --tls-cert, --tls-key and --tls-ca: give all three.")

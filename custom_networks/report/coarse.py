@@ -93,7 +93,7 @@ class CoarseView:
         return float((outline & edge[..., None]).sum() / max(1, outline.sum()))
 
     def _rim(self) -> npt.NDArray[np.bool_]:
-        """Return a mask (x, y) of the pixels on the edge of the field of view or, if it is a circle, also outside it."""
+        """Return a mask (x, y) of the pixels on the edge of the field of view; if that is a circle, also outside it."""
         shape = self.hu.shape[:2]
         edge = np.ones(shape, bool)
         edge[1:-1, 1:-1] = False

@@ -114,7 +114,7 @@ def _second_page(report: Mapping[str, Any], pictures: CasePictures) -> Any:
     if len(report["lesions"]) > MOST_LESIONS:
         page.write([f"The {MOST_LESIONS} largest of {len(report['lesions'])} lesions; lesions.csv lists all of them."])
     if not (report["confidence_calibrated"] or content.by_person(report)):
-        page.write(["Confidence is a ranking here, not a probability."])
+        page.write(["Confidence only ranks these lesions; it is not a probability."])
     step, head = (RIGHT - LEFT) / len(COLUMNS), COLUMNS[: -1 if content.by_person(report) else None]
     for row in [head, *(_row(lesion, report["confidence_calibrated"]) for lesion in lesions)]:
         for column, text in enumerate(row):

@@ -182,6 +182,6 @@ def test_rules_choose_the_series(spool: Spool, study: Callable[[int], list[Datas
     Segmenter(spool, tmp_path / "out", segment, rules=rules).segment_next()
     assert (
         version_of(spool, key).message
-        == "None of the study's 8 images matches a rule of the node (--rules): add a rule for them."
+        == "None of the study's 8 images matches a rule of the node (--rules): add a rule for these images."
     )
     assert segment.seen == []

@@ -104,7 +104,7 @@ def _step_reasons(positions: np.ndarray, steps: np.ndarray, step: float, toleran
         )
     if close.size:
         reasons.append(
-            f"Slice distance varies from {steps[close].min():.2f} to {steps.max():.2f} mm (closest after slice "
+            f"Slice distance varies from {steps[close].min():.2f} to {steps.max():.2f} mm (smallest after slice "
             f"{close[np.argmin(steps[close])] + 1}): it must be even. Export one reconstruction."
         )
     return reasons

@@ -43,7 +43,7 @@ OTHER_KINDS: tuple[Rule, ...] = (
     (is_localizer, "are localizers (scouts), not axial slices: leave them out"),
     (
         lambda s: bool(COMPUTED & set(s.image_type)),
-        "are derived images, not Hounsfield units (ImageType {image_type}): give the original CT",
+        "are derived images (ImageType {image_type}), not slices in Hounsfield units: give the original CT",
     ),
     (
         lambda s: not (s.placed or _is_multiframe(s) or s.pixel_fault == MISSING),
@@ -59,7 +59,7 @@ FAULTS: tuple[Rule, ...] = (
     ),
     (lambda s: not s.rows * s.columns, "are damaged or incomplete (they have no Rows or Columns): export them again"),
     (lambda s: s.pixel_fault not in ("", MISSING), "{pixel_fault}: export them again"),
-    (lambda s: bool(s.absent), "lack {absent}, without which pixels have no meaning: export them again"),
+    (lambda s: bool(s.absent), "lack {absent}, without which pixels cannot be interpreted: export them again"),
     (lambda s: s.bits > s.bits_allocated, "have BitsStored above BitsAllocated: export them again"),
     (
         lambda s: s.samples != 1 or 0 < s.bits <= 8 or s.photometric.upper() not in ("", *GREY),

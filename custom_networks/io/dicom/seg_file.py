@@ -82,9 +82,10 @@ def _kinds(dataset: Dataset, path: Path) -> Mapping[int, int]:
     kinds.pop(0, None)  # the background of a label map
     unknown = sorted(number for number, kind in kinds.items() if not kind)
     if unknown:
+        s, are, them = ("", "is", "it") if len(unknown) == 1 else ("s", "are", "them")
         raise InputError(
-            f"{path}: segment {', '.join(map(str, unknown))} is neither liver nor tumor by code or label: call it "
-            "Liver, Lesion or Tumor, or leave it out."
+            f"{path}: segment{s} {', '.join(map(str, unknown))} {are} neither liver nor tumor by code or label: call "
+            f"{them} Liver, Lesion or Tumor, or leave {them} out."
         )
     return kinds
 

@@ -108,7 +108,7 @@ def series_of(headers: Iterable[SliceHeader]) -> list[DicomSeries]:
             series[number] = part = replace(part, faults=(*part.faults, cause))
         named = patients[part.slices[0].study_uid, part.slices[0].series_uid]
         if part.slices[0].series_uid and len(named) > 1 and not part.other:
-            mixed = f"Images of {len(named)} patients have its SeriesInstanceUID: export each patient's series again."
+            mixed = f"Images of {len(named)} patients share its SeriesInstanceUID: export each patient's series again."
             series[number] = replace(part, faults=(*part.faults, mixed))
     return sorted(series, key=lambda part: _sort_key(part.slices[0]))
 

@@ -193,7 +193,7 @@ def test_a_series_uid_that_two_patients_share_is_refused_by_both_commands(write_
     exam = write_series(labelled(keep=0), "exam")
     assert list_dicom(exam)[0].endswith("2 series, 0 to segment")
     for case in list_cases(exam):
-        with pytest.raises(InputError, match="Images of 2 patients have its SeriesInstanceUID"):
+        with pytest.raises(InputError, match="Images of 2 patients share its SeriesInstanceUID"):
             case["image"].read()
 
 
@@ -232,7 +232,7 @@ def test_volume_files_in_subfolders_are_reported_and_not_read(tmp_path: Path, ca
 @pytest.mark.parametrize("given", ["", " ", "::1"])
 def test_an_empty_input_is_not_the_current_folder(given: str) -> None:
     cases, failures = find_cases([given])
-    assert not cases and failures[0].startswith("An input is empty")
+    assert not cases and failures[0].startswith("An input has no path")
 
 
 def test_a_series_can_also_be_given_after_a_slash(write_series: Write) -> None:

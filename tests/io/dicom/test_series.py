@@ -160,7 +160,7 @@ def test_one_series_of_two_patients_is_refused(write_series: Write) -> None:
         dataset.PatientID = "Secret2"
 
     folder = twice(write_series, of_another)
-    with pytest.raises(InputError, match="Images of 2 patients have its SeriesInstanceUID") as caught:
+    with pytest.raises(InputError, match="Images of 2 patients share its SeriesInstanceUID") as caught:
         read_volume(f"{folder}::1")
     assert "Secret" not in str(caught.value)
 

@@ -117,7 +117,7 @@ def _missing(files: Mapping[str, str], pictures: Sequence[Picture], pdf: bytes) 
 
 
 def _capture(source: SourceSeries, picture: Picture, series: str, number: int, burned_in: str) -> Any:
-    """Return a picture as a secondary capture."""
+    """Return a picture as image `number` of a series of secondary captures; `burned_in` is BurnedInAnnotation."""
     hd, header = codes.load_highdicom(), source.headers[0]
     patient = {argument: header.get(keyword) or None for keyword, argument in _HIGHDICOM_ARGUMENTS.items()}
     image = hd.sc.SCImage(
@@ -143,7 +143,7 @@ def _capture(source: SourceSeries, picture: Picture, series: str, number: int, b
 
 
 def _document(source: SourceSeries, pdf: bytes, burned_in: str) -> Dataset:
-    """Return a PDF as an encapsulated document in the study of the source."""
+    """Return a PDF as an encapsulated document in the source's study; `burned_in` is BurnedInAnnotation."""
     hd, header, now = codes.load_highdicom(), source.headers[0], datetime.now()
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()

@@ -180,7 +180,7 @@ def _name_source_frames(dataset: Any, headers: Sequence[Dataset]) -> None:
 
 
 def _texts(by_person: bool) -> dict[str, str]:
-    """Return content label, content description and series description of the SEG, by argument of `segmentation`."""
+    """Return content label, content description and series description of the SEG, by highdicom's argument names."""
     made = "by a person" if by_person else "automatic"
     return {
         "content_label": "LIVER_LESIONS",

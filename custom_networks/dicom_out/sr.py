@@ -87,7 +87,7 @@ def _liver(seg: SegObject, liver_ml: float, remarks: Sequence[str]) -> Any:
 
 
 def _all_lesions(seg: SegObject, lesions: Sequence[MeasuredLesion]) -> Any:
-    """Return the group of all lesions, with their number and total volume; it refers to the segment that they share."""
+    """Return the group of all lesions, with their number and total volume; it refers to a segment if all share it."""
     shared = len(lesions) > 1 and len(set(seg.segment_of.values())) == 1
     total = sum(lesion.volume_mm3 for lesion in lesions)
     measurements = [

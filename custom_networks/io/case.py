@@ -92,7 +92,7 @@ class Case(ABC):
         """
 
     def headers(self) -> tuple[Dataset, ...]:
-        """Return what DICOM results need from the header of each slice (see `Volume.headers`), or () without DICOM.
+        """Return what DICOM results need from each slice's header (see `Volume.headers`), () for other kinds of input.
 
         Raises:
             InputError: a file has changed and is no longer DICOM.

@@ -166,7 +166,7 @@ def _cases_in(folder: Path) -> list[Case]:
 
 
 def _folders_of_volumes(folder: Path, files: Iterable[DicomFile]) -> str:
-    """Return the number of volume files in subfolders, and the subfolders' names, without case folders; "" if none."""
+    """Return a phrase about volume files in subfolders that are not case folders, such as "2 volumes in a/b", or ""."""
     found = Counter(file.folder for file in files if file.folder != "." and medical_suffix(Path(file.name)))
     inputs = [name for name in found if not (folder / name / MANIFEST).is_file()]
     named = ", ".join(str(folder / name) for name in inputs[:MOST_NAMED]) + ", ..." * (len(inputs) > MOST_NAMED)

@@ -58,7 +58,7 @@ def existing(path: str | Path) -> Path:
 
 
 def read_file(path: Path, lowest: float | None, allow_large: bool = False) -> Volume:
-    """Read a file with the reader for its suffix; values below `lowest`, unless it is None, are set to it.
+    """Read a volume file with the reader for its suffix; values below `lowest` are set to it unless it is None.
 
     `allow_large` lifts the memory limits.
 

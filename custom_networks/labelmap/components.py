@@ -59,7 +59,7 @@ def component_sizes(components: npt.NDArray[np.int32], count: int) -> npt.NDArra
 
 
 def is_within(part: Mask, target: Mask, distance_mm: float, spacing: Sequence[float]) -> bool:
-    """Whether any voxel of `part` lies within `distance_mm` of one of `target`, measured between voxel centres."""
+    """Whether a voxel of `part` lies within `distance_mm` of a voxel of `target`, measured between their centres."""
     if not target.any():
         return False
     if (ndimage.binary_dilation(part, NEIGHBOURS_6) & target).any() and distance_mm >= max(spacing):

@@ -92,9 +92,9 @@ def shape_features(liver: Floats, spacing: Sequence[float]) -> Floats:
 
 
 def extent(liver: Floats, axis: int) -> tuple[float, float]:
-    """Return the interpolated first and last cell of a liver (i, j, k) along an axis, without the tips.
+    """Return where a liver (i, j, k) begins and ends along an axis, as fractional cell indices.
 
-    Each tip is the share `TIPS` of the liver.
+    The share `TIPS` of the liver at each end is left out.
     """
     profile = _profile(liver, axis)
     first, last = np.interp([TIPS, 1 - TIPS], profile.cumsum() / profile.sum(), np.arange(len(profile)))

@@ -58,7 +58,7 @@ class Node:
 
     @property
     def http_port(self) -> int | None:
-        """The port of `/healthz`, or None if it is off or the node has not started."""
+        """The port of `/healthz`, or None if it is turned off or the node has not started."""
         return self._health.port if self._health else None
 
     def start(self) -> None:
@@ -76,7 +76,7 @@ class Node:
         record("listening", aet=settings.aet, **facts, send_to=[str(to) for to in settings.destinations])
 
     def run(self) -> None:
-        """Close complete studies and clean up periodically until `stop` is called or the process is interrupted."""
+        """Pass complete studies on and clean up until `stop` is called or the process is interrupted."""
         self._repeat("clean-up", self._clean_up)
 
     def stop(self) -> None:
@@ -107,7 +107,7 @@ class Node:
             self._stopping.wait(pause)
 
     def _clean_up(self) -> float:
-        """Close complete studies, remove old images and disconnect idle peers; return the seconds to pause."""
+        """Pass complete studies on, remove old images and disconnect idle peers; return the seconds to pause."""
         now, settings = time.time(), self._settings
         for key, version in self.spool.close_quiet(settings.quiet_seconds, now):
             record("complete", study=key, version=version.number, images=len(version.images))

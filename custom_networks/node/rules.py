@@ -73,8 +73,8 @@ def apply_rules(scan: FileScan, rules: Sequence[Rule]) -> tuple[FileScan, tuple[
             return replace(scan, headers=matching), (note,)
     if rules:
         raise InputError(
-            f"None of the study's {len(scan.headers)} images matches a rule of the node (--rules): add a rule for these "
-            "images."
+            f"None of the study's {len(scan.headers)} images matches a rule of the node (--rules): add a rule for "
+            "these images."
         )
     return scan, ()
 

@@ -86,6 +86,6 @@ def organ_region(labels: Labels, numbers: Numbers, affine: Floats) -> OrganRegio
 
 
 def check_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    """Raise InputError if the shape of an array differs from that of the label map."""
+    """Raise InputError if the shape of an array is not as expected; `name` is what the message calls the array."""
     if tuple(shape) != tuple(expected):
         raise InputError(f"The shape of {name} must be {tuple(expected)} as for the label map, got {tuple(shape)}.")

@@ -85,7 +85,7 @@ class CasePictures:
         return self.largest(shown, next(side for most, side in TILE_PIXELS if shown <= most))
 
     def largest(self, most: int, pixels: int) -> tuple[Picture, ...]:
-        """Return square pictures of the (at most `most`) largest lesions, each with a side of `pixels`."""
+        """Return pictures of the (at most `most`) largest lesions, each of `pixels` x `pixels`."""
         return tuple(_lesion_picture(self._case, lesion, pixels) for lesion in self._lesions[:most])
 
     def numbers_in(self, axis: int, index: int) -> list[tuple[int, Floats]]:
@@ -147,7 +147,7 @@ def _plane_picture(case: OrientedCase, axis: int, index: int) -> Picture:
 
 
 def _lesion_picture(case: OrientedCase, lesion: MeasuredLesion, pixels: int) -> Picture:
-    """Draw a lesion in the slice of its longest diameter, with both diameters; the sides have `pixels`."""
+    """Draw a lesion in the slice of its longest diameter, with both diameters, in `pixels` x `pixels`."""
     axis = case.slice_axis
     seen = [a for a in range(3) if a != axis]
     ends = np.array([case.index_of(end) for end in (*lesion.longest_ends, *lesion.perpendicular_ends)])

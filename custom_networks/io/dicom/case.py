@@ -193,7 +193,7 @@ def _only_volume(listing: DicomListing) -> int:
 
 
 def _cases_of_studies(listing: DicomListing) -> list[Case]:
-    """Return the cases of several studies; all volumes whose patient is unclear become one refused case."""
+    """Return the cases of several studies; all volumes whose patient is uncertain become one refused case."""
     studies = {listing.series[index].study for index in listing.chosen}
     _log_skipped(listing, [i for i, series in enumerate(listing.series) if series.study not in studies])
     own_folders = {} if listing.source.is_file() else _own_folders(listing, studies)

@@ -105,6 +105,7 @@ def _hint(dataset: Dataset, keyword: str) -> float:
 
 
 def _axes(dataset: Dataset, keyword: str) -> np.ndarray:
+    """Return the (2, 3) unit vectors of an orientation, or NaNs if it is missing or not valid."""
     axes = np.reshape(_numbers(dataset, keyword, 6), (2, 3))
     return axes / np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-9)
 
@@ -115,6 +116,7 @@ def _absent(dataset: Dataset, *keywords: str) -> tuple[str, ...]:
 
 
 def _high_bit(dataset: Dataset, keyword: str) -> int | None:
+    """Return HighBit or, if it is missing or not a whole number, BitsStored - 1."""
     high = _whole(dataset, keyword)
     return (_whole(dataset, "BitsStored") or 0) - 1 if high is None else high
 
@@ -250,6 +252,7 @@ def read_headers(file: DicomFile, stream: BinaryIO) -> tuple[SliceHeader, ...]:
 
 
 def _values(dataset: Dataset, wanted: Sequence[Field[Any]]) -> dict[str, Any]:
+    """Return the values of the given fields of `SliceHeader`, by name, as read from a data set."""
     return {f.name: f.metadata["read"](dataset, *f.metadata["keywords"]) for f in wanted}
 
 

@@ -227,6 +227,7 @@ def _split(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
 
 
 def _are_volumes(parts: Sequence[DicomSeries]) -> bool:
+    """Whether there are several parts without faults, of which at least one is a volume."""
     return len(parts) > 1 and not any(part.faults for part in parts) and not all(part.other for part in parts)
 
 

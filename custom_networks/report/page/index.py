@@ -13,7 +13,7 @@ INDEX = "index.html"
 
 
 def write_index(folder: Path, rows: Iterable[Mapping[str, Cell]]) -> None:
-    """Write the index atomically, with relative links.
+    """Write `index.html` atomically, with links relative to the folder.
 
     Args:
         folder: the output folder.

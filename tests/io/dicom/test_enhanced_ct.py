@@ -111,7 +111,7 @@ def test_an_empty_instance_uid_is_replaced_by_that_of_the_file_meta(tmp_path: Pa
     assert case.notes == ("SOPInstanceUID is empty in 1 file: it was taken from the file meta information.",)
 
 
-def test_an_unreadable_file_beside_it_is_reported(classic: Volume, tmp_path: Path) -> None:
+def test_an_unreadable_file_beside_an_enhanced_ct_is_reported(classic: Volume, tmp_path: Path) -> None:
     path = scene.save(scene.enhanced(scene.slices()), tmp_path / "exam" / "image")
     path.with_name("other.dcm").write_bytes(b"")
     volume = read_volume(path.parent)
@@ -245,7 +245,7 @@ def test_another_image_under_the_same_uid_is_refused(tmp_path: Path) -> None:
         read_volume(tmp_path / "exam")
 
 
-def test_both_it_and_the_classic_series_beside_it_are_candidates(classic: Volume, tmp_path: Path) -> None:
+def test_an_enhanced_ct_and_the_classic_series_beside_it_are_candidates(classic: Volume, tmp_path: Path) -> None:
     scene.save_all(scene.slices(), tmp_path / "exam" / "classic")
     scene.save(scene.enhanced(scene.slices(series="1.2.3.7")), tmp_path / "exam" / "enhanced")
     assert all(same(read_volume(f"{tmp_path / 'exam'}::{number}"), classic) for number in (1, 2))

@@ -51,6 +51,8 @@ def find_cases(inputs: Sequence[str]) -> tuple[list[Case], list[str]]:
     study is named after the folder or archive. Each of several studies is named after its own subfolder or, if it has
     none, `folder::N`, where N is the number of its series. Volume files in subfolders are not included; a warning or,
     if nothing else is found, the message names them.
+
+    No voxels are read. DICOM that cannot be segmented gives a case that raises InputError when it is read.
     """
     once: dict[str, Case] = {}
     failures: list[str] = []
@@ -64,7 +66,7 @@ def find_cases(inputs: Sequence[str]) -> tuple[list[Case], list[str]]:
 
 
 def only_case(path: str | Path) -> Case:
-    """Return the case of an input that contains exactly one.
+    """Return the case of an input that contains exactly one; it may raise InputError only when it is read.
 
     Raises:
         UsageError: the input contains several cases, or is a folder or archive without images.

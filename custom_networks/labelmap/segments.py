@@ -18,7 +18,7 @@ SEGMENTS = tuple(range(1, 9))
 ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII")
 BORDER_MM = 5.0
 
-Part = tuple[int, Box, Mask]
+Part = tuple[int, Box, Mask]  # number of the segment, and the part's box in the map and mask in the box
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def printed_report(report: Mapping[str, Any], pictures: CasePictures, patient: M
     Args:
         report: the content of report.json.
         pictures: pictures of the case.
-        patient: text about the patient to show, by name.
+        patient: text about the patient to show, by label; empty to show none.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_pdf import PdfPages

@@ -38,7 +38,7 @@ def case_page(
         report: the content of report.json.
         pictures: pictures of the case.
         volumes: volumes for the viewer, or None for a light page, which has no scripts.
-        patient: text about the patient to show, by name.
+        patient: text about the patient to show, by label; empty to show none.
     """
     shared = _viewer(report, volumes) if volumes else {}
     style, scripts = asset("page.css") + _swatches(), [shared["niivue"]["code"], shared["script"]] if volumes else []

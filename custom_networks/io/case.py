@@ -100,9 +100,9 @@ class Case(ABC):
         return ()
 
     def state(self) -> State:
-        """Return path, size and modification time of the input's files, or () if unknown.
+        """Return path, size and modification time of each file of the input, or () if unknown.
 
-        They show whether an input has changed without reading it.
+        A rerun compares them, so that it need not read unchanged inputs.
 
         Raises:
             InputError: a file is missing or damaged.

@@ -66,7 +66,9 @@ def find_cases(inputs: Sequence[str]) -> tuple[list[Case], list[str]]:
 
 
 def only_case(path: str | Path) -> Case:
-    """Return the case of an input that contains exactly one; it may raise InputError only when it is read.
+    """Return the case of an input that contains exactly one.
+
+    As in `find_cases`, DICOM that cannot be segmented gives a case that raises InputError when it is read.
 
     Raises:
         UsageError: the input contains several cases, or is a folder or archive without images.

@@ -11,7 +11,7 @@ from custom_networks.labelmap.grid import slice_axis_of, spacing_of
 MIN_SLICES = 5
 # Scanners pad outside their field of view with -2000, -3024 or less; air is -1000 HU.
 LOWEST_HU = -1024
-# Every CT of a body contains fat (about -100 HU) and air (-1000 HU), unless its values were rescaled or shifted.
+# Every CT of a body shows fat (about -100 HU) and air (-1000 HU), unless its values were rescaled or shifted.
 FAT_HU = -100
 SHEAR_DEGREES = 0.5
 # Pixels of axial CT are at most about 1.5 mm wide. Wider voxels are accepted only if they are about as long along z.

@@ -59,7 +59,7 @@ _MACROS = {_tag(macro): [_tag(keyword) for keyword in keywords.split()] for macr
 def checked_views(dataset: Dataset) -> tuple[list[Dataset], str]:
     """Return the data sets of `frame_views`, and the reason why the frames cannot be used as slices.
 
-    The reason is a clause to follow "because". If there is one, the list is empty; otherwise, it is "".
+    The reason is a clause to follow "because", and the list is then empty. Without a reason, it is "".
     """
     reason = _reason_against(dataset)
     views = [] if reason else frame_views(dataset)

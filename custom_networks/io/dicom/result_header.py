@@ -62,7 +62,7 @@ class ResultHeader(Dataset):
 def result_header(dataset: Dataset) -> ResultHeader:
     """Copy the attributes that DICOM results need from the data set of a slice with a known position.
 
-    UIDs are copied even if they are not valid, and if they are empty, from the file meta information. Only SOPClassUID
+    UIDs are copied even if they are not valid; empty UIDs are taken from the file meta information. Only SOPClassUID
     becomes CT Image Storage if it is missing or not valid. Invalid texts about patient and study become empty, and
     other invalid values are omitted. Texts that are not ASCII are written as UTF-8.
     """

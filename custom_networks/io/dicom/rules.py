@@ -55,7 +55,7 @@ OTHER_KINDS: tuple[Rule, ...] = (
 FAULTS: tuple[Rule, ...] = (
     (
         _is_multiframe,
-        "are multi-frame files whose frames cannot be read, because {frame_fault}: export them as classic CT",
+        "have frames that cannot be read, because {frame_fault}: export them as classic CT",
     ),
     (lambda s: not s.rows * s.columns, "are damaged or incomplete (they have no Rows or Columns): export them again"),
     (lambda s: s.pixel_fault not in ("", MISSING), "{pixel_fault}: export them again"),

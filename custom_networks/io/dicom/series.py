@@ -202,10 +202,10 @@ def _copies_note(dropped: int) -> tuple[str, ...]:
 
 
 def _split(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
-    """Return the slices as one series or, if only that yields volumes, split into several.
+    """Return the slices as one series if they form a volume, else as several series if splitting yields volumes.
 
-    If they do not form a volume either way, the single series has the reasons. Frames of an enhanced CT are always
-    split by an attribute in FRAME_STACKS, unless it has the same value in all frames or a different one in each.
+    If neither is possible, the result is one series with its reasons. Frames of an enhanced CT are always split by an
+    attribute in FRAME_STACKS, unless it has the same value in all frames or a different value in each frame.
     """
     for attribute, key in FRAME_STACKS if slices[0].frame else ():
         groups = _grouped(slices, key)

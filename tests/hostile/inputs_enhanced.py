@@ -277,6 +277,6 @@ INPUTS = [
     reject(
         "enhanced_pet", one(changed(SOPClassUID=LegacyConvertedEnhancedPETImageStorage, Modality="PT")), "not CT but PT"
     ),
-    reject("enhanced_mr_that_says_ct", one(changed(SOPClassUID=EnhancedMRImageStorage)), "not that of an enhanced CT"),
+    reject("enhanced_mr_that_says_ct", one(changed(SOPClassUID=EnhancedMRImageStorage)), "class is not Enhanced CT"),
     reject("enhanced_few_frames", one(frames=slices()[:3]), "It holds 3 slices"),
 ]

@@ -213,7 +213,7 @@ def nrrd_headers() -> list[Hostile]:
         "data_file_missing": ({"data file": "absent.raw"}, REFUSED, "absent.raw"),
         "format_string": ({"data file": "%s%s%n 1 9 1"}, REFUSED, "voxels"),
         "long_data_file": ({"data file": "a" * 5000}, REFUSED, "voxels"),
-        "endless_row": ({"data file": "ct%d.raw 0 999999 1"}, REFUSED, "files of voxels"),
+        "endless_row": ({"data file": "ct%d.raw 0 999999 1"}, REFUSED, "voxel files"),
         "byte_skip_minus_9": ({"byte skip": "-9"}, REFUSED, "byteskip"),
     }
     return [

@@ -61,7 +61,7 @@ def test_an_unusable_affine_is_refused() -> None:
     broken[0, 3] = np.nan
     with pytest.raises(InputError, match=r"no usable affine \(it contains values that are not finite"):
         check_geometry((9, 9, 9), broken, SOURCE)
-    with pytest.raises(InputError, match=r"no usable affine \(spacing 1 x 0 x 1 mm"):
+    with pytest.raises(InputError, match=r"no usable affine \(its spacing, 1 x 0 x 1 mm"):
         check_geometry((9, 9, 9), np.diag([1.0, 0.0, 1.0, 1.0]), SOURCE)
     flat = np.eye(4)
     flat[:3, 1] = [1, 0, 0]

@@ -141,7 +141,7 @@ def test_singular_sform_is_refused(write_nifti: Write, hounsfield: np.ndarray) -
     content = bytearray(path.read_bytes())
     content[280:296] = bytes(16)  # srow_x
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"no usable affine \(spacing 0 x 0.7 x 3 mm"):
+    with pytest.raises(InputError, match=r"no usable affine \(its spacing, 0 x 0.7 x 3 mm"):
         read_volume(path)
 
 

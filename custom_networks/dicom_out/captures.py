@@ -108,7 +108,7 @@ def write_captures(
 def _missing(files: Mapping[str, str], pictures: Sequence[Picture], pdf: bytes) -> str:
     """Return the beginning of a note about captures that are not among the written `files`.
 
-    "was not written" or "were not written" must follow, by which a rerun recognises what a full disk left out.
+    The caller appends "not written", by which a rerun recognises files that a full disk left out.
     """
     if len(files) == len(pictures):
         return "PDF was"

@@ -30,8 +30,8 @@ def write_sr(
     lesion: volume, long and short axis, mean and standard deviation in HU, and the certainty if calibrated. Values that
     are None or not finite are omitted. Groups of lesions that share a segment do not refer to it (TID 1501), because it
     is not the measured region. With `segments`, the group of a lesion also has its liver segments as finding sites
-    (largest share first), its volume in each liver segment, and whether another one is near. The report is preliminary
-    and unverified.
+    (largest share first), its volume in each of them, and whether another liver segment is near. The report is
+    preliminary and unverified.
 
     Args:
         path: the file; it is written atomically.

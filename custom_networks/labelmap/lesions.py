@@ -25,7 +25,7 @@ CONFIDENCE_TERMS = ("intercept", "mean_probability")
 
 @dataclass(frozen=True)
 class FoundLesion:
-    """A lesion: its number (1 for the largest), volume, mean tumor probability and confidence, the latter from 0 to 1.
+    """A lesion: its number (1 for the largest), volume, mean tumor probability and confidence (both 0 to 1).
 
     A lesion drawn by a person has neither probability nor confidence.
     """

@@ -15,7 +15,7 @@ from custom_networks.node.sending import Sender
 from custom_networks.node.settings import Settings
 from custom_networks.node.spool import Spool
 
-TICK = 0.5  # seconds between two looks for work
+TICK = 0.5  # seconds between checks for new work
 WITHOUT_ROOM = 30.0  # seconds before a retry after a full disk or another failure
 TO_FINISH = 60.0  # seconds to wait for each thread when the node is stopped
 DAY = 24 * 60 * 60.0
@@ -76,7 +76,7 @@ class Node:
         record("listening", aet=settings.aet, **facts, send_to=[str(to) for to in settings.destinations])
 
     def run(self) -> None:
-        """Pass complete studies on and clean up until `stop` is called or the process is interrupted."""
+        """Queue complete studies for segmentation and clean up until `stop` is called or the process is interrupted."""
         self._repeat("clean-up", self._clean_up)
 
     def stop(self) -> None:
@@ -107,7 +107,7 @@ class Node:
             self._stopping.wait(pause)
 
     def _clean_up(self) -> float:
-        """Pass complete studies on, remove old images and disconnect idle peers; return the seconds to pause."""
+        """Queue complete studies, remove old images and disconnect idle peers; return the seconds to pause."""
         now, settings = time.time(), self._settings
         for key, version in self.spool.close_quiet(settings.quiet_seconds, now):
             record("complete", study=key, version=version.number, images=len(version.images))

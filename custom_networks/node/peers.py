@@ -21,7 +21,7 @@ def checked_title(title: str) -> str:
     """Return `title` if it is a valid AE title; raises UsageError if not."""
     if not _TITLE.fullmatch(title):
         raise UsageError(
-            f"An AE title must have 1 to 16 ASCII characters and no backslash, got {one_line(title)!r}: give another."
+            f"An AE title must have 1 to 16 ASCII characters and no backslash, got {one_line(title)!r}: correct it."
         )
     return title
 
@@ -132,7 +132,7 @@ class _LateHandshake(ssl.SSLContext):
 
 @dataclass(frozen=True)
 class Certificates:
-    """PEM files for TLS: the node's certificate, its private key, and the authorities that peers' certificates need."""
+    """PEM files for TLS: the node's certificate and private key, and certificates of the peers' authorities."""
 
     certificate: Path
     key: Path

@@ -62,7 +62,7 @@ def read_rules(path: str | None) -> tuple[Rule, ...]:
 
 
 def apply_rules(scan: FileScan, rules: Sequence[Rule]) -> tuple[FileScan, tuple[str, ...]]:
-    """Return the images that match the first rule matching any, and a note; without rules, all images and no note.
+    """Return the images selected by the first rule that matches any, and a note; without rules, all images and ().
 
     Raises:
         InputError: no image matches any rule.

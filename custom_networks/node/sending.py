@@ -19,7 +19,7 @@ SUCCESS, WARNINGS = 0x0000, (0x0001, 0x0107, 0x0116, *range(0xB000, 0xC000))  # 
 
 
 class NotSent(Exception):
-    """A result could not be read, or was not stored by the destination, whose text the message never quotes."""
+    """A result could not be read or was not stored; the message never quotes text from the destination."""
 
 
 class NotReached(NotSent):

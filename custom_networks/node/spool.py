@@ -89,10 +89,10 @@ class Spool:
             return True
 
     def close_quiet(self, quiet: float, now: float) -> list[tuple[str, Version]]:
-        """Close studies whose latest new image arrived at least `quiet` seconds before `now` (seconds since 1970).
+        """Add a waiting version to each study whose latest new image arrived at least `quiet` seconds before `now`.
 
-        For each of them, a version with all its images is added, which waits to be segmented. Returns the keys of the
-        studies and these versions.
+        The version has all images of its study; `now` is in seconds since 1970. Returns the keys of these studies with
+        the new versions.
         """
         closed = []
         with self._lock:

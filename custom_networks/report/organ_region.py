@@ -72,7 +72,7 @@ class OrganRegion:
 
 
 def organ_region(labels: Labels, numbers: Numbers, affine: Floats) -> OrganRegion:
-    """Return copies of label map and lesion numbers (i, j, k), cropped to the liver with a margin of at least 10 mm.
+    """Return copies of label map and lesion numbers (i, j, k), cropped to the liver with a margin of about 10 mm.
 
     Without a liver, the region is empty.
 

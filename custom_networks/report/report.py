@@ -46,7 +46,7 @@ def case_report(
     """Return the content of `report.json` with rounded numbers; volumes are in ml or mm3, points in LPS mm.
 
     Args:
-        case: name of the case, which is that of its folder.
+        case: name of the case and of its folder.
         source: path of the input, as given by the user.
         found: measurements of the case.
         files: names of the other files in the case folder, by kind.

@@ -15,7 +15,7 @@ from custom_networks.errors import UsageError
 HELP = ("--help", "-h")
 SHORT = {"-o": "--output"}
 DEBUG = "debug"  # a switch of every command
-ARGUMENTS = {  # by command: flags that its arguments can be given by, too, and what it needs
+ARGUMENTS = {  # for each command: the flags that can stand for its positional arguments, and what it needs, in words
     "measure": (("--ct=", "--mask="), "a CT and its mask"),
     "series": (("--path=",), "one folder or zip archive of DICOM files"),
     "verify": (("--output=",), "one folder of results"),
@@ -26,7 +26,7 @@ ARGUMENTS = {  # by command: flags that its arguments can be given by, too, and 
 
 
 def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> list[str]:
-    """Check the arguments for `function` and convert them to a form that Fire does not reinterpret.
+    """Check the arguments for `function`, and return them in a form that Fire does not reinterpret.
 
     Flags are `--name VALUE` or `--name=VALUE`; a switch (annotated bool) is `--name`, `--name=true`, `--name=false` or
     `--no-name`; `-o` is `--output`. A flag with several values (annotated tuple[str, ...]) is repeated for each value.
@@ -56,15 +56,15 @@ def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> li
         elif hints[name] == tuple[str, ...]:
             repeated.setdefault(name, []).append(_value(name, assigned, value, rest))
         else:
-            ready.append(f"--{name}={_literal(_value(name, assigned, value, rest), hints[name])}")
+            ready.append(f"--{name}={_literal(name, _value(name, assigned, value, rest), hints[name])}")
     return ready + [f"--{name}={tuple(values)!r}" for name, values in repeated.items()]
 
 
 def check_complete(command: str, ready: Sequence[str]) -> None:
-    """Raise UsageError if arguments are missing or superfluous; Fire would print a whole help page."""
+    """Raise UsageError if arguments of a command are missing or superfluous; Fire would print a whole help page."""
     positional = [argument for argument in ready if not argument.startswith("--")]
     if command == "segment" and not positional:
-        raise UsageError("liverseg segment needs at least one input.")
+        raise UsageError("liverseg segment needs at least one input: a CT file, or a folder or zip archive of CT.")
     if command in ("segment", "measure") and not any(argument.startswith("--output=") for argument in ready):
         raise UsageError(f"liverseg {command} needs --output DIR, a folder for the results.")
     needed = {name for name in ("output", "spool") if any(given.startswith(f"--{name}=") for given in ready)}
@@ -75,7 +75,7 @@ def check_complete(command: str, ready: Sequence[str]) -> None:
         if len(positional) + sum(argument.startswith(flags) for argument in ready) != len(flags):
             raise UsageError(f"liverseg {command} needs {meaning}.")
     if command == "info" and positional:
-        raise UsageError("liverseg info takes no input.")
+        raise UsageError(f"liverseg info takes no input, got {positional[0]}: leave it out.")
 
 
 def unknown_command(command: str, known: Iterable[str]) -> UsageError:
@@ -100,7 +100,10 @@ def _switch(name: str, assigned: str, value: str, rest: Sequence[str]) -> bool:
             raise UsageError(f"--{name} must be true or false, got {value!r}.")
         return value.lower() == "true"
     if rest and not rest[0].startswith("-"):
-        raise UsageError(f"--{name} takes no value, but {rest[0]!r} follows it: put inputs before flags.")
+        raise UsageError(
+            f"--{name} takes no value, but {rest[0]!r} follows it: put inputs before flags, or write --{name}=true or "
+            f"--{name}=false."
+        )
     return True
 
 
@@ -112,8 +115,8 @@ def _value(name: str, assigned: str, value: str, rest: list[str]) -> str:
     return value
 
 
-def _literal(value: str, kind: Any) -> str:
-    """`value` as a Python literal that Fire reads back unchanged: an integer if `kind` is int, else a string.
+def _literal(name: str, value: str, kind: Any) -> str:
+    """A flag's value as a Python literal that Fire reads back unchanged: an integer if `kind` is int, else a string.
 
     Raises:
         UsageError: `kind` is int, and `value` is not a whole number.
@@ -123,4 +126,4 @@ def _literal(value: str, kind: Any) -> str:
     try:
         return str(int(value))
     except ValueError:
-        raise UsageError(f"A whole number is needed, got {value!r}.") from None
+        raise UsageError(f"--{name} must be a whole number, got {value!r}.") from None

@@ -1,4 +1,4 @@
-"""The `manifest.json` of a case folder, which records the input it belongs to, its state, and our own files.
+"""The `manifest.json` of a case folder, which records the input it belongs to, its state, and the files in it.
 
 Anyone may write to the folder, so an invalid manifest is treated as missing.
 """

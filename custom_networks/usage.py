@@ -13,7 +13,7 @@ Commands = Mapping[str, Callable[..., Any]]
 
 
 def overview(commands: Commands) -> str:
-    """The text that `liverseg` prints without arguments: its commands, and how to begin."""
+    """The text that `liverseg` prints without arguments: all commands and some examples."""
     longest = max(map(len, commands))
     listed = [f"  {name:<{longest}}  {_summary(function)}" for name, function in commands.items()]
     examples = [line for function in commands.values() for line in _examples(function)[:1]]

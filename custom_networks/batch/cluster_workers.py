@@ -1,4 +1,4 @@
-"""Client side of a Dask cluster: its workers, and calls made on them."""
+"""Client side of a Dask cluster: which workers it has, and calls to functions on them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Workers:
         while not (ready := self.ready()):
             why = f"The scheduler at {self._address} has {self._why_none()}"
             if time.monotonic() > deadline:
-                raise ClusterLost(f"{why}: start some with `dask worker {self._address}`.")
+                raise ClusterLost(f"{why}: start one with `dask worker {self._address}`.")
             if not warned:
                 logger.warning("%s: waiting for one.", why)
             warned = True
@@ -123,7 +123,7 @@ class Workers:
             known = None
         if known is None:
             raise self._lost()
-        return {worker: its["status"] for worker, its in known.items()}
+        return {worker: info["status"] for worker, info in known.items()}
 
     def _why_none(self) -> str:
         """Return why no worker is ready, as the end of a sentence that begins with "The scheduler has"."""

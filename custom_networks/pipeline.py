@@ -174,11 +174,7 @@ class Pipeline:
     def _fixed_run_block(self, root: Path, weights: Path, sha256: str, fitted: bool) -> dict[str, Any]:
         """The part of the run block that is the same for every case; also sets whether confidence is calibrated.
 
-        Args:
-            root: the bundle's folder.
-            weights: file of the weights.
-            sha256: digest of that file.
-            fitted: whether the coefficients of the confidence are the bundle's own.
+        `fitted` says whether the confidence's coefficients are the bundle's own; `sha256` is the digest of `weights`.
         """
         valid_for = self._parser.get_parsed_content("confidence_valid_for", default=None)
         fast = bool(self._parser.get_parsed_content("fast", default=False))
@@ -242,10 +238,7 @@ class Pipeline:
         return segments_of_case(data["segments_state"], labels, region, self._segments_weights)
 
     def _run_block(self, date: datetime, case: Case, ct: Volume, seconds: Mapping[str, float]) -> dict[str, Any]:
-        """The run block of report.json, without the time of writing.
-
-        The times of the first case include the time that building the pipeline took.
-        """
+        """The run block of report.json before files are written; the times of the first case include building."""
         prepare, self._seconds_to_prepare = self._seconds_to_prepare, 0.0
         times = {**seconds, "total": seconds["total"] + prepare, "prepare": prepare, "write": 0.0}
         return {

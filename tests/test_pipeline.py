@@ -412,7 +412,7 @@ def test_damaged_weights_of_the_scout_stop_a_run_before_it_starts(tmp_path: Path
     with pytest.raises(BundleError, match=r"scout\.pt is damaged"):
         pipeline(tmp_path, scout_checkpoint=str(damaged))
     torch.save({"no": torch.zeros(1)}, damaged)
-    with pytest.raises(BundleError, match=r"scout\.pt does not hold weights of this network"):
+    with pytest.raises(BundleError, match=r"scout\.pt does not contain weights of this network"):
         pipeline(tmp_path, scout_checkpoint=str(damaged))
 
 

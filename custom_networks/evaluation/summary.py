@@ -111,7 +111,7 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def _pooled_dice(cases: list[Scores], structure: str) -> float:
-    """Dice over all cases together; a case's Dice times the sum of both volumes is twice the volume they share."""
+    """Dice of all cases together; a case's Dice times the sum of its two volumes is twice their shared volume."""
     volumes = [scores[f"{structure}_ml"] + scores[f"{structure}_ml_truth"] for scores in cases]
     twice_shared = sum(scores[f"{structure}_dice"] * volume for scores, volume in zip(cases, volumes))
     return twice_shared / sum(volumes) if sum(volumes) else nan

@@ -26,7 +26,7 @@ HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 class Kept(OrderedDict[Hashable, Any]):
-    """A thread-safe cache of the `maxsize` most recently used values; a value that it still has is not made again."""
+    """A thread-safe cache of the `maxsize` most recently used values; no value is made again while it is cached."""
 
     def __init__(self, maxsize: int) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ def compiled(graph: Any, shape: tuple[int, ...], settings: dict[str, Any]) -> An
         return openvino_core().compile_model(static, "CPU", settings)
     except RuntimeError as error:
         raise BundleError(
-            f"OpenVINO cannot compile the network for {shape} ({one_line(error)}): use --runtime torch."
+            f"OpenVINO cannot compile the network for {shape} ({one_line(error)}): use the runtime torch."
         ) from None
 
 

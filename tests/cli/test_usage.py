@@ -70,7 +70,7 @@ def lines_of(text: str) -> list[str]:
         (["export", "torchscript", "a.ts", "--checkpoint", "absent.pt"], "No weights at absent.pt"),
         (
             ["export", "torchscript", "a.ts", "--checkpoint", "ct.nii.gz"],
-            "ct.nii.gz does not hold weights of this network",
+            "ct.nii.gz does not contain weights of this network",
         ),
         (["export", "torchscript", "a.ts", "--bundle", "broken"], "broken does not contain a working bundle"),
         (["pack", "a.zip", "--weights"], "Unknown flag --weights: did you mean --weights_url?"),

@@ -24,8 +24,8 @@ _NEEDS_THE_PACKAGE = ("api",)
 def bundle_contents(root: Path, package: Path) -> dict[str, bytes]:
     """The content of each file of the packed bundle, by its path within the bundle.
 
-    It includes licence, configs, documentation, the weights that inference.json names, and the parts of the code that
-    the configs name or that these import, but no other files in the folder, such as output of training or notebooks.
+    It includes licence, configs, documentation, the weights that inference.json names, the parts of the code that the
+    configs name, and whatever these parts import. Other files in the folder, such as notebooks, are left out.
 
     Args:
         root: the bundle's folder.

@@ -16,7 +16,7 @@ BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
 def _copied_counter(norm: BatchNorm) -> torch.Tensor | None:
-    """A copy of the batch counter; ignite cannot average integers and makes both networks share one counter."""
+    """A copy of the batch counter; ignite, which cannot average integers, makes both networks share one tensor."""
     return None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone()
 
 
@@ -27,7 +27,7 @@ def _batch_norms(network: nn.Module) -> list[BatchNorm]:
 def estimate_batch_statistics(
     network: nn.Module, inputs: Iterable[torch.Tensor], inferer: Callable[[torch.Tensor, nn.Module], object]
 ) -> None:
-    """Estimate the statistics of every BatchNorm of `network` again; each batch in `inputs` has the same weight.
+    """Estimate mean and variance of every BatchNorm of `network` anew; each batch in `inputs` has the same weight.
 
     Unlike `torch.optim.swa_utils.update_bn`, it runs the network through an inferer, which casts as in training, and
     without dropout. The network is left in evaluation mode.

@@ -27,8 +27,11 @@ def announce_cache(cases: Sequence[dict[str, Any]], spacing: float, cache_rate: 
     """Log how much memory the cached cases will take, estimated from their headers.
 
     Slices are assumed to be resampled to `spacing` mm, and each process to have its own cache. Cases that are not NIfTI
-    files count with the average size; if no case is one, nothing is logged. If the machine's memory is too small, a
-    warning says which `cache_rate` would fit. Of several processes on a machine, only the first one logs.
+    files count with the average size; without any NIfTI file, nothing is logged. If the machine's memory is too small,
+    a warning says which `cache_rate` would fit. Of several processes on a machine, only the first one logs.
+
+    Raises:
+        InputError: a file with a NIfTI suffix cannot be read as NIfTI.
     """
     sizes = [size for size in (_cached_bytes(case["image"], spacing) for case in cases) if size is not None]
     if not sizes or int(os.environ.get("LOCAL_RANK", 0)) > 0:  # set by torchrun
@@ -42,7 +45,8 @@ def announce_cache(cases: Sequence[dict[str, Any]], spacing: float, cache_rate: 
     if needed > 0.7 * memory:  # the rest is for the network, the batches and the cases being loaded
         fits = cache_rate * 0.7 * memory / needed
         logger.warning(
-            "The data cache may not fit into memory: --cache_rate %.2f would; cases outside it are read each time", fits
+            "The data cache may not fit into memory: use --cache_rate %.2f; the other cases are then read each time",
+            fits,
         )
 
 

@@ -157,7 +157,7 @@ def _untouched_zeros(channels: int, shape: Sequence[int]) -> torch.Tensor:
 
 
 def _reached(probabilities: torch.Tensor, shape: Sequence[int]) -> tuple[slice, slice]:
-    """The ranges of rows and columns that may contain organ after slices are resized to `shape`.
+    """The ranges of rows and columns that can contain organ once slices are resized to `shape`.
 
     Bilinear interpolation spreads each pixel as far as the centres of its neighbours. At least one liver or tumor
     probability x 255 in (3, h, w, n) must be 0.5 or more.

@@ -28,13 +28,13 @@ def slice_chunks(depth: int, chunk: int) -> Iterator[slice]:
 
 
 def resampled_size(size: int, spacing: float, target: float) -> int:
-    """The number of pixels of about `target` mm that covers the extent of `size` pixels of `spacing` mm; at least 1."""
+    """How many pixels of about `target` mm cover the extent of `size` pixels of `spacing` mm; at least 1."""
     # Rounded to a thousandth of a pixel first, since the affines of an image and its mask can differ by rounding.
     return max(1, math.floor(round(size * spacing / target, 3) + 0.5))
 
 
 def in_plane_scaling(shape: Sequence[int], size: Sequence[int]) -> torch.Tensor:
-    """Affine (4, 4), float64, from indices in slices of `size` to those in slices of `shape` of the same extent."""
+    """Affine (4, 4), float64, from indices on slices of `size` to indices on slices of `shape` of the same extent."""
     scaling = torch.eye(4, dtype=torch.float64)
     for axis in (0, 1):
         scale = shape[axis] / size[axis]
@@ -112,6 +112,9 @@ def resize_volume(
         dtype: type of the result; resampled values are rounded before they become integers.
         chunk: slices handled at once.
         kept: the rows and columns to return; their values are bit-identical to the whole result's.
+
+    Raises:
+        InputError: a label map has values other than whole numbers from 0 to 255.
     """
     if tuple(volume.shape[1:3]) == tuple(size):
         return volume[:, kept[0], kept[1]].to(dtype)

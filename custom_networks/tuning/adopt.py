@@ -1,4 +1,4 @@
-"""Copy the result of tuning to the bundle's inference.json and evaluate.json.
+"""Copy the results of tuning to the bundle's inference.json and evaluate.json.
 
     python -m custom_networks.tuning.adopt docs/training/operating_point.json
 
@@ -60,7 +60,7 @@ def adopted(config: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Read the command line and write both configs."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("operating_point", type=Path, help="operating_point.json of a tuning")
+    parser.add_argument("operating_point", type=Path, help="operating_point.json, written by `tune`")
     tuned = json.loads(parser.parse_args().operating_point.read_text(encoding="utf-8"))
     paths = [CONFIGS / f"{name}.json" for name in ("inference", "evaluate")]
     configs = [adopted(json.loads(path.read_text(encoding="utf-8")), tuned) for path in paths]  # before any is written

@@ -40,7 +40,7 @@ def fit_confidence(mean_probability: Floats, real: Mask, ridge: float = 1.0) -> 
 
     Args:
         mean_probability: (n,) mean tumor probability of each lesion, 0 to 1.
-        real: (n,) whether each touches a true lesion.
+        real: (n,) whether each lesion shares a voxel with a true one.
         ridge: strength of the prior, 0 or more.
 
     Returns:
@@ -67,11 +67,11 @@ def fit_confidence(mean_probability: Floats, real: Mask, ridge: float = 1.0) -> 
 def held_out_coefficients(
     mean_probability: Floats, real: Mask, owners: Sequence[str], patients: Iterable[str]
 ) -> dict[str, Coefficients]:
-    """For each patient, the model fitted on all other patients' lesions.
+    """For each patient, the coefficients of the model fitted on the lesions of all other patients.
 
     Args:
         mean_probability: (n,) mean tumor probability of each lesion, 0 to 1.
-        real: (n,) whether each touches a true lesion.
+        real: (n,) whether each lesion shares a voxel with a true one.
         owners: the patient of each lesion.
         patients: all patients, including those without lesions.
 

@@ -1,7 +1,7 @@
-"""Tables of all lesions that the network predicts in held-out cases, before any is removed.
+"""Tables of all lesions that the network predicts in held-out cases, before the anatomy rules remove any.
 
-An operating point is the set of the anatomy rules' arguments. The first five decide what is organ, which takes a second
-per case; `tumor_threshold` then determines the predicted lesions; the last four only select from the tables. The
+An operating point is a set of arguments for the anatomy rules. The first five decide what is organ, which takes a
+second per case; `tumor_threshold` then determines the predicted lesions; the last four only select from the tables. The
 tables are small enough to keep in memory.
 """
 

@@ -12,16 +12,16 @@ from custom_networks.labelmap.lesions import Coefficients, lesion_confidence
 from custom_networks.tuning.lesion_tables import OperatingPoint, PredictedLesionTable
 
 LONG_MM = 10.0
-LARGE_MM3 = 520.0
+LARGE_MM3 = 520.0  # a ball of 10 mm
 MOST_ML = 10.0  # largest false tumor volume that counts per case, so that one hopeless case does not dominate
 
 SCORES = {
-    "liver_dice": "mean over cases of the whole organ's Dice",
-    "tumor_dice_with_tumor": "mean over the cases with tumor of the tumor's Dice",
+    "liver_dice": "Dice of the whole organ, mean over all cases",
+    "tumor_dice_with_tumor": "Dice of the tumor, mean over the cases with tumor",
     "tumor_free_ml": "mean tumor volume predicted in cases without tumor, ml",
-    "lesion_recall": "true lesions that share a voxel with a predicted one, over all true lesions",
+    "lesion_recall": "share of the true lesions that share a voxel with a predicted one",
     "lesion_recall_10mm": "the same for true lesions of at least 10 mm longest diameter in a slice",
-    "lesion_recall_520mm3": "the same for true lesions of at least 0.52 ml, a ball of 10 mm",
+    "lesion_recall_520mm3": "the same for true lesions of at least 0.52 ml, the volume of a ball of 10 mm",
     "false_lesions_per_case": "predicted lesions that share no voxel with a true one, per case with labelled tumors",
     "objective": "liver_dice + tumor_dice_with_tumor + lesion_recall_10mm, minus the penalty times the excess of "
     "false_lesions_per_case and of tumor_free_ml over their limits (for tumor_free_ml, each case counts at most "

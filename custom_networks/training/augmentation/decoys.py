@@ -14,7 +14,7 @@ from custom_networks.training.augmentation.lesion_synthesis import Array, lesion
 from custom_networks.training.augmentation.synthetic_lesions import RandSyntheticLesionsd, has_room
 
 _FAT, _BONE = -140.0, 200.0  # HU: bounds of the tissue that a mass may replace
-_DARKEST = -20.0  # HU: fluid with texture
+_DARKEST = -20.0  # HU: lower limit of what is drawn, the texture of fluid included
 _NOISE = 25.0  # HU: larger differences from the surroundings are edges, not noise
 
 
@@ -58,7 +58,7 @@ class RandDecoysd(RandSyntheticLesionsd):
 
     def _implant(self, image: Array, label: npt.NDArray[Any], heights: Array, thickness: float) -> bool:
         """Draw one decoy into the image, in place, if there is room; return whether it was drawn."""
-        lesion = self.draw_lesion()  # its contrast is relative to water, so it equals its HU
+        lesion = self.draw_lesion()  # its contrast, relative to water, is its HU
         low, high = self.window
         hu = image * (high - low) + low
         tissue = (label == 0) & (hu > _FAT) & (hu < _BONE)

@@ -27,7 +27,7 @@ class RandInPlaneDeformd(RandomizableTransform, MapTransform):
         prob: probability of a deformation.
         rotate: range of the rotation, in radians, from the first in-plane axis to the second.
         scale: range of the factor by which anatomy is enlarged; its logarithm is drawn uniformly.
-        stretch: largest factor of enlarging anatomy along one axis while shrinking it along the other, 1 or more.
+        stretch: largest factor, 1 or more, by which anatomy is enlarged along one axis and shrunk along the other.
         shear: the largest shear of each axis by the other.
         elastic: the largest displacement of a control point along each axis, in pixels; each stack has a random
             bound below it. If it is at most a fifth of `elastic_spacing`, the image never folds.

@@ -16,7 +16,7 @@ from custom_networks.training.augmentation.rand_image import (
     gaussian_kernel,
 )
 
-HU_WINDOW = (-160.0, 240.0)  # HU that intensities 0 and 1 stand for
+HU_WINDOW = (-160.0, 240.0)  # the HU of intensities 0 and 1
 
 
 class RandCTNoised(RandImaged):

@@ -52,7 +52,9 @@ class RandTissueShiftd(RandImaged):
     ) -> None:
         super().__init__(keys, prob)
         if len(knots) != len(shifts):
-            raise UsageError(f"Each knot needs one shift, got {len(knots)} knots and {len(shifts)} shifts.")
+            raise UsageError(
+                f"Each knot needs one shift, got {len(knots)} knots and {len(shifts)} shifts: make their numbers equal."
+            )
         self.label_key = label_key
         self.knots = np.asarray(knots, dtype=float)
         self.shifts = np.asarray(shifts, dtype=float)

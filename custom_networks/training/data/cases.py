@@ -29,7 +29,7 @@ def patient_of(item: Case) -> str:
 
 
 def listed_cases(datalist: str, dataset_dir: str) -> dict[str, Any]:
-    """The contents of the data list.
+    """The contents of a data list, with at least the key "training".
 
     If it is `dataset_dir`/dataset.json and does not exist, it is made from the LiTS cases in that folder; this is
     logged.
@@ -145,7 +145,7 @@ def _split(datalist: str, dataset_dir: str, fold: int | str | None, folds: int) 
             )
         return items, held_out
     if not isinstance(fold, int) or not 0 <= fold < folds:
-        raise InputError(f"fold must be from 0 to {folds - 1} or {ALL!r}, got {fold!r}")
+        raise InputError(f"fold must be from 0 to {folds - 1} or {ALL!r}, got {fold!r}: choose one of these.")
     dealt = _folds(items, folds)
     return [item for i, part in enumerate(dealt) if i != fold for item in part], dealt[fold]
 

@@ -103,6 +103,7 @@ def segment(
 
 
 def _case(ct: Any, affine: npt.NDArray[np.float64] | None) -> Case:
+    """The case to segment; UsageError if `affine` is missing for an array, or given for anything else."""
     if affine is not None and not isinstance(ct, np.ndarray):
         raise UsageError(
             f"affine= is only for arrays, got a {type(ct).__name__}: leave affine= out; the input has its own."

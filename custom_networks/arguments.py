@@ -91,27 +91,36 @@ def _unknown_flag(argument: str, name: str, flags: Sequence[str], hints: Mapping
     switches = [flag for flag in flags if hints[flag] is bool]
     close = get_close_matches(negated, switches, n=1) if negated != name else get_close_matches(name, flags, n=1)
     off = "=false" * (negated != name)
-    return UsageError(f"Unknown flag {argument}: " + (f"did you mean --{close[0]}{off}?" if close else "see --help."))
+    return UsageError(
+        f"Unknown flag {argument}: " + (f"did you mean {_typed(close[0])}{off}?" if close else "see --help.")
+    )
+
+
+def _typed(name: str) -> str:
+    """A flag as the help shows it."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _switch(name: str, assigned: str, value: str, rest: Sequence[str]) -> bool:
+    """The value of a switch; UsageError if it is neither true nor false, or if an input follows a bare switch."""
     if assigned:
         if value.lower() not in ("true", "false"):
-            raise UsageError(f"--{name} must be true or false, got {value!r}.")
+            raise UsageError(f"{_typed(name)} must be true or false, got {value!r}.")
         return value.lower() == "true"
     if rest and not rest[0].startswith("-"):
         raise UsageError(
-            f"--{name} takes no value, but {rest[0]!r} follows it: put inputs before flags, or write --{name}=true or "
-            f"--{name}=false."
+            f"{_typed(name)} takes no value, but {rest[0]!r} follows it: put inputs before flags, or write "
+            f"{_typed(name)}=true or {_typed(name)}=false."
         )
     return True
 
 
 def _value(name: str, assigned: str, value: str, rest: list[str]) -> str:
+    """The value of a flag, taken from the next argument if it is not part of the flag; UsageError if there is none."""
     if not assigned and rest and not rest[0].startswith("--"):
         value = rest.pop(0)
     if not value:
-        raise UsageError(f"--{name} needs a value.")
+        raise UsageError(f"{_typed(name)} needs a value.")
     return value
 
 
@@ -126,4 +135,4 @@ def _literal(name: str, value: str, kind: Any) -> str:
     try:
         return str(int(value))
     except ValueError:
-        raise UsageError(f"--{name} must be a whole number, got {value!r}.") from None
+        raise UsageError(f"{_typed(name)} must be a whole number, got {value!r}.") from None

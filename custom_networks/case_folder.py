@@ -219,6 +219,7 @@ def _written_manifest(staging: Path, manifest: Manifest, name: str) -> Path:
 
 
 def _staged_files(staging: Path) -> list[Path]:
+    """The files to commit, sorted; ValueError if the staging folder contains anything but plain files."""
     paths = sorted(path for path in staging.iterdir() if not path.name.startswith("."))
     for path in paths:
         if path.is_symlink() or not path.is_file() or not is_plain(path.name):

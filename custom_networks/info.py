@@ -88,6 +88,7 @@ def info_lines(known: Mapping[str, Any]) -> list[str]:
 
 
 def _command(function: Callable[..., Any]) -> dict[str, Any]:
+    """Summary and arguments of a command, from its function."""
     doc = inspect.getdoc(function) or ""
     return {"summary": doc.partition("\n")[0], "arguments": described_arguments(function)}
 
@@ -108,6 +109,7 @@ def described_arguments(function: Callable[..., Any]) -> list[dict[str, Any]]:
 
 
 def _argument(parameter: inspect.Parameter, text: str) -> dict[str, Any]:
+    """Name, type, default and help of one parameter of a command."""
     kind = (getattr(parameter.annotation, "__name__", None) or str(parameter.annotation)).removesuffix(" | None")
     flag, required = parameter.kind is parameter.KEYWORD_ONLY, parameter.default is parameter.empty
     default = {} if required else {"default": parameter.default}

@@ -93,6 +93,7 @@ def remove_abandoned_staging(output: Path) -> None:
 
 
 def _new_locked_folder(output: Path, name: str, held: ExitStack) -> Path:
+    """Create a staging folder and lock it until `held` is closed."""
     while True:
         folder = output / f".{name[:100]}.{_host()}{os.urandom(8).hex()}"
         folder.mkdir(parents=True)

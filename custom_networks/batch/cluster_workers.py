@@ -82,7 +82,7 @@ class Workers:
         """Wait at most `TICK` seconds for a future to finish, and return those that are done or lost their worker.
 
         Args:
-            given: the address of the worker of each future.
+            given: the futures, each with the address of its worker.
         """
         from distributed import CancelledError, wait
 
@@ -145,6 +145,7 @@ class Workers:
             raise self._lost() from None
 
     def _lost(self) -> ClusterLost:
+        """The error for a lost connection."""
         return ClusterLost(
             f"The connection to the Dask scheduler at {self._address} is lost: the cases reported above were written; "
             "run the same command again for the rest."
@@ -152,6 +153,7 @@ class Workers:
 
 
 def _connected(address: str) -> Client:
+    """Connect to a scheduler; UsageError if Dask is not installed or no scheduler answers."""
     try:
         from distributed import Client
     except ImportError as error:

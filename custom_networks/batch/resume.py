@@ -107,7 +107,8 @@ def _version_and_disk_error(report: Path) -> tuple[str, str]:
     Both are "" if the file cannot be read, and the note is "" if there is none.
     """
     try:
-        said = json.loads(report.read_text(encoding="utf-8"))
-        return str(said["run"]["version"]), next(filter(_NOT_WRITTEN.search, map(str, said.get("notes", ()))), "")
+        contents = json.loads(report.read_text(encoding="utf-8"))
+        notes = map(str, contents.get("notes", ()))
+        return str(contents["run"]["version"]), next(filter(_NOT_WRITTEN.search, notes), "")
     except (OSError, ValueError, KeyError, TypeError):
         return "", ""

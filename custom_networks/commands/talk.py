@@ -134,6 +134,7 @@ class Talk:
         )
 
     def _say_progress(self, text: str) -> None:
+        """Print a message about progress if that was requested; the log always gets it."""
         if self._progress:
             self.say(text)
         else:
@@ -171,9 +172,9 @@ def _listed(files: Mapping[str, str]) -> list[tuple[str, str]]:
 def note_lines(result: "Result") -> list[str]:
     """Return a line for each finding of the verdict, and for each note that is not also a finding."""
     findings = result.verdict.findings if result.verdict else ()
-    said = {finding.text for finding in findings}
+    findings_text = {finding.text for finding in findings}
     lines = [f"  {finding.level}: {finding.text}" for finding in findings]
-    return lines + [f"  note: {note}" for note in result.notes if note not in said]
+    return lines + [f"  note: {note}" for note in result.notes if note not in findings_text]
 
 
 def _duration(seconds: float) -> str:

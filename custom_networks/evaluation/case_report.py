@@ -113,6 +113,7 @@ class CaseScoresHandler:
             write_report({names[path]: row for path, row in self._rows.items()}, self.output_dir, self.lesion_overlap)
 
     def _scores(self, output: Mapping[str, Any], tumor_labelled: bool, path: str) -> dict[str, float]:
+        """Score one item; the message of an InputError names the case's path."""
         prediction, truth = output["pred"], output["label"]
         try:
             spacing = _spacing_of_one_grid(prediction, truth)
@@ -124,6 +125,7 @@ class CaseScoresHandler:
 
 
 def _path_of(output: Mapping[str, Any]) -> str:
+    """The file of an item's image or, if that is unknown, of its label; InputError if both are unknown."""
     for key in ("image", "label"):
         if path := getattr(output.get(key), "meta", {}).get("filename_or_obj"):
             return str(path)
@@ -185,6 +187,7 @@ def _label_map(labels: MetaTensor) -> Labels:
 
 
 def _one_line(scores: Scores) -> str:
+    """The main scores of a case, as one line for the log."""
     line = f"liver Dice {scores['liver_dice']:.3f}, HD95 {scores['liver_hd95_mm']:.1f} mm"
     if not isfinite(scores["tumor_dice"]):
         return f"{line}; tumors not labelled"

@@ -127,6 +127,7 @@ def lesion_scores(prediction: Mask, truth: Mask, overlap: float) -> dict[str, fl
 
 
 def _volume_scores(predicted: int, true: int, both: int) -> dict[str, float]:
+    """Dice, VOE and RVD from the numbers of predicted, true and shared voxels."""
     if not predicted and not true:
         return {"dice": 1.0, "voe": 0.0, "rvd": 0.0}
     return {
@@ -137,6 +138,7 @@ def _volume_scores(predicted: int, true: int, both: int) -> dict[str, float]:
 
 
 def _surface_scores(prediction: Mask, truth: Mask, spacing: Sequence[float], diagonal_mm: float) -> dict[str, float]:
+    """NSD, HD95 and ASSD of two masks; see DEFINITIONS for empty masks."""
     predicted, true = bool(prediction.any()), bool(truth.any())
     if not (predicted and true):
         distance, share = (diagonal_mm, 0.0) if predicted or true else (0.0, 1.0)
@@ -152,6 +154,7 @@ def _surface_scores(prediction: Mask, truth: Mask, spacing: Sequence[float], dia
 
 
 def _check(prediction: Labels, truth: Labels, spacing: Sequence[float]) -> None:
+    """Raise InputError for label maps or a spacing that `case_scores` cannot score."""
     if prediction.shape != truth.shape or truth.ndim != 3:
         raise InputError(
             "Prediction and truth must be label maps (H, W, D) on the same grid, got shapes "

@@ -137,6 +137,7 @@ def _write(
     spacing: list[float],
     tumor_labelled: bool,
 ) -> None:
+    """Write a case, cropped to its possible organ; InputError if the file contains another case."""
     other = _kept_source(path)
     if other not in (None, source):
         raise InputError(

@@ -99,6 +99,7 @@ def write_report(rows: Mapping[str, Scores], folder: Path, lesion_overlap: float
 
 
 def _statistics(values: Iterable[float]) -> dict[str, float]:
+    """STATISTICS of the finite values; without any, n is 0 and the others are nan."""
     known = np.array([value for value in values if isfinite(value)])
     if not known.size:
         return {"n": 0} | dict.fromkeys(STATISTICS[1:], nan)

@@ -139,6 +139,7 @@ def converted(network: nn.Module) -> Any:
 
 
 def _traced(network: nn.Module) -> Any:
+    """Convert the network by tracing it on a small stack, with its weights as further inputs."""
     from openvino import PartialShape
     from openvino._offline_transformations import apply_moc_transformations
     from openvino.frontend import FrontEndManager

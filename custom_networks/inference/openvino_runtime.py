@@ -103,6 +103,7 @@ class OpenVINORuntime:
             self._running.clear()
 
     def _compiled(self, shape: tuple[int, ...]) -> Any:
+        """The network compiled for an input shape, from the cache if possible."""
         settings = {
             "INFERENCE_PRECISION_HINT": HINTS[self.precision],
             "INFERENCE_NUM_THREADS": usable_cores(),
@@ -132,7 +133,7 @@ def compiled(graph: Any, shape: tuple[int, ...], settings: dict[str, Any]) -> An
 
 
 def _graph_or_reason(network: nn.Module, digest: str) -> Any:
-    """The network as an OpenVINO graph, or the `CannotRun` error, so that failed conversions are cached, too."""
+    """The network as an OpenVINO graph, or the `CannotRun` error, so that failed conversions are also cached."""
     try:
         return bound_graph(network, digest)
     except CannotRun as reason:

@@ -88,6 +88,7 @@ def export_network(
 
 
 def _chosen(format: str, path: Path) -> _Format:
+    """The format; UsageError if it is unknown, the file name has another ending, or a package is missing."""
     if format not in _FORMATS:
         raise UsageError(f"The network can be exported as {' or '.join(_FORMATS)}, got {format!r}.")
     chosen = _FORMATS[format]

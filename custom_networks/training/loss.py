@@ -57,6 +57,7 @@ class OrganTumorLoss(nn.Module):
         return F.nll_loss(scores, target, weight, ignore_index=IGNORED)
 
     def _dice(self, probabilities: Tensor, target: Tensor) -> Tensor:
+        """Dice loss of organ and tumor, over the voxels whose label is known."""
         labelled = (target != IGNORED).float()
         tumor_labelled = labelled * (target != ORGAN)
         organ, tumor = probabilities[:, 1] + probabilities[:, 2], probabilities[:, 2]

@@ -95,6 +95,7 @@ class ResumableState:
         logger.info("Resumed %s after epoch %d", self.path, engine.state.epoch)
 
     def _check(self, state: Mapping[str, Any]) -> None:
+        """Raise InputError if a saved state is incomplete or belongs to another run."""
         facts = state.get("facts", {})
         if missing := (self.objects.keys() - state.keys()) | (self.facts.keys() - facts.keys()):
             raise InputError(

@@ -124,6 +124,7 @@ class LabelsOnInputGridd(MapTransform):
         return d
 
     def _decided(self, scores: torch.Tensor, record: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Label map (1, H, W, D) and, unless discarded, probabilities (2, H, W, D), on the grid before resampling."""
         shape = [int(n) for n in record[TraceKeys.ORIG_SIZE]]
         labels = _untouched_zeros(1, shape)
         kept = None if self.probability_key is None else _untouched_zeros(2, shape)
@@ -187,6 +188,7 @@ def _resampling_step(image: Any, name: str) -> int:
 
 
 def _check_grid(scores: torch.Tensor, record: Mapping[str, Any], key: Hashable) -> None:
+    """Raise BundleError if the network's output is not on the grid of the resampled image."""
     expected = (3, *(int(n) for n in record[TraceKeys.EXTRA_INFO]["resampled_shape"]))
     if tuple(scores.shape) != expected:
         raise BundleError(

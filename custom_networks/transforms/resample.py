@@ -91,6 +91,7 @@ def resize_labels(stack: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 
 
 def _nearest_slices(stack: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Resample each slice of (C, H, W, D) by nearest neighbour, keeping the type."""
     planes = stack.permute(0, 3, 1, 2).double()
     return interpolate(planes, size=tuple(size), mode="nearest-exact").permute(0, 2, 3, 1).to(stack.dtype)
 
@@ -142,7 +143,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
     may have any number of channels, and keep their type.
 
     If the data contain a region (see `FindLiverd`), only that part of the result is computed, with exactly the values
-    that the whole result would have there; its position is recorded, too. The inverse pads a tensor of the region's
+    that the whole result would have there; its position is also recorded. The inverse pads a tensor of the region's
     shape with zeros to the whole grid, and treats other shapes as usual.
 
     Args:
@@ -197,6 +198,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
         return d
 
     def _resampled(self, key: Hashable, volume: Any, mode: str, region: Any = None) -> MetaTensor:
+        """Resample a volume or its region and record the step; BundleError if it is not a MetaTensor (C, H, W, D)."""
         if not isinstance(volume, MetaTensor) or volume.ndim != 4:
             raise BundleError(
                 f"ResampleInPlaned needs {key!r} as a MetaTensor (C, H, W, D), got {type(volume).__name__} of shape "
@@ -222,6 +224,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
         return self.push_transform(with_meta_of(volume, values), affine=affine, orig_size=shape, extra_info=record)
 
     def _restored(self, volume: MetaTensor) -> MetaTensor:
+        """Bring a volume back to the grid recorded before resampling."""
         out = with_meta_of(volume, volume.as_tensor())
         record = self.pop_transform(out)
         shape = [int(n) for n in record[TraceKeys.ORIG_SIZE]]

@@ -186,6 +186,7 @@ def liver_box(liver: Mask, likely: Mask, least_voxels: float) -> Box | None:
 
 
 def _checked(volume: Any, key: Hashable) -> MetaTensor:
+    """The volume; BundleError if it is not a MetaTensor (1, H, W, D)."""
     if not isinstance(volume, MetaTensor) or volume.ndim != 4 or volume.shape[0] != 1:
         raise BundleError(
             f"FindLiverd needs {key!r} as a MetaTensor (1, H, W, D), got {type(volume).__name__} of shape "

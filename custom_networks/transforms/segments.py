@@ -95,7 +95,7 @@ def cell_means(size: int, cells: int, scale: float, offset: float) -> np.ndarray
 
 
 def share_of_cells(mask: Mask, affine: Floats, shape: Sequence[int], coarse_affine: Floats) -> np.ndarray:
-    """The share, 0 to 1, of each cell of a coarse grid that a mask fills: (h, w, d) float32.
+    """How much of each cell of a coarse grid a mask fills, 0 to 1: (h, w, d) float32.
 
     Args:
         mask: (H, W, D).
@@ -203,6 +203,7 @@ class LabelSegmentsd(_LabelMapTransform):
         return labels, {self.segments_key: segments, self.state_key: {"state": FOUND, "reason": None}}
 
     def _why_unusual(self, liver: np.ndarray, coarse: MetaTensor) -> str | None:
+        """Why the liver's shape is unusual, or None if it is not or there is no limit."""
         return (
             None if self.most_unusual is None else why_unusual(liver, spacing_of(_affine_of(coarse)), self.most_unusual)
         )

@@ -25,7 +25,7 @@ def configured_numbers(config: dict[str, Any]) -> dict[str, float]:
 
 
 def adopted(config: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any]:
-    """A copy of the config of inference or evaluation with the tuned confidence coefficients and threshold.
+    """A copy of a config, inference or evaluation, with the tuned confidence coefficients and threshold.
 
     `confidence_valid_for`, if the config has it, becomes None.
 

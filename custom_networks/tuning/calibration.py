@@ -91,7 +91,7 @@ def brier_score(confidence: Floats, real: Mask) -> float:
 
 
 def reliability(confidence: Floats, real: Mask, bins: int = BINS) -> list[ReliabilityBin]:
-    """Predicted and observed frequency in bins of confidence of equal width; both are nan in an empty bin."""
+    """Predicted and observed frequency in `bins` equal intervals of confidence; both are nan in an empty one."""
     index = np.minimum((confidence * bins).astype(int), bins - 1)
     table = []
     for number in range(bins):

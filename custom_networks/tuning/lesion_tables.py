@@ -68,7 +68,7 @@ class PredictedLesionTable:
         height_mm: (n,) their extents from feet to head.
         mean_probability: (n,) mean tumor probabilities.
         shared: (m, n) numbers of voxels that each true and each predicted lesion share.
-        in_true_organ: (n,) numbers of voxels of each predicted lesion in the true organ.
+        in_true_organ: (n,) how many voxels of each predicted lesion lie in the true organ.
         stray: for each `capsule_mm` to try, (n,) whether a predicted lesion is outside the liver.
     """
 
@@ -162,6 +162,7 @@ def predicted_lesion_tables(
 
 
 def _table(case: KeptCase, truth: TrueLesions, labels: Labels, capsules_mm: Sequence[float]) -> PredictedLesionTable:
+    """The table of a case for a label map from which no lesion has been removed."""
     truth_map = case.truth
     if not case.tumor_labelled:  # as in the evaluation, voxels with an unreliable label 2 do not count
         labels, truth_map = (np.where(case.truth == TUMOR, 0, known) for known in (labels, case.truth))

@@ -130,6 +130,7 @@ def _lesion_sizes(cases: Sequence[PredictedLesionTable]) -> dict[str, list[Mask]
 
 
 def _objective(scores: Mapping[str, float], tumor_free_ml: Floats, limits: Limits) -> dict[str, float]:
+    """The scores "objective" and "within_limits", from the other scores and the capped tumor-free volumes."""
     excess = (
         max(0.0, np.nan_to_num(scores["false_lesions_per_case"]) - limits.false_lesions_per_case),
         max(0.0, np.nan_to_num(_mean(tumor_free_ml)) - limits.tumor_free_ml),
@@ -139,6 +140,7 @@ def _objective(scores: Mapping[str, float], tumor_free_ml: Floats, limits: Limit
 
 
 def _liver_dice(case: PredictedLesionTable, stray: Mask) -> float:
+    """Dice of the organ without its stray lesions; 1 if both masks are empty."""
     predicted, shared, true = case.organ
     predicted -= int(round(case.volume_mm3[stray].sum() / case.voxel_mm3))
     shared -= int(case.in_true_organ[stray].sum())
@@ -146,6 +148,7 @@ def _liver_dice(case: PredictedLesionTable, stray: Mask) -> float:
 
 
 def _tumor_dice(case: PredictedLesionTable, kept: Mask) -> float:
+    """Dice of the tumor, if only the kept lesions are predicted."""
     shared = case.shared[:, kept].sum() * case.voxel_mm3
     return float(2 * shared / (case.volume_mm3[kept].sum() + case.true_volume_mm3.sum()))
 

@@ -113,23 +113,23 @@ def train_and_score(work: Sequence[Work], dataset_dir: str, threads: int) -> Non
             training.keep()
             own = {"dataset_dir": dataset_dir, "ckpt_dir": here, "output_dir": here, "resume": True, **start}
             own |= {"val_interval": 10**6, "train#trainer#train_handlers": WITHOUT_VALIDATION}
-            bundle_run(["train.json"], {**training.overrides, **_texts(own)}, threads, here / "train.log")
+            bundle_run(["train.json"], {**training.overrides, **_as_texts(own)}, threads, here / "train.log")
         start = {"start_from": training.done}
     if not scoring.done.exists():
         scoring.keep()
         own = {"dataset_dir": dataset_dir, "checkpoint": trainings[-1].done, "output_dir": scoring.folder}
         asked = {name: value for name, value in scoring.overrides.items() if name != "stages"}
         log = scoring.folder.parent / "scores.log"
-        bundle_run(["train.json", "evaluate.json"], {**asked, **_texts(own)}, threads, log)
+        bundle_run(["train.json", "evaluate.json"], {**asked, **_as_texts(own)}, threads, log)
         scoring.done.touch()  # a separate file, because the tables already exist after the first case
 
 
-def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+def _as_texts(values: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in values.items()}
 
 
 def rows(out: Path, variants: Sequence[str], seeds: Sequence[int]) -> Iterator[dict[str, str]]:
-    """Yield the scores of all cases of all runs, each with its variant and seed."""
+    """Yield the scores of every case in every run, with the run's variant and seed."""
     for variant in variants:
         for seed in seeds:
             with (out / run_name(variant, seed) / "scores" / "cases.csv").open(encoding="utf-8", newline="") as file:

@@ -104,6 +104,7 @@ def _most_sensitive(start: OperatingPoint, scorer: PointScorer) -> Trial:
 
 
 def _operating_point(configured: Mapping[str, float], grid: Mapping[str, Sequence[float]]) -> OperatingPoint:
+    """The configured point; UsageError if names do not match, or an organ threshold is below what was kept."""
     unknown = set(configured) ^ set(OperatingPoint._fields) | set(grid) - set(OperatingPoint._fields)
     if unknown:
         raise UsageError(
@@ -134,6 +135,7 @@ def _patients(cases: Sequence[str], datalist: str | None) -> dict[str, str]:
 def _as_configured(
     point: OperatingPoint, tables: PredictedLesionTables, coefficients: Coefficients | None, limits: Limits
 ) -> Trial:
+    """Score a point with the configured coefficients of the confidence."""
     cases = tables.at(point)
     confidences = [lesion_confidence(case.mean_probability, coefficients) for case in cases]
     return Trial(point, point_scores(cases, point, confidences, limits))

@@ -73,7 +73,7 @@ def lines_of(text: str) -> list[str]:
             "ct.nii.gz does not contain weights of this network",
         ),
         (["export", "torchscript", "a.ts", "--bundle", "broken"], "broken does not contain a working bundle"),
-        (["pack", "a.zip", "--weights"], "Unknown flag --weights: did you mean --weights_url?"),
+        (["pack", "a.zip", "--weights"], "Unknown flag --weights: did you mean --weights-url?"),
     ],
 )
 def test_wrong_usage_is_refused_before_any_work(

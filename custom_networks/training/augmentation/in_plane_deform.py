@@ -96,7 +96,7 @@ class RandInPlaneDeformd(RandomizableTransform, MapTransform):
 
 
 def from_middle(size: Sequence[int]) -> torch.Tensor:
-    """Row and column of each pixel of a slice of `size` relative to its centre: `(H, W, 2)` float32.
+    """Row and column of each pixel relative to the centre, for slices of `size`: `(H, W, 2)` float32.
 
     The centre is pixel `size // 2`, as in MONAI's centre crops.
     """
@@ -114,7 +114,7 @@ def sample_in_plane(stack: torch.Tensor, places: torch.Tensor, mode: str, paddin
         padding_mode: "border" or "zeros".
 
     Returns:
-        `(C, h, w, D)` of the type of `stack`.
+        `(C, h, w, D)`, with the same type as `stack`.
     """
     size = torch.tensor(stack.shape[1:3])
     grid = ((places + size // 2) * 2 + 1) / size - 1  # grid_sample's coordinates run from -1 to 1, from edge to edge

@@ -45,7 +45,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         bright_prob: probability that a lesion is brighter than the liver, by 0.7 times the contrast drawn.
         texture: range of the texture's standard deviation, HU.
         grain: range of the texture's grain, mm.
-        softness: range of the width of the edge, mm; limited to the radius.
+        softness: range of the edge's width, mm; limited to the radius.
         rim_prob: probability of a bright rim (capsule); rims, cores and specks occur from a radius of 5 mm on.
         core_prob: probability of a darker core (necrosis).
         calcified_prob: probability of calcified specks.

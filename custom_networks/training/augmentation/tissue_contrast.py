@@ -89,6 +89,7 @@ class RandTissueShiftd(RandImaged):
         return (bent - self.window[0]) / (self.window[1] - self.window[0])
 
     def _with_organ_shifted(self, image: torch.Tensor, label: torch.Tensor | None) -> torch.Tensor:
+        """The image with its organ shifted, with probability `organ_prob`."""
         if label is None or self.R.uniform() >= self.organ_prob:
             return image
         shift = self.uniform(self.organ_shift) / (self.window[1] - self.window[0])

@@ -53,6 +53,7 @@ def listed_cases(datalist: str, dataset_dir: str) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """The JSON object in a data list; InputError if it is not one or has no "training"."""
     try:
         listed = dict(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
@@ -93,6 +94,7 @@ def _case(item: Case, root: Path, also: Mapping[str, str]) -> Case:
 def _cases(
     items: list[Case], datalist: str, dataset_dir: str, purpose: str, also: Mapping[str, str] | None = None
 ) -> list[Case]:
+    """The data dictionaries of the items that have all files in `also`; InputError if there are none."""
     keys = (also or {}).values()
     items = [item for item in items if all(key in item for key in keys)]
     if not items:
@@ -133,6 +135,7 @@ def _folds(items: list[Case], folds: int) -> list[list[Case]]:
 
 
 def _split(datalist: str, dataset_dir: str, fold: int | str | None, folds: int) -> tuple[list[Case], list[Case]]:
+    """The items to train on and to validate on; see `training_cases` for arguments and errors."""
     listed = listed_cases(datalist, dataset_dir)
     items = _usable(_checked(listed["training"], datalist), dataset_dir)
     if fold in (None, ALL):

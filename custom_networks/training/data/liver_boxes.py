@@ -117,6 +117,7 @@ class RandSegmentStackd(Randomizable, MapTransform):
         return int(self.R.randint(low, high + 1))
 
     def _framed(self, stack: torch.Tensor, corner: Sequence[int]) -> torch.Tensor:
+        """Crop or zero-pad a stack in-plane to `size`, with its first pixel at `corner`."""
         pads: list[int] = [0, 0]
         for extent, first, size in reversed(list(zip(stack.shape[1:3], corner, self.size, strict=True))):
             pads += [-first, first + size - extent]

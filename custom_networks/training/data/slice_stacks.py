@@ -64,6 +64,7 @@ class RandSliceStacksd(Randomizable, MapTransform):
         return [self._stack(data) for _ in range(self.num_samples)]
 
     def _stack(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Draw one stack, and return it with the other items of the case."""
         volume = data[self.first_key(dict(data))]
         self._check_grids(data, volume)
         centre = self._centre(data[self.indices_key], volume.shape[1:])
@@ -89,6 +90,7 @@ class RandSliceStacksd(Randomizable, MapTransform):
                 )
 
     def _centre(self, indices: Sequence[np.ndarray], shape: Sequence[int]) -> tuple[int, ...]:
+        """Draw a class by `ratios` and a voxel of it, as (i, j, k); any voxel if no class occurs."""
         weights = self.ratios * np.array([len(of_class) > 0 for of_class in indices])
         if weights.sum() == 0:
             return tuple(int(self.R.randint(n)) for n in shape)
@@ -113,6 +115,7 @@ class RandSliceStacksd(Randomizable, MapTransform):
         return max(min(0, extent - size) - size // 8, min(corner, max(0, extent - size) + size // 8))
 
     def _crop(self, volume: torch.Tensor, corner: Sequence[int], slices: Sequence[int]) -> torch.Tensor:
+        """Crop the given slices in-plane to `size` from `corner`, with zeros outside the volume."""
         stack = volume[..., slices]
         for axis in (0, 1):
             start, stop = corner[axis], corner[axis] + self.size[axis]

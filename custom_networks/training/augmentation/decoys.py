@@ -19,7 +19,7 @@ _NOISE = 25.0  # HU: larger differences from the surroundings are edges, not noi
 
 
 class RandDecoysd(RandSyntheticLesionsd):
-    """Draw lesions beside the liver of a stack; the label stays background.
+    """Draw decoys, structures that look like lesions, beside the liver of a stack; their label stays background.
 
     A network that has seen few patients mistakes a large dark structure beside the liver (an adrenal or retroperitoneal
     mass, a renal cyst, a stomach full of water) for a tumor within the liver, and a colon full of contrast medium for
@@ -86,7 +86,7 @@ class RandDecoysd(RandSyntheticLesionsd):
         starts = np.flatnonzero(organ[..., first:last])
         if not len(starts):
             starts = np.flatnonzero(tissue[..., first:last])
-        for start in self._tried(starts):
+        for start in self._sample(starts):
             i, j, k = (int(n) for n in np.unravel_index(start, tissue[..., first:last].shape))
             here = tissue[..., first + k]
             i, j = self._inwards(organ[..., first + k], here, i, j, self.R.uniform(0.3, 1.3) * radius / self.spacing)

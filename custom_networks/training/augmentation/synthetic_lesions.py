@@ -178,7 +178,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         sample = np.unravel_index(places[self.R.randint(len(places), size=_SAMPLE)], liver.shape)
         median = np.median(values[sample])
         tolerance = _VESSEL / (self.window[1] - self.window[0])
-        for place in self._tried(places):
+        for place in self._sample(places):
             i, j, k = (int(n) for n in np.unravel_index(place, liver.shape))
             around = (slice(max(i - 2, 0), i + 3), slice(max(j - 2, 0), j + 3), k)
             off_vessels = abs(values[around][liver[around]].mean() - median) <= tolerance
@@ -194,7 +194,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         low, high = heights[self.halo] - 0.7 * radius, heights[-1 - self.halo] + 0.7 * radius
         return int(np.searchsorted(heights, low)), int(np.searchsorted(heights, high, side="right"))
 
-    def _tried(self, places: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def _sample(self, places: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """A random sample of `_PLACES_TRIED` places, with replacement; empty if there are none."""
         return places[self.R.randint(len(places), size=_PLACES_TRIED)] if len(places) else places
 

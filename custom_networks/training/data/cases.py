@@ -23,7 +23,7 @@ def _say(level: int, text: str) -> None:
 
 
 def patient_of(item: Case) -> str:
-    """The patient of an item in a data list: its "group", else one known by its LiTS or MSD name, else its image."""
+    """The patient of an item: its "group", or else the patient known for its LiTS or MSD name, or else its image."""
     known = known_patient(item["image"])
     return str(item.get("group", item["image"] if known is None else known))
 
@@ -64,7 +64,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _checked(items: list[Case], datalist: str) -> list[Case]:
-    """Check that each item names its image and label and that any "tumor_labelled" is a bool; return the items."""
+    """The items, if each names an image and a label and any "tumor_labelled" is true or false; else InputError."""
     for number, item in enumerate(items, start=1):
         for key in ("image", "label"):
             if not isinstance(item, dict) or not isinstance(item.get(key), str):
@@ -104,7 +104,7 @@ def _cases(
 
 
 def _usable(items: list[Case], dataset_dir: str) -> list[Case]:
-    """The cases with a known geometry; log the others, and the cases that are repeated scans of a LiTS patient."""
+    """The items whose images have a known geometry; the others, and repeated scans of LiTS patients, are logged."""
     lost = [item["image"] for item in items if geometry_is_lost(Path(dataset_dir) / item["image"])]
     if lost:
         _say(
@@ -124,7 +124,7 @@ def _usable(items: list[Case], dataset_dir: str) -> list[Case]:
 
 
 def _folds(items: list[Case], folds: int) -> list[list[Case]]:
-    """Assign patients, those with most cases first, each to the fold with the fewest cases so far."""
+    """The items of each fold: patients with the most cases come first, and go to the fold with the fewest so far."""
     patients: dict[str, list[Case]] = {}
     for item in items:
         patients.setdefault(patient_of(item), []).append(item)

@@ -12,7 +12,7 @@ RUN ?= out/train
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-bundle monailabel test-monailabel test-dicom test-page niivue test-node test-hostile bundle ir lint format train bench coverage shape clean
+.PHONY: help run test test-slow test-bundle monailabel test-monailabel test-dicom test-page niivue test-node test-hostile bundle ir lint format train weights bench coverage shape clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -134,6 +134,13 @@ train: $(VENV)/.installed  ## train on DATA=... (MSD Task03_Liver, LiTS or your 
 	fi; \
 	set -x; exec $(BIN)/python $$start -m monai.bundle run --config_file "$$config" --bundle_root bundle \
 		--dataset_dir "$(DATA)" --ckpt_dir "$(RUN)/models" --output_dir "$(RUN)/log" --resume True $(ARGS)
+
+# Afterwards, run `make bench` to renew the runtimes in docs/performance.md, and edit the model card's tables by hand.
+weights: $(VENV)/.installed  ## release WEIGHTS=...: scores on the dev list of DATA=..., hash, test values, table of --fast
+	$(if $(and $(DATA),$(WEIGHTS)),,$(error usage: make weights WEIGHTS=model_final.pt DATA=/path/to/data))
+	$(BIN)/python -m custom_networks.tuning.release "$(WEIGHTS)" --dataset_dir "$(DATA)" --output_dir out/release
+	$(BIN)/python tests/test_shipped_weights.py
+	$(BIN)/python tests/benchmarks/fast_effect.py "$(DATA)"
 
 # h5py reads the weights of one of the other programs; without it, the program's row is skipped.
 bench: $(VENV)/.installed  ## compare time and memory with other programs, for docs/performance.md (needs an idle machine)

@@ -4,23 +4,18 @@ A lesion is a connected component of tumor (26-neighbourhood). `find_lesions` is
 tables and DICOM results all use the lesion numbers that it assigns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from scipy.special import expit
 
-from custom_networks.errors import UsageError
 from custom_networks.labelmap.boxes import NOWHERE, Box, box_around, copy_in, grown_box, moved_box
 from custom_networks.labelmap.components import NEIGHBOURS_26, is_within
+from custom_networks.labelmap.confidence import TERMS, Coefficients, centroid, lesion_confidence, lesion_terms
 from custom_networks.labelmap.grid import slice_axis_of, spacing_of, voxel_mm3
 from custom_networks.labelmap.labels import LIVER, TUMOR, Floats, Labels, Mask, Numbers, Probabilities
-
-Coefficients = Mapping[str, float]
-
-CONFIDENCE_TERMS = ("intercept", "mean_probability")
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class Lesions:
         numbers: the lesion number at each voxel of the box, 0 where there is no lesion.
         volume_mm3: (n,) volume of each lesion, mm3.
         height_mm: (n,) its extent from feet to head, mm.
-        mean_probability: (n,) mean tumor probability over its voxels, 0 to 1.
+        terms: (n, 3) its mean tumor probability, elongation and place; see `lesion_terms`.
         confidence: (n,) chance that it touches a real lesion, 0 to 1; see `lesion_confidence`.
     """
 
@@ -50,8 +45,13 @@ class Lesions:
     numbers: Numbers
     volume_mm3: Floats
     height_mm: Floats
-    mean_probability: Floats
+    terms: Floats
     confidence: Floats
+
+    @property
+    def mean_probability(self) -> Floats:
+        """(n,) mean tumor probability over the voxels of each lesion, 0 to 1."""
+        return self.terms[:, 0]
 
     def largest_first(self, chosen: Mask) -> "Lesions":
         """The chosen lesions (a mask (n,)), renumbered by size; equally large ones keep their order."""
@@ -60,7 +60,7 @@ class Lesions:
         # One byte per voxel where possible: for 1000 slices, the map takes 250 MB as uint8 and 1 GB as int32.
         new: Numbers = np.zeros(chosen.size + 1, np.uint8 if order.size <= 255 else np.int32)
         new[order + 1] = np.arange(1, order.size + 1)
-        of_each = self.volume_mm3, self.height_mm, self.mean_probability, self.confidence
+        of_each = self.volume_mm3, self.height_mm, self.terms, self.confidence
         return Lesions(self.box, new[self.numbers], *(values[order] for values in of_each))
 
     def number_map(self, shape: Sequence[int]) -> Numbers:
@@ -73,31 +73,6 @@ class Lesions:
         """The lesions as a tuple, in the order of their numbers."""
         columns = zip(self.volume_mm3.tolist(), self.mean_probability.tolist(), self.confidence.tolist())
         return tuple(FoundLesion(number, *values) for number, values in enumerate(columns, start=1))
-
-
-def check_coefficients(coefficients: Coefficients | None) -> Coefficients | None:
-    """Return the coefficients unchanged; UsageError if one of them is not in CONFIDENCE_TERMS."""
-    unknown = sorted(set(coefficients or ()) - set(CONFIDENCE_TERMS))
-    if unknown:
-        raise UsageError(
-            f"Confidence coefficients must be among {', '.join(CONFIDENCE_TERMS)}, got {', '.join(unknown)}: copy "
-            "them from the file that tuning wrote."
-        )
-    return coefficients
-
-
-def lesion_confidence(mean_probability: Floats, coefficients: Coefficients | None = None) -> Floats:
-    """Chance (n,), 0 to 1, that each lesion touches a real one, from its mean tumor probability (n,).
-
-    This is Platt scaling (Platt, 1999): ``1 / (1 + exp(-(intercept + slope * mean)))``, where the coefficients
-    `intercept` and `mean_probability` (the slope) are 0 if missing. They are fitted on predictions for patients that
-    the network was not trained on (`custom_networks.tuning.calibration`). Without coefficients, the mean tumor
-    probability itself is returned, which is not a calibrated chance.
-    """
-    if coefficients is None:
-        return mean_probability
-    intercept, slope = (coefficients.get(name, 0.0) for name in CONFIDENCE_TERMS)
-    return np.asarray(expit(intercept + slope * mean_probability))
 
 
 def list_lesions(
@@ -116,14 +91,13 @@ def list_lesions(
     tight = moved_box(tight, organ) if tight else None
     box = grown_box(tight, margin_mm, spacing_of(affine), labels.shape) if tight else NOWHERE
     numbers, count = ndimage.label(labels[box] == TUMOR, NEIGHBOURS_26)
-    is_tumor = numbers > 0
-    of_voxels = numbers[is_tumor]
-    tumor = probabilities[1][box][is_tumor] / 255
-    voxels = np.bincount(of_voxels, minlength=count + 1)[1:].astype(np.float64)
-    mean = np.bincount(of_voxels, tumor, minlength=count + 1)[1:] / voxels
     # Rounded, so that a lesion of exactly the minimum volume also counts on a rotated grid.
-    volume = np.round(voxels * voxel_mm3(affine), 6)
-    return Lesions(box, numbers, volume, _heights(numbers, affine), mean, lesion_confidence(mean, coefficients))
+    volume = np.round(np.bincount(numbers.ravel(), minlength=count + 1)[1:] * voxel_mm3(affine), 6)
+    terms = np.zeros((0, len(TERMS)))
+    if count:
+        centre = centroid(labels[organ] > 0) + [o.start - b.start for o, b in zip(organ, box)]
+        terms = lesion_terms(numbers, probabilities[1][box], centre, affine)
+    return Lesions(box, numbers, volume, _heights(numbers, affine), terms, lesion_confidence(terms, coefficients))
 
 
 def _heights(numbers: Numbers, affine: Floats) -> Floats:

@@ -11,8 +11,9 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import MapTransform
 
 from custom_networks.errors import BundleError
+from custom_networks.labelmap.confidence import Coefficients, check_coefficients
 from custom_networks.labelmap.labels import Floats, Labels, Numbers, Probabilities
-from custom_networks.labelmap.lesions import Coefficients, check_coefficients, find_lesions
+from custom_networks.labelmap.lesions import find_lesions
 from custom_networks.labelmap.organ import fill_organ, keep_organ
 from custom_networks.transforms.resample import with_meta_of
 

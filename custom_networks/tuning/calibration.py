@@ -1,7 +1,7 @@
 """Calibrate the confidence in lesions: fit a logistic model on held-out cases, and measure how reliable it is.
 
-`fit_confidence` gives the coefficients of `labelmap.lesions.lesion_confidence`. A model evaluated on the lesions it was
-fitted on looks too good, so `held_out_coefficients` fits one for each patient, on all others.
+`fit_confidence` gives the coefficients of `lesion_confidence`. A model evaluated on the lesions it was fitted on looks
+too good, so `held_out_coefficients` fits one for each patient, on all others.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,8 +11,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from custom_networks.labelmap.confidence import COEFFICIENTS, Coefficients
 from custom_networks.labelmap.labels import Floats, Mask
-from custom_networks.labelmap.lesions import CONFIDENCE_TERMS, Coefficients
 
 BINS = 10
 
@@ -30,47 +30,50 @@ class ReliabilityBin(NamedTuple):
     observed: float
 
 
-def fit_confidence(mean_probability: Floats, real: Mask, ridge: float = 1.0) -> dict[str, float]:
+def fit_confidence(terms: Floats, real: Mask, ridge: float = 1.0) -> dict[str, float]:
     """Fit the logistic model of `lesion_confidence`.
 
-    It maximises the likelihood, with a Gaussian prior on the slope of the standardised probability (`ridge` is its
-    inverse variance) because lesions are few, and with Platt's targets (N+ + 1) / (N+ + 2) and 1 / (N- + 2) instead of
-    1 and 0, so that the answer is finite even if all lesions are real or all false (Platt, Advances in Large Margin
+    It maximises the likelihood, with a Gaussian prior on the slopes of the standardised terms (`ridge` is its inverse
+    variance) because lesions are few, and with Platt's targets (N+ + 1) / (N+ + 2) and 1 / (N- + 2) instead of 1 and
+    0, so that the answer is finite even if all lesions are real or all false (Platt, Advances in Large Margin
     Classifiers, 1999).
 
     Args:
-        mean_probability: (n,) mean tumor probability of each lesion, 0 to 1.
+        terms: (n, 3) the terms of each lesion; see `lesion_terms`.
         real: (n,) whether each lesion shares a voxel with a true one.
         ridge: strength of the prior, 0 or more.
 
     Returns:
-        The coefficients in CONFIDENCE_TERMS, by name; without any lesion all are 0, which means a confidence of 0.5.
+        The coefficients by the names in COEFFICIENTS; without any lesion all are 0, which means a confidence of 0.5.
     """
     if not real.size:
-        return dict.fromkeys(CONFIDENCE_TERMS, 0.0)
-    centre, scale = mean_probability.mean(), mean_probability.std()
-    scale = scale if scale > 1e-9 else 1.0
-    standard = (mean_probability - centre) / scale
+        return dict.fromkeys(COEFFICIENTS, 0.0)
+    centre, scale = terms.mean(axis=0), terms.std(axis=0)
+    scale = np.where(scale > 1e-9, scale, 1.0)
+    standard = (terms - centre) / scale
     n_real = int(real.sum())
     targets = np.where(real, (n_real + 1) / (n_real + 2), 1 / (real.size - n_real + 2))
 
     def loss(weights: Floats) -> tuple[float, Floats]:
-        score, slope = weights[0] + weights[1] * standard, weights[1]
+        slopes = weights[1:]
+        score = weights[0] + standard @ slopes
         excess = expit(score) - targets
-        likelihood = np.logaddexp(0, score) - targets * score
-        return likelihood.sum() + ridge / 2 * slope**2, np.array([excess.sum(), standard @ excess + ridge * slope])
+        likelihood = float((np.logaddexp(0, score) - targets * score).sum())
+        gradient = np.array([excess.sum(), *(excess @ standard + ridge * slopes)])
+        return likelihood + ridge / 2 * float(slopes @ slopes), gradient
 
-    intercept, slope = minimize(loss, np.zeros(2), jac=True, method="BFGS").x
-    return dict(zip(CONFIDENCE_TERMS, (float(intercept - slope / scale * centre), float(slope / scale))))
+    intercept, *slopes = minimize(loss, np.zeros(1 + terms.shape[1]), jac=True, method="BFGS").x
+    slopes = np.array(slopes) / scale
+    return dict(zip(COEFFICIENTS, (float(intercept - slopes @ centre), *slopes.tolist())))
 
 
 def held_out_coefficients(
-    mean_probability: Floats, real: Mask, owners: Sequence[str], patients: Iterable[str]
+    terms: Floats, real: Mask, owners: Sequence[str], patients: Iterable[str]
 ) -> dict[str, Coefficients]:
     """For each patient, the coefficients of the model fitted on the lesions of all other patients.
 
     Args:
-        mean_probability: (n,) mean tumor probability of each lesion, 0 to 1.
+        terms: (n, 3) the terms of each lesion; see `lesion_terms`.
         real: (n,) whether each lesion shares a voxel with a true one.
         owners: the patient of each lesion.
         patients: all patients, including those without lesions.
@@ -79,7 +82,7 @@ def held_out_coefficients(
         Coefficients by patient.
     """
     others = {patient: np.array([owner != patient for owner in owners], bool) for patient in set(patients)}
-    return {patient: fit_confidence(mean_probability[them], real[them]) for patient, them in others.items()}
+    return {patient: fit_confidence(terms[them], real[them]) for patient, them in others.items()}
 
 
 def brier_score(confidence: Floats, real: Mask) -> float:

@@ -66,7 +66,7 @@ class PredictedLesionTable:
         true_longest_mm: (m,) their longest diameters within a slice.
         volume_mm3: (n,) volumes of the predicted lesions.
         height_mm: (n,) their extents from feet to head.
-        mean_probability: (n,) mean tumor probabilities.
+        terms: (n, 3) the terms of their confidence; see `lesion_terms`.
         shared: (m, n) numbers of voxels that each true and each predicted lesion share.
         in_true_organ: (n,) how many voxels of each predicted lesion lie in the true organ.
         stray: for each `capsule_mm` to try, (n,) whether a predicted lesion is outside the liver.
@@ -80,7 +80,7 @@ class PredictedLesionTable:
     true_longest_mm: Floats
     volume_mm3: Floats
     height_mm: Floats
-    mean_probability: Floats
+    terms: Floats
     shared: npt.NDArray[np.int64]
     in_true_organ: npt.NDArray[np.int64]
     stray: Mapping[float, Mask]
@@ -179,7 +179,7 @@ def _table(case: KeptCase, truth: TrueLesions, labels: Labels, capsules_mm: Sequ
         true_longest_mm=truth.longest_mm,
         volume_mm3=lesions.volume_mm3,
         height_mm=lesions.height_mm,
-        mean_probability=lesions.mean_probability,
+        terms=lesions.terms,
         shared=shared_by_components(lesions.numbers, count, truth.components[box], true_count)[1:, 1:],
         in_true_organ=np.bincount(lesions.numbers[true_organ[box]], minlength=count + 1)[1:],
         stray={mm: is_stray(lesions.numbers, liver, case.spacing, mm) for mm in capsules_mm},

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from custom_networks.labelmap.confidence import TERMS, Coefficients, lesion_confidence
 from custom_networks.labelmap.labels import Floats, Mask
-from custom_networks.labelmap.lesions import Coefficients, lesion_confidence
 from custom_networks.tuning.lesion_tables import OperatingPoint, PredictedLesionTable
 
 LONG_MM = 10.0
@@ -62,13 +62,13 @@ class LabelledLesions(NamedTuple):
     Attributes:
         patient: the patient of each lesion.
         volume_mm3: volumes, mm3.
-        mean_probability: mean tumor probabilities, 0 to 1.
+        terms: (n, 3) the terms of their confidence; see `lesion_terms`.
         real: whether each lesion shares a voxel with a true one.
     """
 
     patient: list[str]
     volume_mm3: Floats
-    mean_probability: Floats
+    terms: Floats
     real: Mask
 
 
@@ -80,7 +80,7 @@ def labelled_lesions(
     return LabelledLesions(
         [patients[case.case] for case, here in asked for _ in range(int(here.sum()))],
         np.concatenate([np.zeros(0), *(case.volume_mm3[here] for case, here in asked)]),
-        np.concatenate([np.zeros(0), *(case.mean_probability[here] for case, here in asked)]),
+        np.concatenate([np.zeros((0, len(TERMS))), *(case.terms[here] for case, here in asked)]),
         np.concatenate([np.zeros(0, bool), *(case.is_real[here] for case, here in asked)]),
     )
 
@@ -89,7 +89,7 @@ def held_out_confidences(
     cases: Sequence[PredictedLesionTable], patients: Mapping[str, str], models: Mapping[str, Coefficients]
 ) -> list[Floats]:
     """The confidences (n,) of the predicted lesions of each case, from the model fitted without the case's patient."""
-    return [lesion_confidence(case.mean_probability, models[patients[case.case]]) for case in cases]
+    return [lesion_confidence(case.terms, models[patients[case.case]]) for case in cases]
 
 
 def point_scores(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from custom_networks.labelmap.lesions import Coefficients
+from custom_networks.labelmap.confidence import Coefficients
 from custom_networks.tuning.calibration import held_out_coefficients
 from custom_networks.tuning.lesion_tables import OperatingPoint, PredictedLesionTables
 from custom_networks.tuning.operating_point import Limits, held_out_confidences, labelled_lesions, point_scores
@@ -37,7 +37,7 @@ class PointScorer:
         if key not in self._models:
             lesions = labelled_lesions(self.tables.at(point), point, self.patients)
             self._models[key] = held_out_coefficients(
-                lesions.mean_probability, lesions.real, lesions.patient, self.patients.values()
+                lesions.terms, lesions.real, lesions.patient, self.patients.values()
             )
         return self._models[key]
 

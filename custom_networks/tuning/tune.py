@@ -15,7 +15,7 @@ from typing import Any
 
 from custom_networks.errors import InputError, UsageError
 from custom_networks.evaluation.kept_probabilities import LOWEST_ORGAN_PROBABILITY, case_name
-from custom_networks.labelmap.lesions import Coefficients, lesion_confidence
+from custom_networks.labelmap.confidence import Coefficients, lesion_confidence
 from custom_networks.training.data.cases import listed_cases, patient_of
 from custom_networks.training.data.lits import known_patient
 from custom_networks.tuning.adopt import CONFIGS, configured_numbers
@@ -137,7 +137,7 @@ def _as_configured(
 ) -> Trial:
     """Score a point with the configured coefficients of the confidence."""
     cases = tables.at(point)
-    confidences = [lesion_confidence(case.mean_probability, coefficients) for case in cases]
+    confidences = [lesion_confidence(case.terms, coefficients) for case in cases]
     return Trial(point, point_scores(cases, point, confidences, limits))
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from custom_networks.files import write_csv, write_text
-from custom_networks.labelmap.lesions import lesion_confidence
+from custom_networks.labelmap.confidence import TERMS, lesion_confidence
 from custom_networks.tuning.calibration import (
     ReliabilityBin,
     brier_score,
@@ -94,22 +94,25 @@ def _write_calibration(folder: Path, scorer: PointScorer, point: OperatingPoint)
         The coefficients, and the quality of confidences from models that were fitted without the lesion's patient.
     """
     lesions = labelled_lesions(scorer.tables.at(point), point, scorer.patients)
-    patients, _, mean_probability, real = lesions
+    patients, volumes, terms, real = lesions
     models = scorer.models(point)
-    confidence = np.array(
-        [lesion_confidence(mean, models[patient]) for patient, mean in zip(patients, mean_probability)]
+    confidence = np.array([lesion_confidence(row[None], models[patient])[0] for patient, row in zip(patients, terms)])
+    rows: Iterator[Row] = (
+        (patient, volume, *row, is_real, value)
+        for patient, volume, row, is_real, value in zip(patients, volumes, terms, real, confidence)
     )
-    write_csv(folder / "lesions.csv", [*lesions._fields, "held_out_confidence"], zip(*lesions, confidence), digits=6)
+    header = ["patient", "volume_mm3", *TERMS, "real", "held_out_confidence"]
+    write_csv(folder / "lesions.csv", header, rows, digits=6)
     write_csv(folder / "reliability.csv", ReliabilityBin._fields, reliability(confidence, real), digits=6)
     quality = {
         "lesions": float(real.size),
         "real_lesions": float(real.sum()),
         "brier": brier_score(confidence, real),
         "expected_calibration_error": expected_calibration_error(confidence, real),
-        "brier_of_mean_probability": brier_score(mean_probability, real),
-        "expected_calibration_error_of_mean_probability": expected_calibration_error(mean_probability, real),
+        "brier_of_mean_probability": brier_score(terms[:, 0], real),
+        "expected_calibration_error_of_mean_probability": expected_calibration_error(terms[:, 0], real),
     }
-    return _rounded(fit_confidence(mean_probability, real)), _rounded(quality)
+    return _rounded(fit_confidence(terms, real)), _rounded(quality)
 
 
 def _true_lesions(scorer: PointScorer, point: OperatingPoint) -> Iterator[Row]:

@@ -10,7 +10,7 @@ from scipy import ndimage
 from test_organ import MM, Array, add_lesion, liver_block, spaced
 
 from custom_networks.errors import UsageError
-from custom_networks.labelmap.lesions import FoundLesion, find_lesions, lesion_confidence, list_lesions
+from custom_networks.labelmap.lesions import FoundLesion, find_lesions, list_lesions
 from custom_networks.transforms import FindLesionsd
 
 COEFFICIENTS = {"intercept": -4.0, "mean_probability": 6.0}
@@ -105,13 +105,6 @@ def test_without_coefficients_the_confidence_is_the_mean_tumor_probability() -> 
     add_lesion(labels, probabilities, CORE, confidence=102)
     lesions = list_lesions(labels, probabilities, MM)
     assert lesions.confidence == pytest.approx([0.4])
-
-
-def test_confidence_is_the_stated_logistic_formula() -> None:
-    mean = np.array([0.9, 0.5])
-    expected = [1 / (1 + np.exp(-1.4)), 1 / (1 + np.exp(1))]  # -4 + 5.4 = 1.4; -4 + 3 = -1
-    assert lesion_confidence(mean, COEFFICIENTS) == pytest.approx(expected)
-    assert lesion_confidence(mean, {"intercept": 0.0}) == pytest.approx([0.5, 0.5])
 
 
 def test_a_liver_without_lesions_lists_none() -> None:

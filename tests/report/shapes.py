@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from custom_networks.labelmap.lesions import Coefficients, list_lesions
+from custom_networks.labelmap.confidence import Coefficients
+from custom_networks.labelmap.lesions import list_lesions
 from custom_networks.report.measurements import Measurements, measure
 from custom_networks.report.organ_region import organ_region
 

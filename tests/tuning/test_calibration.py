@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from custom_networks.labelmap.confidence import lesion_confidence
 from custom_networks.labelmap.labels import Floats
-from custom_networks.labelmap.lesions import lesion_confidence
 from custom_networks.tuning.calibration import (
     brier_score,
     expected_calibration_error,
@@ -17,57 +17,58 @@ from custom_networks.tuning.calibration import (
 )
 
 
-def probabilities(seed: int, count: int) -> Floats:
-    return np.random.default_rng(seed).uniform(0.3, 0.9, count)
+def random_terms(seed: int, count: int) -> Floats:
+    """Terms (n, 3): probabilities from 0.3 to 0.9, elongations and distances."""
+    return np.random.default_rng(seed).uniform([0.3, 0.0, 5.0], [0.9, 3.0, 120.0], (count, 3))
 
 
 def test_the_coefficients_that_generated_the_data_are_recovered() -> None:
-    known = {"intercept": -6.0, "mean_probability": 10.0}
-    mean = probabilities(0, 20000)
-    chance = lesion_confidence(mean, known)
-    real = np.random.default_rng(1).random(20000) < chance
-    fitted = fit_confidence(mean, real)
+    known = {"intercept": -3.0, "mean_probability": 10.0, "log_elongation": -0.8, "distance_mm": -0.03}
+    terms = random_terms(0, 40000)
+    chance = lesion_confidence(terms, known)
+    real = np.random.default_rng(1).random(40000) < chance
+    fitted = fit_confidence(terms, real)
     assert fitted == pytest.approx(known, rel=0.05)
-    assert np.abs(lesion_confidence(mean, fitted) - chance).mean() < 0.01
+    assert np.abs(lesion_confidence(terms, fitted) - chance).mean() < 0.01
 
 
 def test_equal_lesions_get_the_share_of_real_ones_after_platt() -> None:
-    mean = np.full(8, 0.6)
+    terms = np.tile([0.6, 1.0, 50.0], (8, 1))
     real = np.array([True] * 6 + [False] * 2)
     # targets 7/8 for six and 1/4 for two: a mean of 0.71875
-    assert lesion_confidence(mean, fit_confidence(mean, real)) == pytest.approx(np.full(8, 0.71875), abs=1e-4)
+    assert lesion_confidence(terms, fit_confidence(terms, real)) == pytest.approx(np.full(8, 0.71875), abs=1e-4)
 
 
 @pytest.mark.parametrize(("real", "expected"), [(True, 5 / 6), (False, 1 / 6)])
 def test_lesions_of_one_kind_give_a_finite_answer(real: bool, expected: float) -> None:
-    mean = probabilities(2, 4)
-    fitted = fit_confidence(mean, np.full(4, real))
-    assert lesion_confidence(mean, fitted) == pytest.approx(np.full(4, expected), abs=1e-4)
+    terms = np.tile(random_terms(2, 1), (4, 1))
+    fitted = fit_confidence(terms, np.full(4, real))
+    assert lesion_confidence(terms, fitted) == pytest.approx(np.full(4, expected), abs=1e-4)
 
 
 def test_without_lesions_the_confidence_is_one_half() -> None:
-    fitted = fit_confidence(np.zeros(0), np.zeros(0, bool))
-    assert lesion_confidence(probabilities(3, 2), fitted).tolist() == [0.5, 0.5]
+    fitted = fit_confidence(np.zeros((0, 3)), np.zeros(0, bool))
+    assert lesion_confidence(random_terms(3, 2), fitted).tolist() == [0.5, 0.5]
     assert math.isnan(brier_score(np.zeros(0), np.zeros(0, bool)))
     assert math.isnan(expected_calibration_error(np.zeros(0), np.zeros(0, bool)))
 
 
 def test_separable_lesions_give_a_finite_slope() -> None:
-    mean = probabilities(4, 40)
-    fitted = fit_confidence(mean, mean > np.median(mean))
+    terms = random_terms(4, 40)
+    fitted = fit_confidence(terms, terms[:, 0] > np.median(terms[:, 0]))
     assert 5 < fitted["mean_probability"] < 100
 
 
 def test_a_patients_own_lesions_are_left_out_of_its_model() -> None:
-    mean, owners = probabilities(5, 30), ["a"] * 10 + ["b"] * 20
+    terms, owners = random_terms(5, 30), ["a"] * 10 + ["b"] * 20
     real = np.random.default_rng(6).random(30) < 0.5
-    models = held_out_coefficients(mean, real, owners, ["a", "b", "c"])
-    assert models["a"] == fit_confidence(mean[10:], real[10:])
-    assert models["c"] == fit_confidence(mean, real)
+    models = held_out_coefficients(terms, real, owners, ["a", "b", "c"])
+    assert models["a"] == fit_confidence(terms[10:], real[10:])
+    assert models["c"] == fit_confidence(terms, real)
     changed = real.copy()
     changed[:10] = ~changed[:10]
-    assert held_out_coefficients(mean, changed, owners, ["a"])["a"] == models["a"]
-    assert held_out_coefficients(mean, changed, owners, ["b"])["b"] != models["b"]
+    assert held_out_coefficients(terms, changed, owners, ["a"])["a"] == models["a"]
+    assert held_out_coefficients(terms, changed, owners, ["b"])["b"] != models["b"]
 
 
 def test_reliability_brier_and_calibration_error_by_hand() -> None:
@@ -89,8 +90,9 @@ def test_an_empty_bin_is_nan_and_does_not_count() -> None:
 
 
 def test_a_calibrated_chance_has_a_small_error_and_the_raw_probability_a_large_one() -> None:
-    mean = probabilities(7, 4000)
+    terms = random_terms(7, 4000)
+    mean = terms[:, 0]
     real = np.random.default_rng(8).random(4000) < expit(20 * mean - 14)
-    confidence = lesion_confidence(mean, fit_confidence(mean, real))
+    confidence = lesion_confidence(terms, fit_confidence(terms, real))
     assert expected_calibration_error(confidence, real) < 0.03
     assert expected_calibration_error(mean, real) > 0.1

@@ -11,7 +11,8 @@ from scipy import ndimage
 from custom_networks.evaluation.case_scores import case_scores
 from custom_networks.evaluation.kept_probabilities import KeptCase
 from custom_networks.evaluation.lesion_matching import count_lesions, longest_in_plane_mm, shared_voxels
-from custom_networks.labelmap.lesions import find_lesions, lesion_confidence
+from custom_networks.labelmap.confidence import lesion_confidence
+from custom_networks.labelmap.lesions import find_lesions
 from custom_networks.labelmap.organ import fill_organ, keep_organ
 from custom_networks.tuning import lesion_tables as module
 from custom_networks.tuning.lesion_tables import (
@@ -49,7 +50,9 @@ def noisy_case(seed: int, spacing: tuple[float, float, float] = (1.0, 1.0, 2.0))
     min_lesion_mm3=st.sampled_from([0.0, 6.0, 20.0]),
     min_lesion_height_mm=st.sampled_from([0.0, 2.1, 4.0]),
     min_lesion_confidence=st.sampled_from([0.0, 0.35, 0.45]),
-    coefficients=st.sampled_from([None, {"intercept": -2.0, "mean_probability": 3.0}]),
+    coefficients=st.sampled_from(
+        [None, {"intercept": -2.0, "mean_probability": 3.0, "log_elongation": -0.3, "distance_mm": 0.1}]
+    ),
 )
 def test_scores_from_tables_equal_those_of_rules_and_evaluation(
     seed: int,
@@ -66,7 +69,7 @@ def test_scores_from_tables_equal_those_of_rules_and_evaluation(
     chosen = (tumor_threshold, capsule_mm, min_lesion_mm3, min_lesion_height_mm, min_lesion_confidence)
     point = OperatingPoint(organ_threshold, *POINT[1:3], neck_mm, POINT.max_hole_mm2, *chosen)
     (table,) = predicted_lesion_tables(case, true_lesions(case), [point], [10.0, capsule_mm])
-    confidence = lesion_confidence(table.mean_probability, coefficients)
+    confidence = lesion_confidence(table.terms, coefficients)
     scores = point_scores([table], point, [confidence], Limits(2.0, 0.5, 0.1))
 
     liver, tumor = case.probabilities.astype(float)

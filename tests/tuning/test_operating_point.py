@@ -23,7 +23,7 @@ def table(**changed: Any) -> PredictedLesionTable:
         "true_longest_mm": np.array([14.0, 9.0]),
         "volume_mm3": np.array([800.0, 200.0, 20.0, 100.0]),  # found, false, too small, outside
         "height_mm": np.array([15.0, 5.0, 5.0, 10.0]),
-        "mean_probability": np.array([0.9, 0.4, 0.8, 0.9]),
+        "terms": np.array([[0.9, 0.5, 20.0], [0.4, 1.0, 60.0], [0.8, 0.2, 30.0], [0.9, 0.3, 90.0]]),
         "shared": np.array([[60, 0, 0, 0], [0, 0, 2, 0]]),
         "in_true_organ": np.array([80, 20, 2, 0]),
         "stray": {10.0: np.array([False, False, False, True])},
@@ -86,13 +86,13 @@ def test_the_confidence_decides_only_for_large_enough_lesions_in_the_liver() -> 
     lesions = labelled_lesions([table(), unlabelled, FREE], POINT, {"a": "p", "b": "q", "free": "r"})
     assert lesions.patient == ["p", "p", "r", "r", "r"]
     assert lesions.volume_mm3.tolist() == [800, 200, 800, 200, 100]
-    assert lesions.mean_probability.tolist() == [0.9, 0.4, 0.9, 0.4, 0.9]
+    assert lesions.terms[:, 0].tolist() == [0.9, 0.4, 0.9, 0.4, 0.9]
     assert lesions.real.tolist() == [True, False, False, False, False]
 
 
 def test_without_labelled_cases_there_are_no_lesions() -> None:
     lesions = labelled_lesions([table(tumor_labelled=False)], POINT, {"a": "p"})
-    assert lesions.patient == [] and lesions.mean_probability.shape == lesions.real.shape == (0,)
+    assert lesions.patient == [] and lesions.terms.shape == (0, 3) and lesions.real.shape == (0,)
 
 
 def test_lesions_in_too_few_thin_slices_do_not_count() -> None:

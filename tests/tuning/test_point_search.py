@@ -80,7 +80,7 @@ class FixedTables:
             true_longest_mm=np.array([12.0]),
             volume_mm3=np.array([100.0, 40.0]),
             height_mm=np.array([5.0, 4.0]),
-            mean_probability=np.array([mean_probability, 0.5]),
+            terms=np.array([[mean_probability, 0.5, 30.0], [0.5, 0.5, 30.0]]),
             shared=np.array([[50, 0]]),
             in_true_organ=np.array([50, 40]),
             stray={10.0: np.zeros(2, bool)},

@@ -29,19 +29,22 @@ LIMITS = Limits(false_lesions_per_case=2.0, tumor_free_ml=0.5, penalty=0.1)
 GRID = {"tumor_threshold": [0.3, 0.5, 0.9], "min_lesion_confidence": [0.0, 0.3, 0.5]}
 
 
-def keep(folder: Path, name: str, tumor: bool = True, false_tumor: int = 140) -> None:
+LARGE = (slice(12, 16), slice(12, 16), slice(5, 12))
+LIKE_THE_FALSE_ONES = (slice(6, 8), slice(6, 8), slice(9, 10))  # their size, and as far from the liver's centre
+
+
+def keep(folder: Path, name: str, tumor: bool = True, false_tumor: int = 140, place: tuple[slice, ...] = LARGE) -> None:
     """A liver of 16 ml, four false lesions of 16 mm3 at `false_tumor`; with `tumor`, a real one of 448 mm3 at 200."""
     probabilities = np.zeros((2, 30, 30, 14), np.uint8)
     probabilities[0, 5:25, 5:25, 2:12] = 250
     label = (probabilities[0] > 0).astype(np.uint8)
-    for row, column in ((6, 6), (6, 20), (20, 6), (20, 20)):
+    for row, column in ((6, 6), (6, 22), (22, 6), (22, 22)):
         probabilities[:, row : row + 2, column : column + 2, 4:5] = np.reshape(
             [250 - false_tumor, false_tumor], (2, 1, 1, 1)
         )
     if tumor:
-        probabilities[:, 12:16, 12:16, 5:13] = 0
-        probabilities[:, 12:16, 12:16, 5:12] = np.reshape([50, 200], (2, 1, 1, 1))
-        label[12:16, 12:16, 5:12] = 2
+        probabilities[(slice(None), *place)] = np.reshape([50, 200], (2, 1, 1, 1))
+        label[place] = 2
     spacing, source = np.array([2.0, 2.0, 1.0]), np.array(f"train/{name}.nii.gz")
     np.savez(
         folder / f"{name}.npz",
@@ -132,7 +135,7 @@ def test_the_lowest_threshold_within_the_limit_on_false_lesions_is_chosen(
     tmp_path: Path, allowed: float, least: float
 ) -> None:
     for name in "abcde":
-        keep(tmp_path, name, false_tumor=200)
+        keep(tmp_path, name, false_tumor=200, place=LIKE_THE_FALSE_ONES)
     # All are alike; of the 20 of other patients 4 are real: Platt's targets give (4 * 5 / 6 + 16 / 18) / 20 = 0.211.
     result = tune_operating_point(
         str(tmp_path), str(tmp_path / "out"), CONFIGURED, {}, replace(LIMITS, false_lesions_per_case=allowed)

@@ -81,7 +81,7 @@ def machine_line(found: Mapping[str, Any]) -> str:
 
 def main_table(found: Mapping[str, Any]) -> str:
     """The rows beside each other, without those that are a multiple of another."""
-    head = ["", "network part, s", "windows", "TFLOP", "kFLOP a voxel", "GFLOP/s (share of GEMM)", *REFERENCES.values()]
+    head = ["", "network part, s", "windows", "kFLOP a voxel", *REFERENCES.values()]
     head += ["whole run, s", "peak MB", "parameters"]
     rows = [row for row in ROWS.values() if row.id in found["rows"] and row.times == 1]
     return table(head, [main_cells(found, row) for row in rows])
@@ -90,16 +90,11 @@ def main_table(found: Mapping[str, Any]) -> str:
 def main_cells(found: Mapping[str, Any], row: Row) -> list[str]:
     """One line of the main table."""
     record = found["rows"][row.id]
-    seconds, rate = record["network"]["median"], found["machine_rates"].get(row.precision)
-    gflops = record["flop"] / seconds / 1e9
-    share = f" ({gflops / rate['median']:.0%})" if rate else ""
     return [
         label(row),
         with_spread(record["network"]),
         windows_cell(record),
-        figure(record["flop"] / 1e12),
         figure(record["flop"] / record["labelled"] / 1e3),
-        f"{gflops:.0f}{share}",
         *(ratio_cell(found, row, peer) for peer in REFERENCES),
         with_spread(record["whole"]) if "whole" in record else "",
         "" if record["peak_mb"] is None else f"{record['peak_mb']:,}",

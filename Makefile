@@ -40,8 +40,8 @@ test: $(VENV)/.installed  ## fast tests and workflow tests
 test-slow: $(VENV)/.installed  ## all tests, including those that take minutes
 	$(BIN)/python -m pytest
 
-# An environment without this project, like that of a user of the packed bundle. Its folder "more" has the packages that
-# two of MONAI's commands also need: onnx_export (onnx, onnxscript) and download_large_files (PyYAML).
+# An environment without this project, as a user of the packed bundle has. Its folder "more" has the packages that two of
+# MONAI's commands also need: onnx_export (onnx, onnxscript) and download_large_files (PyYAML).
 $(FOREIGN)/.installed: requirements.txt tests/zoo/requirements.txt
 	$(PYTHON) -m venv $(FOREIGN)
 	$(FOREIGN)/bin/pip install --quiet --constraint requirements.txt --requirement tests/zoo/requirements.txt
@@ -123,8 +123,8 @@ format: $(VENV)/.installed  ## let black and isort format the code
 	$(BIN)/isort --quiet custom_networks tests
 
 TRAIN := bundle/configs/train.json
-# With several GPUs, there is one process for each. Running it again resumes training.
-train: $(VENV)/.installed  ## train on DATA=... (MSD Task03_Liver, LiTS or your own) into RUN=...; more ids in ARGS=
+# With several GPUs, one process runs on each. Running the target again resumes training.
+train: $(VENV)/.installed  ## train on DATA=... (MSD Task03_Liver, LiTS or your own) into RUN=...; overrides in ARGS=...
 	$(if $(DATA),,$(error DATA is empty: make train DATA=/path/Task03_Liver))
 	@gpus=$$($(BIN)/python -c "import torch; print(torch.cuda.device_count())") || exit 1; \
 	start=; config=$(TRAIN); \
@@ -135,22 +135,22 @@ train: $(VENV)/.installed  ## train on DATA=... (MSD Task03_Liver, LiTS or your 
 	set -x; exec $(BIN)/python $$start -m monai.bundle run --config_file "$$config" --bundle_root bundle \
 		--dataset_dir "$(DATA)" --ckpt_dir "$(RUN)/models" --output_dir "$(RUN)/log" --resume True $(ARGS)
 
-# Afterwards, `make bench` renews the runtimes of docs/performance.md, and the model card's tables are edited by hand.
+# Afterwards, run `make bench` to renew the runtimes in docs/performance.md, and edit the model card's tables by hand.
 weights: $(VENV)/.installed  ## release WEIGHTS=...: scores on the dev list of DATA=..., hash, test values, table of --fast
 	$(if $(and $(DATA),$(WEIGHTS)),,$(error usage: make weights WEIGHTS=model_final.pt DATA=/path/to/data))
 	$(BIN)/python -m custom_networks.tuning.release "$(WEIGHTS)" --dataset_dir "$(DATA)" --output_dir out/release
 	$(BIN)/python tests/test_shipped_weights.py
 	$(BIN)/python tests/benchmarks/fast_effect.py "$(DATA)"
 
-# h5py reads the weights of one peer, whose row is skipped without it.
-bench: $(VENV)/.installed  ## compare time and memory with other programs, for docs/performance.md (on an idle machine)
+# h5py reads the weights of one of the other programs; without it, the program's row is skipped.
+bench: $(VENV)/.installed  ## compare time and memory with other programs, for docs/performance.md (needs an idle machine)
 	$(BIN)/pip install --quiet --no-deps h5py || true
 	$(BIN)/python tests/benchmarks/bench.py $(ARGS)
 
-coverage: $(VENV)/.installed  ## fast tests with coverage of lines and branches, which must not fall below a limit
+coverage: $(VENV)/.installed  ## fast tests with coverage of lines and branches; fails if it is below the limit
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term
 
-shape: $(VENV)/.installed  ## sizes of functions and modules, annotations, docstrings; fails if a limit is exceeded
+shape: $(VENV)/.installed  ## sizes of functions and modules, annotations, docstrings; fails if a limit is not met
 	$(BIN)/python tests/benchmarks/code_shape.py custom_networks
 
 clean:  ## remove environments and builds, but keep results and training runs in out/

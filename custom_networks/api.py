@@ -49,7 +49,7 @@ def segment(
     overrides: Mapping[str, Any] | None = None,
     progress: bool | Stage = False,
 ) -> Result:
-    """Segment liver and tumors in one CT.
+    """Segment the liver and its tumors in one CT, and return label map, volumes, lesions and verdict as a `Result`.
 
     The first call loads the network. The next call reuses it if the settings and the weights file are still the same.
 
@@ -60,7 +60,7 @@ def segment(
         output: folder in which the case's folder is created, with the files that `liverseg segment` writes; by default
             nothing is written.
         affine: affine (4, 4) of an array, from voxel indices to RAS mm.
-        probability: whether the result includes the tumor probability, too.
+        probability: whether the result also contains the tumor probability.
         overlay: whether to draw `overlay.png`, if files are written.
         page: the kind of `report.html`, if files are written: "full", "light" (without the viewer) or "off".
         key_images: whether to write key images of a DICOM input as secondary captures, if files are written.
@@ -73,8 +73,8 @@ def segment(
         precision: "float32" or "bfloat16"; by default bfloat16 if runtime and processor support it, but float32 with
             PyTorch on a CPU.
         scout: whether to find the liver first, so that the network runs only on its box.
-        fast: whether to trade some accuracy for speed; takes about a third of the time.
-        segments: whether to label Couinaud's liver segments, too.
+        fast: whether to trade some accuracy for speed; it takes about a third of the time.
+        segments: whether to also label Couinaud's liver segments.
         bundle: folder of another bundle.
         checkpoint: file with other weights, a state dict.
         overrides: values for ids of inference.json that have no argument here, such as `{"anatomy#1#neck_mm": 0.0}`.
@@ -103,6 +103,7 @@ def segment(
 
 
 def _case(ct: Any, affine: npt.NDArray[np.float64] | None) -> Case:
+    """The case to segment; UsageError if `affine` is missing for an array, or given for anything else."""
     if affine is not None and not isinstance(ct, np.ndarray):
         raise UsageError(
             f"affine= is only for arrays, got a {type(ct).__name__}: leave affine= out; the input has its own."
@@ -120,7 +121,13 @@ _LAST: dict[str, Pipeline] = {}
 
 
 def shared_pipeline(bundle: str | None, asked: Mapping[str, Any], checkpoint: str | None) -> Pipeline:
-    """A pipeline with these settings: the last one if it has them and its weights file is the same, else a new one."""
+    """The most recent pipeline, if its settings and weights file are still the same, or else a new one.
+
+    Args:
+        bundle: folder of another bundle.
+        asked: values for ids of inference.json.
+        checkpoint: file with other weights.
+    """
     weights = Path(checkpoint).expanduser() if checkpoint else bundle_root(bundle) / "models" / "model.pt"
     state = weights.stat() if weights.is_file() else None
     version = (state.st_mtime_ns, state.st_size) if state else None

@@ -15,7 +15,7 @@ from custom_networks.errors import UsageError
 HELP = ("--help", "-h")
 SHORT = {"-o": "--output"}
 DEBUG = "debug"  # a switch of every command
-ARGUMENTS = {  # by command: flags that its arguments can be given by, too, and what it needs
+ARGUMENTS = {  # for each command: the flags that can stand for its positional arguments, and what it needs, in words
     "measure": (("--ct=", "--mask="), "a CT and its mask"),
     "series": (("--path=",), "one folder or zip archive of DICOM files"),
     "verify": (("--output=",), "one folder of results"),
@@ -26,7 +26,7 @@ ARGUMENTS = {  # by command: flags that its arguments can be given by, too, and 
 
 
 def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> list[str]:
-    """Check the arguments for `function` and convert them to a form that Fire does not reinterpret.
+    """Check the arguments for `function`, and return them in a form that Fire does not reinterpret.
 
     Flags are `--name VALUE` or `--name=VALUE`; a switch (annotated bool) is `--name`, `--name=true`, `--name=false` or
     `--no-name`; `-o` is `--output`. A flag with several values (annotated tuple[str, ...]) is repeated for each value.
@@ -56,15 +56,15 @@ def fire_arguments(function: Callable[..., Any], arguments: Sequence[str]) -> li
         elif hints[name] == tuple[str, ...]:
             repeated.setdefault(name, []).append(_value(name, assigned, value, rest))
         else:
-            ready.append(f"--{name}={_literal(_value(name, assigned, value, rest), hints[name])}")
+            ready.append(f"--{name}={_literal(name, _value(name, assigned, value, rest), hints[name])}")
     return ready + [f"--{name}={tuple(values)!r}" for name, values in repeated.items()]
 
 
 def check_complete(command: str, ready: Sequence[str]) -> None:
-    """Raise UsageError if arguments are missing or superfluous; Fire would print a whole help page."""
+    """Raise UsageError if arguments of a command are missing or superfluous; Fire would print a whole help page."""
     positional = [argument for argument in ready if not argument.startswith("--")]
     if command == "segment" and not positional:
-        raise UsageError("liverseg segment needs at least one input.")
+        raise UsageError("liverseg segment needs at least one input: a CT file, or a folder or zip archive of CT.")
     if command in ("segment", "measure") and not any(argument.startswith("--output=") for argument in ready):
         raise UsageError(f"liverseg {command} needs --output DIR, a folder for the results.")
     needed = {name for name in ("output", "spool") if any(given.startswith(f"--{name}=") for given in ready)}
@@ -75,7 +75,7 @@ def check_complete(command: str, ready: Sequence[str]) -> None:
         if len(positional) + sum(argument.startswith(flags) for argument in ready) != len(flags):
             raise UsageError(f"liverseg {command} needs {meaning}.")
     if command == "info" and positional:
-        raise UsageError("liverseg info takes no input.")
+        raise UsageError(f"liverseg info takes no input, got {positional[0]}: leave it out.")
 
 
 def unknown_command(command: str, known: Iterable[str]) -> UsageError:
@@ -91,29 +91,41 @@ def _unknown_flag(argument: str, name: str, flags: Sequence[str], hints: Mapping
     switches = [flag for flag in flags if hints[flag] is bool]
     close = get_close_matches(negated, switches, n=1) if negated != name else get_close_matches(name, flags, n=1)
     off = "=false" * (negated != name)
-    return UsageError(f"Unknown flag {argument}: " + (f"did you mean --{close[0]}{off}?" if close else "see --help."))
+    return UsageError(
+        f"Unknown flag {argument}: " + (f"did you mean {_typed(close[0])}{off}?" if close else "see --help.")
+    )
+
+
+def _typed(name: str) -> str:
+    """A flag as the help shows it."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _switch(name: str, assigned: str, value: str, rest: Sequence[str]) -> bool:
+    """The value of a switch; UsageError if it is neither true nor false, or if an input follows a bare switch."""
     if assigned:
         if value.lower() not in ("true", "false"):
-            raise UsageError(f"--{name} must be true or false, got {value!r}.")
+            raise UsageError(f"{_typed(name)} must be true or false, got {value!r}.")
         return value.lower() == "true"
     if rest and not rest[0].startswith("-"):
-        raise UsageError(f"--{name} takes no value, but {rest[0]!r} follows it: put inputs before flags.")
+        raise UsageError(
+            f"{_typed(name)} takes no value, but {rest[0]!r} follows it: put inputs before flags, or write "
+            f"{_typed(name)}=true or {_typed(name)}=false."
+        )
     return True
 
 
 def _value(name: str, assigned: str, value: str, rest: list[str]) -> str:
+    """The value of a flag, taken from the next argument if it is not part of the flag; UsageError if there is none."""
     if not assigned and rest and not rest[0].startswith("--"):
         value = rest.pop(0)
     if not value:
-        raise UsageError(f"--{name} needs a value.")
+        raise UsageError(f"{_typed(name)} needs a value.")
     return value
 
 
-def _literal(value: str, kind: Any) -> str:
-    """`value` as a Python literal that Fire reads back unchanged: an integer if `kind` is int, else a string.
+def _literal(name: str, value: str, kind: Any) -> str:
+    """A flag's value as a Python literal that Fire reads back unchanged: an integer if `kind` is int, else a string.
 
     Raises:
         UsageError: `kind` is int, and `value` is not a whole number.
@@ -123,4 +135,4 @@ def _literal(value: str, kind: Any) -> str:
     try:
         return str(int(value))
     except ValueError:
-        raise UsageError(f"A whole number is needed, got {value!r}.") from None
+        raise UsageError(f"{_typed(name)} must be a whole number, got {value!r}.") from None

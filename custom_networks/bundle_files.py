@@ -36,10 +36,8 @@ def bundle_root(given: str | None = None) -> Path:
     for place in places:
         if (place / "configs" / "inference.json").is_file():
             return place
-    raise BundleError(
-        f"No bundle with configs/inference.json in {' or '.join(map(str, places))}: install the package again, "
-        "or name the bundle's folder with --bundle."
-    )
+    advice = "give the folder that contains configs" if given else "install the package again"
+    raise BundleError(f"No bundle with configs/inference.json in {' or '.join(map(str, places))}: {advice}.")
 
 
 def bundle_version() -> str:
@@ -88,7 +86,7 @@ def read_config(root: Path, overrides: Mapping[str, Any] | None = None) -> "Conf
             raise unusable(root, error) from error
     unknown = [name for name in overrides or {} if name.partition("#")[0] not in parser]
     if unknown:
-        raise UsageError(f"inference.json has no {', '.join(unknown)}: correct the overrides.")
+        raise UsageError(f"Overrides must name ids of inference.json, which has no {', '.join(unknown)}: correct them.")
     try:
         parser.update({"bundle_root": config_text(str(root)), **(overrides or {})})
     except Exception as error:  # as above, for a missing part of an id
@@ -101,7 +99,7 @@ def unusable(root: Path, error: Exception, overrides: Mapping[str, Any] | None =
     if overrides:
         named = ", ".join(overrides)
         return UsageError(
-            f"The bundle cannot be built with {named} as given ({one_line(repr(error), 300)}): correct it."
+            f"The bundle cannot be built with the given {named} ({one_line(repr(error), 300)}): correct or omit them."
         )
     return BundleError(f"{root} does not contain a working bundle ({one_line(repr(error), 300)}): install it again.")
 

@@ -1,8 +1,8 @@
 """Case folders: each belongs to one input, and its manifest says whether its results are complete.
 
-`<output>/<case>/manifest.json` records the input, the state and our own files; any other files are foreign and never
-touched. `claim` finds or creates the folder, results are written to a staging folder beside it, and `Claim.commit`
-replaces older results with them. Even if a process is killed, the manifest shows the state of the folder:
+`<output>/<case>/manifest.json` records the input, the state and the files that this program wrote; all other files are
+foreign and never touched. `claim` finds or creates the folder, results are written to a staging folder beside it, and
+`Claim.commit` replaces older results with them. Even if a process is killed, the manifest shows the folder's state:
 
 - `whole`: the files are the results of one run, with their SHA-256 and the options of that run.
 - `writing`: a run has begun to move its files in; `old` and `new` name all files that may be there.
@@ -112,7 +112,7 @@ class Claim:
         """Names of the older files that `commit` removes.
 
         Raises:
-            InputError: the folder is no longer ours, or a foreign file has the name of a new one.
+            InputError: the folder now belongs to another input, or a foreign file has the name of a new one.
         """
         manifest = read_manifest(self.folder)
         if manifest is None or not may_replace(manifest, self._input):
@@ -125,7 +125,7 @@ class Claim:
 
 
 def claim(output: Path, of: Input) -> Claim:
-    """Claim the first folder of name, name_2, ... that is free or belongs to the same input.
+    """Claim, of the folders name, name_2, ..., the first one that is free or belongs to the same input.
 
     Older results of the same input stay until `Claim.commit`. A folder belongs to the same input if it has the same
     content or identity. The identity is not enough if a file's bytes and geometry have both changed, because in
@@ -219,6 +219,7 @@ def _written_manifest(staging: Path, manifest: Manifest, name: str) -> Path:
 
 
 def _staged_files(staging: Path) -> list[Path]:
+    """The files to commit, sorted; ValueError if the staging folder contains anything but plain files."""
     paths = sorted(path for path in staging.iterdir() if not path.name.startswith("."))
     for path in paths:
         if path.is_symlink() or not path.is_file() or not is_plain(path.name):

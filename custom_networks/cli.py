@@ -78,6 +78,7 @@ def _guarded(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    """Check a command line and run it, or print help; return the exit code."""
     if not arguments or arguments[0] == "help" or any(flag in arguments for flag in HELP):
         named = next((a for a in arguments[:2] if a in COMMANDS), None)
         say(command_help(named, COMMANDS[named]) if named else overview(COMMANDS))

@@ -78,6 +78,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Cell]]
 
 
 def _cell(value: Cell, digits: int | None) -> str | float | int:
+    """A value as it is written to a CSV table; see `write_csv`."""
     if isinstance(value, str):
         return f"'{value}" if value.startswith(("=", "+", "-", "@")) else value
     if isinstance(value, bool):

@@ -28,7 +28,7 @@ OUTPUTS = {
     "summary.csv": "a row for each case",
     "index.html": "sortable list of the cases with thumbnails and links",
 }
-DEBUG_HELP = "log everything, with the traceback of a failure; libraries' messages can quote a patient."
+DEBUG_HELP = "log everything, including the traceback of a failure; messages of libraries can contain patient data."
 EXIT_CODES = {
     0: "every input was segmented",
     1: "at least one input was refused or failed, the others are written; verify: results have changed",
@@ -44,7 +44,7 @@ def known_facts(commands: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
     Descriptions are taken from the docstrings and signatures of the commands' functions.
 
     Raises:
-        BundleError: the bundle is not found.
+        BundleError: the bundle is not found, or its metadata.json cannot be read.
     """
     from custom_networks.io.files import MEDICAL_SUFFIXES
     from custom_networks.report.report import DISCLAIMER, SCHEMA, SCHEMA_VERSION
@@ -59,7 +59,7 @@ def known_facts(commands: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
         "inputs": {
             "modality": "CT",
             "files": list(MEDICAL_SUFFIXES),
-            "folders": ["these files", "DICOM files of any depth"],
+            "folders": ["these files", "DICOM files at any depth"],
             "archives": [".zip of DICOM files"],
             "one_series": "PATH::N takes the series that `liverseg series PATH` numbers N",
         },
@@ -88,14 +88,15 @@ def info_lines(known: Mapping[str, Any]) -> list[str]:
 
 
 def _command(function: Callable[..., Any]) -> dict[str, Any]:
+    """Summary and arguments of a command, from its function."""
     doc = inspect.getdoc(function) or ""
     return {"summary": doc.partition("\n")[0], "arguments": described_arguments(function)}
 
 
 def described_arguments(function: Callable[..., Any]) -> list[dict[str, Any]]:
-    """Name, kind, default and help of each argument of a command, and of the switch --debug, which all commands have.
+    """Name, type, default and help of each argument of a command, and of the switch --debug, which all commands have.
 
-    They are taken from the signature and docstring.
+    They are taken from the signature and docstring of the command's function.
     """
     block = (inspect.getdoc(function) or "").partition("Args:\n")[2].partition("\n\n")[0]
     entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", block, flags=re.MULTILINE)
@@ -108,6 +109,7 @@ def described_arguments(function: Callable[..., Any]) -> list[dict[str, Any]]:
 
 
 def _argument(parameter: inspect.Parameter, text: str) -> dict[str, Any]:
+    """Name, type, default and help of one parameter of a command."""
     kind = (getattr(parameter.annotation, "__name__", None) or str(parameter.annotation)).removesuffix(" | None")
     flag, required = parameter.kind is parameter.KEYWORD_ONLY, parameter.default is parameter.empty
     default = {} if required else {"default": parameter.default}

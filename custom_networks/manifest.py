@@ -1,4 +1,4 @@
-"""The `manifest.json` of a case folder, which records the input it belongs to, its state, and our own files.
+"""The `manifest.json` of a case folder, which records the input it belongs to, its state, and the files in it.
 
 Anyone may write to the folder, so an invalid manifest is treated as missing.
 """
@@ -25,8 +25,8 @@ class Input:
         content: digest of its content.
         geometry: digest of shape and affine if the identity is only a path, else empty.
         place: digest of the path given for the input; empty if there is none.
-        state: path, size in bytes and modification time in ns of each of its files before it was read; empty if the
-            content is known without them.
+        state: path, size in bytes and modification time in ns of each file, before the input was read; empty if its
+            content is known without files.
     """
 
     name: str

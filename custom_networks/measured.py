@@ -28,7 +28,7 @@ KIND = "measured"
 
 
 def measure_mask(case: Case, mask: str | Path, output: Path, earlier: str | Path | None = None) -> Result:
-    """Measure a person's mask of a CT; nothing is written.
+    """Measure the liver and lesions in a mask that a person made, and return a `Result`; nothing is written.
 
     The result is marked as made by a person, without weights or confidence. Its case is called `<case>_measured` if
     `output` contains a result of the CT itself; otherwise, it has the name of the CT. Lesions that occur in an earlier
@@ -78,9 +78,9 @@ def measure_mask(case: Case, mask: str | Path, output: Path, earlier: str | Path
 
 
 def _belongs_to(case: Case, sha256: str, output: Path) -> Input:
-    """The input that the case folder belongs to.
+    """The `Input` that the case folder belongs to.
 
-    It differs from that of the network's result, so that neither of the two results replaces the other.
+    Its digests differ from those of the network's result, so that neither result replaces the other.
     """
     identity, content = digest([case.identity, KIND]), digest([case.content, KIND, sha256])
     return Input(_name(case, output), identity, content, case.geometry)
@@ -95,7 +95,9 @@ def _name(case: Case, output: Path) -> str:
 
 
 def _earlier_lesions(mask: str | Path, earlier: str | Path | None) -> Sequence[Mapping[str, Any]]:
-    """The lesions of the earlier report, or of the one beside the mask; empty if there is none.
+    """The lesions in the report `earlier`, by default in the report.json beside the mask.
+
+    If `earlier` is None, a report.json that is missing or was not written by this program counts as empty.
 
     Raises:
         InputError: `earlier` is given but is not a report.

@@ -105,16 +105,18 @@ class Pipeline:
         self._seconds_to_prepare = time.perf_counter() - started
 
     def options(self, probability: bool = False) -> dict[str, Any]:
-        """Everything that affects a result, ready for JSON; it becomes `Result.options`."""
+        """All settings that affect a result, ready for JSON; they become `Result.options`."""
         return {**self._options, "probability": probability}
 
     def predict(self, case: Case, *, probability: bool = False) -> Result:
-        """Segment one case from `custom_networks.io`; nothing is written.
+        """Segment one case from `custom_networks.io` and return its `Result`; nothing is written.
 
         With `probability`, the result includes the tumor probability of the whole image.
 
         Raises:
-            LiversegError: the input cannot be segmented.
+            InputError: the input cannot be segmented.
+            BundleError: the network's output is not finite.
+            UsageError: this process was forked after its parent had loaded a network.
             RuntimeError: an unexpected error, wrapped by MONAI; its cause is the original error.
         """
         started, date = time.perf_counter(), datetime.now(timezone.utc)
@@ -170,7 +172,10 @@ class Pipeline:
         self._postprocessing = [step for step in steps if not isinstance(step, SaveImaged)]
 
     def _fixed_run_block(self, root: Path, weights: Path, sha256: str, fitted: bool) -> dict[str, Any]:
-        """The part of the run block that is the same for every case; also sets whether confidence is calibrated."""
+        """The part of the run block that is the same for every case; also sets whether confidence is calibrated.
+
+        `fitted` says whether the confidence's coefficients are the bundle's own; `sha256` is the digest of `weights`.
+        """
         valid_for = self._parser.get_parsed_content("confidence_valid_for", default=None)
         fast = bool(self._parser.get_parsed_content("fast", default=False))
         self._calibrated = fitted and valid_for == sha256 and not fast  # not fitted on fast predictions
@@ -233,7 +238,7 @@ class Pipeline:
         return segments_of_case(data["segments_state"], labels, region, self._segments_weights)
 
     def _run_block(self, date: datetime, case: Case, ct: Volume, seconds: Mapping[str, float]) -> dict[str, Any]:
-        """The run block of report.json, without the time of writing; the first case has the time of building, too."""
+        """The run block of report.json before files are written; the times of the first case include building."""
         prepare, self._seconds_to_prepare = self._seconds_to_prepare, 0.0
         times = {**seconds, "total": seconds["total"] + prepare, "prepare": prepare, "write": 0.0}
         return {

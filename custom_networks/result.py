@@ -250,14 +250,14 @@ def write(
             segments=result.segment_map,
             lesion_segments=result.segments.lesions if result.segments else {},
         )
-        for more, said in (drawn, dicom):
-            files |= more
-            notes += tuple(note for note in said if note not in notes)
+        for names, remarks in (drawn, dicom):
+            files |= names
+            notes += tuple(note for note in remarks if note not in notes)
         report = result._report_with(files, result.run, notes, claimed.name)
         parts = result.ct, result.region, result.measurements
-        for more, said in write_shown(claimed.staging, claimed.name, pictures, *parts, report=report, **shown):
-            files |= more
-            notes += tuple(note for note in said if note not in notes)
+        for names, remarks in write_shown(claimed.staging, claimed.name, pictures, *parts, report=report, **shown):
+            files |= names
+            notes += tuple(note for note in remarks if note not in notes)
         seconds, writing = result.run["seconds"], time.perf_counter() - started
         seconds = {**seconds, "total": round(seconds["total"] + writing, 3), "write": round(writing, 3)}
         run = {**result.run, "seconds": seconds}

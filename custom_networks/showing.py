@@ -21,11 +21,11 @@ Saved = tuple[dict[str, str], tuple[str, ...]]  # files by kind, and notes
 
 
 def or_note(what: str, write: Callable[[], Saved]) -> Saved:
-    """Call `write`; if it fails, return a note instead, so that an error in a drawing library does not cost the mask.
+    """Call `write` and return its result, or a note if it fails, so that a failed picture does not lose the mask.
 
     Args:
         what: name of the file or files, for the note.
-        write: writes files and returns them by kind, with notes.
+        write: writes files, and returns their names by kind, and notes.
     """
     try:
         return write()
@@ -48,9 +48,9 @@ def write_shown(
     pdf: bool,
     with_phi: bool,
 ) -> Iterator[Saved]:
-    """Write first the page and then key images and PDF, as requested; yield files and notes after each of these steps.
+    """Write the page and then the key images and the PDF, as requested; yield files and notes after each step.
 
-    A step that fails yields only a note, and so does the second one if the input is not DICOM.
+    A step that fails yields only a note, and so does the second step if the input is not DICOM.
 
     Args:
         folder: where to write the files.

@@ -1,4 +1,4 @@
-"""Staging folders, in which files are written before they become results; later runs remove those of killed runs.
+"""Staging folders, in which files are written before they become results; later runs remove what killed runs left.
 
 Their names are `.<case>.<8 digits of the host><16 random digits>` (hexadecimal); readers skip names with a leading dot.
 """
@@ -93,6 +93,7 @@ def remove_abandoned_staging(output: Path) -> None:
 
 
 def _new_locked_folder(output: Path, name: str, held: ExitStack) -> Path:
+    """Create a staging folder and lock it until `held` is closed."""
     while True:
         folder = output / f".{name[:100]}.{_host()}{os.urandom(8).hex()}"
         folder.mkdir(parents=True)
@@ -104,7 +105,7 @@ def _new_locked_folder(output: Path, name: str, held: ExitStack) -> Path:
 
 @contextmanager
 def locked(folder: Path, wait: bool = True) -> Iterator[bool]:
-    """Lock a folder during the block; yield False if there are no locks (on Windows, and for folders on NFS).
+    """Lock a folder during the block and yield True; yield False where locks do not work (Windows, folders on NFS).
 
     Raises:
         BlockingIOError: another process holds the lock, and `wait` is false.

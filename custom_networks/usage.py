@@ -13,7 +13,7 @@ Commands = Mapping[str, Callable[..., Any]]
 
 
 def overview(commands: Commands) -> str:
-    """The text that `liverseg` prints without arguments: its commands, and how to begin."""
+    """The text that `liverseg` prints without arguments: all commands and some examples."""
     longest = max(map(len, commands))
     listed = [f"  {name:<{longest}}  {_summary(function)}" for name, function in commands.items()]
     examples = [line for function in commands.values() for line in _examples(function)[:1]]
@@ -66,11 +66,13 @@ def _examples(function: Callable[..., Any]) -> list[str]:
 
 
 def _place(function: Callable[..., Any], argument: Mapping[str, Any]) -> str:
+    """A positional argument in the usage line, followed by dots if it can be repeated."""
     several = inspect.signature(function).parameters[argument["name"]].kind is inspect.Parameter.VAR_POSITIONAL
     return argument["name"].upper() + "..." * several
 
 
 def _flag(argument: Mapping[str, Any]) -> str:
+    """A flag as it is typed, such as `-o, --output VALUE`."""
     short = "-o, " if argument["name"] == "output" else ""
     value = {"bool": "", "int": " N"}.get(argument["type"], " VALUE")
     return f"{short}--{argument['name'].replace('_', '-')}{value}"
@@ -83,5 +85,6 @@ def _flag_help(argument: Mapping[str, Any]) -> str:
 
 
 def _listed(title: str, entries: list[tuple[str, str]]) -> str:
+    """Arguments with their help under a title; "" if there are none."""
     lines = [f"  {name}\n{indent(fill(text, WIDTH - 6), ' ' * 6)}" for name, text in entries]
     return "\n".join([title, *lines]) if entries else ""

@@ -294,8 +294,8 @@ def test_validation_runs_the_network_as_inference_does() -> None:
         target, found = optional_import("custom_networks.inference", name="SliceStackInferer")
         assert found
         defaults = {name: p.default for name, p in inspect.signature(target).parameters.items()}
-        # Validation is PyTorch's: weights that change from one to the next would have to be converted each time. It
-        # answers in full.
+        # Validation runs in PyTorch, because OpenVINO would have to convert the changed weights each time, and it
+        # always runs all sub-volumes.
         return {**defaults, **inferer, "runtime": None, "sub_volumes": None}
 
     assert with_defaults(config("train")["validate"]["inferer"]) == with_defaults(config("inference")["inferer"])

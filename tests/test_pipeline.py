@@ -312,9 +312,11 @@ def test_an_unexpected_error_keeps_its_cause(
 
 
 def test_wrong_overrides_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="inference.json has no no_such_id: correct the overrides"):
+    with pytest.raises(
+        UsageError, match="Overrides must name ids of inference.json, which has no no_such_id: correct them"
+    ):
         pipeline(tmp_path, no_such_id=1)
-    with pytest.raises(UsageError, match=r"The bundle cannot be built with .*anatomy#9#neck_mm"):
+    with pytest.raises(UsageError, match=r"The bundle cannot be built with the given .*anatomy#9#neck_mm"):
         pipeline(tmp_path, **{"anatomy#9#neck_mm": 1.0})
 
 
@@ -410,7 +412,7 @@ def test_damaged_weights_of_the_scout_stop_a_run_before_it_starts(tmp_path: Path
     with pytest.raises(BundleError, match=r"scout\.pt is damaged"):
         pipeline(tmp_path, scout_checkpoint=str(damaged))
     torch.save({"no": torch.zeros(1)}, damaged)
-    with pytest.raises(BundleError, match=r"scout\.pt does not hold weights of this network"):
+    with pytest.raises(BundleError, match=r"scout\.pt does not contain weights of this network"):
         pipeline(tmp_path, scout_checkpoint=str(damaged))
 
 

@@ -44,8 +44,8 @@ TRIES = 3
 
 
 @dataclass(eq=False)
-class _Try:
-    """A case and the attempts to segment it.
+class _Pending:
+    """A case without an outcome yet, and the attempts to segment it.
 
     Attributes:
         case: the case.
@@ -60,7 +60,7 @@ class _Try:
     read: ReadCase | None = None
 
 
-_Running = dict["Future[Any]", _Try]
+_Running = dict["Future[Any]", _Pending]
 
 
 class Cluster:
@@ -82,7 +82,7 @@ class Cluster:
         UsageError: the output folder is not writable, Dask is not installed, no scheduler answers, or the first worker
             cannot segment or has another version.
         BundleError: the first worker lacks the weights.
-        ClusterLost: no worker connected in time.
+        ClusterLost: no worker connected in time, or the connection to the scheduler is lost.
     """
 
     def __init__(self, work: Work, address: str) -> None:
@@ -113,21 +113,22 @@ class Cluster:
         Raises:
             ClusterLost: the connection to the scheduler is lost, or no worker that can segment is left.
         """
-        waiting, running = deque(_Try(case) for case in cases), _Running()
+        waiting, running = deque(_Pending(case) for case in cases), _Running()
         while waiting or running:
             yield from self._assign(waiting, running, begin)
-            for future in self._workers.wait_for_ended({future: its.workers[-1] for future, its in running.items()}):
-                attempt = running.pop(future)
-                if (outcome := self._outcome(attempt, future)) is None:
-                    waiting.append(attempt)
+            workers = {future: pending.workers[-1] for future, pending in running.items()}
+            for future in self._workers.wait_for_ended(workers):
+                pending = running.pop(future)
+                if (outcome := self._outcome(pending, future)) is None:
+                    waiting.append(pending)
                 else:
                     yield outcome
                     self._summary.keep()
 
     def _make_order(self, work: Work) -> Order:
-        """Return the order for all workers, with the runtime and precision of the first one.
+        """Return the instructions for all workers, with the runtime and precision that the first worker selects.
 
-        The order has a probe file only if all workers can write to the output folder.
+        They name a probe file only if all workers can write to the output folder.
         """
         from custom_networks.batch.cluster_worker import Order, shares_output
 
@@ -169,104 +170,104 @@ class Cluster:
         version, options = able
         if version != __version__:
             raise UsageError(
-                f"The worker at {worker} has version {version}, but this is {__version__}: install the same version."
+                f"The worker at {worker} has version {version}, but this is {__version__}: install the same on both."
             )
         return dict(options)
 
-    def _assign(self, waiting: deque[_Try], running: _Running, begin: Begin) -> Iterator[Outcome]:
+    def _assign(self, waiting: deque[_Pending], running: _Running, begin: Begin) -> Iterator[Outcome]:
         """Give idle workers cases if memory allows; yield the outcomes of cases that cannot be read here.
 
         A worker gets a case that it has already tried only if all other workers have tried it, too. If volumes are read
         here, one more is read ahead.
         """
         workers = self._workers.ready() if running else self._workers.wait_until_ready()
-        for worker in sorted(workers - {its.workers[-1] for its in running.values()}):
-            attempt = next((its for its in waiting if worker not in its.workers or workers <= {*its.workers}), None)
-            if attempt is None or not self._has_memory(attempt, running):
+        for worker in sorted(workers - {busy.workers[-1] for busy in running.values()}):
+            pending = next((one for one in waiting if worker not in one.workers or workers <= {*one.workers}), None)
+            if pending is None or not self._has_memory(pending, running):
                 continue
-            waiting.remove(attempt)
-            begin(attempt.case)
-            if refused := self._read(attempt):
+            waiting.remove(pending)
+            begin(pending.case)
+            if refused := self._read(pending):
                 yield refused
             else:
-                attempt.workers.append(worker)
-                running[self._submit(attempt, worker)] = attempt
+                pending.workers.append(worker)
+                running[self._submit(pending, worker)] = pending
         # Read the next case while the workers are busy.
         if waiting and self._has_memory(waiting[0], running) and (refused := self._read(waiting[0])):
             waiting.popleft()
             yield refused
 
-    def _submit(self, attempt: _Try, worker: str) -> Future[Any]:
+    def _submit(self, pending: _Pending, worker: str) -> Future[Any]:
         from custom_networks.batch.cluster_worker import segment_on_worker
 
-        return self._workers.submit(worker, segment_on_worker, self._order, attempt.read or attempt.case)
+        return self._workers.submit(worker, segment_on_worker, self._order, pending.read or pending.case)
 
-    def _read(self, attempt: _Try) -> Outcome | None:
+    def _read(self, pending: _Pending) -> Outcome | None:
         """Read a case if volumes are sent to the workers; return an outcome only if reading failed."""
-        if self._order.probe or attempt.read is not None:
+        if self._order.probe or pending.read is not None:
             return None
         try:
-            attempt.read = read_now(attempt.case)
+            pending.read = read_now(pending.case)
             return None
         except Exception as error:  # one bad case must not stop the others
-            return remembered_outcome(self._output, attempt.case, error)
+            return remembered_outcome(self._output, pending.case, error)
 
-    def _has_memory(self, attempt: _Try, running: _Running) -> bool:
-        """Whether the volume of a case fits into this machine's memory, beside those of the running cases.
+    def _has_memory(self, pending: _Pending, running: _Running) -> bool:
+        """Whether the volume of a case fits into this machine's memory, in addition to those of the running cases.
 
         Always true if the workers read the volumes, if no case is running, or if the volume has already been read.
         """
-        if self._order.probe or not running or attempt.read is not None:
+        if self._order.probe or not running or pending.read is not None:
             return True
         # If the available memory is unknown, cases are sent one at a time.
-        return VOXEL_HELD * attempt.case.voxels <= USABLE * (available_memory() or 0)
+        return VOXEL_HELD * pending.case.voxels <= USABLE * (available_memory() or 0)
 
-    def _outcome(self, attempt: _Try, future: Future[Any]) -> Outcome | None:
+    def _outcome(self, pending: _Pending, future: Future[Any]) -> Outcome | None:
         """Return the outcome of a case whose worker has finished or died, or None if the case is to be retried."""
-        worker = attempt.workers[-1]
+        worker = pending.workers[-1]
         try:
             answer = self._workers.result(future, worker)
         except ClusterLost:
             raise
         except Exception as error:  # the called function never raises, so the worker could not even call it
             self._workers.dismiss(worker, _worker_error(error))
-            return self._again(attempt, _worker_error(error))
+            return self._again(pending, _worker_error(error))
         if answer is None:
             reason = f"The worker at {worker} is gone (often because memory is short; see its log)."
-            return self._again(attempt, reason)
+            return self._again(pending, reason)
         if answer.unfit:
             self._workers.dismiss(worker, answer.message)
             return None
         if answer.refused:
-            return remembered_outcome(self._output, attempt.case, InputError(answer.message))
+            return remembered_outcome(self._output, pending.case, InputError(answer.message))
         if answer.result is None:
-            return self._again(attempt, answer.message)
-        return self._written(attempt, answer.result)
+            return self._again(pending, answer.message)
+        return self._written(pending, answer.result)
 
-    def _again(self, attempt: _Try, reason: str) -> Outcome | None:
+    def _again(self, pending: _Pending, reason: str) -> Outcome | None:
         """Record a failed attempt: return None if the case is to be retried, else its outcome with all reasons."""
-        attempt.reasons.append(reason)
-        if len(attempt.reasons) < TRIES:
-            logger.warning("Retrying %s: %s", attempt.case.source, reason)
+        pending.reasons.append(reason)
+        if len(pending.reasons) < TRIES:
+            logger.warning("Retrying %s: %s", pending.case.source, reason)
             return None
-        reasons = " ".join(dict.fromkeys(attempt.reasons))
-        error = InputError(f"{attempt.case.source} was tried {TRIES} times. {reasons}")
-        return remembered_outcome(self._output, attempt.case, error)
+        reasons = " ".join(dict.fromkeys(pending.reasons))
+        error = InputError(f"{pending.case.source} was tried {TRIES} times. {reasons}")
+        return remembered_outcome(self._output, pending.case, error)
 
-    def _written(self, attempt: _Try, result: Result) -> Outcome:
+    def _written(self, pending: _Pending, result: Result) -> Outcome:
         """Return the outcome of a segmented case; write its files first if the worker could not."""
-        if attempt.read is None:
-            return Outcome(attempt.case, result)
-        ct = replace(attempt.read.volume, source=Path(attempt.case.source))
-        whole = replace(as_read(result, attempt.case, attempt.read), ct=ct)
-        attempt.read = None
+        if pending.read is None:
+            return Outcome(pending.case, result)
+        ct = replace(pending.read.volume, source=Path(pending.case.source))
+        whole = replace(as_read(result, pending.case, pending.read), ct=ct)
+        pending.read = None
         try:
             given: Result | Exception = write(whole, self._output, **self._order.work.options).without_arrays()
         except Exception as error:  # such as a full disk; the other cases are still written
             given = error
-        return remembered_outcome(self._output, attempt.case, given)
+        return remembered_outcome(self._output, pending.case, given)
 
 
 def _worker_error(error: Exception) -> str:
     """Return a one-line message for an error raised because a worker's environment does not match this one."""
-    return f"{type(error).__name__}: {one_line(error, 200)}: install the same version of this package, and of Dask."
+    return f"{type(error).__name__}: {one_line(error, 200)}: install the same package and Dask on all machines."

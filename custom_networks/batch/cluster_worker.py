@@ -55,7 +55,7 @@ class Answer(NamedTuple):
     Attributes:
         result: the result, or None if the case was not segmented.
         message: one line on why there is no result.
-        refused: whether the input is at fault, so that another worker would refuse it, too.
+        refused: whether the input is at fault, so that any other worker would also refuse it.
         unfit: whether the worker cannot segment any case of this run.
     """
 
@@ -66,7 +66,7 @@ class Answer(NamedTuple):
 
 
 def capability(work: Work, run: str) -> tuple[str, Mapping[str, Any]] | LiversegError:
-    """Return this worker's version and the options its results would record, or the error if it cannot segment.
+    """Return this worker's package version and the options its results would record, or why it cannot segment.
 
     The error is returned because raising it could hang Dask, which follows an exception's chain of causes without end
     if the chain is circular.
@@ -128,7 +128,9 @@ def _checked_pipeline(order: Order) -> Pipeline:
     pipeline = _pipeline(order.work, order.run)
     own = order.work.promised(pipeline)
     if others := [name for name, value in own.items() if value != order.options.get(name)]:
-        raise UsageError(f"it differs from the first worker in {', '.join(others)}: install the same files.")
+        raise UsageError(
+            f"it differs from the first worker in {', '.join(others)}: install the same package and weights."
+        )
     return pipeline
 
 

@@ -1,4 +1,4 @@
-"""Client side of a Dask cluster: its workers, and calls made on them."""
+"""Client side of a Dask cluster: which workers it has, and calls to functions on them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Workers:
         while not (ready := self.ready()):
             why = f"The scheduler at {self._address} has {self._why_none()}"
             if time.monotonic() > deadline:
-                raise ClusterLost(f"{why}: start some with `dask worker {self._address}`.")
+                raise ClusterLost(f"{why}: start one with `dask worker {self._address}`.")
             if not warned:
                 logger.warning("%s: waiting for one.", why)
             warned = True
@@ -82,7 +82,7 @@ class Workers:
         """Wait at most `TICK` seconds for a future to finish, and return those that are done or lost their worker.
 
         Args:
-            given: the address of the worker of each future.
+            given: the futures, each with the address of its worker.
         """
         from distributed import CancelledError, wait
 
@@ -123,7 +123,7 @@ class Workers:
             known = None
         if known is None:
             raise self._lost()
-        return {worker: its["status"] for worker, its in known.items()}
+        return {worker: info["status"] for worker, info in known.items()}
 
     def _why_none(self) -> str:
         """Return why no worker is ready, as the end of a sentence that begins with "The scheduler has"."""
@@ -145,6 +145,7 @@ class Workers:
             raise self._lost() from None
 
     def _lost(self) -> ClusterLost:
+        """The error for a lost connection."""
         return ClusterLost(
             f"The connection to the Dask scheduler at {self._address} is lost: the cases reported above were written; "
             "run the same command again for the rest."
@@ -152,6 +153,7 @@ class Workers:
 
 
 def _connected(address: str) -> Client:
+    """Connect to a scheduler; UsageError if Dask is not installed or no scheduler answers."""
     try:
         from distributed import Client
     except ImportError as error:

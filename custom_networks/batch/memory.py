@@ -15,7 +15,7 @@ USABLE = 0.9  # fraction of the free memory
 
 
 class Room:
-    """A callable that checks whether cases fit into the available memory.
+    """A function object that tells whether cases fit into the available memory together.
 
     Args:
         available: available memory in bytes, or None if unknown; then nothing fits.
@@ -30,9 +30,9 @@ class Room:
 
 
 def fitting_processes(wanted: int, cases: Sequence[Case], available: int | None) -> int:
-    """Number of processes, at most `wanted`, that can each segment the largest case at the same time.
+    """How many processes, at most `wanted`, have enough memory to segment the largest case all at the same time.
 
-    At least 1; `wanted` if the available memory (bytes) is unknown.
+    The result is at least 1, and `wanted` if the available memory (bytes) is unknown.
     """
     if available is None:
         return wanted

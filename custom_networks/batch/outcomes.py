@@ -17,18 +17,18 @@ def outcomes(output: Path) -> Iterator[Finished]:
     whole = list(whole_manifests(output).items())
     outdated: set[Path] = set()
     for place, path, refusal in remembered(output):
-        earlier = [folder for folder, manifest in whole if _is_of(manifest, place, refusal)]
+        earlier = [folder for folder, manifest in whole if _is_earlier_state(manifest, place, refusal)]
         if not any(_is_newer(folder / MANIFEST, path) for folder in earlier):
             outdated.update(earlier)
             yield Finished(path, refused_row(refusal.case, refusal.input, refusal.message))
     yield from (Finished(folder / MANIFEST) for folder, _ in whole if folder not in outdated)
 
 
-def _is_of(manifest: Manifest, place: str, refusal: Refusal) -> bool:
+def _is_earlier_state(manifest: Manifest, place: str, refusal: Refusal) -> bool:
     """Whether results belong to an earlier state of the refused input.
 
-    In a container every patient may have the same path. If content and geometry both differ, it is another input, as
-    in `case_folder.claim`.
+    In a container every patient may have the same path, so results whose content and geometry both differ belong to
+    another input, as in `case_folder.claim`.
     """
     is_other = refusal.geometry not in ("", manifest["geometry"]) and refusal.content != manifest["content"]
     return (manifest.get("place") or manifest["identity"]) == place and not is_other

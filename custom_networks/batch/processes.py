@@ -41,7 +41,7 @@ class Processes:
 
     Args:
         work: settings of the run.
-        number: maximum number of processes; there are fewer if there are fewer cases or memory is short.
+        number: maximum number of processes; fewer are started if there are fewer cases or memory is short.
 
     Attributes:
         options: options recorded in the manifest of each result.
@@ -135,8 +135,8 @@ class _Worker:
             answer = self.connection.recv()
         except EOFError:
             raise UsageError(
-                f"A segmentation process {self._end()} while it started, often because memory is short: try fewer "
-                "--jobs."
+                f"A segmentation process {self._how_it_ended()} while starting, often because memory is short: try "
+                "fewer --jobs."
             ) from None
         if isinstance(answer, Exception):
             raise answer
@@ -151,7 +151,7 @@ class _Worker:
             self.connection.send((case, sharers))
 
     def outcome(self) -> Outcome | LiversegError:
-        """Return the outcome of the current case, or an error if the process cannot segment or has died."""
+        """Wait for the outcome of the current case and return it, or an error if the process cannot segment or died."""
         try:
             if not self._is_ready:
                 self.wait_until_ready()
@@ -161,8 +161,8 @@ class _Worker:
             return error
         except (EOFError, OSError):
             return InputError(
-                f"{self.case.source}: the process that segmented it {self._end()}, often because memory is short: try "
-                "again with fewer --jobs."
+                f"{self.case.source}: the process that segmented it {self._how_it_ended()}, often because memory is "
+                "short: try again with fewer --jobs."
             )
 
     def is_alive(self) -> bool:
@@ -181,11 +181,11 @@ class _Worker:
         if self._process.is_alive():
             self._process.kill()
 
-    def _end(self) -> str:
-        """Return how the process ended, such as "ended with exit code 1"."""
+    def _how_it_ended(self) -> str:
+        """Return how the process ended, such as "ended with exit code 1" or "was killed by signal 9"."""
         self._process.join(SECONDS_TO_LEAVE)
         code = self._process.exitcode
-        return f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
+        return f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
 
 
 @contextmanager

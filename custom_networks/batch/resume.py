@@ -66,7 +66,7 @@ class Earlier:
             return "no results yet"
         folder, manifest = found
         if manifest["state"] != WHOLE:
-            return "results that are not whole"
+            return "the results are incomplete"
         if manifest["content"] != belongs_to.content:
             return "the input has changed"
         return self._reason_against(folder, manifest)
@@ -83,15 +83,15 @@ class Earlier:
         asked, had = self._promise.options, manifest["options"]
         others = sorted(name for name in {*asked, *had} if asked.get(name) != had.get(name))
         if others:
-            return f"results with other {', '.join(others)}"
+            return f"the results were made with different settings: {', '.join(others)}"
         for name, sha256 in manifest["files"].items():
             if not (folder / name).is_file():
                 return f"{name} is missing"
             if self._rehash and file_digest(folder / name) != sha256:
-                return f"{name} is not what was written"
-        version, failed = _said_in(folder / REPORT)
+                return f"{name} has changed since it was written"
+        version, failed = _version_and_disk_error(folder / REPORT)
         if version != self._promise.version:
-            return f"results of version {version or '?'}"
+            return f"the results were made by version {version or '?'}"
         return failed
 
 
@@ -101,10 +101,14 @@ def reasons_to_do(earlier: Earlier, cases: Sequence[Case]) -> dict[Case, str]:
     return {case: reason for case, reason in reasons.items() if reason}
 
 
-def _said_in(report: Path) -> tuple[str, str]:
-    """Return the package version in a report.json, and its first note on a disk error; "" for what is missing."""
+def _version_and_disk_error(report: Path) -> tuple[str, str]:
+    """Return the package version in a report.json, and its first note on a disk error.
+
+    Both are "" if the file cannot be read, and the note is "" if there is none.
+    """
     try:
-        said = json.loads(report.read_text(encoding="utf-8"))
-        return str(said["run"]["version"]), next(filter(_NOT_WRITTEN.search, map(str, said.get("notes", ()))), "")
+        contents = json.loads(report.read_text(encoding="utf-8"))
+        notes = map(str, contents.get("notes", ()))
+        return str(contents["run"]["version"]), next(filter(_NOT_WRITTEN.search, notes), "")
     except (OSError, ValueError, KeyError, TypeError):
         return "", ""

@@ -36,7 +36,7 @@ Begin = Callable[[Case], None]
 
 
 def ignored(case: Case) -> None:
-    """Default for `begin`: do nothing when a case begins."""
+    """Do nothing when a case begins; the default for `begin`."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,13 @@ class Run:
     Args:
         output: the output folder.
         pipeline: the pipeline.
-        probability: write the tumor probability, too.
+        probability: also write the tumor probability.
         options: keyword arguments of `result.write`.
         promised: options recorded in the manifest of each result.
+
+    Attributes:
+        options: the same as `promised`, as for every `Runner`.
+        sum_up: function that writes the summary; see `KeptSummary.write`.
 
     Raises:
         UsageError: the output folder is not writable.
@@ -137,7 +141,8 @@ class KeptSummary:
         try:
             self._summary.write()
         except OSError as error:  # such as a full disk, or the file is open in a spreadsheet
-            return f"summary.csv cannot be written ({error.strerror or error}): make room, or close it elsewhere."
+            advice = "free disk space, or close it in other programs"
+            return f"summary.csv cannot be written ({error.strerror or error}): {advice}."
         finally:
             ended = time.monotonic()
             self._due = ended + max(SUMMARY_EVERY, SUMMARY_SHARE * (ended - started))
@@ -193,7 +198,7 @@ def segment_into(output: Path, case: Case, pipeline: Pipeline, *, probability: b
 
 
 def forget_inputs(output: Path, inputs: Iterable[str], cases: Iterable[Case]) -> None:
-    """Delete the records of those inputs that are not cases any more, such as a folder that now has several cases."""
+    """Delete the refusal records of inputs that are no longer cases, such as a folder that now has several cases."""
     places = {place_of(given) for given in inputs if "\0" not in given}
     for place in places - {case.place for case in cases}:
         forget(output, place)
@@ -205,7 +210,7 @@ def failure(case: Case, error: BaseException) -> str:
     if isinstance(cause, LiversegError):
         return reason
     if isinstance(cause, OSError):
-        return f"{case.source}: its files cannot be read or written ({reason}): make room, or check permissions."
+        return f"{case.source}: its files cannot be read or written ({reason}): free disk space, or check permissions."
     if isinstance(cause, MemoryError):
         return f"{case.source}: failed, {reason}: close other programs, or use a machine with more memory."
     return f"{case.source}: failed unexpectedly, {reason} (--debug shows where)."

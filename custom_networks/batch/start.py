@@ -44,7 +44,7 @@ def opened(
         ClusterLost: no worker of the cluster connected in time.
     """
     if jobs < 1 or (cluster and jobs > 1):
-        why = "the workers of --cluster are its processes" if cluster else "at least one process is needed"
+        why = "with --cluster, its workers segment the cases" if cluster else "at least one process is needed"
         raise UsageError(f"--jobs {jobs} is not possible ({why}): leave it out.")
     if cluster:
         from custom_networks.batch.cluster import Cluster

@@ -16,7 +16,7 @@ OWN = (SUMMARY, INDEX, REFUSED)  # our own files and folders beside the case fol
 
 @dataclass(frozen=True)
 class Verified:
-    """Findings of `verified`.
+    """What `verified` found in an output folder.
 
     Attributes:
         folders: number of case folders without a fault.
@@ -32,7 +32,7 @@ class Verified:
 
 
 def verified(output: Path) -> Verified:
-    """Check the entries of an output folder, except its summary and records of refusals, without changing anything.
+    """Check the files in an output folder, except its summary and records of refusals, without changing anything.
 
     Raises:
         UsageError: the folder cannot be listed.
@@ -60,9 +60,9 @@ def verified(output: Path) -> Verified:
 def _why_no_results(entry: Path, manifest: Manifest | None) -> str:
     """Say why an entry of the output folder is not a whole case folder."""
     if manifest is not None:
-        return f"incomplete, a run was stopped while writing {', '.join(listed(manifest)) or 'it'}"
+        return f"incomplete: a run was stopped while writing {', '.join(listed(manifest)) or 'it'}"
     if entry.name.startswith(".") and entry.is_dir():
-        return "left by a run that was stopped, or in use by one"
+        return "left behind by a run that was stopped, or in use by one that has not ended"
     damaged = entry.is_dir() and (entry / MANIFEST).exists()
     return f"its {MANIFEST} is damaged" if damaged else "foreign, not written by liverseg"
 

@@ -27,7 +27,7 @@ class Work:
         settings: overrides of inference.json, as returned by `inference.settings.settings`.
         bundle: folder of another bundle.
         checkpoint: file of other weights, a state dict.
-        probability: write the tumor probability, too.
+        probability: also write the tumor probability.
         options: keyword arguments of `result.write`.
         debug: log at debug level.
     """
@@ -67,7 +67,7 @@ class Work:
         return replace(self, settings={**self.settings, "progress": False})
 
     def share(self, processes: int) -> None:
-        """Limit this process to an equal share of the cores, which `processes` processes share."""
+        """Limit this process to its share of the cores while `processes` processes run at the same time."""
         global _cores
         if not _cores:
             from custom_networks.inference.threads import usable_cores
@@ -91,8 +91,8 @@ def tune_this_process(threads: int | None = None) -> None:
     """Configure the memory allocator and the number of compute threads of this process.
 
     Only programs should call this, since a library must not change its caller's process. PyTorch gets the given number
-    of threads, but at most one per usable core. Without `threads`, it keeps its own number with the same limit, because
-    it does not take a container's quota into account.
+    of threads, but at most one per usable core. Without `threads`, PyTorch keeps its own number with the same limit,
+    because it ignores a container's CPU quota.
     """
     import torch
 

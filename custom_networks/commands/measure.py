@@ -20,10 +20,10 @@ def measure(
 
     Writes the same files as `liverseg segment`, marked as a person's mask and without confidence, to OUTPUT/<case>, or
     to OUTPUT/<case>_measured if OUTPUT/<case> has the network's result. `liverseg segment` never replaces them. Exit
-    code 0: measured; 1: the CT or the mask was refused; 2: nothing could start.
+    code 0: measured; 1: the CT or the mask was refused, or summary.csv could not be written; 2: nothing could start.
 
     Args:
-        ct: the CT: a NIfTI, NRRD or MetaImage file, or a folder or zip archive of DICOM files.
+        ct: a NIfTI, NRRD or MetaImage file, or a folder or zip archive of DICOM files.
         mask: its mask on the same grid: NIfTI, NRRD or MetaImage (0 background, 1 liver, 2 tumor), or a DICOM SEG.
         output: folder for the results.
         earlier: a report.json whose lesions keep their numbers; by default the one in the mask's folder.

@@ -12,6 +12,7 @@ from custom_networks.errors import ClusterLost
 
 if TYPE_CHECKING:
     from custom_networks.batch.start import Runner
+    from custom_networks.batch.work import Work
     from custom_networks.io import Case
 
 logger = logging.getLogger(__name__)
@@ -66,18 +67,18 @@ def segment(
         scout: find the liver first and run the network only on its box; --scout=false runs it on the whole volume.
         fast: a coarser result in about a third of the time, from larger pixels and only some of the slices of thin
             series.
-        segments: label the liver's Couinaud segments, too: OUTPUT/<case>/<case>_segments.nii.gz, segments.csv,
+        segments: also label the liver's Couinaud segments: OUTPUT/<case>/<case>_segments.nii.gz, segments.csv,
             and the segments of each lesion.
         overlay: draw overlay.png.
         page: report.html: full, light (without the viewer, under 500 KB), or off.
         key_images: for DICOM, write key images as secondary captures, for archives that cannot display a SEG.
         pdf: for DICOM, write the report as an encapsulated PDF, for the same archives.
         with_phi: show patient data from the DICOM header on the page, the key images and the PDF.
-        probability: write the tumor probability, too: OUTPUT/<case>/<case>_tumor_probability.nii.gz.
+        probability: also write the tumor probability: OUTPUT/<case>/<case>_tumor_probability.nii.gz.
         keep_empty_frames: write a DICOM SEG frame for every slice and segment, which some viewers need.
         allow_large: read inputs that exceed the memory limits; the limits on physical size still apply.
         progress: show the current case and the estimated time left; on a terminal also a progress bar.
-        quiet: print only errors and, with --json, the objects.
+        quiet: print only errors and, with --json, the JSON objects.
         verbose: print more details.
         json: print one JSON object per case instead of lines: its report.json and its folder, or the error.
         log_file: file to which results and messages are appended, even those that --quiet hides.
@@ -97,24 +98,20 @@ def segment(
         liverseg segment scans/ -o results --json | jq .verdict.level
     """
     from custom_networks.batch.shards import absolute, own_inputs, shard_of
-    from custom_networks.io import find_cases
     from custom_networks.result import check_page, output_folder
 
     with Talk(quiet=quiet, verbose=verbose, progress=progress, as_json=json, log_file=log_file) as talk:
         shown = {"page": check_page(page), "key_images": key_images, "pdf": pdf, "with_phi": with_phi}
         folder = output_folder(output, make=False)
         given, part = own_inputs(shard_of(shard) if shard else None, absolute(inputs) if cluster else inputs)
-        cases, failures = find_cases(given)
-        for message in failures:
-            talk.refused(message)
+        cases, failed = _find(given, talk)
         if not cases and given:
             return NOTHING_STARTED
         cases = [replace(case, allow_large=allow_large) for case in (part.of(cases) if part else cases)]
         if not cases:
-            talk.say(f"Part {shard} has no cases.")
-            return SOME_FAILED if failures else OK
+            talk.say(f"Shard {shard} has no cases.")
+            return SOME_FAILED if failed else OK
         talk.say(BANNER)  # before PyTorch is imported, which takes seconds
-        from custom_networks.batch.run import forget_inputs
         from custom_networks.batch.start import opened, to_do
         from custom_networks.batch.work import Work
         from custom_networks.inference.settings import settings
@@ -125,18 +122,43 @@ def segment(
         if dry_run:
             return _list_cases(to_do(work, cases, work.promised(work.pipeline()), force, rehash), len(cases))
         with opened(work, jobs, cluster, talk.stage) as run:
-            forget_inputs(folder, given, cases)
-            reasons = to_do(work, cases, run.options, force, rehash)
-            _say_skipped(talk, len(cases) - len(reasons), len(cases))
-            code = _segment_all(run, list(reasons), bool(failures), talk)
+            remaining = _remaining(work, given, cases, run.options, force, rehash, talk)
+            code = _segment_all(run, remaining, failed, talk)
         talk.closing(folder / "summary.csv")
         return code
 
 
-def _say_skipped(talk: Talk, done: int, number: int) -> None:
-    """Say how many cases are skipped."""
-    if done:
-        talk.say(f"{done} of {number} cases are done and unchanged: skipped (--force segments them again).")
+def _find(inputs: Sequence[str], talk: Talk) -> "tuple[list[Case], bool]":
+    """Find the cases of the inputs and report refused inputs; return the cases, and whether any input was refused."""
+    from custom_networks.io import find_cases
+
+    cases, failures = find_cases(inputs)
+    for message in failures:
+        talk.refused(message)
+    return cases, bool(failures)
+
+
+def _remaining(
+    work: "Work",
+    inputs: Sequence[str],
+    cases: "Sequence[Case]",
+    options: Mapping[str, object],
+    force: bool,
+    rehash: bool,
+    talk: Talk,
+) -> "list[Case]":
+    """Return the cases that must be segmented, and say how many are skipped; see `to_do` for the arguments.
+
+    Records of refused inputs that are no longer cases themselves are deleted.
+    """
+    from custom_networks.batch.run import forget_inputs
+    from custom_networks.batch.start import to_do
+
+    forget_inputs(work.output, inputs, cases)
+    remaining = list(to_do(work, cases, options, force, rehash))
+    if skipped := len(cases) - len(remaining):
+        talk.say(f"Skipped {skipped} of {len(cases)} cases, done and unchanged (--force segments them again).")
+    return remaining
 
 
 def _list_cases(reasons: "Mapping[Case, str]", number: int) -> int:

@@ -11,6 +11,7 @@ from custom_networks.commands.terminal import BANNER, OK
 from custom_networks.errors import UsageError
 
 if TYPE_CHECKING:
+    from custom_networks.batch.work import Work
     from custom_networks.node.segmenting import Segment
     from custom_networks.node.settings import Settings
 
@@ -68,10 +69,10 @@ def serve(
         keep_days: days for which the images of a segmented study are kept after the latest one arrived.
         quota_gb: GB for received images; if exceeded, images of the oldest segmented studies are removed, and if that
             is not enough, new ones are refused.
-        tls_cert: certificate of the node, PEM; the port then accepts only TLS, and peers need a certificate, too.
+        tls_cert: certificate of the node, PEM; the port then accepts only TLS, and peers also need a certificate.
         tls_key: private key of that certificate.
         tls_ca: certificates of the authorities that signed the peers' certificates.
-        send_tls: send over TLS, too.
+        send_tls: also send over TLS.
         device: device, as for segment; the flags below also mean the same as there.
         runtime: torch, openvino or auto.
         precision: float32, bfloat16 or auto.
@@ -110,17 +111,24 @@ def serve(
     )
     log_to_stderr(debug=logger.isEnabledFor(logging.DEBUG))
     record("starting", message=BANNER)  # before PyTorch is imported, which takes seconds
-    from custom_networks.batch.work import Work, tune_this_process
+    from custom_networks.batch.work import Work
     from custom_networks.inference.settings import settings as overrides
 
-    tune_this_process()
     asked = overrides(device, runtime, precision, scout, fast) | {"progress": False}
-    pipeline = Work(settings.output, asked, bundle, checkpoint).pipeline()
-    options: dict[str, Any] = {"probability": False, "overlay": overlay, "keep_empty_frames": keep_empty_frames}
-    from custom_networks.batch.run import ready_folder, segment_into
+    written = {"overlay": overlay, "keep_empty_frames": keep_empty_frames}
+    return _run(settings, _segmenter(Work(settings.output, asked, bundle, checkpoint, options=written)))
 
-    ready_folder(settings.output)
-    return _run(settings, partial(segment_into, pipeline=pipeline, **options))
+
+def _segmenter(work: "Work") -> "Segment":
+    """Load the network, check that the output folder is writable, and return the function that segments a case."""
+    from custom_networks.batch.run import ready_folder, segment_into
+    from custom_networks.batch.work import tune_this_process
+
+    tune_this_process()
+    pipeline = work.pipeline()
+    ready_folder(work.output)
+    options: dict[str, Any] = {"probability": work.probability, **work.options}
+    return partial(segment_into, pipeline=pipeline, **options)
 
 
 def _run(settings: "Settings", segment: "Segment") -> int:

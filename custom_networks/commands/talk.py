@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
-from custom_networks.commands.terminal import complain, say
+from custom_networks.commands.terminal import complain, counted, say
 from custom_networks.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ class Talk:
     """Prints results to stdout and messages to stderr, and appends both to a log file if requested.
 
     Args:
-        quiet: print only errors and, with `as_json`, the objects.
+        quiet: print only errors and, with `as_json`, the JSON objects.
         verbose: print more details.
-        progress: print the current case and the estimated time left.
+        progress: print the current case and the estimated time left, unless `quiet`.
         as_json: print one JSON object per case to stdout instead of lines.
         log_file: file to which results and messages are appended, even those that are not printed.
 
@@ -134,6 +134,7 @@ class Talk:
         )
 
     def _say_progress(self, text: str) -> None:
+        """Print a message about progress if that was requested; the log always gets it."""
         if self._progress:
             self.say(text)
         else:
@@ -148,7 +149,7 @@ class Talk:
 def case_lines(result: "Result") -> list[str]:
     """Return a line with volumes and verdict, and one for each file."""
     count, seconds = len(result.lesions), result.run["seconds"]["total"]
-    lesions = f" in {count} lesion{'s' * (count != 1)}" if count else ""
+    lesions = f" in {counted(count, 'lesion')}" if count else ""
     found = f"liver {result.liver_ml:.1f} ml, tumor {result.tumor_ml:.1f} ml{lesions}"
     judged = f", verdict: {result.verdict.level}" if result.verdict else ""
     lines = [f"{result.case}: {found if result.liver_ml else 'no liver found'} ({seconds:.1f} s){judged}"]
@@ -158,9 +159,9 @@ def case_lines(result: "Result") -> list[str]:
 
 
 def _listed(files: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return kind and name of each file to list; the thumbnail is left out.
+    """Return kind and name of each file to list, without the thumbnail.
 
-    The key images share one entry, which has the first name and the number of the others.
+    All key images share one entry: the name of the first one, and the number of the others.
     """
     keys = [name for kind, name in files.items() if kind.startswith(KEY_IMAGE)]
     listed = [(kind, name) for kind, name in files.items() if kind != "thumbnail" and not kind.startswith(KEY_IMAGE)]
@@ -171,9 +172,9 @@ def _listed(files: Mapping[str, str]) -> list[tuple[str, str]]:
 def note_lines(result: "Result") -> list[str]:
     """Return a line for each finding of the verdict, and for each note that is not also a finding."""
     findings = result.verdict.findings if result.verdict else ()
-    said = {finding.text for finding in findings}
+    findings_text = {finding.text for finding in findings}
     lines = [f"  {finding.level}: {finding.text}" for finding in findings]
-    return lines + [f"  note: {note}" for note in result.notes if note not in said]
+    return lines + [f"  note: {note}" for note in result.notes if note not in findings_text]
 
 
 def _duration(seconds: float) -> str:

@@ -21,7 +21,7 @@ def series(path: str) -> int:
 
     source = Path(path).expanduser()
     if not source.is_dir() and not (source.is_file() and is_zip(source)):
-        raise UsageError(f"{source} is neither a folder nor a zip archive: give one that holds DICOM files.")
+        raise UsageError(f"{source} is neither a folder nor a zip archive: give one that contains DICOM files.")
     for line in list_dicom(source):
         say(line)
     return OK
@@ -71,7 +71,7 @@ def pack(output: str, *, weights_url: str | None = None) -> int:
 
 
 def export(format: str, output: str, *, bundle: str | None = None, checkpoint: str | None = None) -> int:
-    """Export the network to a file that runs without this package and check its output against the original network's.
+    """Export the network to a file that runs without this package, and check that it computes the same output.
 
     The exported network accepts any batch size and depth, and heights and widths that are multiples of 16.
     Reading, resampling and the anatomy rules are not included.

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from custom_networks.commands.terminal import OK, SOME_FAILED, say
+from custom_networks.commands.terminal import OK, SOME_FAILED, counted, say
 
 
 def verify(output: str) -> int:
@@ -22,7 +22,7 @@ def verify(output: str) -> int:
     found = verified(Path(output).expanduser())
     for fault in found.faults:
         say(fault)
-    refused = f"; {found.refused} inputs were refused or failed, see summary.csv" if found.refused else ""
-    faults = f"{len(found.faults)} fault{'s' * (len(found.faults) != 1)}"
-    say(f"{found.folders} case folders and {found.files} files are whole, {faults}{refused}.")
+    refused = f"; {counted(found.refused, 'input')} refused or failed, see summary.csv" if found.refused else ""
+    whole = f"{counted(found.folders, 'case folder')} and {counted(found.files, 'file')} are whole"
+    say(f"{whole}, {counted(len(found.faults), 'fault')}{refused}.")
     return SOME_FAILED if found.faults else OK

@@ -1,4 +1,4 @@
-"""An evaluator's handler that scores each case and keeps cases.csv and the summary up to date."""
+"""A handler for MONAI's evaluator that scores each case and keeps cases.csv and the summary up to date."""
 
 import json
 import logging
@@ -40,9 +40,9 @@ class CaseScoresHandler:
     the epoch it adds the means of liver_dice, tumor_dice and tumor_dice_with_tumor and all of `pooled_scores` to
     ``engine.state.metrics``, except undefined ones, so attach it before handlers that print metrics.
 
-    The files are written after each iteration, so that a crash loses no earlier case. With several processes, each
-    scores its own cases; rank 0 writes its own cases during the run and all cases at the end. A case that a
-    DistributedSampler repeats to make the parts equal is counted once.
+    The files are written after each iteration, so that a crash does not lose the cases before it. With several
+    processes, each scores its own cases; rank 0 writes its own cases during the run and all cases at the end. A case
+    that a DistributedSampler repeats to make the parts equal is counted once.
 
     Args:
         output_dir: folder for the files.
@@ -62,8 +62,8 @@ class CaseScoresHandler:
         """
         if engine.state.epoch_length == 0:
             raise InputError(
-                "Each process needs at least one case to evaluate, got none: look at dataset_dir and the data list "
-                '(fold "all" scores its "dev"), or start fewer processes.'
+                "Each process needs at least one case to evaluate, got none: check dataset_dir and the data list (with "
+                'fold "all", its "dev" cases are scored), or start fewer processes.'
             )
         engine.add_event_handler(Events.EPOCH_STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.score_batch)
@@ -84,7 +84,7 @@ class CaseScoresHandler:
         if not isinstance(engine.state.output, list):
             raise InputError(
                 "CaseScoresHandler needs one dictionary per case, got "
-                f"{type(engine.state.output).__name__}: leave the evaluator's decollate on."
+                f"{type(engine.state.output).__name__}: set the evaluator's decollate to true."
             )
         for item, output in zip(engine.state.batch, engine.state.output):
             path = _path_of(output)
@@ -100,7 +100,7 @@ class CaseScoresHandler:
         """
         self._rows = _rows_of_all_processes(self._rows)
         if not self._rows:
-            raise InputError("At least one case must be evaluated, got none: look at dataset_dir and the data list.")
+            raise InputError("At least one case must be evaluated, got none: check dataset_dir and the data list.")
         self._write()
         means = {name: values["mean"] for name, values in column_statistics(self._rows).items()}
         shown = {name: means[name] for name in ("liver_dice", "tumor_dice", "tumor_dice" + WITH_TUMOR)}
@@ -113,6 +113,7 @@ class CaseScoresHandler:
             write_report({names[path]: row for path, row in self._rows.items()}, self.output_dir, self.lesion_overlap)
 
     def _scores(self, output: Mapping[str, Any], tumor_labelled: bool, path: str) -> dict[str, float]:
+        """Score one item; the message of an InputError names the case's path."""
         prediction, truth = output["pred"], output["label"]
         try:
             spacing = _spacing_of_one_grid(prediction, truth)
@@ -124,6 +125,7 @@ class CaseScoresHandler:
 
 
 def _path_of(output: Mapping[str, Any]) -> str:
+    """The file of an item's image or, if that is unknown, of its label; InputError if both are unknown."""
     for key in ("image", "label"):
         if path := getattr(output.get(key), "meta", {}).get("filename_or_obj"):
             return str(path)
@@ -177,12 +179,15 @@ def _label_map(labels: MetaTensor) -> Labels:
         )
     values: torch.Tensor = labels.as_tensor()[0].detach().cpu()
     whole = values.to(torch.uint8)
-    if not torch.equal(whole.to(values.dtype), values):
-        raise InputError("A label map must contain whole numbers from 0 to 2, got others: use nearest interpolation.")
+    if (others := values[whole.to(values.dtype) != values]).numel():
+        raise InputError(
+            f"A label map must contain whole numbers from 0 to 2, got {others[0]:g}: use nearest interpolation."
+        )
     return np.asarray(whole)
 
 
 def _one_line(scores: Scores) -> str:
+    """The main scores of a case, as one line for the log."""
     line = f"liver Dice {scores['liver_dice']:.3f}, HD95 {scores['liver_hd95_mm']:.1f} mm"
     if not isfinite(scores["tumor_dice"]):
         return f"{line}; tumors not labelled"

@@ -32,7 +32,8 @@ DEFINITIONS = {
     "other mask's surface (voxels are counted, not areas); both empty: 1, one empty: 0",
     "hd95_mm": "the larger of the two directed 95th percentiles of the distances between the surfaces, mm; "
     "both empty: 0, one empty: the diagonal of the whole image",
-    "assd_mm": "mean of the distances of both surfaces, mm; empty masks as for hd95_mm",
+    "assd_mm": "mean distance from the surface voxels of each mask to the other mask's surface, over both masks, mm; "
+    "empty masks as for hd95_mm",
     "voe": "1 - |P and T| / |P or T|; both empty: 0, one empty: 1",
     "rvd": "(|P| - |T|) / |T|, negative if too little was segmented; both empty: 0, only P empty: -1, "
     "only T empty: undefined and left out (see tumor_ml instead)",
@@ -92,7 +93,7 @@ def case_scores(
 def structure_scores(
     prediction: Mask, truth: Mask, spacing: Sequence[float], diagonal_mm: float, voxel_mm3: float
 ) -> dict[str, float]:
-    """Compute STRUCTURE_SCORES and the volumes (ml) of one structure.
+    """Compute STRUCTURE_SCORES and the volumes in ml of one structure, by name; see DEFINITIONS.
 
     Args:
         prediction: predicted mask (H, W, D).
@@ -126,6 +127,7 @@ def lesion_scores(prediction: Mask, truth: Mask, overlap: float) -> dict[str, fl
 
 
 def _volume_scores(predicted: int, true: int, both: int) -> dict[str, float]:
+    """Dice, VOE and RVD from the numbers of predicted, true and shared voxels."""
     if not predicted and not true:
         return {"dice": 1.0, "voe": 0.0, "rvd": 0.0}
     return {
@@ -136,6 +138,7 @@ def _volume_scores(predicted: int, true: int, both: int) -> dict[str, float]:
 
 
 def _surface_scores(prediction: Mask, truth: Mask, spacing: Sequence[float], diagonal_mm: float) -> dict[str, float]:
+    """NSD, HD95 and ASSD of two masks; see DEFINITIONS for empty masks."""
     predicted, true = bool(prediction.any()), bool(truth.any())
     if not (predicted and true):
         distance, share = (diagonal_mm, 0.0) if predicted or true else (0.0, 1.0)
@@ -151,13 +154,14 @@ def _surface_scores(prediction: Mask, truth: Mask, spacing: Sequence[float], dia
 
 
 def _check(prediction: Labels, truth: Labels, spacing: Sequence[float]) -> None:
+    """Raise InputError for label maps or a spacing that `case_scores` cannot score."""
     if prediction.shape != truth.shape or truth.ndim != 3:
         raise InputError(
             "Prediction and truth must be label maps (H, W, D) on the same grid, got shapes "
             f"{prediction.shape} and {truth.shape}: invert the preprocessing of the prediction first."
         )
     if len(spacing) != 3 or not all(0 < mm < inf for mm in spacing):
-        raise InputError(f"Spacing must be three positive numbers in mm, got {list(spacing)}: repair the affine.")
+        raise InputError(f"Spacing must be three positive numbers in mm, got {list(spacing)}: correct the affine.")
     for name, labels in (("prediction", prediction), ("truth", truth)):
         if labels.dtype != np.uint8 or labels.max(initial=0) > TUMOR:
             raise InputError(

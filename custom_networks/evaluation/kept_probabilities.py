@@ -107,7 +107,7 @@ def case_name(file: str) -> str:
 
 
 def read_kept_case(path: Path) -> KeptCase:
-    """Read a file that `KeepProbabilitiesd` wrote; InputError if it cannot be read as one."""
+    """Read a file that `KeepProbabilitiesd` wrote; InputError if it is damaged or another kind of file."""
     try:
         with np.load(path) as kept:
             spacing = tuple(float(mm) for mm in kept["spacing"])
@@ -137,10 +137,11 @@ def _write(
     spacing: list[float],
     tumor_labelled: bool,
 ) -> None:
+    """Write a case, cropped to its possible organ; InputError if the file contains another case."""
     other = _kept_source(path)
     if other not in (None, source):
         raise InputError(
-            f"{path} already holds {other}, so {source} cannot be kept there: use another folder for "
+            f"{path} already contains {other}, so {source} cannot be kept there: use another folder for "
             "--keep_probabilities or, if both are in one data list, rename one of the images (and its name in the "
             "list)."
         )

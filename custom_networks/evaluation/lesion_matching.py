@@ -7,7 +7,7 @@ A lesion is a 26-connected component of a tumor mask. Single voxels count like a
   predicted lesions touching it, except that T is not penalised for other true lesions that they cover. A lesion
   predicted in several pieces, or two lesions merged into one prediction, are thus judged by the voxels that are
   actually missing or superfluous.
-- A predicted lesion is *false* at t if less than t of its own volume is in true tumor, of any lesion.
+- A predicted lesion is *false* at t if less than the fraction t of its volume lies in true tumor, of any lesion.
 
 This is similar to the matching of the LiTS challenge (Bilic et al., Medical Image Analysis 2023), which merges
 components greedily into pairs and requires an IoU above 0.5. Compare numbers at 0.5, with this difference in mind.
@@ -27,7 +27,7 @@ from custom_networks.labelmap.labels import Numbers
 
 
 class LesionCounts(NamedTuple):
-    """The numbers of true, predicted, found and false lesions in a case, for one overlap."""
+    """How many lesions of a case are true, predicted, found and false, at one overlap."""
 
     truth: int
     predicted: int

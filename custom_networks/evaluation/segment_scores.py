@@ -13,7 +13,7 @@ from custom_networks.labelmap.segments import SEGMENTS, lesion_segments
 
 
 def segment_dice(found: Labels, truth: Labels, labels: Labels) -> dict[int, float]:
-    """Dice of each segment, by number; nan if neither map has the segment.
+    """Dice of each segment, by number (1 to 8); nan if neither map has the segment.
 
     Voxels of the true liver without a true segment do not count.
 
@@ -38,7 +38,7 @@ class PlacedLesion:
         volume_mm3: volume, mm3.
         truth: main segment in the truth.
         found: main segment in the scored map, 0 if there is none.
-        near_border: whether another true segment is within 5 mm.
+        near_border: whether another true segment is within 5 mm of the lesion.
     """
 
     volume_mm3: float
@@ -48,7 +48,7 @@ class PlacedLesion:
 
 
 def placed_lesions(found: Labels, truth: Labels, labels: Labels, spacing: Sequence[float]) -> list[PlacedLesion]:
-    """The lesions of a label map, except those that lie in no true segment.
+    """The main segment of each lesion in the truth and in a scored map; lesions in no true segment are left out.
 
     Args:
         found: map of segments to score, (i, j, k).

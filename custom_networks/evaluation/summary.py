@@ -99,6 +99,7 @@ def write_report(rows: Mapping[str, Scores], folder: Path, lesion_overlap: float
 
 
 def _statistics(values: Iterable[float]) -> dict[str, float]:
+    """STATISTICS of the finite values; without any, n is 0 and the others are nan."""
     known = np.array([value for value in values if isfinite(value)])
     if not known.size:
         return {"n": 0} | dict.fromkeys(STATISTICS[1:], nan)
@@ -111,7 +112,7 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def _pooled_dice(cases: list[Scores], structure: str) -> float:
-    """Dice over all cases together; a case's Dice times the sum of both volumes is twice the volume they share."""
+    """Dice of all cases together; a case's Dice times the sum of its two volumes is twice their shared volume."""
     volumes = [scores[f"{structure}_ml"] + scores[f"{structure}_ml_truth"] for scores in cases]
     twice_shared = sum(scores[f"{structure}_dice"] * volume for scores, volume in zip(cases, volumes))
     return twice_shared / sum(volumes) if sum(volumes) else nan

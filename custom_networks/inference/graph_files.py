@@ -36,7 +36,7 @@ class Graph:
 
 
 def cache_folder(version: str) -> Path | None:
-    """Folder in the user's cache for a version of OpenVINO; None if the user has no home folder."""
+    """Folder for converted networks in the user's cache, by version of OpenVINO; None if there is no home folder."""
     try:
         home = Path.home()
     except RuntimeError:
@@ -82,7 +82,7 @@ def write_graph(folder: Path | None, key: str, model: Any, checked: Iterable[tup
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 archive.writestr(entry, content)
     except (OSError, RuntimeError) as error:  # OpenVINO raises RuntimeError if the temporary folder is not writable
-        logger.info("the converted network could not be saved in %s: %s", folder, one_line(error))
+        logger.info("The converted network could not be saved in %s: %s", folder, one_line(error))
 
 
 def _serialised(model: Any) -> tuple[bytes, bytes]:

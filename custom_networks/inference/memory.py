@@ -34,7 +34,7 @@ def _set_thresholds(mmap: int, trim: int) -> None:
 def keep_freed_memory() -> None:
     """Make the allocator keep freed blocks for the rest of this process.
 
-    It is for training, where each step needs the blocks again. Results do not change. It has an effect only with glibc;
+    Training calls it, since each step needs the blocks again. Results do not change. It has an effect only with glibc;
     on GPUs, PyTorch's own allocator already works like this.
     """
     global _kept
@@ -56,7 +56,7 @@ def manage_this_process() -> None:
 def reuse_freed_memory() -> Iterator[None]:
     """A context in which freed blocks are kept for the next layer; at its end they are returned to the system.
 
-    It does nothing unless `manage_this_process` was called. After `keep_freed_memory`, blocks are kept at its end, too.
+    It does nothing unless `manage_this_process` was called. After `keep_freed_memory`, blocks are not returned.
     """
     if not _managed:
         yield

@@ -37,7 +37,7 @@ class CannotRun(Exception):
 
 
 def openvino_core() -> Any:
-    """OpenVINO's core, one per process.
+    """OpenVINO's core, which all networks of this process share.
 
     Raises:
         CannotRun: OpenVINO is not installed or does not load.
@@ -88,7 +88,9 @@ def bound_graph(network: nn.Module, digest: str) -> Any:
                     _compare(model, network)
                 return model
             except (RuntimeError, KeyError, CannotRun) as error:  # made by another version, or damaged
-                logger.info("the graph in %s cannot be used and is converted again: %s", folder, one_line(error))
+                logger.info(
+                    "The graph in %s cannot be used; the network is converted again: %s", folder, one_line(error)
+                )
     return new_graph(network, cache_folder(_version()), key)
 
 
@@ -137,6 +139,7 @@ def converted(network: nn.Module) -> Any:
 
 
 def _traced(network: nn.Module) -> Any:
+    """Convert the network by tracing it on a small stack, with its weights as further inputs."""
     from openvino import PartialShape
     from openvino._offline_transformations import apply_moc_transformations
     from openvino.frontend import FrontEndManager
@@ -146,7 +149,7 @@ def _traced(network: nn.Module) -> Any:
     weights = {name: tensor for name, tensor in tensors_of(copied).items() if tensor.is_floating_point()}
 
     def slab(image: Tensor, *values: Tensor) -> Tensor:
-        """The network's output with these weights."""
+        """The network's output for an image with these weights in place of its own."""
         for name, value in zip(weights, values):
             path, _, leaf = name.rpartition(".")
             module = copied.get_submodule(path)
@@ -198,7 +201,7 @@ def _compare(model: Any, network: nn.Module) -> None:
     with torch.no_grad():
         expected: Tensor = network.slab(stack)  # type: ignore[operator]
     if not bool(expected.isfinite().all()):
-        raise BundleError("The network's outputs are not finite: its weights are damaged, use others.")
+        raise BundleError("The network's outputs are not finite: its weights are damaged; use other weights.")
     try:
         model = model.clone()
         model.reshape(list(stack.shape))
@@ -233,7 +236,9 @@ def check_fitness(network: nn.Module) -> None:
         raise CannotRun("it is in training mode, or has hooks")
     for name, tensor in tensors_of(network).items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise BundleError(f"The weights are not all finite ({name}): they are damaged, use others.")
+            raise BundleError(
+                f"The weights must be finite, but {name} has NaN or infinity: they are damaged; use others."
+            )
         if tensor.device.type != "cpu" or (tensor.is_floating_point() and tensor.dtype != torch.float32):
             raise CannotRun(f"{name} is {tensor.dtype} on {tensor.device}")
 

@@ -26,7 +26,7 @@ HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 class Kept(OrderedDict[Hashable, Any]):
-    """A thread-safe cache of the `maxsize` most recently used values; a value that it still has is not made again."""
+    """A thread-safe cache of the `maxsize` most recently used values; no value is made again while it is cached."""
 
     def __init__(self, maxsize: int) -> None:
         super().__init__()
@@ -103,6 +103,7 @@ class OpenVINORuntime:
             self._running.clear()
 
     def _compiled(self, shape: tuple[int, ...]) -> Any:
+        """The network compiled for an input shape, from the cache if possible."""
         settings = {
             "INFERENCE_PRECISION_HINT": HINTS[self.precision],
             "INFERENCE_NUM_THREADS": usable_cores(),
@@ -127,12 +128,12 @@ def compiled(graph: Any, shape: tuple[int, ...], settings: dict[str, Any]) -> An
         return openvino_core().compile_model(static, "CPU", settings)
     except RuntimeError as error:
         raise BundleError(
-            f"OpenVINO cannot compile the network for {shape} ({one_line(error)}): use --runtime torch."
+            f"OpenVINO cannot compile the network for {shape} ({one_line(error)}): use the runtime torch."
         ) from None
 
 
 def _graph_or_reason(network: nn.Module, digest: str) -> Any:
-    """The network as an OpenVINO graph, or the `CannotRun` error, so that failed conversions are cached, too."""
+    """The network as an OpenVINO graph, or the `CannotRun` error, so that failed conversions are also cached."""
     try:
         return bound_graph(network, digest)
     except CannotRun as reason:

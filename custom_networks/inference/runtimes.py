@@ -83,8 +83,8 @@ def open_runtime(network: Callable[..., Any], runtime: str, precision: str, devi
         return OpenVINORuntime(network, precision)
     except CannotRun as reason:
         if runtime == "openvino":
-            raise UsageError(f"OpenVINO cannot run this network ({reason}): use --runtime torch.") from None
-        logger.debug("the network is run by PyTorch, because OpenVINO cannot run it: %s", reason)
+            raise UsageError(f"OpenVINO cannot run this network ({reason}): use the runtime torch or auto.") from None
+        logger.debug("The network is run by PyTorch, because OpenVINO cannot run it: %s", reason)
     return TorchRuntime(network, precision, device)
 
 

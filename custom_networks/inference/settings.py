@@ -9,7 +9,7 @@ from custom_networks.inference.runtimes import checked_runtime
 def settings(
     device: str | None, runtime: str | None, precision: str | None, scout: bool, fast: bool, segments: bool = False
 ) -> dict[str, Any]:
-    """The overrides of inference.json for these options; for None, the value in inference.json is used.
+    """The overrides of inference.json for these options, by id; an option that is None is not overridden.
 
     Args:
         device: "cpu", "cuda", "cuda:1", ...
@@ -17,7 +17,7 @@ def settings(
         precision: "float32", "bfloat16" or "auto".
         scout: whether to find the liver first, so that the network runs only on its box.
         fast: whether to trade some accuracy for speed.
-        segments: whether to label the liver's segments, too.
+        segments: whether to also label Couinaud's liver segments.
 
     Raises:
         UsageError: a device, runtime or precision is unknown or not available here.

@@ -27,7 +27,7 @@ def most_slices(pixels: int, halo: int, runtime: str, slab: int, memory_mb: floa
 
 
 def cut(depth: int, step: int, most: int) -> Iterator[range]:
-    """Yield the slice numbers of each slab; all slices are covered, and those of a slab are `step` apart.
+    """Yield the slice numbers of each slab, which are `step` apart; together, the slabs contain all slices.
 
     Each sub-volume (every `step`-th slice) is cut into the smallest possible number of slabs of at most `most` slices,
     whose sizes differ by at most one; 65 slices become 5 x 13 instead of 4 x 16 and 1.

@@ -105,7 +105,7 @@ class SliceStackInferer(Inferer):
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
-        """Class probabilities (or logits) on the grid of `inputs`; a MetaTensor if `inputs` is one.
+        """Class probabilities x 255 (or logits) on the grid of `inputs`; a MetaTensor if `inputs` is one.
 
         The slice distance in mm is taken from a MetaTensor's affine; a plain tensor is run with consecutive slices.
 
@@ -123,7 +123,7 @@ class SliceStackInferer(Inferer):
         step = _shared_step(inputs, self.context_spacing) if isinstance(inputs, MetaTensor) else 1
         self.network_seconds = 0.0
         runtime = self.open(network, volume.device)
-        logger.info("the network is run by %s in %s", runtime.name, runtime.precision)
+        logger.info("The network is run by %s in %s", runtime.name, runtime.precision)
         with runtime.running():
             answer = self._answer(volume, network, runtime, step)
         result: Tensor = convert_to_dst_type(answer, inputs, dtype=answer.dtype, device=answer.device)[0]
@@ -181,7 +181,7 @@ class SliceStackInferer(Inferer):
         if not _finite(logits):
             raise BundleError(
                 f"The network's output is not finite ({runtime.name}, {runtime.precision}): its weights are damaged or "
-                "too large for this precision; use others, or --precision float32."
+                "too large for this precision; use other weights, or the precision float32."
             )
         return logits
 
@@ -215,12 +215,12 @@ def _shared_step(volumes: MetaTensor, target: float) -> int:
 
 
 def _tile_size(size: list[int], roi_size: tuple[int, ...], stride: int) -> list[int]:
-    """Rows and columns to run at once: multiples of `stride`, as `size` is, and not above `roi_size` if possible."""
+    """Rows and columns to run at once: multiples of `stride`, at most `size`, and at most `roi_size` if possible."""
     return [min(n, max(stride, roi // stride * stride)) for n, roi in zip(size, roi_size)]
 
 
 def _stack(volume: Tensor, slices: range, step: int, halo: int) -> Tensor:
-    """The slices with `halo` slices of the same sub-volume before and after them; its end slices are repeated."""
+    """The given slices, with `halo` slices of the same sub-volume before and after them; end slices are repeated."""
     wanted = range(slices[0] - halo * step, slices[-1] + halo * step + 1, step)
     first, last = slices[0] % step, slices[0] + (volume.shape[-1] - 1 - slices[0]) // step * step
     return volume[..., [min(max(i, first), last) for i in wanted]]

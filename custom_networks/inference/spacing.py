@@ -4,10 +4,10 @@ import math
 
 
 def slice_step(spacing: float, target: float = 3.0) -> int:
-    """The step between the slices of a stack that brings their distance closest to `target` mm.
+    """How many slices apart the slices of a stack are, so that their distance is as close as possible to `target` mm.
 
-    The spacing in mm is first rounded to 0.05 mm, and ties are rounded up, so that 1.999, 2.0 and 2.001 mm have the
-    same step.
+    The slice spacing in mm is first rounded to 0.05 mm, and ties are rounded up, so that 1.999, 2.0 and 2.001 mm have
+    the same step.
 
     Raises:
         ValueError: `spacing` or `target` is not positive and finite.

@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def chosen_offsets(step: int, wanted: int | None) -> set[int]:
-    """The first slice of each sub-volume to run.
+    """The index of the first slice of each sub-volume to run: `wanted` of `step` sub-volumes, spread evenly.
 
-    Of `step` sub-volumes, `wanted` are run, spread evenly; None runs all.
+    If `wanted` is None or more than `step`, all are run.
     """
     count = step if wanted is None else min(wanted, step)
     return {i * step // count for i in range(count)}
@@ -18,8 +18,8 @@ def chosen_offsets(step: int, wanted: int | None) -> set[int]:
 def fill_between(answer: Tensor, answered: Sequence[int]) -> None:
     """Fill the slices of (..., D) that are not in the sorted list `answered`, in place.
 
-    Slices between two listed ones are interpolated linearly (integers are rounded). Those before the first listed slice
-    are copies of the first, and those after the last are copies of the last.
+    Slices between two listed ones are interpolated linearly (integers are rounded). Slices before the first listed one
+    are copies of it, and so are slices after the last listed one.
     """
     for before, after in pairwise(answered):
         for slice_ in range(before + 1, after):

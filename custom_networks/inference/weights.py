@@ -24,7 +24,7 @@ def announce_weights(checkpoint: str, bundle_root: str, sha256: str | None = Non
     the loader reports) or metadata.json names no weights, the result is False without a warning.
 
     Args:
-        checkpoint: file of weights.
+        checkpoint: the weights file.
         bundle_root: the bundle's folder.
         sha256: digest of the file, if it is already known.
 
@@ -77,7 +77,7 @@ def load_weights(network: nn.Module, checkpoint: str | Path) -> str:
 
 
 def weights_in(checkpoint: str | Path) -> tuple[dict[str, Any], str]:
-    """Read a file of weights; return its state dict, which must not be modified, and its SHA-256.
+    """Read a weights file and return its state dict, which must not be modified, and its SHA-256.
 
     The result is cached until the file changes, because MONAI Label builds the config anew for each request.
 
@@ -88,8 +88,7 @@ def weights_in(checkpoint: str | Path) -> tuple[dict[str, Any], str]:
     path = Path(checkpoint).expanduser()
     if not path.is_file():
         raise BundleError(
-            f"No weights at {path}: fetch or train them. If they are those of the scout or of the segments, scout or "
-            "segments can also be set to false."
+            f"No weights at {path}: fetch or train them, or, if the scout or the segments need them, turn these off."
         )
     state = path.stat()
     return _read(path, state.st_mtime_ns, state.st_size)
@@ -110,5 +109,5 @@ def _read(path: Path, modified: int, size: int) -> tuple[dict[str, Any], str]:
 def _not_weights(path: str | Path, error: Exception) -> BundleError:
     """Return the error for a file that does not contain weights of the network."""
     return BundleError(
-        f"{path} does not hold weights of this network ({one_line(error, 200)}): give a file trained with it."
+        f"{path} does not contain weights of this network ({one_line(error, 200)}): choose a file trained with it."
     )

@@ -1,4 +1,4 @@
-"""Pack the bundle with the code that it needs into one archive, and export its network."""
+"""Pack the bundle and the code that it needs into one archive, and export its network."""
 
 from custom_networks.packing.archive import PackedBundle, pack_bundle
 

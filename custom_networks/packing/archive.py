@@ -21,7 +21,7 @@ _UNIX, _REGULAR_FILE_644 = 3, 0o100644 << 16
 
 @dataclass(frozen=True)
 class PackedBundle:
-    """A written archive.
+    """An archive that `pack_bundle` has written.
 
     Attributes:
         path: path of the archive.
@@ -39,10 +39,11 @@ class PackedBundle:
 
 
 def pack_bundle(output: str | Path, weights_url: str | None = None) -> PackedBundle:
-    """Pack this package's bundle with the code that its configs need, in one folder `liver_tumor_ct_25d/`.
+    """Pack this package's bundle and the code that its configs need into a zip archive with one folder.
 
-    The archive is checked before it is written: it is unpacked, and a separate process imports every packed module,
-    looks up all code that the configs name, and loads the weights into the network.
+    The folder is `liver_tumor_ct_25d`. The archive is checked before it is written: it is unpacked, and a separate
+    process imports every packed module, looks up all code that the configs name, and loads the weights into the
+    network.
 
     With `weights_url`, files over 1 MiB are left out and listed with this address (see `without_large_files`).
 

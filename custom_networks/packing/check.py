@@ -9,7 +9,7 @@ from typing import Any
 
 
 def check_bundle(bundle: Path, package: str) -> None:
-    """Import the code in a bundle's folder `package`, look up what its configs name there, and load its weights.
+    """Import all code in a bundle's folder `package`, look up what the configs name there, and load the weights.
 
     Raises:
         ImportError: the imported code is not the bundle's, or a module or name is missing.

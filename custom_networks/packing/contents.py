@@ -24,8 +24,8 @@ _NEEDS_THE_PACKAGE = ("api",)
 def bundle_contents(root: Path, package: Path) -> dict[str, bytes]:
     """The content of each file of the packed bundle, by its path within the bundle.
 
-    It includes licence, configs, documentation, the weights that inference.json names, and the parts of the code that
-    the configs name or that these import, but no other files in the folder, such as output of training or notebooks.
+    It includes licence, configs, documentation, the weights that inference.json names, the parts of the code that the
+    configs name, and whatever these parts import. Other files in the folder, such as notebooks, are left out.
 
     Args:
         root: the bundle's folder.
@@ -50,7 +50,7 @@ def bundle_contents(root: Path, package: Path) -> dict[str, bytes]:
 
 
 def _code(package: Path, parts: Iterable[str]) -> list[Path]:
-    """Paths of the files of the package's __init__.py, the named parts, and all parts that these import.
+    """Paths of the package's __init__.py, of all files in the named parts, and of whatever these import.
 
     The parts in `_NEEDS_THE_PACKAGE` are left out, even if they are named or imported.
     """
@@ -66,7 +66,7 @@ def _code(package: Path, parts: Iterable[str]) -> list[Path]:
 
 
 def _modules(package: Path, part: str) -> list[Path]:
-    """Paths of the files of a part of the package: a single module, or a subpackage with the graphs it reads.
+    """Paths of the files that make up a part of the package: a module, or a subpackage with the graphs it reads.
 
     Raises:
         BundleError: the package has no such part.

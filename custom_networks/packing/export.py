@@ -23,7 +23,7 @@ Answer = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Exported:
-    """A written file.
+    """A file that `export_network` has written.
 
     Attributes:
         path: path of the file.
@@ -59,7 +59,7 @@ def export_network(
     Raises:
         UsageError: the format is unknown, the file name has another ending, the file cannot be written, or a required
             package is missing.
-        BundleError: the bundle has no network or weights, the network cannot be written in this format, or the file's
+        BundleError: the bundle has no network or weights, the network cannot be exported in this format, or the file's
             outputs differ from the network's.
     """
     path = Path(output).expanduser()
@@ -75,7 +75,7 @@ def export_network(
             except OSError:
                 raise
             except Exception as error:  # such as an operator that the format lacks, or a full disk in TorchScript
-                raise BundleError(f"The network cannot be written in this format: {one_line(error, 200)}") from error
+                raise BundleError(f"The network cannot be exported as {format}: {one_line(error, 200)}.") from error
             difference = _difference(network, chosen.open(partial))
             content = partial.read_bytes()
             if not difference <= LARGEST_DIFFERENCE:  # also true for NaN
@@ -88,11 +88,12 @@ def export_network(
 
 
 def _chosen(format: str, path: Path) -> _Format:
+    """The format; UsageError if it is unknown, the file name has another ending, or a package is missing."""
     if format not in _FORMATS:
         raise UsageError(f"The network can be exported as {' or '.join(_FORMATS)}, got {format!r}.")
     chosen = _FORMATS[format]
     if path.suffix.lower() != chosen.suffix or path.is_dir():
-        raise UsageError(f"The name of a {format} file must end in {chosen.suffix}, got {path}.")
+        raise UsageError(f"The name of a {format} file must end in {chosen.suffix}, got {path}: rename it.")
     missing = [name for name in chosen.needs if find_spec(name) is None]
     if missing:
         raise UsageError(f'Exporting {format} needs {", ".join(missing)}: pip install {" ".join(missing)}.')
@@ -143,7 +144,7 @@ def _write_onnx(network: nn.Module, described: Mapping[str, str], path: Path) ->
             verbose=False,
         )
     if program is None:
-        raise BundleError("PyTorch exported no ONNX program.")
+        raise BundleError("PyTorch returned no ONNX program.")
     program.model.metadata_props.update(described)
     program.save(path, external_data=False)
 

@@ -18,6 +18,7 @@ def ship_graphs(networks: Iterable["nn.Module"], folder: Path) -> list[Path]:
 
     Raises:
         CannotRun: OpenVINO is missing or cannot convert a network.
+        BundleError: the weights or outputs of a network are not finite.
     """
     from custom_networks.inference.openvino_graph import ship_graph
 

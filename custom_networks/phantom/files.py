@@ -31,7 +31,7 @@ def case_seed(seed: int, index: int) -> int:
 
 
 def write_nifti(path: Path, voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> None:
-    """Write an array (i, j, k) with its affine (RAS mm) as .nii.gz; the bytes are the same on every run."""
+    """Write an array (i, j, k) with its affine (RAS mm) as .nii.gz; the same array always gives the same bytes."""
     image = nib.Nifti1Image(voxels, affine)
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)
@@ -50,7 +50,7 @@ def _uid(phantom: Phantom, *names: str) -> str:
 def _shared_attributes(phantom: Phantom, number: str) -> Dataset:
     """The attributes of patient, study, series, equipment, frame of reference and image plane that slices share.
 
-    Those left empty are of DICOM's type 2: required, but possibly without a value. Pixels are unsigned 12-bit integers
+    Empty attributes are of DICOM's type 2, required but possibly without a value. Pixels are unsigned 12-bit integers
     with HU = value - 1024.
     """
     dataset = Dataset()
@@ -122,7 +122,7 @@ def write_series(phantom: Phantom, folder: Path, number: str) -> None:
 
 
 def _dataset_json(seed: int, training: list[dict[str, str]]) -> str:
-    """The MSD's dataset.json for a list of {"image", "label"} paths relative to its folder."""
+    """The text of an MSD dataset.json; `training` lists "image" and "label" as paths relative to its folder."""
     description = {
         "name": "Phantom",
         "description": f"Synthetic abdominal CT with exact truth, seed {seed}; no patients",

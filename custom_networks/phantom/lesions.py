@@ -31,7 +31,7 @@ LATTICE = np.linspace(-2.4, 2.4, 49)  # in radii, fine enough for a volume exact
 class Lesion:
     """One lesion: its kind, its centre (RAS mm), and the diameter (mm) of a ball of the same volume.
 
-    The volume is that of its shape, before the liver's outline cuts anything off.
+    The volume includes any part of the lesion that lies outside the liver and is cut off.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Shape:
-    """Outline of a lesion, in units of its radius: balls distorted by noise, with the volume of a unit ball.
+    """Outline of a lesion in units of its radius: one or more balls, distorted by noise; its volume is a unit ball's.
 
     Attributes:
         balls: (n, 4) centre and radius of each ball.
@@ -75,14 +75,14 @@ def draw_shape(rng: np.random.Generator, kind: str) -> Shape:
 
 
 @dataclass(frozen=True)
-class Site:
+class Sites:
     """Voxel centres inside the liver (n, 3; RAS mm) and their depths below the surface (n,; mm)."""
 
     points: npt.NDArray[np.float64]
     depth: npt.NDArray[np.float64]
 
 
-def find_sites(grid: Grid, window: Window, liver: npt.NDArray[np.bool_]) -> Site:
+def find_sites(grid: Grid, window: Window, liver: npt.NDArray[np.bool_]) -> Sites:
     """Candidate centres of lesions, from the liver's mask in an index box; every second pixel if pixels are small."""
     stride = 2 if grid.spacing[0] < 2.5 else 1
     mask = np.pad(liver[::stride, ::stride], 1)
@@ -90,30 +90,30 @@ def find_sites(grid: Grid, window: Window, liver: npt.NDArray[np.bool_]) -> Site
     depth = ndimage.distance_transform_edt(mask, sampling=sampling)[1:-1, 1:-1, 1:-1]
     indices = np.argwhere(depth > 0)
     voxels = indices * [stride, stride, 1] + [part.start for part in window]
-    return Site(voxels @ grid.affine[:3, :3].T + grid.affine[:3, 3], depth[tuple(indices.T)])
+    return Sites(voxels @ grid.affine[:3, :3].T + grid.affine[:3, 3], depth[tuple(indices.T)])
 
 
-def place(rng: np.random.Generator, site: Site, kind: str, diameter: float, others: list[Lesion]) -> Lesion:
-    """Place a lesion where the liver has room next to the other lesions; if there is too little, make it smaller.
+def place(rng: np.random.Generator, sites: Sites, kind: str, diameter: float, others: list[Lesion]) -> Lesion:
+    """Place a lesion where the liver has room beside the other lesions; if there is too little room, make it smaller.
 
-    It never becomes smaller than `SMALLEST`. One lesion in four is at the surface, where the organ's outline cuts off
+    It is never made smaller than `SMALLEST`. One lesion in four is at the surface, where the organ's outline cuts off
     up to about a tenth of its volume.
     """
     superficial = rng.random() < 0.25
-    room = site.depth / (0.65 if superficial else 0.95)
+    room = sites.depth / (0.65 if superficial else 0.95)
     for other in others:
-        distance = np.linalg.norm(site.points - other.centre_mm, axis=1)
+        distance = np.linalg.norm(sites.points - other.centre_mm, axis=1)
         room = np.minimum(room, (distance - other.diameter_mm / 2) / 1.25)
     diameter = max(SMALLEST, min(diameter, 1.9 * float(room.max())))
     candidates = np.flatnonzero(room >= min(diameter / 2, float(room.max())))
     if superficial:
-        depth = site.depth[candidates]
+        depth = sites.depth[candidates]
         candidates = candidates[depth <= max(0.45 * diameter, float(depth.min()))]
-    x, y, z = site.points[rng.choice(candidates)]
+    x, y, z = sites.points[rng.choice(candidates)]
     return Lesion(kind, (float(x), float(y), float(z)), float(diameter))
 
 
-def draw_lesions(rng: np.random.Generator, site: Site, count: int) -> tuple[list[Lesion], list[Lesion]]:
+def draw_lesions(rng: np.random.Generator, sites: Sites, count: int) -> tuple[list[Lesion], list[Lesion]]:
     """Draw `count` tumors, placed in order of their drawn diameters (largest first), and zero to two benign cysts."""
     kinds = [str(kind) for kind in rng.choice(KINDS, count, p=(0.4, 0.2, 0.2, 0.1, 0.1))]
     low = np.array([20.0 if kind == "confluent" else SMALLEST for kind in kinds])
@@ -121,9 +121,9 @@ def draw_lesions(rng: np.random.Generator, site: Site, count: int) -> tuple[list
     tumors: list[Lesion] = []
     cysts: list[Lesion] = []
     for index in np.argsort(-diameters, kind="stable"):
-        tumors.append(place(rng, site, kinds[index], float(diameters[index]), tumors))
+        tumors.append(place(rng, sites, kinds[index], float(diameters[index]), tumors))
     for _ in range(int(rng.choice(3, p=(0.65, 0.25, 0.1)))):
-        cysts.append(place(rng, site, CYST, float(rng.uniform(5, 25)), tumors + cysts))
+        cysts.append(place(rng, sites, CYST, float(rng.uniform(5, 25)), tumors + cysts))
     return tumors, cysts
 
 
@@ -132,7 +132,7 @@ def _contrast(rng: np.random.Generator, kind: str, tissue: Enhancement) -> tuple
     if kind == CYST:
         return WATER + rng.uniform(-3, 8) - tissue.liver, 0.0, 0.0
     if kind == "rim":
-        enhancing = 0.35 if tissue.phase == "native" else 1.0
+        enhancing = 0.35 if tissue.phase == "unenhanced" else 1.0
         return -max(30.0, rng.uniform(0.45, 0.7) * tissue.liver), enhancing * rng.uniform(18, 40), rng.uniform(2.0, 4.0)
     if kind == "hypervascular":
         return (rng.uniform(35, 60), 0.0, 0.0) if tissue.phase == "arterial" else (-rng.uniform(20, 32), 12.0, 1.2)
@@ -157,7 +157,10 @@ def lesion_hu(rng: np.random.Generator, kind: str, outline: Array, texture: Arra
 def paint_lesion(
     rng: np.random.Generator, hu: Array, organ: Array, grid: Grid, lesion: Lesion, tissue: Enhancement
 ) -> tuple[Window, npt.NDArray[np.bool_]]:
-    """Paint one lesion into `hu`, within the organ (a field on the whole grid); return its index box and mask."""
+    """Paint one lesion into `hu`, inside the organ, and return the lesion's index box and its mask in that box.
+
+    `organ` is the organ's field on the whole grid (mm, negative inside).
+    """
     window = window_around(grid.axes, lesion.centre_mm, [lesion.diameter_mm / 2 * LATTICE[-1]] * 3)
     relative = [axis[part] - c for axis, part, c in zip(grid.axes, window, lesion.centre_mm)]
     radius = np.float32(lesion.diameter_mm / 2)

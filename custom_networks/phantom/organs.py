@@ -89,7 +89,7 @@ def _loop(rng: np.random.Generator, waypoints: npt.ArrayLike, step: float, jitte
 def paint_gut(
     rng: np.random.Generator, canvas: Canvas, path: Vectors, radius: float, room: Array, wall_hu: float
 ) -> None:
-    """Paint bowel as a chain of pouches: first the walls, then the content, with gas at the front of some pouches."""
+    """Paint bowel as a chain of pouches: first all walls, then the content, with gas at the front of some pouches."""
     radii = radius * rng.uniform(0.75, 1.15, len(path))
     fill = rng.choice([-1.0, -0.1, 0.5, 2.0], len(path), p=[0.2, 0.25, 0.25, 0.3])
     for inset in (0.0, 2.5):
@@ -136,7 +136,7 @@ def paint_great_vessels(canvas: Canvas, organs: Neighbours, under: Array, tissue
 def paint_organs(
     rng: np.random.Generator, canvas: Canvas, organs: Neighbours, cavity: Array, under: Array, tissue: Enhancement
 ) -> None:
-    """Paint all organs under the diaphragm except the liver; those that cover others are painted later."""
+    """Paint all organs under the diaphragm except the liver; an organ that covers another is painted after it."""
     room = np.maximum(cavity, under)
     paint_bowel(rng, canvas, room, tissue)
     paint_stomach(rng, canvas, organs["stomach"], room, tissue.gut)

@@ -30,7 +30,7 @@ class Phantom:
         affine: (4, 4), from indices to RAS mm.
         spacing: voxel size, mm.
         lesions: the tumors.
-        cysts: benign cysts, which are labelled liver, so that a model has to tell them from tumors.
+        cysts: benign cysts, which are labelled liver, so that a model has to distinguish them from tumors.
     """
 
     image: npt.NDArray[np.int16]
@@ -47,10 +47,10 @@ def _check(seed: int, shape: tuple[int, ...] | None, spacing: tuple[float, ...] 
         raise UsageError(f"A phantom's seed must be 0 or more, got {seed}; choose another seed.")
     if shape is not None and (len(shape) != 3 or any(n < low for n, low in zip(shape, SMALLEST_SHAPE))):
         raise UsageError(
-            f"A phantom's shape must be three sizes of at least {SMALLEST_SHAPE}, got {shape}; enlarge it."
+            f"A phantom must have at least {SMALLEST_SHAPE} voxels along its three axes, got {shape}; enlarge it."
         )
     if spacing is not None and (len(spacing) != 3 or not all(0.1 <= s <= 20 for s in spacing)):
-        raise UsageError(f"A phantom's spacing must be three sizes from 0.1 to 20 mm, got {spacing}; change it.")
+        raise UsageError(f"A phantom's spacing must be 0.1 to 20 mm along each axis, got {spacing}; change it.")
     if lesions is not None and not 0 <= lesions <= MOST_LESIONS:
         raise UsageError(f"A phantom has 0 to {MOST_LESIONS} lesions, got {lesions}; ask for a number in that range.")
 
@@ -58,7 +58,7 @@ def _check(seed: int, shape: tuple[int, ...] | None, spacing: tuple[float, ...] 
 def _draw_grid(
     rng: np.random.Generator, shape: tuple[int, int, int] | None, spacing: tuple[float, float, float] | None
 ) -> Grid:
-    """Grid of a scan; shape and spacing vary as in clinical scans unless given (thick slices may have finer pixels)."""
+    """Grid of a scan, with the given shape and spacing; what is not given varies as in clinical scans."""
     field_of_view, height = rng.uniform(330, 410), rng.uniform(190, 235)
     thickness = float(rng.choice([2.0, 2.5, 3.0, 4.0, 5.0]))
     pixels = int(rng.choice([256, 288] if thickness < 3 else [256, 288, 320]))
@@ -128,7 +128,7 @@ def make_phantom(
     spacing: tuple[float, float, float] | None = None,
     lesions: int | None = None,
 ) -> Phantom:
-    """Make a synthetic CT of the upper abdomen with exact truth; on one machine, a seed always makes the same phantom.
+    """Make a synthetic CT of the upper abdomen with exact truth; on one machine, a seed always gives the same phantom.
 
     The anatomy fills the field of view, so that a small shape with large voxels still shows the whole upper abdomen. A
     voxel is labelled by the tissue at its centre.

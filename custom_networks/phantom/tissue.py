@@ -10,7 +10,7 @@ SPONGY_BONE, CORTICAL_BONE, CARTILAGE = 190.0, 520.0, 110.0
 
 @dataclass(frozen=True)
 class Enhancement:
-    """Mean HU of the enhancing tissues in one contrast phase."""
+    """Mean HU of tissues in one contrast phase; `cortex` and `medulla` are the kidneys'."""
 
     phase: str
     liver: float
@@ -26,7 +26,7 @@ class Enhancement:
 
 # Typical means of abdominal CT at 120 kVp, rounded; patients vary around them (see draw_enhancement).
 PHASES = (
-    Enhancement("native", 58, 48, 34, 30, 42, 42, 42, 40, 55),
+    Enhancement("unenhanced", 58, 48, 34, 30, 42, 42, 42, 40, 55),
     Enhancement("arterial", 70, 115, 185, 75, 300, 95, 65, 75, 60),
     Enhancement("portal", 108, 122, 195, 160, 165, 175, 160, 85, 64),
     Enhancement("delayed", 95, 102, 165, 175, 125, 128, 125, 75, 66),
@@ -35,7 +35,7 @@ PERFUSED = ("liver", "spleen", "cortex", "medulla", "aorta", "portal", "veins")
 
 
 def draw_enhancement(rng: np.random.Generator) -> Enhancement:
-    """Draw a contrast phase (mostly portal venous) with a patient's own enhancement; one liver in five is fatty."""
+    """Draw a contrast phase (mostly portal venous) and one patient's HU in it; one liver in five is fatty."""
     mean = PHASES[rng.choice(len(PHASES), p=(0.1, 0.2, 0.6, 0.1))]
     strength = rng.uniform(0.88, 1.12)
     own = {name: getattr(mean, name) * strength for name in PERFUSED}

@@ -1,4 +1,4 @@
-"""What training needs beyond MONAI: the losses, averaged weights, resumable checkpoints, cost estimates."""
+"""What training needs in addition to MONAI: losses, averaged weights, resumable checkpoints, estimates of its cost."""
 
 from custom_networks.training.checkpoints import BestModelSaver, FinalModelSaver
 from custom_networks.training.ema import AveragedWeights, estimate_batch_statistics

@@ -28,9 +28,9 @@ def save_whole(state: object, path: Path) -> None:
 class BestModelSaver(Checkpoint):
     """Keeps the best weights by MONAI's key metric in one file, and remembers the best score.
 
-    MONAI's CheckpointSaver, which uses ignite's DiskSaver, deletes the old file before it writes the new one.
-
-    If it is among the objects of `ResumableState`, a resumed run continues from the best score so far.
+    MONAI's CheckpointSaver, which uses ignite's DiskSaver, deletes the old file before it writes the new one; this
+    handler replaces it atomically. If it is among the objects of `ResumableState`, a resumed run continues from the
+    best score so far.
 
     Args:
         save_dir: folder of the weights.
@@ -43,11 +43,11 @@ class BestModelSaver(Checkpoint):
         super().__init__(save_dict, self._write, score_function=_key_metric, filename_pattern=filename)
 
     def attach(self, engine: Engine) -> None:
-        """Compare scores, and save if the new one is better, after each epoch of `engine`, a MONAI evaluator."""
+        """After each epoch of `engine`, a MONAI evaluator, save the weights if their score is the best so far."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Restore the best score if the weights that reached it still exist."""
+        """Restore the best score so far if the file of the best weights still exists."""
         if self._file.is_file():
             super().load_state_dict(state_dict)
 

@@ -16,18 +16,19 @@ BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
 def _copied_counter(norm: BatchNorm) -> torch.Tensor | None:
-    """A copy of the batch counter; ignite cannot average integers and makes both networks share one counter."""
+    """A copy of the batch counter; ignite, which cannot average integers, makes both networks share one tensor."""
     return None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone()
 
 
 def _batch_norms(network: nn.Module) -> list[BatchNorm]:
+    """All BatchNorm layers of a network."""
     return [module for module in network.modules() if isinstance(module, BatchNorm)]
 
 
 def estimate_batch_statistics(
     network: nn.Module, inputs: Iterable[torch.Tensor], inferer: Callable[[torch.Tensor, nn.Module], object]
 ) -> None:
-    """Estimate the statistics of every BatchNorm of `network` again; each batch in `inputs` has the same weight.
+    """Estimate mean and variance of every BatchNorm of `network` anew; each batch in `inputs` has the same weight.
 
     Unlike `torch.optim.swa_utils.update_bn`, it runs the network through an inferer, which casts as in training, and
     without dropout. The network is left in evaluation mode.
@@ -72,15 +73,15 @@ class AveragedWeights(EMAHandler):
 
     def attach(self, engine: Engine, *args: object, **kwargs: object) -> None:
         """Follow `engine`, a MONAI trainer; the average starts from the weights that earlier handlers have loaded."""
-        engine.add_event_handler(Events.STARTED, self._take_over)
+        engine.add_event_handler(Events.STARTED, self._copy_weights)
         super().attach(engine, name="ema_momentum")
-        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._remember)  # before the batch is decollated
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._keep_inputs)  # before the batch is decollated
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._estimate_statistics)
 
-    def _take_over(self) -> None:
+    def _copy_weights(self) -> None:
         self.ema_model.load_state_dict(self.model.state_dict())
 
-    def _remember(self, engine: Engine) -> None:
+    def _keep_inputs(self, engine: Engine) -> None:
         output: Any = engine.state.output
         self._inputs.append(output["image"].detach())
 

@@ -27,8 +27,11 @@ def announce_cache(cases: Sequence[dict[str, Any]], spacing: float, cache_rate: 
     """Log how much memory the cached cases will take, estimated from their headers.
 
     Slices are assumed to be resampled to `spacing` mm, and each process to have its own cache. Cases that are not NIfTI
-    files count with the average size; if no case is one, nothing is logged. If the machine's memory is too small, a
-    warning says which `cache_rate` would fit. Of several processes on a machine, only the first one logs.
+    files count with the average size; without any NIfTI file, nothing is logged. If the machine's memory is too small,
+    a warning says which `cache_rate` would fit. Of several processes on a machine, only the first one logs.
+
+    Raises:
+        InputError: a file with a NIfTI suffix cannot be read as NIfTI.
     """
     sizes = [size for size in (_cached_bytes(case["image"], spacing) for case in cases) if size is not None]
     if not sizes or int(os.environ.get("LOCAL_RANK", 0)) > 0:  # set by torchrun
@@ -42,7 +45,8 @@ def announce_cache(cases: Sequence[dict[str, Any]], spacing: float, cache_rate: 
     if needed > 0.7 * memory:  # the rest is for the network, the batches and the cases being loaded
         fits = cache_rate * 0.7 * memory / needed
         logger.warning(
-            "The data cache may not fit into memory: --cache_rate %.2f would; cases outside it are read each time", fits
+            "The data cache may not fit into memory: use --cache_rate %.2f; the other cases are then read each time",
+            fits,
         )
 
 
@@ -82,7 +86,7 @@ class TrainingPace:
         self.device = torch.device(device)
         self.steps = steps
         self.first_epoch = self.done = 0
-        self.started = self.epoch_started = self.asked = self.waited = self.last_step = self.warm = 0.0
+        self.started = self.epoch_started = self.requested = self.waited = self.last_step = self.warm = 0.0
 
     def attach(self, engine: Engine) -> None:
         """Follow `engine`, only in the first of several processes; attach it after the handler that resumes the run."""
@@ -90,9 +94,9 @@ class TrainingPace:
             return
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.EPOCH_STARTED, self._start_epoch)
-        engine.add_event_handler(Events.GET_BATCH_STARTED, self._ask)
-        engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._receive)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._count)
+        engine.add_event_handler(Events.GET_BATCH_STARTED, self._batch_requested)
+        engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._batch_received)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._step_completed)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._report)
 
     def _start(self, engine: Engine) -> None:
@@ -101,13 +105,13 @@ class TrainingPace:
     def _start_epoch(self, engine: Engine) -> None:
         self.waited, self.epoch_started = 0.0, time.perf_counter()
 
-    def _ask(self, engine: Engine) -> None:
-        self.asked = time.perf_counter()
+    def _batch_requested(self, engine: Engine) -> None:
+        self.requested = time.perf_counter()
 
-    def _receive(self, engine: Engine) -> None:
-        self.waited += time.perf_counter() - self.asked
+    def _batch_received(self, engine: Engine) -> None:
+        self.waited += time.perf_counter() - self.requested
 
-    def _count(self, engine: Engine) -> None:
+    def _step_completed(self, engine: Engine) -> None:
         self.done += 1
         if self.done in (self.steps // 4, self.steps) and self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # a step returns before the GPU has finished it

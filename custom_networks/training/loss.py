@@ -11,7 +11,7 @@ from custom_networks.training.data.partial_labels import IGNORED, ORGAN
 
 
 class OrganTumorLoss(nn.Module):
-    """Weighted cross-entropy of background, liver and tumor plus weighted Dice of organ (liver or tumor) and tumor.
+    """Weighted cross-entropy of background, liver and tumor + weighted Dice loss of organ (liver or tumor) and tumor.
 
     Dice is computed over the whole batch, so that a stack without tumor does not weigh as much as one with tumor. For
     voxels labelled 3 (liver or tumor, unknown which) only `p_liver + p_tumor` counts, and they are left out of the
@@ -38,7 +38,7 @@ class OrganTumorLoss(nn.Module):
         self.dice_weight = dice_weight
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss of `logits` `(B, 3, H, W, N)` for a `target` `(B, 1, H, W, N)` with values 0 to 4."""
+        """The loss, a scalar, of logits `(B, 3, H, W, N)` for a target `(B, 1, H, W, N)` with labels 0 to 4."""
         target = target[:, 0].long()
         log_probabilities = F.log_softmax(logits.float(), dim=1)
         return self.ce_weight * self._cross_entropy(log_probabilities, target) + self.dice_weight * self._dice(
@@ -57,6 +57,7 @@ class OrganTumorLoss(nn.Module):
         return F.nll_loss(scores, target, weight, ignore_index=IGNORED)
 
     def _dice(self, probabilities: Tensor, target: Tensor) -> Tensor:
+        """Dice loss of organ and tumor, over the voxels whose label is known."""
         labelled = (target != IGNORED).float()
         tumor_labelled = labelled * (target != ORGAN)
         organ, tumor = probabilities[:, 1] + probabilities[:, 2], probabilities[:, 2]

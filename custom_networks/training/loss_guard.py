@@ -44,7 +44,7 @@ class FiniteLossGuard:
             raise InputError(self._stopped(engine, "weights are not finite"))
 
     def _stopped(self, engine: Engine, reason: str) -> str:
-        """A message that says what happened, and how to continue."""
+        """The message of the error: when and why training stopped, and how to continue."""
         epoch = engine.state.epoch
         go_on = "no state has been saved yet. Start again with a lower --learning_rate"
         if epoch > 1:

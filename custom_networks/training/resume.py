@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 class ResumableState:
     """Keeps the state of a training run in one file, and restores it on request.
 
-    MONAI's CheckpointSaver cannot save the trainer in a bundle where it is one of that trainer's own handlers, because
-    the reference would be circular.
+    MONAI's CheckpointSaver cannot save a bundle's trainer if it is one of the trainer's handlers, because each of the
+    two would refer to the other.
 
     Args:
         path: file of the state, which is replaced atomically.
@@ -95,6 +95,7 @@ class ResumableState:
         logger.info("Resumed %s after epoch %d", self.path, engine.state.epoch)
 
     def _check(self, state: Mapping[str, Any]) -> None:
+        """Raise InputError if a saved state is incomplete or belongs to another run."""
         facts = state.get("facts", {})
         if missing := (self.objects.keys() - state.keys()) | (self.facts.keys() - facts.keys()):
             raise InputError(
@@ -111,9 +112,9 @@ class ResumableState:
 
 
 def _difference(name: str, before: Any, now: Any) -> str:
-    """A phrase with the earlier and the present value of a fact; of lists, only the items that are not in both."""
+    """A phrase with the saved and the present value of a fact; for lists, with the items that only one of them has."""
     if isinstance(before, list) and isinstance(now, list):
-        name += " not in both"
+        name += " that differ"
         before, now = (_few(sorted(set(one) - set(other))) for one, other in ((before, now), (now, before)))
     return f"{name}: {before} then, {now} now"
 

@@ -23,7 +23,7 @@ class SegmentsLoss(nn.Module):
         self.dice_weight, self.smoothing = dice_weight, smoothing
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss of `logits` `(B, 8, H, W, N)` for a `target` `(B, 1, H, W, N)` with values 0 to 8.
+        """The loss, a scalar, of logits `(B, 8, H, W, N)` for a target `(B, 1, H, W, N)` with labels 0 to 8.
 
         It is 0 if no voxel has a segment.
         """

@@ -124,6 +124,7 @@ class LabelsOnInputGridd(MapTransform):
         return d
 
     def _decided(self, scores: torch.Tensor, record: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Label map (1, H, W, D) and, unless discarded, probabilities (2, H, W, D), on the grid before resampling."""
         shape = [int(n) for n in record[TraceKeys.ORIG_SIZE]]
         labels = _untouched_zeros(1, shape)
         kept = None if self.probability_key is None else _untouched_zeros(2, shape)
@@ -157,7 +158,7 @@ def _untouched_zeros(channels: int, shape: Sequence[int]) -> torch.Tensor:
 
 
 def _reached(probabilities: torch.Tensor, shape: Sequence[int]) -> tuple[slice, slice]:
-    """The ranges of rows and columns that may contain organ after slices are resized to `shape`.
+    """The ranges of rows and columns that can contain organ once slices are resized to `shape`.
 
     Bilinear interpolation spreads each pixel as far as the centres of its neighbours. At least one liver or tumor
     probability x 255 in (3, h, w, n) must be 0.5 or more.
@@ -187,6 +188,7 @@ def _resampling_step(image: Any, name: str) -> int:
 
 
 def _check_grid(scores: torch.Tensor, record: Mapping[str, Any], key: Hashable) -> None:
+    """Raise BundleError if the network's output is not on the grid of the resampled image."""
     expected = (3, *(int(n) for n in record[TraceKeys.EXTRA_INFO]["resampled_shape"]))
     if tuple(scores.shape) != expected:
         raise BundleError(

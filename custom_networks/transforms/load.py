@@ -29,7 +29,7 @@ class LoadVolumed(LoadImaged):
     `_loader.image_only` to False.
 
     Raises:
-        UsageError: `kind` is not one of the three.
+        UsageError: `kind` is not "image", "label" or "segments".
         InputError: on call, a volume cannot be read; a MONAI `Compose` raises it as the cause of a RuntimeError.
 
     Example::
@@ -41,7 +41,7 @@ class LoadVolumed(LoadImaged):
         self, keys: Any, kind: Literal["image", "label", "segments"] = "image", allow_missing_keys: bool = False
     ) -> None:
         if kind not in READERS:
-            raise UsageError(f"LoadVolumed: kind must be 'image', 'label' or 'segments', got {kind!r}.")
+            raise UsageError(f"LoadVolumed's kind must be 'image', 'label' or 'segments', got {kind!r}: correct it.")
         # LoadImaged.__init__ would build all of MONAI's readers, with a warning for each missing decoder.
         MapTransform.__init__(self, keys, allow_missing_keys)
         self._loader = _VolumeLoader(kind)  # type: ignore[assignment]
@@ -55,14 +55,14 @@ class LoadVolumed(LoadImaged):
 
 
 class _VolumeLoader:
-    """Stands in for MONAI's `LoadImage`; `LoadImaged.__call__` calls it for each item."""
+    """Replaces MONAI's `LoadImage`; `LoadImaged.__call__` calls it for each item."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.image_only = True
 
     def __call__(self, path: Any, reader: None = None) -> Any:
-        """The MetaTensor of one path, case or volume; unless `image_only`, a tuple of it and its meta dictionary."""
+        """One path, case or volume as a MetaTensor; unless `image_only`, a tuple of MetaTensor and meta dictionary."""
         given = ensure_tuple(path)
         if len(given) != 1:
             raise InputError(f"One path per case is needed, got {len(given)}: pass each volume as a separate case.")

@@ -28,13 +28,13 @@ def slice_chunks(depth: int, chunk: int) -> Iterator[slice]:
 
 
 def resampled_size(size: int, spacing: float, target: float) -> int:
-    """The number of pixels of about `target` mm that covers the extent of `size` pixels of `spacing` mm; at least 1."""
+    """How many pixels of about `target` mm cover the extent of `size` pixels of `spacing` mm; at least 1."""
     # Rounded to a thousandth of a pixel first, since the affines of an image and its mask can differ by rounding.
     return max(1, math.floor(round(size * spacing / target, 3) + 0.5))
 
 
 def in_plane_scaling(shape: Sequence[int], size: Sequence[int]) -> torch.Tensor:
-    """Affine (4, 4), float64, from indices in slices of `size` to those in slices of `shape` of the same extent."""
+    """Affine (4, 4), float64, from indices on slices of `size` to indices on slices of `shape` of the same extent."""
     scaling = torch.eye(4, dtype=torch.float64)
     for axis in (0, 1):
         scale = shape[axis] / size[axis]
@@ -91,6 +91,7 @@ def resize_labels(stack: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 
 
 def _nearest_slices(stack: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Resample each slice of (C, H, W, D) by nearest neighbour, keeping the type."""
     planes = stack.permute(0, 3, 1, 2).double()
     return interpolate(planes, size=tuple(size), mode="nearest-exact").permute(0, 2, 3, 1).to(stack.dtype)
 
@@ -112,6 +113,9 @@ def resize_volume(
         dtype: type of the result; resampled values are rounded before they become integers.
         chunk: slices handled at once.
         kept: the rows and columns to return; their values are bit-identical to the whole result's.
+
+    Raises:
+        InputError: a label map has values other than whole numbers from 0 to 255.
     """
     if tuple(volume.shape[1:3]) == tuple(size):
         return volume[:, kept[0], kept[1]].to(dtype)
@@ -139,7 +143,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
     may have any number of channels, and keep their type.
 
     If the data contain a region (see `FindLiverd`), only that part of the result is computed, with exactly the values
-    that the whole result would have there; its position is recorded, too. The inverse pads a tensor of the region's
+    that the whole result would have there; its position is also recorded. The inverse pads a tensor of the region's
     shape with zeros to the whole grid, and treats other shapes as usual.
 
     Args:
@@ -194,6 +198,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
         return d
 
     def _resampled(self, key: Hashable, volume: Any, mode: str, region: Any = None) -> MetaTensor:
+        """Resample a volume or its region and record the step; BundleError if it is not a MetaTensor (C, H, W, D)."""
         if not isinstance(volume, MetaTensor) or volume.ndim != 4:
             raise BundleError(
                 f"ResampleInPlaned needs {key!r} as a MetaTensor (C, H, W, D), got {type(volume).__name__} of shape "
@@ -219,6 +224,7 @@ class ResampleInPlaned(MapTransform, InvertibleTransform):
         return self.push_transform(with_meta_of(volume, values), affine=affine, orig_size=shape, extra_info=record)
 
     def _restored(self, volume: MetaTensor) -> MetaTensor:
+        """Bring a volume back to the grid recorded before resampling."""
         out = with_meta_of(volume, volume.as_tensor())
         record = self.pop_transform(out)
         shape = [int(n) for n in record[TraceKeys.ORIG_SIZE]]

@@ -114,10 +114,10 @@ def write_label_map(
 
 
 def _in_file_order(labels: np.ndarray) -> npt.NDArray[np.uint8]:
-    """Labels (i, j, k) as uint8 with i the fastest axis in memory, as NIfTI requires.
+    """Labels (i, j, k) as uint8 with i as the fastest axis in memory, as NIfTI requires.
 
-    They are copied in blocks that fit the processor's cache; NumPy would fetch a cache line for every voxel. The zeros
-    around the labels are never written and take up no memory.
+    They are copied in blocks that fit into the processor's cache, since NumPy would fetch a cache line for every voxel.
+    The zeros around the labels are never written and take up no memory.
     """
     ordered = np.zeros(labels.shape[::-1], np.uint8).T
     box = box_around(labels) or NOWHERE

@@ -53,7 +53,7 @@ class FindLiverd(MapTransform):
         window: HU that become 0 and 1.
         fine_spacing: `spacing` of the `ResampleInPlaned` that follows, mm.
         context_spacing: slice distance within a stack of the main network, mm.
-        halo: neighbouring slices on each side that the main network sees.
+        halo: slices on each side of a slice that the main network needs.
         stride: number of pixels by which the main network's in-plane size must be divisible.
         threshold: probability of liver or tumor from which a coarse voxel is liver.
         likely: a lower threshold for voxels connected to the liver, up to `REACH` coarse voxels away.
@@ -133,7 +133,7 @@ class FindLiverd(MapTransform):
         return FOUND, np.array([rows, columns, self._slices(kept[box[2]], step, shape[2], spacings[2])])
 
     def _coarse_liver(self, slices: torch.Tensor, spacings: Sequence[float]) -> tuple[Mask, Mask]:
-        """Masks of certain and of likely liver (tumor included) in HU slices (1, H, W, D), on the coarse grid."""
+        """Masks of certain and of likely liver, tumor included, on the coarse grid, from HU slices (1, H, W, D)."""
         size = [resampled_size(n, mm, self.spacing) for n, mm in zip(slices.shape[1:3], spacings, strict=False)]
         coarse = self.windowed({"image": resize_volume(slices, size, "bilinear", torch.float32)})["image"]
         answer = self.inferer(coarse[None], self.network)[0]
@@ -186,6 +186,7 @@ def liver_box(liver: Mask, likely: Mask, least_voxels: float) -> Box | None:
 
 
 def _checked(volume: Any, key: Hashable) -> MetaTensor:
+    """The volume; BundleError if it is not a MetaTensor (1, H, W, D)."""
     if not isinstance(volume, MetaTensor) or volume.ndim != 4 or volume.shape[0] != 1:
         raise BundleError(
             f"FindLiverd needs {key!r} as a MetaTensor (1, H, W, D), got {type(volume).__name__} of shape "

@@ -95,7 +95,7 @@ def cell_means(size: int, cells: int, scale: float, offset: float) -> np.ndarray
 
 
 def share_of_cells(mask: Mask, affine: Floats, shape: Sequence[int], coarse_affine: Floats) -> np.ndarray:
-    """The share, 0 to 1, of each cell of a coarse grid that a mask fills: (h, w, d) float32.
+    """How much of each cell of a coarse grid a mask fills, 0 to 1: (h, w, d) float32.
 
     Args:
         mask: (H, W, D).
@@ -150,10 +150,10 @@ class LabelSegmentsd(_LabelMapTransform):
     """Label Couinaud's segments of the organ in a label map (1, H, W, D), on its grid.
 
     `d[segments_key]` becomes a map (1, H, W, D) uint8, 1 to 8 in liver and tumor and 0 outside, each segment in one
-    piece (see `connected_segments`). It has the label map's record, so that stock `Invertd` brings it to the file's
-    grid. There is no such map if there is no liver, or if the liver is incomplete or its shape is unusual, as after a
-    resection, since the segments of a partial liver would be guesses. `d[state_key]` has the `state` ("found",
-    "left out" or "no liver") and a `reason`, which is a clause if the map was left out, else None.
+    piece (see `connected_segments`). It has the label map's recorded operations, so that stock `Invertd` brings it to
+    the file's grid. There is no such map if there is no liver, or if the liver is incomplete or its shape is unusual,
+    as after a resection, since the segments of a partial liver would be guesses. `d[state_key]` has the `state`
+    ("found", "left out" or "no liver") and, if the map was left out, the `reason` as a clause, else None.
 
     The network runs on the coarse grid in float32 on the CPU, so that on one machine a mask always gets the same
     answer. Its probabilities are interpolated, and the most probable segment is chosen at each voxel.
@@ -203,6 +203,7 @@ class LabelSegmentsd(_LabelMapTransform):
         return labels, {self.segments_key: segments, self.state_key: {"state": FOUND, "reason": None}}
 
     def _why_unusual(self, liver: np.ndarray, coarse: MetaTensor) -> str | None:
+        """Why the liver's shape is unusual, or None if it is not or there is no limit."""
         return (
             None if self.most_unusual is None else why_unusual(liver, spacing_of(_affine_of(coarse)), self.most_unusual)
         )
@@ -236,7 +237,7 @@ def likeliest(shares: torch.Tensor, organ: Mask, steps: Floats, chunk: int = 16)
     """The most probable of K classes at each voxel of a mask (H, W, D): 1 to K, uint8, and 0 outside the mask.
 
     Args:
-        shares: (K, h, w, d) on a coarse grid, interpolated linearly; beyond its border, the values at the border hold.
+        shares: (K, h, w, d) on a coarse grid, interpolated linearly; beyond its border, the border values are used.
         organ: the mask.
         steps: (4, 4) from voxel indices of the mask to those of the coarse grid, whose axes have the same directions.
         chunk: slices handled at once.

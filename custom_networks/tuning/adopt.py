@@ -1,4 +1,4 @@
-"""Copy the result of tuning to the bundle's inference.json and evaluate.json.
+"""Copy the results of tuning to the bundle's inference.json and evaluate.json.
 
     python -m custom_networks.tuning.adopt docs/training/operating_point.json
 
@@ -25,7 +25,7 @@ def configured_numbers(config: dict[str, Any]) -> dict[str, float]:
 
 
 def adopted(config: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any]:
-    """A copy of the config of inference or evaluation with the tuned confidence coefficients and threshold.
+    """A copy of a config, inference or evaluation, with the tuned confidence coefficients and threshold.
 
     `confidence_valid_for`, if the config has it, becomes None.
 
@@ -60,7 +60,7 @@ def adopted(config: dict[str, Any], tuned: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Read the command line and write both configs."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("operating_point", type=Path, help="operating_point.json of a tuning")
+    parser.add_argument("operating_point", type=Path, help="operating_point.json, written by `tune`")
     tuned = json.loads(parser.parse_args().operating_point.read_text(encoding="utf-8"))
     paths = [CONFIGS / f"{name}.json" for name in ("inference", "evaluate")]
     configs = [adopted(json.loads(path.read_text(encoding="utf-8")), tuned) for path in paths]  # before any is written

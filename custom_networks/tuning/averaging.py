@@ -40,7 +40,7 @@ def mean_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def training_parts(overrides: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Device, network, loader and inferer of train.json, with a fixed seed so that batches are always the same.
+    """Device, network, loader and inferer of train.json, with a fixed seed, so that the batches are always the same.
 
     Args:
         overrides: values for ids of train.json, in addition to OVERRIDES.
@@ -54,18 +54,18 @@ def training_parts(overrides: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def inputs(loader: Iterable[Mapping[str, Tensor]], batches: int, device: torch.device) -> Iterator[Tensor]:
-    """Yield the images of `batches` batches on a device; the loader is restarted when it ends."""
+    """Yield the images of the first `batches` batches on a device; the loader is restarted when it ends."""
     return (batch["image"].to(device) for batch in islice(chain.from_iterable(repeat(loader)), batches))
 
 
 def main() -> None:
     """Read the command line, average the weights, and save the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("output", type=Path)
-    parser.add_argument("weights", type=Path, nargs="+")
-    parser.add_argument("--dataset_dir", required=True)
-    parser.add_argument("--precision", default="auto")
-    parser.add_argument("--batches", type=int, default=60)
+    parser.add_argument("output", type=Path, help="file to write the averaged weights to")
+    parser.add_argument("weights", type=Path, nargs="+", help="files of the weights to average, state dicts")
+    parser.add_argument("--dataset_dir", required=True, help="folder of the data, as for train.json")
+    parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16, as for train.json")
+    parser.add_argument("--batches", type=int, default=60, help="number of training batches for the statistics")
     arguments = parser.parse_args()
     overrides = {"dataset_dir": arguments.dataset_dir, "precision": arguments.precision}
     device, network, loader, inferer = training_parts(overrides)

@@ -40,7 +40,7 @@ def fit_confidence(terms: Floats, real: Mask, ridge: float = 1.0) -> dict[str, f
 
     Args:
         terms: (n, 3) the terms of each lesion; see `lesion_terms`.
-        real: (n,) whether each touches a true lesion.
+        real: (n,) whether each lesion shares a voxel with a true one.
         ridge: strength of the prior, 0 or more.
 
     Returns:
@@ -70,11 +70,11 @@ def fit_confidence(terms: Floats, real: Mask, ridge: float = 1.0) -> dict[str, f
 def held_out_coefficients(
     terms: Floats, real: Mask, owners: Sequence[str], patients: Iterable[str]
 ) -> dict[str, Coefficients]:
-    """For each patient, the model fitted on all other patients' lesions.
+    """For each patient, the coefficients of the model fitted on the lesions of all other patients.
 
     Args:
         terms: (n, 3) the terms of each lesion; see `lesion_terms`.
-        real: (n,) whether each touches a true lesion.
+        real: (n,) whether each lesion shares a voxel with a true one.
         owners: the patient of each lesion.
         patients: all patients, including those without lesions.
 
@@ -94,7 +94,7 @@ def brier_score(confidence: Floats, real: Mask) -> float:
 
 
 def reliability(confidence: Floats, real: Mask, bins: int = BINS) -> list[ReliabilityBin]:
-    """Predicted and observed frequency in bins of confidence of equal width; both are nan in an empty bin."""
+    """Predicted and observed frequency in `bins` equal intervals of confidence; both are nan in an empty one."""
     index = np.minimum((confidence * bins).astype(int), bins - 1)
     table = []
     for number in range(bins):

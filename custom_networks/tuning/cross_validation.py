@@ -47,7 +47,7 @@ def mean_with_interval(values: Sequence[float], patients: Sequence[str], draws: 
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file."""
+    """The rows of a CSV file, each as a dictionary by column name."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 

@@ -1,7 +1,7 @@
-"""Tables of all lesions that the network predicts in held-out cases, before any is removed.
+"""Tables of all lesions that the network predicts in held-out cases, before the anatomy rules remove any.
 
-An operating point is the set of the anatomy rules' arguments. The first five decide what is organ, which takes a second
-per case; `tumor_threshold` then determines the predicted lesions; the last four only select from the tables. The
+An operating point is a set of arguments for the anatomy rules. The first five decide what is organ, which takes a
+second per case; `tumor_threshold` then determines the predicted lesions; the last four only select from the tables. The
 tables are small enough to keep in memory.
 """
 
@@ -68,7 +68,7 @@ class PredictedLesionTable:
         height_mm: (n,) their extents from feet to head.
         terms: (n, 3) the terms of their confidence; see `lesion_terms`.
         shared: (m, n) numbers of voxels that each true and each predicted lesion share.
-        in_true_organ: (n,) numbers of voxels of each predicted lesion in the true organ.
+        in_true_organ: (n,) how many voxels of each predicted lesion lie in the true organ.
         stray: for each `capsule_mm` to try, (n,) whether a predicted lesion is outside the liver.
     """
 
@@ -162,6 +162,7 @@ def predicted_lesion_tables(
 
 
 def _table(case: KeptCase, truth: TrueLesions, labels: Labels, capsules_mm: Sequence[float]) -> PredictedLesionTable:
+    """The table of a case for a label map from which no lesion has been removed."""
     truth_map = case.truth
     if not case.tumor_labelled:  # as in the evaluation, voxels with an unreliable label 2 do not count
         labels, truth_map = (np.where(case.truth == TUMOR, 0, known) for known in (labels, case.truth))

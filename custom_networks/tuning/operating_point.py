@@ -12,16 +12,16 @@ from custom_networks.labelmap.labels import Floats, Mask
 from custom_networks.tuning.lesion_tables import OperatingPoint, PredictedLesionTable
 
 LONG_MM = 10.0
-LARGE_MM3 = 520.0
+LARGE_MM3 = 520.0  # a ball of 10 mm
 MOST_ML = 10.0  # largest false tumor volume that counts per case, so that one hopeless case does not dominate
 
 SCORES = {
-    "liver_dice": "mean over cases of the whole organ's Dice",
-    "tumor_dice_with_tumor": "mean over the cases with tumor of the tumor's Dice",
+    "liver_dice": "Dice of the whole organ, mean over all cases",
+    "tumor_dice_with_tumor": "Dice of the tumor, mean over the cases with tumor",
     "tumor_free_ml": "mean tumor volume predicted in cases without tumor, ml",
-    "lesion_recall": "true lesions that share a voxel with a predicted one, over all true lesions",
+    "lesion_recall": "share of the true lesions that share a voxel with a predicted one",
     "lesion_recall_10mm": "the same for true lesions of at least 10 mm longest diameter in a slice",
-    "lesion_recall_520mm3": "the same for true lesions of at least 0.52 ml, a ball of 10 mm",
+    "lesion_recall_520mm3": "the same for true lesions of at least 0.52 ml, the volume of a ball of 10 mm",
     "false_lesions_per_case": "predicted lesions that share no voxel with a true one, per case with labelled tumors",
     "objective": "liver_dice + tumor_dice_with_tumor + lesion_recall_10mm, minus the penalty times the excess of "
     "false_lesions_per_case and of tumor_free_ml over their limits (for tumor_free_ml, each case counts at most "
@@ -130,6 +130,7 @@ def _lesion_sizes(cases: Sequence[PredictedLesionTable]) -> dict[str, list[Mask]
 
 
 def _objective(scores: Mapping[str, float], tumor_free_ml: Floats, limits: Limits) -> dict[str, float]:
+    """The scores "objective" and "within_limits", from the other scores and the capped tumor-free volumes."""
     excess = (
         max(0.0, np.nan_to_num(scores["false_lesions_per_case"]) - limits.false_lesions_per_case),
         max(0.0, np.nan_to_num(_mean(tumor_free_ml)) - limits.tumor_free_ml),
@@ -139,6 +140,7 @@ def _objective(scores: Mapping[str, float], tumor_free_ml: Floats, limits: Limit
 
 
 def _liver_dice(case: PredictedLesionTable, stray: Mask) -> float:
+    """Dice of the organ without its stray lesions; 1 if both masks are empty."""
     predicted, shared, true = case.organ
     predicted -= int(round(case.volume_mm3[stray].sum() / case.voxel_mm3))
     shared -= int(case.in_true_organ[stray].sum())
@@ -146,6 +148,7 @@ def _liver_dice(case: PredictedLesionTable, stray: Mask) -> float:
 
 
 def _tumor_dice(case: PredictedLesionTable, kept: Mask) -> float:
+    """Dice of the tumor, if only the kept lesions are predicted."""
     shared = case.shared[:, kept].sum() * case.voxel_mm3
     return float(2 * shared / (case.volume_mm3[kept].sum() + case.true_volume_mm3.sum()))
 

@@ -17,7 +17,7 @@ class Trial(NamedTuple):
 
 
 class PointScorer:
-    """Scores operating points with calibrated confidences; for each patient, a model of all other patients is used.
+    """Scores operating points with calibrated confidences, for each patient from a model fitted on the others.
 
     Args:
         tables: predicted lesions of the cases.

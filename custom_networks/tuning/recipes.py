@@ -56,7 +56,7 @@ def bundle_run(configs: Sequence[str], overrides: Mapping[str, Any], threads: in
     with log.open("w", encoding="utf-8") as output:
         done = subprocess.run(command, env={**os.environ, **threading}, stdout=output, stderr=subprocess.STDOUT)
     if done.returncode:
-        raise RuntimeError(f"{configs} failed: see {log}")
+        raise RuntimeError(f"{' with '.join(configs)} failed: see {log}")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Work:
         kept = self.folder / "overrides.json"
         if not kept.exists():
             if self.done.exists():
-                text = f"{self.folder} has no overrides.json: it is unknown whether it was run as planned"
+                text = f"{self.folder} has no overrides.json, so it is unknown whether it was run as planned"
                 print(text, file=sys.stderr)
             return
         before = json.loads(kept.read_text(encoding="utf-8"))
@@ -95,7 +95,7 @@ class Work:
 
 
 def planned(folder: Path, overrides: Mapping[str, Any], plan: Mapping[str, Any]) -> list[Work]:
-    """The training runs of a variant, stage by stage, followed by its scoring run."""
+    """The training runs of a variant with one seed, stage by stage, followed by its scoring run."""
     stages: Sequence[Mapping[str, Any]] = plan.get("stages", [{}])
     folders = [folder / f"stage{n}" for n in range(1, len(stages) + 1)] if len(stages) > 1 else [folder]
     trainings = [Work(f, {**overrides, **stage}, f / "model_final.pt") for f, stage in zip(folders, stages)]
@@ -113,23 +113,23 @@ def train_and_score(work: Sequence[Work], dataset_dir: str, threads: int) -> Non
             training.keep()
             own = {"dataset_dir": dataset_dir, "ckpt_dir": here, "output_dir": here, "resume": True, **start}
             own |= {"val_interval": 10**6, "train#trainer#train_handlers": WITHOUT_VALIDATION}
-            bundle_run(["train.json"], {**training.overrides, **_texts(own)}, threads, here / "train.log")
+            bundle_run(["train.json"], {**training.overrides, **_as_texts(own)}, threads, here / "train.log")
         start = {"start_from": training.done}
     if not scoring.done.exists():
         scoring.keep()
         own = {"dataset_dir": dataset_dir, "checkpoint": trainings[-1].done, "output_dir": scoring.folder}
         asked = {name: value for name, value in scoring.overrides.items() if name != "stages"}
         log = scoring.folder.parent / "scores.log"
-        bundle_run(["train.json", "evaluate.json"], {**asked, **_texts(own)}, threads, log)
+        bundle_run(["train.json", "evaluate.json"], {**asked, **_as_texts(own)}, threads, log)
         scoring.done.touch()  # a separate file, because the tables already exist after the first case
 
 
-def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+def _as_texts(values: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in values.items()}
 
 
 def rows(out: Path, variants: Sequence[str], seeds: Sequence[int]) -> Iterator[dict[str, str]]:
-    """Yield the scores of all cases of all runs, each with its variant and seed."""
+    """Yield the scores of every case in every run, with the run's variant and seed."""
     for variant in variants:
         for seed in seeds:
             with (out / run_name(variant, seed) / "scores" / "cases.csv").open(encoding="utf-8", newline="") as file:
@@ -182,7 +182,9 @@ def main() -> None:
     parser.add_argument("plan", type=Path, help="JSON file with shared overrides and each variant's overrides")
     parser.add_argument("out", type=Path, help="folder for the runs")
     parser.add_argument("--dataset_dir", required=True, help="folder of the data, as for train.json")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1], help="random seeds; each variant runs with each"
+    )
     parser.add_argument("--parallel", type=int, default=2, help="number of runs at a time")
     given = parser.parse_args()
     plan = json.loads(given.plan.read_text(encoding="utf-8"))

@@ -2,8 +2,8 @@
 
     python -m custom_networks.tuning.release out/train/models/model_final.pt --dataset_dir DATA --output_dir out/release
 
-The weights are scored on the list `dev` of the data. metadata.json gets their SHA-256 and scores, and in
-inference.json `confidence_valid_for` becomes null, because the confidence has not been validated for them.
+The weights are scored on the "dev" cases of the data list. Their SHA-256 and scores are written to metadata.json, and
+`confidence_valid_for` in inference.json becomes null, because the confidence has not been validated for them.
 """
 
 import argparse
@@ -20,10 +20,12 @@ from custom_networks.training.checkpoints import save_whole
 def release(weights: Path, root: Path, score: Callable[[Path], Mapping[str, float]]) -> dict[str, float]:
     """Copy weights into the bundle in `root`, and update its metadata.json and inference.json.
 
+    The weights and their hash are written before they are scored.
+
     Args:
-        weights: state dict, or checkpoint of a training run.
+        weights: file of the weights, a state dict.
         root: the bundle's folder.
-        score: takes the path of the weights in the bundle and returns a summary of evaluate.json.
+        score: takes the path of the weights in the bundle and returns their scores by name, as `dev_scores` does.
 
     Returns:
         The scores that are now in metadata.json.
@@ -48,7 +50,7 @@ def release(weights: Path, root: Path, score: Callable[[Path], Mapping[str, floa
 
 
 def dev_scores(weights: Path, root: Path, dataset_dir: str, output_dir: Path) -> dict[str, float]:
-    """Run evaluate.json on the list `dev`, and return the means of its columns and its pooled scores by name."""
+    """Score weights on the "dev" cases with evaluate.json; return each column's mean and the pooled scores by name."""
     from monai.bundle import run
 
     configs = [str(root / "configs" / name) for name in ("train.json", "evaluate.json")]
@@ -68,9 +70,9 @@ def _edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 def main() -> None:
     """Read the command line, release the weights, and print their scores."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("weights", type=Path)
-    parser.add_argument("--dataset_dir", required=True)
-    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("weights", type=Path, help="file of the weights, a state dict such as model_final.pt")
+    parser.add_argument("--dataset_dir", required=True, help="folder of the data, as for train.json")
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder for the tables of the evaluation")
     arguments = parser.parse_args()
     root = bundle_root()
     scores = release(

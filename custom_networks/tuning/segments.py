@@ -6,8 +6,8 @@
 `out/segments/fold_N/model_final.pt` are the weights of fold N, which train_segments.json saves with
 `--ckpt_dir out/segments/fold_N`. The script writes `cases.csv`, with the Dice of each segment for each case, mask and
 way, and `lesions.csv`, with the true and the found segment of each lesion in an expert's mask. The masks are the
-expert's liver and, if `--predicted` has a label map `<case>/<case>_seg.nii.gz`, that one, too. The ways are "network",
-its labels as they are, and "planes", fitted to them.
+expert's liver and, if the folder `--predicted` contains `<case>/<case>_seg.nii.gz`, the predicted liver. The ways of
+labelling are "network", its labels as they are, and "planes", which are fitted to these labels.
 """
 
 import argparse
@@ -41,7 +41,15 @@ WAYS = {"network": False, "planes": True}
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A case with its truth, on its own grid oriented RAS: labels and segments (H, W, D), the image's coarse copy."""
+    """A case on its own grid, oriented RAS.
+
+    Attributes:
+        name: name of the case.
+        labels: the expert's label map (H, W, D).
+        truth: the expert's map of segments (H, W, D).
+        affine: (4, 4), voxel indices to RAS mm.
+        coarse: coarse copy of the image, see `CoarseCopyd`.
+    """
 
     name: str
     labels: Labels
@@ -66,7 +74,7 @@ def read_case(parser: ConfigParser, item: dict[str, Any]) -> Case:
 
 
 def masks_of(case: Case, predicted: Path | None) -> Iterator[tuple[str, Labels]]:
-    """The organ's masks by name: the expert's, and the predicted one if it exists."""
+    """Yield name and label map of each mask of a case: the expert's, and the predicted one if its file exists."""
     yield "expert", case.labels
     path = predicted / case.name / f"{case.name}_seg.nii.gz" if predicted else None
     if path and path.is_file():
@@ -92,7 +100,7 @@ def score(case: Case, step: LabelSegmentsd, predicted: Path | None, fold: str) -
 
 
 def summary(folder: Path) -> Iterator[str]:
-    """Lines that sum up the tables: mean Dice of segments over cases, and lesions in the right segment."""
+    """Yield lines that sum up the tables: mean Dice of the segments, and the number of lesions in the right segment."""
     rows, lesions = (list(csv.DictReader((folder / name).open(newline=""))) for name in ("cases.csv", "lesions.csv"))
     for mask, way in sorted({(row["mask"], row["way"]) for row in rows}):
         here = [row for row in rows if (row["mask"], row["way"]) == (mask, way)]
@@ -100,21 +108,21 @@ def summary(folder: Path) -> Iterator[str]:
         each = " ".join(f"{value:.3f}" for value in np.nanmean(table, axis=0))
         yield f"{mask} liver, {way}: mean {np.nanmean(table):.3f} of {len(here)} cases; segments 1 to 8: {each}"
         own = [row for row in lesions if (row["mask"], row["way"]) == (mask, way)]
-        for name, least in (("all", 0), ("of .52 ml and more", 520)):
+        for name, least in (("", 0), ("of 0.52 ml and more ", 520)):
             large = [row for row in own if float(row["volume_mm3"]) >= least]
             right = sum(row["segment"] == row["found"] for row in large)
-            yield f"  {name} lesions in the right segment: {right} of {len(large)}"
+            yield f"  lesions {name}in the right segment: {right} of {len(large)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, score the folds, write both tables, and print their summary."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--dataset_dir", required=True)
+    parser.add_argument("folder", type=Path, help="folder of the folds' weights, and of the tables to write")
+    parser.add_argument("--dataset_dir", required=True, help="folder of the data, with dataset.json")
     parser.add_argument("--fold", default=None, help='score only this fold ("all": the dev cases); default: every fold')
-    parser.add_argument("--folds", type=int, default=4)
-    parser.add_argument("--weights", type=Path, default=None)
-    parser.add_argument("--predicted", type=Path, default=None)
+    parser.add_argument("--folds", type=int, default=4, help="number of folds")
+    parser.add_argument("--weights", type=Path, default=None, help="weights for all folds, in place of each fold's own")
+    parser.add_argument("--predicted", type=Path, default=None, help="folder of predicted label maps, also used")
     asked = parser.parse_args(arguments)
     folds = [asked.fold] if asked.fold else [str(number) for number in range(asked.folds)]
     cases: list[Any] = []

@@ -92,23 +92,24 @@ def tune_operating_point(
 
 
 def _most_sensitive(start: OperatingPoint, scorer: PointScorer) -> Trial:
-    """`start` with the lowest confidence in SWEEP that respects the limit on false lesions, or else the highest."""
+    """`start` with the lowest confidence in SWEEP that keeps false lesions within the limit, or else the highest."""
     trials = [scorer.trial(start._replace(min_lesion_confidence=value)) for value in SWEEP]
     for trial in trials:
         # An undefined number of false lesions, nan, does not exceed the limit.
         if not trial.scores["false_lesions_per_case"] > scorer.limits.false_lesions_per_case:
             return trial
-    text = "No value tried for min_lesion_confidence respects the limit on false lesions: the highest, %g, is used."
+    text = "No value tried for min_lesion_confidence keeps false lesions within the limit: the highest, %g, is used."
     logger.warning(text, SWEEP[-1])
     return trials[-1]
 
 
 def _operating_point(configured: Mapping[str, float], grid: Mapping[str, Sequence[float]]) -> OperatingPoint:
+    """The configured point; UsageError if names do not match, or an organ threshold is below what was kept."""
     unknown = set(configured) ^ set(OperatingPoint._fields) | set(grid) - set(OperatingPoint._fields)
     if unknown:
         raise UsageError(
             f"The operating point must have exactly {', '.join(OperatingPoint._fields)}, and the grid no others; "
-            f"{', '.join(sorted(unknown))} is missing or unknown: correct tune.json."
+            f"missing or unknown: {', '.join(sorted(unknown))}. Correct tune.json or inference.json."
         )
     point = OperatingPoint(**configured)
     lowest = min([point.organ_threshold, *grid.get("organ_threshold", ())])
@@ -134,6 +135,7 @@ def _patients(cases: Sequence[str], datalist: str | None) -> dict[str, str]:
 def _as_configured(
     point: OperatingPoint, tables: PredictedLesionTables, coefficients: Coefficients | None, limits: Limits
 ) -> Trial:
+    """Score a point with the configured coefficients of the confidence."""
     cases = tables.at(point)
     confidences = [lesion_confidence(case.terms, coefficients) for case in cases]
     return Trial(point, point_scores(cases, point, confidences, limits))

@@ -2,8 +2,8 @@
 
 `settings.csv` has all operating points that were tried, `lesions.csv` all lesions used for the calibration,
 `reliability.csv` confidences compared with the truth, `operating.csv` the scores at other thresholds, and
-`true_lesions.csv` the true lesions and whether the chosen point finds them. `operating_point.json` has what ships: the
-chosen numbers, the coefficients, and `operating_points`, the evidence for both.
+`true_lesions.csv` the true lesions and whether the chosen point finds them. `operating_point.json` has what the bundle
+adopts: the chosen numbers, the coefficients, and `operating_points`, the evidence for both.
 """
 
 import json
@@ -35,7 +35,7 @@ Numbers = dict[str, float | None]
 
 
 class Choice(NamedTuple):
-    """The chosen operating point, and those it was compared with.
+    """The chosen operating point, and the points that it was compared with.
 
     Attributes:
         configured: the configured operating point, with the configured confidence.

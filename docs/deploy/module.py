@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""The entry point of the container: a job of mercure or MONAI Deploy, or, with arguments, `liverseg` itself.
+"""The entry point of the container: runs a job of mercure or MONAI Deploy or, if it has arguments, `liverseg`.
 
-A router names a folder of DICOM files and an empty one: MERCURE_IN_DIR and MERCURE_OUT_DIR (mercure), or
-HOLOSCAN_INPUT_PATH and HOLOSCAN_OUTPUT_PATH (MONAI Deploy; MONAI_INPUTPATH and MONAI_OUTPUTPATH before 1.0). The SEG and
-SR of every study go into the second folder, and the router's rules send them on. The log goes to stdout. The exit code
-is 0 only if every study has both; results whose verdict is stop are not handed on. LIVERSEG_FLAGS may hold flags of
-`liverseg segment`, and so may "flags" in the settings of mercure's task.json, which a rule can set.
+The router sets two environment variables, a folder of DICOM files and an empty folder for the results: MERCURE_IN_DIR
+and MERCURE_OUT_DIR (mercure), or HOLOSCAN_INPUT_PATH and HOLOSCAN_OUTPUT_PATH (MONAI Deploy; MONAI_INPUTPATH and
+MONAI_OUTPUTPATH before version 1.0). The SEG and SR of each study are copied to the second folder, and the router's
+rules send them on. Results with the verdict "stop" are not copied. The log goes to stdout. The exit code is 0 only if
+both files of every study were copied. Flags for `liverseg segment` are taken from the environment variable
+LIVERSEG_FLAGS and from "flags" in the settings of mercure's task.json, which a rule can set.
 
-`show` prints the manifests of a MONAI Application Package, `extract` copies them to /var/run/holoscan/export/config.
+`show` prints the manifests of a MONAI Application Package, and `extract` copies them to
+/var/run/holoscan/export/config.
 """
 
 import json
@@ -30,7 +32,7 @@ EXPORT = Path("/var/run/holoscan/export/config")
 
 
 def main(arguments: list[str]) -> int:
-    """Run a job of a router, or what the arguments ask for: the exit code."""
+    """Run the router's job or, if there are arguments, the command they name; return the exit code."""
     given = [
         (os.environ[source], os.environ[target]) for source, target in PAIRS if {source, target} <= set(os.environ)
     ]
@@ -42,11 +44,11 @@ def main(arguments: list[str]) -> int:
 
 
 def run_job(source: Path, target: Path) -> int:
-    """Segment the studies in one folder and put their SEG and SR into another: the exit code."""
+    """Segment the studies in `source`, copy their SEG and SR to `target`, and return the exit code."""
     with tempfile.TemporaryDirectory() as work:
         results = Path(work) / "results"
         command = [*LIVERSEG, "segment", str(source), "--output", str(results), "--overlay=false", "--progress=false"]
-        # Routers run a container as a user of theirs, who has no home in it.
+        # Routers run the container as one of their own users, who has no home folder in it.
         environment = {**os.environ, "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", f"{work}/cache")}
         code = subprocess.run([*command, *flags_for(source)], env=environment, stderr=subprocess.STDOUT).returncode
         handed_on = [hand_on(report.parent, target) for report in sorted(results.glob("[!.]*/report.json"))]
@@ -54,7 +56,7 @@ def run_job(source: Path, target: Path) -> int:
 
 
 def flags_for(source: Path) -> list[str]:
-    """Flags from the container's environment and then, since a rule knows better, from mercure's task."""
+    """Flags from the container's environment, followed by those in mercure's task, which take precedence."""
     task = source / "task.json"
     process = json.loads(task.read_text(encoding="utf-8")).get("process") if task.is_file() else None
     settings = (process or {}).get("settings") or {}
@@ -62,10 +64,10 @@ def flags_for(source: Path) -> list[str]:
 
 
 def hand_on(folder: Path, target: Path) -> bool:
-    """Put a case's SEG and SR into the router's folder; whether both are there."""
+    """Copy the SEG and SR of a case to the router's folder, unless its verdict is "stop"; return whether both exist."""
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     if (report.get("verdict") or {}).get("level") == "stop":
-        print(f"{folder.name}: held, the verdict is stop: nothing is handed on.", flush=True)
+        print(f"{folder.name}: the verdict is stop, so its SEG and SR are not sent on.", flush=True)
         return False
     names = [report["files"][kind] for kind in ("dicom_seg", "dicom_sr") if kind in report["files"]]
     for name in names:
@@ -75,7 +77,7 @@ def hand_on(folder: Path, target: Path) -> bool:
 
 
 def about_package(command: str) -> int:
-    """Print the manifests, or copy them to the folder that a host mounts for them: the exit code."""
+    """Print the manifests ("show"), or copy them to the folder that the host mounts for them; return 0."""
     for manifest in MANIFESTS:
         if command == "show":
             print(manifest.read_text(encoding="utf-8"), end="", flush=True)

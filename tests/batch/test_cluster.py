@@ -139,7 +139,7 @@ def test_losing_the_last_worker_ends_the_run_after_a_wait(
 
     killer = threading.Thread(target=kill_at_work)
     killer.start()
-    with pytest.raises(ClusterLost, match="has no workers: start some with `dask worker tcp://127.0.0.1"):
+    with pytest.raises(ClusterLost, match="has no workers: start one with `dask worker tcp://127.0.0.1"):
         run_over(machines, tmp_path / "out", [case])
     killer.join()
 

@@ -9,7 +9,7 @@ from text_cases import TextCase, TextWork
 
 from custom_networks import __version__
 from custom_networks.batch import cluster_worker
-from custom_networks.batch.cluster import Cluster, _Try
+from custom_networks.batch.cluster import Cluster, _Pending
 from custom_networks.batch.cluster_worker import Answer, Order
 from custom_networks.batch.work import Work
 from custom_networks.errors import BundleError, UsageError
@@ -155,6 +155,7 @@ def test_a_volume_that_was_read_ahead_is_not_counted_again(texts: Texts, monkeyp
     cluster._order = Order("run", TextWork(Path(), {}), __version__, {}, None)
     monkeypatch.setattr("custom_networks.batch.cluster.available_memory", lambda: 0)
     monkeypatch.setattr(TextCase, "voxels", 1)
-    busy: Any = {"future": _Try(case)}
-    assert not cluster._has_memory(_Try(case), busy)
-    assert cluster._has_memory(_Try(case), {}) and cluster._has_memory(_Try(case, read=object()), busy)  # type: ignore
+    busy: Any = {"future": _Pending(case)}
+    assert not cluster._has_memory(_Pending(case), busy)
+    assert cluster._has_memory(_Pending(case), {})
+    assert cluster._has_memory(_Pending(case, read=object()), busy)  # type: ignore

@@ -34,7 +34,7 @@ def test_if_a_process_dies_only_its_current_case_fails(texts: Texts, tmp_path: P
         outcomes = {outcome.case.name: outcome for outcome in runner.outcomes(cases)}
         assert runner.sum_up() == ""
     assert {name for name, outcome in outcomes.items() if outcome.result} == {"a", "c", "e"}
-    assert "in/b.nii.gz: the process that segmented it was ended by signal 9" in outcomes["b"].message
+    assert "in/b.nii.gz: the process that segmented it was killed by signal 9" in outcomes["b"].message
     assert "in/d.nii.gz is damaged: copy it again." in outcomes["d"].message
     assert all(outcomes[case.name].case is case for case in cases)
     with (tmp_path / "out" / "summary.csv").open(newline="") as stream:
@@ -48,7 +48,7 @@ def test_if_a_process_dies_only_its_current_case_fails(texts: Texts, tmp_path: P
 def test_a_process_that_died_is_replaced(texts: Texts, tmp_path: Path) -> None:
     with Processes(TextWork(tmp_path / "out", {}), 1) as runner:
         dead, alive = runner.outcomes(texts(a="die", b="1"))
-    assert "was ended by signal 9" in dead.message and dead.result is None
+    assert "was killed by signal 9" in dead.message and dead.result is None
     assert alive.message == "" and alive.result is not None
 
 

@@ -102,12 +102,13 @@ def test_a_page_missing_because_of_a_full_disk_is_a_reason_to_run_again(texts: T
 def test_other_options_or_another_version_are_given_as_the_reason(texts: Texts, tmp_path: Path) -> None:
     cases = texts(a="1")
     run_over(tmp_path / "out", cases)
-    assert reasons(tmp_path / "out", cases, overlay=False, fast=True) == ["results with other fast, overlay"]
+    other = reasons(tmp_path / "out", cases, overlay=False, fast=True)
+    assert other == ["the results were made with different settings: fast, overlay"]
     report = tmp_path / "out" / "a" / "report.json"
     report.write_text(json.dumps({"run": {"version": "0.0.1"}}))
-    assert reasons(tmp_path / "out", cases) == ["results of version 0.0.1"]
+    assert reasons(tmp_path / "out", cases) == ["the results were made by version 0.0.1"]
     report.write_text("{")
-    assert reasons(tmp_path / "out", cases) == ["results of version ?"]
+    assert reasons(tmp_path / "out", cases) == ["the results were made by version ?"]
 
 
 def test_results_with_a_missing_or_changed_file_are_redone(texts: Texts, tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_results_with_a_missing_or_changed_file_are_redone(texts: Texts, tmp_pat
     (tmp_path / "out" / "a" / "a_seg.dcm").unlink()
     (tmp_path / "out" / "b" / "b_seg.dcm").write_text("other")
     assert reasons(tmp_path / "out", cases) == ["a_seg.dcm is missing", ""]
-    assert reasons(tmp_path / "out", cases, rehash=True)[1] == "b_seg.dcm is not what was written"
+    assert reasons(tmp_path / "out", cases, rehash=True)[1] == "b_seg.dcm has changed since it was written"
 
 
 def test_unfinished_results_and_refused_inputs_are_redone(texts: Texts, tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_unfinished_results_and_refused_inputs_are_redone(texts: Texts, tmp_path
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "state": "writing"}))
     remember(tmp_path / "out", cases[1].place, Refusal("b", cases[1].source, "b is damaged."))
     refused = "refused or failed when it was last tried"
-    assert reasons(tmp_path / "out", cases) == ["results that are not whole", refused, refused]
+    assert reasons(tmp_path / "out", cases) == ["the results are incomplete", refused, refused]
 
 
 def test_an_input_that_cannot_be_read_is_not_skipped(tmp_path: Path) -> None:
@@ -165,11 +166,11 @@ def test_verify_reports_every_fault(texts: Texts, tmp_path: Path) -> None:
     found = verified(out)
     told = [fault.removeprefix(f"{out}/") for fault in found.faults]
     assert told == [
-        ".f.0123456789abcdef01234567: left by a run that was stopped, or in use by one",
+        ".f.0123456789abcdef01234567: left behind by a run that was stopped, or in use by one that has not ended",
         "a/a_seg.dcm: missing",
         "a/a_seg.nii.gz: changed, its SHA-256 differs from the recorded one",
         "b/thumbs.db: foreign, not written by liverseg",
-        "c: incomplete, a run was stopped while writing c_seg.dcm, c_seg.nii.gz, report.json",
+        "c: incomplete: a run was stopped while writing c_seg.dcm, c_seg.nii.gz, report.json",
         "d: its manifest.json is damaged",
         "notes.txt: foreign, not written by liverseg",
     ]

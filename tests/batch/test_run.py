@@ -93,7 +93,7 @@ def test_an_unwritable_output_folder_is_refused_before_the_first_case(
     "error, sentence",
     [
         (InputError("ct is 2D."), "ct is 2D."),
-        (FULL, "in/a.nii.gz: its files cannot be read or written (No space left on device): make room"),
+        (FULL, "in/a.nii.gz: its files cannot be read or written (No space left on device): free disk space"),
         (PermissionError(errno.EACCES, "Permission denied", "x"), "cannot be read or written (Permission denied: x)"),
         (MemoryError(), "in/a.nii.gz: failed, not enough memory: close other programs"),
         (ValueError("two\nlines"), "failed unexpectedly, ValueError: two lines (--debug shows where)."),
@@ -207,4 +207,5 @@ def test_an_unwritable_summary_is_reported_in_one_line(
     monkeypatch.setattr("custom_networks.report.summary.write_csv", full)
     (outcome,) = [run.segment(case) for case in texts(a="bad")]
     assert "is damaged" in outcome.message
-    assert run.sum_up() == "summary.csv cannot be written (No space left on device): make room, or close it elsewhere."
+    advice = "free disk space, or close it in other programs."
+    assert run.sum_up() == f"summary.csv cannot be written (No space left on device): {advice}"

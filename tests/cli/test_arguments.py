@@ -55,15 +55,18 @@ def test_each_argument_reaches_fire_with_its_type(given: list[str], ready: list[
         (["-x", "o"], "Unknown flag -x: see --help."),
         (["--"], "Unknown flag --: see --help."),
         (["--inputs", "x"], "Unknown flag --inputs: see --help."),
-        (["--fast", "b"], "--fast takes no value, but 'b' follows it: put inputs before flags."),
+        (
+            ["--fast", "b"],
+            "--fast takes no value, but 'b' follows it: put inputs before flags, or write --fast=true or --fast=false.",
+        ),
         (["--fast=b"], "--fast must be true or false, got 'b'."),
         (["--fast="], "--fast must be true or false, got ''."),
         (["--output"], "--output needs a value."),
         (["--output="], "--output needs a value."),
         (["--output", ""], "--output needs a value."),
         (["--output", "--fast"], "--output needs a value."),
-        (["--count", "many"], "A whole number is needed, got 'many'."),
-        (["--count", "1.5"], "A whole number is needed, got '1.5'."),
+        (["--count", "many"], "--count must be a whole number, got 'many'."),
+        (["--count", "1.5"], "--count must be a whole number, got '1.5'."),
     ],
 )
 def test_arguments_that_fire_would_misread_are_refused_with_a_hint(given: list[str], message: str) -> None:

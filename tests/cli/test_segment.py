@@ -147,7 +147,7 @@ def test_a_file_without_weights_is_refused_before_the_first_case(
     (tmp_path / "weights.pt").write_text("not weights")
     answer = segment(save_scan(), weights=Path("weights.pt"))
     assert (answer.code, answer.out) == (2, "")
-    assert "weights.pt does not hold weights of this network" in answer.err.splitlines()[-1]
+    assert "weights.pt does not contain weights of this network" in answer.err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("name", ["Müller, Jan.nii.gz", "肝 CT.nii.gz", "#1 @home $x %y.nii.gz", "it's.nii.gz"])

@@ -75,11 +75,11 @@ def test_the_log_file_has_everything_and_verbose_also_prints_it(
     quiet = run("--quiet", "--log-file=run.log")
     log = (tmp_path / "run.log").read_text()
     assert len(quiet.err.splitlines()) == 1
-    for said in ("[1/3] a", "a: no liver found (", "liverseg: bad.nii.gz ", "[done] 2 of 3", "the network is run by"):
+    for said in ("[1/3] a", "a: no liver found (", "liverseg: bad.nii.gz ", "[done] 2 of 3", "The network is run by"):
         assert said in log
     loud = run("--verbose")
-    assert "the network is run by" in loud.err and "  took: " in loud.err
-    assert "the network is run by" not in run().err
+    assert "The network is run by" in loud.err and "  took: " in loud.err
+    assert "The network is run by" not in run().err
 
 
 @pytest.mark.parametrize(

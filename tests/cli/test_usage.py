@@ -50,9 +50,9 @@ def lines_of(text: str) -> list[str]:
         (["segment", "ct.nii.gz", "--output", "out", "--bundle", "broken"], "broken does not contain a working bundle"),
         (["phantom"], "needs one folder"),
         (["phantom", "a", "b"], "needs one folder"),
-        (["info", "ct.nii.gz"], "liverseg info takes no input"),
+        (["info", "ct.nii.gz"], "liverseg info takes no input, got 'ct.nii.gz'"),
         (["phantom", "a", "--output", "out"], "needs one folder"),
-        (["phantom", "out", "--cases", "two"], "A whole number is needed, got 'two'"),
+        (["phantom", "out", "--cases", "two"], "--cases must be a whole number, got 'two'"),
         (["phantom", "out", "--cases", "0"], "cases >= 1"),
         (["phantom", "out", "--seed", "-1"], "seed >= 0"),
         (["phantom", "out", "--format", "png"], "must be one of nifti, dicom, got 'png'"),
@@ -70,10 +70,10 @@ def lines_of(text: str) -> list[str]:
         (["export", "torchscript", "a.ts", "--checkpoint", "absent.pt"], "No weights at absent.pt"),
         (
             ["export", "torchscript", "a.ts", "--checkpoint", "ct.nii.gz"],
-            "ct.nii.gz does not hold weights of this network",
+            "ct.nii.gz does not contain weights of this network",
         ),
         (["export", "torchscript", "a.ts", "--bundle", "broken"], "broken does not contain a working bundle"),
-        (["pack", "a.zip", "--weights"], "Unknown flag --weights: did you mean --weights_url?"),
+        (["pack", "a.zip", "--weights"], "Unknown flag --weights: did you mean --weights-url?"),
     ],
 )
 def test_wrong_usage_is_refused_before_any_work(

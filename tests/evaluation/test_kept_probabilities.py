@@ -61,7 +61,7 @@ def test_a_case_may_replace_itself_but_not_another_one_with_its_name(tmp_path: P
     keep(case())
     keep(case("/elsewhere/train/a_ct.nii.gz"))
     with pytest.raises(
-        InputError, match="already holds train/a_ct.nii.gz, so dev/a_ct.nii.gz .* rename one of the images"
+        InputError, match="already contains train/a_ct.nii.gz, so dev/a_ct.nii.gz .* rename one of the images"
     ):
         keep(case("/data/dev/a_ct.nii.gz"))
     assert [path.name for path in tmp_path.iterdir()] == ["a_ct.npz"]

@@ -174,7 +174,7 @@ def test_without_openvino_pytorch_is_used(own: ContextNet25D, monkeypatch: pytes
     try:
         runtime = open_runtime(own, "auto", "auto", CPU)
         assert (runtime.name, runtime.precision) == ("torch", "float32")
-        with pytest.raises(UsageError, match="OpenVINO cannot run this network .*use --runtime torch"):
+        with pytest.raises(UsageError, match="OpenVINO cannot run this network .*use the runtime torch"):
             open_runtime(own, "openvino", "auto", CPU)
     finally:
         openvino_graph._loaded_core.cache_clear()

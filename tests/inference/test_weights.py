@@ -74,7 +74,7 @@ def flipped(content: bytes) -> bytes:
     [
         (flipped, "is damaged .the checksum of"),
         (lambda content: content[: len(content) // 2], "is damaged"),
-        (lambda content: b"", "does not hold weights"),
+        (lambda content: b"", "does not contain weights"),
     ],
     ids=["a changed bit", "cut off", "empty"],
 )
@@ -88,5 +88,5 @@ def test_damaged_weights_are_refused_in_one_line(saved: Path, damage: Callable[[
 def test_missing_weights_and_those_of_another_network_are_refused(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="No weights at"):
         loaded_network(nn.Linear(1, 1), str(tmp_path / "none.pt"))
-    with pytest.raises(BundleError, match="does not hold weights of this network"):
+    with pytest.raises(BundleError, match="does not contain weights of this network"):
         loaded_network(nn.Linear(2, 1), str(saved))

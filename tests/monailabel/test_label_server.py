@@ -138,9 +138,9 @@ def test_label_maps_came_from_the_packed_code(first_answers: Answers, bundle: Pa
 
 
 def test_openvino_ran_the_network(server: LabelServer, first_answers: Answers) -> None:
-    assert server.log.count("the network is run by openvino in float32") >= len(first_answers)
+    assert server.log.count("The network is run by openvino in float32") >= len(first_answers)
     scouts = server.log.count("Transform (FindLiverd)")  # PyTorch runs the scout on every machine
-    assert server.log.count("the network is run by torch") <= scouts
+    assert server.log.count("The network is run by torch") <= scouts
 
 
 def test_options_affect_only_the_request_that_has_them(first_answers: Answers) -> None:

@@ -118,7 +118,7 @@ def test_the_entry_point_returns_0_only_if_every_study_has_results(
     done = run(**MERCURE)
     assert done.returncode == expected
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == handed_on
-    assert ("held" in done.stdout) == ("stop" in cases)
+    assert ("the verdict is stop, so" in done.stdout) == ("stop" in cases)
 
 
 def test_arguments_are_passed_on_to_liverseg(run: Run, tmp_path: Path) -> None:

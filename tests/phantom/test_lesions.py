@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from custom_networks.phantom.canvas import Grid
-from custom_networks.phantom.lesions import CYST, KINDS, Site, draw_lesions, draw_shape, find_sites, place
+from custom_networks.phantom.lesions import CYST, KINDS, Sites, draw_lesions, draw_shape, find_sites, place
 
 
 @pytest.mark.parametrize("kind", [*KINDS, CYST])
@@ -17,12 +17,12 @@ def test_a_shape_of_any_kind_has_the_volume_of_the_unit_ball(kind: str) -> None:
     assert inside[39:41, 39:41, 39:41].all(), "the centre lies inside"
 
 
-def ball_site(radius: float) -> Site:
+def ball_site(radius: float) -> Sites:
     """Possible centres of lesions in a ball-shaped liver around the origin."""
     axis = np.arange(-radius, radius + 1, 2.0)
     points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     depth = radius - np.linalg.norm(points, axis=1)
-    return Site(points[depth > 0], depth[depth > 0])
+    return Sites(points[depth > 0], depth[depth > 0])
 
 
 @pytest.mark.parametrize("seed", range(8))

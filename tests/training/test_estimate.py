@@ -51,7 +51,7 @@ def test_a_cache_that_does_not_fit_causes_a_warning_with_a_rate_that_does(
     cases = [header(tmp_path, f"{i}.nii.gz", (50, 50, 10), (1.25, 1.25, 3.0)) for i in range(4)]
     monkeypatch.setattr(module, "_machine_memory", lambda: 300_000.0)  # just what the cache takes: 70 % of it is free
     announce_cache(cases, spacing=1.25)
-    assert "--cache_rate 0.70 would" in log.text
+    assert "use --cache_rate 0.70" in log.text
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     announce_cache(cases, spacing=1.25)
     assert "2 processes" in log.text and "--cache_rate 0.35 would" in log.text
@@ -139,7 +139,7 @@ def test_the_first_quarter_of_the_measured_steps_is_ignored(log: Log, monkeypatc
     pace._start(engine)
     for step in range(1, 5):
         engine.state.iteration = step
-        pace._count(engine)
+        pace._step_completed(engine)
     assert "600 steps of about 2.00 s: 20 min, and validation" in log.text
 
 

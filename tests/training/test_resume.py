@@ -195,8 +195,8 @@ FACTS = {"training images": ["a.nii", "b.nii", "c.nii"], "seed": 0}
     "fact, difference",
     [
         ({"seed": 1}, "seed: 0 then, 1 now"),
-        ({"training images": ["b.nii", "d.nii"]}, "not in both: a.nii and 1 more then, d.nii now"),
-        ({"training images": ["a.nii", "b.nii"]}, "not in both: c.nii then, none now"),
+        ({"training images": ["b.nii", "d.nii"]}, "that differ: a.nii and 1 more then, d.nii now"),
+        ({"training images": ["a.nii", "b.nii"]}, "that differ: c.nii then, none now"),
         ({"training images": ["d.nii"], "seed": 2}, "a.nii and 2 more then, d.nii now; seed: 0 then, 2 now"),
     ],
 )

@@ -1,4 +1,4 @@
-"""New weights are put into the bundle together with what hangs on them."""
+"""New weights are put into the bundle together with their hash and scores."""
 
 import hashlib
 import json
@@ -30,7 +30,9 @@ def read(path: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
-def test_weights_hash_and_scores_are_replaced_and_the_confidence_is_unproven(bundle: Path, tmp_path: Path) -> None:
+def test_weights_hash_and_scores_are_replaced_and_confidence_is_not_valid_for_them(
+    bundle: Path, tmp_path: Path
+) -> None:
     network = bundle_network(bundle)
     with torch.no_grad():
         next(network.parameters()).zero_()

@@ -16,6 +16,6 @@ def test_the_summary_counts_cases_segments_and_lesions(tmp_path: Path) -> None:
     lines = list(summary(tmp_path))
     assert lines[0] == "expert liver, planes: mean 0.700 of 2 cases; segments 1 to 8: " + " ".join(["0.700"] * 8)
     assert lines[1:] == [
-        "  all lesions in the right segment: 1 of 2",
-        "  of .52 ml and more lesions in the right segment: 1 of 1",
+        "  lesions in the right segment: 1 of 2",
+        "  lesions of 0.52 ml and more in the right segment: 1 of 1",
     ]

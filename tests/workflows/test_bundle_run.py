@@ -100,7 +100,7 @@ def test_another_fold_is_refused_in_a_runs_folder_and_its_files_are_kept(
     before = [path.read_bytes() for path in files]
     run = bundle_run("train", epochs=2, resume=True, fold=1, **training)
     assert run.returncode != 0
-    differs = "(training images not in both: imagesTr/phantom_2.nii.gz and 1 more then, imagesTr/phantom_1.nii.gz and 1"
+    differs = "(training images that differ: imagesTr/phantom_2.nii.gz and 1 more then, imagesTr/phantom_1.nii.gz and 1"
     assert f"last.pt is the state of another run {differs} more now): " in run.stderr
     assert [path.name for path in files] == ["last.pt", "model.pt", "model_final.pt"]
     assert [path.read_bytes() for path in files] == before

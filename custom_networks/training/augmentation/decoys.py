@@ -14,12 +14,12 @@ from custom_networks.training.augmentation.lesion_synthesis import Array, lesion
 from custom_networks.training.augmentation.synthetic_lesions import RandSyntheticLesionsd, has_room
 
 _FAT, _BONE = -140.0, 200.0  # HU: bounds of the tissue that a mass may replace
-_DARKEST = -20.0  # HU: fluid with texture
+_DARKEST = -20.0  # HU: lower limit of what is drawn, the texture of fluid included
 _NOISE = 25.0  # HU: larger differences from the surroundings are edges, not noise
 
 
 class RandDecoysd(RandSyntheticLesionsd):
-    """Draw lesions beside the liver of a stack; the label stays background.
+    """Draw decoys, structures that look like lesions, beside the liver of a stack; their label stays background.
 
     A network that has seen few patients mistakes a large dark structure beside the liver (an adrenal or retroperitoneal
     mass, a renal cyst, a stomach full of water) for a tumor within the liver, and a colon full of contrast medium for
@@ -58,7 +58,7 @@ class RandDecoysd(RandSyntheticLesionsd):
 
     def _implant(self, image: Array, label: npt.NDArray[Any], heights: Array, thickness: float) -> bool:
         """Draw one decoy into the image, in place, if there is room; return whether it was drawn."""
-        lesion = self.draw_lesion()  # its contrast is relative to water, so it equals its HU
+        lesion = self.draw_lesion()  # its contrast, relative to water, is its HU
         low, high = self.window
         hu = image * (high - low) + low
         tissue = (label == 0) & (hu > _FAT) & (hu < _BONE)
@@ -86,7 +86,7 @@ class RandDecoysd(RandSyntheticLesionsd):
         starts = np.flatnonzero(organ[..., first:last])
         if not len(starts):
             starts = np.flatnonzero(tissue[..., first:last])
-        for start in self._tried(starts):
+        for start in self._sample(starts):
             i, j, k = (int(n) for n in np.unravel_index(start, tissue[..., first:last].shape))
             here = tissue[..., first + k]
             i, j = self._inwards(organ[..., first + k], here, i, j, self.R.uniform(0.3, 1.3) * radius / self.spacing)

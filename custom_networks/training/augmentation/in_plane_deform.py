@@ -27,7 +27,7 @@ class RandInPlaneDeformd(RandomizableTransform, MapTransform):
         prob: probability of a deformation.
         rotate: range of the rotation, in radians, from the first in-plane axis to the second.
         scale: range of the factor by which anatomy is enlarged; its logarithm is drawn uniformly.
-        stretch: largest factor of enlarging anatomy along one axis while shrinking it along the other, 1 or more.
+        stretch: largest factor, 1 or more, by which anatomy is enlarged along one axis and shrunk along the other.
         shear: the largest shear of each axis by the other.
         elastic: the largest displacement of a control point along each axis, in pixels; each stack has a random
             bound below it. If it is at most a fifth of `elastic_spacing`, the image never folds.
@@ -96,7 +96,7 @@ class RandInPlaneDeformd(RandomizableTransform, MapTransform):
 
 
 def from_middle(size: Sequence[int]) -> torch.Tensor:
-    """Row and column of each pixel of a slice of `size` relative to its centre: `(H, W, 2)` float32.
+    """Row and column of each pixel relative to the centre, for slices of `size`: `(H, W, 2)` float32.
 
     The centre is pixel `size // 2`, as in MONAI's centre crops.
     """
@@ -114,7 +114,7 @@ def sample_in_plane(stack: torch.Tensor, places: torch.Tensor, mode: str, paddin
         padding_mode: "border" or "zeros".
 
     Returns:
-        `(C, h, w, D)` of the type of `stack`.
+        `(C, h, w, D)`, with the same type as `stack`.
     """
     size = torch.tensor(stack.shape[1:3])
     grid = ((places + size // 2) * 2 + 1) / size - 1  # grid_sample's coordinates run from -1 to 1, from edge to edge

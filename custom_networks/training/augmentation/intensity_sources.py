@@ -16,7 +16,7 @@ from custom_networks.training.augmentation.rand_image import (
     gaussian_kernel,
 )
 
-HU_WINDOW = (-160.0, 240.0)  # HU that intensities 0 and 1 stand for
+HU_WINDOW = (-160.0, 240.0)  # the HU of intensities 0 and 1
 
 
 class RandCTNoised(RandImaged):
@@ -68,7 +68,7 @@ class RandSharpnessd(RandImaged):
     slower.
 
     Args:
-        amount: range of the amount of detail added.
+        amount: range from which `amount` is drawn.
         sigma: range of the blur's sigma, in pixels.
     """
 
@@ -147,4 +147,5 @@ class RandQuantised(RandImaged):
         return (image - origin).div_(width).round_().mul_(width).add_(origin)
 
     def _fraction(self, hu: float) -> float:
+        """The intensity, 0 to 1 within the window, of a value in HU."""
         return (hu - self.window[0]) / (self.window[1] - self.window[0])

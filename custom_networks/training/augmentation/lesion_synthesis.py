@@ -86,7 +86,7 @@ def smoothstep(t: npt.NDArray[Any]) -> Array:
 
 
 def relative_depth(random: np.random.RandomState, axes: Axes, radius: float) -> Array:
-    """Distance from the centre, relative to that of the surface in the same direction; below 1 inside the lesion.
+    """Distance from the centre as a share of the surface's distance in the same direction: below 1 inside the lesion.
 
     The surface is a randomly oriented ellipsoid, deformed by a smooth displacement and roughened. It stays within
     `REACH` radii.
@@ -107,7 +107,7 @@ def relative_depth(random: np.random.RandomState, axes: Axes, radius: float) -> 
 
 
 def _bounded(noise: Array, deviation: float) -> Array:
-    """Unit noise scaled to a standard deviation and clipped at twice that."""
+    """Unit noise scaled to a standard deviation and clipped at two standard deviations."""
     return np.float32(deviation) * np.clip(noise, -2, 2)
 
 
@@ -137,7 +137,7 @@ def lesion_on_slices(
 def lesion_offset(
     random: np.random.RandomState, axes: Axes, depth: Array, share: Array, lesion: Lesion, lowest: float
 ) -> Array:
-    """HU that a lesion adds to its surroundings, (n, m, k).
+    """The HU that a lesion adds to its surroundings at each voxel, (n, m, k).
 
     The sum of contrast, texture and core is raised to at least `lowest`. Specks are added, and the result is multiplied
     by `share`; the rim, which reaches a little beyond the edge, is added last.

@@ -42,7 +42,7 @@ class RandImaged(RandomizableTransform, MapTransform, ABC):
 
 
 def plain(image: Any) -> torch.Tensor:
-    """The same values as a plain tensor, because a stack no longer has a position in the scanner's space."""
+    """The values as a plain tensor without metadata, because a stack no longer has a position in the patient."""
     return torch.as_tensor(image).as_subclass(torch.Tensor)
 
 

@@ -37,7 +37,9 @@ class RandThickSlicesd(RandImaged):
 
 
 class RandScanEndsd(RandImaged):
-    """Imitates a scan that ends within the stack; its end slice is repeated for the missing ones, as in inference.
+    """Imitates a scan that ends within the stack: its slice at that end is repeated for the missing ones.
+
+    Inference also repeats the end slices of a scan.
 
     Args:
         most: largest number of slices to replace; at most the halo, whose slices have no label.

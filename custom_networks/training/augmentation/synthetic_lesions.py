@@ -42,13 +42,13 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         radii: bounds of the size classes, mm; within a class, the logarithm of the radius is drawn uniformly.
         size_weights: one weight for each size class.
         contrast: range of the difference from the surrounding liver, HU.
-        bright_prob: share of lesions that are brighter than the liver, by 0.7 times the contrast.
+        bright_prob: probability that a lesion is brighter than the liver, by 0.7 times the contrast drawn.
         texture: range of the texture's standard deviation, HU.
         grain: range of the texture's grain, mm.
-        softness: range of the width of the edge, mm; limited to the radius.
-        rim_prob: share of lesions of at least 5 mm radius with a bright rim (capsule).
-        core_prob: share of these with a darker core (necrosis).
-        calcified_prob: share of these with calcified specks.
+        softness: range of the edge's width, mm; limited to the radius.
+        rim_prob: probability of a bright rim (capsule); rims, cores and specks occur from a radius of 5 mm on.
+        core_prob: probability of a darker core (necrosis).
+        calcified_prob: probability of calcified specks.
         mass_effect: range of the share of a lesion's volume by which it pushes vessels aside, 0 to 1.
 
     Raises:
@@ -152,16 +152,16 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         radius = float(np.exp(self.R.uniform(*np.log(self.radii[size : size + 2]))))
         contrast = self.R.uniform(*self.contrast) * (-0.7 if self.R.rand() < self.bright_prob else 1.0)
         rim, core, calcified = self.R.rand(3) < (self.rim_prob, self.core_prob, self.calcified_prob)
-        parted = radius >= 5.0
+        has_parts = radius >= 5.0  # rim, core and specks
         return Lesion(
             radius=radius,
             contrast=contrast,
             softness=min(self.R.uniform(*self.softness), radius),
             texture=self.R.uniform(*self.texture),
             grain=self.R.uniform(*self.grain),
-            core=-self.R.uniform(10.0, 35.0) * (core and parted),
-            rim=self.R.uniform(10.0, 40.0) * (rim and parted),
-            calcification=self.R.uniform(80.0, 250.0) * (calcified and parted),
+            core=-self.R.uniform(10.0, 35.0) * (core and has_parts),
+            rim=self.R.uniform(10.0, 40.0) * (rim and has_parts),
+            calcification=self.R.uniform(80.0, 250.0) * (calcified and has_parts),
             mass_effect=self.R.uniform(*self.mass_effect),
         )
 
@@ -178,7 +178,7 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         sample = np.unravel_index(places[self.R.randint(len(places), size=_SAMPLE)], liver.shape)
         median = np.median(values[sample])
         tolerance = _VESSEL / (self.window[1] - self.window[0])
-        for place in self._tried(places):
+        for place in self._sample(places):
             i, j, k = (int(n) for n in np.unravel_index(place, liver.shape))
             around = (slice(max(i - 2, 0), i + 3), slice(max(j - 2, 0), j + 3), k)
             off_vessels = abs(values[around][liver[around]].mean() - median) <= tolerance
@@ -187,11 +187,14 @@ class RandSyntheticLesionsd(Randomizable, MapTransform):
         return None
 
     def _slices(self, heights: Array, radius: float) -> tuple[int, int]:
-        """The slices (first, one after the last) in which a lesion that extends into labelled ones may be centred."""
+        """The range of slices (first, one after the last) in which a lesion's centre may lie.
+
+        From there, the lesion extends into the slices between the halos.
+        """
         low, high = heights[self.halo] - 0.7 * radius, heights[-1 - self.halo] + 0.7 * radius
         return int(np.searchsorted(heights, low)), int(np.searchsorted(heights, high, side="right"))
 
-    def _tried(self, places: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def _sample(self, places: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """A random sample of `_PLACES_TRIED` places, with replacement; empty if there are none."""
         return places[self.R.randint(len(places), size=_PLACES_TRIED)] if len(places) else places
 
@@ -232,7 +235,7 @@ def has_room(tissue: Mask, i: int, j: int, reach: int) -> bool:
 
 
 def _slice_heights(image: Array, distance: float) -> Array:
-    """Position of each slice in mm; repeated end slices have equal positions, so that lesions are repeated, too."""
+    """Position of each slice in mm; repeated end slices have equal positions, so that lesions are also repeated."""
     differs = (image[..., 1:] != image[..., :-1]).any(axis=(0, 1))
     inner = np.flatnonzero(differs)
     steps = np.zeros(image.shape[-1], np.float32)

@@ -52,7 +52,9 @@ class RandTissueShiftd(RandImaged):
     ) -> None:
         super().__init__(keys, prob)
         if len(knots) != len(shifts):
-            raise UsageError(f"Each knot needs one shift, got {len(knots)} knots and {len(shifts)} shifts.")
+            raise UsageError(
+                f"Each knot needs one shift, got {len(knots)} knots and {len(shifts)} shifts: make their numbers equal."
+            )
         self.label_key = label_key
         self.knots = np.asarray(knots, dtype=float)
         self.shifts = np.asarray(shifts, dtype=float)
@@ -87,6 +89,7 @@ class RandTissueShiftd(RandImaged):
         return (bent - self.window[0]) / (self.window[1] - self.window[0])
 
     def _with_organ_shifted(self, image: torch.Tensor, label: torch.Tensor | None) -> torch.Tensor:
+        """The image with its organ shifted, with probability `organ_prob`."""
         if label is None or self.R.uniform() >= self.organ_prob:
             return image
         shift = self.uniform(self.organ_shift) / (self.window[1] - self.window[0])

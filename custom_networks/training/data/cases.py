@@ -23,13 +23,13 @@ def _say(level: int, text: str) -> None:
 
 
 def patient_of(item: Case) -> str:
-    """The patient of an item in a data list: its "group", else one known by its LiTS or MSD name, else its image."""
+    """The patient of an item: its "group", or else the patient known for its LiTS or MSD name, or else its image."""
     known = known_patient(item["image"])
     return str(item.get("group", item["image"] if known is None else known))
 
 
 def listed_cases(datalist: str, dataset_dir: str) -> dict[str, Any]:
-    """The contents of the data list.
+    """The contents of a data list, with at least the key "training".
 
     If it is `dataset_dir`/dataset.json and does not exist, it is made from the LiTS cases in that folder; this is
     logged.
@@ -53,6 +53,7 @@ def listed_cases(datalist: str, dataset_dir: str) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """The JSON object in a data list; InputError if it is not one or has no "training"."""
     try:
         listed = dict(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
@@ -63,7 +64,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _checked(items: list[Case], datalist: str) -> list[Case]:
-    """Check that each item names its image and label and that any "tumor_labelled" is a bool; return the items."""
+    """The items, if each names an image and a label and any "tumor_labelled" is true or false; else InputError."""
     for number, item in enumerate(items, start=1):
         for key in ("image", "label"):
             if not isinstance(item, dict) or not isinstance(item.get(key), str):
@@ -93,6 +94,7 @@ def _case(item: Case, root: Path, also: Mapping[str, str]) -> Case:
 def _cases(
     items: list[Case], datalist: str, dataset_dir: str, purpose: str, also: Mapping[str, str] | None = None
 ) -> list[Case]:
+    """The data dictionaries of the items that have all files in `also`; InputError if there are none."""
     keys = (also or {}).values()
     items = [item for item in items if all(key in item for key in keys)]
     if not items:
@@ -102,7 +104,7 @@ def _cases(
 
 
 def _usable(items: list[Case], dataset_dir: str) -> list[Case]:
-    """The cases with a known geometry; log the others, and the cases that are repeated scans of a LiTS patient."""
+    """The items whose images have a known geometry; the others, and repeated scans of LiTS patients, are logged."""
     lost = [item["image"] for item in items if geometry_is_lost(Path(dataset_dir) / item["image"])]
     if lost:
         _say(
@@ -122,7 +124,7 @@ def _usable(items: list[Case], dataset_dir: str) -> list[Case]:
 
 
 def _folds(items: list[Case], folds: int) -> list[list[Case]]:
-    """Assign patients, those with most cases first, each to the fold with the fewest cases so far."""
+    """The items of each fold: patients with the most cases come first, and go to the fold with the fewest so far."""
     patients: dict[str, list[Case]] = {}
     for item in items:
         patients.setdefault(patient_of(item), []).append(item)
@@ -133,6 +135,7 @@ def _folds(items: list[Case], folds: int) -> list[list[Case]]:
 
 
 def _split(datalist: str, dataset_dir: str, fold: int | str | None, folds: int) -> tuple[list[Case], list[Case]]:
+    """The items to train on and to validate on; see `training_cases` for arguments and errors."""
     listed = listed_cases(datalist, dataset_dir)
     items = _usable(_checked(listed["training"], datalist), dataset_dir)
     if fold in (None, ALL):
@@ -145,7 +148,7 @@ def _split(datalist: str, dataset_dir: str, fold: int | str | None, folds: int) 
             )
         return items, held_out
     if not isinstance(fold, int) or not 0 <= fold < folds:
-        raise InputError(f"fold must be from 0 to {folds - 1} or {ALL!r}, got {fold!r}")
+        raise InputError(f"fold must be from 0 to {folds - 1} or {ALL!r}, got {fold!r}: choose one of these.")
     dealt = _folds(items, folds)
     return [item for i, part in enumerate(dealt) if i != fold for item in part], dealt[fold]
 

@@ -10,7 +10,7 @@ from custom_networks.errors import InputError
 
 
 def nifti_grid(path: str | Path) -> tuple[tuple[int, ...], np.ndarray] | None:
-    """Shape and (4, 4) affine (to RAS mm) of a NIfTI file, from its header; None for other formats and missing files.
+    """Shape and affine (4, 4; voxel indices to RAS mm) from a NIfTI file's header; None for other and missing files.
 
     The checks of `custom_networks.io` are made later, when the case is loaded.
 

@@ -69,6 +69,7 @@ class LabelOnImaged(MapTransform):
         return d
 
     def _check_side(self, label: MetaTensor, file: str) -> None:
+        """Refuse a liver on the patient's left, or warn if it may only be cropped; see the class for the rules."""
         volume_mm, extent_mm = _right_of_middle_mm(label)
         if volume_mm < 0 and extent_mm < 0:
             raise InputError(
@@ -106,7 +107,10 @@ def _corners(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
 def _corner_distance_mm(
     shape: tuple[int, ...], affine: np.ndarray, other_shape: tuple[int, ...], other_affine: np.ndarray
 ) -> float:
-    """The largest distance (mm) of a corner of one grid from the nearest corner of the other, in any order of axes."""
+    """The largest distance (mm) between a corner of one grid and the nearest corner of the other.
+
+    The order and direction of the axes do not matter.
+    """
     one, other = _corners(shape, affine), _corners(other_shape, other_affine)
     distances = np.linalg.norm(one[:, None] - other[None], axis=2)
     return float(max(distances.min(axis=1).max(), distances.min(axis=0).max()))

@@ -1,4 +1,4 @@
-"""Facts about LiTS scans by their number; MSD Task03_Liver has the same numbers (liver_N is LiTS N).
+"""What is known about the scans of LiTS by number; MSD Task03_Liver has the same numbers (liver_N is LiTS N).
 
 Bilic et al., The Liver Tumor Segmentation Benchmark (LiTS), Medical Image Analysis 84, 2023; Antonelli et al., The
 Medical Segmentation Decathlon, Nature Communications 13, 2022.

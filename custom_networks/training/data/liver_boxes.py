@@ -62,8 +62,8 @@ def _share(label: MetaTensor, number: int, shape: tuple[int, ...], affine: np.nd
 class RandLiverBorderd(RandImaged):
     """Smoothly move the border of a liver's mask (1, H, W, D), shares 0 to 1, by up to about `most` voxels.
 
-    This imitates inference, where the mask is a network's, with a little missing in some places and too much in others.
-    The random field that moves it has a knot about every `coarseness` voxels.
+    This imitates inference, where a network made the mask, which is a little too small in some places and too large in
+    others. The random field that moves the border has a knot about every `coarseness` voxels.
     """
 
     def __init__(self, keys: KeysCollection, prob: float = 0.8, most: float = 1.5, coarseness: int = 6) -> None:
@@ -117,6 +117,7 @@ class RandSegmentStackd(Randomizable, MapTransform):
         return int(self.R.randint(low, high + 1))
 
     def _framed(self, stack: torch.Tensor, corner: Sequence[int]) -> torch.Tensor:
+        """Crop or zero-pad a stack in-plane to `size`, with its first pixel at `corner`."""
         pads: list[int] = [0, 0]
         for extent, first, size in reversed(list(zip(stack.shape[1:3], corner, self.size, strict=True))):
             pads += [-first, first + size - extent]

@@ -1,4 +1,4 @@
-"""A data loader that prepares batches in a thread and passes exceptions on from it."""
+"""A data loader that prepares batches in a thread and raises the exceptions of that thread."""
 
 import weakref
 from collections.abc import Iterable, Iterator

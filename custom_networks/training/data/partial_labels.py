@@ -15,10 +15,14 @@ IGNORED = 4  # unknown
 
 
 class MarkPartialLabelsd(MapTransform):
-    """If a case has `tumor_labelled` false, change liver to 3 (liver or tumor, unknown which) and tumor to 4 (ignored).
+    """Where the tumors of a case are not labelled, change liver to 3 (liver or tumor) and tumor to 4 (ignored).
 
-    The loss ignores 4, because a tumor label in such a case cannot be trusted. A case without the flag counts as
-    labelled.
+    The loss ignores 4, because a tumor label in such a case cannot be trusted.
+
+    Args:
+        keys: label maps: 0 background, 1 liver, 2 tumor.
+        flag_key: key of the flag that is false in such a case; a case without the flag counts as labelled.
+        allow_missing_keys: skip missing label maps instead of raising.
     """
 
     def __init__(self, keys: KeysCollection, flag_key: str = "tumor_labelled", allow_missing_keys: bool = False):

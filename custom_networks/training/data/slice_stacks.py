@@ -19,6 +19,7 @@ class RandSliceStacksd(Randomizable, MapTransform):
 
     First the class of the centre is drawn by `ratios` among the classes that occur in the case, then one of its voxels;
     if there is no such class, any voxel is drawn.
+
     The stack has every `k`-th slice, with the `k` of inference or another one that keeps the slice distance within
     `distances`; end slices are repeated as in the network's forward. In-plane, the centre has a random position in the
     crop, which is mostly within the volume and zero-padded outside. Each stack also has the items `slice_distance`, the
@@ -63,6 +64,7 @@ class RandSliceStacksd(Randomizable, MapTransform):
         return [self._stack(data) for _ in range(self.num_samples)]
 
     def _stack(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Draw one stack, and return it with the other items of the case."""
         volume = data[self.first_key(dict(data))]
         self._check_grids(data, volume)
         centre = self._centre(data[self.indices_key], volume.shape[1:])
@@ -76,17 +78,19 @@ class RandSliceStacksd(Randomizable, MapTransform):
         return d
 
     def _check_grids(self, data: Mapping[Hashable, Any], volume: torch.Tensor) -> None:
-        """Raise InputError if a label is not on its image's grid, because both are cropped by index."""
+        """Raise InputError if a tensor is not on the grid of the first one; all are cropped by the same indices."""
         for key in self.key_iterator(dict(data)):
             other = data[key]
-            if other.shape[1:] != volume.shape[1:]:
-                raise InputError(f"{key!r} must have the shape of its image, got {_grid(other)} and {_grid(volume)}.")
-            if not (isinstance(other, MetaTensor) and isinstance(volume, MetaTensor)):
-                continue
-            if not torch.allclose(other.affine, volume.affine, atol=0.05):
-                raise InputError(f"{key!r} must be on its image's grid, got {_grid(other)} and {_grid(volume)}.")
+            same = other.shape[1:] == volume.shape[1:]
+            if same and isinstance(other, MetaTensor) and isinstance(volume, MetaTensor):
+                same = torch.allclose(other.affine, volume.affine, atol=0.05)
+            if not same:
+                raise InputError(
+                    f"{key!r} must be on its image's grid, {_grid(volume)}, got {_grid(other)}: save it on that grid."
+                )
 
     def _centre(self, indices: Sequence[np.ndarray], shape: Sequence[int]) -> tuple[int, ...]:
+        """Draw a class by `ratios` and a voxel of it, as (i, j, k); any voxel if no class occurs."""
         weights = self.ratios * np.array([len(of_class) > 0 for of_class in indices])
         if weights.sum() == 0:
             return tuple(int(self.R.randint(n)) for n in shape)
@@ -111,6 +115,7 @@ class RandSliceStacksd(Randomizable, MapTransform):
         return max(min(0, extent - size) - size // 8, min(corner, max(0, extent - size) + size // 8))
 
     def _crop(self, volume: torch.Tensor, corner: Sequence[int], slices: Sequence[int]) -> torch.Tensor:
+        """Crop the given slices in-plane to `size` from `corner`, with zeros outside the volume."""
         stack = volume[..., slices]
         for axis in (0, 1):
             start, stop = corner[axis], corner[axis] + self.size[axis]

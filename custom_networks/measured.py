@@ -46,7 +46,7 @@ def measure_mask(case: Case, mask: str | Path, output: Path, earlier: str | Path
     started, date = time.perf_counter(), datetime.now(timezone.utc)
     known = _earlier_lesions(mask, earlier)
     ct = replace(case.read(), source=Path(case.source))
-    labels, sha256 = read_mask(mask, ct)
+    labels, sha256 = read_mask(mask, ct, case.allow_large)
     read = time.perf_counter() - started
     numbers, lesions = given_lesions(labels, ct.affine)
     region = organ_region(labels, numbers, ct.affine)

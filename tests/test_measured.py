@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from test_pipeline import Segmenter
 
 from custom_networks.errors import InputError
-from custom_networks.io import only_case
+from custom_networks.io import limits, only_case
 from custom_networks.measured import measure_mask
 from custom_networks.phantom import make_phantom
 from custom_networks.phantom.files import write_series
@@ -175,6 +176,26 @@ def test_a_mask_with_other_labels_is_refused(ct: Path, output: Path) -> None:
         measured(ct, save(ct.with_name("mask.nii.gz"), scene() * 3 // 2), output)
 
 
+def test_a_mask_that_is_neither_label_map_nor_seg_is_refused_with_the_kinds_that_are_read(
+    ct: Path, output: Path
+) -> None:
+    mask = output.parent / "mask.dcm"
+    mask.write_bytes(bytes(128) + b"DICM")
+    with pytest.raises(InputError, match=r"mask\.dcm is neither a DICOM SEG nor a label map: give a SEG .* or a \.nii"):
+        measured(ct, mask, output)
+
+
+def test_allow_large_lifts_the_memory_limits_for_the_mask_too(
+    ct: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = save(ct.with_name("mask.nii.gz"), scene())
+    monkeypatch.setattr(limits, "VOXELS", replace(limits.VOXELS, most=1000))
+    with pytest.raises(InputError, match="ct.nii.gz has 64 x 48 x 20 voxels"):
+        measured(ct, mask, output)
+    case = replace(only_case(ct), allow_large=True)
+    assert len(measure_mask(case, mask, output).measurements.lesions) == 2
+
+
 def test_results_of_a_persons_mask_are_replaced_only_by_those_of_a_persons_mask(ct: Path, tmp_path: Path) -> None:
     program, output = Segmenter(tmp_path), tmp_path / "results"
     output.mkdir()
@@ -231,7 +252,7 @@ def test_a_seg_of_another_position_or_other_organs_is_refused(series: Path, tmp_
     for frame in seg.PerFrameFunctionalGroupsSequence:
         frame.PlanePositionSequence[0].ImagePositionPatient[0] += 0.5
     seg.save_as(tmp_path / "moved.dcm")
-    with pytest.raises(InputError, match="does not lie on the voxels of this CT"):
+    with pytest.raises(InputError, match="is on another grid than this CT"):
         measured(series / "exam", tmp_path / "moved.dcm", tmp_path / "out")
     seg.SegmentSequence[0].SegmentLabel = "Spleen"
     seg.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0].CodeValue = "78961009"

@@ -1,10 +1,10 @@
-"""Key images as secondary captures (PS3.3 A.8.1) and a report as encapsulated PDF (A.45.1), for archives without SEG.
+"""Key images as secondary captures (PS3.3 A.8.1) and a report as encapsulated PDF (A.45.1), for viewers without SEG.
 
-Both belong to the study of the source slices and have the same patient attributes.
+Both belong to the study of the source slices and have the patient attributes of these slices.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,7 +46,7 @@ class Picture(Protocol):
 
     @property
     def title(self) -> str:
-        """Description of the picture."""
+        """Description of the picture, for DerivationDescription."""
 
     @property
     def orientation(self) -> tuple[str, str]:
@@ -70,7 +70,7 @@ def write_captures(
 
     Args:
         folder: folder to write to.
-        case: name of the case.
+        case: name of the case, with which the file names begin.
         headers: headers of the source slices, see `custom_networks.dicom_out.results.write_dicom_results`; if there are
             none, nothing is written.
         affine: (4, 4) affine of the series, (column, row, slice) index to RAS mm.
@@ -98,15 +98,26 @@ def write_captures(
                 save_whole(_document(source, pdf, burned_in), folder / f"{case}_report.dcm")
                 files["dicom_pdf"] = f"{case}_report.dcm"
     except LiversegError as error:
-        return files, (f"Key images and PDF were not written: {error}",)
+        return files, (f"{_missing(files, pictures, pdf)} not written: {error}",)
     except Exception as error:  # its message is not shown, since it may quote patient attributes
         logger.debug("captures of %s", folder, exc_info=True)
-        return files, (f"Key images and PDF were not all written ({type(error).__name__}; --debug shows where)",)
+        return files, (f"{_missing(files, pictures, pdf)} not written ({type(error).__name__}; --debug shows where).",)
     return files, source.notes
 
 
+def _missing(files: Mapping[str, str], pictures: Sequence[Picture], pdf: bytes) -> str:
+    """Return the beginning of a note about captures that are not among the written `files`.
+
+    The caller appends "not written", by which a rerun recognises files that a full disk left out.
+    """
+    if len(files) == len(pictures):
+        return "PDF was"
+    images = "Some key images" if files else "Key images"
+    return f"{images} and PDF were" if pdf else f"{images} were"
+
+
 def _capture(source: SourceSeries, picture: Picture, series: str, number: int, burned_in: str) -> Any:
-    """Return a picture as a secondary capture."""
+    """Return a picture as image `number` of a series of secondary captures; `burned_in` is BurnedInAnnotation."""
     hd, header = codes.load_highdicom(), source.headers[0]
     patient = {argument: header.get(keyword) or None for keyword, argument in _HIGHDICOM_ARGUMENTS.items()}
     image = hd.sc.SCImage(
@@ -132,7 +143,7 @@ def _capture(source: SourceSeries, picture: Picture, series: str, number: int, b
 
 
 def _document(source: SourceSeries, pdf: bytes, burned_in: str) -> Dataset:
-    """Return a PDF as an encapsulated document in the study of the source."""
+    """Return a PDF as an encapsulated document in the source's study; `burned_in` is BurnedInAnnotation."""
     hd, header, now = codes.load_highdicom(), source.headers[0], datetime.now()
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()

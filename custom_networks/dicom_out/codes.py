@@ -62,7 +62,7 @@ HOUNSFIELD = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
 PERCENT = Code("%", "UCUM", "percent")
 COUNT = Code("1", "UCUM", "no units")
 
-# Recommended display colours in CIELab: brown and bright green.
+# Recommended display colours of liver (brown) and lesions (bright green) in CIELab.
 LIVER_COLOUR = (51.5, 46.4, 30.4)
 LESION_COLOUR = (87.7, -86.2, 83.2)
 # For segments 1 to 8; neighbours differ in hue.
@@ -88,6 +88,7 @@ def load_highdicom() -> ModuleType:
         import highdicom
     except ImportError as error:
         raise UsageError(
-            f"DICOM SEG and SR need highdicom ({error}): pip install highdicom, and segment again with --force."
+            f"DICOM results need highdicom ({error}): pip install highdicom and run again (liverseg segment with "
+            "--force)."
         ) from error
     return highdicom

@@ -1,4 +1,4 @@
-"""Protocols for the measurements in DICOM results, so that DICOM output does not depend on the code that measures."""
+"""Protocols for the measurements in DICOM results, so that this package does not depend on the code that measures."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -42,7 +42,7 @@ class MeasuredLesion(Protocol):
 
 
 class LesionSegments(Protocol):
-    """The liver segments of a lesion."""
+    """The liver segments in which a lesion lies."""
 
     @property
     def shares(self) -> Sequence[tuple[int, float]]:
@@ -62,7 +62,7 @@ class MeasuredCase(Protocol):
 
     @property
     def numbers(self) -> npt.NDArray[np.integer]:
-        """(i, j, k) lesion id at each voxel of `box`, 0 outside lesions."""
+        """Lesion id at each voxel of `box`, (i, j, k); 0 outside lesions."""
 
     @property
     def box(self) -> Box:

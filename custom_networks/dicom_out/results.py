@@ -38,7 +38,7 @@ def write_dicom_results(
 
     Args:
         folder: folder to write to.
-        case: name of the case.
+        case: name of the case, with which the file names begin.
         headers: headers of the slices, in the order of the label map's last axis (`custom_networks.io.Volume.headers`);
             not modified. Empty if the case is not DICOM; nothing is written then.
         affine: (4, 4) affine of the series, (column, row, slice) index to RAS mm.
@@ -47,7 +47,7 @@ def write_dicom_results(
         keep_empty_frames: write a frame for every slice and segment, which some viewers need.
         remarks: sentences about the case for the SR, such as its verdict.
         segments: (column, row, slice) map of the liver segments 1 to 8, uint8, or None if unknown.
-        lesion_segments: the segments of each lesion, by its id.
+        lesion_segments: the liver segments in which each lesion lies, by the lesion's id.
 
     Returns:
         Names of the written files by kind, and notes.
@@ -78,7 +78,7 @@ def write_dicom_results(
     except Exception as error:  # highdicom has no common error for attributes that it refuses
         # The message is not shown, because it may quote patient attributes, and notes go into report.json.
         logger.debug("DICOM results of %s", folder, exc_info=True)
-        notes += (f"{_missing(files)} not written ({type(error).__name__}; --debug shows where)",)
+        notes += (f"{_missing(files)} not written ({type(error).__name__}; --debug shows where).",)
     return files, notes
 
 

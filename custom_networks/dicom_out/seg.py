@@ -129,11 +129,11 @@ def segmentation(
     series_number: int,
     texts: Mapping[str, str],
 ) -> Any:
-    """Return a BINARY `highdicom.seg.Segmentation` of the slices in `slab`.
+    """Return a BINARY `highdicom.seg.Segmentation` of the source slices in `slab`; it is not written.
 
     Args:
         source: the series.
-        slab: range of the source slices that the masks cover.
+        slab: the source slices that the masks cover.
         masks: (slice, row, column, segment) masks, or (slice, row, column) segment numbers.
         described: descriptions of the segments, from `segment_description`.
         keep_empty_frames: write a frame for every slice and segment.
@@ -161,7 +161,7 @@ def segmentation(
 
 
 def _name_segment_in_frames(dataset: Any) -> None:
-    """Move a segment reference shared by all frames into each frame, where highdicom's SR expects it."""
+    """Move a segment reference shared by all frames into each frame, where highdicom's SR looks for it."""
     (shared,) = dataset.SharedFunctionalGroupsSequence
     if "SegmentIdentificationSequence" in shared:
         for frame in dataset.PerFrameFunctionalGroupsSequence:
@@ -180,7 +180,7 @@ def _name_source_frames(dataset: Any, headers: Sequence[Dataset]) -> None:
 
 
 def _texts(by_person: bool) -> dict[str, str]:
-    """Return content label, content description and series description of the SEG."""
+    """Return content label, content description and series description of the SEG, by highdicom's argument names."""
     made = "by a person" if by_person else "automatic"
     return {
         "content_label": "LIVER_LESIONS",

@@ -1,4 +1,4 @@
-"""DICOM Segmentation of Couinaud's liver segments, in a separate file from that of liver and lesions."""
+"""DICOM Segmentation of Couinaud's liver segments, in a file of its own."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from custom_networks.labelmap.segments import ROMAN, SEGMENTS
 SERIES_NUMBER = 902
 TEXTS = {
     "content_label": "LIVER_SEGMENTS",
-    "content_description": "Liver segments after Couinaud, automatic, research use only",
+    "content_description": "Couinaud's liver segments, automatic, research use only",
     "series_description": "Liver segments (automatic, research use only)",
 }
 

@@ -26,8 +26,8 @@ class SourceSeries:
     """The source slices of DICOM results.
 
     Attributes:
-        headers: one header per slice, ascending along the slice normal. They differ only in SOPInstanceUID and
-            position; those of an enhanced CT only in position and ReferencedFrameNumber.
+        headers: one header per slice, ascending along the slice normal. They differ only in position and
+            SOPInstanceUID or, for an enhanced CT, in position and ReferencedFrameNumber.
         affine: (4, 4), (column, row, slice) index to LPS mm.
         notes: sentences about generated or omitted attributes.
     """
@@ -37,13 +37,13 @@ class SourceSeries:
     notes: tuple[str, ...] = ()
 
     def images(self, slab: slice) -> list[Dataset]:
-        """Return the slices in `slab` for highdicom: one data set each, or a single one for an enhanced CT."""
+        """Return the slices in `slab` for highdicom: a data set for each, or one with all frames for an enhanced CT."""
         headers = self.headers[slab]
         return [_as_frames(headers)] if "ReferencedFrameNumber" in headers[0] else list(headers)
 
 
 def _as_frames(headers: Sequence[Dataset]) -> Dataset:
-    """Return a multi-frame image that consists of these frames."""
+    """Return the header of a multi-frame image that consists of these frames, without pixels."""
     first = headers[0]
     image = Dataset(dict(first.items()))
     orientation, measures = Dataset(), Dataset()
@@ -86,7 +86,7 @@ def source_series(headers: Sequence[Dataset], affine: npt.NDArray[np.float64], s
     """Prepare the segmented slices for results that refer to them.
 
     Args:
-        headers: headers from `result_header`, ascending along the slice normal; not modified.
+        headers: headers from `result_header`, at least two, ascending along the slice normal; not modified.
         affine: (4, 4) affine of the label map, (column, row, slice) index to RAS mm.
         shape: columns, rows and slices of the label map.
 
@@ -122,7 +122,7 @@ def _check_grid(headers: Sequence[Dataset], affine: npt.NDArray[np.float64], sha
     if shape != sizes or off > SAME_GRID:
         raise InputError(
             f"The label map does not lie on the grid of its DICOM slices ({' x '.join(map(str, shape))} voxels instead "
-            f"of {' x '.join(map(str, sizes))}, up to {off:.2f} voxels off): segment this series itself instead."
+            f"of {' x '.join(map(str, sizes))}, up to {off:.2f} voxels off): use a label map on the series' own grid."
         )
 
 
@@ -142,7 +142,9 @@ def _shared(headers: Sequence[Dataset], step: float) -> tuple[Dataset, tuple[str
         what = "is not a valid UID" if values != {""} else "is empty in the slices"
         what = f"is not the same in all slices ({len(values)} values)" if len(values) > 1 else what
         setattr(shared, keyword, generate_uid(entropy_srcs=[keyword, *made_of]))
-        notes.append(f"{keyword} {what}: the DICOM results have a generated one, so viewers may not link them.")
+        notes.append(
+            f"{keyword} {what}: the DICOM results have a generated UID, so viewers may not link them to the images."
+        )
     for keyword in (*PATIENT_AND_STUDY, "ImageOrientationPatient", "PixelSpacing"):
         shared[keyword] = first[keyword]
     if "SpecificCharacterSet" in first:
@@ -157,8 +159,8 @@ def _left_out_note(headers: Sequence[Dataset]) -> tuple[str, ...]:
     keywords = sorted({keyword for header in headers for keyword in getattr(header, "left_out", ())})
     if not keywords:
         return ()
-    are = "is" if len(keywords) == 1 else "are"
+    have, they = ("has a value", "it is") if len(keywords) == 1 else ("have values", "they are")
     return (
-        f"{', '.join(keywords)} {are} not allowed by DICOM (type, length or number of values), and therefore empty or "
+        f"{', '.join(keywords)} {have} that DICOM does not allow (type, length or number of values): {they} empty or "
         "left out in the DICOM results.",
     )

@@ -30,8 +30,8 @@ def write_sr(
     lesion: volume, long and short axis, mean and standard deviation in HU, and the certainty if calibrated. Values that
     are None or not finite are omitted. Groups of lesions that share a segment do not refer to it (TID 1501), because it
     is not the measured region. With `segments`, the group of a lesion also has its liver segments as finding sites
-    (largest share first), its volume in each, and whether another segment is near. The report is preliminary and
-    unverified.
+    (largest share first), its volume in each of them, and whether another liver segment is near. The report is
+    preliminary and unverified.
 
     Args:
         path: the file; it is written atomically.
@@ -39,7 +39,7 @@ def write_sr(
         seg: the SEG from `write_seg`, for the same measurements.
         measured: the measurements.
         remarks: sentences about the case, written as comments in the liver's group.
-        segments: the segments of each lesion, by its id.
+        segments: the liver segments in which each lesion lies, by the lesion's id.
 
     Returns:
         The SR, a `highdicom.sr.Comprehensive3DSR`.
@@ -74,9 +74,9 @@ def write_sr(
 
 
 def _liver(seg: SegObject, liver_ml: float, remarks: Sequence[str]) -> Any:
-    """Return the liver's measurement group, with the remarks as text items.
+    """Return the measurement group of the liver, with each remark as a comment.
 
-    They are appended to the finished group, because highdicom's group itself takes only coded evaluations.
+    Remarks are appended to the finished group, because highdicom's constructor takes only coded evaluations.
     """
     sr = codes.load_highdicom().sr
     group = _group(seg, "Liver", 1, [_measurement(codes.VOLUME, liver_ml, codes.MILLILITER)])
@@ -87,7 +87,7 @@ def _liver(seg: SegObject, liver_ml: float, remarks: Sequence[str]) -> Any:
 
 
 def _all_lesions(seg: SegObject, lesions: Sequence[MeasuredLesion]) -> Any:
-    """Return the group of all lesions, with their count and total volume; it refers to a segment if they share one."""
+    """Return the group of all lesions, with their number and total volume; it refers to a segment if all share it."""
     shared = len(lesions) > 1 and len(set(seg.segment_of.values())) == 1
     total = sum(lesion.volume_mm3 for lesion in lesions)
     measurements = [
@@ -98,7 +98,7 @@ def _all_lesions(seg: SegObject, lesions: Sequence[MeasuredLesion]) -> Any:
 
 
 def _lesion(seg: SegObject, lesion: MeasuredLesion, calibrated: bool, where: LesionSegments | None) -> Any:
-    """Return the group of a lesion."""
+    """Return the measurement group of a lesion; it refers to the lesion's SEG segment unless other lesions share it."""
     segment = seg.segment_of[lesion.id]
     alone = list(seg.segment_of.values()).count(segment) == 1
     certainty = 100 * lesion.confidence if calibrated and lesion.confidence is not None else None
@@ -124,7 +124,7 @@ def _lesion(seg: SegObject, lesion: MeasuredLesion, calibrated: bool, where: Les
 def _group(
     seg: SegObject, name: str, segment: int | None, measurements: Sequence[Any], where: LesionSegments | None = None
 ) -> Any:
-    """Return the measurement group of a finding, with a segment (TID 1411) or without (TID 1501)."""
+    """Return the measurement group of a finding, which refers to a segment of the SEG (TID 1411) or not (TID 1501)."""
     hd = codes.load_highdicom()
     liver = segment == 1
     described = seg.dataset.SegmentSequence[segment - 1] if segment else None
@@ -168,12 +168,12 @@ def _referenced_segment(seg: SegObject, segment: int) -> Any:
 
 
 def _places(where: LesionSegments | None) -> list[Code]:
-    """Return the finding sites: the liver and, if known, its segments."""
+    """Return the finding sites: the liver and, if known, the liver segments."""
     return [codes.LIVER, *(codes.COUINAUD[number] for number, _ in (where.shares if where else ()))]
 
 
 def _evaluations(where: LesionSegments | None) -> list[Any] | None:
-    """Return an evaluation that states whether another segment is near, or None if the segments are unknown."""
+    """Return an evaluation that states whether another liver segment is near, or None if the segments are unknown."""
     if where is None:
         return None
     sr = codes.load_highdicom().sr
@@ -182,7 +182,7 @@ def _evaluations(where: LesionSegments | None) -> list[Any] | None:
 
 
 def _measurement(name: Code, value: float, unit: Code, derivation: Code | None = None, site: Code | None = None) -> Any:
-    """Return a measurement, rounded to three decimals because decimal strings have at most 16 characters."""
+    """Return a measurement rounded to three decimals, because decimal strings have at most 16 characters."""
     sr = codes.load_highdicom().sr
     sites = [sr.FindingSite(anatomic_location=site)] if site else None
     return sr.Measurement(

@@ -30,7 +30,7 @@ State = tuple[tuple[str, int, int], ...]  # resolved path, size in bytes and mod
 
 
 def digest(parts: Iterable[str | bytes]) -> str:
-    """SHA-256 hex digest of a sequence of parts; ("ab", "c") and ("a", "bc") have different ones."""
+    """Return the SHA-256 of a sequence of strings or bytes in hexadecimal; ("ab", "c") and ("a", "bc") differ."""
     whole = hashlib.sha256()
     for part in parts:
         content = part.encode(errors="surrogateescape") if isinstance(part, str) else part
@@ -40,7 +40,7 @@ def digest(parts: Iterable[str | bytes]) -> str:
 
 
 def place_of(source: str) -> str:
-    """Digest of the resolved path of an input; `source` is the path as the user typed it."""
+    """Return the digest of an input's resolved path; `source` is the path as the user typed it."""
     return digest([os.path.realpath(os.path.expanduser(source))])
 
 
@@ -72,7 +72,7 @@ class Case(ABC):
     Attributes:
         name: name derived from the input's path, with safe characters only; not necessarily unique.
         source: the input as a user would type it, `PATH` or `PATH::N`; "array" for an array in memory.
-        notes: sentences about what was noticed before reading; the volume's notes begin with them.
+        notes: sentences for the user, known before the volume is read; the volume's notes begin with them.
         series: facts about a DICOM series; None for any other input.
         allow_large: whether to lift the memory limits of `custom_networks.io.limits`.
     """
@@ -85,21 +85,28 @@ class Case(ABC):
 
     @abstractmethod
     def read(self) -> Volume:
-        """Read and check the volume in HU.
+        """Read the volume in HU and check it.
 
         Raises:
             InputError: the input cannot be read or segmented.
         """
 
     def headers(self) -> tuple[Dataset, ...]:
-        """Read from the files what DICOM results need from each slice's header (see `Volume.headers`).
+        """Return what DICOM results need from each slice's header (see `Volume.headers`), () for other kinds of input.
 
-        Returns () for inputs that are not DICOM.
+        Raises:
+            InputError: a file has changed and is no longer DICOM.
         """
         return ()
 
     def state(self) -> State:
-        """Return the state of the input's files, to recognise an unchanged input without reading it; () if unknown."""
+        """Return path, size and modification time of each file of the input, or () if unknown.
+
+        A rerun compares them, so that it need not read unchanged inputs.
+
+        Raises:
+            InputError: a file is missing or damaged.
+        """
         return ()
 
     @cached_property
@@ -109,7 +116,7 @@ class Case(ABC):
 
     @cached_property
     def place(self) -> str:
-        """Digest of the input's path, see `place_of`."""
+        """Digest of the input's resolved path."""
         return place_of(self.source)
 
     @cached_property
@@ -167,7 +174,11 @@ class FileCase(Case):
 
 @dataclass(frozen=True, eq=False)
 class RefusedCase(Case):
-    """An input that was found to be unusable before it was read; `read` raises the reason."""
+    """An input that was found to be unusable before its voxels were read.
+
+    Attributes:
+        reason: the message of the InputError that `read` raises.
+    """
 
     reason: str = field(kw_only=True)
 
@@ -181,7 +192,7 @@ class ArrayCase(Case):
     """A case from memory, identified by its content.
 
     Attributes:
-        array: (i, j, k) voxels in HU: an array, nibabel's array proxy, or the checked header of a file.
+        array: (i, j, k) voxels in HU: an array, nibabel's array proxy, or the header of the file to read them from.
         affine: (4, 4) voxel index to RAS mm.
         nifti_geometry: see `Volume`.
     """
@@ -204,12 +215,12 @@ class ArrayCase(Case):
         return prod(self.array.shape)
 
     def _slabs(self) -> Iterator[np.ndarray] | None:
-        """Voxels of a file, a few slices at a time, or None for an array."""
+        """Return the voxels of a file, a few slices at a time, or None for an array."""
         return self.array.slabs(self.allow_large) if isinstance(self.array, ImageHeader) else None
 
     @property
     def place(self) -> str:
-        """The identity, because an array has no path."""
+        """The digest of the content, because an array has no path."""
         return self.identity
 
     @cached_property
@@ -227,7 +238,7 @@ def case_of_array(
     Args:
         array: (i, j, k) voxels in HU.
         affine: (4, 4) voxel index to RAS mm, as in nibabel.
-        name: name of the case.
+        name: name of the case, in which unsafe characters are replaced (see `case_stem`).
         allow_large: whether to lift the memory limits of `custom_networks.io.limits`.
 
     Raises:
@@ -235,21 +246,27 @@ def case_of_array(
     """
     matrix = np.asarray(affine, dtype=np.float64)
     if matrix.shape != (4, 4):
-        raise UsageError(f"The affine must be a 4 x 4 matrix, got shape {matrix.shape}: give voxel index to RAS mm.")
+        raise UsageError(
+            f"The affine must be a 4 x 4 matrix, got shape {matrix.shape}: give the matrix from voxel indices to RAS "
+            "mm, as in nibabel."
+        )
     return ArrayCase(case_stem(name), IN_MEMORY, array=np.asarray(array), affine=matrix, allow_large=allow_large)
 
 
 def case_of_image(image: nib.Nifti1Image, name: str | None = None, *, allow_large: bool = False) -> Case:
     """Make a case from a nibabel NIfTI image whose scaled values are HU, loaded or not.
 
-    The default name is the image's file name without its suffix, or "case" for an image without a file.
+    By default, the case is named after the image's file, or "case" if there is none.
 
     Raises:
         UsageError: the object is not a NIfTI image.
         InputError: the header has no valid geometry, or the header of the image's file is damaged.
     """
     if not isinstance(image, nib.Nifti1Image):
-        raise UsageError(f"A nibabel.Nifti1Image is needed, got {type(image).__name__}: convert it first.")
+        raise UsageError(
+            f"A nibabel.Nifti1Image is needed, got {type(image).__name__}: save the image as a NIfTI file and give its "
+            "path, or give an array of HU with its affine."
+        )
     called = case_stem(name or image.get_filename() or "case")
     affine, fields, notes = nifti_geometry(image.header, Path(called), image.affine)
     voxels: Any = image.dataobj
@@ -261,9 +278,10 @@ def case_of_image(image: nib.Nifti1Image, name: str | None = None, *, allow_larg
 
 
 def _checked_header(image: nib.Nifti1Image) -> ImageHeader | None:
-    """Return the checked header of an image's file, or None if there is no such file or it no longer matches the image.
+    """Return the header of an image's file, or None if the image has no NIfTI file or the two no longer match.
 
-    Our own reader is used because nibabel verifies no checksum and would decompress the file again for every slab.
+    The voxels are then read by our own reader, because nibabel does not verify checksums and would decompress the file
+    again for every slab.
 
     Raises:
         InputError: the file's header is damaged.
@@ -284,7 +302,7 @@ def checked(volume: Volume) -> Volume:
 
 
 def _file_digest(path: Path) -> str:
-    """SHA-256 of a file; raises InputError if it cannot be opened."""
+    """Return the SHA-256 of a file; raises InputError if it cannot be opened."""
     try:
         return file_digest(path)
     except OSError as error:

@@ -48,8 +48,11 @@ def find_cases(inputs: Sequence[str]) -> tuple[list[Case], list[str]]:
     """Return the cases in files, folders and archives without duplicates, and a message for each unusable input.
 
     A folder yields the NIfTI, NRRD and MetaImage files directly in it, and the DICOM studies at any depth. A single
-    study is named after the folder or archive, each of several after its own subfolder or as `folder::N` (series N).
-    Volume files in subfolders are not included; a warning or, if nothing else is found, the message names them.
+    study is named after the folder or archive. Each of several studies is named after its own subfolder or, if it has
+    none, `folder::N`, where N is the number of its series. Volume files in subfolders are not included; a warning or,
+    if nothing else is found, the message names them.
+
+    No voxels are read. DICOM that cannot be segmented gives a case that raises InputError when it is read.
     """
     once: dict[str, Case] = {}
     failures: list[str] = []
@@ -65,9 +68,11 @@ def find_cases(inputs: Sequence[str]) -> tuple[list[Case], list[str]]:
 def only_case(path: str | Path) -> Case:
     """Return the case of an input that contains exactly one.
 
+    As in `find_cases`, DICOM that cannot be segmented gives a case that raises InputError when it is read.
+
     Raises:
         UsageError: the input contains several cases, or is a folder or archive without images.
-        InputError: the input does not exist, cannot be opened, or is a file of another kind.
+        InputError: the input does not exist, cannot be opened, or is not a volume, folder or zip archive.
     """
     cases = _cases_of(path)
     if len(cases) != 1:
@@ -79,15 +84,15 @@ def only_case(path: str | Path) -> Case:
 def list_cases(
     dataset_dir: str | Path, datalist: Sequence[str] | str | None = None, allow_large: bool = False
 ) -> list[dict[str, Any]]:
-    """Return a MONAI data list with the cases to segment as "image" and unique names as "case".
+    """Return a MONAI data list: for each case to segment, a dictionary with the case as "image" and a unique "case".
 
     Args:
-        dataset_dir: a folder or zip archive; all its cases are listed (see `find_cases`).
-        datalist: one or more paths in `dataset_dir` to which the list is limited; None lists everything.
+        dataset_dir: a folder or zip archive, see `find_cases`.
+        datalist: one or more paths in the folder; None lists all its cases.
         allow_large: whether to lift the memory limits.
 
     Raises:
-        UsageError: `dataset_dir` is no folder or archive, it has no case, or `datalist` is empty.
+        UsageError: `dataset_dir` is not a folder or zip archive, it contains no case, or `datalist` is empty.
         InputError: a file or folder cannot be opened.
     """
     folder = _at_home(dataset_dir)
@@ -111,7 +116,7 @@ def _at_home(path: str | Path) -> Path:
 
 
 def unique_names(names: Iterable[str]) -> list[str]:
-    """Make names unique even where upper and lower case count as the same, by adding a number to repeated ones."""
+    """Return the names, made unique by appending "_2", "_3" and so on; upper and lower case count as equal."""
     unique: list[str] = []
     taken: set[str] = set()
     for name in names:
@@ -124,7 +129,7 @@ def unique_names(names: Iterable[str]) -> list[str]:
 def _cases_of(given: str | Path) -> list[Case]:
     """Return the cases of one input: a volume file, a folder or zip archive, or a series `PATH::N`."""
     if not str(given).strip() or str(given).startswith("::"):
-        raise UsageError(f"An input is empty ({str(given)!r}): give a file or folder, or a dot for the current folder.")
+        raise UsageError(f"An input has no path ({str(given)!r}): give a file or folder, or a dot for this folder.")
     try:
         path = Path(given).expanduser()
         source, number = split_number(path)
@@ -135,7 +140,10 @@ def _cases_of(given: str | Path) -> list[Case]:
     except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, an unknown user, a null character
         raise InputError(f"{one_line(given)} cannot be accessed ({one_line(error)}): check the path.") from error
     if number is None and not medical_suffix(path):
-        raise InputError(f"{path} is not a CT volume: give NIfTI, NRRD or MetaImage, or a folder or zip of DICOM.")
+        raise InputError(
+            f"{path} is not a CT volume: give a NIfTI, NRRD or MetaImage file, or a folder or zip archive of DICOM "
+            "files."
+        )
     return [_case_at(path)]
 
 
@@ -144,7 +152,7 @@ def _cases_in(folder: Path) -> list[Case]:
     if folder.is_file() and is_zip(folder):
         return dicom_cases(folder)
     if not folder.is_dir():
-        raise UsageError(f"No such folder: {folder}; give a folder of CT volumes.")
+        raise UsageError(f"No such folder: {folder}; give a folder or zip archive of CT volumes.")
     files = files_of(folder)
     own = [file for file in files if file.folder == "." and medical_suffix(Path(file.name))]
     volumes: list[Case] = [FileCase(case_stem(file.name), str(folder / file.name)) for file in own]
@@ -162,7 +170,7 @@ def _cases_in(folder: Path) -> list[Case]:
 
 
 def _folders_of_volumes(folder: Path, files: Iterable[DicomFile]) -> str:
-    """Describe the subfolders that contain volume files, except case folders; "" if there are none."""
+    """Return a phrase about volume files in subfolders that are not case folders, such as "2 volumes in a/b", or ""."""
     found = Counter(file.folder for file in files if file.folder != "." and medical_suffix(Path(file.name)))
     inputs = [name for name in found if not (folder / name / MANIFEST).is_file()]
     named = ", ".join(str(folder / name) for name in inputs[:MOST_NAMED]) + ", ..." * (len(inputs) > MOST_NAMED)
@@ -171,7 +179,7 @@ def _folders_of_volumes(folder: Path, files: Iterable[DicomFile]) -> str:
 
 
 def _case_at(path: Path) -> Case:
-    """Return the case at a path; for an unusable DICOM input, a case that raises the reason when it is read."""
+    """Return the case at a path; if it is DICOM that cannot be segmented, a `RefusedCase`."""
     source = split_number(path)[0]
     if not (source.is_dir() or (is_zip(source) and source.is_file())):
         return FileCase(case_stem(path), str(path))

@@ -11,10 +11,10 @@ from custom_networks.labelmap.grid import slice_axis_of, spacing_of
 MIN_SLICES = 5
 # Scanners pad outside their field of view with -2000, -3024 or less; air is -1000 HU.
 LOWEST_HU = -1024
-# Every CT of a body contains fat (about -100 HU) and air (-1000 HU); values that were rescaled or offset do not.
+# Every CT of a body shows fat (about -100 HU) and air (-1000 HU), unless its values were rescaled or shifted.
 FAT_HU = -100
 SHEAR_DEGREES = 0.5
-# Pixels of axial CT are at most about 1.5 mm wide; a volume may be coarser than this only in all directions.
+# Pixels of axial CT are at most about 1.5 mm wide. Wider voxels are accepted only if they are about as long along z.
 THICK_MM = 2.5
 
 NO_AFFINE = "has no usable affine"
@@ -29,12 +29,12 @@ def spatial_shape(shape: tuple[int, ...], source: Path) -> tuple[tuple[int, int,
     sizes = tuple(int(size) for size in shape)
     text = " x ".join(map(str, sizes))
     if any(size < 1 for size in sizes):
-        raise InputError(f"{source} has an impossible size ({text}): its header is damaged, export the image again.")
+        raise InputError(f"{source} has an impossible size ({text}): correct it, or export the image again.")
     if len(sizes) < 3:
         raise InputError(f"{source} is {len(sizes)}D ({text}), but a 3D volume is needed: give the whole CT series.")
     if any(size != 1 for size in sizes[3:]):
         raise InputError(
-            f"{source} is {len(sizes)}D ({text}), but one 3D volume is needed: save one time point or channel."
+            f"{source} is {len(sizes)}D ({text}), but one 3D volume is needed: save a single time point or channel."
         )
     note = f"Trailing axes of size 1 were dropped from {text}."
     return (sizes[0], sizes[1], sizes[2]), (note,) if len(sizes) > 3 else ()
@@ -85,30 +85,28 @@ def _checked_spacing(affine: np.ndarray, source: Path) -> tuple[float, float, fl
     """Return the spacing in mm; raises InputError if the affine is not finite or not invertible."""
     spacing, fault = spacing_of(affine), ""
     if not np.isfinite(affine).all():
-        fault = "entries that are not finite numbers"
+        fault = "it contains values that are not finite numbers"
     elif min(spacing) <= 0:
-        fault = f"spacing {' x '.join(f'{step:g}' for step in spacing)} mm is not positive"
+        fault = f"its spacing, {' x '.join(f'{step:g}' for step in spacing)} mm, is not positive"
     elif abs(np.linalg.det(affine[:3, :3] / spacing)) < 1e-3:
         fault = "its voxel axes lie in one plane"
     if fault:
-        raise InputError(f"{source} {NO_AFFINE} ({fault}): export the image again.")
+        raise InputError(f"{source} {NO_AFFINE} ({fault}): correct it, or export the image again.")
     return spacing
 
 
 def is_placeholder(affine: np.ndarray) -> bool:
     """Whether an affine is probably a placeholder for an unknown geometry.
 
-    Such an affine has voxels of 1 mm along the patient's axes and an origin of 0 or, from MATLAB, 1. Other origins from
-    -1 to 1 mm are also taken for one.
-
-    Some copies of LiTS have such affines (LITS-CHALLENGE issue 14, nnU-Net issue 2751).
+    Placeholders have voxels of 1 mm along the patient's axes and an origin of 0 or, from MATLAB, 1 mm. Here, any origin
+    from -1 to 1 mm counts. Some copies of LiTS have placeholders (LITS-CHALLENGE issue 14, nnU-Net issue 2751).
     """
     unit = np.allclose(np.abs(affine[:3, :3]), np.eye(3), atol=1e-3)
     return bool(unit and (np.abs(affine[:3, 3]) <= 1).all())
 
 
 def shear_degrees(affine: np.ndarray) -> float:
-    """The largest deviation from a right angle between two voxel axes of a (4, 4) affine, in degrees."""
+    """Return the largest deviation from a right angle between two voxel axes of a (4, 4) affine, in degrees."""
     directions = affine[:3, :3] / spacing_of(affine)
     cosines = np.abs(directions.T @ directions)[np.triu_indices(3, 1)]
     return float(np.degrees(np.arcsin(min(1.0, cosines.max()))))
@@ -125,8 +123,8 @@ def check_ct_values(array: np.ndarray, source: Path) -> None:
         raise InputError(f"{source} is constant: every voxel is {low:g}; export the original CT.")
     if low > FAT_HU:
         raise InputError(
-            f"{source}: intensities are not Hounsfield units: the lowest value is {low:g}, but air and fat lie below "
-            f"{FAT_HU} HU; export the original CT without windowing or normalisation."
+            f"{source}: intensities are not Hounsfield units (the lowest value is {low:g}, but air and fat lie below "
+            f"{FAT_HU} HU): export the original CT without windowing or normalisation."
         )
 
 
@@ -151,6 +149,6 @@ def label_map(array: np.ndarray, source: Path, highest: int = 2) -> np.ndarray:
         named = ", ".join(f"{value:g}" for value in others[:5]) + ", ..." * (len(others) > 5)
         raise InputError(
             f"{source} holds the label{'s' * (len(others) != 1)} {named}, but only "
-            f"{LABELS if highest == 2 else SEGMENTS} are known: map the others first."
+            f"{LABELS if highest == 2 else SEGMENTS} are allowed: change the others to these."
         )
     return labels

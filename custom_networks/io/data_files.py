@@ -18,12 +18,12 @@ def data_files(fields: Fields, named: str, listed: list[str], slices: int) -> tu
 
     Args:
         fields: the header.
-        named: value of the header's field: a file name, a pattern for numbered files, or LIST.
-        listed: the file names listed in the header, for LIST.
-        slices: number of slices; several files must have one slice each.
+        named: value of the field that names the files: a file name, a pattern for numbered files, or LIST.
+        listed: the file names that follow LIST in the header.
+        slices: number of slices; if there are several files, each must hold one slice.
 
     Raises:
-        InputError: a file is missing, not beside the header or not a regular file, or the number of files is wrong.
+        InputError: a file is missing, in another folder or not a regular file, or the number of files is wrong.
     """
     matched = PATTERN.fullmatch(named)
     if LIST.fullmatch(named):
@@ -35,7 +35,7 @@ def data_files(fields: Fields, named: str, listed: list[str], slices: int) -> tu
     else:
         return (_beside(fields, named),)
     if len(names) != slices:
-        raise fields.fault(f"it names {len(names)} files of voxels for {slices} slices")
+        raise fields.fault(f"it names {len(names)} voxel files for {slices} slices")
     return tuple(_beside(fields, name) for name in names)
 
 
@@ -47,7 +47,7 @@ def _beside(fields: Fields, name: str) -> Path:
     """
     plain = name.removeprefix("./")
     if not plain or plain in (".", "..") or re.search(r"[/\\\0%]", plain) or len(plain) > 255:
-        raise fields.fault(f"its voxels are in {shown(name)}, but a plain name of a file beside it is needed")
+        raise fields.fault(f"its voxel file is {shown(name)}, but the name of a file in the same folder is needed")
     path = fields.path.parent / os.fsdecode(os.fsencode(plain))
     if not path.exists():
         raise InputError(

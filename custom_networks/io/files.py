@@ -39,9 +39,9 @@ def regular_file(path: Path) -> Path:
 
 
 def split_number(path: str | Path) -> tuple[Path, int | None]:
-    """Split a path such as `exam.zip::2` or `exam/::2` into path and series number, which is None if there is none.
+    """Split a path such as `exam.zip::2` or `exam/::2` into the path of the input and the number of the series.
 
-    A path that exists as it is written is not split.
+    If the path has no number, or if it exists exactly as written, it is returned whole, with None.
     """
     path = Path(path)
     matched = re.fullmatch(r"(.*)::(\d{1,6})", path.name)
@@ -108,7 +108,7 @@ def looks_like_dicom(start: bytes) -> bool:
 def visible_files(folder: Path) -> list[Path]:
     """Return the files directly in a folder, sorted by name, without hidden ones such as macOS's "._" copies.
 
-    Dangling links are included, because the file they point to is missing.
+    Dangling links are included, because the missing file may be a slice of a volume.
 
     Raises:
         InputError: the folder cannot be listed.

@@ -41,7 +41,7 @@ class Fields:
 
     def channels(self, count: int) -> InputError:
         """Return the error for a file with several values per voxel."""
-        return InputError(f"{self.path} holds {count} values per voxel, but one is needed: save one channel.")
+        return InputError(f"{self.path} holds {count} values per voxel, but one is needed: save a single channel.")
 
     def get(self, *names: str) -> str | None:
         """Return the text of the first of these fields that is present, or None."""

@@ -23,16 +23,17 @@ HEADERS = {
 
 
 def read_segment_map(path: str | Path) -> Volume:
-    """Read a map of liver segments with labels 1 to 8, and 0 elsewhere; see `read_label_map`."""
+    """Read a map of liver segments, 1 to 8 in the liver and 0 outside; see `read_label_map`."""
     return read_label_map(path, highest=8)
 
 
-def read_label_map(path: str | Path, highest: int = 2) -> Volume:
+def read_label_map(path: str | Path, highest: int = 2, allow_large: bool = False) -> Volume:
     """Read a label map from a NIfTI, NRRD or MetaImage file as uint8 (i, j, k).
 
     Args:
         path: the file.
-        highest: largest label: 2 for liver (1) and tumor (2), 8 for the liver's segments; 0 is background.
+        highest: largest allowed label: 2 for liver (1) and tumor (2), 8 for the liver's segments; 0 is background.
+        allow_large: whether to lift the memory limits.
 
     Raises:
         InputError: the file cannot be read (see `read_volume`), or a value is not a valid label.
@@ -42,7 +43,7 @@ def read_label_map(path: str | Path, highest: int = 2) -> Volume:
         raise InputError(
             f"{path} is a folder, but a label map is one file ({', '.join(MEDICAL_SUFFIXES)}): give that file."
         )
-    volume = read_file(path, None)
+    volume = read_file(path, None, allow_large)
     return replace(volume, array=label_map(volume.array, path, highest))
 
 
@@ -57,7 +58,7 @@ def existing(path: str | Path) -> Path:
 
 
 def read_file(path: Path, lowest: float | None, allow_large: bool = False) -> Volume:
-    """Read a file with the reader for its suffix; values below `lowest`, unless it is None, are set to it.
+    """Read a volume file with the reader for its suffix; values below `lowest` are set to it unless it is None.
 
     `allow_large` lifts the memory limits.
 
@@ -81,7 +82,10 @@ def read_header(path: Path) -> ImageHeader:
         except OSError as error:
             raise InputError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error
     if path.suffix.lower() == ".dcm" or is_dicom(regular_file(path)):
-        raise InputError(f"{path} is a single DICOM file: give the folder of the series.")
+        raise InputError(
+            f"{path} is a single DICOM file: give the folder of the series (a label map must be a "
+            f"{', '.join(MEDICAL_SUFFIXES)} file)."
+        )
     raise InputError(
-        f"{path} has no known ending: give a {', '.join(MEDICAL_SUFFIXES)} file or a folder of DICOM files."
+        f"{path} has an unknown suffix: give a {', '.join(MEDICAL_SUFFIXES)} file or a folder of DICOM files."
     )

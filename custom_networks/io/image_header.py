@@ -14,7 +14,7 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 @dataclass(frozen=True, eq=False)
 class ImageHeader:
-    """Geometry of a file, and the location of its voxels, which have not been read yet.
+    """Geometry of a volume, and where in its file or files the voxels are; they have not been read yet.
 
     Attributes:
         affine: (4, 4) float64, voxel index to RAS mm.

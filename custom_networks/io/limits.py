@@ -58,8 +58,11 @@ SLICE = Limit("slice distance", 0.15, 50, "mm", "includes every CT scanner, with
 ORIGIN = Limit("origin", -1e6, 1e6, "mm", "beyond that, single precision cannot tell voxels apart")
 LIMITS = (VOXELS, AXIS, DECODED, RATIO, ACROSS, ALONG, PIXEL, SLICE, ORIGIN)
 
-ALLOW = "if that is right and memory suffices, allow it with --allow-large (allow_large in Python and in a config)"
-CORRECT = "correct the geometry in its header, or export the image again"
+ALLOW = (
+    "if the size is right and memory suffices, lift this limit with --allow-large of liverseg segment or measure "
+    "(allow_large in Python and in a config)"
+)
+CORRECT = "correct its affine or header, or export the image again"
 
 
 def check_voxels(shape: tuple[int, ...], source: Path, allow_large: bool = False) -> None:
@@ -88,7 +91,7 @@ def check_decoded(
         free: number of decoded bytes up to which any ratio is accepted.
 
     Raises:
-        InputError: the data are too large, or compressed more than a CT of that size can be.
+        InputError: the unpacked data are too large, or more compressed than any CT of that size.
     """
     if allow_large:
         return
@@ -114,7 +117,9 @@ def check_extent(shape: tuple[int, ...], affine: np.ndarray, source: Path) -> No
     for i, step in enumerate(steps):
         distance = SLICE if i == axis else PIXEL
         if step not in distance:
-            raise InputError(f"{source} has a {distance.what} of {step:g} mm, not {distance.range}: {CORRECT}.")
+            raise InputError(
+                f"{source} has a {distance.what} of {step:g} mm, but {distance.range} is accepted: {CORRECT}."
+            )
     across = max((i for i in range(3) if i != axis), key=lambda i: shape[i] * steps[i])
     for i, extent in ((across, ACROSS), (axis, ALONG)):
         if shape[i] * steps[i] not in extent:
@@ -124,4 +129,4 @@ def check_extent(shape: tuple[int, ...], affine: np.ndarray, source: Path) -> No
             )
     farthest = max(affine[:3, 3], key=abs)
     if farthest not in ORIGIN:
-        raise InputError(f"{source} has its origin at {farthest:g} mm, outside {ORIGIN.range}: {CORRECT}.")
+        raise InputError(f"{source} has its origin at {farthest:g} mm, but {ORIGIN.range} is accepted: {CORRECT}.")

@@ -8,7 +8,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from custom_networks.errors import InputError
 from custom_networks.io.dicom.seg_file import is_seg, read_seg
-from custom_networks.io.files import medical_suffix, regular_file
+from custom_networks.io.files import MEDICAL_SUFFIXES, medical_suffix, regular_file
 from custom_networks.io.image_files import existing, read_label_map
 from custom_networks.io.volume import Volume
 from custom_networks.labelmap.labels import Labels
@@ -16,20 +16,25 @@ from custom_networks.labelmap.labels import Labels
 SAME_GRID = 0.05  # voxels; affines may have been stored in single precision
 
 
-def read_mask(path: str | Path, ct: Volume) -> tuple[Labels, str]:
+def read_mask(path: str | Path, ct: Volume, allow_large: bool = False) -> tuple[Labels, str]:
     """Read a mask on the grid of its CT; return its labels (0 background, 1 liver, 2 tumor) and the file's SHA-256.
 
     The file's axes may be flipped or permuted, but its voxels must coincide with those of the CT. The labels have the
-    axes and the shape of the CT.
+    axes and the shape of the CT. `allow_large` lifts the memory limits.
 
     Raises:
         InputError: the file cannot be read, is on another grid, or contains other labels.
     """
     path = existing(Path(path).expanduser())
-    if not medical_suffix(path) and is_seg(regular_file(path)):
+    if medical_suffix(path):
+        labels = on_grid_of(ct, read_label_map(path, allow_large=allow_large))
+    elif is_seg(regular_file(path)):
         labels = read_seg(path, ct.affine, ct.array.shape)
     else:
-        labels = on_grid_of(ct, read_label_map(path))
+        raise InputError(
+            f"{path} is neither a DICOM SEG nor a label map: give a SEG of liver and tumors, or a "
+            f"{', '.join(MEDICAL_SUFFIXES)} file."
+        )
     with path.open("rb") as stream:
         return labels, sha256(stream.read()).hexdigest()
 

@@ -42,7 +42,9 @@ def metaimage_header(path: Path) -> ImageHeader:
     for name, value in (("Slope", 1.0), ("Offset", 0.0)):
         text = fields.get(f"ElementToIntensityFunction{name}")
         if text is not None and fields.numbers(name, text, 1) != [value]:
-            raise fields.fault(f"ElementToIntensityFunction{name} is {shown(text)}, which not all programs apply")
+            raise fields.fault(
+                f"ElementToIntensityFunction{name} is {shown(text)}, but some programs ignore this field"
+            )
     return ImageHeader(affine, _voxels(fields, start, named, listed, shape), notes=notes + geometry_notes)
 
 

@@ -16,10 +16,10 @@ class ReadCase(Case):
     """A case with its volume, from `read_now`; it can be sent to a machine without access to the input.
 
     Attributes:
-        volume: the volume.
+        volume: the volume, in HU.
         known: values of the properties in `KNOWN`, determined when the case was read.
-        at_reading: state of the files before they were read, see `Case.state`.
-        seconds: duration of reading.
+        at_reading: `Case.state` immediately before reading.
+        seconds: how long reading took.
     """
 
     volume: Volume = field(kw_only=True, repr=False)
@@ -62,7 +62,7 @@ class ReadCase(Case):
 
 
 def read_now(case: Case) -> ReadCase:
-    """Read a case, and determine its digests; raises InputError as `Case.read` does."""
+    """Read a case and determine its digests; raises the same errors as `Case.read`."""
     started, state = time.perf_counter(), case.state()
     volume = case.read()
     known = {name: getattr(case, name) for name in KNOWN}

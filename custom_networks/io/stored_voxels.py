@@ -54,7 +54,7 @@ class StoredVoxels:
         """Yield the voxels (i, j, n), a few slices at a time.
 
         Raises:
-            InputError: there are too many voxels, the file contains fewer or more than its header declares, or
+            InputError: a memory limit is exceeded, a file contains fewer or more voxels than its header declares, or
                 compressed data do not match their checksum.
         """
         check_voxels(self.shape, self.source, allow_large)
@@ -178,7 +178,7 @@ DECODERS: dict[str, Callable[[BinaryIO, np.dtype], Stream]] = {
 
 
 def _skip(stream: Stream, size: int) -> None:
-    """Skip `size` bytes of a stream."""
+    """Skip `size` bytes of a stream; raises EOFError if there are fewer."""
     while size > 0:
         size -= len(_exactly(stream, min(size, BLOCK)))
 

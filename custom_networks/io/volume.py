@@ -24,10 +24,10 @@ LARGEST = np.finfo(np.float32).max
 class Volume:
     """An image or label map with its geometry.
 
-    Args:
+    Attributes:
         array: (i, j, k) voxels: HU for an image, labels for a label map.
         affine: (4, 4) float64, voxel index to RAS mm, as in nibabel.
-        notes: sentences for the user about what the reader did or noticed.
+        notes: sentences for the user about conversions, assumptions and unusual properties of the input.
         source: the file, folder or archive that was read, or "array" for an array from memory.
         headers: for a DICOM series, the attributes of each slice that DICOM results need, in the order of the array's
             last axis (`custom_networks.io.dicom.result_header`). They identify the patient.
@@ -54,12 +54,12 @@ class Volume:
 
 
 def slab_slices(slice_bytes: int) -> int:
-    """Number of slices to process at a time, given the size of a slice in bytes."""
+    """Return the number of slices to process at a time, given the size of a slice in bytes."""
     return max(1, min(SLAB_SLICES, LARGEST_SLAB // slice_bytes))
 
 
 def slabs_of(array: Any) -> Iterator[np.ndarray]:
-    """Yield an array or nibabel array proxy (scaled) along its last axis, a few slices at a time."""
+    """Yield the (scaled) values of an array or a nibabel array proxy, a few slices along the last axis at a time."""
     step = slab_slices(array.dtype.itemsize * prod(array.shape[:-1]))
     for start in range(0, array.shape[-1], step):
         yield np.asarray(array[..., start : start + step])
@@ -73,8 +73,8 @@ def collect_slabs(
     Args:
         slabs: the slabs, in order.
         shape: shape of the result.
-        whole_numbers: whether all values are integers. If so, the result is int16, or int32 or float32 if they do not
-            fit into smaller types; if not, it is float32.
+        whole_numbers: whether all values are integers. If so, the result is int16 (int32 or float32 if values do not
+            fit); otherwise, it is float32.
         lowest: smaller values are set to this; None keeps them.
         source: the file, for the message.
 
@@ -86,7 +86,8 @@ def collect_slabs(
     for slab in slabs:
         if not (-LARGEST <= slab.min() and slab.max() <= LARGEST):  # min and max propagate NaN
             raise InputError(
-                f"{source} holds values that are not finite numbers (NaN or infinity): export the image again."
+                f"{source} holds values that are not finite numbers (NaN or infinity) or exceed single precision: "
+                "replace them, or export the image again."
             )
         if lowest is not None and slab.min() < lowest:
             slab = np.maximum(slab, lowest)
@@ -144,7 +145,10 @@ def volume_of(
     check_voxels(shape, source, allow_large)
     notes += check_geometry(shape, affine, source)
     if array.dtype.kind not in "iuf":
-        raise InputError(f"{source} holds {array.dtype} voxels, but plain numbers are needed: export the CT again.")
+        raise InputError(
+            f"{source} holds {array.dtype} voxels, but integers or real numbers are needed: convert them, or export "
+            "the CT again."
+        )
     scaling = [float(getattr(array, name, 0)) for name in ("slope", "inter")]
     whole_numbers = array.dtype.kind in "iu" and all(number.is_integer() for number in scaling)
     slabs = slabs_of(array.reshape(shape)) if slabs is None else slabs

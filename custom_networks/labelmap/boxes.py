@@ -12,7 +12,7 @@ NOWHERE: Box = (slice(0, 0), slice(0, 0), slice(0, 0))
 
 
 def box_around(mask: Labels | Mask) -> Box | None:
-    """The smallest box that contains all non-zero voxels of a 3D array; None if there are none."""
+    """Return the smallest box that contains all non-zero voxels of a 3D array, or None if there are none."""
     plane = np.any(mask, axis=2)
     if not np.any(plane):
         return None
@@ -22,14 +22,14 @@ def box_around(mask: Labels | Mask) -> Box | None:
     return *box, slice(int(slices[0]), int(slices[-1]) + 1)
 
 
-def moved_box(box: Box, into: Box) -> Box:
-    """A box that is given relative to the box `into`, in indices of the whole array."""
-    x, y, z = (slice(i.start + b.start, i.start + b.stop) for b, i in zip(box, into, strict=True))
+def moved_box(box: Box, outer: Box) -> Box:
+    """Convert a box from indices within the box `outer` to indices of the whole array."""
+    x, y, z = (slice(o.start + b.start, o.start + b.stop) for b, o in zip(box, outer, strict=True))
     return x, y, z
 
 
 def copy_in(box: Box, labels: Labels) -> Labels:
-    """A copy of a label map that is zero outside a box.
+    """Return a copy of a label map that is zero outside a box.
 
     Only the box takes up memory: the operating system allocates pages of `np.zeros` when they are written to.
     """
@@ -39,7 +39,7 @@ def copy_in(box: Box, labels: Labels) -> Labels:
 
 
 def grown_box(box: Box, margin_mm: float, spacing: Sequence[float], shape: Sequence[int]) -> Box:
-    """The box enlarged by at least `margin_mm` on every side, clipped to the array's shape."""
+    """Return a box enlarged by at least `margin_mm` on every side and clipped to the array's shape; `spacing` in mm."""
     margins = [int(np.ceil(margin_mm / mm)) for mm in spacing]
     x, y, z = (
         slice(max(0, part.start - margin), min(size, part.stop + margin))

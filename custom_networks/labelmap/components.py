@@ -16,11 +16,11 @@ NEIGHBOURS_6 = ndimage.generate_binary_structure(3, 1)
 
 
 def box_of_large_parts(mask: Mask, min_voxels: float) -> Box:
-    """A box that contains all components (26-neighbourhood) of at least `min_voxels`.
+    """Return a box that contains all components (26-neighbourhood) of at least `min_voxels`.
 
-    Components are found on blocks of 4 x 4 x 4 voxels, because labelling a scan of a thousand slices with specks
-    everywhere at full resolution would take 4 bytes per voxel. Components in neighbouring blocks count as one, so the
-    box can be larger than necessary. If none has `min_voxels`, the box is that of the largest.
+    Components are found on blocks of 4 x 4 x 4 voxels, because labels at full resolution would take 4 bytes per voxel.
+    Components in neighbouring blocks count as one, so the box can be larger than necessary. If no component has
+    `min_voxels`, the box contains the largest one.
 
     Raises:
         ValueError: the mask is empty.
@@ -40,7 +40,7 @@ def box_of_large_parts(mask: Mask, min_voxels: float) -> Box:
 
 
 def _sums_of_four(counts: npt.NDArray[np.uint8], axis: int) -> npt.NDArray[np.uint8]:
-    """Sums over groups of four along an axis; the last group may be smaller. Faster than np.add.reduceat."""
+    """Return sums over groups of four along an axis; the last group may be smaller. Faster than np.add.reduceat."""
     first, *others = (counts[(slice(None),) * axis + (slice(offset, None, 4),)] for offset in range(4))
     sums = first.copy()
     for other in others:
@@ -49,7 +49,7 @@ def _sums_of_four(counts: npt.NDArray[np.uint8], axis: int) -> npt.NDArray[np.ui
 
 
 def component_sizes(components: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.int64]:
-    """The number of voxels of each component, (count + 1,); the entry of the background is 0."""
+    """Return the number of voxels of each component, (count + 1,); entry 0, for the background, is 0."""
     flat = components.ravel()
     sizes = np.zeros(count + 1, np.int64)
     for start in range(0, flat.size, VOXELS_AT_ONCE):  # np.bincount converts its input to 8 bytes per voxel
@@ -59,7 +59,7 @@ def component_sizes(components: npt.NDArray[np.int32], count: int) -> npt.NDArra
 
 
 def is_within(part: Mask, target: Mask, distance_mm: float, spacing: Sequence[float]) -> bool:
-    """Whether any voxel of `part` lies within `distance_mm` of one of `target`, measured between voxel centres."""
+    """Whether a voxel of `part` lies within `distance_mm` of a voxel of `target`, measured between their centres."""
     if not target.any():
         return False
     if (ndimage.binary_dilation(part, NEIGHBOURS_6) & target).any() and distance_mm >= max(spacing):
@@ -69,10 +69,10 @@ def is_within(part: Mask, target: Mask, distance_mm: float, spacing: Sequence[fl
 
 
 def enclosed(mask: Mask, structure: Mask) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """The holes of a mask: an array of their numbers, 0 elsewhere, and the number of voxels of each.
+    """Return the holes of a mask (i, j, k): a number for each, at its voxels (0 elsewhere), and their sizes in voxels.
 
     A hole is a connected component of the background that does not touch the array's border; `structure` defines the
-    neighbourhood.
+    neighbourhood. Numbers can have gaps, and sizes are indexed by them.
     """
     padded = np.pad(mask, 1)
     components, count = ndimage.label(~padded, structure)

@@ -1,7 +1,7 @@
-"""The confidence in a lesion: the chance that it is real, from its tumor probability, its shape and its place.
+"""The confidence that a lesion is real, from its tumor probability, its shape and its position.
 
-What only looks like a tumor is often a duct, a vessel or a streak, which are longer or flatter than most tumors, or
-lies at the edge of the liver.
+Structures mistaken for tumors are often ducts, vessels or streaks. These are longer or flatter than most tumors, and
+many lie near the hilum.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ COEFFICIENTS = ("intercept", *TERMS)
 
 
 def check_coefficients(coefficients: Coefficients | None) -> Coefficients | None:
-    """Return the coefficients unchanged; UsageError if one of them is not in COEFFICIENTS."""
+    """Return the coefficients unchanged; raises UsageError if a name is not in COEFFICIENTS."""
     unknown = sorted(set(coefficients or ()) - set(COEFFICIENTS))
     if unknown:
         raise UsageError(
@@ -31,15 +31,16 @@ def check_coefficients(coefficients: Coefficients | None) -> Coefficients | None
 
 
 def lesion_confidence(terms: Floats, coefficients: Coefficients | None = None) -> Floats:
-    """Chance (n,), 0 to 1, that each lesion touches a real one.
+    """Return the confidence (n,), 0 to 1, in each lesion.
 
-    This is a logistic model, ``1 / (1 + exp(-(intercept + sum of coefficient * term)))``, fitted on predictions for
-    patients that the network was not trained on (`custom_networks.tuning.calibration`). Without coefficients, the mean
-    tumor probability itself is returned, which is not a calibrated chance.
+    With coefficients, it is the estimated probability that a lesion overlaps a real one, by a logistic model:
+    ``1 / (1 + exp(-(intercept + sum of coefficient * term)))``, fitted on predictions for patients that the network was
+    not trained on (`custom_networks.tuning.calibration`). Without coefficients, it is the mean tumor probability, which
+    is not calibrated.
 
     Args:
-        terms: (n, 3) the numbers in TERMS for each lesion; see `lesion_terms`.
-        coefficients: by the names in COEFFICIENTS; missing ones are 0.
+        terms: (n, 3) the terms of each lesion, from `lesion_terms`.
+        coefficients: coefficients by their names in COEFFICIENTS; those missing are 0.
     """
     if coefficients is None:
         return terms[:, 0]
@@ -48,16 +49,17 @@ def lesion_confidence(terms: Floats, coefficients: Coefficients | None = None) -
 
 
 def lesion_terms(numbers: Numbers, tumor: npt.NDArray[np.uint8], centre: Floats, affine: Floats) -> Floats:
-    """The terms (n, 3) of `lesion_confidence` for n lesions.
+    """Return the terms (n, 3) of n lesions for `lesion_confidence`, in the order of TERMS.
 
-    With the semi-axes a >= b >= c of the ellipsoid of equal second moments, the elongation is a^2 / (b c): 1 for a
-    ball, and more for tubes and plates. The distance is that between the centroids of lesion and organ, mm.
+    They are the mean tumor probability, 0 to 1; the logarithm of the elongation; and the distance between the centroids
+    of lesion and organ in mm. The elongation is a^2 / (b c), with the semi-axes a >= b >= c of the ellipsoid of equal
+    second moments: 1 for a ball, and more for tubes and plates.
 
     Args:
-        numbers: (H, W, D) lesion numbers 1 to n, 0 for none.
-        tumor: (H, W, D) tumor probability x 255.
+        numbers: (i, j, k) lesion numbers 1 to n, 0 outside lesions.
+        tumor: (i, j, k) tumor probability, where 255 means 1.
         centre: (3,) centroid of the organ, in voxel indices of these maps.
-        affine: (4, 4) of their grid.
+        affine: (4, 4) affine of their grid.
     """
     is_lesion = numbers > 0
     of_voxels = numbers[is_lesion]
@@ -80,7 +82,7 @@ def lesion_terms(numbers: Numbers, tumor: npt.NDArray[np.uint8], centre: Floats,
 
 
 def centroid(mask: Mask) -> Floats:
-    """Mean index (3,) of the voxels in a mask (H, W, D) that is not empty."""
+    """Return the mean index (3,) of the voxels in a mask (i, j, k), which must not be empty."""
     axes = range(mask.ndim)
     sums = (np.count_nonzero(mask, axis=tuple(other for other in axes if other != axis)) for axis in axes)
     return np.array([np.average(np.arange(of_index.size), weights=of_index) for of_index in sums])

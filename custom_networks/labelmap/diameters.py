@@ -39,7 +39,7 @@ class Diameters:
 def diameters(pixels: npt.NDArray[np.int64], to_mm: Floats) -> Diameters:
     """Measure the longest and the perpendicular diameter of a region within one slice.
 
-    Of several equally long ones, the first along the outline counts.
+    If several diameters are equally long, the first along the outline is taken.
 
     Args:
         pixels: (n, 2) indices of the region's pixels, at least one.
@@ -59,7 +59,7 @@ def diameters(pixels: npt.NDArray[np.int64], to_mm: Floats) -> Diameters:
 
 
 def widest_slice(mask: Mask, axis: int, to_mm: Floats) -> tuple[Diameters, int]:
-    """The diameters in the slice where a lesion is longest, and the index of that slice.
+    """Return the diameters in the slice where a lesion is longest, and the index of that slice.
 
     Parts of a lesion that are not connected within a slice (not even at corners) are measured separately. The ends
     are indices along the other two axes, in the order of these axes.
@@ -80,7 +80,7 @@ def widest_slice(mask: Mask, axis: int, to_mm: Floats) -> tuple[Diameters, int]:
 
 
 def _hull(pixels: npt.NDArray[np.int64]) -> Floats:
-    """Corners (m, 2) of the convex hull of the pixels' edge midpoints, in the order of the outline."""
+    """Return the corners (m, 2) of the convex hull of the pixels' edge midpoints, in order along the outline."""
     ordered = pixels[np.lexsort((pixels[:, 1], pixels[:, 0]))]
     starts = np.flatnonzero(np.diff(ordered[:, 0], prepend=ordered[0, 0] - 1))
     ends = np.append(starts[1:], len(ordered)) - 1
@@ -89,7 +89,7 @@ def _hull(pixels: npt.NDArray[np.int64]) -> Floats:
 
 
 def _longest_chord_across(outline: Floats, first: int, second: int) -> Floats:
-    """Ends (2, 2) of the longest chord of a convex outline perpendicular to the line between two of its corners.
+    """Return the ends (2, 2) of a convex outline's longest chord perpendicular to the line between two of its corners.
 
     The two corners are the farthest apart, so each half of the outline is monotonic along the line between them, and
     the longest chord passes through a corner.

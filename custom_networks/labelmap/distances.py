@@ -37,7 +37,7 @@ class Surface:
         return cKDTree(self._voxels @ self._to_mm.T) if len(self._voxels) else None
 
     def distance_mm(self, lesion: Mask, start: npt.ArrayLike = (0, 0, 0)) -> float | None:
-        """Distance in mm from a lesion to the nearest background; None if there is no surface.
+        """Return the distance in mm from a lesion to the nearest background, or None if there is no surface.
 
         It is measured from face to face of the lesion voxel and the background voxel whose centres are closest, along
         the line between these centres, and is 0 if the two voxels share a face.
@@ -58,7 +58,7 @@ class Surface:
 
 
 def liver_around(labels: Labels, lesion: Mask, spacing: Sequence[float]) -> Mask:
-    """Mask of liver voxels within `RING_MM` of a lesion and more than `RING_GAP_MM` from every lesion.
+    """Return a mask of the liver voxels within `RING_MM` of a lesion and more than `RING_GAP_MM` from every lesion.
 
     The gap leaves out edges blurred by partial volume, which are neither liver nor lesion.
 

@@ -8,7 +8,7 @@ QUARTER, HALF, MOST = 64, 128, 192
 
 
 def unsure_shares(probabilities: Probabilities) -> tuple[float | None, float | None]:
-    """The number of undecided voxels divided by the number of organ voxels, for the organ and for the lesions.
+    """Return the number of undecided voxels divided by the number of organ voxels, for the organ and for the lesions.
 
     A voxel is organ if its probability of liver or tumor is at least a half. The organ is undecided where this
     probability is between a quarter and three quarters. Lesions are undecided in organ voxels where tumor's share of

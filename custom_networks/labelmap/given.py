@@ -11,7 +11,10 @@ from custom_networks.labelmap.lesions import FoundLesion, Lesions
 
 
 def given_lesions(labels: Labels, affine: Floats) -> tuple[Numbers, tuple[FoundLesion, ...]]:
-    """The map of lesion numbers (i, j, k), 1 for the largest, and the lesions, without probability and confidence."""
+    """Return a map (i, j, k) of lesion numbers, 1 for the largest, and the lesions, without probability or confidence.
+
+    Lesions are the connected components of tumor (26-neighbourhood).
+    """
     organ = box_around(labels) or NOWHERE
     tight = box_around(labels[organ] == TUMOR)
     box = moved_box(tight, organ) if tight else NOWHERE

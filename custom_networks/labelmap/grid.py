@@ -9,13 +9,13 @@ from custom_networks.labelmap.labels import Floats
 
 
 def spacing_of(affine: Floats) -> tuple[float, float, float]:
-    """Distances in mm between neighbouring voxels along the three axes."""
+    """Return the distances in mm between neighbouring voxels along the three axes."""
     x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
     return float(x), float(y), float(z)
 
 
 def voxel_mm3(affine: Floats) -> float:
-    """Volume of a voxel in mm3, also for grids sheared by gantry tilt.
+    """Return the volume of a voxel in mm3, also for grids sheared by gantry tilt.
 
     It is the determinant as a triple product, which is exact for grids without rotation; np.linalg.det returns
     2.9999999999999996 for 1 x 1 x 3.
@@ -25,5 +25,5 @@ def voxel_mm3(affine: Floats) -> float:
 
 
 def slice_axis_of(affine: Floats) -> int:
-    """The voxel axis (0, 1 or 2) closest to the patient's z direction."""
+    """Return the voxel axis (0, 1 or 2) closest to the patient's z direction."""
     return int(np.argmax(np.abs(affine[2, :3]) / spacing_of(affine)))

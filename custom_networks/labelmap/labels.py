@@ -1,9 +1,9 @@
-"""The values of a label map, and the types of the arrays that are used with one.
+"""The values of label maps, and the types of the arrays in this package.
 
-Everything in `labelmap` works on label maps (i, j, k) uint8 with 0 background, 1 liver and 2 tumor; "organ" means
-liver and tumor together. Probabilities of liver and tumor are (2, i, j, k) uint8, x 255; affines are (4, 4), from voxel
-indices to RAS mm. Inputs are never modified, and empty label maps are accepted. Nearly all work is done within bounding
-boxes, so the volume's size hardly matters.
+Label maps are (i, j, k) uint8 with 0 background, 1 liver and 2 tumor; "organ" means liver and tumor together.
+Probabilities of liver and tumor are (2, i, j, k) uint8, where 255 means 1. Affines are (4, 4), from voxel indices to
+RAS mm. Inputs are never modified, and empty label maps are accepted. Nearly all work is done within bounding boxes, so
+the size of the volume hardly matters.
 """
 
 from typing import Any

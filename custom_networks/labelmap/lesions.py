@@ -1,4 +1,4 @@
-"""Find the lesions once, for all results: which parts of the tumor count, their volume, and the confidence in them.
+"""Find the lesions of a case: which parts of the tumor are kept, their volume, and the confidence in them.
 
 A lesion is a connected component of tumor (26-neighbourhood). `find_lesions` is the last anatomy rule; reports,
 tables and DICOM results all use the lesion numbers that it assigns.
@@ -20,7 +20,10 @@ from custom_networks.labelmap.labels import LIVER, TUMOR, Floats, Labels, Mask, 
 
 @dataclass(frozen=True)
 class FoundLesion:
-    """One of the `Lesions`; number 1 is the largest. Lesions drawn by a person have no probability or confidence."""
+    """A lesion: its number (1 for the largest), volume, mean tumor probability and confidence (both 0 to 1).
+
+    A lesion drawn by a person has neither probability nor confidence.
+    """
 
     number: int
     volume_mm3: float
@@ -36,9 +39,9 @@ class Lesions:
         box: the part of the label map that `numbers` covers.
         numbers: the lesion number at each voxel of the box, 0 where there is no lesion.
         volume_mm3: (n,) volume of each lesion, mm3.
-        height_mm: (n,) its extent from feet to head, mm.
-        terms: (n, 3) its mean tumor probability, elongation and place; see `lesion_terms`.
-        confidence: (n,) chance that it touches a real lesion, 0 to 1; see `lesion_confidence`.
+        height_mm: (n,) extent of each lesion from feet to head, mm.
+        terms: (n, 3) the terms of the confidence in each lesion; see `lesion_terms`.
+        confidence: (n,) confidence in each lesion, 0 to 1; see `lesion_confidence`.
     """
 
     box: Box
@@ -54,7 +57,10 @@ class Lesions:
         return self.terms[:, 0]
 
     def largest_first(self, chosen: Mask) -> "Lesions":
-        """The chosen lesions (a mask (n,)), renumbered by size; equally large ones keep their order."""
+        """Return the lesions where the mask `chosen` (n,) is true, renumbered from the largest to the smallest.
+
+        Lesions of the same volume keep their order.
+        """
         order = np.flatnonzero(chosen)
         order = order[np.argsort(-self.volume_mm3[order], kind="stable")]
         # One byte per voxel where possible: for 1000 slices, the map takes 250 MB as uint8 and 1 GB as int32.
@@ -64,13 +70,13 @@ class Lesions:
         return Lesions(self.box, new[self.numbers], *(values[order] for values in of_each))
 
     def number_map(self, shape: Sequence[int]) -> Numbers:
-        """The lesion number at each voxel of the whole label map, whose shape is given."""
+        """Return the lesion number at each voxel of a whole label map of this shape; 0 outside lesions."""
         whole = np.zeros(shape, self.numbers.dtype)
         whole[self.box] = self.numbers
         return whole
 
     def listed(self) -> tuple[FoundLesion, ...]:
-        """The lesions as a tuple, in the order of their numbers."""
+        """Return the lesions in the order of their numbers."""
         columns = zip(self.volume_mm3.tolist(), self.mean_probability.tolist(), self.confidence.tolist())
         return tuple(FoundLesion(number, *values) for number, values in enumerate(columns, start=1))
 
@@ -82,9 +88,10 @@ def list_lesions(
     coefficients: Coefficients | None = None,
     margin_mm: float = 0.0,
 ) -> Lesions:
-    """All components of tumor, in the order of their first voxels; if there are none, the box is empty.
+    """Return all connected components of tumor, in the order of their first voxels.
 
-    The box reaches `margin_mm` beyond the lesions, within the label map. For the coefficients see `lesion_confidence`.
+    The box extends `margin_mm` beyond them, within the label map; without tumor, it is empty. For the coefficients, see
+    `lesion_confidence`.
     """
     organ = box_around(labels) or NOWHERE
     tight = box_around(labels[organ] == TUMOR)
@@ -101,7 +108,7 @@ def list_lesions(
 
 
 def _heights(numbers: Numbers, affine: Floats) -> Floats:
-    """Extent (n,) of each lesion, mm, along the axis that is closest to the one from feet to head."""
+    """Return the extent (n,) of each lesion in mm along the array axis closest to the patient's z direction."""
     axis = slice_axis_of(affine)
     voxels = [part[axis].stop - part[axis].start for part in ndimage.find_objects(numbers)] if numbers.size else []
     return np.round(np.array(voxels, np.float64) * spacing_of(affine)[axis], 6)
@@ -117,27 +124,27 @@ def find_lesions(
     coefficients: Coefficients | None = None,
     min_lesion_height_mm: float = 0.0,
 ) -> tuple[Labels, Lesions]:
-    """Find the lesions that count, and remove those that are outside the liver, too small, or unlikely to be real.
+    """Find the lesions, and remove those that are outside the liver, too small, or unlikely to be real.
 
-    Each lesion is judged as a whole. A lesion farther than `capsule_mm` from every liver voxel lies outside and
-    becomes background. One within that distance is never cut, however far it grows out of the liver: cutting tumor
-    voxel by voxel at 10 mm from the liver would remove 31 % of the tumor of LiTS 4 and 12 % of 3D-IRCADb 9, while no
-    lesion in 29 expert masks begins farther than 3.5 mm from the liver. Of the remaining lesions, those below
+    Each lesion is kept or removed as a whole. A lesion farther than `capsule_mm` from every liver voxel lies outside
+    and becomes background. A lesion within that distance is never cut, however far it grows out of the liver: cutting
+    tumor voxel by voxel at 10 mm from the liver would remove 31 % of the tumor of LiTS 4 and 12 % of 3D-IRCADb 9, while
+    no lesion in 29 expert masks begins farther than 3.5 mm from the liver. Of the remaining lesions, those below
     `min_lesion_mm3`, `min_lesion_height_mm` (streaks are often one slice thick) or `min_lesion_confidence` become
     liver. If there is no liver voxel, every lesion is outside.
 
     Args:
-        labels: label map.
-        probabilities: of liver and tumor.
-        affine: of the grid.
+        labels: label map (i, j, k).
+        probabilities: liver and tumor probabilities (2, i, j, k).
+        affine: affine of the grid.
         capsule_mm: largest distance between a lesion and the liver, mm, between voxel centres.
         min_lesion_mm3: smallest volume of a lesion, mm3; 0 keeps all.
         min_lesion_confidence: smallest confidence of a lesion, 0 to 1; 0 keeps all.
-        coefficients: of `lesion_confidence`.
+        coefficients: coefficients for `lesion_confidence`.
         min_lesion_height_mm: smallest extent of a lesion from feet to head, mm; 0 keeps all.
 
     Returns:
-        A new label map whose tumor voxels are those of the lesions, and the lesions, largest first.
+        A new label map, whose tumor voxels are those of the kept lesions, and these lesions, largest first.
     """
     cleaned = copy_in(box_around(labels) or NOWHERE, labels)
     found = list_lesions(labels, probabilities, affine, coefficients, capsule_mm)
@@ -151,7 +158,7 @@ def find_lesions(
 
 
 def is_stray(numbers: Numbers, liver: Mask, spacing: Sequence[float], capsule_mm: float) -> npt.NDArray[np.bool_]:
-    """Whether each lesion (n,) lies farther than `capsule_mm` from the liver; both maps are (H, W, D) on one grid."""
+    """Whether each lesion (n,) lies farther than `capsule_mm` from the liver; both maps are (i, j, k) on one grid."""
     parts = ndimage.find_objects(numbers) if numbers.size else []
     boxes = [grown_box(part, capsule_mm, spacing, numbers.shape) for part in parts]
     return np.array(

@@ -41,7 +41,7 @@ def keep_organ(
         affine: affine of its grid.
         min_part_ml: smallest volume of any other part, ml.
         gap_mm: largest distance of any other part from the largest one, mm, between voxel centres.
-        neck_mm: smallest thickness of a neck that keeps a small part attached, mm; 0 keeps all of them.
+        neck_mm: smallest thickness of a neck by which a small part may be attached, mm; 0 removes no attached part.
 
     Returns:
         A new label map.
@@ -69,7 +69,7 @@ def keep_organ(
 
 
 def _thinly_attached(components: npt.NDArray[np.int32], affine: Floats, min_part_ml: float, neck_mm: float) -> Mask:
-    """A mask of the parts that are attached to a component by a thin neck; see `keep_organ`.
+    """Return a mask of the parts that are attached to a component by a thin neck; see `keep_organ`.
 
     Cores are the regions deeper than half of `neck_mm`, without those below `MIN_CORE_ML`, and each voxel belongs to
     its nearest core. The mask contains the voxels that belong to a core, unless this core is the largest of its
@@ -99,7 +99,7 @@ def _thinly_attached(components: npt.NDArray[np.int32], affine: Floats, min_part
 def _large_components(
     organ: Mask, spacing: Sequence[float], min_voxels: float
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], Box]:
-    """Components within a box, their sizes in voxels (0 for the background), and the box.
+    """Return the numbered components within a box, their sizes in voxels (0 for the background), and the box.
 
     The box contains the largest component and all of at least `min_voxels`, with a margin of `GRID_MM` around them.
     """
@@ -113,7 +113,7 @@ def _large_components(
 
 
 def _organ_holes(organ: Mask, spacing: Sequence[float], max_hole_mm2: float) -> Mask:
-    """A mask of the organ's holes: those of at most `max_hole_mm2` within a slice, and all that are enclosed in 3D."""
+    """Return a mask of the holes of at most `max_hole_mm2` within a slice, and of all holes that are enclosed in 3D."""
     filled = organ.copy()
     for start in range(0, organ.shape[2], SLICES_AT_ONCE):
         part = slice(start, start + SLICES_AT_ONCE)
@@ -131,11 +131,11 @@ def fill_organ(labels: Labels, probabilities: Probabilities, affine: Floats, max
     A necrotic core thus becomes tumor, and a vessel becomes liver. Holes that are enclosed in 3D are filled whatever
     their size, because experts leave almost none (at most 0.2 ml in 29 livers of LiTS and 3D-IRCADb). Holes within a
     slice are filled only up to `max_hole_mm2`, because the vena cava and the gallbladder are real holes in a slice: of
-    633 such holes in these experts' masks, the 120 above 100 mm2 make up 89 % of the area.
+    633 holes within slices of these experts' masks, the 120 above 100 mm2 make up 89 % of the area.
 
     Args:
         labels: label map, slices along the last axis.
-        probabilities: liver and tumor probabilities.
+        probabilities: liver and tumor probabilities (2, i, j, k).
         affine: affine of the grid.
         max_hole_mm2: largest area of a hole within a slice, mm2.
 

@@ -1,10 +1,10 @@
-"""Planes between Couinaud's segments, fitted to a network's answer.
+"""Planes between Couinaud's segments, fitted to a network's output.
 
-In the masks that the network was trained on, one axial plane separates segments 5 and 6 from 8 and 7, another one
-separates 3 from 2, and one coronal plane separates the right anterior segments 5 and 8 from the right posterior
-segments 6 and 7. They lie at similar relative positions in every liver, so the position that fits the network's answer
-is moved towards the usual one. Segment 4 is separated from 2, and from 5 and 8, by vertical planes (nearly, in the case
-of 2) whose directions differ little between livers, so only their positions are fitted.
+In the masks that the network was trained on, an axial plane separates segments 5 and 6 from 8 and 7, another axial
+plane separates segment 3 from 2, and a coronal plane separates the right anterior segments 5 and 8 from the right
+posterior segments 6 and 7. These planes lie at similar relative positions in every liver, so the position that fits the
+network's output is moved towards the usual position. Vertical planes separate segment 4 from 2 (nearly) and from 5 and
+8. Their directions differ little between livers, so only their positions are fitted.
 """
 
 from typing import NamedTuple
@@ -20,11 +20,11 @@ class Plane(NamedTuple):
 
     Attributes:
         low: segments on the low side of the axis (axis 1: posterior, axis 2: inferior).
-        high: their partners on the high side.
+        high: segments on the high side, in the order of their counterparts in `low`.
         axis: the axis, 0 to 2.
         usual: mean position in the 32 livers of the training set, as a share of the liver's extent.
-        weight: weight of the usual position against the fitted one, 0 to 1. It was chosen, to the nearest tenth, for
-            the least mean squared distance to the true plane in the cross-validation.
+        weight: weight of the usual position relative to the fitted position, 0 to 1: the multiple of 0.1 with the least
+            mean squared distance to the true plane in the cross-validation.
     """
 
     low: tuple[int, ...]
@@ -35,14 +35,14 @@ class Plane(NamedTuple):
 
 
 class VerticalPlane(NamedTuple):
-    """A plane along the body's axis.
+    """A plane parallel to the patient's z axis.
 
     Attributes:
-        left: segments on its left.
-        right: segments on its right.
-        degrees: angle of its normal, close to the mean over the training set's livers; 0 points to the right, 90 to
-            the back.
-        beside: further segments on its left, which help to find the plane and keep their shares.
+        left: segments on the patient's left of the plane.
+        right: segments on the patient's right of the plane.
+        degrees: direction of the normal, close to the mean over the training set's livers; 0 points to the patient's
+            right, 90 to the back.
+        beside: further segments on the left, which are used to fit the plane but keep their shares.
     """
 
     left: tuple[int, ...]
@@ -60,12 +60,11 @@ VERTICAL_PLANES = (VerticalPlane((2,), (4,), 21.0, beside=(3,)), VerticalPlane((
 
 
 def with_planes(shares: np.ndarray, liver: np.ndarray, planes: tuple[Plane, ...] = PLANES) -> np.ndarray:
-    """Separate segments by planes.
+    """Separate segments by planes: first by the `VERTICAL_PLANES`, then by `planes`.
 
-    The `VERTICAL_PLANES` come first, then `planes`. The sum of the segments that a plane separates is kept. A plane is
-    fitted where it agrees best with the shares, each cell weighted by the liver in it, and a plane of `planes` is then
-    moved towards its usual position. The two cells next to a plane belong partly to both sides, so that linear
-    interpolation finds the plane between them.
+    The sum of the segments that a plane separates is kept. Each plane is placed where it agrees best with the shares,
+    with cells weighted by the liver in them; those in `planes` are then moved towards their usual positions. The two
+    cells next to a plane belong partly to both sides, so that linear interpolation finds the plane between them.
 
     Args:
         shares: (8, h, w, d) share of each segment in a cell, 0 to 1, oriented RAS.
@@ -92,7 +91,10 @@ def with_planes(shares: np.ndarray, liver: np.ndarray, planes: tuple[Plane, ...]
 
 
 def fitted_cut(shares: np.ndarray, liver: np.ndarray, plane: Plane) -> float:
-    """Where along its axis a plane agrees best with the shares, in cells; for arrays as in `with_planes`."""
+    """Return the position along its axis, in cells, where a plane agrees best with the shares.
+
+    The arrays are those of `with_planes`.
+    """
     lows, highs = (shares[[number - 1 for number in side]].sum(0) for side in (plane.low, plane.high))
     return _cut((liver * (lows - highs)).sum(tuple(axis for axis in range(3) if axis != plane.axis)))
 
@@ -109,9 +111,11 @@ def _part_left_from_right(shares: np.ndarray, liver: np.ndarray, plane: Vertical
 
 
 def _vertical_plane(evidence: Floats, angle: float) -> Floats:
-    """Signed distance (h, w), in cells, to the vertical plane with the most evidence (h, w) on its negative side.
+    """Return the signed distance (h, w), in cells, to the vertical plane with the most evidence on its negative side.
 
-    `angle` is that of the plane's normal in radians, measured as in `VerticalPlane`.
+    Args:
+        evidence: (h, w), positive where the segments on the left prevail.
+        angle: direction of the plane's normal in radians, measured as `degrees` of `VerticalPlane`.
     """
     right, front = np.indices(evidence.shape, float)
     along = right * np.cos(angle) - front * np.sin(angle)
@@ -122,14 +126,14 @@ def _vertical_plane(evidence: Floats, angle: float) -> Floats:
 
 
 def _ramp(distance: Floats) -> Floats:
-    """The share, 1 to 0, of the low side at a signed distance, in cells, from a plane."""
+    """Return the share, 1 to 0, of a plane's low side at a signed distance from the plane in cells."""
     return np.clip(0.5 - distance / 2, 0, 1)
 
 
 def _cut(evidence: Floats) -> float:
-    """Where along an axis the evidence (n,) changes from positive to negative, in cells, interpolated between two.
+    """Return the position, in cells, where evidence (n,) along an axis changes from positive to negative.
 
-    If the best cut is at an end of the axis, the result is one cell beyond it.
+    It is interpolated between two cells. If the best cut is at an end of the axis, it is one cell beyond the end.
     """
     below = np.concatenate([[0.0], np.cumsum(evidence)])
     cut = int(np.argmax(2 * below - below[-1]))

@@ -1,7 +1,7 @@
-"""Couinaud's segments of the liver, in separate label maps (i, j, k) uint8: 1 to 8 in the organ, 0 outside.
+"""Couinaud's segments of the liver, in label maps (i, j, k) uint8 with 1 to 8 in the organ and 0 outside.
 
-Couinaud (1957) divides the liver by its vessels: 1 is the caudate lobe, 2 to 4 lie on the patient's left, 5 to 8 on
-the right.
+Couinaud (1957) divides the liver by its vessels: segment 1 is the caudate lobe, 2 to 4 lie on the patient's left, and
+5 to 8 on the right.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ SEGMENTS = tuple(range(1, 9))
 ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII")
 BORDER_MM = 5.0
 
-Part = tuple[int, Box, Mask]
+Part = tuple[int, Box, Mask]  # number of the segment, and the part's box in the map and mask in the box
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class LesionSegments:
     """The segments in which a lesion lies.
 
     Attributes:
-        shares: segments and the share of the lesion's voxels in each, 0 to 1, largest first.
+        shares: pairs of a segment and its share of the lesion's voxels, 0 to 1, largest share first.
         near_border: whether the lesion comes within `BORDER_MM` of any segment other than the first in `shares`.
     """
 
@@ -35,12 +35,12 @@ class LesionSegments:
 
 
 def lesion_segments(segments: Labels, lesion: Mask, box: Box, spacing: Sequence[float]) -> LesionSegments:
-    """The segments in which a lesion lies; no shares if none of its voxels is in a segment.
+    """Return the segments in which a lesion lies; there are no shares if none of its voxels is in a segment.
 
     Args:
         segments: map of segments (i, j, k).
         lesion: the lesion's mask within `box`.
-        box: box of the mask in the map of segments.
+        box: position of the mask in the map of segments.
         spacing: voxel spacing, mm.
     """
     counts = np.bincount(segments[box][lesion], minlength=len(SEGMENTS) + 1)[1:]
@@ -56,7 +56,7 @@ def lesion_segments(segments: Labels, lesion: Mask, box: Box, spacing: Sequence[
 
 
 def connected_segments(segments: Labels) -> Labels:
-    """A new map in which each segment is one piece (26-neighbourhood), unless the liver itself is in several pieces.
+    """Return a map in which each segment is one piece (26-neighbourhood), unless the liver itself is in several pieces.
 
     The largest part of each segment stays. Every other part joins the segment to which most of the voxels around it
     belong. A part that touches only other loose parts waits until one of them has joined a segment; a part that touches
@@ -88,7 +88,10 @@ def _keep_largest(segments: Labels, number: int, box: Box, kept: Labels) -> list
 
 
 def _join(kept: Labels, part: Part) -> bool:
-    """Add a part to the segment that it touches most (ties: lowest number); False if it touches none."""
+    """Add a part, in place, to the segment that it touches most; False if it touches none.
+
+    If it touches several segments equally, it is added to the one with the lowest number.
+    """
     _, box, mask = part
     around = grown_box(box, 1.0, (1.0, 1.0, 1.0), kept.shape)
     whole = np.zeros(kept[around].shape, bool)

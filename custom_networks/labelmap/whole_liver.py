@@ -38,7 +38,7 @@ def missing_share(organ: Mask, affine: Floats) -> float:
 
     Where the organ's mask (i, j, k) reaches a border, the areas of its cross-sections are measured over `DEPTH_MM`. The
     missing part is assumed to be a cap whose cross-section continues to shrink at the rate at which it shrinks towards
-    the border. The cap is at most `LONGEST_CAP_MM` high, and exactly that if the cross-section does not shrink.
+    the border. The cap is at most `LONGEST_CAP_MM` high, and exactly this high if the cross-section does not shrink.
     """
     box = box_around(organ)
     if box is None:
@@ -58,9 +58,11 @@ def missing_share(organ: Mask, affine: Floats) -> float:
 
 
 def _cap(profile: Floats, longest: float) -> float:
-    """Estimated size of the missing cap in voxels, at most `longest` voxels high.
+    """Return the estimated size of the missing cap in voxels.
 
-    `profile` has the areas, in voxels, of the cross-sections next to the cut, nearest first.
+    Args:
+        profile: areas in voxels of the cross-sections next to the cut, nearest first.
+        longest: greatest height of the cap, in voxels.
     """
     rate = (profile[-1] - profile[0]) / max(1, len(profile) - 1)
     height = min(longest, profile[0] / rate) if rate > 0 else longest
@@ -68,14 +70,14 @@ def _cap(profile: Floats, longest: float) -> float:
 
 
 def shape_features(liver: Floats, spacing: Sequence[float]) -> Floats:
-    """The eight features (8,) that describe the shape of a liver.
+    """Return eight features (8,) that describe the shape of a liver.
 
-    They are the logarithm of the volume in ml; for each axis the logarithm of the extent in mm (without a hundredth of
-    the liver at each end) and the relative position of the centre of mass within it, 0 to 1; and the logarithm of the
-    share of this box that the liver fills.
+    They are the logarithm of the volume in ml; for each axis, the logarithm of the extent in mm (without a hundredth of
+    the liver at each end) and the relative position of the centre of mass within the extent, 0 to 1; and the logarithm
+    of the ratio of the liver's volume to the product of the three extents.
 
     Args:
-        liver: (i, j, k) share of each cell that is liver, 0 to 1, oriented RAS.
+        liver: (i, j, k) share of each cell that is liver, 0 to 1, not 0 everywhere, oriented RAS.
         spacing: spacing of the cells, mm.
     """
     total, cell = float(liver.sum()), float(np.prod(spacing))
@@ -90,32 +92,38 @@ def shape_features(liver: Floats, spacing: Sequence[float]) -> Floats:
 
 
 def extent(liver: Floats, axis: int) -> tuple[float, float]:
-    """First and last cell of a liver (i, j, k) along an axis, without the share `TIPS` at each end; interpolated."""
+    """Return where a liver (i, j, k) begins and ends along an axis, as fractional cell indices.
+
+    The share `TIPS` of the liver at each end is left out.
+    """
     profile = _profile(liver, axis)
     first, last = np.interp([TIPS, 1 - TIPS], profile.cumsum() / profile.sum(), np.arange(len(profile)))
     return float(first), float(last)
 
 
 def _profile(liver: Floats, axis: int) -> Floats:
-    """The sum of each cross-section of a liver (i, j, k) along an axis."""
+    """Return the sum of each cross-section of a liver (i, j, k) along an axis."""
     return np.asarray(np.moveaxis(liver, axis, 0).sum(axis=(1, 2), dtype=np.float64))
 
 
 def unusualness(liver: Floats, spacing: Sequence[float]) -> float:
-    """Mahalanobis distance of a liver's shape from complete livers; arguments as for `shape_features`."""
+    """Return the Mahalanobis distance of a liver's shape from complete livers; arguments as for `shape_features`."""
     return float(np.linalg.norm(WHITENING @ (shape_features(liver, spacing) - MEAN)))
 
 
 def why_unusual(liver: Floats, spacing: Sequence[float], most: float) -> str | None:
-    """A clause for a message if the shape of a liver (see `shape_features`) is more unusual than `most`, else None."""
+    """Return a clause for a message if a liver's `unusualness` is above `most`, else None."""
     found = unusualness(liver, spacing)
     if found <= most:
         return None
-    return f"the liver's shape is unusual ({found:.1f}, limit {most:g}), as after a resection: segments may be missing"
+    return (
+        f"the liver's shape is unusual (Mahalanobis distance {found:.1f}, limit {most:g}), as after a resection: "
+        "segments may be missing"
+    )
 
 
 def why_incomplete(organ: Mask, affine: Floats) -> str | None:
-    """A clause for a message if more than `MOST_MISSING` of the organ (i, j, k) seems to be missing, else None."""
+    """Return a clause for a message if more than `MOST_MISSING` of an organ (i, j, k) seems to be absent, else None."""
     missing = missing_share(organ, affine)
     if missing <= MOST_MISSING:
         return None

@@ -94,8 +94,8 @@ class Guard:
     def _on_connection(self, event: Any) -> None:
         """Check a new connection before anything is read from it.
 
-        It is closed if there are too many connections or its address is not allowed; otherwise, its PDU length is
-        limited.
+        The connection is closed if there are too many or its address is not allowed; otherwise, the length of its PDUs
+        is limited.
         """
         address, connection = str(event.address[0]), event.assoc.dul.socket
         with self._lock:
@@ -121,7 +121,7 @@ class Guard:
             event.assoc.is_rejected = True
 
     def _on_data(self, event: Any) -> None:
-        """Note that data arrived, and close the connection if the current message is too large.
+        """Record that data have arrived, and close the connection if the current message is too large.
 
         The limit is `Limits.object_bytes` for a data set that is streamed to disk (by C-STORE), and `IN_MEMORY` for any
         other message.
@@ -160,7 +160,7 @@ class Guard:
 
 @dataclass
 class _Progress:
-    """Time of the last data from a peer, and bytes received since its last complete message."""
+    """When a peer last sent data (by the monotonic clock), and the bytes received since its last complete message."""
 
     heard: float
     received: int = 0

@@ -16,8 +16,8 @@ class HealthServer:
     """Answers `GET /healthz` on the loopback address: 200 if the node is healthy, else 503. Other paths get 404.
 
     Args:
-        port: port to listen on; 0 selects a free one.
-        state: returns whether the node is healthy, and its counts.
+        port: port to listen on; 0 selects a free port.
+        state: function that returns whether the node is healthy, and its counts.
 
     Attributes:
         port: the port that it listens on.
@@ -40,7 +40,7 @@ class HealthServer:
             self._server = ThreadingHTTPServer((LOOPBACK, port), Handler)
         except OSError as error:
             raise UsageError(
-                f"Port {port} of {LOOPBACK} is not free ({error.strerror}): give another --http-port."
+                f"Port {port} of {LOOPBACK} cannot be used ({error.strerror}): give another --http-port."
             ) from error
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])

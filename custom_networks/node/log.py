@@ -13,7 +13,7 @@ DISCREET = ("custom_networks.node", "custom_networks.inference")  # these never 
 
 
 def record(event: str, *, level: int = logging.INFO, **facts: object) -> None:
-    """Log an event with the current time and the given facts, in their order."""
+    """Log an event with the current time and the given facts, in the order given."""
     logger.log(level, "%s", _line(event, level, facts))
 
 
@@ -34,7 +34,7 @@ class JsonLines(logging.Formatter):
     """Formats every log record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; records not made by `record` become an event "log" with the logger's name."""
+        """Return a log record as a line; records not made by `record` become an event "log" with the logger's name."""
         if record.name == __name__:
             return record.getMessage()
         facts: dict[str, object] = {"logger": record.name, "message": record.getMessage()}

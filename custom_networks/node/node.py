@@ -15,7 +15,7 @@ from custom_networks.node.sending import Sender
 from custom_networks.node.settings import Settings
 from custom_networks.node.spool import Spool
 
-TICK = 0.5  # seconds
+TICK = 0.5  # seconds between checks for new work
 WITHOUT_ROOM = 30.0  # seconds before a retry after a full disk or another failure
 TO_FINISH = 60.0  # seconds to wait for each thread when the node is stopped
 DAY = 24 * 60 * 60.0
@@ -26,7 +26,8 @@ class Node:
 
     Args:
         settings: settings of the node.
-        segment: takes a folder and a case, segments the case, and writes its results to a case folder in that folder.
+        segment: function that takes a folder and a case, segments the case, and writes its results to a case folder in
+            that folder.
 
     Raises:
         UsageError: the spool or a certificate cannot be used.
@@ -57,7 +58,7 @@ class Node:
 
     @property
     def http_port(self) -> int | None:
-        """The port of `/healthz`, or None if it is off."""
+        """The port of `/healthz`, or None if it is turned off or the node has not started."""
         return self._health.port if self._health else None
 
     def start(self) -> None:
@@ -75,7 +76,7 @@ class Node:
         record("listening", aet=settings.aet, **facts, send_to=[str(to) for to in settings.destinations])
 
     def run(self) -> None:
-        """Close complete studies and clean up periodically until `stop` is called or the process is interrupted."""
+        """Queue complete studies for segmentation and clean up until `stop` is called or the process is interrupted."""
         self._repeat("clean-up", self._clean_up)
 
     def stop(self) -> None:
@@ -90,12 +91,12 @@ class Node:
         record("stopped", **self.spool.counts())
 
     def state(self) -> tuple[bool, Mapping[str, object]]:
-        """Whether all threads are running and the node is not being stopped, and the counts for `/healthz`."""
+        """Return whether all threads are running and the node is not being stopped, and the counts for `/healthz`."""
         is_healthy = all(thread.is_alive() for thread in self._threads) and not self._stopping.is_set()
         return is_healthy, {**self.spool.counts(), **self._receiver.counts(), "spool_bytes": self.spool.size}
 
     def _repeat(self, name: str, step: Callable[[], float]) -> None:
-        """Repeat a step until the node stops, pausing each time for the seconds that it returns; log failures."""
+        """Repeat a step until the node stops, pausing each time for the number of seconds it returns; log failures."""
         while not self._stopping.is_set():
             try:
                 pause = step()
@@ -106,7 +107,7 @@ class Node:
             self._stopping.wait(pause)
 
     def _clean_up(self) -> float:
-        """Close complete studies, remove old images and disconnect idle peers; return the seconds to pause."""
+        """Queue complete studies, remove old images and disconnect idle peers; return the seconds to pause."""
         now, settings = time.time(), self._settings
         for key, version in self.spool.close_quiet(settings.quiet_seconds, now):
             record("complete", study=key, version=version.number, images=len(version.images))

@@ -20,7 +20,9 @@ ANY = "*"
 def checked_title(title: str) -> str:
     """Return `title` if it is a valid AE title; raises UsageError if not."""
     if not _TITLE.fullmatch(title):
-        raise UsageError(f"An AE title is 1 to 16 ASCII characters without a backslash, got {one_line(title)!r}.")
+        raise UsageError(
+            f"An AE title must have 1 to 16 ASCII characters and no backslash, got {one_line(title)!r}: correct it."
+        )
     return title
 
 
@@ -42,13 +44,13 @@ def destination(text: str) -> Destination:
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not (host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise UsageError(f"--send-to must be AET@HOST:PORT, got {one_line(text)!r}.")
+        raise UsageError(f"--send-to must be AET@HOST:PORT, such as PACS@10.1.2.3:104, got {one_line(text)!r}.")
     return Destination(checked_title(title), host, int(port))
 
 
 @dataclass(frozen=True)
 class Caller:
-    """An AE title, "*" for any, and the networks from which it may connect."""
+    """An AE title that may connect ("*" for any), and the networks from which it may do so."""
 
     aet: str
     networks: tuple[Network, ...]
@@ -99,18 +101,20 @@ def _networks(host: str, text: str) -> tuple[Network, ...]:
     except ValueError as no_address:
         if not re.fullmatch(r"[A-Za-z0-9._-]+", host) or "/" in host:
             raise UsageError(
-                "--allow must be AET@HOST, where HOST is a name, an address or a network such as 10.1.2.0/24, got "
-                f"{one_line(text)!r}."
+                "--allow must be AET@HOST, where HOST is a name, an address or a network, such as PACS@10.1.2.0/24, "
+                f"got {one_line(text)!r}."
             ) from no_address
     try:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     except OSError as error:
-        raise UsageError(f"--allow {one_line(text)}: {host} cannot be resolved ({error.strerror}).") from error
+        raise UsageError(
+            f"--allow {one_line(text)}: {host} cannot be resolved ({error.strerror}): check it, or give an address."
+        ) from error
     return tuple(ip_network(address) for address in sorted(found))
 
 
 def may_call(allowed: Sequence[Caller], aet: str, address: str) -> bool:
-    """Whether a peer with this AE title may connect from this address."""
+    """Whether one of the allowed peers has this AE title and may connect from this address."""
     return any(one.calls_from(address) and one.has_title(aet) for one in allowed)
 
 
@@ -128,14 +132,18 @@ class _LateHandshake(ssl.SSLContext):
 
 @dataclass(frozen=True)
 class Certificates:
-    """Files for TLS: the node's certificate and key, and the authority that signed its peers' certificates."""
+    """PEM files for TLS: the node's certificate and private key, and certificates of the peers' authorities."""
 
     certificate: Path
     key: Path
     authority: Path
 
     def context(self, *, serving: bool) -> ssl.SSLContext:
-        """Return a context for TLS 1.2 or newer with mutual authentication; raises UsageError if a file is unusable."""
+        """Return a context for TLS 1.2 or newer with mutual authentication, to receive (`serving`) or to send.
+
+        Raises:
+            UsageError: a file cannot be used.
+        """
         context = _LateHandshake(ssl.PROTOCOL_TLS_SERVER) if serving else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.verify_mode = ssl.CERT_REQUIRED
@@ -154,5 +162,7 @@ def certificates(certificate: str | None, key: str | None, authority: str | None
     """Return the files for TLS, or None if none is given; raises UsageError if only some are."""
     given = [Path(path).expanduser() for path in (certificate, key, authority) if path]
     if given and len(given) < 3:
-        raise UsageError("TLS needs three files: --tls-cert, --tls-key and --tls-ca.")
+        raise UsageError(
+            f"TLS needs three files (--tls-cert, --tls-key and --tls-ca), got {len(given)}: give all of them, or none."
+        )
     return Certificates(*given) if given else None

@@ -90,7 +90,7 @@ class Receiver:
         return {name: self._tally[name] for name in ("duplicates", "ignored", "rejected", "cut_off")}
 
     def clean_up(self) -> None:
-        """Close idle connections, and remove old partial files of broken ones."""
+        """Close idle connections, and remove old partial files of broken connections."""
         self._guard.cut_off_idle(self._spool.part)
 
     def _entity(self) -> Any:
@@ -114,7 +114,10 @@ class Receiver:
         return entity
 
     def _on_store(self, event: Any) -> int:
-        """Handle a C-STORE and return its status; success means that the image is in the spool or was ignored."""
+        """Store the image of a C-STORE request and return the status.
+
+        Success means that the image is in the spool, or was ignored because it is not CT.
+        """
         try:
             return self._stored(event)
         except InputError as error:
@@ -145,7 +148,7 @@ class Receiver:
         return SUCCESS
 
     def _has_room(self, size: int) -> bool:
-        """Make room for an image of `size` bytes by removing images no longer needed; return whether it fits."""
+        """Make room for an image of `size` bytes by removing images that are no longer needed; False if that fails."""
         spool, limits = self._spool, self._limits
         most = min(limits.quota_bytes, spool.size + spool.free - limits.reserve_bytes)
         if spool.size + size > most:

@@ -1,15 +1,16 @@
 """Site-specific rules for selecting the series of a study to segment.
 
-A rules file is a JSON list. A rule may have `description` and `kernel`, case-insensitive regular expressions searched
-in SeriesDescription and ConvolutionKernel, and `thickness_mm`, the minimum and maximum SliceThickness. The first rule
-that matches any image of a study is applied, and the default choice of series is then made among the matching images.
+A rules file is a JSON list of objects. A rule may have `description` and `kernel`, case-insensitive regular expressions
+that are searched for in SeriesDescription and ConvolutionKernel, and `thickness_mm`, the minimum and maximum
+SliceThickness. The first rule that matches any image of a study is applied: the series is chosen as usual, but among
+the matching images only.
 """
 
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf, isfinite
+from math import inf, isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ class Rule:
     """Conditions on an image; a pattern that is None matches any image.
 
     Attributes:
-        description: pattern searched in SeriesDescription.
-        kernel: pattern searched in ConvolutionKernel.
-        thickness_mm: minimum and maximum SliceThickness in mm.
+        description: pattern to search for in SeriesDescription.
+        kernel: pattern to search for in ConvolutionKernel.
+        thickness_mm: minimum and maximum SliceThickness in mm; by default also matches images without one.
     """
 
     description: re.Pattern[str] | None = None
@@ -45,7 +46,7 @@ class Rule:
 
 
 def read_rules(path: str | None) -> tuple[Rule, ...]:
-    """Return the rules in a file, none if `path` is None; raises UsageError if it cannot be read or is invalid."""
+    """Return the rules in a file, () if `path` is None; raises UsageError if it cannot be read or is not valid."""
     if path is None:
         return ()
     file = Path(path).expanduser()
@@ -55,11 +56,13 @@ def read_rules(path: str | None) -> tuple[Rule, ...]:
             raise ValueError("expected a non-empty list of rules")
         return tuple(_rule(value) for value in values)
     except (OSError, ValueError, TypeError, re.error, RecursionError) as error:
-        raise UsageError(f"The rules in {file} are not valid ({one_line(error)}): correct them.") from error
+        raise UsageError(
+            f"The rules in {file} cannot be used ({one_line(error)}): correct the file or its path."
+        ) from error
 
 
 def apply_rules(scan: FileScan, rules: Sequence[Rule]) -> tuple[FileScan, tuple[str, ...]]:
-    """Return the images selected by the first rule that matches any, and a note; without rules, all images and no note.
+    """Return the images selected by the first rule that matches any, and a note; without rules, all images and ().
 
     Raises:
         InputError: no image matches any rule.
@@ -70,7 +73,8 @@ def apply_rules(scan: FileScan, rules: Sequence[Rule]) -> tuple[FileScan, tuple[
             return replace(scan, headers=matching), (note,)
     if rules:
         raise InputError(
-            f"None of the study's {len(scan.headers)} images matches a rule of the node (--rules): add a rule for them."
+            f"None of the study's {len(scan.headers)} images matches a rule of the node (--rules): add a rule for "
+            "these images."
         )
     return scan, ()
 
@@ -79,7 +83,15 @@ def _rule(value: Mapping[str, Any]) -> Rule:
     if not isinstance(value, dict) or not value or set(value) - KEYS:
         raise ValueError(f"a rule must be an object with keys among {', '.join(sorted(KEYS))}, got {one_line(value)}")
     patterns = {key: re.compile(value[key], re.IGNORECASE) for key in ("description", "kernel") if key in value}
-    least, most = map(float, value.get("thickness_mm", (-inf, inf)))
-    if "thickness_mm" in value and not (isfinite(least) and isfinite(most) and least <= most):
-        raise ValueError(f"thickness_mm must be [minimum, maximum], got {one_line(value['thickness_mm'])}")
-    return Rule(**patterns, thickness_mm=(least, most))
+    return Rule(**patterns, **({"thickness_mm": _range(value["thickness_mm"])} if "thickness_mm" in value else {}))
+
+
+def _range(given: Any) -> tuple[float, float]:
+    """Return a minimum and a maximum thickness in mm; raises ValueError if `given` is not a pair of them."""
+    try:
+        least, most = map(float, given)
+    except (TypeError, ValueError):
+        least = most = nan
+    if not (isfinite(least) and isfinite(most) and least <= most):
+        raise ValueError(f"thickness_mm must be [minimum, maximum], got {one_line(given)}")
+    return least, most

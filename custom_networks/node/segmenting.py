@@ -26,7 +26,7 @@ STOP = "stop"  # results with this verdict are not sent without a person's revie
 
 
 class Written(Protocol):
-    """The attributes of `custom_networks.result.Result` that are used here."""
+    """Written results: the attributes of `custom_networks.result.Result` that are used here."""
 
     @property
     def report(self) -> Mapping[str, Any]: ...
@@ -44,7 +44,8 @@ class Segmenter:
     Args:
         spool: the spool.
         output: the folder of results; version n of a study gets the case folder `<output>/<study>/<n>/`.
-        segment: takes a folder and a case, segments the case, and writes its results to a case folder in that folder.
+        segment: function that takes a folder and a case, segments the case, and writes its results to a case folder in
+            that folder.
         rules: rules for selecting the series.
         destinations: names of the destinations for results.
     """
@@ -62,7 +63,7 @@ class Segmenter:
         self._rules, self._destinations = rules, tuple(destinations)
 
     def segment_next(self) -> bool:
-        """Segment the version that has waited longest; False if none is waiting, or the disk cannot be written to.
+        """Segment the version that has waited longest; False if none is waiting, or if the disk is full or read-only.
 
         The version counts as waiting until its results are complete. If the node is killed before that, the version is
         segmented again, and none of its results have been sent.
@@ -88,7 +89,9 @@ class Segmenter:
         """Segment a version and return it with its new state; raises OSError if the disk is full or read-only."""
         try:
             if version.attempts > MOST_ATTEMPTS:
-                raise InputError(f"The node stopped {MOST_ATTEMPTS} times while segmenting this study: see its log.")
+                raise InputError(
+                    f"The node stopped {MOST_ATTEMPTS} times while segmenting this study: see the node's log."
+                )
             case = case_of(study, version, self._rules)
             folder = self._output / study.key
             folder.mkdir(parents=True, exist_ok=True)
@@ -112,9 +115,13 @@ class Segmenter:
         )
         verdict = result.report.get("verdict") or {}
         if verdict.get("level") == STOP:
-            return replace(version, state=HELD, files=files, message="The verdict is stop: results were not sent.")
+            why = (
+                "The verdict is stop: the results were not sent. Check them, and send them yourself if they are right."
+            )
+            return replace(version, state=HELD, files=files, message=why)
         if self._destinations and len(files) < 2:
-            why = next((note for note in reversed(result.notes) if "not written" in note), "no DICOM results")
+            why = next((note for note in reversed(result.notes) if "not written" in note), "")
+            why = why or "There is no DICOM SEG and SR to send."
             return replace(version, state=REFUSED, files=files, message=why)
         return replace(version, state=DONE, files=files, unsent=self._destinations)
 
@@ -127,9 +134,9 @@ class Segmenter:
 
 
 def _refusal_message(cause: BaseException) -> str:
-    """Return why a study was refused.
+    """Return a sentence that says why a study was refused.
 
-    Of an error from another library, it names only the type, because the text could quote a patient.
+    For errors of other libraries, it names only the type, because their text could quote a patient.
     """
     if isinstance(cause, LiversegError):
         return str(cause)
@@ -137,7 +144,9 @@ def _refusal_message(cause: BaseException) -> str:
 
 
 def case_of(study: Study, version: Version, rules: Sequence[Rule]) -> Case:
-    """Return the case to segment for a version: the most suitable series among those that the rules select.
+    """Return the case to segment for a version: the most suitable series among the images that the rules select.
+
+    It can be a case that raises InputError when it is read.
 
     Raises:
         InputError: some images have been removed, none matches a rule, or they belong to several patients.

@@ -19,7 +19,7 @@ SUCCESS, WARNINGS = 0x0000, (0x0001, 0x0107, 0x0116, *range(0xB000, 0xC000))  # 
 
 
 class NotSent(Exception):
-    """A result could not be read, or was not stored; the message contains no text from the destination."""
+    """A result could not be read or was not stored; the message never quotes text from the destination."""
 
 
 class NotReached(NotSent):
@@ -27,7 +27,7 @@ class NotReached(NotSent):
 
 
 class Backoff:
-    """Exponential backoff for each of several items.
+    """Exponential backoff: how long each item must wait after failures before it is tried again.
 
     Args:
         first: pause after the first failure, in seconds; doubled after each further one, up to `LONGEST_PAUSE`.
@@ -38,7 +38,7 @@ class Backoff:
         self._until: dict[object, tuple[float, float]] = {}
 
     def is_active(self, item: object) -> bool:
-        """Whether an item must not be retried yet."""
+        """Whether an item must still wait."""
         return time.monotonic() < self._until.get(item, (0.0, 0.0))[0]
 
     def start(self, item: object) -> float:
@@ -80,8 +80,8 @@ class Sender:
     def send_due(self) -> int:
         """Send all results that are due, and return the number of versions sent.
 
-        If the destination cannot be reached, sending pauses; if it refuses a result, only that version is retried
-        later.
+        If the destination cannot be reached, all sending to it pauses. If it refuses a result, only the version with
+        this result is retried later.
         """
         sent = 0
         for key, version in self._spool.unsent(str(self._to)):
@@ -103,7 +103,7 @@ class Sender:
         return sent
 
     def _send(self, paths: Sequence[Path]) -> None:
-        """Send the files over one association; raises NotSent if any of them was not stored."""
+        """Send the files in one association; raises NotSent if one cannot be read or is not stored."""
         from pydicom import dcmread
         from pydicom.errors import InvalidDicomError
         from pynetdicom import AE

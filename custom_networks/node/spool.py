@@ -44,7 +44,9 @@ class Spool:
         except BlockingIOError as error:
             raise UsageError(f"Another node is using the spool {folder}: stop it, or choose another folder.") from error
         except OSError as error:
-            raise UsageError(f"{folder} cannot be a spool ({reason_of(error)}): choose another folder.") from error
+            raise UsageError(
+                f"The spool {folder} cannot be used ({reason_of(error)}): choose another folder."
+            ) from error
         for study in loaded:  # give interrupted senders time to reconnect
             study.latest_image = time.time() if study.new_images else study.latest_image
         self._studies = {study.key: study for study in loaded}
@@ -62,11 +64,17 @@ class Spool:
 
     @property
     def free(self) -> int:
-        """Free space on the disk in bytes."""
+        """Free space on the spool's disk in bytes."""
         return shutil.disk_usage(self.folder).free
 
     def add(self, study_uid: str, instance_uid: str, file: Path, now: float) -> bool:
-        """Move an image from a flushed file in `part` into its study; False if the study already has it.
+        """Move an image into its study, which is created if necessary; False if the study already has the image.
+
+        Args:
+            study_uid: StudyInstanceUID.
+            instance_uid: SOPInstanceUID.
+            file: file in `part`, complete and flushed to disk.
+            now: current time, in seconds since 1970.
 
         Raises:
             OSError: the file cannot be moved.
@@ -81,9 +89,10 @@ class Spool:
             return True
 
     def close_quiet(self, quiet: float, now: float) -> list[tuple[str, Version]]:
-        """Make a waiting version of each study with new images, if the latest arrived at least `quiet` seconds ago.
+        """Add a waiting version to each study whose latest new image arrived at least `quiet` seconds before `now`.
 
-        Returns the study keys and the versions.
+        The version has all images of its study; `now` is in seconds since 1970. Returns the keys of these studies with
+        the new versions.
         """
         closed = []
         with self._lock:
@@ -108,7 +117,7 @@ class Spool:
         return sorted(due, key=lambda item: item[1].closed)
 
     def put(self, key: str, version: Version) -> None:
-        """Write the record of a version, replacing an earlier one."""
+        """Write the record of a version of study `key`, replacing an earlier record."""
         with self._lock:
             self._study(key).put(version)
 
@@ -120,10 +129,10 @@ class Spool:
             self.put(key, replace(version, unsent=unsent, sent=(*version.sent, to)))
 
     def drop(self, older_than: float, most_bytes: int) -> list[str]:
-        """Remove images of studies that no longer need them, and return the keys of these studies.
+        """Remove images that are no longer needed (see `Study.at_rest`), and return the keys of their studies.
 
-        Studies whose latest image arrived before `older_than` (seconds since 1970) lose their images, and then the
-        oldest others until the total size is at most `most_bytes`.
+        A study loses all of its images if the latest one arrived before `older_than` (seconds since 1970). After that,
+        other studies lose theirs, oldest first, until the total size is at most `most_bytes`.
         """
         dropped = []
         with self._lock:

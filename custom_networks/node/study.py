@@ -107,7 +107,7 @@ class Study:
         self.new_images |= {name} - self._in_latest_version()
 
     def put(self, version: Version) -> None:
-        """Write the record of a version, replacing an earlier one."""
+        """Write the record of a version, replacing an earlier record."""
         write_text(self.folder / f"{version.number}.json", json.dumps(asdict(version)) + "\n")
         flush_folder(self.folder)
         self.versions[version.number] = version
@@ -125,8 +125,9 @@ class Study:
     def counts(self) -> Counter[str]:
         """Return counts by name.
 
-        They are the versions in each state; images `received`; `receiving`, 1 if new images are not yet part of a
-        version, else 0; and the results of versions `sent` to a destination or still `unsent`, once per destination.
+        For each state, it is the number of versions in it; `received` is the number of images, including removed ones;
+        `receiving` is 1 if there are images that are not yet part of a version, else 0; `sent` and `unsent` are the
+        numbers of versions whose results were or are still to be sent, counted once for each destination.
         """
         versions = self.versions.values()
         counts = Counter(version.state for version in versions)
@@ -138,7 +139,7 @@ class Study:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """List the entries of a folder; empty if it does not exist."""
+    """Return the entries of a folder, [] if it does not exist."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)

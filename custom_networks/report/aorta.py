@@ -1,4 +1,4 @@
-"""Attenuation of the aorta, located in front of the spine without a network; needed to classify the contrast phase."""
+"""Measure the attenuation of the aorta, from which the contrast phase is classified, without a network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_SPREAD = 60.0  # interquartile range over the slices, HU
 
 
 def aorta_hu(view: CoarseView) -> float | None:
-    """Median HU of the aorta over the `seen_slices`, or None if it cannot be located.
+    """Return the median HU of the aorta over the `seen_slices`, or None if it cannot be located.
 
     The spine is the densest concentration of bone near the midline, in the posterior half of the trunk. In each slice,
     the aorta is assumed to be the brightest homogeneous disc of 12 mm in front of the spine. The result is None if
@@ -43,7 +43,7 @@ def aorta_hu(view: CoarseView) -> float | None:
 
 
 def _spine(view: CoarseView) -> tuple[int, int] | None:
-    """(x, y) index of the centre of the spine, or None if there is no trunk or too little bone."""
+    """Return the (x, y) index of the centre of the spine, or None if there is no trunk or too little bone."""
     bone = ((view.hu[..., view.seen_slices] > BONE_HU) & view.trunk).mean(axis=2)
     sigma = [SPINE_SIGMA_MM / mm for mm in view.spacing[:2]]
     gathered = ndimage.gaussian_filter(bone, sigma)
@@ -59,9 +59,9 @@ def _spine(view: CoarseView) -> tuple[int, int] | None:
 
 
 def _brightest_disc(view: CoarseView, spine: tuple[int, int], k: int) -> float | None:
-    """Mean HU of the brightest disc in front of the spine in slice k, or None if there is none.
+    """Return the mean HU of the brightest disc in front of the spine in slice k.
 
-    Only discs that are homogeneous and have a mean within `BLOOD_HU` count.
+    Only homogeneous discs with a mean within `BLOOD_HU` count; the result is None if there are none.
     """
     (dx, dy), (x, y) = view.spacing[:2], spine
     rows = slice(max(0, x - round(LEFT_MM / dx)), x + round(RIGHT_MM / dx) + 1)
@@ -75,7 +75,7 @@ def _brightest_disc(view: CoarseView, spine: tuple[int, int], k: int) -> float |
 
 
 def _disc_statistics(part: Floats, spacing: tuple[float, float]) -> tuple[Floats, Floats]:
-    """Mean and standard deviation in HU within the disc around each pixel: two arrays of the shape of `part`."""
+    """Return mean and standard deviation in HU within the disc around each pixel, in the shape of `part`."""
     disc = _disc(spacing)
     weights = disc / disc.sum()
     mean = ndimage.correlate(part, weights, mode="nearest")
@@ -84,7 +84,7 @@ def _disc_statistics(part: Floats, spacing: tuple[float, float]) -> tuple[Floats
 
 
 def _disc(spacing: tuple[float, float]) -> npt.NDArray[np.float64]:
-    """Disc with a diameter of 12 mm as a kernel of zeros and ones; `spacing` in mm."""
+    """Return a disc with a diameter of 12 mm as a kernel of zeros and ones; `spacing` is in mm."""
     x, y = (np.arange(-int(DISC_MM / mm), int(DISC_MM / mm) + 1) * mm for mm in spacing)
     inside: Mask = np.hypot(x[:, None], y[None]) <= DISC_MM
     return inside.astype(np.float64)

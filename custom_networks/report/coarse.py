@@ -1,4 +1,4 @@
-"""A scan and its label map, subsampled and with axes closest to the patient's right, anterior and superior."""
+"""A scan and its label map, subsampled and reoriented to the axes closest to the patient's."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -83,16 +83,17 @@ class CoarseView:
         return float(np.median([(start + stop - 1) / 2 for start, stop in spans]))
 
     def cut_share(self) -> float:
-        """Fraction of the trunk's outline that lies on the edge of the field of view, over the `seen_slices`.
+        """Return the share, 0 to 1, of the trunk's outline that lies on the edge of the field of view.
 
-        The field of view is the whole image, or the inscribed circle if the corners are padded.
+        The field of view is the whole image, or the inscribed circle if the corners are padded. Only the `seen_slices`
+        are considered.
         """
         edge = self._rim()
         outline = self.trunk & ~ndimage.binary_erosion(self.trunk, _CROSS_IN_SLICE, border_value=0)
         return float((outline & edge[..., None]).sum() / max(1, outline.sum()))
 
     def _rim(self) -> npt.NDArray[np.bool_]:
-        """Mask (x, y) of the pixels on the edge of the field of view or, if that is a circle, outside it."""
+        """Return a mask (x, y) of the pixels on the edge of the field of view; if that is a circle, also outside it."""
         shape = self.hu.shape[:2]
         edge = np.ones(shape, bool)
         edge[1:-1, 1:-1] = False
@@ -105,16 +106,16 @@ class CoarseView:
         return edge | (radius > RIM) if round_field else edge
 
     def trunk_ml_above(self, hu: float) -> float:
-        """Volume in ml of the trunk's voxels above `hu`, estimated from the `seen_slices`.
+        """Return the volume in ml of the trunk's voxels above `hu`, estimated from the `seen_slices`.
 
-        It covers the height of the liver, or the whole scan without a liver.
+        It covers the height of the liver or, without a liver, the whole scan.
         """
         height = self.organ[2].stop - self.organ[2].start if self.organ else self.hu.shape[2]
         voxels = np.count_nonzero((self.hu[..., self.seen_slices] > hu) & self.trunk)
         return voxels * self.voxel_ml * height / len(self.seen_slices)
 
     def parts_ml(self) -> float:
-        """Volume of the liver outside its largest connected component, in ml; 0 without a liver."""
+        """Return the volume of the liver outside its largest connected component, in ml; 0 without a liver."""
         if self.organ is None:
             return 0.0
         components, count = ndimage.label(self.labels[self.organ] > 0, NEIGHBOURS_26)
@@ -122,7 +123,7 @@ class CoarseView:
         return float(sizes.sum() - sizes.max()) * self.voxel_ml
 
     def left_share(self) -> float | None:
-        """Fraction of the liver to the left of the trunk's midline, or None without a liver."""
+        """Return the fraction, 0 to 1, of the liver to the left of the trunk's midline, or None without a liver."""
         if self.organ is None:
             return None
         x = np.nonzero(self.labels[self.organ])[0] + self.organ[0].start
@@ -135,7 +136,7 @@ _CROSS_IN_SLICE = ndimage.generate_binary_structure(3, 1) & np.array([False, Tru
 def coarse_view(ct: Volume, region: OrganRegion) -> CoarseView:
     """Subsample a scan and its label map, and reorient them to the closest axes of the patient.
 
-    Along axes with voxels smaller than 3 mm, the new spacing is the multiple of theirs closest to 3 mm.
+    Along each axis, every n-th voxel is taken, with n such that the new spacing is closest to 3 mm.
     """
     steps = [max(1, round(COARSE_MM / mm)) for mm in ct.spacing]
     hu = ct.array[tuple(slice(None, None, step) for step in steps)]
@@ -153,22 +154,22 @@ def coarse_view(ct: Volume, region: OrganRegion) -> CoarseView:
 
 
 def _largest(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Largest connected component of a 2D mask; an empty mask is returned as it is."""
+    """Return the largest connected component of a 2D mask; an empty mask is returned as it is."""
     pieces, count = ndimage.label(mask)
     return np.asarray(pieces == 1 + np.argmax(np.bincount(pieces.ravel(), minlength=2)[1:])) if count else mask
 
 
 def _disc(radius: float, spacing: tuple[float, ...]) -> npt.NDArray[np.bool_]:
-    """Disc of `radius` mm as a 2D structuring element."""
+    """Return a disc of `radius` mm as a 2D structuring element; `spacing` is in mm."""
     x, y = (np.arange(-int(radius / mm), int(radius / mm) + 1) * mm for mm in spacing[:2])
     return np.asarray(np.hypot(x[:, None], y[None]) <= radius)
 
 
 def _without_thin_parts(piece: npt.NDArray[np.bool_], disc: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Remove parts of a 2D mask thinner than the disc, and keep the largest component of the rest.
+    """Return the largest component of a 2D mask after removing parts that are thinner than the disc.
 
-    A mask that is thinner everywhere is returned unchanged. For the erosion, holes are filled, and the mask is assumed
-    to continue beyond the edge of the image.
+    If the mask is thinner everywhere, it is returned unchanged. For the erosion, holes are filled, and the mask is
+    assumed to continue beyond the edge of the image.
     """
     eroded = ndimage.binary_erosion(ndimage.binary_fill_holes(piece), disc, border_value=1)
     thick = piece & ndimage.binary_dilation(eroded, disc)
@@ -176,6 +177,6 @@ def _without_thin_parts(piece: npt.NDArray[np.bool_], disc: npt.NDArray[np.bool_
 
 
 def _span(seen: npt.NDArray[np.bool_]) -> tuple[int, int]:
-    """Start and stop index of the range from the first to the last true value, (0, 0) if there is none."""
+    """Return the start and stop index of the range from the first to the last true value, or (0, 0) without any."""
     indices = np.flatnonzero(seen)
     return (int(indices[0]), int(indices[-1]) + 1) if len(indices) else (0, 0)

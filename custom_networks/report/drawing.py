@@ -1,4 +1,4 @@
-"""Drawing on grey-scale pictures, and the colours of liver and lesions."""
+"""Draw outlines, lines and text on greyscale pictures; the colours of liver and lesions."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -27,7 +27,7 @@ LINE_PIXELS = 18
 
 
 def lesion_colour(number: int) -> Colour:
-    """Colour of a lesion in pictures and on the page; the colours repeat after every eighth lesion."""
+    """Return the colour of a lesion in pictures and on the page; the colours repeat after every eighth lesion."""
     return LESION_COLOURS[(number - 1) % len(LESION_COLOURS)]
 
 
@@ -54,7 +54,7 @@ class Sheet:
         return np.asarray(image)
 
     def outline(self, mask: npt.NDArray[np.bool_], colour: Colour) -> None:
-        """Draw the outline of a mask (rows, columns): its pixels with one of their four neighbours outside the mask."""
+        """Draw the outline of a mask (rows, columns): the pixels that have a neighbour (of four) outside the mask."""
         inner = mask.copy()
         for here, there in ((np.s_[1:], np.s_[:-1]), (np.s_[:-1], np.s_[1:])):
             inner[here] &= mask[there]

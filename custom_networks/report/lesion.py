@@ -27,15 +27,15 @@ class MeasuredLesion:
         perpendicular_mm: longest perpendicular diameter in the same slice, in mm.
         longest_ends: end points of the longest diameter.
         perpendicular_ends: end points of the perpendicular diameter.
-        slice_number: slice of the longest diameter, counted from 1 at the feet.
+        slice_number: slice of the longest diameter, counted from feet to head, beginning with 1.
         slice_index: index of the same slice along the file's slice axis, from 0.
         slice_position_mm: z of the midpoint of the longest diameter, in mm.
         extent_mm: size of the bounding box along the patient's x, y and z axes, in mm.
         centroid: mean position of its voxels.
         mean_hu: mean intensity in HU.
         sd_hu: standard deviation of the intensity in HU.
-        contrast_hu: mean intensity minus that of the liver within 10 mm of the lesion, in HU; liver next to a lesion's
-            edge does not count (see `liver_around`). None if no liver is left.
+        contrast_hu: mean intensity of the lesion minus the mean of the liver within 10 mm of it, in HU, without the
+            liver next to any lesion (see `liver_around`). None if no liver voxel is left.
         surface_distance_mm: shortest distance to the surface of the liver (including its lesions) in mm, 0 if the
             lesion touches it; None if the image shows no surface.
         touches_border: whether the lesion reaches the border of the image, so that it may be cut off.

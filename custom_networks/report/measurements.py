@@ -28,8 +28,8 @@ class Measurements:
         lesions: the lesions, largest first.
         touches_border: whether the liver reaches the border of the image; if so, it may be cut off, and volumes cover
             only the visible part.
-        calibrated: whether the lesions' confidence is a probability calibrated for the weights in use; otherwise it
-            only ranks lesions.
+        calibrated: whether the confidence in the lesions is a probability, calibrated for the weights in use;
+            otherwise, it only ranks lesions.
         numbers: (i, j, k) lesion id at each voxel of `box`, 0 outside lesions.
         box: position of `numbers` in the image.
         shape: (i, j, k) shape of the image.

@@ -44,7 +44,7 @@ def overlay_png(folder: Path | None, files: Mapping[str, str], draw: Callable[[P
     Args:
         folder: the case folder, or None if the result was not written.
         files: names of the files in the folder, by kind.
-        draw: draws the overlay and saves it to the given path.
+        draw: function that draws the overlay and saves it to the given path.
     """
     try:
         if folder and "overlay" in files:

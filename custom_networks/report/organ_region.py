@@ -59,12 +59,12 @@ class OrganRegion:
         return whole
 
     def lps(self, index: npt.ArrayLike) -> Floats:
-        """Convert voxel indices (..., 3) in `box` to patient coordinates (..., 3) in LPS mm."""
+        """Convert voxel indices (..., 3) of `labels` to patient coordinates (..., 3) in LPS mm."""
         starts = np.array([part.start for part in self.box])
         return np.asarray(((np.asarray(index) + starts) @ self.to_mm.T + self.affine[:3, 3]) * RAS_TO_LPS)
 
     def at_border(self, box: Box) -> bool:
-        """Whether a box, relative to `self.box`, touches the border of the image."""
+        """Whether a box, given in indices of `labels`, touches the border of the image."""
         return any(
             outer.start + part.start == 0 or outer.start + part.stop == size
             for outer, part, size in zip(self.box, box, self.shape, strict=True)
@@ -72,7 +72,7 @@ class OrganRegion:
 
 
 def organ_region(labels: Labels, numbers: Numbers, affine: Floats) -> OrganRegion:
-    """Crop label map and lesion numbers of a whole image to the liver with a margin of 10 mm, as copies.
+    """Return copies of label map and lesion numbers (i, j, k), cropped to the liver with a margin of about 10 mm.
 
     Without a liver, the region is empty.
 
@@ -86,6 +86,6 @@ def organ_region(labels: Labels, numbers: Numbers, affine: Floats) -> OrganRegio
 
 
 def check_shape(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    """Raise InputError if the shape of an array differs from that of the label map."""
+    """Raise InputError if the shape of an array is not as expected; `name` is what the message calls the array."""
     if tuple(shape) != tuple(expected):
         raise InputError(f"The shape of {name} must be {tuple(expected)} as for the label map, got {tuple(shape)}.")

@@ -26,7 +26,7 @@ class OrientedCase:
         box: position of labels and numbers in the image.
         affine: (4, 4) affine, index (x, y, z) to RAS mm.
         spacing: distances between voxels along x, y and z, in mm.
-        slice_axis: axis perpendicular to the slices, which is 2 for axial slices.
+        slice_axis: the axis perpendicular to the slices; 2 for axial slices.
     """
 
     hu: npt.NDArray[np.generic]
@@ -38,13 +38,13 @@ class OrientedCase:
     slice_axis: int
 
     def index_of(self, place: Point) -> Floats:
-        """Fractional voxel index (3,) of a point in LPS mm."""
+        """Return the fractional voxel index (3,) of a point in LPS mm."""
         ras = np.append(np.asarray(place) * RAS_TO_LPS, 1.0)
         return np.asarray(np.linalg.solve(self.affine, ras)[:3])
 
 
 def oriented(ct: Volume, region: OrganRegion, measured: Measurements) -> OrientedCase:
-    """Reorient a CT, its liver region and its lesions."""
+    """Reorient a CT, its liver region and its lesions to the axes closest to the patient's."""
     orientation = io_orientation(ct.affine)
     axes = np.argsort(orientation[:, 0])  # file axes that correspond to x, y and z
     sides = [

@@ -68,7 +68,7 @@ def _number(axis: Any, number: int, place: npt.NDArray[np.float64]) -> None:
 
 
 def _body_box(hu: npt.NDArray[Any]) -> Box:
-    """Bounding box of the voxels above `BODY_HU`, or the whole volume if there are none.
+    """Return the bounding box of the voxels above `BODY_HU`, or of the whole volume if there are none.
 
     It is found from projections, because a mask of the whole volume would take up much memory.
     """
@@ -81,7 +81,7 @@ def _body_box(hu: npt.NDArray[Any]) -> Box:
 
 
 def _all_of(array: npt.NDArray[Any]) -> Box:
-    """Box that covers a whole 3D array."""
+    """Return a box that covers a whole 3D array."""
     x, y, z = (slice(0, size) for size in array.shape)
     return x, y, z
 

@@ -74,7 +74,7 @@ class CasePictures:
 
     @cached_property
     def planes(self) -> tuple[Picture, ...]:
-        """Axial, coronal and sagittal picture, each in the plane that `_fullest` chooses."""
+        """An axial, a coronal and a sagittal picture, each in the plane with the largest area of lesions or liver."""
         fullest = _fullest(self._case)
         return tuple(_plane_picture(self._case, axis, fullest[axis]) for axis in PLANES)
 
@@ -85,11 +85,11 @@ class CasePictures:
         return self.largest(shown, next(side for most, side in TILE_PIXELS if shown <= most))
 
     def largest(self, most: int, pixels: int) -> tuple[Picture, ...]:
-        """Return square pictures of at most `most` lesions, the largest ones; `pixels` is the side length."""
+        """Return pictures of the (at most `most`) largest lesions, each of `pixels` x `pixels`."""
         return tuple(_lesion_picture(self._case, lesion, pixels) for lesion in self._lesions[:most])
 
     def numbers_in(self, axis: int, index: int) -> list[tuple[int, Floats]]:
-        """Return the number and the centre of each lesion in a plane of the image.
+        """Return the number and the centre of each lesion in plane `index` perpendicular to `axis` of the image.
 
         A centre has two fractional voxel indices, in the order of the plane's axes.
         """
@@ -112,7 +112,7 @@ def lesion_title(number: int, longest_mm: float, perpendicular_mm: float, slice_
 def key_pictures(pictures: CasePictures, patient: Mapping[str, str]) -> tuple[Picture, ...]:
     """Return large pictures for an archive: the planes and the (at most `MOST_KEY_IMAGES`) largest lesions.
 
-    Their captions have the title, the text about the patient if there is any, and who made the mask.
+    Their captions give the title, the text about the patient if there is any, and who made the mask.
     """
     drawn = *pictures.planes, *pictures.largest(MOST_KEY_IMAGES, KEY_PIXELS)
     whose = [", ".join(patient.values())] if patient else []
@@ -136,7 +136,7 @@ def in_rows(pictures: Sequence[Picture], width: int) -> Rgb:
 
 
 def _plane_picture(case: OrientedCase, axis: int, index: int) -> Picture:
-    """Picture of the liver with a margin, or of the whole image without a liver, in one plane."""
+    """Draw the liver with a margin or, without a liver, the whole image in plane `index` perpendicular to `axis`."""
     across, up = (a for a in range(3) if a != axis)
     sides = [case.box[a] if case.labels.size else slice(0, case.hu.shape[a]) for a in (across, up)]
     margin = MARGIN_MM if case.labels.size else 0.0
@@ -147,7 +147,7 @@ def _plane_picture(case: OrientedCase, axis: int, index: int) -> Picture:
 
 
 def _lesion_picture(case: OrientedCase, lesion: MeasuredLesion, pixels: int) -> Picture:
-    """Picture of a lesion in the slice of its longest diameter, with both diameters drawn."""
+    """Draw a lesion in the slice of its longest diameter, with both diameters, in `pixels` x `pixels`."""
     axis = case.slice_axis
     seen = [a for a in range(3) if a != axis]
     ends = np.array([case.index_of(end) for end in (*lesion.longest_ends, *lesion.perpendicular_ends)])
@@ -192,7 +192,7 @@ def _sheet(
         middle: centre of the picture, two voxel indices.
         millimetres: width and height of the picture.
         pixel_mm: size of a pixel.
-        own: id of the lesion whose number is not written, because the picture shows this lesion; None to write all.
+        own: id of the lesion that the picture is about, whose number is not written; None to write all numbers.
     """
     right, up = (a for a in range(3) if a != axis)
     size = [max(2, round(mm / pixel_mm)) for mm in millimetres]
@@ -228,5 +228,5 @@ def _grey(hu: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
 
 
 def _orientation(axis: int) -> tuple[str, str]:
-    """Anatomical directions to the right and down in a picture, as in PatientOrientation (PS3.3 C.7.6.1.1.1)."""
+    """Return the anatomical directions to the right and down, as in PatientOrientation (PS3.3 C.7.6.1.1.1)."""
     return {2: ("L", "P"), 1: ("L", "F"), 0: ("A", "F")}[axis]

@@ -29,12 +29,12 @@ COLUMNS = (
 
 
 def printed_report(report: Mapping[str, Any], pictures: CasePictures, patient: Mapping[str, str]) -> bytes:
-    """Return the PDF, which is reproducible byte for byte.
+    """Return the report as a PDF; the same arguments give the same bytes.
 
     Args:
         report: the content of report.json.
         pictures: pictures of the case.
-        patient: text about the patient to show, by name.
+        patient: text about the patient to show, by label; empty to show none.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_pdf import PdfPages
@@ -114,7 +114,7 @@ def _second_page(report: Mapping[str, Any], pictures: CasePictures) -> Any:
     if len(report["lesions"]) > MOST_LESIONS:
         page.write([f"The {MOST_LESIONS} largest of {len(report['lesions'])} lesions; lesions.csv lists all of them."])
     if not (report["confidence_calibrated"] or content.by_person(report)):
-        page.write(["Confidence is a ranking here, not a probability."])
+        page.write(["Confidence only ranks these lesions; it is not a probability."])
     step, head = (RIGHT - LEFT) / len(COLUMNS), COLUMNS[: -1 if content.by_person(report) else None]
     for row in [head, *(_row(lesion, report["confidence_calibrated"]) for lesion in lesions)]:
         for column, text in enumerate(row):
@@ -147,7 +147,7 @@ def _facts(facts: Sequence[content.Fact]) -> list[str]:
 
 
 def _limited(texts: Sequence[str]) -> list[str]:
-    """Wrap texts into at most `MOST_LINES` lines; if they need more, the last line refers to report.json."""
+    """Wrap texts into lines; if these are more than `MOST_LINES`, a reference to report.json replaces the rest."""
     lines = [line for text in texts for line in wrap(text, CHARACTERS)]
     return lines if len(lines) <= MOST_LINES else [*lines[: MOST_LINES - 1], "The rest is in report.json."]
 
@@ -173,5 +173,5 @@ def _confidence(confidence: float | None, calibrated: bool) -> str:
 
 
 def _ink(number: str) -> list[float]:
-    """Colour of a lesion, darkened for white paper."""
+    """Return the colour of a lesion, darkened for white paper."""
     return [part / 255 * 0.75 for part in lesion_colour(int(number))]

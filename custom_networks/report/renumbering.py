@@ -18,11 +18,11 @@ def numbered_as(
     """Return region and measurements with lesions renumbered to match an earlier report.
 
     Two lesions match if their centroids are no farther apart than a quarter of the sum of their longest diameters.
-    (Centres of touching spheres would be twice as far apart.) The closest pairs are matched first. Other lesions get
-    numbers above those of the earlier report.
+    (Centres of touching spheres would be twice as far apart.) The closest pairs are matched first. Lesions without a
+    match get numbers above those in the earlier report.
 
     Args:
-        earlier: `lesions` of the earlier report.
+        earlier: `lesions` of the earlier report.json.
         region: the liver region with its lesion numbers.
         found: the measurements to renumber.
     """
@@ -37,7 +37,7 @@ def numbered_as(
 
 
 def _same_lesions(earlier: Sequence[Mapping[str, Any]], lesions: Sequence[MeasuredLesion]) -> dict[int, int]:
-    """Return the number in the earlier report of each matched lesion, by its present number."""
+    """Return the number of each matched lesion in the earlier report, by its present number."""
     pairs = sorted(
         (float(np.linalg.norm(np.subtract(old["centroid"], new.centroid))), int(old["id"]), new.id, i, j)
         for i, old in enumerate(earlier)

@@ -46,7 +46,7 @@ def case_report(
     """Return the content of `report.json` with rounded numbers; volumes are in ml or mm3, points in LPS mm.
 
     Args:
-        case: name of the case.
+        case: name of the case and of its folder.
         source: path of the input, as given by the user.
         found: measurements of the case.
         files: names of the other files in the case folder, by kind.
@@ -97,7 +97,7 @@ def write_report(report: Mapping[str, Any], folder: Path) -> None:
 
 
 def lesion_rows(report: Mapping[str, Any]) -> list[list[Cell]]:
-    """Return the rows of `lesions.csv`, one for each lesion, with the cells of LESION_COLUMNS, None where unknown."""
+    """Return the rows of `lesions.csv`, one for each lesion, in the order of LESION_COLUMNS; unknown cells are None."""
     shared = {"case": report["case"], "confidence_calibrated": report["confidence_calibrated"]}
     rows = []
     for lesion in report["lesions"]:

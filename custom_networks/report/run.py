@@ -31,7 +31,8 @@ def scout_block(
 ) -> dict[str, Any]:
     """Return the `scout` block: the state ("off" without a scout), the hash of the weights, and the box.
 
-    The box has the start and stop index along each axis of the CT; it is None unless the scout found a liver.
+    The box, in which the network ran, has the start and stop index along each axis of the CT. It is None unless the
+    scout found a liver.
 
     Args:
         scout: output of `FindLiverd`; empty if the scout is off.

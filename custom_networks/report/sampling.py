@@ -14,7 +14,7 @@ def weights(positions: Floats, size: int) -> npt.NDArray[np.float32]:
     """Return weights (n, size) that sample a line of `size` voxels at n evenly spaced voxel positions.
 
     Samples are interpolated linearly or, if positions are farther apart than voxels, weighted means of the voxels
-    around each position. Positions half a voxel or more beyond the centre of the first or last voxel get zero weights.
+    around each position. Positions outside the voxels have zero weights.
     """
     step = max(1.0, abs(float(positions[1] - positions[0]))) if len(positions) > 1 else 1.0
     near = np.clip(1 - np.abs(positions[:, None] - np.arange(size)) / step, 0, None)
@@ -37,7 +37,7 @@ class PlaneReader:
         return plane[self._part]
 
     def read(self, part: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
-        """Return the resampled values (rows, columns) of a part of a plane, as cut out by `part`."""
+        """Return the resampled values (rows, columns) of a plane, given the part of it that `part` returns."""
         return np.asarray(self._rows @ part.astype(np.float32) @ self._columns)
 
 
@@ -79,6 +79,6 @@ def _along_last(part: npt.NDArray[np.float32], read: npt.NDArray[np.float32]) ->
 
 
 def _needed(read: npt.NDArray[np.float32]) -> tuple[int, int]:
-    """Start and stop index of the range that has all nonzero weights, (0, 0) if there are none."""
+    """Return the start and stop index of the voxels with nonzero weights, or (0, 0) if there are none."""
     used = np.flatnonzero(read.any(axis=0))
     return (int(used[0]), int(used[-1]) + 1) if used.size else (0, 0)

@@ -21,10 +21,10 @@ class Segments:
     """The liver segments of a case, or the reason why there are none.
 
     Attributes:
-        state: "found", "left out" (the liver is incomplete or was resected) or "no liver".
+        state: "found", "left out" (the liver is cut off, or its shape is unusual) or "no liver".
         reason: a clause if the state is "left out", else None.
         sha256: SHA-256 of the weights of the segments' network.
-        labels: (i, j, k) segment numbers 1 to 8 in the organ's region, 0 outside the liver or without segments.
+        labels: (i, j, k) segment numbers 1 to 8 in the liver's region, 0 outside the liver; all 0 without segments.
         volumes_ml: volume of each segment in ml, including lesions; empty without segments.
         tumor_ml: volume of lesions in each segment in ml; empty without segments.
         lesions: segments of each lesion, by its id; empty without segments.
@@ -83,7 +83,7 @@ def segments_block(found: Segments | None) -> dict[str, Any] | None:
 
 
 def _segment_row(found: Segments, number: int) -> dict[str, Any]:
-    """Return one row of the table of segments."""
+    """Return the row of one segment in the `table` of the `segments` block."""
     whole, volume = sum(found.volumes_ml.values()), found.volumes_ml[number]
     return {
         "segment": number,
@@ -115,7 +115,6 @@ def lesion_cells(lesion: Mapping[str, Any]) -> dict[str, Cell]:
 
 
 def segment_rows(report: Mapping[str, Any]) -> list[list[Cell]]:
-    """Return the rows of `segments.csv`, one for each segment, with the columns of SEGMENT_COLUMNS; [] if the
-    report has no segments."""
+    """Return the rows of `segments.csv`, one for each segment, in the order of SEGMENT_COLUMNS; [] without segments."""
     table = (report["segments"] or {}).get("table", [])
     return [[report["case"], *row.values()] for row in table]

@@ -1,4 +1,4 @@
-"""`summary.csv`: one row for each input of an output folder, made from its reports and recorded refusals."""
+"""`summary.csv`: one row for each input whose results or refusal an output folder records."""
 
 import json
 import os
@@ -22,8 +22,8 @@ class Finished(NamedTuple):
     """The latest outcome of an input in an output folder.
 
     Attributes:
-        path: manifest of a finished case folder, or file of a refusal; its modification time orders the rows.
-        row: row of a refused input; None for a case folder, whose row is made from its report.
+        path: manifest of a finished case folder, or record of a refusal; its modification time orders the rows.
+        row: row of a refused input; None for a case folder, whose row is made from its report.json.
     """
 
     path: Path
@@ -99,13 +99,13 @@ def _row(report: Mapping[str, Any]) -> dict[str, Cell]:
 
 
 def _shown(report: Mapping[str, Any]) -> dict[str, Cell]:
-    """Return what only the index shows: the file names of the page and the thumbnail, None if missing."""
+    """Return the file names of page and thumbnail for the index, None for a file that was not written."""
     files = report.get("files", {})
     return {"page": files.get("page"), "thumbnail": files.get("thumbnail")}
 
 
 def _row_of_file(path: Path) -> dict[str, Cell] | None:
-    """Return the row of a report file, or None if it cannot be read or has another format."""
+    """Return the row of a case from its report.json, or None if this cannot be read or has another format."""
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         row = {**_row(report), **_shown(report), "folder": path.parent.name}

@@ -69,7 +69,7 @@ class Verdict:
         return max((finding.level for finding in self.findings), key=LEVELS.index, default=OK)
 
     def remarks(self) -> tuple[str, ...]:
-        """Return the verdict as sentences, beginning with its level."""
+        """Return the verdict as sentences: its level, then the text of each finding."""
         return (f"Verdict: {self.level}.", *(finding.text for finding in self.findings))
 
     def as_json(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _hounsfield(n: VerdictNumbers) -> Iterator[Finding]:
     fat have been refused earlier.
     """
     signs = [
-        (n.tissue_share < LEAST_TISSUE, f"{n.tissue_share:.1%} of the voxels are denser than -300 HU"),
+        (n.tissue_share < LEAST_TISSUE, f"only {n.tissue_share:.1%} of the voxels are denser than -300 HU"),
         (n.in_range_share < LEAST_IN_RANGE, f"only {n.in_range_share:.0%} of the body lies between -200 and 300 HU"),
         (n.fat_share < LEAST_FAT, f"only {n.fat_share:.1%} of the body is as dark as fat"),
         (n.one_value_share > MOST_OF_ONE_VALUE, f"{n.one_value_share:.0%} of the body has the same value"),
@@ -154,9 +154,9 @@ def _volume(n: VerdictNumbers) -> Iterator[Finding]:
 
 
 def _level_of_ratio(ratio: float, cut: bool) -> str:
-    """Level of a finding for a ratio of measured to expected liver volume.
+    """Return the level of a finding for a ratio of measured to expected liver volume.
 
-    `cut` says that the image may cut off a part of the liver; small ratios are then accepted.
+    If the image may cut off a part of the liver (`cut`), small ratios are accepted.
     """
     for level, (least, most) in ((STOP, STOP_RATIO), (LOOK, LOOK_RATIO)):
         if ratio > most or (ratio < least and not cut):
@@ -172,8 +172,8 @@ def _region(n: VerdictNumbers) -> Iterator[Finding]:
 
 def _pieces(n: VerdictNumbers) -> Iterator[Finding]:
     if n.parts_ml > MOST_IN_PARTS * n.liver_ml:
-        text = f"The mask is in pieces: {n.parts_ml:.0f} of {n.liver_ml:.0f} ml are separate from the largest. Check "
-        yield Finding("pieces", LOOK, text + "whether they are liver, and what is between them.")
+        text = f"The mask is in pieces ({n.parts_ml:.0f} of {n.liver_ml:.0f} ml are separate from the largest piece): "
+        yield Finding("pieces", LOOK, text + "check whether they are liver, and what lies between them.")
 
 
 def _liver_cut(n: VerdictNumbers) -> Iterator[Finding]:
@@ -214,7 +214,7 @@ def contrast_phase(liver_hu: float | None, aorta_hu: float | None) -> str:
 
 def _unsure(n: VerdictNumbers) -> Iterator[Finding]:
     if n.unsure_share is not None and n.unsure_share > MOST_UNSURE:
-        text = f"The network was unsure of the liver's outline (voxels worth {n.unsure_share:.0%} of the liver)"
+        text = f"The network was unsure of the liver's outline (in as many voxels as {n.unsure_share:.0%} of the liver)"
         yield Finding("unsure", LOOK, f"{text}: check the outline.")
     elif n.unsure_tumor_share is not None and n.unsure_tumor_share > MOST_UNSURE_TUMOR:
         text = f"The network was unsure whether {n.unsure_tumor_share:.0%} of the liver is tumor"
@@ -233,7 +233,7 @@ def _scout(n: VerdictNumbers) -> Iterator[Finding]:
 
 
 def _review(n: VerdictNumbers) -> Iterator[Finding]:
-    """Yield a finding that names the first lesions of low confidence; its level is ok, as the case is not in doubt."""
+    """Yield a finding of level ok that names the lesions of low confidence, at most `MOST_NAMED` of them."""
     unsure = [str(number) for number, confidence in n.confidence.items() if confidence < REVIEW_BELOW]
     if unsure:
         named = ", ".join(unsure[:MOST_NAMED]) + ", ..." * (len(unsure) > MOST_NAMED)

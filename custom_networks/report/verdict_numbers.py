@@ -27,8 +27,8 @@ NOTHING_FOUND = "nothing found"
 class VerdictNumbers:
     """Measured numbers of a scan and its mask; None if a number could not be measured. Shares are from 0 to 1.
 
-    Voxels are tissue if they are denser than -300 HU and than the minimum of the image. "At the level of the liver"
-    means the whole scan if there is no liver.
+    Voxels count as tissue if they are above -300 HU and above the minimum of the image. "At the level of the liver"
+    means in the whole scan if there is no liver.
 
     Attributes:
         lowest_hu: minimum of the image, including padding.
@@ -51,10 +51,10 @@ class VerdictNumbers:
         parts_ml: volume of the liver outside its largest connected component, in ml.
         liver_hu: median of the liver without tumors, in HU.
         aorta_hu: median of the aorta, in HU.
-        unsure_share: number of voxels with a probability of liver or tumor of 25 to 75 %, relative to the number of
-            the liver's voxels.
-        unsure_tumor_share: share of the liver's voxels with a relative tumor probability of 25 to 75 %.
-        scout_gap_mm: largest distance between mask and scout's box over all sides, in mm.
+        unsure_share: number of voxels whose probability of being liver or tumor is 25 to 75 %, divided by the number of
+            liver voxels; can exceed 1.
+        unsure_tumor_share: share of the liver voxels in which tumor makes up 25 to 75 % of this probability.
+        scout_gap_mm: largest distance of a side of the mask from the same side of the scout's box, in mm.
         scout_reached: whether the mask reaches the border of the scout's box inside the image.
         scout_saw_nothing: whether the scout searched and found no liver.
         confidence: confidence of each lesion, by its number.
@@ -104,7 +104,7 @@ def verdict_numbers(
         found: the measurements of the case.
         series: DICOM series, whose headers may state the patient's height and weight.
         scout: the `scout` block of report.json.
-        unsure: result of `labelmap.doubt.unsure_shares`.
+        unsure: `unsure_share` and `unsure_tumor_share`, from `labelmap.doubt.unsure_shares`.
     """
     view = coarse_view(ct, region)
     cut = view.cut_share()
@@ -155,9 +155,9 @@ def _intensities(view: CoarseView) -> dict[str, Any]:
 
 
 def _dense_ml(ct: Volume, region: OrganRegion) -> float:
-    """Volume of dense material inside the liver in ml.
+    """Return the volume above `DENSE_HU` inside the liver in ml.
 
-    An opening with an in-plane cross of 3 x 3 voxels removes noise and compression artefacts.
+    A morphological opening with an in-plane cross of 3 x 3 voxels removes noise and compression artefacts.
     """
     dense = (ct.array[region.box] > DENSE_HU) & (region.labels > 0)
     box = box_around(dense)
@@ -195,7 +195,7 @@ def _expected_ml(series: SeriesInfo | None, width_mm: float | None) -> tuple[flo
 
 
 def _sides(region: OrganRegion) -> str:
-    """Return the sides of the image that the liver reaches, separated by commas."""
+    """Return the sides of the image that the liver reaches, separated by commas; "" if none."""
     organ = box_around(region.labels)
     if organ is None:
         return ""
@@ -209,10 +209,7 @@ def _sides(region: OrganRegion) -> str:
 
 
 def _scout_gap(scout: Mapping[str, Any], region: OrganRegion) -> tuple[float | None, bool]:
-    """Return the largest gap between liver and scout's box in mm, and whether the liver reaches the box's border.
-
-    The gap is None without a box or a liver. A side of the box on the border of the image does not count as reached.
-    """
+    """Return `scout_gap_mm` and `scout_reached` of `VerdictNumbers`; None and False without a box or a liver."""
     organ, box = box_around(region.labels), scout.get("box")
     if organ is None or box is None:
         return None, False

@@ -92,11 +92,11 @@ def test_an_identical_file_under_another_name_is_a_case_of_its_own(texts: Texts,
 
 def test_a_page_missing_because_of_a_full_disk_is_a_reason_to_run_again(texts: Texts, tmp_path: Path) -> None:
     full = "report.html was not written, OSError: [Errno 28] No space left on device"
-    cases = texts(
-        a=full, b="report.html was not written, ValueError: no picture", c="DICOM SR was not written (OSError)"
-    )
+    images = "Some key images and PDF were not written (OSError; --debug shows where)."
+    other = "report.html was not written, ValueError: no picture"
+    cases = texts(a=full, b=other, c="DICOM SR was not written (OSError)", d=images)
     run_over(tmp_path / "out", cases)
-    assert reasons(tmp_path / "out", cases) == [full, "", "DICOM SR was not written (OSError)"]
+    assert reasons(tmp_path / "out", cases) == [full, "", "DICOM SR was not written (OSError)", images]
 
 
 def test_other_options_or_another_version_are_given_as_the_reason(texts: Texts, tmp_path: Path) -> None:

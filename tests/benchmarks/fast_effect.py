@@ -16,7 +16,7 @@ from custom_networks.evaluation.lesion_matching import shared_voxels
 from custom_networks.io import case_of_array, read_label_map, read_volume
 from custom_networks.labelmap.grid import voxel_mm3
 from custom_networks.pipeline import Pipeline
-from custom_networks.training.data.cases import listed_cases
+from custom_networks.training.data.cases import validation_cases
 
 COMMON = {"device": "cpu", "precision": "float32", "progress": False}
 LEAST_MM3 = 30.0  # smaller labelled lesions are not counted
@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path)
     root = parser.parse_args().root
-    cases = listed_cases(str(root / "dataset.json"), str(root))["dev"]
+    cases = validation_cases(str(root / "dataset.json"), str(root), fold="all")
     for name, fast in (("full answer", False), ("`--fast`", True)):
         print(row(name, Pipeline(overrides={**COMMON, "fast": fast}), cases), flush=True)
 

@@ -1,4 +1,4 @@
-"""Errors of volumes and diameters on balls and ellipsoids of known size; docs/outputs.md has a part of the table.
+"""Errors of volumes and diameters on balls and ellipsoids of known size; docs/outputs.md has the largest.
 
 python tests/benchmarks/measurement_errors.py
 """

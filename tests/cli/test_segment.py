@@ -269,7 +269,7 @@ def test_a_failed_dicom_result_becomes_a_note_without_patient_text(
     answer = segment(series)
     assert answer.code == 0
     assert results(tmp_path / "out") == [f"ct/ct_{name}" for name in kept]
-    assert f"  note: {missing} not written (ValueError; --debug shows where)" in answer.err.splitlines()
+    assert f"  note: {missing} not written (ValueError; --debug shows where)." in answer.err.splitlines()
     assert "DOE" not in answer.err + (tmp_path / "out" / "ct" / "report.json").read_text()
     caplog.set_level(logging.DEBUG, "custom_networks")
     segment(series, "--debug", "--force")

@@ -41,7 +41,7 @@ def lines_of(text: str) -> list[str]:
         (["segment", "ct.nii.gz", "--output", "out", "--device", "mps"], "No device 'mps' is available here"),
         (["segment", "ct.nii.gz", "--output", "out", "--device", "meta"], "No device 'meta' is available here"),
         (["segment", "ct.nii.gz", "--output", "~nobody_of_this_name/x"], "cannot be a folder for results"),
-        (["segment", "", "--output", "out"], "An input is empty ('')"),
+        (["segment", "", "--output", "out"], "An input has no path ('')"),
         (["--output", "out"], "Unknown command '--output'"),
         (["segment", "ct.nii.gz", "--output", "out", "--device", "gpu"], "Unknown device 'gpu': use cpu, cuda"),
         (["segment", "ct.nii.gz", "--output", "out", "--checkpoint", "absent.pt"], "No weights at absent.pt"),

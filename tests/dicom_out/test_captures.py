@@ -67,6 +67,29 @@ def test_captures_of_slices_without_a_valid_uid_give_a_note(tmp_path: Path) -> N
     assert files == {} and note.startswith("Key images and PDF were not written: Slice 1 has no SOPInstanceUID")
 
 
+@pytest.mark.parametrize(
+    "saved, pdf, missing",
+    [
+        (0, b"", "Key images were"),
+        (0, PDF, "Key images and PDF were"),
+        (1, PDF, "Some key images and PDF were"),
+        (2, PDF, "PDF was"),
+    ],
+)
+def test_a_note_names_the_captures_that_a_full_disk_left_out_so_that_a_rerun_makes_them(
+    saved: int, pdf: bytes, missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = iter(range(saved))
+
+    def save(dataset: Dataset, path: Path) -> None:
+        if next(room, None) is None:
+            raise OSError("No space left on device")
+
+    monkeypatch.setattr("custom_networks.dicom_out.captures.save_whole", save)
+    files, (note,) = write(tmp_path, pictures=pictures()[:2], pdf=pdf)
+    assert len(files) == saved and note == f"{missing} not written (OSError; --debug shows where)."
+
+
 @pytest.mark.parametrize("name", ["Дое^Яна", "Müller^Jörg"])
 def test_names_in_other_scripts_are_kept(name: str, tmp_path: Path) -> None:
     slices = series()

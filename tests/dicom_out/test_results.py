@@ -80,5 +80,5 @@ def test_a_failed_dicom_result_becomes_a_note_without_patient_text(
     monkeypatch.setattr(f"custom_networks.dicom_out.{refused}.write_{refused}", fail)
     with caplog.at_level(logging.INFO):
         answer = write(tmp_path, read(series()))
-    assert answer == (kept, (f"{missing} not written (ValueError; --debug shows where)",))
+    assert answer == (kept, (f"{missing} not written (ValueError; --debug shows where).",))
     assert "DOE" not in caplog.text

@@ -471,7 +471,7 @@ def lost_inputs() -> list[Hostile]:
 
 def size_inputs() -> list[Hostile]:
     j2k, jls = partial(compressed, syntax=JPEG2000Lossless), partial(compressed, syntax=JPEGLSLossless)
-    other = "frame whose size is not that of Rows and Columns"
+    other = "frame of another size than Rows and Columns"
     return [
         Hostile("jpeg_2000", "size", j2k, READ),
         Hostile("jpeg_2000_bomb", "size", partial(j2k, change=partial(jpeg_2000_of, 60000)), REFUSED, other, True),

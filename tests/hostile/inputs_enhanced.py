@@ -209,7 +209,7 @@ INPUTS = [
         "enhanced_old_overlays",
         one(cells(lambda stored: stored | (stored % 2) << 15, BitsStored=12, HighBit=11)),
         NOTED,
-        r"assumed to be old overlays and cleared \(4 slices\)",
+        r"which were taken for old overlays and cleared \(4 slices\)",
     ),
     reject(
         "enhanced_above_bits_stored", one(cells(lambda stored: stored, BitsStored=10, HighBit=9)), "do not fit into"
@@ -277,6 +277,6 @@ INPUTS = [
     reject(
         "enhanced_pet", one(changed(SOPClassUID=LegacyConvertedEnhancedPETImageStorage, Modality="PT")), "not CT but PT"
     ),
-    reject("enhanced_mr_that_says_ct", one(changed(SOPClassUID=EnhancedMRImageStorage)), "not that of an enhanced CT"),
+    reject("enhanced_mr_that_says_ct", one(changed(SOPClassUID=EnhancedMRImageStorage)), "class is not Enhanced CT"),
     reject("enhanced_few_frames", one(frames=slices()[:3]), "It holds 3 slices"),
 ]

@@ -100,7 +100,7 @@ INPUTS = [
         "selection",
         lambda f: studies(f, ("A", ""), ("1.1", "1.1")),
         REFUSED,
-        "their patient is unknown",
+        "is uncertain",
     ),
     Hostile("latin_1_name", "selection", odd_name, READ),
     Hostile("an_empty_folder", "selection", lambda f: f, REFUSED, "no image found", quick=True),

@@ -154,7 +154,7 @@ def nifti_headers() -> list[Hostile]:
         "largest_sizes": ({"dim": (3, 32767, 32767, 32767)}, REFUSED, "million"),
         "type_of_8_bytes": ({"datatype": 64, "bitpix": 64}, REFUSED, "damaged"),
         "unknown_type": ({"datatype": 77}, REFUSED, "NIfTI"),
-        "complex": ({"datatype": 32, "bitpix": 64}, REFUSED, "plain numbers"),
+        "complex": ({"datatype": 32, "bitpix": 64}, REFUSED, "integers or real numbers"),
         "infinite_slope": ({"scl_slope": inf}, REFUSED, "scl_slope"),
         "nan_intercept": ({"scl_slope": 1, "scl_inter": nan}, REFUSED, "scl_"),
         "metres": (metre, NOTED, "converted to mm"),
@@ -213,7 +213,7 @@ def nrrd_headers() -> list[Hostile]:
         "data_file_missing": ({"data file": "absent.raw"}, REFUSED, "absent.raw"),
         "format_string": ({"data file": "%s%s%n 1 9 1"}, REFUSED, "voxels"),
         "long_data_file": ({"data file": "a" * 5000}, REFUSED, "voxels"),
-        "endless_row": ({"data file": "ct%d.raw 0 999999 1"}, REFUSED, "files of voxels"),
+        "endless_row": ({"data file": "ct%d.raw 0 999999 1"}, REFUSED, "voxel files"),
         "byte_skip_minus_9": ({"byte skip": "-9"}, REFUSED, "byteskip"),
     }
     return [

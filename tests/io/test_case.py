@@ -170,7 +170,7 @@ def test_arrays_are_checked_like_files(hounsfield: np.ndarray, affine: np.ndarra
         case_of_array(hounsfield[..., 0], affine).read()
     with pytest.raises(InputError, match="array: intensities are not Hounsfield units"):
         case_of_array(hounsfield + 1024, affine).read()
-    with pytest.raises(InputError, match="array holds bool voxels, but plain numbers are needed"):
+    with pytest.raises(InputError, match="array holds bool voxels, but integers or real numbers are needed"):
         case_of_array(hounsfield > 0, affine).read()
     with pytest.raises(InputError, match="array has no usable affine"):
         case_of_array(hounsfield, np.zeros((4, 4))).read()

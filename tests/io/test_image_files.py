@@ -27,7 +27,7 @@ def test_a_home_folder_of_an_unknown_user_is_named_in_the_error(read: Callable[[
 def test_an_unknown_suffix_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     for name in ("ct.ini", "ct", "ct.gz"):
         (tmp_path / name).write_text("text")
-        with pytest.raises(InputError, match=r"has no known ending: give a \.nii\.gz, \.nii, \.nrrd"):
+        with pytest.raises(InputError, match=r"has an unknown suffix: give a \.nii\.gz, \.nii, \.nrrd"):
             read_volume(tmp_path / name)
 
 

@@ -31,7 +31,7 @@ def oblique(write_nifti: Callable[..., Path], hounsfield: np.ndarray, affine: np
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_equals_the_nifti_of_the_same_array(oblique: Path, name: str) -> None:
+def test_an_nrrd_or_metaimage_file_equals_the_nifti_of_the_same_array(oblique: Path, name: str) -> None:
     itk.imwrite(itk.imread(str(oblique)), str(oblique.with_name(name)), compression=name == "ct.nrrd")
     expected, volume = read_volume(oblique), read_volume(oblique.with_name(name))
     assert volume.array.dtype == np.int16 and np.array_equal(volume.array, expected.array)

@@ -133,7 +133,7 @@ def test_the_health_page_reports_a_failing_part() -> None:
     with pytest.raises(urllib.error.HTTPError) as other:
         urllib.request.urlopen(f"http://127.0.0.1:{server.port}/")
     assert other.value.code == 404
-    with pytest.raises(UsageError, match="is not free"):
+    with pytest.raises(UsageError, match="cannot be used"):
         HealthServer(server.port, lambda: (True, {}))
     server.close()
 

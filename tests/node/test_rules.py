@@ -76,5 +76,5 @@ def test_a_study_that_matches_no_rule_is_refused(scan: FileScan, tmp_path: Path)
     + [[{"thickness_mm": 2}], [{"thickness_mm": [0, float("inf")]}]],
 )
 def test_invalid_rules_are_refused(rules: list[object], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="correct them"):
+    with pytest.raises(UsageError, match="correct the file or its path"):
         rules_of(tmp_path, *rules)

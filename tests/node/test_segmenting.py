@@ -133,7 +133,7 @@ def test_a_study_without_dicom_results_is_refused_if_there_is_a_destination(
     spool: Spool, study: Callable[[int], list[Dataset]], tmp_path: Path
 ) -> None:
     key = receive(spool, study(1))
-    note = "DICOM SR was not written (ValueError; --debug shows where)"
+    note = "DICOM SR was not written (ValueError; --debug shows where)."
     result = SimpleNamespace(report={"files": {"dicom_seg": "1_seg.dcm"}}, notes=(note, "another note"))
     Segmenter(spool, tmp_path / "out", lambda output, case: result, destinations=[TO]).segment_next()
     assert (version_of(spool, key).state, version_of(spool, key).message) == (REFUSED, note)
@@ -182,6 +182,6 @@ def test_rules_choose_the_series(spool: Spool, study: Callable[[int], list[Datas
     Segmenter(spool, tmp_path / "out", segment, rules=rules).segment_next()
     assert (
         version_of(spool, key).message
-        == "None of the study's 8 images matches a rule of the node (--rules): add a rule for them."
+        == "None of the study's 8 images matches a rule of the node (--rules): add a rule for these images."
     )
     assert segment.seen == []

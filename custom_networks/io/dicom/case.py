@@ -36,7 +36,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class DicomCase(Case):
-    """A case from a regular axial CT series, of which it keeps a small record of each slice."""
+    """A case from a regular axial CT series.
+
+    Attributes:
+        stack: the series, with a small record of each slice's header.
+    """
 
     stack: DicomSeries = field(kw_only=True, repr=False)
 
@@ -48,14 +52,14 @@ class DicomCase(Case):
         """
         slices, path = self.stack.slices, Path(self.source)
         headers: list[Dataset] = []
-        said: Counter[str] = Counter()
+        slice_notes: Counter[str] = Counter()
         affine, shape = self.stack.affine, (slices[0].columns, slices[0].rows, len(slices))
         check_voxels(shape, path, self.allow_large)
         notes = self.notes + check_geometry(shape, affine, path, axial=True)
         whole = all(s.slope.is_integer() and s.intercept.is_integer() for s in slices)
-        slabs = _read_slabs(slices, headers, said)
+        slabs = _read_slabs(slices, headers, slice_notes)
         array = collect_slabs(slabs, shape, whole_numbers=whole, lowest=LOWEST_HU, source=path)
-        notes += tuple(f"{note} ({counted(number, 'slice')})." for note, number in said.items() if note)
+        notes += tuple(f"{note} ({counted(number, 'slice')})." for note, number in slice_notes.items() if note)
         return checked(Volume(array, affine, notes, source=path, headers=tuple(headers)))
 
     @cached_property
@@ -70,9 +74,9 @@ class DicomCase(Case):
 
     @cached_property
     def identity(self) -> str:
-        """Digest of patient, study, series and, if it was split, the part of the series.
+        """Digest of patient, study, series and, if the series was split, the part of it.
 
-        It is `content` if the slices differ in study or series, or have no SeriesInstanceUID.
+        If the slices differ in study or series, or have no SeriesInstanceUID, it is the digest of the content.
         """
         first = self.stack.slices[0]
         if not self.stack.series_uid:
@@ -97,8 +101,8 @@ def dicom_case(path: str | Path) -> DicomCase:
     one that `list_dicom` numbers N.
 
     Raises:
-        InputError: there is no DICOM image, no series N, or no regular axial CT series that can be decoded, or there
-            are volumes of several patients or studies and no N.
+        InputError: there is no DICOM image, no series N, or no regular axial CT series that can be decoded; or N is not
+            given, and there are volumes of several patients or studies.
     """
     source, number = split_number(path)
     return _case_of(list_series(source), str(path), number)
@@ -107,14 +111,15 @@ def dicom_case(path: str | Path) -> DicomCase:
 def dicom_cases(source: Path, scanned: FileScan | None = None, beside: bool = False) -> list[Case]:
     """Return a case for each study with a CT volume in a folder or zip archive.
 
-    If there is no such study, or if a file cannot be opened, the result is one refused case. If there are several, each
-    case is named after the study's own subfolder or as `source::N`, and series of other studies are logged.
+    If there is no such study, or if a file cannot be opened, the result is one refused case. If there are several such
+    studies, each case is named after the study's own subfolder or, if it has none, `source::N`; the series of studies
+    without a CT volume are logged.
 
     Args:
         source: the folder or archive.
         scanned: headers of its files, if they have been read already.
-        beside: whether the folder also contains volumes of other formats; if there is no CT volume, the DICOM files are
-            then only logged, and the result is [].
+        beside: whether the folder also contains volumes of other formats. If so, DICOM files without a CT volume are
+            only logged, and the result is [].
 
     Raises:
         UsageError: no file looks like DICOM.
@@ -155,7 +160,8 @@ def _case_of(listing: DicomListing, source: str, number: int | None = None) -> D
     index = _only_volume(listing) if number is None else number - 1
     if not 0 <= index < len(listing.series):
         raise InputError(
-            f"{listing.source} has {len(listing.series)} series, but no number {number}: see liverseg series."
+            f"{listing.source} has {len(listing.series)} series, but no number {number}: list them with liverseg "
+            "series."
         )
     series = listing.series[index]
     if series.reasons:
@@ -172,7 +178,7 @@ def _only_volume(listing: DicomListing) -> int:
     """Return the index of the series chosen in the only study with a volume.
 
     Raises:
-        InputError: no study or several studies have a volume, or a volume's patient is unknown.
+        InputError: no study or several studies have a volume, or the patient of a volume is uncertain.
     """
     if not listing.chosen:
         raise InputError(refusal(listing))
@@ -187,7 +193,7 @@ def _only_volume(listing: DicomListing) -> int:
 
 
 def _cases_of_studies(listing: DicomListing) -> list[Case]:
-    """Return the cases of several studies; all volumes whose patient is unclear become one refused case."""
+    """Return the cases of several studies; all volumes whose patient is uncertain become one refused case."""
     studies = {listing.series[index].study for index in listing.chosen}
     _log_skipped(listing, [i for i, series in enumerate(listing.series) if series.study not in studies])
     own_folders = {} if listing.source.is_file() else _own_folders(listing, studies)
@@ -214,13 +220,16 @@ def _case_of_study(listing: DicomListing, index: int, folder: str) -> Case:
 
 
 def _log_skipped(listing: DicomListing, indices: Sequence[int]) -> None:
-    """Log the series that are not segmented, and damaged files."""
+    """Log why the series with these indices are not segmented, and the names of damaged files."""
     for note in skipped_notes(listing, indices):
         logger.warning("%s: %s", listing.source, note)
 
 
 def _own_folders(listing: DicomListing, studies: set[tuple[str, str]]) -> Mapping[tuple[str, str], str]:
-    """Return the own subfolder of each study that has one: it contains all of its files, and none of another study."""
+    """Map studies to subfolders that contain all files of the study and no files of other studies.
+
+    Studies without such a subfolder are left out.
+    """
     folders: dict[tuple[str, str], set[str]] = defaultdict(set)
     for series in listing.series:
         folders[series.study] |= {header.file.folder for header in series.slices}
@@ -233,10 +242,13 @@ def _own_folders(listing: DicomListing, studies: set[tuple[str, str]]) -> Mappin
     return {study: folder for study, folder in own.items() if folder not in ("", ".") and not is_shared(study)}
 
 
-def _read_slabs(slices: Sequence[SliceHeader], headers: list[Dataset], said: Counter[str]) -> Iterator[np.ndarray]:
-    """Yield a few slices at a time in HU, (columns, rows, n); add result headers to `headers` and notes to `said`."""
+def _read_slabs(slices: Sequence[SliceHeader], headers: list[Dataset], notes: Counter[str]) -> Iterator[np.ndarray]:
+    """Yield a few slices at a time in HU, (columns, rows, n).
+
+    The result header of each slice is appended to `headers`, and its note (or "") is counted in `notes`.
+    """
     read = read_slices(slices)
     while slab := list(islice(read, SLAB_SLICES)):
         headers += [part.header for part in slab]
-        said.update(part.note for part in slab)
+        notes.update(part.note for part in slab)
         yield np.stack([part.hu for part in slab]).transpose(2, 1, 0)

@@ -57,9 +57,9 @@ _MACROS = {_tag(macro): [_tag(keyword) for keyword in keywords.split()] for macr
 
 
 def checked_views(dataset: Dataset) -> tuple[list[Dataset], str]:
-    """Return the frames of a multi-frame file as in `frame_views`, and "".
+    """Return the data sets of `frame_views`, and the reason why the frames cannot be used as slices.
 
-    If they cannot be used as slices, return an empty list, and the reason as a clause to follow "because".
+    The reason is a clause to follow "because", and the list is then empty. Without a reason, it is "".
     """
     reason = _reason_against(dataset)
     views = [] if reason else frame_views(dataset)
@@ -71,9 +71,9 @@ def checked_views(dataset: Dataset) -> tuple[list[Dataset], str]:
 
 
 def _reason_against(dataset: Dataset) -> str:
-    """Return why a multi-frame file cannot be read, as a clause to follow "because"; "" if it can."""
+    """Return why a multi-frame file cannot be split into frames, as a clause to follow "because"; "" if it can."""
     if dataset.get("SOPClassUID") not in ENHANCED_CT:
-        return "their SOP class is not that of an enhanced CT"
+        return "their SOP class is not Enhanced CT"
     if any(keyword in dataset for keyword in CONCATENATION) and dataset.get("InConcatenationTotalNumber") != 1:
         return "each is only a part of a concatenation"
     groups, declared = _items(dataset, PER_FRAME), dataset.get("NumberOfFrames") or 1
@@ -103,7 +103,7 @@ def frame_views(dataset: Dataset) -> list[Dataset]:
 
 
 class Frames:
-    """Access to the frames of a parsed enhanced CT as classic slices, whose pixel data remain encoded."""
+    """The frames of a parsed enhanced CT as classic slices, with their pixel data still encoded."""
 
     def __init__(self, dataset: Dataset) -> None:
         """Prepare a data set with functional groups and pixel data, as returned by dcmread.
@@ -116,10 +116,6 @@ class Frames:
         self._meta = dataset.file_meta
         self._element = dataset["PixelData"]
         self._encoded = self._compressed(dataset) if self._meta.TransferSyntaxUID.is_encapsulated else None
-
-    def view(self, number: int) -> Dataset:
-        """Return the attributes of frame `number`, counted from 1, without pixel data."""
-        return self._views[number - 1]
 
     def classic(self, number: int) -> Dataset:
         """Return frame `number`, counted from 1, as the data set of a classic slice with encoded pixel data."""
@@ -175,7 +171,7 @@ def _elements(dataset: Dataset, tags: Iterable[BaseTag]) -> Elements:
 
 
 def _of_groups(group: Dataset) -> Elements:
-    """Return the attributes in functional groups, under the keywords of a classic slice."""
+    """Return the attributes in the shared or a frame's functional groups, by their tags in a classic slice."""
     taken: Elements = {}
     for macro, sequence in _elements(group, _MACROS).items():
         for item in _sequence(sequence)[:1]:
@@ -186,9 +182,9 @@ def _of_groups(group: Dataset) -> Elements:
 
 
 def _take(taken: Elements, element: DataElement, item: Dataset) -> None:
-    """Add an element of a functional group to `taken`, under the keyword of a classic slice.
+    """Add an element of a functional group to `taken`, with the tag that it has in a classic slice.
 
-    A contrast agent is added only if it was administered; a frame type also gets its calculation technique.
+    A contrast agent is added only if it was administered. VolumeBasedCalculationTechnique is appended to a frame type.
     """
     value = element.value
     if element.keyword == "FrameType":  # a projection has the type VOLUME; only its technique identifies it

@@ -52,12 +52,12 @@ class DicomFile:
 
     @property
     def path(self) -> PurePosixPath:
-        """Path below the source."""
+        """Path relative to the source."""
         return PurePosixPath(self.name)
 
     @property
     def folder(self) -> str:
-        """Folder of the file below the source, "." for the source itself."""
+        """Folder of the file relative to the source, "." if the file is directly in it."""
         return str(self.path.parent)
 
     def open(self) -> BinaryIO | None:
@@ -71,7 +71,7 @@ class DicomFile:
     def start_and_stream(self) -> tuple[bytes, BinaryIO | None]:
         """Return the first bytes of the file and, if they look like DICOM, the file as a seekable stream, else None.
 
-        A dangling link or a pipe has the first bytes b"". Errors are those of `open`.
+        For a dangling link or a pipe, the result is b"" and None. Raises the same errors as `open`.
         """
         if not self.source.is_dir():
             start, stream = self._open_in_archive()
@@ -198,7 +198,7 @@ def _opened_archive(path: Path) -> zipfile.ZipFile:
 def _trusted_archive(path: Path, written: int, process: int) -> zipfile.ZipFile:
     """Open an archive and check its directory before anything is unpacked.
 
-    `written` (modification time) and `process` only tell cached archives apart.
+    The modification time `written` and the process ID `process` only distinguish cached archives.
 
     Raises:
         InputError: the archive cannot be read, or is unsafe.

@@ -16,10 +16,7 @@ SAME_POSITION_MM = 0.01
 
 
 def normal_of(axes: np.ndarray) -> np.ndarray:
-    """Return the unit normal (3,) of slices with these axes: the direction of rows x that of columns.
-
-    Slices are sorted along it.
-    """
+    """Return the unit normal (3,) of slices, along which they are sorted: the cross product of their two axes."""
     normal: np.ndarray = np.cross(axes[0], axes[1])
     return normal / np.linalg.norm(normal)
 
@@ -58,7 +55,7 @@ def stack_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:
     distinct = steps[steps >= SAME_POSITION_MM]
     if not distinct.size:
         same = f"All {len(positions)} slices lie at one position (z = {positions[0, 2]:g} mm)"
-        return [f"{same}: a time series is not a volume."] if len(positions) > 1 else []
+        return [f"{same}: a time series is not a volume. Give the series of the liver."] if len(positions) > 1 else []
     step = float(np.median(distinct))
     tolerance = max(0.02 * step, 0.05)
     tilt = _tilt_reasons(positions, axes)
@@ -107,14 +104,14 @@ def _step_reasons(positions: np.ndarray, steps: np.ndarray, step: float, toleran
         )
     if close.size:
         reasons.append(
-            f"Slice distance varies from {steps[close].min():.2f} to {steps.max():.2f} mm (closest after slice "
+            f"Slice distance varies from {steps[close].min():.2f} to {steps.max():.2f} mm (smallest after slice "
             f"{close[np.argmin(steps[close])] + 1}): it must be even. Export one reconstruction."
         )
     return reasons
 
 
 def _tilt_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:
-    """Return a reason if the stack is tilted against the slice normal; no attribute states this reliably."""
+    """Return a reason if the stack does not run along the slice normal; no attribute states the tilt reliably."""
     run, normal = positions[-1] - positions[0], normal_of(axes)
     degrees = np.degrees(np.arctan2(np.linalg.norm(run - run @ normal * normal), run @ normal))
     reason = (
@@ -124,7 +121,7 @@ def _tilt_reasons(positions: np.ndarray, axes: np.ndarray) -> list[str]:
 
 
 def _drift_reasons(positions: np.ndarray) -> list[str]:
-    """Return a reason that names the slice farthest from the even grid between the first and the last one."""
+    """Return a reason that names the slice farthest from an even grid between the first and the last slice."""
     distances = np.linalg.norm(positions - np.linspace(positions[0], positions[-1], len(positions)), axis=1)
     k = int(np.argmax(distances))
     return [f"Slice {k + 1} lies {distances[k]:.2f} mm off the even grid of the others: export one reconstruction."]

@@ -97,7 +97,7 @@ def _number(dataset: Dataset, keyword: str) -> float:
 
 
 def _hint(dataset: Dataset, keyword: str) -> float:
-    """Return a number that is not needed to interpret voxels; NaN if it is missing, or if pydicom cannot parse it."""
+    """Return a number that is not essential; NaN if it is missing or not valid, even if pydicom cannot parse it."""
     try:
         return _number(dataset, keyword)
     except Exception:  # pydicom has no common error for values of a wrong type
@@ -105,6 +105,7 @@ def _hint(dataset: Dataset, keyword: str) -> float:
 
 
 def _axes(dataset: Dataset, keyword: str) -> np.ndarray:
+    """Return the (2, 3) unit vectors of an orientation, or NaNs if it is missing or not valid."""
     axes = np.reshape(_numbers(dataset, keyword, 6), (2, 3))
     return axes / np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-9)
 
@@ -115,6 +116,7 @@ def _absent(dataset: Dataset, *keywords: str) -> tuple[str, ...]:
 
 
 def _high_bit(dataset: Dataset, keyword: str) -> int | None:
+    """Return HighBit or, if it is missing or not a whole number, BitsStored - 1."""
     high = _whole(dataset, keyword)
     return (_whole(dataset, "BitsStored") or 0) - 1 if high is None else high
 
@@ -144,10 +146,10 @@ class SliceHeader:
     are read from. The others are:
 
     Attributes:
-        pixel_fault: fault of the pixel data that is visible without decoding, as a phrase; "" if there is none.
+        pixel_fault: fault of the pixel data that can be found without decoding, as a phrase; "" if there is none.
         pixel_end: offset in the file where the pixel data end, 0 if unknown.
         patient: digest that identifies the patient without naming them.
-        absent: missing attributes that are needed to interpret the pixels.
+        absent: keywords of the missing attributes that are needed to interpret the pixels.
         spacing: distance between rows, then between columns.
         axes: (2, 3) unit vectors along a row and along a column.
         frame: frame number in an enhanced CT, counted from 1; 0 for a whole file.
@@ -250,6 +252,7 @@ def read_headers(file: DicomFile, stream: BinaryIO) -> tuple[SliceHeader, ...]:
 
 
 def _values(dataset: Dataset, wanted: Sequence[Field[Any]]) -> dict[str, Any]:
+    """Return the values of the given fields of `SliceHeader`, by name, as read from a data set."""
     return {f.name: f.metadata["read"](dataset, *f.metadata["keywords"]) for f in wanted}
 
 

@@ -47,7 +47,8 @@ class FileScan:
         damaged: files with a DICOM preamble whose header cannot be read, or has neither modality nor series.
         file_count: number of files of any kind.
         like_dicom: number of files that look like DICOM.
-        unread: files that do not look like DICOM, or that have no preamble and no such header either.
+        unread: files that do not look like DICOM, and files without a preamble whose header cannot be read or has
+            neither modality nor series.
     """
 
     headers: tuple[SliceHeader, ...]
@@ -95,7 +96,7 @@ def scan_files(files: Sequence[DicomFile]) -> FileScan:
 
 @dataclass(frozen=True)
 class DicomListing:
-    """The contents of an input.
+    """The DICOM files of an input, grouped into series.
 
     Attributes:
         source: the folder or zip archive.
@@ -138,10 +139,11 @@ class DicomListing:
     @property
     def unclear_reason(self) -> str:
         """Message about the `unclear` volumes."""
+        volumes = f"{len(self.unclear)} CT volume{'s' * (len(self.unclear) != 1)}"
         nameless = sum(not self.series[index].patient for index in self.unclear)
         return (
-            f"{self.source} holds {len(self.unclear)} CT volumes, {nameless} of them without PatientID and "
-            "PatientName, so their patient is unknown: put each patient's images into a separate folder."
+            f"The patient of {volumes} in {self.source} is uncertain ({nameless} without PatientID and PatientName): "
+            "put each patient's images into a separate folder."
         )
 
     def below(self, folder: str) -> DicomListing:
@@ -159,7 +161,7 @@ class DicomListing:
 
 
 def list_series(source: Path) -> DicomListing:
-    """Read all DICOM headers of a folder of any depth or of a zip archive, opening each file once.
+    """Read all DICOM headers of a folder (of any depth) or zip archive, and list its series; each file is opened once.
 
     Raises:
         InputError: there is no DICOM file, or something cannot be opened.
@@ -168,9 +170,10 @@ def list_series(source: Path) -> DicomListing:
 
 
 def listing_of(source: Path, scan: FileScan) -> DicomListing:
-    """Group the scanned files of an input into series; raises InputError if there is no DICOM file, even a damaged one.
+    """Group the scanned files of an input into series.
 
-    Directories do not count.
+    Raises:
+        InputError: there is no DICOM file, not even a damaged one, apart from DICOM directories.
     """
     if not (scan.headers or scan.damaged):
         raise InputError(
@@ -195,7 +198,9 @@ def _with_losses(series: DicomSeries, damaged: Sequence[DicomFile], suspects: Se
     if series.other or not lost:
         return series
     files = "1 file is" if len(lost) == 1 else f"{len(lost)} files are"
-    text = f"{files} damaged or incomplete ({', '.join(lost[:3])}) and may belong to this series: export it again."
+    text = (
+        f"{files} damaged or incomplete ({', '.join(lost[:3])}) and may belong to this series: export the series again."
+    )
     return replace(series, faults=(*series.faults, text))
 
 

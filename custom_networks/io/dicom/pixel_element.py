@@ -19,7 +19,7 @@ SHORT = "are truncated or damaged (their pixel data end too early)"
 EXCESS = "hold pixel data of more frames than NumberOfFrames"
 LONG = "hold more pixel data than Rows, Columns and BitsAllocated allow"
 MISMATCH = "hold pixel data that do not match the declared transfer syntax"
-OTHER_SIZE = "hold a compressed frame whose size is not that of Rows and Columns"
+OTHER_SIZE = "hold a compressed frame of another size than Rows and Columns"
 JPEG_FAMILY = ("1.2.840.10008.1.2.4.5", "1.2.840.10008.1.2.4.7", "1.2.840.10008.1.2.4.8")
 JPEG_2000_FAMILY = ("1.2.840.10008.1.2.4.9",)
 # First bytes of a frame by family of syntaxes: SOI of JPEG and JPEG-LS; SOC of JPEG 2000, or its file box.

@@ -33,7 +33,7 @@ TISSUE_HU = (-900, 2500)
 
 
 def decoder_reason(syntax: UID) -> str:
-    """Return a sentence on why a transfer syntax cannot be decoded on this machine, or "" if it can."""
+    """Return a sentence that says why a transfer syntax cannot be decoded on this machine, or "" if it can."""
     from pydicom.pixels.decoders.base import get_decoder  # not in pydicom 2, which MONAI Label requires
 
     # An unknown syntax is not quoted, because the element could contain any text.
@@ -55,8 +55,8 @@ class ReadSlice(NamedTuple):
 
     Attributes:
         hu: (rows, columns) float64, HU.
-        header: attributes that DICOM results need.
-        note: a note on what is unusual about the pixels, or "".
+        header: the attributes of the slice that DICOM results need.
+        note: a clause about unusual pixels, without a period, or "".
     """
 
     hu: np.ndarray
@@ -65,7 +65,7 @@ class ReadSlice(NamedTuple):
 
 
 def read_slices(headers: Sequence[SliceHeader]) -> Iterator[ReadSlice]:
-    """Read slices with `read_slice`; a multi-frame file is parsed once for consecutive frames."""
+    """Yield the slices in the given order; a multi-frame file is parsed once for consecutive frames."""
     frames: Frames | None = None
     opened: DicomFile | None = None
     for header in headers:
@@ -77,7 +77,7 @@ def read_slices(headers: Sequence[SliceHeader]) -> Iterator[ReadSlice]:
 def read_slice(header: SliceHeader, frames: Frames | None = None) -> ReadSlice:
     """Read the pixels of a slice in HU, using its own slope and intercept, and its result header.
 
-    Padding becomes -1024 HU. `frames` is the parsed file of a frame; without it, the file is opened.
+    Padding becomes -1024 HU. For a frame of an enhanced CT, `frames` is its parsed file; if None, the file is parsed.
 
     Raises:
         InputError: the pixel data cannot be decoded, are not one grey slice of the declared size, or contain values
@@ -85,8 +85,10 @@ def read_slice(header: SliceHeader, frames: Frames | None = None) -> ReadSlice:
     """
     cells, overlays, kept = _stored_cells(header, frames)
     if cells.shape != (header.rows, header.columns):
+        size = " x ".join(map(str, cells.shape))
         raise InputError(
-            f"{header.file} holds pixels of shape {cells.shape}, but one grey slice is needed: export it again."
+            f"{header.file} holds pixels of shape {size}, but one grey slice of {header.rows} x {header.columns} is "
+            "needed: export the series again."
         )
     padded = np.zeros(cells.shape, bool)
     stored = _only_stored_bits(cells, header)
@@ -103,7 +105,7 @@ def read_slice(header: SliceHeader, frames: Frames | None = None) -> ReadSlice:
 
 
 def read_result_headers(headers: Sequence[SliceHeader]) -> Iterator[Dataset]:
-    """Read the result headers of slices without pixels; raises InputError if a file is no longer DICOM."""
+    """Yield the result header of each slice without reading pixels; raises InputError if a file is no longer DICOM."""
     views: list[Dataset] = []
     opened: DicomFile | None = None
     for header in headers:
@@ -117,7 +119,7 @@ def read_result_headers(headers: Sequence[SliceHeader]) -> Iterator[Dataset]:
 
 
 def _result_header(dataset: Dataset, header: SliceHeader) -> Dataset:
-    """Return the result header of a slice; that of a frame includes the frame's number."""
+    """Return the result header of a slice; for a frame of an enhanced CT, it includes the frame's number."""
     with quiet_pydicom():
         kept = result_header(dataset)
     if header.frame:
@@ -202,9 +204,9 @@ def _decoding(header: SliceHeader) -> Iterator[None]:
 
 
 def _parsed(header: SliceHeader) -> Dataset:
-    """Parse the attributes of a file that pixels and results need.
+    """Parse the attributes of a file that are needed for its pixels and for results.
 
-    A file without transfer syntax gets the one detected for `header`.
+    If the file does not declare its transfer syntax, it is set to the syntax detected for `header`.
     """
     with _opened(header) as stream:
         keywords = (*PIXEL_TAGS, *RESULT_KEYWORDS, *ENHANCED_TAGS * (header.frame > 0))
@@ -215,7 +217,7 @@ def _parsed(header: SliceHeader) -> Dataset:
 
 
 def _frames_of(header: SliceHeader) -> Frames:
-    """Parse the file of a frame."""
+    """Parse the file that contains a frame; raises InputError if that fails."""
     with _decoding(header):
         return Frames(_parsed(header))
 
@@ -260,4 +262,4 @@ def _unused_bits_note(cells: np.ndarray, overlays: int, header: SliceHeader) -> 
         )
     if not beyond.any():
         return ""
-    return f"Pixels have bits set above the {header.bits} of BitsStored: assumed to be old overlays and cleared"
+    return f"Pixels have bits set above the {header.bits} of BitsStored, which were taken for old overlays and cleared"

@@ -27,7 +27,7 @@ _LO, _SH = rf"{_CHARACTER}{{0,64}}", rf"{_CHARACTER}{{0,16}}"
 _NAMES = r"(?=[^=]{0,64}(?:=|$))[^\\^=\x00-\x1f\x7f]*(?:\^[^\\^=\x00-\x1f\x7f]*){0,4}"
 _PN = rf"{_NAMES}(?:={_NAMES}){{0,2}}"
 # Values that violate PS3.5 6.2 would make the result invalid. They are left empty, which is allowed for type 2, rather
-# than truncated, because a truncated PatientID may be that of another patient.
+# than truncated, because a truncated PatientID may belong to another patient.
 PATIENT_AND_STUDY = {
     "PatientName": _PN,
     "PatientID": _LO,
@@ -62,9 +62,9 @@ class ResultHeader(Dataset):
 def result_header(dataset: Dataset) -> ResultHeader:
     """Copy the attributes that DICOM results need from the data set of a slice with a known position.
 
-    UIDs are copied even if they are not valid; an empty one is replaced by that in the file meta information, if any.
-    Only SOPClassUID becomes that of a CT image if it is missing or not valid. Invalid texts about patient and study
-    become empty, and other invalid values are omitted. Texts that are not ASCII are written as UTF-8.
+    UIDs are copied even if they are not valid; empty UIDs are taken from the file meta information. Only SOPClassUID
+    becomes CT Image Storage if it is missing or not valid. Invalid texts about patient and study become empty, and
+    other invalid values are omitted. Texts that are not ASCII are written as UTF-8.
     """
     header = ResultHeader()
     left_out = []

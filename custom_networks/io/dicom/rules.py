@@ -1,4 +1,4 @@
-"""Rules for slices of a CT volume; all that are broken are reported, each in one sentence."""
+"""Rules for the slices of a CT volume; every broken rule is reported in one sentence."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ def is_localizer(header: SliceHeader) -> bool:
 
 
 def _is_multiframe(header: SliceHeader) -> bool:
-    """Whether a file has several frames that could not be separated into slices."""
+    """Whether a file is a multi-frame object whose frames could not be separated into slices."""
     return header.frame == 0 and (header.frames > 1 or header.sop_class in ENHANCED_CT)
 
 
@@ -43,7 +43,7 @@ OTHER_KINDS: tuple[Rule, ...] = (
     (is_localizer, "are localizers (scouts), not axial slices: leave them out"),
     (
         lambda s: bool(COMPUTED & set(s.image_type)),
-        "are derived images, not Hounsfield units (ImageType {image_type}): give the original CT",
+        "are derived images (ImageType {image_type}), not slices in Hounsfield units: give the original CT",
     ),
     (
         lambda s: not (s.placed or _is_multiframe(s) or s.pixel_fault == MISSING),
@@ -55,11 +55,11 @@ OTHER_KINDS: tuple[Rule, ...] = (
 FAULTS: tuple[Rule, ...] = (
     (
         _is_multiframe,
-        "are enhanced multi-frame CT whose frames cannot be read, because {frame_fault}: export as classic CT",
+        "have frames that cannot be read, because {frame_fault}: export them as classic CT",
     ),
     (lambda s: not s.rows * s.columns, "are damaged or incomplete (they have no Rows or Columns): export them again"),
     (lambda s: s.pixel_fault not in ("", MISSING), "{pixel_fault}: export them again"),
-    (lambda s: bool(s.absent), "lack {absent}, without which pixels have no meaning: export them again"),
+    (lambda s: bool(s.absent), "lack {absent}, without which pixels cannot be interpreted: export them again"),
     (lambda s: s.bits > s.bits_allocated, "have BitsStored above BitsAllocated: export them again"),
     (
         lambda s: s.samples != 1 or 0 < s.bits <= 8 or s.photometric.upper() not in ("", *GREY),
@@ -75,24 +75,24 @@ FAULTS: tuple[Rule, ...] = (
 
 
 def kind_reasons(slices: Sequence[SliceHeader]) -> list[str]:
-    """Return the reasons why files are not slices of a CT volume."""
+    """Return the reasons why files are not slices of a CT volume; [] if all are."""
     return _reasons(slices, OTHER_MODALITIES) or _reasons(slices, OTHER_KINDS)
 
 
-def all_of_other_kinds(slices: Sequence[SliceHeader]) -> bool:
-    """Whether none of the files is a slice of a CT volume."""
+def none_are_ct_slices(slices: Sequence[SliceHeader]) -> bool:
+    """Whether no file is a slice of a CT volume according to its header."""
     return all(any(breaks(header) for breaks, _ in OTHER_MODALITIES + OTHER_KINDS) for header in slices)
 
 
-def is_one_kind_of_ct(slices: Sequence[SliceHeader]) -> bool:
+def all_are_ct_slices(slices: Sequence[SliceHeader]) -> bool:
     """Whether all files are slices of a CT volume according to their headers."""
     return not any(breaks(header) for header in slices for breaks, _ in OTHER_MODALITIES + OTHER_KINDS)
 
 
 def fault_reasons(slices: Sequence[SliceHeader]) -> list[str]:
-    """Return the reasons why CT slices cannot be read.
+    """Return the reasons why CT slices cannot be read; [] if all can.
 
-    A SOPInstanceUID shared by several images is a fault, because references to them would be ambiguous.
+    A SOPInstanceUID that several images share is one of them, because references to these images would be ambiguous.
     """
     syntaxes = {s.transfer_syntax for s in slices if s.pixel_fault != MISSING}
     decoders = [reason for syntax in sorted(syntaxes) if (reason := decoder_reason(syntax))]
@@ -103,7 +103,7 @@ def fault_reasons(slices: Sequence[SliceHeader]) -> list[str]:
 
 
 def uniformity_reasons(slices: Sequence[SliceHeader]) -> list[str]:
-    """Return the reasons why slices cannot share a grid: their matrix or pixel spacing differs."""
+    """Return the reasons why slices do not share a grid (different matrices or pixel spacings); [] if they do."""
     reasons = []
     matrices = Counter((s.columns, s.rows) for s in slices)
     if len(matrices) > 1:
@@ -119,9 +119,9 @@ def uniformity_reasons(slices: Sequence[SliceHeader]) -> list[str]:
 
 
 def amount_reasons(slices: Sequence[SliceHeader], depth_mm: float | None) -> list[str]:
-    """Return a reason if there are too few slices or they cover too little, else [].
+    """Return a reason if slices are too few or do not cover enough depth, else [].
 
-    `depth_mm` is the depth they cover, None if it is unknown.
+    `depth_mm` is the depth that they cover, or None if it is unknown; it is then not checked.
     """
     count = f"{len(slices)} slice{'s' * (len(slices) != 1)}"
     if len(slices) < MIN_SLICES:

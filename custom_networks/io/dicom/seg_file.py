@@ -24,7 +24,7 @@ SAME_PLACE = 0.05  # voxels
 
 
 def is_seg(path: Path) -> bool:
-    """Whether a file is a DICOM SEG."""
+    """Whether a file is a DICOM SEG; False if it cannot be read."""
     return _seg_class(path) in SEG_CLASSES
 
 
@@ -82,9 +82,10 @@ def _kinds(dataset: Dataset, path: Path) -> Mapping[int, int]:
     kinds.pop(0, None)  # the background of a label map
     unknown = sorted(number for number, kind in kinds.items() if not kind)
     if unknown:
+        s, are, them = ("", "is", "it") if len(unknown) == 1 else ("s", "are", "them")
         raise InputError(
-            f"{path}: segment {', '.join(map(str, unknown))} is neither liver nor tumor by code or label: call it "
-            "Liver, Lesion or Tumor, or leave it out."
+            f"{path}: segment{s} {', '.join(map(str, unknown))} {are} neither liver nor tumor by code or label: call "
+            f"{them} Liver, Lesion or Tumor, or leave {them} out."
         )
     return kinds
 
@@ -122,7 +123,7 @@ def _frame_affine(dataset: Dataset, groups: Mapping[str, Any]) -> npt.NDArray[np
 def _segments_of(
     dataset: Dataset, groups: Mapping[str, Any], kinds: Mapping[int, int], frame: npt.NDArray[Any]
 ) -> Mapping[int, int]:
-    """Return the label (LIVER or TUMOR) of each segment in a frame, by the segment's number."""
+    """Return the label (LIVER or TUMOR) of each segment that a frame shows, by the segment's number."""
     if _is_label_map(dataset):
         return {int(number): kinds[int(number)] for number in np.unique(frame) if number}
     number = int(groups["SegmentIdentificationSequence"].ReferencedSegmentNumber)
@@ -142,6 +143,8 @@ def _paint(labels: Labels, mask: npt.NDArray[np.bool_], to_index: Floats, kind: 
     steps = np.abs(to_index[:3, :2])
     inside = ((index >= 0) & (index < np.array(labels.shape)[:, None])).all()
     if off > SAME_PLACE or not inside or not np.allclose(steps.max(axis=0), 1, atol=1e-2):
-        raise InputError(f"{path} does not lie on the voxels of this CT: give the SEG of this series on its own grid.")
+        raise InputError(
+            f"{path} is on another grid than this CT: give a SEG of the same series, whose pixels coincide with the CT."
+        )
     i, j, k = index
     labels[i, j, k] = np.maximum(labels[i, j, k], kind)

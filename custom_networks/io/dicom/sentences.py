@@ -26,7 +26,7 @@ def series_lines(listing: DicomListing) -> list[str]:
     for index, series in enumerate(listing.series):
         verdict = "chosen." if index in chosen else f"not chosen: give {listing.source}::{index + 1} to segment it."
         if index in listing.unclear:
-            verdict = "refused. Its patient is unknown."
+            verdict = "refused. Its patient is uncertain."
         if series.reasons:
             verdict = f"{'refused' if index in chosen else 'skipped'}. {' '.join(series.reasons)}"
         whose = f"patient {patients.index(series.patient) + 1}, " * (len(patients) > 1)
@@ -51,7 +51,7 @@ def case_notes(listing: DicomListing, index: int) -> tuple[str, ...]:
 def skipped_notes(listing: DicomListing, indices: Sequence[int], chosen: DicomSeries | None = None) -> list[str]:
     """Return sentences about the skipped series with these indices, and about damaged files.
 
-    With the `chosen` series, they also say which series belong to another patient or study.
+    If the `chosen` series is given, series of another patient or study are marked.
     """
     skipped = {i: listing.series[i] for i in indices}
     foreign = [series for series in skipped.values() if series.slices[0].modality != "CT"]
@@ -69,13 +69,14 @@ def skipped_notes(listing: DicomListing, indices: Sequence[int], chosen: DicomSe
         why = " ".join(skipped[i].reasons)
         unchosen = f"{named} was not chosen: give {listing.source}::{i + 1} to segment it."
         notes.append(f"{named} was skipped. {why}" if why else unchosen)
-    notes += [f"{len(rest) - MOST_NAMED} more series were skipped."] * (len(rest) > MOST_NAMED)
+    more = len(rest) - MOST_NAMED
+    notes += [f"{more} more series {'was' if more == 1 else 'were'} skipped."] * (more > 0)
     return notes + lost_notes(listing.lost)
 
 
 def lost_notes(lost: Sequence[DicomFile]) -> list[str]:
-    """Return a sentence about unreadable files that may be images, if there are any."""
-    files = "1 damaged or incomplete file was" if len(lost) == 1 else f"{len(lost)} damaged files were"
+    """Return a sentence about unreadable files that may be images, or [] if there are none."""
+    files = f"{counted(len(lost), 'damaged or incomplete file')} {'was' if len(lost) == 1 else 'were'}"
     return [f"{files} skipped ({', '.join(file.name for file in lost[:3])})."] if lost else []
 
 
@@ -94,7 +95,10 @@ def refusal(listing: DicomListing, index: int | None = None) -> str:
 
 
 def _what(series: DicomSeries) -> str:
-    """Describe a series by slices, slice distance and phase, or by modality and files if it has no placed CT slices."""
+    """Describe a series by its slices, slice distance and contrast phase.
+
+    If it is not CT, or if its first slice has no position, describe it by modality and number of files.
+    """
     first = series.slices[0]
     if first.modality != "CT" or not first.placed:
         return f"{first.modality or 'unknown'}, {counted(_files([series]), 'file')}"
@@ -114,7 +118,7 @@ def _files_were(skipped: Sequence[DicomSeries]) -> str:
 
 
 def _elsewhere(skipped: Sequence[DicomSeries], chosen: DicomSeries | None) -> str:
-    """Return a phrase if a skipped series belongs to another patient or study than the chosen one, else ""."""
+    """Return a phrase if a skipped series is of another patient or study than the chosen series, else ""."""
     if chosen is None:
         return ""
     if any(series.patient != chosen.patient for series in skipped):

@@ -42,8 +42,8 @@ class DicomSeries:
             and other files are sorted by name.
         other: reasons why there is nothing to segment, such as another modality, a localizer or too few slices.
         faults: reasons why the CT slices are not a readable volume, such as a gap or a damaged file.
-        notes: notes about what is unusual but accepted.
-        part: distinguishes the parts of a SeriesInstanceUID that was split, "" if it was not.
+        notes: sentences about unusual but accepted properties.
+        part: text that distinguishes the parts of a series that was split, "" if it was not split.
     """
 
     slices: tuple[SliceHeader, ...]
@@ -64,7 +64,7 @@ class DicomSeries:
 
     @property
     def series_uid(self) -> str:
-        """SeriesInstanceUID, or "" if it is missing or the slices differ in it or in StudyInstanceUID."""
+        """SeriesInstanceUID, or "" if it is missing, or if slices differ in SeriesInstanceUID or StudyInstanceUID."""
         uids = {(header.study_uid, header.series_uid) for header in self.slices}
         return self.slices[0].series_uid if len(uids) == 1 else ""
 
@@ -80,7 +80,7 @@ class DicomSeries:
 
     @property
     def depth_mm(self) -> float:
-        """Depth that the slices cover along their normal in mm; 0 if `other` has a reason, or if they share a plane."""
+        """Depth that the slices cover along their normal in mm; 0 if they share a plane or `other` is not empty."""
         return 0.0 if self.other else covered_mm(_positions(self.slices), self.slices[0].axes) or 0.0
 
     @property
@@ -92,7 +92,7 @@ class DicomSeries:
 def series_of(headers: Iterable[SliceHeader]) -> list[DicomSeries]:
     """Return all series of an input, in an order that does not depend on file names or folders."""
     by_uid = _grouped(headers, lambda s: (*_series_key(s), (s.instance_uid or s.file.name) if s.frame else ""))
-    together = _one_series_each(by_uid)
+    together = _with_singles_joined(by_uid)
     patients, images = defaultdict(set), defaultdict(list)
     for slices in together:
         patients[slices[0].study_uid, slices[0].series_uid].add(slices[0].patient)
@@ -104,13 +104,13 @@ def series_of(headers: Iterable[SliceHeader]) -> list[DicomSeries]:
         series += [replace(part, part=f"{own} {part.part}".strip()) for part in _volumes_of(slices)]
     for number, part in enumerate(series):
         if part.faults and len({(header.study_uid, header.series_uid) for header in part.slices}) > 1:
-            cause = "Each slice has its own SeriesInstanceUID or StudyInstanceUID: export it again with one for all."
+            cause = "Each slice has its own SeriesInstanceUID or StudyInstanceUID: export them again as one series."
             series[number] = part = replace(part, faults=(*part.faults, cause))
         named = patients[part.slices[0].study_uid, part.slices[0].series_uid]
         if part.slices[0].series_uid and len(named) > 1 and not part.other:
-            mixed = f"Images of {len(named)} patients have its SeriesInstanceUID: export each patient's series again."
+            mixed = f"Images of {len(named)} patients share its SeriesInstanceUID: export each patient's series again."
             series[number] = replace(part, faults=(*part.faults, mixed))
-    return sorted(series, key=lambda part: _place_in_list(part.slices[0]))
+    return sorted(series, key=lambda part: _sort_key(part.slices[0]))
 
 
 def _series_key(header: SliceHeader) -> tuple[Hashable, ...]:
@@ -118,7 +118,7 @@ def _series_key(header: SliceHeader) -> tuple[Hashable, ...]:
     return header.patient, header.study_uid, series, header.modality or "CT"
 
 
-def _one_series_each(groups: Sequence[list[SliceHeader]]) -> list[list[SliceHeader]]:
+def _with_singles_joined(groups: Sequence[list[SliceHeader]]) -> list[list[SliceHeader]]:
     """Join single slices that seem to belong to one series but have different SeriesInstanceUIDs.
 
     Some anonymisers give each slice its own UID. CT slices of an identified patient are joined if there are enough for
@@ -128,20 +128,20 @@ def _one_series_each(groups: Sequence[list[SliceHeader]]) -> list[list[SliceHead
     singles = [group[0] for group in groups if len(group) == 1 and not group[0].frame]
     joined = [
         part
-        for part in _grouped(singles, _alike)
-        if len(part) >= MIN_SLICES and part[0].patient and rules.is_one_kind_of_ct(part)
+        for part in _grouped(singles, _joining_key)
+        if len(part) >= MIN_SLICES and part[0].patient and rules.all_are_ct_slices(part)
     ]
     taken = {id(header) for part in joined for header in part}
     return [group for group in groups if id(group[0]) not in taken] + joined
 
 
-def _alike(header: SliceHeader) -> Hashable:
+def _joining_key(header: SliceHeader) -> Hashable:
     axes = tuple(np.round(header.axes, 3).ravel().tolist())
     size = header.rows, header.columns, header.spacing
     return (header.patient, header.series_number, header.description, header.modality, size, axes)
 
 
-def _place_in_list(first: SliceHeader) -> tuple[Hashable, ...]:
+def _sort_key(first: SliceHeader) -> tuple[Hashable, ...]:
     position = tuple(float(value) for value in np.nan_to_num(first.position))
     order = (first.series_number, first.series_uid, first.modality, first.acquisition or 0, first.frame_uid)
     own = (first.instance_uid, first.stack_id, first.phase or 0, first.frame)
@@ -149,7 +149,7 @@ def _place_in_list(first: SliceHeader) -> tuple[Hashable, ...]:
 
 
 def _grouped(slices: Iterable[SliceHeader], key: Key) -> list[list[SliceHeader]]:
-    """Group slices by a key."""
+    """Return the groups of slices that have the same key."""
     found: dict[Hashable, list[SliceHeader]] = defaultdict(list)
     for header in slices:
         found[key(header)].append(header)
@@ -157,7 +157,7 @@ def _grouped(slices: Iterable[SliceHeader], key: Key) -> list[list[SliceHeader]]
 
 
 def _volumes_of(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
-    """Split one series of one patient into its stacks, without duplicate files."""
+    """Split the slices of a series by frame of reference and into stacks, leaving out duplicate files."""
     kept, copied = _without_copies(slices)
     skipped = numbers_note(slices)
     parts = []
@@ -175,7 +175,7 @@ def _volumes_of(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
 
 
 def _without_copies(slices: Sequence[SliceHeader]) -> tuple[list[SliceHeader], tuple[str, ...]]:
-    """Return the slices without duplicate files, and a note about the latter.
+    """Return the slices without duplicate files, and a note if there were any.
 
     A duplicate has the SOPInstanceUID, position and pixels of another file; the pixels of a damaged file are not
     compared.
@@ -202,10 +202,10 @@ def _copies_note(dropped: int) -> tuple[str, ...]:
 
 
 def _split(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
-    """Return one series if the slices form a stack, several if splitting yields volumes, else one with its reasons.
+    """Return the slices as one series if they form a volume, else as several series if splitting yields volumes.
 
-    Frames of an enhanced CT are always split by an attribute in FRAME_STACKS that has several values, but not one value
-    for each frame.
+    If neither is possible, the result is one series with its reasons. Frames of an enhanced CT are always split by an
+    attribute in FRAME_STACKS, unless it has the same value in all frames or a different value in each frame.
     """
     for attribute, key in FRAME_STACKS if slices[0].frame else ():
         groups = _grouped(slices, key)
@@ -214,34 +214,35 @@ def _split(slices: Sequence[SliceHeader]) -> list[DicomSeries]:
     whole = _stack_of(slices)
     if not (whole.reasons and all(header.placed for header in slices)):
         return [whole]
-    oriented = _taken_apart(slices, lambda s: tuple(np.round(s.axes, 2).ravel().tolist()), "ImageOrientationPatient")
+    oriented = _split_by(slices, lambda s: tuple(np.round(s.axes, 2).ravel().tolist()), "ImageOrientationPatient")
     axial = [part for part in oriented if not axial_reasons(part.slices[0].axes)]
     if len(oriented) > 1 and axial and not any(part.reasons for part in axial):
         return oriented
-    acquired = _taken_apart(slices, lambda s: s.acquisition, "AcquisitionNumber")
+    acquired = _split_by(slices, lambda s: s.acquisition, "AcquisitionNumber")
     # If a part is irregular, too, the acquisitions are not the cause of the irregularity.
     if _are_volumes(acquired):
         return acquired
-    reconstructed = _taken_apart(slices, lambda s: s.kernel, "ConvolutionKernel")
+    reconstructed = _split_by(slices, lambda s: s.kernel, "ConvolutionKernel")
     return reconstructed if _are_volumes(reconstructed) else [whole]
 
 
 def _are_volumes(parts: Sequence[DicomSeries]) -> bool:
+    """Whether there are several parts without faults, of which at least one is a volume."""
     return len(parts) > 1 and not any(part.faults for part in parts) and not all(part.other for part in parts)
 
 
-def _taken_apart(slices: Sequence[SliceHeader], key: Key, attribute: str) -> list[DicomSeries]:
+def _split_by(slices: Sequence[SliceHeader], key: Key, attribute: str) -> list[DicomSeries]:
     """Split slices by a key into stacks, each with a note that names the attribute."""
     groups = _grouped(slices, key)
-    note = f"The series was split by {attribute} into {len(groups)}."
+    note = f"The series was split by {attribute} into {len(groups)} parts."
     stacks = [_stack_of(group) for group in groups]
     return [replace(s, notes=(note, *s.notes), part=f"{attribute} {key(s.slices[0])}") for s in stacks]
 
 
 def _named(part: DicomSeries, attribute: str, group: Sequence[SliceHeader], groups: int) -> DicomSeries:
-    """Return a part of a group of frames with a note that names the attribute by which frames were split."""
+    """Return a part of a group of frames, with a note that names the attribute by which the frames were split."""
     value = dict(FRAME_STACKS)[attribute](group[0])
-    note = f"The frames were split by {attribute} into {groups}."
+    note = f"The frames were split by {attribute} into {groups} parts."
     return replace(part, notes=(note, *part.notes), part=f"{attribute} {value} {part.part}".strip())
 
 
@@ -249,7 +250,7 @@ def _stack_of(slices: Sequence[SliceHeader]) -> DicomSeries:
     """Return the slices as one series, with all reasons why they are not a volume."""
     ordered = sorted(slices, key=lambda s: (s.file.name, s.instance_uid))
     kinds = rules.kind_reasons(ordered)
-    other, faults = (kinds, []) if rules.all_of_other_kinds(ordered) else ([], kinds)
+    other, faults = (kinds, []) if rules.none_are_ct_slices(ordered) else ([], kinds)
     faults += rules.fault_reasons(ordered)
     placed = [s for s in ordered if s.placed]
     if placed and ordered[0].modality in ("CT", "") and not rules.is_localizer(ordered[0]):
@@ -265,10 +266,10 @@ def _stack_of(slices: Sequence[SliceHeader]) -> DicomSeries:
 
 
 def _stack_reasons(placed: Sequence[SliceHeader]) -> tuple[list[str], list[str]]:
-    """Return the reasons why positions are irregular and, if all slices share a plane, why they are not a stack at all.
+    """Return two lists: why the positions are irregular, and why the slices are not a stack because they share a plane.
 
-    At least one of the two lists is empty. The reasons mention multiple acquisitions in one series, the most common
-    cause of uneven or duplicate positions.
+    At least one list is empty. The reasons mention several acquisitions in one series, the most common cause of uneven
+    or duplicate positions.
     """
     axes, positions = placed[0].axes, _positions(placed)
     reasons = stack_reasons(positions, axes)

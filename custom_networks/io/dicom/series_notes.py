@@ -17,13 +17,14 @@ def series_notes(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
     """Return notes about deviations from the standard, mixed acquisitions, derived images and lossy compression."""
     acquisitions, kernels = len({s.acquisition for s in slices}), len({s.kernel for s in slices})
     borrowed = len({s.file for s in slices if not s.own_instance_uid})
+    files = f"{borrowed} file{'s' * (borrowed != 1)}"
     scales = len({(s.slope, s.intercept) for s in slices})
     notes = {
         "The series has no SeriesInstanceUID: all slices were treated as one series.": not slices[0].series_uid,
         **_uid_notes(slices),
-        f"SOPInstanceUID is empty in {borrowed} files: it was taken from the file meta information.": borrowed > 0,
+        f"SOPInstanceUID is empty in {files}: it was taken from the file meta information.": borrowed > 0,
         f"{acquisitions} acquisitions form one even stack: they were treated as one.": acquisitions > 1,
-        f"{kernels} kinds of reconstruction (ConvolutionKernel) form one even stack: they were treated as one.": (
+        f"{kernels} reconstruction kernels (ConvolutionKernel) form one even stack: they were treated as one.": (
             kernels > 1
         ),
         f"RescaleSlope or RescaleIntercept differs between slices ({scales} pairs): each slice has its own rescale.": (
@@ -39,7 +40,7 @@ def series_notes(slices: Sequence[SliceHeader]) -> tuple[str, ...]:
 
 
 def _uid_notes(slices: Sequence[SliceHeader]) -> dict[str, bool]:
-    """Return notes about invalid or varying UIDs, each with whether it applies.
+    """Return the notes about invalid and varying UIDs, and for each whether it applies to these slices.
 
     UIDs are not quoted, because an invalid one could contain a patient's name.
     """

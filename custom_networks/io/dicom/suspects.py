@@ -24,7 +24,7 @@ class Unread:
 
     Attributes:
         file: the file.
-        marked: whether its first bytes are almost those of DICOM, see `nearly_dicom`.
+        marked: whether it begins almost like a DICOM file, see `nearly_dicom`.
     """
 
     file: DicomFile
@@ -32,7 +32,7 @@ class Unread:
 
     @property
     def name(self) -> str:
-        """Path below the source, without a suffix in `UNFINISHED`."""
+        """Path relative to the source, without a suffix in `UNFINISHED`."""
         path = self.file.path
         return str(path.with_suffix("") if path.suffix.lower() in UNFINISHED else path)
 

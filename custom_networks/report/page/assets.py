@@ -14,13 +14,13 @@ NIIVUE = HERE / "niivue"  # vendored with its version, licence and hash; `make n
 
 @cache
 def asset(name: str) -> str:
-    """Return the text of a stylesheet or script of the pages."""
+    """Return the text of the stylesheet or script with this file name."""
     return (HERE / "static" / name).read_text(encoding="utf-8")
 
 
 @cache
 def niivue() -> dict[str, str]:
-    """Return version and code of the vendored NiiVue."""
+    """Return `version` and `code` of the vendored NiiVue."""
     about = json.loads((NIIVUE / "niivue.json").read_text(encoding="utf-8"))
     code = (NIIVUE / about["file"]).read_text(encoding="utf-8")
     return {"version": about["version"], "code": code}
@@ -28,7 +28,7 @@ def niivue() -> dict[str, str]:
 
 @cache
 def template(name: str) -> Any:
-    """Return a Jinja template, which escapes all values except those it marks as safe."""
+    """Return the Jinja template with this file name; it escapes all values except those that it marks as safe."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(
@@ -52,6 +52,6 @@ def policy(styles: Sequence[str], scripts: Sequence[str], pictures: str = "data:
 
 
 def _hashes(texts: Sequence[str]) -> str:
-    """Return the sources that allow inline texts in a policy: the texts' hashes, or 'none' without texts."""
+    """Return a policy's source list that allows inline texts: their hashes, or 'none' if there are no texts."""
     digests = (base64.b64encode(sha256(text.encode()).digest()).decode() for text in texts)
     return " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"

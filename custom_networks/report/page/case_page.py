@@ -32,13 +32,13 @@ def case_page(
 ) -> str:
     """Return the page as HTML; all texts are escaped.
 
-    Pictures have the best of the `QUALITIES` with which the page is small enough, or else the lowest one.
+    Pictures are encoded with the highest of the `QUALITIES` for which the page is small enough, or else the lowest.
 
     Args:
         report: the content of report.json.
         pictures: pictures of the case.
         volumes: volumes for the viewer, or None for a light page, which has no scripts.
-        patient: text about the patient to show, by name.
+        patient: text about the patient to show, by label; empty to show none.
     """
     shared = _viewer(report, volumes) if volumes else {}
     style, scripts = asset("page.css") + _swatches(), [shared["niivue"]["code"], shared["script"]] if volumes else []
@@ -85,7 +85,7 @@ def thumbnail(picture: Picture, pixels: int = 176) -> bytes:
 
 
 def _viewer(report: Mapping[str, Any], volumes: ViewerVolumes) -> dict[str, Any]:
-    """Return the template's values for the viewer."""
+    """Return the template's variables for the viewer, by name."""
     return {
         "niivue": niivue(),
         "script": asset("page.js"),

@@ -1,4 +1,4 @@
-"""Contents of report.html and the PDF, taken from report.json."""
+"""The content of report.html and the PDF, taken from report.json."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ PATIENT_TEXT = {
 
 
 def patient_text(headers: Sequence[Dataset]) -> dict[str, str]:
-    """Return the attributes in PATIENT_TEXT of the first slice's header by their label, without empty ones."""
+    """Return the attributes in PATIENT_TEXT that are not empty in the first slice's header, by their labels."""
     texts = {name: str(headers[0].get(keyword) or "") for keyword, name in PATIENT_TEXT.items()} if headers else {}
     return {name: text for name, text in texts.items() if text}
 
@@ -90,7 +90,10 @@ def _network_facts(run: Mapping[str, Any]) -> list[Fact]:
 
 
 def segments_of(report: Report) -> dict[str, Any]:
-    """Return segment volumes as pairs (Roman numeral, ml) and, as text, the segments of each lesion by its id."""
+    """Return `volumes`, pairs of a segment's Roman numeral and its volume in ml, and `of_lesions`.
+
+    The latter has the segments of each lesion as text, such as "VIII, VII", by the lesion's id.
+    """
     table = (report.get("segments") or {}).get("table", [])
     roman = {row["segment"]: row["roman"] for row in table}
     of_lesions = {

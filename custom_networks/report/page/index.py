@@ -13,12 +13,12 @@ INDEX = "index.html"
 
 
 def write_index(folder: Path, rows: Iterable[Mapping[str, Cell]]) -> None:
-    """Write the index atomically, with relative links.
+    """Write `index.html` atomically, with links relative to the folder.
 
     Args:
         folder: the output folder.
-        rows: rows of the summary. Those of finished cases also have `folder`, `page` and `thumbnail`; a missing file is
-            "" or None.
+        rows: rows of the summary. Rows of finished cases also have `folder`, `page` and `thumbnail`; the latter two are
+            "" or None if the file was not written.
     """
     cases: list[dict[str, Any]] = []
     refused: list[dict[str, Any]] = []
@@ -38,7 +38,7 @@ def write_index(folder: Path, rows: Iterable[Mapping[str, Cell]]) -> None:
 
 
 def _entry(row: Mapping[str, Cell]) -> dict[str, Any]:
-    """Return a row with the links to its page (without a page, to its report.json) and to its thumbnail."""
+    """Return a row with the link to its page or, without a page, to its report.json, and the link to its thumbnail."""
     folder = str(row.get("folder") or "")
     page, thumbnail = row.get("page"), row.get("thumbnail")
     return {

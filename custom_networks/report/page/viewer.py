@@ -40,7 +40,7 @@ class ViewerVolumes:
         solid: smoothed mask of the liver for 3D rendering, 0 to 255; "" without a liver.
         solid_lesions: the lesions on the grid of `solid`, valued as in `labels`; "" without a liver.
         spacing: distances between the CT's voxels along x, y and z, in mm.
-        middle: centre of the CT shown, LPS mm.
+        middle: centre of `ct`, LPS mm.
     """
 
     ct: str
@@ -84,7 +84,7 @@ def viewer_volumes(ct: Volume, region: OrganRegion, measured: Measurements) -> V
 
 
 def _ct(case: OrientedCase) -> tuple[str, _Grid]:
-    """Return the encoded CT and its grid, which is coarsened until the CT is small enough for the page."""
+    """Return the encoded CT and its grid, whose spacing is increased until the CT is small enough for the page."""
     spacing = _spacing(case)
     while True:
         grid = _grid(case, spacing)
@@ -105,10 +105,10 @@ def _solid(case: OrientedCase, shown: _Grid, labels: npt.NDArray[np.uint8]) -> t
 
 
 def _spacing(case: OrientedCase) -> Floats:
-    """Voxel size of the viewer's CT along x, y and z in mm.
+    """Return the voxel size of the viewer's CT along x, y and z in mm.
 
-    It is at least that of the scan and `FINEST_MM` (between slices: `FINEST_SLICE_MM`), and so large that there are at
-    most `MOST_VOXELS`.
+    It is never finer than the scan or `FINEST_MM` (between slices, `FINEST_SLICE_MM`), and coarse enough for at most
+    `MOST_VOXELS`.
     """
     finest = np.full(3, FINEST_MM)
     finest[case.slice_axis] = FINEST_SLICE_MM
@@ -123,7 +123,7 @@ def _spacing(case: OrientedCase) -> Floats:
 
 
 def _shown(case: OrientedCase) -> Box:
-    """Box of the image to show: the liver with a margin, or the whole image without a liver."""
+    """Return the box of the image to show: the liver with a margin, or the whole image without a liver."""
     if not case.labels.size:
         x, y, z = (slice(0, size) for size in case.hu.shape)
         return x, y, z

@@ -44,7 +44,7 @@ def write_page(
         ct: the CT.
         region: the liver region.
         measured: the measurements of the case.
-        patient: text about the patient to show, by name.
+        patient: text about the patient to show, by label; empty to show none.
 
     Returns:
         The names of the two files by kind, "page" and "thumbnail".

@@ -41,7 +41,7 @@ REFUSED: dict[str, list[str]] = {
     "broken_no_dicom_at_all": ["holds no DICOM image (5 files checked"],
     "reformat_coronal": ["not axial (normal 90 degrees off", "It holds 4 slices"],
     "enhanced_ct_dcmqi_24x38x3": ["It holds 3 slices (7.5 mm)"],
-    "enhanced_ct_perfusion_map": ["derived images, not Hounsfield units (ImageType PERFUSION)", "It holds 2 slices"],
+    "enhanced_ct_perfusion_map": ["derived images (ImageType PERFUSION), not slices", "It holds 2 slices"],
     "mixed_philips_exam_dicomdir": ["localizers", "(CT, 3 slices", "(CT, 2 slices", "It holds 3 slices (15 mm)"],
     "mixed_patients_tcga_same_description": ["It holds images of 3 patients", ONE_SLICE],
     "ct_phantom2_plus_rtstruct": ["2 files were skipped: not CT but RTSTRUCT", "It holds 2 slices (10 mm)"],

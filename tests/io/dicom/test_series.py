@@ -77,7 +77,7 @@ def test_overlapping_acquisitions_are_split(write_series: Write, z: float) -> No
     assert sizes(folder) == [(8, True), (8, True)]
     volume = read_volume(folder)
     assert volume.array.shape == (16, 12, 8) and volume.spacing[2] == pytest.approx(3)
-    assert "The series was split by AcquisitionNumber into 2." in volume.notes
+    assert "The series was split by AcquisitionNumber into 2 parts." in volume.notes
 
 
 def test_consecutive_acquisitions_are_one_volume(write_series: Write) -> None:
@@ -110,7 +110,7 @@ def test_a_second_orientation_is_split_off_if_the_axial_slices_are_complete(writ
 
     folder = twice(write_series, coronal)
     assert sizes(folder) == [(8, False), (8, True)]
-    assert "The series was split by ImageOrientationPatient into 2." in read_volume(folder).notes
+    assert "The series was split by ImageOrientationPatient into 2 parts." in read_volume(folder).notes
 
 
 def test_a_scout_within_the_series_is_left_out(write_series: Write) -> None:
@@ -160,7 +160,7 @@ def test_one_series_of_two_patients_is_refused(write_series: Write) -> None:
         dataset.PatientID = "Secret2"
 
     folder = twice(write_series, of_another)
-    with pytest.raises(InputError, match="Images of 2 patients have its SeriesInstanceUID") as caught:
+    with pytest.raises(InputError, match="Images of 2 patients share its SeriesInstanceUID") as caught:
         read_volume(f"{folder}::1")
     assert "Secret" not in str(caught.value)
 

@@ -237,7 +237,7 @@ def check_fitness(network: nn.Module) -> None:
     for name, tensor in tensors_of(network).items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise BundleError(
-                f"The weights must be finite, but {name} has NaN or infinity: they are damaged; use others."
+                f"The weights must be finite, but {name} has NaN or infinity: they are damaged; use other weights."
             )
         if tensor.device.type != "cpu" or (tensor.is_floating_point() and tensor.dtype != torch.float32):
             raise CannotRun(f"{name} is {tensor.dtype} on {tensor.device}")

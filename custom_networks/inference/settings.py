@@ -9,7 +9,7 @@ from custom_networks.inference.runtimes import checked_runtime
 def settings(
     device: str | None, runtime: str | None, precision: str | None, scout: bool, fast: bool, segments: bool = False
 ) -> dict[str, Any]:
-    """The overrides of inference.json for these options, by id; an option that is None is not overridden.
+    """The overrides of inference.json for these options, by id; options that are None or the default are left out.
 
     Args:
         device: "cpu", "cuda", "cuda:1", ...
@@ -20,7 +20,7 @@ def settings(
         segments: whether to also label Couinaud's liver segments.
 
     Raises:
-        UsageError: a device, runtime or precision is unknown or not available here.
+        UsageError: the device or runtime is unknown or not available here, or the precision is unknown.
     """
     chosen: dict[str, Any] = {}
     if device:

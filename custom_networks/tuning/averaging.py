@@ -27,7 +27,7 @@ OVERRIDES = {"bundle_root": str(BUNDLE), "fold": "all", "seed": 5, "batch_size":
 
 
 def mean_weights(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of each tensor over the state dicts; integer counters are taken from the first."""
+    """The mean of each tensor over state dicts of one network; integer counters are taken from the first."""
     first = states[0]
     return {
         name: (

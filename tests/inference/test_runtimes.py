@@ -230,7 +230,7 @@ def test_weights_that_are_not_finite_are_refused(runtime: str, where: str, numbe
     """OpenVINO's ReLU turns NaN into 0, as does a cast to uint8."""
     with torch.no_grad():
         own.state_dict()[where].view(-1)[0] = number
-    with pytest.raises(BundleError, match="not (all )?finite.*damaged"):
+    with pytest.raises(BundleError, match="finite.*damaged"):
         SliceStackInferer(runtime=runtime)(volume(1, 1, 8, 8, 3), own)
 
 

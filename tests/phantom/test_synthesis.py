@@ -160,9 +160,9 @@ def test_a_tiny_phantom_with_the_whole_abdomen_takes_less_than_a_second() -> Non
     [
         ({"seed": -1}, "seed must be 0 or more, got -1"),
         ({"seed": 0, "shape": (64, 64)}, r"got \(64, 64\)"),
-        ({"seed": 0, "shape": (8, 64, 24)}, r"at least \(32, 32, 8\), got \(8, 64, 24\)"),
-        ({"seed": 0, "spacing": (1.0, 1.0, 0.0)}, r"0.1 to 20 mm, got"),
-        ({"seed": 0, "spacing": (1.0, 1.0, float("nan"))}, r"0.1 to 20 mm, got"),
+        ({"seed": 0, "shape": (8, 64, 24)}, r"at least \(32, 32, 8\) voxels along its three axes, got \(8, 64, 24\)"),
+        ({"seed": 0, "spacing": (1.0, 1.0, 0.0)}, r"0.1 to 20 mm along each axis, got"),
+        ({"seed": 0, "spacing": (1.0, 1.0, float("nan"))}, r"0.1 to 20 mm along each axis, got"),
         ({"seed": 0, "lesions": 9}, "0 to 8 lesions, got 9"),
     ],
 )

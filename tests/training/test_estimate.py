@@ -54,7 +54,7 @@ def test_a_cache_that_does_not_fit_causes_a_warning_with_a_rate_that_does(
     assert "use --cache_rate 0.70" in log.text
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     announce_cache(cases, spacing=1.25)
-    assert "2 processes" in log.text and "--cache_rate 0.35 would" in log.text
+    assert "2 processes" in log.text and "use --cache_rate 0.35" in log.text
 
 
 def test_a_containers_limit_below_the_machines_memory_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

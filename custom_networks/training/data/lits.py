@@ -39,6 +39,9 @@ def geometry_is_lost(image: str | Path) -> bool:
 
     The real voxels of these scans are 0.6 to 0.9 mm in-plane and 1.25 to 4 mm between slices, so all lengths in mm
     would be wrong. Only the headers of these 20 scans are read.
+
+    Raises:
+        InputError: the file cannot be read as NIfTI.
     """
     grid = nifti_grid(image) if lits_number(image) in WITHOUT_GEOMETRY_IN_LITS else None
     return grid is not None and np.allclose(np.abs(grid[1][:3, :3]), np.eye(3), atol=1e-3)
@@ -52,7 +55,7 @@ def lits_cases(folder: str | Path) -> tuple[list[dict[str, Any]], list[str]]:
         without a segmentation.
 
     Raises:
-        InputError: a number occurs twice.
+        InputError: two volumes or two segmentations have the same number.
     """
     folder = Path(folder)
     found: dict[str, dict[int, Path]] = {"volume-": {}, "segmentation-": {}, "liver_": {}}

@@ -134,7 +134,7 @@ def _group(
         ),
         "finding_type": codes.LIVER if liver else codes.MASS,
         "finding_category": codes.ANATOMICAL_STRUCTURE if liver else codes.ABNORMAL_STRUCTURE,
-        "finding_sites": [hd.sr.FindingSite(anatomic_location=place) for place in _places(where)],
+        "finding_sites": [hd.sr.FindingSite(anatomic_location=place) for place in _finding_sites(where)],
         "algorithm_id": hd.sr.AlgorithmIdentification(name=codes.ALGORITHM_NAME, version=codes.ALGORITHM_VERSION),
         "measurements": measurements,
         "qualitative_evaluations": _evaluations(where),
@@ -167,7 +167,7 @@ def _referenced_segment(seg: SegObject, segment: int) -> Any:
     )
 
 
-def _places(where: LesionSegments | None) -> list[Code]:
+def _finding_sites(where: LesionSegments | None) -> list[Code]:
     """Return the finding sites: the liver and, if known, the liver segments."""
     return [codes.LIVER, *(codes.COUINAUD[number] for number, _ in (where.shares if where else ()))]
 

@@ -83,7 +83,8 @@ def _rule(value: Mapping[str, Any]) -> Rule:
     if not isinstance(value, dict) or not value or set(value) - KEYS:
         raise ValueError(f"a rule must be an object with keys among {', '.join(sorted(KEYS))}, got {one_line(value)}")
     patterns = {key: re.compile(value[key], re.IGNORECASE) for key in ("description", "kernel") if key in value}
-    return Rule(**patterns, **({"thickness_mm": _range(value["thickness_mm"])} if "thickness_mm" in value else {}))
+    thickness = _range(value["thickness_mm"]) if "thickness_mm" in value else (-inf, inf)
+    return Rule(**patterns, thickness_mm=thickness)
 
 
 def _range(given: Any) -> tuple[float, float]:

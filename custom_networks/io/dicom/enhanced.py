@@ -95,8 +95,8 @@ def frame_views(dataset: Dataset) -> list[Dataset]:
     left_out = {_tag(keyword) for keyword in _NOT_OF_A_FRAME}
     whole = _elements(dataset, [tag for tag in dataset.keys() if tag not in left_out])
     for group in _items(dataset, SHARED)[:1]:
-        whole.update(_of_groups(group))
-    views = [Dataset({**whole, **_of_groups(group)}) for group in _items(dataset, PER_FRAME)]
+        whole.update(_group_attributes(group))
+    views = [Dataset({**whole, **_group_attributes(group)}) for group in _items(dataset, PER_FRAME)]
     for view in views:
         view.file_meta = dataset.file_meta
     return views
@@ -170,18 +170,18 @@ def _elements(dataset: Dataset, tags: Iterable[BaseTag]) -> Elements:
     return elements
 
 
-def _of_groups(group: Dataset) -> Elements:
+def _group_attributes(group: Dataset) -> Elements:
     """Return the attributes in the shared or a frame's functional groups, by their tags in a classic slice."""
     taken: Elements = {}
     for macro, sequence in _elements(group, _MACROS).items():
         for item in _sequence(sequence)[:1]:
             for element in _elements(item, _MACROS[macro]).values():
                 if element.value not in (None, ""):
-                    _take(taken, element, item)
+                    _add_element(taken, element, item)
     return taken
 
 
-def _take(taken: Elements, element: DataElement, item: Dataset) -> None:
+def _add_element(taken: Elements, element: DataElement, item: Dataset) -> None:
     """Add an element of a functional group to `taken`, with the tag that it has in a classic slice.
 
     A contrast agent is added only if it was administered. VolumeBasedCalculationTechnique is appended to a frame type.

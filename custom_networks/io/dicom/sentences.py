@@ -33,7 +33,7 @@ def series_lines(listing: DicomListing) -> list[str]:
         # The description can contain patient data: it is shown to the user, who has the images, but never stored.
         text = re.sub(r"[^\w .,+/()-]", " ", series.slices[0].description)
         described = f' "{text[:40].strip()}"' * bool(text.strip())
-        lines.append(f"{index + 1}  {whose}{_what(series)}{described}: {verdict}")
+        lines.append(f"{index + 1}  {whose}{_summary_of(series)}{described}: {verdict}")
         lines += [f"   note: {note}" for note in series.notes]
     lines += [f"-  {file.name}: damaged or incomplete." for file in listing.lost]
     return lines + [listing.unclear_reason] * bool(listing.unclear)
@@ -44,7 +44,7 @@ def case_notes(listing: DicomListing, index: int) -> tuple[str, ...]:
     own = listing.series[index]
     cases = {listing.series[case].study for case in listing.chosen} - {own.study}
     others = [i for i, series in enumerate(listing.series) if i != index and series.study not in cases]
-    notes = [f"Series {index + 1} of {len(listing.series)} was chosen ({_what(own)})."] if others else []
+    notes = [f"Series {index + 1} of {len(listing.series)} was chosen ({_summary_of(own)})."] if others else []
     return (*notes, *skipped_notes(listing, others, own), *own.notes)
 
 
@@ -63,9 +63,9 @@ def skipped_notes(listing: DicomListing, indices: Sequence[int], chosen: DicomSe
         modalities = sorted({series.slices[0].modality or "unknown" for series in foreign})
         notes.append(f"{_files_were(foreign)} skipped: not CT but {', '.join(modalities)}.")
     if scouts:
-        notes.append(f"{_files_were(scouts)} skipped: localizers (scouts){_elsewhere(scouts, chosen)}.")
+        notes.append(f"{_files_were(scouts)} skipped: localizers (scouts){_origin_phrase(scouts, chosen)}.")
     for i in rest[:MOST_NAMED]:
-        named = f"Series {i + 1} ({_what(skipped[i])}{_elsewhere([skipped[i]], chosen)})"
+        named = f"Series {i + 1} ({_summary_of(skipped[i])}{_origin_phrase([skipped[i]], chosen)})"
         why = " ".join(skipped[i].reasons)
         unchosen = f"{named} was not chosen: give {listing.source}::{i + 1} to segment it."
         notes.append(f"{named} was skipped. {why}" if why else unchosen)
@@ -94,7 +94,7 @@ def refusal(listing: DicomListing, index: int | None = None) -> str:
     return f"{listing.source} holds no CT series that can be segmented.{whose} {' '.join(said)}"
 
 
-def _what(series: DicomSeries) -> str:
+def _summary_of(series: DicomSeries) -> str:
     """Describe a series by its slices, slice distance and contrast phase.
 
     If it is not CT, or if its first slice has no position, describe it by modality and number of files.
@@ -117,7 +117,7 @@ def _files_were(skipped: Sequence[DicomSeries]) -> str:
     return f"{counted(files, 'file')} {'was' if files == 1 else 'were'}"
 
 
-def _elsewhere(skipped: Sequence[DicomSeries], chosen: DicomSeries | None) -> str:
+def _origin_phrase(skipped: Sequence[DicomSeries], chosen: DicomSeries | None) -> str:
     """Return a phrase if a skipped series is of another patient or study than the chosen series, else ""."""
     if chosen is None:
         return ""

@@ -22,7 +22,8 @@ class Plane(NamedTuple):
         low: segments on the low side of the axis (axis 1: posterior, axis 2: inferior).
         high: segments on the high side, in the order of their counterparts in `low`.
         axis: the axis, 0 to 2.
-        usual: mean position in the 32 livers of the training set, as a share of the liver's extent.
+        usual: mean position in the 32 livers of the training set, as a share of the liver's extent
+            (`tests/benchmarks/usual_planes.py`).
         weight: weight of the usual position relative to the fitted position, 0 to 1: the multiple of 0.1 with the least
             mean squared distance to the true plane in the cross-validation.
     """

@@ -289,7 +289,7 @@ def _check_process() -> None:
 
 @contextmanager
 def _callers_state_kept() -> Iterator[None]:
-    """A context with float32 as default dtype; its end restores PyTorch's earlier dtype and CPU random state."""
+    """Context manager: float32 is the default dtype inside; the earlier one and the CPU's random state are restored."""
     dtype = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):
         torch.set_default_dtype(torch.float32)

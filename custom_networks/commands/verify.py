@@ -8,8 +8,9 @@ from custom_networks.commands.terminal import OK, SOME_FAILED, counted, say
 def verify(output: str) -> int:
     """Check the files in a folder of results against their manifests, without changing anything.
 
-    Exit code 0: every case folder is whole, every file has its recorded SHA-256, and there are no other files; 1:
-    something is missing, changed, incomplete or foreign; a line is printed for each fault.
+    Exit code 0: every case folder is whole, each of its files has the SHA-256 in its manifest, and there are no other
+    files; 1: something is missing, changed, incomplete or foreign; a line is printed for each fault. summary.csv,
+    index.html and the records of refused inputs are not checked, and a case folder that was removed is not noticed.
 
     Args:
         output: the folder that `liverseg segment` wrote to.

@@ -302,8 +302,10 @@ def checked(volume: Volume) -> Volume:
 
 
 def _file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file; raises InputError if it cannot be opened."""
+    """Return the SHA-256 of a file; raises InputError if it cannot be read."""
     try:
         return file_digest(path)
     except OSError as error:
-        raise InputError(f"{path} cannot be opened ({error.strerror}): check its permissions.") from error
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): check that it is still there and readable."
+        ) from error

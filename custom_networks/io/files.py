@@ -1,5 +1,6 @@
 """Recognise file types by name and first bytes, and derive case names from paths."""
 
+import errno
 import os
 import re
 import stat
@@ -15,6 +16,7 @@ MEDICAL_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 LONGEST_STEM = 128
 # A DICOM file begins with 128 arbitrary bytes and "DICM".
 START_BYTES = 132
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 def medical_suffix(path: Path) -> str:
@@ -27,12 +29,21 @@ def is_zip(path: Path) -> bool:
     return path.name.lower().endswith(".zip")
 
 
+def file_status(path: Path) -> os.stat_result:
+    """Return the status of a file or folder; raises InputError if it does not exist or cannot be accessed."""
+    try:
+        return path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        if isinstance(error, OSError) and error.errno not in ABSENT:
+            raise InputError(
+                f"{one_line(path)} cannot be accessed ({error.strerror}): check the path and its permissions."
+            ) from error
+        raise InputError(f"No such file or folder: {one_line(path)}; check the path.") from error
+
+
 def regular_file(path: Path) -> Path:
     """Return `path` if it is a regular file; raises InputError if not, since reading a pipe could hang."""
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        raise InputError(f"No such file or folder: {one_line(path)}; check the path.") from error
+    mode = file_status(path).st_mode
     if not stat.S_ISREG(mode):
         raise InputError(f"{path} is not an ordinary file but a folder, a pipe or a device: give a file.")
     return path

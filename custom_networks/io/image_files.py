@@ -6,9 +6,9 @@ Affines map to RAS mm. Voxels are read in slabs, so that the whole volume never 
 from dataclasses import replace
 from pathlib import Path
 
-from custom_networks.errors import InputError, one_line
+from custom_networks.errors import InputError
 from custom_networks.io.checks import label_map
-from custom_networks.io.files import MEDICAL_SUFFIXES, is_dicom, medical_suffix, regular_file
+from custom_networks.io.files import MEDICAL_SUFFIXES, file_status, is_dicom, medical_suffix, regular_file
 from custom_networks.io.image_header import ImageHeader
 from custom_networks.io.metaimage_header import metaimage_header
 from custom_networks.io.nifti_header import nifti_header
@@ -49,12 +49,8 @@ def read_label_map(path: str | Path, highest: int = 2, allow_large: bool = False
 
 def existing(path: str | Path) -> Path:
     """Return `path` as a Path; raises InputError if it does not exist or cannot be accessed."""
-    path = Path(path)
-    try:
-        path.stat()
-    except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        raise InputError(f"No such file or folder: {one_line(path)}; check the path.") from error
-    return path
+    file_status(Path(path))
+    return Path(path)
 
 
 def read_file(path: Path, lowest: float | None, allow_large: bool = False) -> Volume:

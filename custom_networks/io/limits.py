@@ -97,7 +97,7 @@ def check_decoded(
         return
     ratio, gigabytes = decoded / max(stored, 1), f"{decoded / 1e9:.3g} GB"
     if decoded > DECODED.most:
-        raise InputError(f"{source} unpacks to {gigabytes}, but at most {DECODED.most / 1e9:g} GB are read: {ALLOW}.")
+        raise InputError(f"{source} unpacks to {gigabytes}, above the limit of {DECODED.most / 1e9:g} GB: {ALLOW}.")
     if decoded > free and ratio > RATIO.most:
         raise InputError(
             f"{source} unpacks to {gigabytes}, {ratio:,.0f} times its stored size, but no CT of that size compresses "

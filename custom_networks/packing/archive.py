@@ -63,7 +63,10 @@ def pack_bundle(output: str | Path, weights_url: str | None = None) -> PackedBun
         with atomic_write(path) as temporary:
             temporary.write_bytes(archive)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written ({error.strerror or error}): choose another file.") from error
+        raise UsageError(
+            f"{path} cannot be written ({error.strerror or error}): check permissions and free space, or choose "
+            "another folder."
+        ) from error
     sizes = {name: len(content) for name, content in left_out.items()}
     return PackedBundle(path, tuple(packed), len(archive), hashlib.sha256(archive).hexdigest(), sizes)
 

@@ -83,7 +83,10 @@ def export_network(
                     f"The {format} file's logits differ from the network's by {difference:.1e}: it was not written."
                 )
     except OSError as error:
-        raise UsageError(f"{path} cannot be written ({error.strerror or error}): choose another file.") from error
+        raise UsageError(
+            f"{path} cannot be written ({error.strerror or error}): check permissions and free space, or choose "
+            "another folder."
+        ) from error
     return Exported(path, len(content), hashlib.sha256(content).hexdigest(), difference)
 
 

@@ -102,8 +102,8 @@ class LabelsOnInputGridd(MapTransform):
         super().__init__(keys, allow_missing_keys)
         if chunk < 1 or not 0 < tumor_threshold < 1 or not 0 < organ_threshold < 1:
             raise UsageError(
-                "LabelsOnInputGridd needs chunks of at least 1 slice, and tumor_threshold and organ_threshold between "
-                f"0 and 1, got {chunk}, {tumor_threshold} and {organ_threshold}: correct the configuration."
+                "LabelsOnInputGridd needs a chunk of at least 1, and thresholds above 0 and below 1, got chunk "
+                f"{chunk}, tumor_threshold {tumor_threshold}, organ_threshold {organ_threshold}: correct the config."
             )
         self.ref_key, self.probability_key, self.chunk = ref_key, probability_key, chunk
         self.thresholds = tumor_threshold, organ_threshold

@@ -41,3 +41,10 @@ def test_a_single_dicom_file_is_refused_and_the_message_asks_for_its_folder(writ
 
 def test_paths_with_spaces_and_other_scripts_are_read(write_nifti: Callable[..., Path], hounsfield: object) -> None:
     assert read_volume(str(write_nifti(hounsfield, name="Müller 肝 1.nii.gz"))).source.name == "Müller 肝 1.nii.gz"
+
+
+def test_a_path_that_cannot_be_followed_is_not_called_absent(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(InputError, match=r"loop cannot be accessed \(Too many levels of symbolic links\)"):
+        read_volume(loop)

@@ -208,7 +208,7 @@ def _cases_of_studies(listing: DicomListing) -> list[Case]:
 def _case_of_study(listing: DicomListing, index: int, folder: str) -> Case:
     """Return the case of series `index`; it is a refused case if the series cannot be segmented.
 
-    The case is named after `folder`, the study's own subfolder, or as `source::N` if `folder` is "".
+    The case's source, from which its name is derived, is the study's own subfolder `folder`, or PATH::N if that is "".
     """
     source = str(listing.source / folder) if folder else f"{listing.source}::{index + 1}"
     try:

@@ -135,7 +135,8 @@ train: $(VENV)/.installed  ## train on DATA=... (MSD Task03_Liver, LiTS or your 
 	set -x; exec $(BIN)/python $$start -m monai.bundle run --config_file "$$config" --bundle_root bundle \
 		--dataset_dir "$(DATA)" --ckpt_dir "$(RUN)/models" --output_dir "$(RUN)/log" --resume True $(ARGS)
 
-# Afterwards, run `make bench` to renew the runtimes in docs/performance.md, and edit the model card's tables by hand.
+# Not renewed: runtimes (`make bench`), the tables of README and model card, what README and quickstart print, the
+# pictures of pages, decision 0016, and GFLOP in the table of --fast.
 weights: $(VENV)/.installed  ## release WEIGHTS=...: scores on the dev list of DATA=..., hash, test values, table of --fast
 	$(if $(and $(DATA),$(WEIGHTS)),,$(error usage: make weights WEIGHTS=model_final.pt DATA=/path/to/data))
 	$(BIN)/python -m custom_networks.tuning.release "$(WEIGHTS)" --dataset_dir "$(DATA)" --output_dir out/release

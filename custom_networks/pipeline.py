@@ -92,7 +92,9 @@ class Pipeline:
                 cause = root_cause(error)
                 raise cause if isinstance(cause, BundleError) else unusable(root, error, asked) from error
             sha256 = load_weights(self._network, path)
-        self._run = self._fixed_run_block(root, path, sha256, fitted="confidence_coefficients" not in asked)
+        self._run = self._fixed_run_block(
+            root, path, sha256, fitted=not any(name.startswith("confidence_coefficients") for name in asked)
+        )
         self.released: bool = self._run["weights"]["released"]
         settled = {
             "weights": sha256,

@@ -5,6 +5,7 @@ many lie near the hilum.
 """
 
 from collections.abc import Mapping
+from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +21,22 @@ COEFFICIENTS = ("intercept", *TERMS)
 
 
 def check_coefficients(coefficients: Coefficients | None) -> Coefficients | None:
-    """Return the coefficients unchanged; raises UsageError if a name is not in COEFFICIENTS."""
-    unknown = sorted(set(coefficients or ()) - set(COEFFICIENTS))
+    """Return the coefficients unchanged; raises UsageError for a name not in COEFFICIENTS or a value not finite."""
+    if coefficients is None:
+        return None
+    if not isinstance(coefficients, Mapping) or not all(map(_is_finite_number, coefficients.values())):
+        raise UsageError(f"Confidence coefficients must be finite numbers by name, got {coefficients}: correct them.")
+    unknown = sorted(set(coefficients) - set(COEFFICIENTS))
     if unknown:
         raise UsageError(
             f"Confidence coefficients must be among {', '.join(COEFFICIENTS)}, got {', '.join(unknown)}: copy "
             "them from the file that tuning wrote."
         )
     return coefficients
+
+
+def _is_finite_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and isfinite(value)
 
 
 def lesion_confidence(terms: Floats, coefficients: Coefficients | None = None) -> Floats:
@@ -61,24 +70,32 @@ def lesion_terms(numbers: Numbers, tumor: npt.NDArray[np.uint8], centre: Floats,
         centre: (3,) centroid of the organ, in voxel indices of these maps.
         affine: (4, 4) affine of their grid.
     """
-    is_lesion = numbers > 0
-    of_voxels = numbers[is_lesion]
-    count = int(of_voxels.max(initial=0))
-    voxels = np.bincount(of_voxels, minlength=count + 1)[1:].astype(np.float64)
-
-    def mean_of(values: Floats) -> Floats:
-        return np.asarray(np.bincount(of_voxels, values, minlength=count + 1)[1:] / voxels)
-
+    voxels, tumor_sums, sums, products = _moments(numbers, tumor)
     to_mm = affine[:3, :3]
-    places = (np.argwhere(is_lesion) - centre) @ to_mm.T
-    centroids = np.stack([mean_of(along) for along in places.T], axis=1)
-    places -= centroids[of_voxels - 1]
-    moments = [[mean_of(one * other) for other in places.T] for one in places.T]
+    means = sums / voxels[:, None]
+    scatter = products / voxels[:, None, None] - means[:, :, None] * means[:, None, :]
     # A voxel is a box, not a point, so even a lesion of one voxel has an extent.
-    covariance = np.moveaxis(np.array(moments), 2, 0) + to_mm @ to_mm.T / 12
+    covariance = to_mm @ (scatter + np.eye(3) / 12) @ to_mm.T
     small, middle, large = np.log(np.linalg.eigvalsh(covariance)).T
-    mean_probability = mean_of(tumor[is_lesion] / 255)
-    return np.stack([mean_probability, large - (small + middle) / 2, np.linalg.norm(centroids, axis=1)], axis=1)
+    distance = np.linalg.norm((means - centre) @ to_mm.T, axis=1)
+    return np.stack([tumor_sums / voxels / 255, large - (small + middle) / 2, distance], axis=1)
+
+
+def _moments(numbers: Numbers, tumor: npt.NDArray[np.uint8]) -> tuple[Floats, Floats, Floats, Floats]:
+    """Sums over the voxels of each lesion: 1 (n,), tumor (n,), indices (n, 3) and their products (n, 3, 3).
+
+    They are added up slice by slice, so that a large tumor takes little memory.
+    """
+    count = int(numbers.max(initial=0))
+    total = np.zeros((count + 1, 14))
+    for z in range(numbers.shape[2]):
+        rows, columns = np.nonzero(numbers[..., z])
+        of_voxels = numbers[rows, columns, z]
+        places = np.stack([rows, columns, np.full_like(rows, z)], axis=1).astype(np.float64)
+        products = (places[:, :, None] * places[:, None, :]).reshape(-1, 9)
+        values = np.hstack([np.ones((rows.size, 1)), tumor[rows, columns, z][:, None], places, products])
+        total += np.stack([np.bincount(of_voxels, each, minlength=count + 1) for each in values.T], axis=1)
+    return total[1:, 0], total[1:, 1], total[1:, 2:5], total[1:, 5:].reshape(-1, 3, 3)
 
 
 def centroid(mask: Mask) -> Floats:

@@ -15,37 +15,31 @@ from typing import Any
 from custom_networks.bundle_files import bundle_network, bundle_root, config_text
 from custom_networks.files import file_digest, write_text
 from custom_networks.training.checkpoints import save_whole
+from custom_networks.training.data.cases import ALL, validation_cases
 
 
 def release(weights: Path, root: Path, score: Callable[[Path], Mapping[str, float]]) -> dict[str, float]:
-    """Copy weights into the bundle in `root`, and update its metadata.json and inference.json.
-
-    The weights and their hash are written before they are scored.
+    """Score weights, copy them into the bundle in `root`, and update its metadata.json and inference.json.
 
     Args:
         weights: file of the weights, a state dict.
         root: the bundle's folder.
-        score: takes the path of the weights in the bundle and returns their scores by name, as `dev_scores` does.
+        score: takes the file of the weights and returns their scores by name, as `dev_scores` does.
 
     Returns:
         The scores that are now in metadata.json.
 
     Raises:
-        BundleError: the weights are not for the bundle's network; nothing is written.
+        BundleError: the weights are not for the bundle's network; nothing is written, as after an error of `score`.
     """
     network = bundle_network(root, weights)
-    path = root / "models" / "model.pt"
+    summary = score(weights)
+    path, metadata = root / "models" / "model.pt", root / "configs" / "metadata.json"
     save_whole(network.state_dict(), path)
-    _edit(root / "configs" / "inference.json", lambda config: config.update(confidence_valid_for=None))
-    _edit(root / "configs" / "metadata.json", lambda config: config["weights"].update(sha256=file_digest(path)))
-    summary = score(path)
-    scores: dict[str, float] = {}
-
-    def put_scores(metadata: dict[str, Any]) -> None:
-        scores.update({name: round(float(summary[name]), 3) for name in metadata["eval_metrics"]})
-        metadata["eval_metrics"] = scores
-
-    _edit(root / "configs" / "metadata.json", put_scores)
+    released = json.loads(metadata.read_text(encoding="utf-8"))
+    scores = {name: round(float(summary[name]), 3) for name in released["eval_metrics"]}
+    _replace(metadata, {"weights": released["weights"] | {"sha256": file_digest(path)}, "eval_metrics": scores})
+    _replace(root / "configs" / "inference.json", {"confidence_valid_for": None})
     return scores
 
 
@@ -55,15 +49,20 @@ def dev_scores(weights: Path, root: Path, dataset_dir: str, output_dir: Path) ->
 
     configs = [str(root / "configs" / name) for name in ("train.json", "evaluate.json")]
     overrides = {"bundle_root": root, "dataset_dir": dataset_dir, "checkpoint": weights, "output_dir": output_dir}
-    run(config_file=configs, fold="all", **{name: config_text(str(value)) for name, value in overrides.items()})
+    # Float32, so that the scores do not depend on what the processor has instructions for.
+    run(
+        config_file=configs,
+        fold=ALL,
+        precision="float32",
+        **{name: config_text(str(value)) for name, value in overrides.items()},
+    )
     summary = json.loads((output_dir / "summary.json").read_text(encoding="utf-8"))
     return {name: column["mean"] for name, column in summary["columns"].items()} | summary["pooled"]
 
 
-def _edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Apply `change` to the object in a JSON file."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    change(content)
+def _replace(path: Path, values: Mapping[str, Any]) -> None:
+    """Replace values in a JSON file, by key."""
+    content = json.loads(path.read_text(encoding="utf-8")) | values
     write_text(path, json.dumps(content, indent=4, ensure_ascii=False) + "\n")
 
 
@@ -75,6 +74,8 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, required=True, help="folder for the tables of the evaluation")
     arguments = parser.parse_args()
     root = bundle_root()
+    if not validation_cases(str(Path(arguments.dataset_dir) / "dataset.json"), arguments.dataset_dir, ALL):
+        raise SystemExit(f'The data list in {arguments.dataset_dir} has no "dev" to score the weights on: add one.')
     scores = release(
         arguments.weights, root, lambda path: dev_scores(path, root, arguments.dataset_dir, arguments.output_dir)
     )

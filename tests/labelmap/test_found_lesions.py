@@ -135,6 +135,12 @@ def test_a_coefficient_of_another_name_is_refused() -> None:
         FindLesionsd(confidence_coefficients={"intercept": 1.0, "volume": 2.0})
 
 
+@pytest.mark.parametrize("coefficients", [{"intercept": None}, {"mean_probability": float("nan")}, [1.0, 2.0], 3.0])
+def test_coefficients_that_are_no_finite_numbers_are_refused(coefficients: Any) -> None:
+    with pytest.raises(UsageError, match="must be finite numbers by name, got .*: correct them"):
+        FindLesionsd(confidence_coefficients=coefficients)
+
+
 # --- the lesions that count, numbered
 
 

@@ -135,7 +135,7 @@ FINDINGS: dict[str, tuple[str, str, Callable[[], Body], dict[str, Any]]] = {
     "a box that cuts the liver": ("scout_disagrees", "look", two_halves, {"scout": [(110, 130, 0.98, 0.0)]}),
     "a box of the whole body": ("scout_disagrees", "look", scan, {"scout": [SEES_MOST_OF_THE_BODY]}),
     "a blind scout": ("scout_disagrees", "look", scan, {"scout": [(1000, 2000, 0.98, 0.0)]}),
-    "an unsure lesion": ("review_lesion", "ok", scan, {"bands": [LIVER, (53, 80, 0.15, 0.8)]}),
+    "an unsure lesion": ("review_lesion", "ok", scan, {"bands": [LIVER, (53, 80, 0.2, 0.75)]}),
 }
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from custom_networks.bundle_files import bundle_network, bundle_root
-from custom_networks.errors import BundleError
-from custom_networks.tuning.release import release
+from custom_networks.errors import BundleError, InputError
+from custom_networks.tuning.release import main, release
 
 SUMMARY = {"liver_dice": 0.9512, "tumor_dice_with_tumor": 0.7449, "liver_nsd_1mm": 0.5}
 
@@ -42,7 +42,7 @@ def test_weights_hash_and_scores_are_replaced_and_confidence_is_not_valid_for_th
     scores = release(given, bundle, lambda path: scored.append(path) or SUMMARY)  # type: ignore[func-returns-value]
     shipped = bundle / "models" / "model.pt"
     metadata = read(bundle / "configs" / "metadata.json")
-    assert scored == [shipped]
+    assert scored == [given]
     assert float(next(bundle_network(bundle).parameters()).abs().sum()) == 0.0
     assert metadata["weights"]["sha256"] == hashlib.sha256(shipped.read_bytes()).hexdigest()
     assert metadata["eval_metrics"] == scores == {"liver_dice": 0.951, "tumor_dice_with_tumor": 0.745}
@@ -55,3 +55,24 @@ def test_weights_of_another_network_change_nothing(bundle: Path, tmp_path: Path)
     with pytest.raises(BundleError):
         release(tmp_path / "other.pt", bundle, lambda path: SUMMARY)
     assert {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()} == before
+
+
+def test_a_failed_scoring_changes_nothing(bundle: Path) -> None:
+    def fail(path: Path) -> dict[str, float]:
+        raise InputError("no such data")
+
+    before = {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()}
+    with pytest.raises(InputError):
+        release(bundle / "models" / "model.pt", bundle, fail)
+    assert {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()} == before
+
+
+def test_a_data_list_without_dev_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ct.nii.gz", "label.nii.gz"):
+        (tmp_path / name).touch()
+    listed = {"training": [{"image": "ct.nii.gz", "label": "label.nii.gz"}]}
+    (tmp_path / "dataset.json").write_text(json.dumps(listed), encoding="utf-8")
+    arguments = ["release", "weights.pt", "--dataset_dir", str(tmp_path), "--output_dir", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", arguments)
+    with pytest.raises(SystemExit, match='has no "dev" to score the weights on: add one.'):
+        main()

@@ -211,8 +211,8 @@ def nrrd_headers() -> list[Hostile]:
         "device": ({"data file": "/dev/zero"}, REFUSED, "in the same folder"),
         "data_file_above": ({"data file": "../ct.raw"}, REFUSED, "in the same folder"),
         "data_file_missing": ({"data file": "absent.raw"}, REFUSED, "absent.raw"),
-        "format_string": ({"data file": "%s%s%n 1 9 1"}, REFUSED, "voxels"),
-        "long_data_file": ({"data file": "a" * 5000}, REFUSED, "voxels"),
+        "format_string": ({"data file": "%s%s%n 1 9 1"}, REFUSED, "voxel file"),
+        "long_data_file": ({"data file": "a" * 5000}, REFUSED, "voxel file"),
         "endless_row": ({"data file": "ct%d.raw 0 999999 1"}, REFUSED, "voxel files"),
         "byte_skip_minus_9": ({"byte skip": "-9"}, REFUSED, "byteskip"),
     }

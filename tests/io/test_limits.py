@@ -62,7 +62,7 @@ def test_limits_on_memory_can_be_lifted() -> None:
         with pytest.raises(InputError, match="at most 640 million and 4,096 along an axis .*--allow-large"):
             check_voxels(shape, SOURCE)
         check_voxels(shape, SOURCE, allow_large=True)
-    with pytest.raises(InputError, match="unpacks to 10 GB, but at most 5.2 GB"):
+    with pytest.raises(InputError, match="unpacks to 10 GB, above the limit of 5.2 GB"):
         check_decoded(10**10, 10**10, SOURCE)
     with pytest.raises(InputError, match="3,000 times its stored size"):
         check_decoded(3 * 10**9, 10**6, SOURCE)

@@ -5,7 +5,7 @@ second per case; `tumor_threshold` then determines the predicted lesions; the la
 tables are small enough to keep in memory.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -147,7 +147,12 @@ def true_lesions(case: KeptCase, known: tuple[Floats, Floats] | None = None) -> 
 def predicted_lesion_tables(
     case: KeptCase, truth: TrueLesions, points: Sequence[OperatingPoint], capsules_mm: Sequence[float]
 ) -> list[PredictedLesionTable]:
-    """The tables of a case for several points with the same organ settings.
+    """The tables of a case for several points with the same organ settings."""
+    return [_table(case, truth, labels, capsules_mm) for labels in label_maps(case, points)]
+
+
+def label_maps(case: KeptCase, points: Sequence[OperatingPoint]) -> Iterator[Labels]:
+    """Yield the label map (h, w, d) of a case for each of several points with the same organ settings.
 
     The rules are the same as in inference, on probabilities rounded to 1/255, except that no lesion is removed.
     """
@@ -158,7 +163,7 @@ def predicted_lesion_tables(
     kept = keep_organ(organ, case.affine, min_part_ml, gap_mm, neck_mm)
     filled = fill_organ(kept, case.probabilities, case.affine, max_hole_mm2)
     decisions = (labels_from_probabilities(scores, p.tumor_threshold, organ_threshold).numpy() for p in points)
-    return [_table(case, truth, np.where(kept > 0, labels, filled), capsules_mm) for labels in decisions]
+    yield from (np.where(kept > 0, labels, filled) for labels in decisions)
 
 
 def _table(case: KeptCase, truth: TrueLesions, labels: Labels, capsules_mm: Sequence[float]) -> PredictedLesionTable:

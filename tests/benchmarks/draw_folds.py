@@ -13,33 +13,30 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-import torch
 from matplotlib.figure import Figure
+from scout_effect import dice
 
 from custom_networks.bundle_files import bundle_root
 from custom_networks.evaluation.kept_probabilities import KeptCase, read_kept_case
 from custom_networks.labelmap.boxes import box_around
 from custom_networks.labelmap.labels import Labels
 from custom_networks.labelmap.lesions import find_lesions
-from custom_networks.labelmap.organ import fill_organ, keep_organ
 from custom_networks.training.data.cases import listed_cases
-from custom_networks.transforms.input_grid import labels_from_probabilities
 from custom_networks.tuning.adopt import configured_numbers
+from custom_networks.tuning.lesion_tables import OperatingPoint, label_maps
 
 
 def predicted(case: KeptCase) -> Labels:
     """The label map (h, w, d) of a kept case after the rules of inference.json."""
     config = json.loads((bundle_root() / "configs" / "inference.json").read_text(encoding="utf-8"))
-    point, coefficients = configured_numbers(config), config["confidence_coefficients"]
-    liver, tumor = torch.from_numpy(case.probabilities).to(torch.int16)
-    scores = torch.stack([255 - liver - tumor, liver, tumor])
-    labels = labels_from_probabilities(scores, point["tumor_threshold"], point["organ_threshold"]).numpy()
-    labels = keep_organ(labels, case.affine, *(point[name] for name in ("min_part_ml", "gap_mm", "neck_mm")))
-    labels = fill_organ(labels, case.probabilities, case.affine, point["max_hole_mm2"])
-    limits = (point[name] for name in ("capsule_mm", "min_lesion_mm3", "min_lesion_confidence"))
-    return find_lesions(labels, case.probabilities, case.affine, *limits, coefficients, point["min_lesion_height_mm"])[
-        0
-    ]
+    point = OperatingPoint(**configured_numbers(config))
+    (labels,) = label_maps(case, [point])
+    limits = point.capsule_mm, point.min_lesion_mm3, point.min_lesion_confidence
+    return find_lesions(
+        *(labels, case.probabilities, case.affine, *limits),
+        config["confidence_coefficients"],
+        point.min_lesion_height_mm,
+    )[0]
 
 
 def image_of(case: KeptCase, root: Path, item: dict[str, str]) -> npt.NDArray[np.float32]:
@@ -49,10 +46,6 @@ def image_of(case: KeptCase, root: Path, item: dict[str, str]) -> npt.NDArray[np
     assert whole and kept, case.name
     starts = [w.start - k.start for w, k in zip(whole, kept)]
     return np.asarray(scan.dataobj[tuple(slice(s, s + n) for s, n in zip(starts, case.truth.shape))], np.float32)
-
-
-def dice(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
-    return float(2 * (one & other).sum() / (one.sum() + other.sum())) if one.any() or other.any() else 1.0
 
 
 def main() -> None:

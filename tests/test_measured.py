@@ -259,3 +259,22 @@ def test_a_seg_of_another_position_or_other_organs_is_refused(series: Path, tmp_
     seg.save_as(tmp_path / "spleen.dcm")
     with pytest.raises(InputError, match="segment 1 is neither liver nor tumor"):
         measured(series / "exam", tmp_path / "spleen.dcm", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "missing", ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "SegmentSequence", "Rows"]
+)
+def test_an_incomplete_seg_is_refused(missing: str, series: Path, tmp_path: Path) -> None:
+    seg = pydicom.dcmread(series / "results" / "exam" / "exam_seg.dcm")
+    delattr(seg, missing)
+    seg.save_as(tmp_path / "incomplete.dcm")
+    with pytest.raises(InputError, match=r"incomplete\.dcm .* export the SEG again"):
+        measured(series / "exam", tmp_path / "incomplete.dcm", tmp_path / "out")
+
+
+def test_a_seg_whose_frames_lack_their_position_is_refused(series: Path, tmp_path: Path) -> None:
+    seg = pydicom.dcmread(series / "results" / "exam" / "exam_seg.dcm")
+    del seg.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence
+    seg.save_as(tmp_path / "incomplete.dcm")
+    with pytest.raises(InputError, match=r"lacks what a SEG must have \(KeyError\): export the SEG again"):
+        measured(series / "exam", tmp_path / "incomplete.dcm", tmp_path / "out")

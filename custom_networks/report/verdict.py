@@ -37,7 +37,7 @@ LIVER_HU = (20.0, 180.0)  # the training volumes have medians of 25 to 165 HU
 UNENHANCED_AORTA, ARTERIAL_AORTA, ARTERIAL_RATIO = 80.0, 200.0, 1.7
 MOST_UNSURE, MOST_UNSURE_TUMOR = 0.2, 0.05
 MOST_SCOUT_GAP_MM = 110.0
-REVIEW_BELOW = 0.7  # of held-out lesions, 56 % are real below it and 95 % above it (docs/training/reliability.csv)
+REVIEW_BELOW = 0.7
 MOST_NAMED = 8
 
 

@@ -46,12 +46,10 @@ class CaseScoresHandler:
 
     Args:
         output_dir: folder for the files.
-        lesion_overlap: overlap at which a lesion counts as found (see `custom_networks.evaluation.lesion_matching`).
     """
 
-    def __init__(self, output_dir: str, lesion_overlap: float) -> None:
+    def __init__(self, output_dir: str) -> None:
         self.output_dir = Path(output_dir)
-        self.lesion_overlap = lesion_overlap
         self._rows: dict[str, Scores] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -79,7 +77,6 @@ class CaseScoresHandler:
         Raises:
             InputError: the output is not a list of items, an item has no file name, or its label maps are not
                 MetaTensors with one channel, are not on the same grid, or have labels other than 0, 1, 2.
-            UsageError: `lesion_overlap` is out of range.
         """
         if not isinstance(engine.state.output, list):
             raise InputError(
@@ -110,7 +107,7 @@ class CaseScoresHandler:
     def _write(self) -> None:
         if self._rows and idist.get_rank() == 0:
             names = case_names(list(self._rows))
-            write_report({names[path]: row for path, row in self._rows.items()}, self.output_dir, self.lesion_overlap)
+            write_report({names[path]: row for path, row in self._rows.items()}, self.output_dir)
 
     def _scores(self, output: Mapping[str, Any], tumor_labelled: bool, path: str) -> dict[str, float]:
         """Score one item; the message of an InputError names the case's path."""
@@ -119,7 +116,7 @@ class CaseScoresHandler:
             spacing = _spacing_of_one_grid(prediction, truth)
             maps = _label_map(prediction), _label_map(truth)
             affine = truth.affine.cpu().double().numpy()
-            return case_scores(*maps, spacing, self.lesion_overlap, tumor_labelled, voxel_mm3(affine))
+            return case_scores(*maps, spacing, tumor_labelled, voxel_mm3(affine))
         except InputError as error:
             raise InputError(f"{path} cannot be scored. {error}") from error
 

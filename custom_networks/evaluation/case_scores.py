@@ -39,10 +39,10 @@ DEFINITIONS = {
     "only T empty: undefined and left out (see tumor_ml instead)",
     "_ml, _ml_truth": "predicted and true volume, ml",
     "lesions_truth, lesions_predicted": "number of 26-connected components, single voxels included",
-    "lesions_found": "true lesions whose IoU with the predicted lesions touching them (ignoring voxels of other true "
-    "lesions) is at least the lesion overlap; lesions_found_at_50: at least 0.5",
-    "false_lesions": "predicted lesions of which less than the lesion overlap lies in true tumor; "
-    "false_lesions_at_50: less than 0.5",
+    "lesions_found": "true lesions that share a voxel with a predicted one; lesions_found_at_50: true lesions whose "
+    "IoU with the predicted lesions touching them (ignoring voxels of other true lesions) is above 0.5",
+    "false_lesions": "predicted lesions that share no voxel with a true one; false_lesions_at_50: predicted lesions of "
+    "which at most half lies in true tumor",
 }
 
 
@@ -50,7 +50,6 @@ def case_scores(
     prediction: Labels,
     truth: Labels,
     spacing: Sequence[float],
-    overlap: float = 0.1,
     tumor_labelled: bool = True,
     voxel_mm3: float | None = None,
 ) -> dict[str, float]:
@@ -60,7 +59,6 @@ def case_scores(
         prediction: label map (H, W, D), 0 background, 1 liver, 2 tumor.
         truth: label map of the same shape.
         spacing: voxel size along H, W, D in mm.
-        overlap: overlap at which a lesion counts as found (see `custom_networks.evaluation.lesion_matching`).
         tumor_labelled: False if label 2 in the truth cannot be trusted; all tumor scores are then nan, and the liver is
             scored without those voxels.
         voxel_mm3: volume of a voxel, mm3; by default the product of the spacings, which is wrong for a sheared grid.
@@ -72,7 +70,6 @@ def case_scores(
     Raises:
         InputError: shapes differ or are not 3D, a map is not uint8 or has a label above 2, or the spacing is not three
             positive numbers.
-        UsageError: `overlap` is out of range.
     """
     _check(prediction, truth, spacing)
     diagonal_mm = float(np.linalg.norm(np.multiply(truth.shape, spacing)))
@@ -86,7 +83,7 @@ def case_scores(
     scores |= {f"tumor_{name}": tumor.get(name, nan) for name in STRUCTURE_SCORES}
     scores |= {f"liver_{name}": liver[name] for name in ("ml", "ml_truth")}
     scores |= {f"tumor_{name}": tumor.get(name, nan) for name in ("ml", "ml_truth")}
-    lesions = lesion_scores(predicted == TUMOR, true == TUMOR, overlap)
+    lesions = lesion_scores(predicted == TUMOR, true == TUMOR)
     return scores | (lesions if tumor_labelled else dict.fromkeys(lesions, nan))
 
 
@@ -112,15 +109,15 @@ def structure_scores(
     }
 
 
-def lesion_scores(prediction: Mask, truth: Mask, overlap: float) -> dict[str, float]:
-    """The numbers of true and predicted lesions, and of found and false ones at `overlap` and at an overlap of 0.5."""
+def lesion_scores(prediction: Mask, truth: Mask) -> dict[str, float]:
+    """The numbers of true, predicted, found and false lesions, by any overlap and at 0.5; see DEFINITIONS."""
     shared = shared_voxels(prediction, truth)
-    stated, half = count_lesions(shared, overlap), count_lesions(shared, 0.5)
+    touched, half = count_lesions(shared), count_lesions(shared, 0.5)
     return {
-        "lesions_truth": float(stated.truth),
-        "lesions_predicted": float(stated.predicted),
-        "lesions_found": float(stated.found),
-        "false_lesions": float(stated.false),
+        "lesions_truth": float(touched.truth),
+        "lesions_predicted": float(touched.predicted),
+        "lesions_found": float(touched.found),
+        "false_lesions": float(touched.false),
         "lesions_found_at_50": float(half.found),
         "false_lesions_at_50": float(half.false),
     }

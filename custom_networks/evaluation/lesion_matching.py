@@ -2,15 +2,20 @@
 
 A lesion is a 26-connected component of a tumor mask. Single voxels count like any other lesion in both masks.
 
-- A true lesion T is *found* at an overlap t if ``|T & P| / (|T| + outside) >= t``, where P is the predicted tumor and
-  *outside* is the part of all predicted lesions touching T that is in no true lesion. This is the IoU of T and the
-  predicted lesions touching it, except that T is not penalised for other true lesions that they cover. A lesion
-  predicted in several pieces, or two lesions merged into one prediction, are thus judged by the voxels that are
-  actually missing or superfluous.
-- A predicted lesion is *false* at t if less than the fraction t of its volume lies in true tumor, of any lesion.
+- A true lesion is *found* if it shares a voxel with a predicted one.
+- A predicted lesion is *false* if it shares no voxel with a true one.
 
-This is similar to the matching of the LiTS challenge (Bilic et al., Medical Image Analysis 2023), which merges
-components greedily into pairs and requires an IoU above 0.5. Compare numbers at 0.5, with this difference in mind.
+For comparison with others, lesions are also counted at an overlap t:
+
+- A true lesion T is found at t if ``|T & P| / (|T| + outside) > t``, where P is the predicted tumor and *outside* is
+  the part of all predicted lesions touching T that is in no true lesion. This is the IoU of T and the predicted lesions
+  touching it, except that T is not penalised for other true lesions that they cover. A lesion predicted in several
+  pieces, or two lesions merged into one prediction, are thus judged by the voxels that are actually missing or
+  superfluous.
+- A predicted lesion is false at t if at most the fraction t of its volume lies in true tumor, of any lesion.
+
+At 0, these are the definitions above. At 0.5 they are similar to the matching of the LiTS challenge (Bilic et al.,
+Medical Image Analysis 2023), which merges components greedily into pairs and requires an IoU above 0.5.
 """
 
 from collections.abc import Sequence
@@ -20,14 +25,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from custom_networks.errors import UsageError
 from custom_networks.labelmap.components import NEIGHBOURS_26
 from custom_networks.labelmap.diameters import widest_slice
 from custom_networks.labelmap.labels import Numbers
 
 
 class LesionCounts(NamedTuple):
-    """How many lesions of a case are true, predicted, found and false, at one overlap."""
+    """How many lesions of a case are true, predicted, found and false, at an overlap."""
 
     truth: int
     predicted: int
@@ -58,22 +62,17 @@ def shared_by_components(predicted: Numbers, n_predicted: int, true: Numbers, n_
     return counts.reshape(n_true + 1, n_predicted + 1)
 
 
-def count_lesions(shared: npt.NDArray[np.int64], overlap: float) -> LesionCounts:
+def count_lesions(shared: npt.NDArray[np.int64], overlap: float = 0.0) -> LesionCounts:
     """Count lesions by the rules at the top of this module.
 
     Args:
         shared: the table of `shared_voxels`.
-        overlap: the fraction t, above 0 and at most 1.
-
-    Raises:
-        UsageError: `overlap` is out of range.
+        overlap: the fraction t, at least 0 and under 1; at 0, one shared voxel is enough.
     """
-    if not 0 < overlap <= 1:
-        raise UsageError(f"The lesion overlap must be above 0 and at most 1, got {overlap}: use 0.1 or 0.5.")
     covered = shared[1:, 1:].sum(axis=1)
     outside = (shared[1:, 1:] > 0) @ shared[0, 1:]
-    found = covered / (shared[1:].sum(axis=1) + outside) >= overlap
-    false = shared[1:, 1:].sum(axis=0) / shared[:, 1:].sum(axis=0) < overlap
+    found = covered / (shared[1:].sum(axis=1) + outside) > overlap
+    false = shared[1:, 1:].sum(axis=0) / shared[:, 1:].sum(axis=0) <= overlap
     return LesionCounts(len(found), len(false), int(found.sum()), int(false.sum()))
 
 

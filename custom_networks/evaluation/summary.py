@@ -70,7 +70,7 @@ def pooled_scores(rows: Mapping[str, Scores]) -> dict[str, float]:
     return result
 
 
-def write_report(rows: Mapping[str, Scores], folder: Path, lesion_overlap: float) -> None:
+def write_report(rows: Mapping[str, Scores], folder: Path) -> None:
     """Write cases.csv (one row per case), summary.csv (one row per column, then the pooled numbers) and summary.json.
 
     Each file is replaced atomically, so that a crash leaves the last complete one. Undefined values are empty cells in
@@ -79,7 +79,6 @@ def write_report(rows: Mapping[str, Scores], folder: Path, lesion_overlap: float
     Args:
         rows: scores of `case_scores` by case name, at least one case.
         folder: where to write the files, created if necessary.
-        lesion_overlap: the overlap used for the scores, for summary.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
     columns, pooled = column_statistics(rows), pooled_scores(rows)
@@ -90,7 +89,6 @@ def write_report(rows: Mapping[str, Scores], folder: Path, lesion_overlap: float
     write_csv(folder / "summary.csv", ["score", *STATISTICS], lines, digits=6)
     summary = {
         "cases": len(rows),
-        "lesion_overlap": lesion_overlap,
         "columns": {name: _null_for_nan(values) for name, values in columns.items()},
         "pooled": _null_for_nan(pooled),
         "definitions": DEFINITIONS | SUMMARY_DEFINITIONS,

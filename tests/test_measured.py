@@ -262,19 +262,34 @@ def test_a_seg_of_another_position_or_other_organs_is_refused(series: Path, tmp_
 
 
 @pytest.mark.parametrize(
-    "missing", ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "SegmentSequence", "Rows"]
+    "missing",
+    ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "SegmentSequence", "Rows", "PixelData"],
 )
-def test_an_incomplete_seg_is_refused(missing: str, series: Path, tmp_path: Path) -> None:
+def test_a_seg_without_an_attribute_is_refused(missing: str, series: Path, tmp_path: Path) -> None:
     seg = pydicom.dcmread(series / "results" / "exam" / "exam_seg.dcm")
     delattr(seg, missing)
-    seg.save_as(tmp_path / "incomplete.dcm")
-    with pytest.raises(InputError, match=r"incomplete\.dcm .* export the SEG again"):
-        measured(series / "exam", tmp_path / "incomplete.dcm", tmp_path / "out")
+    refused_as_damaged(seg, series, tmp_path)
 
 
-def test_a_seg_whose_frames_lack_their_position_is_refused(series: Path, tmp_path: Path) -> None:
+def test_a_seg_whose_frame_has_no_position_or_an_unknown_segment_is_refused(series: Path, tmp_path: Path) -> None:
     seg = pydicom.dcmread(series / "results" / "exam" / "exam_seg.dcm")
-    del seg.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence
-    seg.save_as(tmp_path / "incomplete.dcm")
-    with pytest.raises(InputError, match=r"lacks what a SEG must have \(KeyError\): export the SEG again"):
-        measured(series / "exam", tmp_path / "incomplete.dcm", tmp_path / "out")
+    frame = seg.PerFrameFunctionalGroupsSequence[0]
+    frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber = 9
+    refused_as_damaged(seg, series, tmp_path)
+    frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber = 1
+    del frame.PlanePositionSequence
+    refused_as_damaged(seg, series, tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.97])
+def test_a_truncated_seg_is_refused(share: float, series: Path, tmp_path: Path) -> None:
+    whole = (series / "results" / "exam" / "exam_seg.dcm").read_bytes()
+    (tmp_path / "cut.dcm").write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(InputError, match=r"cut\.dcm is damaged or incomplete: export the SEG again"):
+        measured(series / "exam", tmp_path / "cut.dcm", tmp_path / "out")
+
+
+def refused_as_damaged(seg: pydicom.Dataset, series: Path, folder: Path) -> None:
+    seg.save_as(folder / "damaged.dcm")
+    with pytest.raises(InputError, match=r"damaged\.dcm is damaged or incomplete: export the SEG again"):
+        measured(series / "exam", folder / "damaged.dcm", folder / "out")

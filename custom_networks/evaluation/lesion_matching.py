@@ -5,7 +5,8 @@ A lesion is a 26-connected component of a tumor mask. Single voxels count like a
 - A true lesion is *found* if it shares a voxel with a predicted one.
 - A predicted lesion is *false* if it shares no voxel with a true one.
 
-For comparison with others, lesions are also counted at an overlap t:
+A single large prediction would thus find every lesion in it, so these counts say little without the tumor Dice. For
+comparison with LiTS, lesions are also counted at an overlap t:
 
 - A true lesion T is found at t if ``|T & P| / (|T| + outside) > t``, where P is the predicted tumor and *outside* is
   the part of all predicted lesions touching T that is in no true lesion. This is the IoU of T and the predicted lesions

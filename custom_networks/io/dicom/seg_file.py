@@ -1,7 +1,7 @@
 """Read a DICOM Segmentation (PS3.3 A.51) of liver and tumors that was drawn or corrected by a person."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ LIVER_CODES = {"10200004", "T-62000"}  # SNOMED CT and SNOMED RT
 TUMOR_CODES = {"4147007", "108369006", "86049000", "14799000", "52988006", "27925004", "M-03000", "M-80000", "M-01000"}
 TUMOR_WORDS = re.compile(r"lesion|tumou?r|mass|metast|neoplas|\bhcc\b", re.IGNORECASE)
 SAME_PLACE = 0.05  # voxels
-INCOMPLETE = (AttributeError, KeyError, IndexError, TypeError, ValueError)  # what damaged or missing attributes raise
 
 
 def is_seg(path: Path) -> bool:
@@ -43,27 +42,26 @@ def read_seg(path: Path, affine: Floats, shape: tuple[int, ...]) -> Labels:
     Raises:
         InputError: the SEG is damaged, incomplete or fractional, contains other segments, or is on another grid.
     """
-    try:
-        with quiet_pydicom():
-            return _labels_of(pydicom.dcmread(path), path, affine, shape)
-    except INCOMPLETE as error:
-        raise InputError(
-            f"{path} is damaged or lacks what a SEG must have ({type(error).__name__}): export the SEG again."
-        ) from error
-
-
-def _labels_of(dataset: Dataset, path: Path, affine: Floats, shape: tuple[int, ...]) -> Labels:
-    kinds = _kinds(dataset, path)
     labels = np.zeros(shape, np.uint8)
-    try:
-        frames = np.asarray(dataset.pixel_array).reshape(-1, dataset.Rows, dataset.Columns)
-    except Exception as error:  # pydicom and its decoders have no common error
-        raise InputError(f"{path} cannot be decoded ({type(error).__name__}): export the SEG again.") from error
-    for frame, groups in zip(frames, _frame_groups(dataset), strict=True):
-        to_index = np.linalg.solve(affine, _frame_affine(dataset, groups)).astype(np.float64)
-        for number, kind in _segments_of(dataset, groups, kinds, frame).items():
-            _paint(labels, frame == number if _is_label_map(dataset) else frame > 0, to_index, kind, path)
+    with quiet_pydicom():
+        for plane, mask, kind in _parts(path):
+            _paint(labels, mask, np.linalg.solve(affine, plane).astype(np.float64), kind, path)
     return labels
+
+
+def _parts(path: Path) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], int]]:
+    """Yield the affine, the mask (rows, columns) and the label of each segment in each frame."""
+    try:
+        dataset = pydicom.dcmread(path)
+        kinds = _kinds(dataset, path)
+        frames = np.asarray(dataset.pixel_array).reshape(-1, dataset.Rows, dataset.Columns)
+        for frame, groups in zip(frames, _frame_groups(dataset), strict=True):
+            for number, kind in _segments_of(dataset, groups, kinds, frame).items():
+                yield _frame_affine(dataset, groups), frame == number if _is_label_map(dataset) else frame > 0, kind
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # pydicom and its decoders have no common error, and their texts can quote the file
+        raise InputError(f"{path} is damaged or incomplete: export the SEG again.") from error
 
 
 def _seg_class(path: Path) -> str:

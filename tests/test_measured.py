@@ -274,7 +274,7 @@ def test_a_seg_without_an_attribute_is_refused(missing: str, series: Path, tmp_p
 def test_a_seg_whose_frame_has_no_position_or_an_unknown_segment_is_refused(series: Path, tmp_path: Path) -> None:
     seg = pydicom.dcmread(series / "results" / "exam" / "exam_seg.dcm")
     frame = seg.PerFrameFunctionalGroupsSequence[0]
-    frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber = 9
+    frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber = 99
     refused_as_damaged(seg, series, tmp_path)
     frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber = 1
     del frame.PlanePositionSequence

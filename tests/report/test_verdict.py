@@ -88,6 +88,7 @@ ANSWER: dict[str, tuple[Change, str]] = {
     "in pieces": (lambda: relabelled(np.where(abs(places()[2] - 20) < 8, 0, body().labels)), "pieces"),
     "cut": (lambda: body().part(slice(None), slice(None), slice(0, 24)), "liver_cut"),
     "a very dark liver": (lambda: body(liver_hu=0), "liver_hu"),
+    "a fatty liver": (lambda: body(liver_hu=30), "liver_hu"),
     "unenhanced": (lambda: body(liver_hu=55, aorta_hu=42), "phase"),
     "arterial": (lambda: body(liver_hu=75, aorta_hu=330), "phase"),
 }
